@@ -1,0 +1,1 @@
+"""The only SQL: tables, migrations, reads, writes, and the meaning of time."""

@@ -1,0 +1,176 @@
+"""Connections: a snapshot that reads, a transaction that writes, each of one tenant. Driver errors become domain errors here.
+
+Nothing below this module opens or ends a transaction, and a function's signature says whether it writes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from sqlalchemy import CursorResult, Executable, Row, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, Timeout, Unavailable
+
+SERVICE_ROLE = "headwater_service"
+
+# What a violated constraint means to a caller. Constraints that only a defect could violate are absent: they stay unforeseen.
+CONFLICTS = {
+    "product_name_taken": Conflict("Another product has this name at that instant. Names are unique.", field="name"),
+    "asset_uid_taken": Conflict("Another asset has this uid.", field="uid"),
+    "change_idempotency_key": Interrupted("Another request with this idempotencyKey is under way."),
+}
+
+UNAVAILABLE = "The database does not answer. Try again in a moment."
+
+_ENTER = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now")
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes, and in which request: the log keeps both."""
+
+    actor: str
+    request_id: str | None = None
+
+
+class ReadConnection:
+    """Reads one tenant. `now` is the instant that a read without asOf is of, by the database's clock."""
+
+    def __init__(self, connection: AsyncConnection, tenant_id: int) -> None:
+        self.tenant_id = tenant_id
+        self.now: datetime
+        self._connection = connection
+        # Loaders of one request run at the same time; the wire carries one statement at a time.
+        self._turn = asyncio.Lock()
+
+    async def fetch(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """Run one statement and give all its rows. Its `:tenant` is this connection's."""
+        return (await self._execute(statement, parameters)).all()
+
+    async def fetch_one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
+        return (await self._execute(statement, parameters)).first()
+
+    async def _enter(self) -> None:
+        row = (await self._execute(_ENTER, None)).one()
+        self.now = row.now
+
+    async def _execute(self, statement: Executable, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
+        async with self._turn:
+            with translated_errors():
+                return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
+
+
+class WriteConnection(ReadConnection):
+    """Reads and writes one tenant, on behalf of an author."""
+
+    def __init__(self, connection: AsyncConnection, tenant_id: int, author: Author) -> None:
+        super().__init__(connection, tenant_id)
+        self.author = author
+
+    async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
+        """Run one statement and give the number of rows it touched."""
+        return (await self._execute(statement, parameters)).rowcount
+
+
+class Database:
+    """The pool of one process, and the only place where transactions begin and end."""
+
+    def __init__(self, address: str, *, pool_size: int = 10, statement_timeout: float = 30, pool_timeout: float = 10) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            driver_address(address),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_timeout,
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            connect_args={
+                "server_settings": {
+                    "application_name": "headwater",
+                    "role": SERVICE_ROLE,
+                    "timezone": "UTC",
+                    "jit": "off",
+                    "statement_timeout": str(round(statement_timeout * 1000)),
+                    "idle_in_transaction_session_timeout": str(round(statement_timeout * 1000)),
+                }
+            },
+        )
+
+    @asynccontextmanager
+    async def snapshot(self, tenant_id: int) -> AsyncIterator[ReadConnection]:
+        """One instant of one tenant: every statement in it sees the same data, and none can write."""
+        async with self._transaction(isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
+            reader = ReadConnection(connection, tenant_id)
+            await reader._enter()
+            yield reader
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: int, author: Author) -> AsyncIterator[WriteConnection]:
+        """One transaction of one tenant: committed when the block ends, rolled back whole when it raises."""
+        async with self._transaction() as connection:
+            writer = WriteConnection(connection, tenant_id, author)
+            await writer._enter()
+            yield writer
+
+    @asynccontextmanager
+    async def _transaction(self, **options: Any) -> AsyncIterator[AsyncConnection]:
+        with translated_errors():
+            connection = await self.engine.connect()
+            try:
+                await connection.execution_options(**options)
+                async with connection.begin():
+                    yield connection
+            finally:
+                await connection.close()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def driver_address(address: str) -> str:
+    """The same address, with the driver named as SQLAlchemy wants it."""
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise BadInput(f"A database address begins with postgresql://; this one with {urlsplit(address).scheme or 'nothing'}.")
+    return f"postgresql+asyncpg://{rest}"
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what the driver raises into what a caller can understand; what nobody foresaw passes as it is."""
+    try:
+        yield
+    except HeadwaterError:
+        raise
+    except PoolTimeout as error:
+        raise Unavailable("Every connection to the database is in use. Try again in a moment.") from error
+    except DBAPIError as error:
+        known = _domain_error(error)
+        if known is None:
+            raise
+        raise known from error
+    except (ConnectionError, TimeoutError, OSError) as error:
+        raise Unavailable(UNAVAILABLE) from error
+
+
+def _domain_error(error: DBAPIError) -> HeadwaterError | None:
+    cause = error.orig.__cause__ if error.orig else None
+    state: str = getattr(cause, "sqlstate", None) or ""
+    constraint = getattr(cause, "constraint_name", None)
+    if constraint in CONFLICTS:
+        meaning = CONFLICTS[constraint]
+        return type(meaning)(meaning.message, field=meaning.field)
+    if state in ("40001", "40P01"):
+        return Interrupted("Too many writers changed the same thing at once. Try again.")
+    if state in ("57014", "55P03"):
+        return Timeout("The database took longer than a request may.")
+    if error.connection_invalidated or state[:2] in ("08", "53") or state in ("57P01", "57P02", "57P03", "25P03"):
+        return Unavailable(UNAVAILABLE)
+    return None

@@ -1,0 +1,234 @@
+"""Data products: what they are at an instant, and how they come to be, change, end and return."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, text
+
+from db import asset, product_fields
+from db.connection import ReadConnection, WriteConnection
+from db.errors import NotFound
+from db.pagination import Page, Slice
+from db.sql import load
+from db.tables import asset as assets
+from db.tables import product_version as versions
+from db.temporal import Assertion, Kind, Operation, Outcome, Request, known_request, record
+
+PRODUCT = Kind("PRODUCT", versions)
+
+_ADD_DOMAIN = text(load("add_domain"))
+_LOCK_BY_NAME = text(load("lock_product_by_name"))
+
+_tenant = bindparam("tenant", type_=BigInteger)
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """A product as it was at one instant."""
+
+    asset_id: int
+    uid: UUID
+    as_of: datetime
+    valid_from: datetime
+    valid_to: datetime | None
+    created_at: datetime
+    name: str
+    domain: str
+    owner: str
+    description: str | None
+    schema: dict[str, Any]
+    status: str
+    version: str
+    tags: list[str]
+
+
+class ProductOrder(StrEnum):
+    NAME = "NAME"
+    UPDATED_AT = "UPDATED_AT"
+    CREATED_AT = "CREATED_AT"
+
+
+@dataclass(frozen=True, slots=True)
+class ProductQuery:
+    """Which products, and in which order. A filter that is None leaves nothing out; an empty one leaves out everything."""
+
+    search: str | None = None
+    domains: tuple[str, ...] | None = None
+    statuses: tuple[str, ...] | None = None
+    owners: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    order: ProductOrder = ProductOrder.NAME
+    descending: bool = False
+    as_of: datetime | None = None
+
+
+_first = versions.alias("first")
+_created_at = (
+    select(func.min(_first.c.valid_from))
+    .where(_first.c.tenant_id == _tenant, _first.c.asset_id == versions.c.asset_id)
+    .scalar_subquery()
+)
+_ORDER: dict[ProductOrder, ColumnElement[Any]] = {
+    ProductOrder.NAME: versions.c.name,
+    ProductOrder.UPDATED_AT: versions.c.valid_from,
+    ProductOrder.CREATED_AT: _created_at,
+}
+
+
+def place_of(row: ProductRow, order: ProductOrder) -> tuple[Any, ...]:
+    """Where a product stands in an order: what a cursor remembers."""
+    match order:
+        case ProductOrder.NAME:
+            return (row.name, row.asset_id)
+        case ProductOrder.UPDATED_AT:
+            return (row.valid_from, row.asset_id)
+        case ProductOrder.CREATED_AT:
+            return (row.created_at, row.asset_id)
+
+
+async def products_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[ProductRow | None]:
+    return await _matching(connection, assets.c.uid.in_(set(uids)), "uid", uids, as_of)
+
+
+async def products_by_name(connection: ReadConnection, names: Sequence[str], as_of: datetime | None) -> list[ProductRow | None]:
+    return await _matching(connection, versions.c.name.in_(set(names)), "name", names, as_of)
+
+
+async def list_products(connection: ReadConnection, query: ProductQuery, page: Page) -> Slice[ProductRow]:
+    instant = query.as_of or connection.now
+    statement = page.apply(
+        _filtered(_select(instant), query, instant),
+        _ORDER[query.order],
+        versions.c.asset_id,
+        descending=query.descending,
+    )
+    return page.slice(await connection.fetch(statement), lambda row: _product(row, instant))
+
+
+async def count_products(connection: ReadConnection, query: ProductQuery) -> int:
+    instant = query.as_of or connection.now
+    counting = select(func.count().label("products")).where(versions.c.tenant_id == _tenant, PRODUCT.at(instant))
+    row = await connection.fetch_one(_filtered(counting, query, instant))
+    return int(row.products) if row else 0
+
+
+async def register(
+    connection: WriteConnection,
+    fields: Mapping[str, Any],
+    *,
+    uid: UUID | None = None,
+    at: datetime | None = None,
+    request: Request | None = None,
+) -> Outcome:
+    """Begin a product's life. Its name must be free, and its uid must not be alive at that instant."""
+    payload = product_fields.whole(fields)
+    if request and (known := await known_request(connection, request)):
+        return known
+    asset_id = await asset.add_or_lock(connection, PRODUCT, uid)
+    return await _record(connection, Assertion(asset_id, Operation.SET, payload, at, creating=True, request=request))
+
+
+async def update(
+    connection: WriteConnection,
+    ref: UUID | str,
+    fields: Mapping[str, Any],
+    *,
+    at: datetime | None = None,
+    request: Request | None = None,
+) -> Outcome:
+    """Change some fields of the product with this uid, or with this name at that instant."""
+    payload = product_fields.patch(fields)
+    if request and (known := await known_request(connection, request)):
+        return known
+    if isinstance(ref, UUID):
+        asset_id = await asset.lock(connection, PRODUCT, ref, field="product")
+    else:
+        asset_id = await _lock_by_name(connection, ref, at or connection.now)
+    return await _record(connection, Assertion(asset_id, Operation.PATCH, payload, at, request=request))
+
+
+async def delete(
+    connection: WriteConnection, uid: UUID, *, at: datetime | None = None, request: Request | None = None
+) -> Outcome:
+    """End a product's life. What was before stays readable."""
+    if request and (known := await known_request(connection, request)):
+        return known
+    asset_id = await asset.lock(connection, PRODUCT, uid, field="uid")
+    return await _record(connection, Assertion(asset_id, Operation.DELETE, None, at, request=request))
+
+
+async def restore(
+    connection: WriteConnection, uid: UUID, *, at: datetime | None = None, request: Request | None = None
+) -> Outcome:
+    """Give a product back the state it had last."""
+    if request and (known := await known_request(connection, request)):
+        return known
+    asset_id = await asset.lock(connection, PRODUCT, uid, field="uid")
+    last = await connection.fetch_one(PRODUCT.statement("last_state"), {"subject": asset_id, "instant": at})
+    if last is None:
+        raise NotFound(f"The product {uid} was never there before that instant, so it cannot return to what it was.", field="at")
+    return await _record(connection, Assertion(asset_id, Operation.SET, last.state, at, request=request))
+
+
+async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
+    domain = (assertion.payload or {}).get("domain")
+    if domain is not None:
+        await connection.execute(_ADD_DOMAIN, {"name": domain})
+    (outcome,) = await record(connection, PRODUCT, [assertion])
+    return outcome
+
+
+async def _lock_by_name(connection: WriteConnection, name: str, instant: datetime) -> int:
+    row = await connection.fetch_one(_LOCK_BY_NAME, {"name": name, "instant": instant})
+    if row is None:
+        raise NotFound(f"No product is called {name!r} at {instant.isoformat()}.", field="product")
+    return int(row.id)
+
+
+async def _matching(
+    connection: ReadConnection, condition: ColumnElement[bool], key: str, wanted: Sequence[Any], as_of: datetime | None
+) -> list[ProductRow | None]:
+    instant = as_of or connection.now
+    rows = await connection.fetch(_select(instant).where(condition))
+    found = {getattr(row, key): _product(row, instant) for row in rows}
+    return [found.get(it) for it in wanted]
+
+
+def _select(instant: datetime) -> Select[Any]:
+    return (
+        select(
+            versions.c.asset_id,
+            assets.c.uid,
+            versions.c.valid_from,
+            func.nullif(versions.c.valid_to, text("'infinity'")).label("valid_to"),
+            _created_at.label("created_at"),
+            *(versions.c[field] for field in PRODUCT.fields),
+        )
+        .join(assets, (assets.c.tenant_id == versions.c.tenant_id) & (assets.c.id == versions.c.asset_id))
+        .where(versions.c.tenant_id == _tenant, PRODUCT.at(instant))
+    )
+
+
+def _filtered(statement: Select[Any], query: ProductQuery, instant: datetime) -> Select[Any]:
+    if query.search is not None:
+        escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        found = func.search_products(f"%{escaped}%", instant).column_valued("found")
+        statement = statement.where(versions.c.asset_id.in_(select(found)))
+    for column, wanted in (
+        (versions.c.domain, query.domains),
+        (versions.c.status, query.statuses),
+        (versions.c.owner, query.owners),
+    ):
+        if wanted is not None:
+            statement = statement.where(column.in_(wanted))
+    if query.tags is not None:
+        statement = statement.where(versions.c.tags.overlap(list(query.tags)))
+    return statement
+
+
+def _product(row: Any, instant: datetime) -> ProductRow:
+    return ProductRow(row.asset_id, row.uid, instant, row.valid_from, row.valid_to, row.created_at, *(row[5:]))

@@ -1,0 +1,1 @@
+"""GraphQL: types, resolvers, loaders and the executor."""
