@@ -32,6 +32,8 @@ UNAVAILABLE = "The database does not answer. Try again in a moment."
 
 _ENTER = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now")
 
+_REVISION = text("SELECT version_num FROM alembic_version")
+
 
 @dataclass(frozen=True, slots=True)
 class Author:
@@ -129,6 +131,13 @@ class Database:
                     yield connection
             finally:
                 await connection.close()
+
+    async def revision(self) -> str | None:
+        """The schema the database is at, as the service sees it."""
+        with translated_errors():
+            async with self.engine.connect() as connection:
+                revision: str | None = await connection.scalar(_REVISION)
+                return revision
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -17,8 +17,10 @@ class VersionRow:
     subject_id: int
     valid_from: datetime
     valid_to: datetime | None
+    created_at: datetime
     recorded_at: datetime
     actor: str
+    state: dict[str, Any]
     changed: list[tuple[str, Any, Any]]
 
 
@@ -48,7 +50,14 @@ async def count_histories(connection: ReadConnection, subject_ids: Sequence[int]
 
 
 def _version(row: Any) -> VersionRow:
-    state = row.state
-    before = row.state_before or dict.fromkeys(state)
-    changed = [(field, before[field], state[field]) for field in state if before[field] != state[field]]
-    return VersionRow(row.subject_id, row.valid_from, row.valid_to, row.recorded_at, row.actor, changed)
+    before = row.state_before or dict.fromkeys(row.state)
+    return VersionRow(
+        subject_id=row.subject_id,
+        valid_from=row.valid_from,
+        valid_to=row.valid_to,
+        created_at=row.created_at,
+        recorded_at=row.recorded_at,
+        actor=row.actor,
+        state=row.state,
+        changed=[(field, before[field], value) for field, value in row.state.items() if before[field] != value],
+    )

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, selec
 from db import asset, product_fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import NotFound
+from db.history import VersionRow
 from db.pagination import Page, Slice
 from db.sql import load
 from db.tables import asset as assets
@@ -96,6 +97,12 @@ async def products_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_o
 
 async def products_by_name(connection: ReadConnection, names: Sequence[str], as_of: datetime | None) -> list[ProductRow | None]:
     return await _matching(connection, versions.c.name.in_(set(names)), "name", names, as_of)
+
+
+async def product_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> ProductRow | None:
+    """The product that lives under this identity at that instant."""
+    (row,) = await _matching(connection, versions.c.asset_id == asset_id, "asset_id", [asset_id], instant)
+    return row
 
 
 async def list_products(connection: ReadConnection, query: ProductQuery, page: Page) -> Slice[ProductRow]:
@@ -228,6 +235,19 @@ def _filtered(statement: Select[Any], query: ProductQuery, instant: datetime) ->
     if query.tags is not None:
         statement = statement.where(versions.c.tags.overlap(list(query.tags)))
     return statement
+
+
+def product_then(uid: UUID, version: VersionRow) -> ProductRow:
+    """The product as one stretch of its history has it."""
+    return ProductRow(
+        asset_id=version.subject_id,
+        uid=uid,
+        as_of=version.valid_from,
+        valid_from=version.valid_from,
+        valid_to=version.valid_to,
+        created_at=version.created_at,
+        **version.state,
+    )
 
 
 def _product(row: Any, instant: datetime) -> ProductRow:

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import ColumnElement, Table, TextClause, text
 
-from db.connection import ReadConnection, WriteConnection
+from db.connection import WriteConnection
 from db.errors import BadInput, Conflict, NotFound
 from db.sql import load
 
@@ -149,22 +149,6 @@ async def known_request(connection: WriteConnection, request: Request) -> Outcom
     if row.request_digest != request.digest:
         raise Conflict("This idempotencyKey was used for another write. Take a new key for new content.", field="idempotencyKey")
     return Outcome(row.subject_id, row.change_ts, row.changed)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A version row that is not what the log says."""
-
-    kind: str
-    subject_id: int
-    valid_from: datetime
-    difference: str
-
-
-async def verify(connection: ReadConnection, kind: Kind) -> list[Difference]:
-    """Fold the whole log of a kind anew and compare."""
-    rows = await connection.fetch(kind.statement("verify"), {"kind": kind.name})
-    return [Difference(kind.name, row.subject_id, row.valid_from, row.difference) for row in rows]
 
 
 def _refuse(kind: Kind, verdict: str, instant: datetime, now: datetime) -> None:

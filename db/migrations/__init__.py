@@ -1,6 +1,8 @@
 """Brings a database to the schema this code was written for. The bodies are SQL; Alembic keeps the order and the record."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alembic import command, op
@@ -31,27 +33,39 @@ def latest_revision() -> str:
     return revision
 
 
-async def applied_revision(connection: AsyncConnection) -> str | None:
+async def revision_of(address: str) -> str | None:
     """The revision the database is at, or nothing where it was never migrated."""
-    return await connection.run_sync(lambda it: MigrationContext.configure(it).get_current_revision())
+    async with _connected(address) as connection:
+        return await connection.run_sync(_applied)
 
 
 async def upgrade(address: str) -> tuple[str | None, str]:
     """Migrate to the latest revision, whoever else may be doing so now. Gives the revision before and after."""
-    engine = create_async_engine(driver_address(address), poolclass=NullPool)
-    try:
-        with translated_errors():
-            async with engine.begin() as connection:
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-                before = await applied_revision(connection)
-                await connection.run_sync(_upgrade)
-    finally:
-        await engine.dispose()
+    async with _connected(address) as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        before = await connection.run_sync(_applied)
+        await connection.run_sync(_upgrade)
     return before, latest_revision()
 
 
 def upgrade_now(address: str) -> tuple[str | None, str]:
     return asyncio.run(upgrade(address))
+
+
+@asynccontextmanager
+async def _connected(address: str) -> AsyncIterator[AsyncConnection]:
+    """One transaction as whoever owns the schema."""
+    engine = create_async_engine(driver_address(address), poolclass=NullPool)
+    try:
+        with translated_errors():
+            async with engine.begin() as connection:
+                yield connection
+    finally:
+        await engine.dispose()
+
+
+def _applied(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 -- A page of each subject's versions, with what came before each and who said so. {direction} is ASC or DESC.
 SELECT wanted.subject_id, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, {state} AS state, previous.state AS state_before,
-  said.recorded_at, said.actor
+  said.recorded_at, said.actor, born.created_at
 FROM unnest(CAST(:subjects AS bigint[])) AS wanted (subject_id)
 CROSS JOIN LATERAL (
   SELECT *
@@ -27,4 +27,9 @@ JOIN LATERAL (
   ORDER BY c.seq DESC
   LIMIT 1
 ) said ON true
+CROSS JOIN LATERAL (
+  SELECT min(f.valid_from) AS created_at
+  FROM {versions} f
+  WHERE f.tenant_id = CAST(:tenant AS bigint) AND f.{subject} = wanted.subject_id
+) born
 ORDER BY wanted.subject_id, v.valid_from {direction}

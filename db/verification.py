@@ -1,0 +1,38 @@
+"""The fsck: what stands is what the log says, and nothing stands alone."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from db.connection import ReadConnection
+from db.product import PRODUCT
+from db.sql import load
+from db.temporal import Kind
+
+# Every versioned kind. Who adds one adds it here.
+KINDS: tuple[Kind, ...] = (PRODUCT,)
+
+_COUNT = text(load("count_changes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at in one tenant, and each thing that is not as it should be."""
+
+    changes: int
+    versions: int
+    differences: list[str]
+
+
+async def verify_tenant(connection: ReadConnection) -> Report:
+    """Refold the log of every kind and compare; look for rows that belong to nothing."""
+    counted = await connection.fetch_one(_COUNT)
+    differences: list[str] = []
+    versions = 0
+    for kind in KINDS:
+        for statement in ("verify", "orphans", "overlaps"):
+            rows = await connection.fetch(kind.statement(statement), {"kind": kind.name})
+            differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]
+        (total,) = await connection.fetch(kind.statement("count_versions"))
+        versions += total.versions
+    return Report(counted.changes if counted else 0, versions, differences)

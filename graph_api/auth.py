@@ -1,0 +1,64 @@
+"""Who asks. Until keys come there is one principal, and the service is bound to loopback."""
+
+import ipaddress
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
+
+from db.errors import BadInput, Forbidden
+from graph_api.responses import refusal
+from schema.context import Principal
+from schema.scope import Scope
+
+# The tenant that the first migration makes.
+DEFAULT_TENANT_ID = 1
+
+OPEN = Principal(DEFAULT_TENANT_ID, "anonymous", frozenset(Scope))
+"""The one that everybody is until there are keys: the default tenant, with every scope."""
+
+
+def require_loopback(host: str) -> None:
+    """Refuse to listen where others could reach what nothing guards yet."""
+    if not _is_loopback(host):
+        raise BadInput(
+            f"{host} is not a loopback address. Requests are not authenticated yet, so the service listens on 127.0.0.1, ::1 "
+            "or localhost only.",
+            field="host",
+        )
+
+
+class LoopbackOnly:
+    """Lets in only requests that come from this machine and know that they do: a page elsewhere that has its own name resolve to
+    this machine sends that name as Host."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not (_peer_is_local(scope) and _host_is_local(scope)):
+            await refusal(scope, 403, Forbidden("Only requests from this machine, to its own name, are answered."))(
+                scope, receive, send
+            )
+            return
+        await self._app(scope, receive, send)
+
+
+def _peer_is_local(scope: ASGIScope) -> bool:
+    # a unix socket has no peer address, and is as local as can be
+    return scope.get("client") is None or _is_loopback(scope["client"][0])
+
+
+def _host_is_local(scope: ASGIScope) -> bool:
+    host = Headers(scope=scope).get("host", "")
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    return _is_loopback(name)
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

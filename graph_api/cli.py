@@ -1,0 +1,215 @@
+"""The commands. Each says what is wrong in one line where something is, and ends with 1."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.markup import escape
+from uvicorn.supervisors import Multiprocess
+
+from db import embedded, migrations
+from db.connection import Database
+from db.errors import HeadwaterError, Unavailable
+from db.tenant import all_tenants
+from db.verification import verify_tenant
+from graph_api import demo as mesh
+from graph_api.app import create_app
+from graph_api.auth import require_loopback
+from graph_api.examples import EXAMPLES
+from graph_api.ops import configure_logging
+from graph_api.settings import Settings, read_settings
+from schema.root import schema as graphql_schema
+
+DATABASE = "headwater"
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Where data came from, what it feeds, and what that looked like then."
+)
+out = Console()
+err = Console(stderr=True)
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [HEADWATER_HOST]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [HEADWATER_PORT]")]
+Data = Annotated[Path | None, typer.Option(help="Directory of the embedded server. [HEADWATER_DATA]")]
+
+
+@app.command()
+def demo(host: Host = None, port: Port = None, data: Data = None) -> None:
+    """Migrate, load the demo mesh once, and serve it on this machine, without credentials."""
+    settings = read_settings(host=host, port=port, data=data)
+    with _database(settings) as running:
+        migrations.upgrade_now(_address(running))
+        loaded = asyncio.run(_load_mesh(running))
+        out.print("The demo mesh is loaded." if loaded else "The data of the last run is still here.")
+        _serve(running, _introduce)
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve. [HEADWATER_WORKERS]")] = None,
+    data: Data = None,
+) -> None:
+    """Serve the API. The database has to be migrated."""
+    settings = read_settings(host=host, port=port, workers=workers, data=data)
+    with _database(settings) as running:
+        asyncio.run(_require_migrated(running))
+        _serve(running, lambda address: err.print(f"Headwater serves {address}"))
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to the schema of this version. Safe to repeat, and to run twice at once."""
+    with _database(read_settings(data=data)) as running:
+        before, after = migrations.upgrade_now(_address(running))
+    out.print(f"The database is at revision {after}." if before == after else f"Migrated from {before or 'nothing'} to {after}.")
+
+
+@app.command()
+def verify(data: Data = None) -> None:
+    """Fold the whole log anew and compare it with what stands. Names each difference, and ends with 1 if there is one."""
+    with _database(read_settings(data=data)) as running:
+        asyncio.run(_require_migrated(running))
+        differences = asyncio.run(_verify(running))
+    if differences:
+        raise typer.Exit(1)
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the GraphQL schema in SDL."""
+    sys.stdout.write(graphql_schema.as_str() + "\n")
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Settings]:
+    """The settings with an address in them: the one given, or that of the embedded server, which runs for as long."""
+    if settings.database_url is not None:
+        yield settings
+        return
+    with embedded.EmbeddedServer.start(settings.data) as server:
+        server.ensure_database(DATABASE)
+        yield settings.model_copy(update={"database_url": server.address(DATABASE)})
+
+
+def _address(settings: Settings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url
+
+
+async def _load_mesh(settings: Settings) -> bool:
+    database = Database(_address(settings))
+    try:
+        return await mesh.load(database)
+    finally:
+        await database.close()
+
+
+async def _require_migrated(settings: Settings) -> None:
+    applied, latest = await migrations.revision_of(_address(settings)), migrations.latest_revision()
+    if applied != latest:
+        raise Unavailable(f"The database is at revision {applied or 'none'}, this version needs {latest}. Run: headwater migrate")
+
+
+async def _verify(settings: Settings) -> int:
+    database = Database(_address(settings), statement_timeout=3600)
+    differences = 0
+    try:
+        for tenant in await all_tenants(_address(settings)):
+            async with database.snapshot(tenant.tenant_id) as connection:
+                report = await verify_tenant(connection)
+            for difference in report.differences:
+                out.print(f"{tenant.name}: {difference}", markup=False, soft_wrap=True)
+            differences += len(report.differences)
+            out.print(
+                f"{tenant.name}: {report.changes} changes, {report.versions} versions, {len(report.differences)} differences"
+            )
+    finally:
+        await database.close()
+    return differences
+
+
+def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    require_loopback(settings.host)
+    configure_logging(settings.log_level)
+    # worker processes read the same settings from the environment
+    os.environ.update({f"HEADWATER_{name.upper()}": str(value) for name, value in settings.model_dump().items()})
+    listener = _listen(settings)
+    address = f"http://{_named(settings.host)}:{listener.getsockname()[1]}/graphql"
+    config = uvicorn.Config(
+        create_app(settings) if settings.workers == 1 else "graph_api.app:create_worker",
+        factory=settings.workers > 1,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+    )
+    # SIGTERM by default ends a process on the spot; this way it leaves through the doors that clean up
+    signal.signal(signal.SIGTERM, _leave)
+    with listener, suppress(KeyboardInterrupt):
+        if settings.workers > 1:
+            announce(address)
+            Multiprocess(config, sockets=[listener]).run()
+        else:
+            _Server(config, lambda: announce(address)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it answers there."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise Unavailable(
+            f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}. Choose another port with --port."
+        ) from error
+
+
+def _introduce(address: str) -> None:
+    """One address to open, and two queries to begin with."""
+    out.print(f"\nHeadwater is at [bold]{address}[/bold]. Open it in a browser; Ctrl-C ends it.\n", soft_wrap=True)
+    for example in EXAMPLES[:2]:
+        out.print(example.query, markup=False, highlight=False, soft_wrap=True)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _named(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def main() -> None:
+    """The entry of the `headwater` command."""
+    try:
+        app()
+    except HeadwaterError as error:
+        err.print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,111 @@
+"""The demo mesh: an online shop's data products and the year they have had. Loaded once, whole, into an empty tenant."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from sqlalchemy import text
+
+from db import product
+from db.connection import Author, Database, WriteConnection
+from graph_api.auth import DEFAULT_TENANT_ID
+
+_ANYTHING_WRITTEN = text("SELECT EXISTS (SELECT FROM change WHERE tenant_id = CAST(:tenant AS bigint)) AS written")
+
+
+def uid(name: str) -> UUID:
+    """The same for the same name, so that every demo has the same uids."""
+    return uuid5(NAMESPACE_URL, f"headwater-demo/{name}")
+
+
+def _at(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)
+
+
+def _fields(described: str) -> dict[str, Any]:
+    """`id:int email:string` as a schema."""
+    return {"fields": [dict(zip(("name", "type"), it.split(":"), strict=True)) for it in described.split()]}
+
+
+# name, domain, owner, since, schema, description, tags
+_REGISTERED: list[tuple[str, str, str, str, str, str, str]] = [
+    ("web_events", "web", "noor@shop.example", "2025-11-03", "event_id:string session_id:string at:timestamp url:string",
+     "Every page view and click, as the tracker sends it.", "raw events"),
+    ("sessions", "web", "noor@shop.example", "2025-11-10", "session_id:string customer_id:int started_at:timestamp pages:int",
+     "Clicks put together into visits.", "events"),
+    ("conversion_funnel", "web", "ida@shop.example", "2026-01-12", "step:string sessions:int share:decimal",
+     "How many visits reach each step to a purchase.", "report kpi"),
+    ("customer_accounts", "sales", "ann@shop.example", "2025-11-03", "id:int email:string country:string",
+     "Everybody who has an account.", "pii core"),
+    ("orders", "sales", "ann@shop.example", "2025-11-03", "id:int customer_id:int placed_at:timestamp amount:decimal",
+     "Orders as they are placed.", "core"),
+    ("order_lines", "sales", "ann@shop.example", "2025-11-03", "order_id:int sku:string quantity:int price:decimal",
+     "What each order is made of.", "core"),
+    ("refunds", "sales", "bo@shop.example", "2025-12-01", "order_id:int amount:decimal reason:string",
+     "Money that went back.", "core"),
+    ("payments", "finance", "mei@shop.example", "2025-11-05", "id:string order_id:int amount:decimal provider:string",
+     "What the payment provider settled.", "raw pci"),
+    ("revenue_daily", "finance", "mei@shop.example", "2025-12-15", "day:date revenue:decimal refunds:decimal",
+     "Revenue of each day, refunds taken off.", "report kpi"),
+    ("revenue_forecast", "finance", "mei@shop.example", "2026-03-01", "day:date expected:decimal low:decimal high:decimal",
+     "What the next ninety days should bring.", "model"),
+    ("stock_levels", "logistics", "sam@shop.example", "2025-11-08", "sku:string warehouse:string on_hand:int",
+     "What lies in which warehouse.", "raw"),
+    ("shipments", "logistics", "sam@shop.example", "2025-11-08", "id:string order_id:int carrier:string shipped_at:timestamp",
+     "Parcels on their way.", "raw"),
+    ("delivery_times", "logistics", "sam@shop.example", "2026-02-01", "carrier:string country:string days_median:decimal",
+     "How long parcels take, by carrier and country.", "report"),
+    ("campaigns", "marketing", "lou@shop.example", "2025-11-20", "id:string channel:string budget:decimal",
+     "What is advertised where, and for how much.", "raw"),
+    ("attribution", "marketing", "lou@shop.example", "2026-01-20", "order_id:int campaign_id:string weight:decimal",
+     "Which campaign brought which order.", "model"),
+    ("newsletter_list", "marketing", "lou@shop.example", "2025-11-20", "email:string subscribed_at:timestamp",
+     "Who receives the newsletter.", "pii"),
+    ("churn_score", "science", "ida@shop.example", "2026-02-15", "customer_id:int score:decimal",
+     "How likely each customer is to leave.", "model pii"),
+    ("recommendations", "science", "ida@shop.example", "2026-04-02", "customer_id:int sku:string rank:int",
+     "What to show to whom.", "model"),
+]  # fmt: skip
+
+# name at first, instant, what changed
+_UPDATED: list[tuple[str, str, Mapping[str, Any]]] = [
+    ("orders", "2026-01-15", {"schema": _fields("id:int customer_id:int placed_at:timestamp amount:decimal currency:string"),
+                              "version": "1.1.0"}),
+    ("customer_accounts", "2026-02-10", {"name": "customers", "version": "2.0.0"}),
+    ("customer_accounts", "2026-05-04", {"schema": _fields("id:int email:string consent:boolean"), "version": "2.1.0"}),
+    ("customer_accounts", "2026-08-17", {"owner": "bo@shop.example"}),
+    ("payments", "2026-03-20", {"tags": ["raw", "pci", "core"], "version": "1.1.0"}),
+    ("revenue_daily", "2026-04-01", {"schema": _fields("day:date currency:string revenue:decimal"), "version": "2.0.0"}),
+    ("revenue_daily", "2026-06-01", {"description": "Revenue of each day and currency, refunds taken off."}),
+    ("conversion_funnel", "2026-06-15", {"status": "DEPRECATED"}),
+    ("newsletter_list", "2026-05-25", {"owner": "bo@shop.example", "domain": "sales"}),
+    ("delivery_times", "2026-07-01", {"version": "1.1.0", "description": "How long parcels take, by carrier and weight."}),
+    ("attribution", "2026-07-09", {"version": "2.0.0-rc.1"}),
+    ("attribution", "2026-08-09", {"version": "2.0.0"}),
+    ("churn_score", "2026-09-01", {"status": "INACTIVE"}),
+    # reported in October, true since March
+    ("shipments", "2026-03-05", {"owner": "kim@shop.example"}),
+]  # fmt: skip
+
+_DELETED = [("revenue_forecast", "2026-09-15"), ("newsletter_list", "2026-10-01")]
+
+
+async def load(database: Database) -> bool:
+    """Load the mesh, unless something was written here before. Says whether it did."""
+    async with database.transaction(DEFAULT_TENANT_ID, Author("demo")) as connection:
+        found = await connection.fetch_one(_ANYTHING_WRITTEN)
+        if found is not None and found.written:
+            return False
+        await _write(connection)
+        return True
+
+
+async def _write(connection: WriteConnection) -> None:
+    for name, domain, owner, since, schema, description, tags in _REGISTERED:
+        fields = {"name": name, "domain": domain, "owner": owner, "description": description, "tags": tags.split()}
+        await product.register(connection, {**fields, "schema": _fields(schema)}, uid=uid(name), at=_at(since))
+    for name, day, changes in _UPDATED:
+        await product.update(connection, uid(name), changes, at=_at(day))
+    for name, day in _DELETED:
+        await product.delete(connection, uid(name), at=_at(day))

@@ -1,0 +1,13 @@
+"""The queries that GraphiQL opens with. Each file begins with its title; a test runs them all against the demo."""
+
+from importlib.resources import files
+
+from graph_api.explorer import Example
+
+
+def _load() -> list[Example]:
+    texts = (it.read_text() for it in sorted(files(__package__).iterdir(), key=str) if it.name.endswith(".graphql"))
+    return [Example(name=text.partition("\n")[0].lstrip("# "), query=text) for text in texts]
+
+
+EXAMPLES = _load()

@@ -1,0 +1,100 @@
+"""The GraphQL view: a request comes in, is run, and its answer goes out. GraphQL over HTTP, and GraphiQL for browsers."""
+
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+
+from db.errors import BadInput, LimitExceeded
+from graph_api import explorer
+from graph_api.auth import OPEN
+from graph_api.examples import EXAMPLES
+from graph_api.responses import GRAPHQL, JSON, answer, refusal, request_id_of
+from schema.executor import Executor
+from schema.executor import Request as Operation
+
+
+async def graphql(request: Request) -> Response:
+    """POST runs an operation; a browser's GET opens GraphiQL."""
+    if request.method == "POST":
+        return await _run(request)
+    if "text/html" in request.headers.get("accept", ""):
+        page = explorer.page(EXAMPLES, str(request.url.replace(query="")))
+        return HTMLResponse(page, headers={"Content-Security-Policy": explorer.CONTENT_SECURITY_POLICY})
+    reason = BadInput("Send operations by POST, as JSON. A browser that asks for text/html is shown GraphiQL here.")
+    return refusal(request.scope, 405, reason, headers={"Allow": "GET, POST"})
+
+
+async def _run(request: Request) -> Response:
+    scope = request.scope
+    media_type = _acceptable(request.headers.get("accept", "*/*"))
+    if media_type is None:
+        return refusal(scope, 406, BadInput(f"Answers are {GRAPHQL} or {JSON}; Accept names neither."))
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        reason = BadInput(f"An operation is sent as JSON, with Content-Type: {JSON}.")
+        return refusal(scope, 415, reason, media_type=media_type)
+    try:
+        operation = _read(await _body(request, request.app.state.settings.max_body_bytes))
+    except LimitExceeded as error:
+        # the rest of the body is not worth reading
+        return refusal(scope, 413, error, media_type=media_type, headers={"Connection": "close"})
+    except BadInput as error:
+        return refusal(scope, 400, error, media_type=media_type)
+    executor: Executor = request.app.state.executor
+    result = await executor.execute(operation, OPEN, request_id_of(scope))
+    scope["state"]["operation"] = result.operation
+    scope["state"]["errors"] = [error["extensions"]["code"] for error in result.errors]
+    content: dict[str, Any] = {"data": result.data} if result.ran else {}
+    if result.errors:
+        content["errors"] = result.errors
+    content["extensions"] = {"requestId": request_id_of(scope)}
+    status = 400 if media_type == GRAPHQL and not result.ran else 200
+    return answer(content, status, media_type=media_type)
+
+
+def _acceptable(accept: str) -> str | None:
+    """The media type to answer in: the more telling one where the client takes it."""
+    offered = set()
+    for part in accept.split(","):
+        name, *parameters = (it.strip().lower() for it in part.split(";"))
+        if not any(it.startswith("q=0") and not it.strip("q=0.") for it in parameters):
+            offered.add(name)
+    if GRAPHQL in offered:
+        return GRAPHQL
+    return JSON if offered & {JSON, "*/*", "application/*", ""} else None
+
+
+async def _body(request: Request, largest: int) -> bytes:
+    length = request.headers.get("content-length", "0")
+    body = bytearray()
+    if not length.isdigit() or int(length) <= largest:
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > largest:
+                    break
+            else:
+                return bytes(body)
+        except ClientDisconnect as error:
+            raise BadInput("The request ended before its body did.") from error
+    raise LimitExceeded(f"The body is larger than {largest} bytes. Send less at once.")
+
+
+def _read(body: bytes) -> Operation:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"The body is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise BadInput('The body has to be a JSON object, such as {"query": "{ __typename }"}.')
+    query, variables, name = content.get("query"), content.get("variables"), content.get("operationName")
+    if not isinstance(query, str) or not query:
+        raise BadInput("query has to be text: the GraphQL document to run.", field="query")
+    if variables is not None and not isinstance(variables, dict):
+        raise BadInput("variables has to be a JSON object.", field="variables")
+    if name is not None and not isinstance(name, str):
+        raise BadInput("operationName has to be text.", field="operationName")
+    if content.get("extensions") is not None and not isinstance(content["extensions"], dict):
+        raise BadInput("extensions has to be a JSON object.", field="extensions")
+    return Operation(query, variables, name or None)

@@ -1,0 +1,51 @@
+"""What every node of the graph has, whatever its kind."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+import strawberry
+
+from db.history import VersionRow
+from db.temporal import Kind
+from schema.context import Info
+from schema.history import Version, version_connection
+from schema.node import Node
+from schema.pagination import After, Before, Connection, First, Last
+from schema.scope import READ, field, resolver
+
+AsOf = Annotated[
+    datetime | None,
+    strawberry.argument(
+        description="The instant to read at; what is below inherits it. Left out or null: the instant of what is above, or now."
+    ),
+]
+
+
+@strawberry.interface(description="A node of the graph, as it was at one instant.")
+class Asset(Node):
+    uid: UUID = field(READ, "Stable across time, whatever changes about it.")
+    label: str = field(READ, "What to call it: a product's name, an entity's display name.")
+    as_of: datetime = field(READ, "The instant this reading is of.")
+    valid_from: datetime = field(READ, "Since when it has been like this.")
+    valid_to: datetime | None = field(READ, "Until when it was like this; null: still so.")
+    created_at: datetime = field(READ, "When it first came to be.")
+    updated_at: datetime = field(READ, "When it last changed, as of this reading.")
+
+    kind: ClassVar[Kind]
+    asset_id: strawberry.Private[int]
+    pinned: strawberry.Private[datetime | None]
+
+    @classmethod
+    def then(cls, uid: UUID, version: VersionRow) -> "Asset":
+        """The asset as one stretch of its history has it."""
+        raise TypeError(f"{cls.__name__} does not say how it is read from its history")
+
+    @resolver(
+        READ,
+        "Everything it ever was, oldest first, and what changed at each step: the whole history, whenever it was read.",
+    )
+    async def history(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Version]:
+        return await version_connection(info, self, first=first, after=after, last=last, before=before)

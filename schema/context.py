@@ -1,0 +1,35 @@
+"""What every resolver of one operation stands in: who asks, the transaction, the loaders."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import strawberry
+
+from schema.scope import Scope
+
+if TYPE_CHECKING:
+    from schema.loaders import Loaders
+    from schema.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, in which tenant, and what they may do."""
+
+    tenant_id: int
+    actor: str
+    scopes: frozenset[Scope]
+
+
+@dataclass(slots=True)
+class Context:
+    """One attempt at one operation. Nothing in it outlives the attempt."""
+
+    principal: Principal
+    request_id: str
+    max_page_size: int
+    transaction: "Transaction"
+    loaders: "Loaders"
+
+
+Info = strawberry.Info[Context, None]

@@ -1,0 +1,80 @@
+"""What a client is told when something fails: a message, a path, a stable code. Never SQL, never a traceback."""
+
+import re
+from typing import Any
+
+import structlog
+from graphql import ArgumentNode, DocumentNode, FieldNode, GraphQLError, Node, ObjectFieldNode, Visitor, visit
+
+from db.errors import BadInput, HeadwaterError
+
+INTERNAL = "Something went wrong here, and it was not your request. Quote the requestId when you report it."
+
+# How graphql-core says where in a variable, or in an object, the fault is.
+_FIELD_NAMED = re.compile(r"(?:unknown|required) field '(\w+)'")
+_PLACE_NAMED = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([\w.\[\]]+):)?")
+
+log = structlog.get_logger("headwater.graphql")
+
+
+def describe(error: GraphQLError, document: DocumentNode | None = None) -> dict[str, Any]:
+    """An error as the response carries it."""
+    cause = _cause(error)
+    if isinstance(cause, HeadwaterError):
+        message, code, field = cause.message, cause.code, cause.field
+    elif cause is None:
+        message, code, field = error.message, BadInput.code, _field_at_fault(error, document)
+    else:
+        log.error("unforeseen", path=error.path, exc_info=cause)
+        message, code, field = INTERNAL, "INTERNAL", None
+    described: dict[str, Any] = {"message": message}
+    if error.locations:
+        described["locations"] = [{"line": it.line, "column": it.column} for it in error.locations]
+    if error.path is not None:
+        described["path"] = error.path
+    described["extensions"] = {"code": code} if field is None else {"code": code, "field": field}
+    return described
+
+
+def _cause(error: GraphQLError) -> BaseException | None:
+    """The exception behind an error; None where the request itself is at fault."""
+    cause: BaseException | None = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def _field_at_fault(error: GraphQLError, document: DocumentNode | None) -> str | None:
+    """The innermost input, or else the selected field, that an error of validation or coercion is about."""
+    if named := _FIELD_NAMED.search(error.message):
+        return named[1]
+    if place := _PLACE_NAMED.match(error.message):
+        return re.sub(r"\[\d+\]", "", place[2] or place[1]).rpartition(".")[2]
+    if document is None or not error.nodes:
+        return None
+    node = error.nodes[0]
+    if isinstance(node, FieldNode | ArgumentNode | ObjectFieldNode):
+        return node.name.value
+    finder = _InputAround(node)
+    visit(document, finder)
+    return finder.name
+
+
+class _InputAround(Visitor):
+    """Finds the innermost argument or input field whose text holds a node."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._node = node
+        self.name: str | None = None
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+        self._look(node)
+
+    def enter_object_field(self, node: ObjectFieldNode, *_: Any) -> None:
+        self._look(node)
+
+    def _look(self, node: ArgumentNode | ObjectFieldNode) -> None:
+        inner, outer = self._node.loc, node.loc
+        if inner and outer and outer.start <= inner.start and inner.end <= outer.end:
+            self.name = node.name.value

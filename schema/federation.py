@@ -1,0 +1,49 @@
+"""The subgraph's side of Apollo Federation: representations in, entities out, each on its own."""
+
+from typing import Any, cast
+
+import strawberry
+from graphql import GraphQLError, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, Undefined
+from strawberry.federation import Schema
+from strawberry.federation.schema import FederationAny
+from strawberry.types.base import StrawberryObjectDefinition
+
+from db.errors import BadInput
+
+
+class SubgraphSchema(Schema):
+    """A federated schema that leaves the request as it is, and in which one bad representation does not null its neighbours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for described in self._schema.type_map.values():
+            if isinstance(described, GraphQLObjectType | GraphQLInterfaceType):
+                for declared in described.fields.values():
+                    for argument in declared.args.values():
+                        # a Python default of None: whoever leaves the argument out says nothing, not null
+                        if argument.default_value is None:
+                            argument.default_value = Undefined
+            elif isinstance(described, GraphQLInputObjectType):
+                # graphql-core's own check names the place of the fault; Strawberry's does not
+                described.is_one_of = described.extensions["strawberry-definition"].is_one_of
+
+    def entities_resolver(self, info: strawberry.Info, representations: list[FederationAny]) -> list[FederationAny]:
+        return [cast(FederationAny, self._entity(info, cast(Any, it))) for it in representations]
+
+    def _entity(self, info: strawberry.Info, representation: Any) -> Any:
+        """An awaitable of the entity, so that the loaders see all representations before the first statement runs."""
+        keys = dict(representation) if isinstance(representation, dict) else {}
+        type_name = keys.pop("__typename", None)
+        known = self.schema_converter.type_map.get(type_name) if isinstance(type_name, str) else None
+        definition = getattr(known, "definition", None)
+        resolve = (
+            getattr(definition.origin, "resolve_reference", None) if isinstance(definition, StrawberryObjectDefinition) else None
+        )
+        if resolve is None:
+            return _failed(BadInput(f"{type_name!r} is no entity of this subgraph.", field="representations"))
+        accepted = {name: value for name, value in keys.items() if value is None or isinstance(value, str)}
+        return resolve(info=info, **accepted)
+
+
+def _failed(error: Exception) -> GraphQLError:
+    return GraphQLError(str(error), original_error=error)

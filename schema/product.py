@@ -1,0 +1,298 @@
+"""Data products: reading them at any instant, and writing what changes about them."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, ClassVar, cast
+from uuid import UUID
+
+import orjson
+import strawberry
+from strawberry.scalars import JSON
+
+from db import product as products
+from db.errors import BadInput, NotFound
+from db.history import VersionRow
+from db.product import PRODUCT, ProductQuery, ProductRow
+from db.temporal import Kind, Outcome
+from schema.asset import AsOf, Asset
+from schema.context import Info
+from schema.domain import Domain
+from schema.node import read_id, read_uid, write_id
+from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
+from schema.scope import READ, WRITE, field, resolver
+from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
+
+SEARCH_LENGTH = 200
+
+
+@strawberry.enum(description="Where a product stands in its life.")
+class ProductStatus(Enum):
+    ACTIVE = strawberry.enum_value("ACTIVE", description="In use, and looked after.")
+    DEPRECATED = strawberry.enum_value("DEPRECATED", description="Still there, but not to be built upon.")
+    INACTIVE = strawberry.enum_value("INACTIVE", description="No longer fed.")
+
+
+@strawberry.enum(description="What a list of products may be ordered by.")
+class ProductOrderField(Enum):
+    NAME = strawberry.enum_value("NAME", description="By name.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By when each last changed.")
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="By when each first came to be.")
+
+
+@strawberry.type(description="One field of a product's schema.")
+class SchemaField:
+    name: str = field(READ, "Its name.")
+    type: str = field(READ, "Its type, in the words of whoever registered it.")
+    description: str | None = field(READ, "What it means.")
+
+
+@strawberry.federation.type(keys=["id", "uid", "name"], description="A data product, as it was at one instant.")
+class Product(Asset):
+    name: str = field(READ, "Unique at every instant; it may change, the uid does not.")
+    domain: Domain = field(READ, "The domain that owns it.")
+    owner: str = field(READ, "Who answers for it.")
+    description: str | None = field(READ, "What it holds and what it is for.")
+    schema: JSON = field(READ, "Its schema as it was registered, a JSON object.")
+    status: ProductStatus = field(READ, "Where it stands in its life.")
+    version: str = field(READ, "Its semantic version.")
+    tags: list[str] = field(READ, "What it is filed under.")
+
+    kind: ClassVar[Kind] = PRODUCT
+
+    @resolver(
+        READ, "The fields of its schema, read from any of the usual forms: a list of fields, JSON Schema, or names with types."
+    )
+    def fields(self) -> list[SchemaField]:
+        return schema_fields(cast(dict[str, Any], self.schema))
+
+    @classmethod
+    def of(cls, row: ProductRow, pinned: datetime | None) -> "Product":
+        """A product out of its row; `pinned` is the instant that was asked for, if one was."""
+        return cls(
+            id=write_id("Product", row.uid, pinned),
+            uid=row.uid,
+            label=row.name,
+            as_of=row.as_of,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            created_at=row.created_at,
+            updated_at=row.valid_from,
+            name=row.name,
+            domain=Domain(name=row.domain),
+            owner=row.owner,
+            description=row.description,
+            schema=JSON(row.schema),
+            status=ProductStatus(row.status),
+            version=row.version,
+            tags=row.tags,
+            asset_id=row.asset_id,
+            pinned=pinned,
+        )
+
+    @classmethod
+    def then(cls, uid: UUID, version: VersionRow) -> "Product":
+        return cls.of(products.product_then(uid, version), version.valid_from)
+
+    @classmethod
+    async def resolve_reference(
+        cls, info: Info, id: str | None = None, uid: str | None = None, name: str | None = None, **_: Any
+    ) -> "Product | None":
+        """Finds the product that a gateway means; the instant travels inside the id."""
+        if id is not None:
+            type_name, known, pinned = read_id(id)
+            return await product_by_uid(info, known, pinned) if type_name == "Product" else None
+        if uid is not None:
+            return await product_by_uid(info, read_uid(uid), None)
+        if name is not None:
+            return await product_by_name(info, name, None)
+        raise BadInput("A representation of a Product names its id, its uid or its name.", field="representations")
+
+
+@strawberry.input(description="An order of products.")
+class ProductOrder:
+    field: ProductOrderField = described("What to order by.")
+    direction: OrderDirection = described("Which way.", default=OrderDirection.ASC)
+
+
+BY_NAME = ProductOrder(field=ProductOrderField("NAME"), direction=OrderDirection("ASC"))
+
+
+@strawberry.input(description="Which products: those that match every part given. An empty list matches nothing.")
+class ProductFilter:
+    domains: list[str] | None = optional("In any of these domains.")
+    statuses: list[ProductStatus] | None = optional("With any of these statuses.")
+    owners: list[str] | None = optional("Of any of these owners.")
+    tags: list[str] | None = optional("With any of these tags.")
+
+
+@strawberry.input(one_of=True, description="Names a product.")
+class ProductRef:
+    uid: UUID | None = optional("By its uid.")
+    name: str | None = optional("By the name it has at that instant.")
+
+
+@strawberry.input(description="A product to register.")
+class RegisterProductInput:
+    uid: UUID | None = optional("Its stable identity; left out: one is made.")
+    name: str = described("Its name, which no other product may have at that instant.")
+    domain: str = described("The domain that owns it.")
+    owner: str = described("Who answers for it.")
+    description: str | None = optional("What it holds and what it is for.")
+    schema: JSON = described("Its schema, a JSON object.")
+    tags: list[str] | None = optional("What it is filed under.")
+    status: ProductStatus | None = optional("Where it stands; left out: ACTIVE.")
+    version: str | None = optional("Its semantic version; left out: 1.0.0.")
+    at: datetime | None = optional(AT)
+    idempotency_key: str | None = optional(KEY)
+
+
+@strawberry.input(description="What changes about a product. What is left out stays; null clears what can be empty.")
+class UpdateProductInput:
+    product: ProductRef = described("Which product.")
+    name: str | None = optional("Its new name.")
+    domain: str | None = optional("The domain that owns it from then on.")
+    owner: str | None = optional("Who answers for it from then on.")
+    description: str | None = optional("What it holds and what it is for; null: no description.")
+    schema: JSON | None = optional("Its new schema, a JSON object.")
+    tags: list[str] | None = optional("What it is filed under from then on, in place of what was; null: nothing.")
+    status: ProductStatus | None = optional("Where it stands from then on.")
+    version: str | None = optional("Its new semantic version.")
+    at: datetime | None = optional(AT)
+    idempotency_key: str | None = optional(KEY)
+
+
+@strawberry.type(description="What became of a product.")
+class ProductPayload:
+    product: Product = field(READ, "The product from that instant on.")
+    changed: bool = field(READ, "false: it was so already.")
+
+
+@strawberry.type
+class ProductQueries:
+    @resolver(READ, "The product that has this name at that instant; null: none has.")
+    async def product(
+        self, info: Info, name: Annotated[str, strawberry.argument(description="Its name.")], as_of: AsOf = None
+    ) -> Product | None:
+        return await product_by_name(info, name, as_of)
+
+    @resolver(READ, "Products, searched, filtered and ordered as they were at that instant.")
+    async def products(
+        self,
+        info: Info,
+        search: Annotated[
+            str | None,
+            strawberry.argument(description="Text that the name, the description or a tag contains, in upper or lower case."),
+        ] = None,
+        filter: Annotated[ProductFilter | None, strawberry.argument(description="Which of them.")] = None,
+        order_by: Annotated[ProductOrder, strawberry.argument(description="In which order.")] = BY_NAME,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        as_of: AsOf = None,
+    ) -> Connection[Product]:
+        query = ProductQuery(
+            search=_searchable(search),
+            order=products.ProductOrder[order_by.field.name],
+            descending=order_by.direction is OrderDirection.DESC,
+            as_of=as_of,
+            **{name: None if part is None else tuple(part) for name, part in (given(filter) or {}).items()},
+        )
+        key: type = str if query.order is products.ProductOrder.NAME else datetime
+        keyset = Keyset("products", query, key=(key, int))
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        connection = await info.context.transaction.reader()
+        found: Connection[Product] = keyset.connection(
+            Connection[Product],
+            page,
+            await products.list_products(connection, query, page),
+            node=lambda row: Product.of(row, as_of),
+            place=lambda row: products.place_of(row, query.order),
+            count=lambda: products.count_products(connection, query),
+        )
+        return found
+
+
+@strawberry.type
+class ProductMutations:
+    @resolver(WRITE, "Registers a product. CONFLICT when its name is taken at that instant, or its uid is alive then.")
+    async def register_product(self, info: Info, input: Annotated[RegisterProductInput, INPUT]) -> ProductPayload:
+        content = given(input)
+        request = request_of("registerProduct", content)
+        uid, at = content.pop("uid", None), content.pop("at", None)
+        connection = await info.context.transaction.writer()
+        return await _payload(info, await products.register(connection, content, uid=uid, at=at, request=request), at)
+
+    @resolver(WRITE, "Changes what is given about a product, from that instant on.")
+    async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
+        content = given(input)
+        request = request_of("updateProduct", content)
+        (ref,) = content.pop("product").values()
+        at = content.pop("at", None)
+        connection = await info.context.transaction.writer()
+        return await _payload(info, await products.update(connection, ref, content, at=at, request=request), at)
+
+    @resolver(WRITE, "Ends a product at that instant. A read before it still sees it.")
+    async def delete_product(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
+        content = given(input)
+        request = request_of("deleteProduct", content)
+        connection = await info.context.transaction.writer()
+        outcome = await products.delete(connection, input.uid, at=content.get("at"), request=request)
+        info.context.loaders.forget()
+        return DeletePayload(uid=input.uid, changed=outcome.changed)
+
+    @resolver(WRITE, "Brings a product back as it was last, from that instant on.")
+    async def restore_product(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> ProductPayload:
+        content = given(input)
+        request = request_of("restoreProduct", content)
+        at = content.get("at")
+        connection = await info.context.transaction.writer()
+        return await _payload(info, await products.restore(connection, input.uid, at=at, request=request), at)
+
+
+async def product_by_uid(info: Info, uid: UUID, pinned: datetime | None) -> Product | None:
+    row = await info.context.loaders.product_by_uid.load((uid, pinned))
+    return None if row is None else Product.of(row, pinned)
+
+
+async def product_by_name(info: Info, name: str, pinned: datetime | None) -> Product | None:
+    row = await info.context.loaders.product_by_name.load((name, pinned))
+    return None if row is None else Product.of(row, pinned)
+
+
+async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> ProductPayload:
+    """The product as it was written. Where no instant was asked for, its id is the plain one."""
+    info.context.loaders.forget()
+    connection = await info.context.transaction.writer()
+    row = await products.product_by_asset(connection, outcome.subject_id, outcome.at)
+    if row is None:
+        raise NotFound("The product has been ended at that very instant since.", field="at")
+    return ProductPayload(product=Product.of(row, at), changed=outcome.changed)
+
+
+def _searchable(search: str | None) -> str | None:
+    if search is None:
+        return None
+    if not search.strip() or len(search) > SEARCH_LENGTH or "\0" in search:
+        raise BadInput(f"search takes 1 to {SEARCH_LENGTH} characters, not all of them spaces, none of them NUL.", field="search")
+    return search
+
+
+def schema_fields(schema: dict[str, Any]) -> list[SchemaField]:
+    """The fields that a schema lists: as `fields`, as the `properties` of JSON Schema, or as names with their types."""
+    listed = schema.get("fields", schema.get("columns"))
+    if isinstance(listed, list):
+        return [_schema_field(it.get("name"), it) for it in listed if isinstance(it, dict) and "name" in it]
+    properties = schema.get("properties")
+    named = properties if isinstance(properties, dict) else schema
+    return [_schema_field(name, it) for name, it in named.items()]
+
+
+def _schema_field(name: Any, described_as: Any) -> SchemaField:
+    parts = described_as if isinstance(described_as, dict) else {"type": described_as}
+    kind, description = parts.get("type", "unknown"), parts.get("description", parts.get("doc"))
+    return SchemaField(
+        name=str(name),
+        type=kind if isinstance(kind, str) else orjson.dumps(kind).decode(),
+        description=None if description is None else str(description),
+    )

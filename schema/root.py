@@ -1,0 +1,69 @@
+"""The schema: what can be asked and what can be changed, put together from the concepts."""
+
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from db.errors import LimitExceeded
+from schema.asset import AsOf, Asset
+from schema.context import Info
+from schema.federation import SubgraphSchema
+from schema.history import version_by_start
+from schema.node import Node, read_id
+from schema.product import Product, ProductMutations, ProductQueries, product_by_uid
+from schema.scalars import SCALARS
+from schema.scope import READ, resolver
+
+# The GraphQL type of each kind of asset.
+ASSET_TYPES: dict[str, type[Asset]] = {Product.kind.name: Product}
+
+
+@strawberry.type(description="What can be asked.")
+class Query(ProductQueries):
+    @resolver(READ, "What an id names, at the instant it names; null: there is nothing.")
+    async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
+        return await _find(info, id)
+
+    @resolver(READ, "What these ids name, in their order; null where there is nothing.")
+    def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The ids.")]
+    ) -> list[Node | None]:
+        largest = info.context.max_page_size
+        if len(ids) > largest:
+            raise LimitExceeded(f"ids has {len(ids)} entries. At most {largest} come at once.", field="ids")
+        # each an awaitable of its own: the loaders gather them, and a bad one fails alone
+        return [_find(info, id) for id in ids]  # type: ignore[misc]
+
+    @resolver(READ, "The asset with this uid, whatever its kind; null: there is none at that instant.")
+    async def asset(
+        self, info: Info, uid: Annotated[UUID, strawberry.argument(description="Its uid.")], as_of: AsOf = None
+    ) -> Asset | None:
+        return await product_by_uid(info, uid, as_of)
+
+
+@strawberry.type(description="What can be changed. A request is atomic: all of its mutations hold, or none.")
+class Mutation(ProductMutations):
+    pass
+
+
+async def _find(info: Info, id: str) -> Node | None:
+    type_name, uid, instant = read_id(id)
+    match type_name:
+        case "Product":
+            return await product_by_uid(info, uid, instant)
+        case "Version" if instant is not None:
+            identity = await info.context.loaders.identity_by_uid.load((uid,))
+            if identity is not None:
+                return await version_by_start(info, ASSET_TYPES[identity.kind], identity.asset_id, uid, instant)
+    return None
+
+
+schema = SubgraphSchema(
+    query=Query,
+    mutation=Mutation,
+    types=[Product],
+    config=StrawberryConfig(scalar_map=SCALARS),
+    federation_version="2.9",
+)

@@ -1,0 +1,76 @@
+"""What all mutations share: which fields were given, and how a repeated request is recognised."""
+
+import hashlib
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import orjson
+import strawberry
+
+from db.errors import BadInput
+from db.temporal import Request
+from schema.scope import READ, field
+
+KEY_LENGTH = 200
+
+INPUT = strawberry.argument(description="What is to be written.")
+
+
+def described(description: str, **options: Any) -> Any:
+    """A field of an input type."""
+    return strawberry.field(description=description, **options)
+
+
+def optional(description: str) -> Any:
+    """A field of an input type that may be left out."""
+    return strawberry.field(description=description, default=strawberry.UNSET)
+
+
+AT = "From when on it holds; left out or null: from now on. It may lie in the past, at most 5 seconds in the future."
+KEY = "Your own name for this write. Sent again with the same content, it is answered as the first time and not done twice."
+
+
+@strawberry.input(description="What is to end.")
+class DeleteInput:
+    uid: UUID = described("Its uid.")
+    at: datetime | None = optional(AT)
+    idempotency_key: str | None = optional(KEY)
+
+
+@strawberry.input(description="What is to return to what it was last.")
+class RestoreInput:
+    uid: UUID = described("Its uid.")
+    at: datetime | None = optional(AT)
+    idempotency_key: str | None = optional(KEY)
+
+
+@strawberry.type(description="What became of a deletion.")
+class DeletePayload:
+    uid: UUID = field(READ, "What was to end.")
+    changed: bool = field(READ, "false: it had ended already.")
+
+
+def given(value: Any) -> Any:
+    """An input as plain values, without what was left out."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        parts = {it.name: given(getattr(value, it.name)) for it in fields(value)}
+        return {name: part for name, part in parts.items() if part is not strawberry.UNSET}
+    if isinstance(value, list):
+        return [given(it) for it in value]
+    return value
+
+
+def request_of(mutation: str, content: dict[str, Any]) -> Request | None:
+    """The request by its idempotencyKey, if it bears one. What it asks for is the mutation and all else that was given."""
+    key = content.pop("idempotency_key", None)
+    if key is None:
+        return None
+    if not 0 < len(key) <= KEY_LENGTH or "\0" in key:
+        raise BadInput(f"An idempotencyKey has 1 to {KEY_LENGTH} characters, none of them NUL.", field="idempotencyKey")
+    asked = orjson.dumps([mutation, content], option=orjson.OPT_SORT_KEYS, default=str)
+    return Request(key, UUID(bytes=hashlib.blake2b(asked, digest_size=16).digest()))
