@@ -195,7 +195,7 @@ def _introduce(address: str) -> None:
     """One address to open, and two queries to begin with."""
     out.print(f"\nHeadwater is at [bold]{address}[/bold]. Open it in a browser; Ctrl-C ends it.\n", soft_wrap=True)
     for example in EXAMPLES[:2]:
-        out.print(example.query, markup=False, highlight=False, soft_wrap=True)
+        out.print(f"# {example.name}\n{example.query}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _leave(number: int, _: FrameType | None) -> None:

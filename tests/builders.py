@@ -1,0 +1,86 @@
+"""Tiny builders: what a test needs, in as few words as it takes to read it."""
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from db.connection import Database
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def day(number: float) -> datetime:
+    """An instant that many days into the year of the tests."""
+    return START + timedelta(days=number)
+
+
+def written(instant: datetime) -> str:
+    """As the API writes it."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def product_fields(name: str = "orders", **changes: Any) -> dict[str, Any]:
+    return {"name": name, "domain": "sales", "owner": "ann", "schema": {"fields": []}, **changes}
+
+
+REGISTER = (
+    "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { changed product { id uid name validFrom } } }"
+)
+UPDATE = (
+    "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { changed product { id uid name owner validFrom } } }"
+)
+DELETE = "mutation ($input: DeleteInput!) { deleteProduct(input: $input) { uid changed } }"
+RESTORE = "mutation ($input: RestoreInput!) { restoreProduct(input: $input) { changed product { id uid name } } }"
+
+
+@dataclass
+class Answer:
+    """What the service answered."""
+
+    status: int
+    body: dict[str, Any]
+    headers: httpx.Headers
+
+    @property
+    def data(self) -> Any:
+        assert "errors" not in self.body, self.body["errors"]
+        return self.body["data"]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        return list(self.body.get("errors", []))
+
+    @property
+    def error(self) -> dict[str, Any]:
+        assert len(self.errors) == 1, self.body
+        return self.errors[0]
+
+    @property
+    def fault(self) -> tuple[str, str | None]:
+        """The code, and the input at fault."""
+        return self.error["extensions"]["code"], self.error["extensions"].get("field")
+
+
+@dataclass
+class Api:
+    """Asks the service."""
+
+    client: httpx.AsyncClient
+    database: Database
+    statements: Sized
+
+    async def __call__(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> Answer:
+        response = await self.client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
+        return Answer(response.status_code, response.json(), response.headers)
+
+    async def register(self, name: str = "orders", **changes: Any) -> dict[str, Any]:
+        """A product, from the first day of the tests unless told otherwise."""
+        given = product_fields(name, **{"at": written(day(0)), **changes})
+        product: dict[str, Any] = (await self(REGISTER, input=given)).data["registerProduct"]["product"]
+        return product
+
+    async def update(self, name: str, *, at: datetime | None = None, **changes: Any) -> Answer:
+        return await self(UPDATE, input={"product": {"name": name}, **changes, **({"at": written(at)} if at else {})})

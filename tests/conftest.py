@@ -1,0 +1,178 @@
+"""The ground tests stand on: one real PostgreSQL a run, one migrated template, one clone of it a test."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import event
+
+from db import migrations
+from db.connection import Author, Database
+from db.embedded import EmbeddedServer
+from graph_api.app import create_app
+from graph_api.settings import Settings
+from tests.builders import Api
+
+SERVER = "HEADWATER_TEST_SERVER"
+TEMPLATE = "headwater_template"
+MIGRATED = f"TEMPLATE {TEMPLATE} STRATEGY FILE_COPY"
+
+# A server of one's own to test with, such as PostgreSQL 16; its user has to be a superuser.
+GIVEN = "HEADWATER_TEST_DATABASE_URL"
+
+
+class Ground:
+    """The server of this run. The process that starts the run starts it, and the workers find it in the environment."""
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="headwater-tests-"))
+        self._directory.chmod(0o755)
+        self._server: EmbeddedServer | None = None
+
+    def start(self) -> None:
+        address = os.environ.get(GIVEN)
+        if address is None:
+            # durability has tests of its own, on servers of their own
+            self._server = EmbeddedServer.start(self._directory, {"fsync": "off", "max_connections": "200"})
+            address = self._server.address("postgres")
+        os.environ[SERVER] = address
+        asyncio.run(make_template(address))
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+        shutil.rmtree(self._directory)
+
+
+async def make_template(address: str) -> None:
+    connection = await asyncpg.connect(address)
+    try:
+        await connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    finally:
+        await connection.close()
+    await migrations.upgrade(in_database(address, TEMPLATE))
+
+
+def in_database(address: str, name: str) -> str:
+    """The same server, another database."""
+    head, _, rest = address.rpartition("/")
+    return f"{head}/{name}" + ("?" + rest.partition("?")[2] if "?" in rest else "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        ground = Ground()
+        config.add_cleanup(ground.stop)
+        ground.start()
+
+
+@pytest.fixture(scope="session")
+def server() -> str:
+    """The address of the run's server, as its superuser."""
+    return os.environ[SERVER]
+
+
+@pytest.fixture
+async def empty_address(server: str) -> AsyncIterator[str]:
+    """A database of this test's own with nothing in it."""
+    async with own_database(server, "") as address:
+        yield address
+
+
+@pytest.fixture
+async def address(server: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    async with own_database(server, MIGRATED) as address:
+        yield address
+
+
+@asynccontextmanager
+async def own_database(server: str, how: str) -> AsyncIterator[str]:
+    name = f"test_{uuid4().hex}"
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} {how}")
+        yield in_database(server, name)
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+@dataclass
+class Statements:
+    """The statements that ran, but for those that open a transaction."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def clear(self) -> None:
+        self.seen.clear()
+
+
+# Opening a transaction names the tenant by setting it; the revision belongs to no tenant.
+_OPENING = "set_config('headwater.tenant_id'"
+_WITHOUT_TENANT = (_OPENING, "alembic_version")
+
+
+@pytest.fixture
+async def database(address: str) -> AsyncIterator[Database]:
+    opened = Database(address, pool_size=10)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def statements(database: Database) -> Iterator[Statements]:
+    """Counts what the test's database is asked. Every statement has to name the tenant."""
+    with recording(database) as recorded:
+        yield recorded
+
+
+class recording:  # noqa: N801
+    def __init__(self, database: Database) -> None:
+        self._engine = database.engine.sync_engine
+        self._recorded = Statements()
+        self._without_tenant: list[str] = []
+
+    def __enter__(self) -> Statements:
+        event.listen(self._engine, "before_cursor_execute", self._hear)
+        return self._recorded
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._hear)
+        assert not self._without_tenant, "every statement names the tenant"
+
+    def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if _OPENING not in statement:
+            self._recorded.seen.append(statement)
+        if "tenant_id" not in statement and not any(it in statement for it in _WITHOUT_TENANT):
+            self._without_tenant.append(statement)
+
+
+@pytest.fixture
+async def api(address: str) -> AsyncIterator[Api]:
+    """The service, whole, asked over HTTP in process."""
+    app = create_app(Settings(database_url=address))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            with recording(app.state.database) as recorded:
+                yield Api(client, app.state.database, recorded)
+
+
+@pytest.fixture
+def author() -> Author:
+    return Author("tester", "request-1")

@@ -1,0 +1,64 @@
+"""The meaning of time in plain Python, to hold the database against: sort what was asserted, and go through it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from db.temporal import Operation
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """One accepted change."""
+
+    at: datetime
+    operation: Operation
+    payload: State | None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A state and for how long it held."""
+
+    valid_from: datetime
+    valid_to: datetime | None
+    state: State
+
+
+def apply(state: State | None, said: Said) -> State | None:
+    match said.operation:
+        case Operation.SET:
+            return said.payload
+        case Operation.PATCH:
+            return None if state is None else {**state, **(said.payload or {})}
+        case Operation.DELETE:
+            return None
+
+
+def state_at(log: Sequence[Said], instant: datetime) -> State | None:
+    """What holds at an instant, by going through all that was said up to it."""
+    state: State | None = None
+    for said in sorted((it for it in log if it.at <= instant), key=lambda it: it.at):
+        state = apply(state, said)
+    return state
+
+
+def fold(log: Sequence[Said]) -> list[Stretch]:
+    """The versions that a log, in the order in which it was heard, adds up to."""
+    stretches: list[Stretch] = []
+    instants = sorted({it.at for it in log})
+    before: State | None = None
+    for instant in instants:
+        state = state_at(log, instant)
+        if state == before:
+            continue
+        if before is not None:
+            last = stretches.pop()
+            stretches.append(Stretch(last.valid_from, instant, last.state))
+        if state is not None:
+            stretches.append(Stretch(instant, None, state))
+        before = state
+    return stretches

@@ -1,0 +1,209 @@
+"""Time: the log is the truth, and versions are its fold."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from db import product
+from db.connection import Author, Database, WriteConnection
+from db.errors import BadInput, Conflict, NotFound
+from db.product import PRODUCT
+from db.temporal import Assertion, Operation, Outcome, Request, record
+from db.verification import verify_tenant
+from tests.builders import day, product_fields
+
+MICROSECOND = timedelta(microseconds=1)
+_VERSIONS = text(
+    "SELECT owner, valid_from, NULLIF(valid_to, 'infinity') AS valid_to FROM product_version"
+    " WHERE tenant_id = CAST(:tenant AS bigint) ORDER BY asset_id, valid_from"
+)
+_LOGGED = text("SELECT count(*) AS logged FROM change WHERE tenant_id = CAST(:tenant AS bigint)")
+
+
+@pytest.fixture
+async def writer(database: Database, author: Author) -> AsyncIterator[WriteConnection]:
+    async with database.transaction(1, author) as connection:
+        yield connection
+        assert (await verify_tenant(connection)).differences == []
+
+
+async def owners(connection: WriteConnection) -> list[tuple[str, datetime, datetime | None]]:
+    return [(row.owner, row.valid_from, row.valid_to) for row in await connection.fetch(_VERSIONS)]
+
+
+async def logged(connection: WriteConnection) -> int:
+    row = await connection.fetch_one(_LOGGED)
+    return int(row.logged) if row else 0
+
+
+async def register(connection: WriteConnection, at: datetime | None = None, **changes: Any) -> UUID:
+    uid = uuid4()
+    await product.register(connection, product_fields(**changes), uid=uid, at=at)
+    return uid
+
+
+async def test_a_newer_change_closes_the_open_version_and_opens_the_next(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    outcome = await product.update(writer, uid, {"owner": "bob"}, at=day(5))
+    assert outcome.changed
+    assert await owners(writer) == [("ann", day(0), day(5)), ("bob", day(5), None)]
+
+
+async def test_a_late_change_lands_where_it_belongs(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.update(writer, uid, {"owner": "carl"}, at=day(10))
+    await product.update(writer, uid, {"owner": "bob"}, at=day(5))
+    assert await owners(writer) == [("ann", day(0), day(5)), ("bob", day(5), day(10)), ("carl", day(10), None)]
+
+
+async def test_a_late_patch_shows_through_later_patches_of_other_fields(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.update(writer, uid, {"owner": "carl"}, at=day(10))
+    await product.update(writer, uid, {"description": "late"}, at=day(5))
+    (now,) = await product.products_by_uid(writer, [uid], day(11))
+    assert now is not None
+    assert (now.owner, now.description) == ("carl", "late")
+
+
+async def test_a_late_state_ends_at_the_next_whole_state(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.delete(writer, uid, at=day(10))
+    await product.register(writer, product_fields(owner="carl"), uid=uid, at=day(20))
+    await product.update(writer, uid, {"owner": "bob"}, at=day(5))
+    assert await owners(writer) == [("ann", day(0), day(5)), ("bob", day(5), day(10)), ("carl", day(20), None)]
+
+
+async def test_of_two_changes_at_one_instant_the_later_heard_holds(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.update(writer, uid, {"owner": "bob"}, at=day(5))
+    await product.update(writer, uid, {"owner": "carl"}, at=day(5))
+    assert await owners(writer) == [("ann", day(0), day(5)), ("carl", day(5), None)]
+
+
+async def test_a_change_back_at_the_same_instant_leaves_one_version(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.update(writer, uid, {"owner": "bob"}, at=day(5))
+    assert (await product.update(writer, uid, {"owner": "ann"}, at=day(5))).changed
+    assert await owners(writer) == [("ann", day(0), None)]
+
+
+async def test_what_changes_nothing_is_logged_and_makes_no_version(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    outcome = await product.update(writer, uid, {"owner": "ann"}, at=day(5))
+    assert not outcome.changed
+    assert await owners(writer) == [("ann", day(0), None)]
+    assert await logged(writer) == 2
+
+
+async def test_a_replay_appends_nothing_and_is_answered_as_the_first_time(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    first = await product.update(writer, uid, {"owner": "bob"}, at=day(5))
+    again = await product.update(writer, uid, {"owner": "bob"}, at=day(5))
+    assert again == first
+    assert again.changed
+    assert await logged(writer) == 2
+
+
+async def test_a_known_key_is_answered_as_the_first_time_whatever_came_since(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    request = Request("once", uuid4())
+    first = await product.update(writer, uid, {"owner": "bob"}, request=request)
+    await product.update(writer, uid, {"owner": "carl"})
+    assert await product.update(writer, uid, {"owner": "bob"}, request=request) == first
+    assert [owner for owner, *_ in await owners(writer)] == ["ann", "bob", "carl"]
+
+
+async def test_a_key_with_other_content_is_a_conflict(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.update(writer, uid, {"owner": "bob"}, request=Request("once", UUID(int=1)))
+    with pytest.raises(Conflict) as refused:
+        await product.update(writer, uid, {"owner": "carl"}, request=Request("once", UUID(int=2)))
+    assert refused.value.field == "idempotencyKey"
+
+
+async def test_without_an_instant_a_change_holds_after_all_that_is_known(writer: WriteConnection) -> None:
+    ahead = datetime.now(UTC) + timedelta(seconds=3)
+    uid = await register(writer, ahead)
+    outcome = await product.update(writer, uid, {"owner": "bob"})
+    assert outcome.at == ahead + MICROSECOND
+
+
+async def test_an_instant_too_far_ahead_is_refused(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    with pytest.raises(BadInput, match="ahead of the clock") as refused:
+        await product.update(writer, uid, {"owner": "bob"}, at=datetime.now(UTC) + timedelta(seconds=30))
+    assert refused.value.field == "at"
+    assert await logged(writer) == 1
+
+
+async def test_deleting_ends_and_restoring_brings_back(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.delete(writer, uid, at=day(5))
+    assert not (await product.delete(writer, uid, at=day(6))).changed
+    await product.restore(writer, uid, at=day(10))
+    assert await owners(writer) == [("ann", day(0), day(5)), ("ann", day(10), None)]
+    assert not (await product.restore(writer, uid, at=day(11))).changed
+
+
+async def test_a_late_deletion_takes_the_patches_above_it(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    await product.update(writer, uid, {"owner": "bob"}, at=day(10))
+    await product.delete(writer, uid, at=day(5))
+    assert await owners(writer) == [("ann", day(0), day(5))]
+
+
+@pytest.mark.parametrize("at", [day(-1), day(6)])
+async def test_a_patch_needs_a_state_to_patch(writer: WriteConnection, at: datetime) -> None:
+    uid = await register(writer, day(0))
+    await product.delete(writer, uid, at=day(5))
+    with pytest.raises(NotFound):
+        await product.update(writer, uid, {"owner": "bob"}, at=at)
+
+
+async def test_what_never_was_cannot_be_deleted_or_restored_before(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    with pytest.raises(NotFound):
+        await product.delete(writer, uid, at=day(-1))
+    with pytest.raises(NotFound):
+        await product.restore(writer, uid, at=day(-1))
+
+
+async def test_registering_what_is_alive_is_a_conflict_but_not_what_has_ended(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    with pytest.raises(Conflict) as refused:
+        await product.register(writer, product_fields(owner="bob"), uid=uid, at=day(1))
+    assert refused.value.field == "uid"
+    await product.delete(writer, uid, at=day(5))
+    await product.register(writer, product_fields(owner="bob"), uid=uid, at=day(6))
+    assert await owners(writer) == [("ann", day(0), day(5)), ("bob", day(6), None)]
+
+
+async def test_one_batch_writes_many_subjects_in_a_constant_number_of_statements(
+    database: Database, author: Author, statements: Any
+) -> None:
+    async with database.transaction(1, author) as connection:
+        subjects = [(await product.register(connection, product_fields(f"p{n}"), at=day(0))).subject_id for n in range(20)]
+        statements.clear()
+        outcomes = await record(
+            connection,
+            PRODUCT,
+            [Assertion(it, Operation.PATCH, {"owner": "bob"}, day(5 if it % 2 else 0)) for it in subjects],
+        )
+        assert len(statements) == 2
+        assert outcomes == [Outcome(it, day(5 if it % 2 else 0), changed=True) for it in subjects]
+        assert (await verify_tenant(connection)).differences == []
+
+
+async def test_the_same_instant_in_another_offset_is_the_same_instant(writer: WriteConnection) -> None:
+    # the hour that a clock in Berlin shows twice
+    first = datetime.fromisoformat("2025-10-26T02:30:00+02:00")
+    second = datetime.fromisoformat("2025-10-26T02:30:00+01:00")
+    uid = await register(writer, first, name="returns")
+    await product.update(writer, uid, {"owner": "bob"}, at=second)
+    again = await product.update(writer, uid, {"owner": "bob"}, at=datetime(2025, 10, 26, 1, 30, tzinfo=UTC))
+    assert again.changed
+    assert [(owner, start) for owner, start, _ in await owners(writer)] == [("ann", first), ("bob", second)]

@@ -1,0 +1,314 @@
+import asyncio
+import html
+import json
+import os
+import re
+import select
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self, cast
+
+import httpx
+import pytest
+import uvicorn
+from graphql import build_schema, graphql_sync
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from graph_api import explorer
+from graph_api.explorer import Example
+
+HOSTILE = """</script><script>alert(1)</script><!-- & ' " $examples ${examples} \u2028 é"""
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BUNDLE = Path(explorer.__file__).parent / "graphiql" / "dist"
+
+SCHEMA = build_schema("""
+    type Product { name: String!, owner: String! }
+    type Query { product(name: String!): Product }
+""")
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle as far as the page can tell."""
+    bundle = tmp_path / "dist"
+    bundle.mkdir()
+    (bundle / "graphiql.js").write_text("export {};")
+    monkeypatch.setattr(explorer, "_BUNDLE", bundle)
+    return bundle
+
+
+@pytest.fixture
+def not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    missing = tmp_path / "dist"
+    monkeypatch.setattr(explorer, "_BUNDLE", missing)
+    return missing
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A running service with GraphiQL over a schema of one field."""
+
+    async def graphql(request: Request) -> Response:
+        if request.method == "GET":
+            examples = [
+                Example("One product", 'query OneProduct { product(name: "orders") { owner } }', '{"unused": 1}'),
+                Example("Markup", 'query Markup { product(name: "</script>") { name } }'),
+            ]
+            policy = {"Content-Security-Policy": explorer.CONTENT_SECURITY_POLICY}
+            return HTMLResponse(explorer.page(examples), headers=policy)
+        asked = await request.json()
+        result = graphql_sync(SCHEMA, asked["query"], {"product": {"name": "orders", "owner": "sales"}})
+        return JSONResponse(result.formatted)
+
+    app = Starlette(routes=[Route("/graphql", graphql, methods=["GET", "POST"]), explorer.assets()])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/graphql"
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+def get(app: Starlette, path: str, **headers: str) -> httpx.Response:
+    async def answer() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(answer())
+
+
+def embedded(page: str) -> object:
+    """What a browser takes for the examples: the text up to the first end of a script element."""
+    match = re.search(r'<script type="application/json" id="examples">(.*?)</script', page, re.DOTALL | re.IGNORECASE)
+    assert match
+    return json.loads(match[1])
+
+
+def test_examples_reach_the_page_as_they_are_whatever_they_hold(built: Path) -> None:
+    page = explorer.page([Example(HOSTILE, HOSTILE, HOSTILE), Example("plain", "{ a }")])
+
+    assert embedded(page) == [
+        {"name": HOSTILE, "query": HOSTILE, "variables": HOSTILE},
+        {"name": "plain", "query": "{ a }", "variables": ""},
+    ]
+    assert page.count("<script") == page.count("</script>") == 2
+    assert "<!--" not in page
+
+
+def test_a_page_without_examples_holds_an_empty_list(built: Path) -> None:
+    assert embedded(explorer.page([])) == []
+
+
+def test_the_page_names_no_other_host_and_holds_no_script_of_its_own(built: Path) -> None:
+    page = explorer.page([])
+
+    assert "//" not in page
+    assert re.findall(r"<script(.*?)>", page) == [
+        ' type="application/json" id="examples"',
+        ' type="module" src="/graphiql/graphiql.js"',
+    ]
+
+
+def test_assets_are_revalidated_at_each_use(built: Path) -> None:
+    app = Starlette(routes=[explorer.assets()])
+    first = get(app, "/graphiql/graphiql.js")
+    second = get(app, "/graphiql/graphiql.js", **{"If-None-Match": first.headers["ETag"]})
+
+    assert (first.status_code, first.text, second.status_code) == (200, "export {};", 304)
+    assert first.headers["Cache-Control"] == second.headers["Cache-Control"] == "no-cache"
+
+
+def test_assets_end_at_their_directory(built: Path) -> None:
+    (built.parent / "secret.txt").write_text("not for the world")
+    app = Starlette(routes=[explorer.assets()])
+
+    assert get(app, "/graphiql/%2e%2e/secret.txt").status_code == 404
+    assert get(app, "/graphiql/..%2fsecret.txt").status_code == 404
+    assert get(app, "/graphiql/").status_code == 404
+
+
+def test_without_a_bundle_the_page_says_how_to_build_it_and_assets_are_missing(not_built: Path) -> None:
+    page = explorer.page([Example("one", "{ a }")])
+
+    assert "make graphiql" in page
+    assert "<script" not in page
+    assert get(Starlette(routes=[explorer.assets()]), "/graphiql/graphiql.js").status_code == 404
+
+
+def test_a_bundle_built_while_the_service_runs_is_served(not_built: Path) -> None:
+    app = Starlette(routes=[explorer.assets()])
+    before = get(app, "/graphiql/graphiql.js")
+    not_built.mkdir()
+    (not_built / "graphiql.js").write_text("export {};")
+    after = get(app, "/graphiql/graphiql.js")
+
+    assert (before.status_code, after.status_code) == (404, 200)
+    assert embedded(explorer.page([])) == []
+
+
+def test_without_a_bundle_the_command_shown_is_safe_to_paste(not_built: Path) -> None:
+    page = explorer.page([Example("hostile", HOSTILE)], address="http://127.0.0.1/$(touch x)'<b>")
+    shown = re.search(r"<pre>(.*?)</pre>", page, re.DOTALL)
+
+    assert shown
+    program, target, *_, body = shlex.split(html.unescape(shown[1]))
+    assert (program, target) == ("curl", "http://127.0.0.1/$(touch x)'<b>")
+    assert json.loads(body) == {"query": HOSTILE}
+    assert "<b>" not in page
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(
+    ("examples", "data"),
+    [
+        ([Example("one", '# A comment\nquery { product(name: "o\'s") { owner } }\n')], {"product": {"owner": "sales"}}),
+        ([Example("needs variables", "query ($a: Int) { a }", '{"a": 1}')], {"__typename": "Query"}),
+    ],
+)
+def test_without_a_bundle_the_command_shown_works(
+    not_built: Path, address: str, examples: list[Example], data: dict[str, object]
+) -> None:
+    shown = re.search(r"<pre>(.*?)</pre>", explorer.page(examples, address), re.DOTALL)
+
+    assert shown
+    command = ["sh", "-c", html.unescape(shown[1]) + " --silent --noproxy '*'"]
+    answer = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    assert json.loads(answer.stdout) == {"data": data}
+
+
+def test_the_lock_file_names_no_host() -> None:
+    lock = (BUNDLE.parent / "package-lock.json").read_text()
+
+    assert "http" not in lock
+    assert json.loads(lock)["packages"]["node_modules/graphiql"]["integrity"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.skipif(not (BUNDLE / "graphiql.js").is_file(), reason="GraphiQL is not built: make graphiql")
+def test_a_browser_without_a_network_opens_the_examples_and_runs_one(address: str, tmp_path: Path) -> None:
+    with Browser(tmp_path / "profile") as browser:
+        browser.call("Page.navigate", url=address)
+        browser.wait_for("text('.graphiql-doc-explorer').includes('All Schema Types')")
+        browser.wait_for("text('.graphiql-query-editor .view-lines').includes('query OneProduct { product(name: ')")
+        browser.wait_for("text('.graphiql-editor-tool .view-lines').includes('unused')")
+        browser.wait_for("new Set(all('.graphiql-query-editor .view-line span span', e => e.className)).size > 2")
+
+        browser.evaluate("document.querySelector('.graphiql-execute-button').click()")
+        browser.wait_for("""text('.result-window').includes('"owner": "sales"')""")
+        assert browser.evaluate("all('.graphiql-tab-button', e => e.textContent)") == ["OneProduct", "Markup"]
+
+        browser.evaluate("document.querySelector('.graphiql-tab-close').click()")
+        browser.wait_for("!localStorage['headwater:graphiql:tabState'].includes('OneProduct')")
+        browser.call("Page.navigate", url=address)
+        browser.wait_for("text('.graphiql-query-editor .view-lines').includes('query Markup')")
+        assert browser.evaluate("all('.graphiql-tab-button', e => e.textContent)") == ["Markup"]
+        assert browser.complaints == []
+
+
+class Browser:
+    """Chromium without a network but loopback, driven through its debugging pipe (file descriptors 3 and 4)."""
+
+    _LAUNCH = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+    # Monaco writes each space as a no-break space.
+    _PRELUDE = """
+const all = (selector, of) => [...document.querySelectorAll(selector)].map(of);
+const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAll('\\u00a0', ' ');
+"""
+
+    def __init__(self, profile: Path) -> None:
+        assert CHROMIUM
+        self.complaints: list[Any] = []
+        self._identifier = 0
+        self._session: dict[str, Any] = {}
+        self._buffer = b""
+        browser_reads, self._write = os.pipe()
+        self._read, browser_writes = os.pipe()
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", self._LAUNCH, str(browser_reads), str(browser_writes), CHROMIUM),
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--no-proxy-server",
+                f"--user-data-dir={profile}",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                "--window-size=1400,850",
+                "--remote-debugging-pipe",
+            ],
+            pass_fds=(browser_reads, browser_writes),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(browser_reads)
+        os.close(browser_writes)
+
+    def __enter__(self) -> Self:
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = {"sessionId": session}
+        self.call("Page.enable")
+        self.call("Log.enable")
+        self.call("Runtime.enable")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._write)
+        os.close(self._read)
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self._identifier += 1
+        request = {"id": self._identifier, "method": method, "params": params, **self._session}
+        os.write(self._write, json.dumps(request).encode() + b"\0")
+        while (message := self._next_message()).get("id") != self._identifier:
+            if message.get("method") in {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"}:
+                self.complaints.append(message["params"])
+        assert "error" not in message, message
+        return cast("dict[str, Any]", message["result"])
+
+    def evaluate(self, expression: str) -> Any:
+        # In a block, because the prelude's names are declared each time.
+        result = self.call("Runtime.evaluate", expression=f"{{{self._PRELUDE};{expression}}}", returnByValue=True)
+        return result["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        deadline = time.monotonic() + 60
+        while self.evaluate(expression) is not True:
+            assert time.monotonic() < deadline, f"never came true: {expression}; {self.complaints}"
+            time.sleep(0.1)
+
+    def _next_message(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._read], [], [], 60)
+            chunk = os.read(self._read, 65536) if ready else b""
+            assert chunk, "Chromium has stopped answering"
+            self._buffer += chunk
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        return cast("dict[str, Any]", json.loads(message))
