@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, text
+from sqlalchemy import Uuid, select, text
 
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict, NotFound
-from db.sql import load
+from db.sql import any_of, load
 from db.tables import asset as assets
 from db.temporal import Kind
 
@@ -34,7 +34,9 @@ async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str
 
 async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[Identity | None]:
     """Which assets these uids name."""
-    rows = await connection.fetch(select(assets).where(assets.c.tenant_id == connection.tenant_id, assets.c.uid.in_(set(uids))))
+    rows = await connection.fetch(
+        select(assets).where(assets.c.tenant_id == connection.tenant_id, assets.c.uid == any_of(uids, Uuid))
+    )
     found = {row.uid: Identity(row.id, row.kind) for row in rows}
     return [found.get(uid) for uid in uids]
 

@@ -180,6 +180,8 @@ def _domain_error(error: DBAPIError) -> HeadwaterError | None:
         return Interrupted("Too many writers changed the same thing at once. Try again.")
     if state in ("57014", "55P03"):
         return Timeout("The database took longer than a request may.")
+    if state == "42P01" or (state == "22023" and SERVICE_ROLE in str(cause)):
+        return Unavailable("The database was not migrated for this version. Run: headwater migrate")
     if error.connection_invalidated or state[:2] in ("08", "53") or state in ("57P01", "57P02", "57P03", "25P03"):
         return Unavailable(UNAVAILABLE)
     return None

@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, text
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, Uuid, bindparam, func, select, text
 
 from db import asset, product_fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import NotFound
 from db.history import VersionRow
 from db.pagination import Page, Slice
-from db.sql import load
+from db.sql import any_of, load
 from db.tables import asset as assets
 from db.tables import product_version as versions
 from db.temporal import Assertion, Kind, Operation, Outcome, Request, known_request, record
@@ -92,11 +92,11 @@ def place_of(row: ProductRow, order: ProductOrder) -> tuple[Any, ...]:
 
 
 async def products_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[ProductRow | None]:
-    return await _matching(connection, assets.c.uid.in_(set(uids)), "uid", uids, as_of)
+    return await _matching(connection, assets.c.uid == any_of(uids, Uuid), "uid", uids, as_of)
 
 
 async def products_by_name(connection: ReadConnection, names: Sequence[str], as_of: datetime | None) -> list[ProductRow | None]:
-    return await _matching(connection, versions.c.name.in_(set(names)), "name", names, as_of)
+    return await _matching(connection, versions.c.name == any_of(names, Text), "name", names, as_of)
 
 
 async def product_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> ProductRow | None:
@@ -231,7 +231,7 @@ def _filtered(statement: Select[Any], query: ProductQuery, instant: datetime) ->
         (versions.c.owner, query.owners),
     ):
         if wanted is not None:
-            statement = statement.where(column.in_(wanted))
+            statement = statement.where(column == any_of(wanted, Text))
     if query.tags is not None:
         statement = statement.where(versions.c.tags.overlap(list(query.tags)))
     return statement

@@ -1,7 +1,6 @@
 """Tiny builders: what a test needs, in as few words as it takes to read it."""
 
-from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,12 +64,25 @@ class Answer:
 
 
 @dataclass
+class Statements:
+    """The statements that ran, but for those that open a transaction."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def clear(self) -> None:
+        self.seen.clear()
+
+
+@dataclass
 class Api:
     """Asks the service."""
 
     client: httpx.AsyncClient
     database: Database
-    statements: Sized
+    statements: Statements
 
     async def __call__(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> Answer:
         response = await self.client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
@@ -82,5 +94,5 @@ class Api:
         product: dict[str, Any] = (await self(REGISTER, input=given)).data["registerProduct"]["product"]
         return product
 
-    async def update(self, name: str, *, at: datetime | None = None, **changes: Any) -> Answer:
-        return await self(UPDATE, input={"product": {"name": name}, **changes, **({"at": written(at)} if at else {})})
+    async def update(self, called: str, *, at: datetime | None = None, **changes: Any) -> Answer:
+        return await self(UPDATE, input={"product": {"name": called}, **changes, **({"at": written(at)} if at else {})})

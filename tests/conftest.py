@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +20,7 @@ from db.connection import Author, Database
 from db.embedded import EmbeddedServer
 from graph_api.app import create_app
 from graph_api.settings import Settings
-from tests.builders import Api
+from tests.builders import Api, Statements
 
 SERVER = "HEADWATER_TEST_SERVER"
 TEMPLATE = "headwater_template"
@@ -107,19 +106,6 @@ async def own_database(server: str, how: str) -> AsyncIterator[str]:
     finally:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await connection.close()
-
-
-@dataclass
-class Statements:
-    """The statements that ran, but for those that open a transaction."""
-
-    seen: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.seen)
-
-    def clear(self) -> None:
-        self.seen.clear()
 
 
 # Opening a transaction names the tenant by setting it; the revision belongs to no tenant.

@@ -1,0 +1,138 @@
+"""Two tenants: each statement names its own, and row-level security holds where one would not."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from db import product
+from db.connection import Author, Database
+from db.pagination import Page
+from db.product import PRODUCT, ProductQuery
+from db.tables import metadata
+from db.tenant import Tenant, all_tenants
+from tests.builders import day, product_fields
+
+OTHER = 2
+
+
+@pytest.fixture
+async def two_tenants(database: Database, address: str) -> Database:
+    """Two tenants with a product of the same name each."""
+    owner = await asyncpg.connect(address)
+    await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
+    await owner.close()
+    for tenant_id in (1, OTHER):
+        async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
+            await product.register(connection, product_fields(owner=f"owner {tenant_id}"), at=day(0))
+    return database
+
+
+def unguarded(statement: Any) -> Any:
+    """The statement with its tenant predicate taken out."""
+    compiled = str(statement).replace("CAST(:tenant AS bigint)", ":tenant")
+    for alias in ("v.", "c.", "f.", "p.", "a.", ""):
+        compiled = compiled.replace(f"{alias}tenant_id = :tenant", "true")
+    return text(compiled)
+
+
+@pytest.mark.parametrize("table", sorted(metadata.tables))
+async def test_a_table_shows_only_the_tenant_that_asks(two_tenants: Database, table: str) -> None:
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            rows = await connection.fetch(text(f"SELECT tenant_id FROM {table}"))
+            assert {row.tenant_id for row in rows} == {tenant_id}
+
+
+async def test_every_table_is_guarded(address: str) -> None:
+    owner = await asyncpg.connect(address)
+    try:
+        guarded = await owner.fetch(
+            "SELECT c.relname FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE c.relrowsecurity AND c.relkind = 'r'"
+        )
+        tables = await owner.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+        owned = await owner.fetchval("SELECT count(*) FROM pg_class WHERE relowner = 'headwater_service'::regrole")
+    finally:
+        await owner.close()
+    assert {row["relname"] for row in guarded} == {row["tablename"] for row in tables} == set(metadata.tables)
+    assert owned == 0
+
+
+@pytest.mark.parametrize("statement", ["history", "verify", "count_versions", "count_history"])
+async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
+    seen = []
+    whole = unguarded(PRODUCT.statement(statement))
+    assert "tenant_id = " not in str(whole)
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            (own,) = await connection.fetch(text("SELECT id FROM asset"))
+            parameters = {"kind": "PRODUCT", "subjects": [1, 2], "after": None, "before": None, "limit": 10}
+            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name}" in str(whole)})
+            if statement == "history":
+                assert [row.subject_id for row in rows] == [own.id]
+            elif statement == "count_history":
+                assert [(row.subject_id, row.versions) for row in rows] == [(own.id, 1)]
+            elif statement == "count_versions":
+                assert [row.versions for row in rows] == [1]
+            else:
+                assert rows == []
+            seen.append(own.id)
+    assert len(set(seen)) == 2
+
+
+async def test_the_search_function_takes_the_tenant_from_the_setting_alone(two_tenants: Database) -> None:
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            rows = await connection.fetch(text("SELECT search_products('%orders%', '2026-03-01') AS found"))
+            (own,) = await connection.fetch(text("SELECT id FROM asset"))
+            assert [row.found for row in rows] == [own.id]
+
+
+async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants: Database) -> None:
+    for tenant_id in (1, OTHER):
+        async with two_tenants.transaction(tenant_id, Author("somebody")) as connection:
+            await product.update(connection, "orders", {"description": f"of {tenant_id}"})
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            (found,) = (await product.list_products(connection, ProductQuery(search="orders"), Page(10))).items
+            assert (found.owner, found.description) == (f"owner {tenant_id}", f"of {tenant_id}")
+
+
+async def test_without_a_tenant_there_is_nothing(two_tenants: Database) -> None:
+    async with two_tenants.engine.connect() as connection:
+        for table in metadata.tables:
+            assert (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar() == 0
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "INSERT INTO asset (tenant_id, uid, kind) VALUES (2, gen_random_uuid(), 'PRODUCT')",
+        "INSERT INTO domain (tenant_id, name) VALUES (2, 'x')",
+        "UPDATE change SET actor = 'me'",
+        "DELETE FROM change",
+        "DELETE FROM asset",
+        "UPDATE tenant SET name = 'mine'",
+        "INSERT INTO tenant (name) VALUES ('mine')",
+        "ALTER TABLE change DISABLE ROW LEVEL SECURITY",
+        "TRUNCATE change",
+    ],
+)
+async def test_the_service_cannot_reach_across_or_rewrite_the_log(two_tenants: Database, forbidden: str) -> None:
+    with pytest.raises(ProgrammingError):
+        async with two_tenants.transaction(1, Author("intruder")) as connection:
+            await connection.execute(text(forbidden))
+
+
+async def test_a_snapshot_cannot_write(two_tenants: Database) -> None:
+    with pytest.raises(Exception, match="read-only transaction"):
+        async with two_tenants.snapshot(1) as connection:
+            await connection.fetch(text("INSERT INTO domain (tenant_id, name) VALUES (1, 'x') RETURNING name"))
+
+
+async def test_the_owner_sees_every_tenant(two_tenants: Database, address: str) -> None:
+    assert await all_tenants(address) == [Tenant(1, "default"), Tenant(OTHER, "other")]

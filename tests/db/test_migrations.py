@@ -1,0 +1,65 @@
+"""Migrations make what the code expects, once, however many run them."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from sqlalchemy import inspect
+from sqlalchemy.dialects import postgresql
+
+from db import migrations
+from db.connection import Database
+from db.errors import Unavailable
+from db.tables import metadata
+
+DIALECT = postgresql.dialect()
+
+
+async def test_migrating_again_changes_nothing(empty_address: str) -> None:
+    latest = migrations.latest_revision()
+    assert await migrations.revision_of(empty_address) is None
+    assert await migrations.upgrade(empty_address) == (None, latest)
+    assert await migrations.upgrade(empty_address) == (latest, latest)
+    assert await migrations.revision_of(empty_address) == latest
+
+
+async def test_several_may_migrate_at_once(empty_address: str) -> None:
+    latest = migrations.latest_revision()
+    outcomes = await asyncio.gather(*(migrations.upgrade(empty_address) for _ in range(4)))
+    assert sorted(before or "" for before, _ in outcomes) == ["", latest, latest, latest]
+
+
+async def test_the_tables_are_those_that_queries_see(database: Database) -> None:
+    async with database.engine.connect() as connection:
+        described = await connection.run_sync(
+            lambda it: {name: inspect(it).get_columns(name) for name in inspect(it).get_table_names()}
+        )
+    del described["alembic_version"]
+    assert set(described) == set(metadata.tables)
+    for name, columns in described.items():
+        expected = {
+            it.name: (it.type.compile(DIALECT), it.nullable, it.computed is not None) for it in metadata.tables[name].columns
+        }
+        assert {it["name"]: (it["type"].compile(DIALECT), it["nullable"], "computed" in it) for it in columns} == expected
+
+
+async def test_every_key_and_index_begins_with_the_tenant(address: str) -> None:
+    owner = await asyncpg.connect(address)
+    try:
+        firsts = await owner.fetch(
+            """
+            SELECT i.indexrelid::regclass AS name, a.attname AS first
+            FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid AND t.relnamespace = 'public'::regnamespace
+            LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]
+            WHERE t.relname NOT IN ('alembic_version', 'tenant')
+            """
+        )
+    finally:
+        await owner.close()
+    assert len(firsts) > 8
+    assert {row["first"] for row in firsts} == {"tenant_id"}
+
+
+async def test_a_database_that_is_not_there_is_unavailable(server: str) -> None:
+    with pytest.raises(Unavailable):
+        await migrations.revision_of("postgresql://nobody@127.0.0.1:1/nothing")

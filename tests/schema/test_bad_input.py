@@ -1,0 +1,141 @@
+"""What bad input gets: a code, the field at fault, and a service that goes on as if nothing had been."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tests.builders import REGISTER, UPDATE, Api, product_fields
+
+_WRITTEN = text(
+    "SELECT (SELECT count(*) FROM change WHERE tenant_id = CAST(:tenant AS bigint)) AS changes,"
+    " (SELECT count(*) FROM asset WHERE tenant_id = CAST(:tenant AS bigint)) AS assets,"
+    " (SELECT count(*) FROM domain WHERE tenant_id = CAST(:tenant AS bigint)) AS domains"
+)
+
+
+async def written(api: Api) -> tuple[int, ...]:
+    async with api.database.snapshot(1) as connection:
+        row = await connection.fetch_one(_WRITTEN)
+        return tuple(row or ())
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "field"),
+    [
+        ({"at": "2026-01-01T00:00:00"}, "BAD_INPUT", "at"),
+        ({"at": "2026-01-01T00:00:00.1234567Z"}, "BAD_INPUT", "at"),
+        ({"at": "2026-02-30"}, "BAD_INPUT", "at"),
+        ({"at": "2026-01-01T25:00:00Z"}, "BAD_INPUT", "at"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "BAD_INPUT", "at"),
+        ({"at": 5}, "BAD_INPUT", "at"),
+        ({"at": "2999-01-01"}, "BAD_INPUT", "at"),
+        ({"version": "1.2"}, "BAD_INPUT", "version"),
+        ({"version": "01.2.3"}, "BAD_INPUT", "version"),
+        ({"version": "1.2.3\n"}, "BAD_INPUT", "version"),
+        ({"name": "taken"}, "CONFLICT", "name"),
+        ({"name": ""}, "BAD_INPUT", "name"),
+        ({"name": " \t"}, "BAD_INPUT", "name"),
+        ({"name": "n" * 300}, "BAD_INPUT", "name"),
+        ({"name": "a\0b"}, "BAD_INPUT", "name"),
+        ({"name": None}, "BAD_INPUT", "name"),
+        ({"name": 5}, "BAD_INPUT", "name"),
+        ({"domain": ""}, "BAD_INPUT", "domain"),
+        ({"owner": ""}, "BAD_INPUT", "owner"),
+        ({"description": "d" * 10_001}, "BAD_INPUT", "description"),
+        ({"schema": []}, "BAD_INPUT", "schema"),
+        ({"schema": "{}"}, "BAD_INPUT", "schema"),
+        ({"schema": {"a": "\0"}}, "BAD_INPUT", "schema"),
+        ({"tags": ["", "a"]}, "BAD_INPUT", "tags"),
+        ({"tags": [str(number) for number in range(51)]}, "BAD_INPUT", "tags"),
+        ({"status": "GONE"}, "BAD_INPUT", "status"),
+        ({"uid": "rubbish"}, "BAD_INPUT", "uid"),
+        ({"colour": "red"}, "BAD_INPUT", "colour"),
+        ({"idempotencyKey": "k" * 201}, "BAD_INPUT", "idempotencyKey"),
+    ],
+)
+async def test_a_bad_registration_names_the_field_and_writes_nothing(
+    api: Api, given: dict[str, Any], code: str, field: str
+) -> None:
+    await api.register("taken")
+    before = await written(api)
+    answer = await api(REGISTER, input={**product_fields("free", domain="new"), **given})
+    assert answer.fault == (code, field)
+    assert answer.error["message"]
+    assert await written(api) == before
+    assert (await api('{ product(name: "taken") { name } }')).data["product"] == {"name": "taken"}
+
+
+@pytest.mark.parametrize("missing", ["name", "domain", "owner", "schema"])
+async def test_a_registration_that_lacks_something_names_it(api: Api, missing: str) -> None:
+    given = product_fields()
+    del given[missing]
+    assert (await api(REGISTER, input=given)).fault == ("BAD_INPUT", missing)
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "field"),
+    [
+        ("{ products { nope } }", "BAD_INPUT", "nope"),
+        ("{ products(nope: 1) { totalCount } }", "BAD_INPUT", "nope"),
+        ("{ products(first: 0) { totalCount } }", "BAD_INPUT", "first"),
+        ("{ products(first: -1) { totalCount } }", "BAD_INPUT", "first"),
+        ("{ products(first: 100000) { totalCount } }", "LIMIT_EXCEEDED", "first"),
+        ("{ products(last: 0) { totalCount } }", "BAD_INPUT", "last"),
+        ("{ products(first: 1, last: 1) { totalCount } }", "BAD_INPUT", "last"),
+        ('{ products(after: "rubbish") { totalCount } }', "BAD_INPUT", "after"),
+        ('{ products(before: "") { totalCount } }', "BAD_INPUT", "before"),
+        ('{ products(asOf: "2026-01-01T00:00:00") { totalCount } }', "BAD_INPUT", "asOf"),
+        ('{ product(name: "x", asOf: "yesterday") { name } }', "BAD_INPUT", "asOf"),
+        ('{ node(id: "rubbish") { id } }', "BAD_INPUT", "id"),
+        ('{ node(id: "Product:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@2026-01-01") { id } }', "BAD_INPUT", "id"),
+        ('{ node(id: "Product:2B5A1F0E-7C1D-4F3B-9A55-0D6C2A7BE101") { id } }', "BAD_INPUT", "id"),
+        ('{ asset(uid: "rubbish") { id } }', "BAD_INPUT", "uid"),
+        ('mutation { deleteProduct(input: { uid: "2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101" }) { changed } }', "NOT_FOUND", "uid"),
+        ('mutation { updateProduct(input: { product: { name: "nobody" }, owner: "x" }) { changed } }', "NOT_FOUND", "product"),
+        ('mutation { updateProduct(input: { product: {}, owner: "x" }) { changed } }', "BAD_INPUT", "product"),
+        ("{ products(", "BAD_INPUT", None),
+        ("query A { viewer: products { totalCount } } query B { products { totalCount } }", "BAD_INPUT", None),
+    ],
+)
+async def test_a_bad_query_is_answered_with_a_code_and_the_field(api: Api, query: str, code: str, field: str | None) -> None:
+    assert (await api(query)).fault == (code, field)
+    assert (await api("{ products { totalCount } }")).data["products"]["totalCount"] == 0
+
+
+async def test_both_ways_to_name_a_product_are_one_too_many(api: Api) -> None:
+    product = await api.register()
+    ref = {"uid": product["uid"], "name": "orders"}
+    assert (await api(UPDATE, input={"product": ref, "owner": "x"})).fault == ("BAD_INPUT", "product")
+
+
+async def test_a_cursor_of_another_list_is_recognised(api: Api) -> None:
+    for name in ("a", "b", "c"):
+        await api.register(name)
+    cursor = (await api("{ products(first: 1) { pageInfo { endCursor } } }")).data["products"]["pageInfo"]["endCursor"]
+    for other in (
+        "orderBy: { field: NAME, direction: DESC }",
+        "orderBy: { field: CREATED_AT }",
+        'search: "a"',
+        'filter: { owners: ["ann"] }',
+        'asOf: "2026-05-01"',
+    ):
+        query = "query ($after: String) { products(after: $after, " + other + ") { totalCount } }"
+        assert (await api(query, after=cursor)).fault == ("BAD_INPUT", "after")
+    history = 'query ($after: String) { product(name: "a") { history(after: $after) { totalCount } } }'
+    assert (await api(history, after=cursor)).fault == ("BAD_INPUT", "after")
+
+
+async def test_what_nobody_foresaw_is_masked(api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("SELECT secret FROM somewhere")
+
+    monkeypatch.setattr("schema.product.products.list_products", broken)
+    answer = await api("{ products { nodes { name } } }")
+    assert answer.fault == ("INTERNAL", None)
+    assert "secret" not in str(answer.body)
+
+
+async def test_a_number_too_large_to_keep_is_refused(api: Api) -> None:
+    query = 'mutation { registerProduct(input: { name: "x", domain: "d", owner: "o", schema: { n: 99999999999999999999 } }) { changed } }'
+    assert (await api(query)).fault == ("BAD_INPUT", "schema")
