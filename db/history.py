@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from db.connection import ReadConnection
@@ -39,7 +40,7 @@ async def histories(connection: ReadConnection, subject_ids: Sequence[int], kind
     by_subject: dict[int, list[Any]] = {subject_id: [] for subject_id in subject_ids}
     for row in rows:
         by_subject[row.subject_id].append(row)
-    return [page.slice(by_subject[subject_id], _version) for subject_id in subject_ids]
+    return [page.slice(by_subject[subject_id], partial(_version, kind)) for subject_id in subject_ids]
 
 
 async def count_histories(connection: ReadConnection, subject_ids: Sequence[int], kind: Kind) -> list[int]:
@@ -49,7 +50,7 @@ async def count_histories(connection: ReadConnection, subject_ids: Sequence[int]
     return [counts.get(subject_id, 0) for subject_id in subject_ids]
 
 
-def _version(row: Any) -> VersionRow:
+def _version(kind: Kind, row: Any) -> VersionRow:
     before = row.state_before or dict.fromkeys(row.state)
     return VersionRow(
         subject_id=row.subject_id,
@@ -59,5 +60,5 @@ def _version(row: Any) -> VersionRow:
         recorded_at=row.recorded_at,
         actor=row.actor,
         state=row.state,
-        changed=[(field, before[field], value) for field, value in row.state.items() if before[field] != value],
+        changed=[(field, before[field], row.state[field]) for field in kind.fields if before[field] != row.state[field]],
     )

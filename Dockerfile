@@ -1,0 +1,26 @@
+# GraphiQL's bundle
+FROM node:22-slim AS graphiql
+WORKDIR /build
+COPY graph_api/graphiql/ .
+RUN npm ci --no-progress && npm run build
+
+# The environment, without the embedded PostgreSQL
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY graph_api graph_api
+COPY schema schema
+COPY db db
+COPY --from=graphiql /build/dist graph_api/graphiql/dist
+RUN python -m venv /opt/headwater \
+    && PIP_CONSTRAINT=constraints.txt /opt/headwater/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+RUN useradd --system --no-create-home --uid 10001 headwater
+COPY --from=build /opt/headwater /opt/headwater
+ENV PATH=/opt/headwater/bin:$PATH
+USER headwater
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/ready', timeout=2)"]
+CMD ["headwater", "serve"]

@@ -1,0 +1,126 @@
+"""The documentation tells the truth: settings, commands, descriptions, scopes, and every example in it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType
+from strawberry.types.base import StrawberryObjectDefinition
+
+from graph_api import demo
+from graph_api.cli import app
+from graph_api.examples import EXAMPLES
+from graph_api.settings import Settings
+from schema.root import schema
+from schema.scope import scope_of
+from tests.builders import Api
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Federation's own fields; its types begin with an underscore or contain two.
+FEDERATION = {"_Any", "_Entity", "_Service", "_entities", "_service"}
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? *\| (.*?) \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
+    assert listed == [
+        (f"HEADWATER_{name.upper()}", "" if field.default is None else str(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def test_every_command_is_documented_and_explains_itself() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    listed = re.findall(r"^\| `headwater (\w+)` \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(commands)
+    for command in commands.values():
+        assert command.help
+        assert all(parameter.help for parameter in command.params if parameter.name != "help")
+
+
+def test_every_make_target_that_readme_names_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z]+)\b", (ROOT / "README.md").read_text()))
+    assert {"demo", "test", "check", "conformance", "bench", "schema"} <= named <= targets
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_type_field_argument_and_value_is_described() -> None:
+    undescribed = []
+    for name, known in schema._schema.type_map.items():
+        if name.startswith("_") or "__" in name:
+            continue
+        if not known.description and name not in {"String", "Int", "Float", "Boolean", "ID"}:
+            undescribed.append(name)
+        if isinstance(known, GraphQLEnumType):
+            undescribed += [f"{name}.{value}" for value, it in known.values.items() if not it.description]
+        if isinstance(known, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            for field_name, field in known.fields.items():
+                if field_name in FEDERATION:
+                    continue
+                if not field.description:
+                    undescribed.append(f"{name}.{field_name}")
+                arguments = getattr(field, "args", {})
+                undescribed += [f"{name}.{field_name}({it})" for it, argument in arguments.items() if not argument.description]
+    assert undescribed == []
+
+
+def test_every_field_declares_the_scope_it_needs() -> None:
+    undeclared = []
+    for name, known in schema.schema_converter.type_map.items():
+        definition = known.definition
+        if isinstance(definition, StrawberryObjectDefinition) and not definition.is_input and name not in FEDERATION:
+            undeclared += [
+                f"{name}.{field.name}" for field in definition.fields if field.name not in FEDERATION and scope_of(field) is None
+            ]
+    assert undeclared == []
+
+
+def examples() -> list[Any]:
+    """Each GraphQL block in the pages, with the JSON block that follows it."""
+    found = []
+    for page in PAGES:
+        blocks = re.findall(r"```(graphql|json)\n(.*?)```", page.read_text(), re.DOTALL)
+        for (kind, query), (following, answer) in zip(blocks, blocks[1:], strict=False):
+            if kind == "graphql":
+                assert following == "json", f"an example in {page.name} has no answer"
+                found.append(pytest.param(query, json.loads(answer), id=f"{page.name} {len(found)}"))
+    assert len(found) >= 5
+    return found
+
+
+@pytest.mark.parametrize(("query", "answer"), examples())
+async def test_an_example_answers_as_the_page_says(api: Api, query: str, answer: dict[str, Any]) -> None:
+    await demo.load(api.database)
+    body = (await api(query)).body
+    if "errors" in answer:
+        assert [without_locations(it) for it in body["errors"]] == answer["errors"]
+    else:
+        assert body.get("errors") is None
+        assert body["data"] == answer
+
+
+def without_locations(error: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in error.items() if name != "locations"}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda it: it.name)
+async def test_what_graphiql_opens_with_answers_something(api: Api, example: Any) -> None:
+    await demo.load(api.database)
+    data = (await api(example.query)).data
+    assert all(data.values())
+
+
+async def test_the_demo_is_loaded_once_and_whole(api: Api) -> None:
+    assert await demo.load(api.database) is True
+    before = (await api("{ products(first: 100) { nodes { id history { totalCount } } } }")).data
+    assert await demo.load(api.database) is False
+    assert (await api("{ products(first: 100) { nodes { id history { totalCount } } } }")).data == before
