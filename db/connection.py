@@ -4,11 +4,11 @@ Nothing below this module opens or ends a transaction, and a function's signatur
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -49,6 +49,7 @@ class ReadConnection:
     def __init__(self, connection: AsyncConnection, tenant_id: int) -> None:
         self.tenant_id = tenant_id
         self.now: datetime
+        self.failed = False
         self._connection = connection
         # Loaders of one request run at the same time; the wire carries one statement at a time.
         self._turn = asyncio.Lock()
@@ -66,8 +67,12 @@ class ReadConnection:
 
     async def _execute(self, statement: Executable, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
         async with self._turn:
-            with translated_errors():
-                return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
+            try:
+                with translated_errors():
+                    return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
+            except BaseException:
+                self.failed = True
+                raise
 
 
 class WriteConnection(ReadConnection):
@@ -80,6 +85,9 @@ class WriteConnection(ReadConnection):
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
         """Run one statement and give the number of rows it touched."""
         return (await self._execute(statement, parameters)).rowcount
+
+
+C = TypeVar("C", bound=ReadConnection)
 
 
 class Database:
@@ -108,29 +116,45 @@ class Database:
     @asynccontextmanager
     async def snapshot(self, tenant_id: int) -> AsyncIterator[ReadConnection]:
         """One instant of one tenant: every statement in it sees the same data, and none can write."""
-        async with self._transaction(isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
-            reader = ReadConnection(connection, tenant_id)
-            await reader._enter()
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        async with self._transaction(lambda connection: ReadConnection(connection, tenant_id), options) as reader:
             yield reader
 
     @asynccontextmanager
     async def transaction(self, tenant_id: int, author: Author) -> AsyncIterator[WriteConnection]:
         """One transaction of one tenant: committed when the block ends, rolled back whole when it raises."""
-        async with self._transaction() as connection:
-            writer = WriteConnection(connection, tenant_id, author)
-            await writer._enter()
+        async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
             yield writer
+            if writer.failed:
+                # PostgreSQL would answer COMMIT with a rollback and no error
+                raise Unavailable("A statement of this transaction failed, so nothing of it was kept.")
 
     @asynccontextmanager
-    async def _transaction(self, **options: Any) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, wrap: Callable[[AsyncConnection], C], options: dict[str, Any]) -> AsyncIterator[C]:
         with translated_errors():
+            connection, wrapped = await self._begin(wrap, options)
+            try:
+                yield wrapped
+                await connection.commit()
+            finally:
+                # closing rolls back what was not committed
+                await connection.close()
+
+    async def _begin(self, wrap: Callable[[AsyncConnection], C], options: dict[str, Any]) -> tuple[AsyncConnection, C]:
+        """A connection inside a transaction. One that died in the pool is replaced: nothing was done on it yet."""
+        while True:
             connection = await self.engine.connect()
             try:
                 await connection.execution_options(**options)
-                async with connection.begin():
-                    yield connection
-            finally:
+                wrapped = wrap(connection)
+                await wrapped._enter()
+            except BaseException as error:
+                stale = connection.invalidated
                 await connection.close()
+                if not (stale and isinstance(error, Unavailable)):
+                    raise
+            else:
+                return connection, wrapped
 
     async def revision(self) -> str | None:
         """The schema the database is at, as the service sees it."""

@@ -62,6 +62,8 @@ def _schema(field: str, value: Any) -> dict[str, Any]:
         encoded = orjson.dumps(value).decode()
     except (orjson.JSONEncodeError, TypeError) as error:
         raise BadInput(f"{field} cannot be kept as JSON: {error}.", field=field) from error
+    if orjson.loads(encoded) != value:
+        raise BadInput(f"{field} holds a number that JSON cannot carry.", field=field)
     _refuse_unstorable(field, encoded.replace("\\\\", "").replace("\\u0000", "\0"))
     return value
 

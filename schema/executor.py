@@ -125,15 +125,17 @@ class Executor:
                 )
                 finished = result if isinstance(result, ExecutionResult) else await result
             except BaseException:
-                await transaction.end(keep=False)
+                await transaction.leave()
                 raise
-            if writes and attempt < ATTEMPTS and any(_was_interrupted(error) for error in finished.errors or ()):
-                await transaction.end(keep=False)
-                # writers that met once should not meet again
-                await asyncio.sleep(random.uniform(0, 0.02 * attempt))
-                continue
+            if not writes or _failed(finished):
+                await transaction.leave()
+                if writes and attempt < ATTEMPTS and any(_was_interrupted(error) for error in finished.errors or ()):
+                    # writers that met once should not meet again
+                    await asyncio.sleep(random.uniform(0, 0.02 * attempt))
+                    continue
+                return finished
             try:
-                await transaction.end(keep=not writes or not _failed(finished))
+                await transaction.keep()
             except HeadwaterError as error:
                 return ExecutionResult(None, [GraphQLError(error.message, original_error=error, path=[])])
             return finished

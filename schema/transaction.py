@@ -1,9 +1,10 @@
 """One transaction an operation: opened when first needed, a snapshot for queries, all or nothing for mutations."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from db.connection import Author, Database, ReadConnection, WriteConnection
+from db.errors import HeadwaterError, Unavailable
 
 
 class Abandoned(Exception):
@@ -40,13 +41,17 @@ class Transaction:
         assert isinstance(connection, WriteConnection), "only mutations write"
         return connection
 
-    async def end(self, *, keep: bool) -> None:
-        """Keep what was written, or leave no trace of it. Returns when the database has said so."""
-        if keep:
-            await self._stack.aclose()
-            return
-        abandoned = Abandoned()
+    async def keep(self) -> None:
+        """Keep what was written. Returns when the database has said so."""
         try:
+            await self._stack.aclose()
+        except Unavailable as error:
+            raise Unavailable(
+                f"{error.message} Whether anything was kept is not known; with an idempotencyKey it is safe to send it again."
+            ) from error
+
+    async def leave(self) -> None:
+        """Leave no trace of what was written. A connection that is gone leaves none either."""
+        abandoned = Abandoned()
+        with suppress(Abandoned, HeadwaterError):
             await self._stack.__aexit__(Abandoned, abandoned, None)
-        except Abandoned:
-            return

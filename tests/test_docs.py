@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,10 @@ def test_every_field_declares_the_scope_it_needs() -> None:
 
 def examples() -> list[Any]:
     """Each GraphQL block in the pages, with the JSON block that follows it."""
-    found = []
+    found: list[Any] = []
     for page in PAGES:
         blocks = re.findall(r"```(graphql|json)\n(.*?)```", page.read_text(), re.DOTALL)
-        for (kind, query), (following, answer) in zip(blocks, blocks[1:], strict=False):
+        for (kind, query), (following, answer) in pairwise(blocks):
             if kind == "graphql":
                 assert following == "json", f"an example in {page.name} has no answer"
                 found.append(pytest.param(query, json.loads(answer), id=f"{page.name} {len(found)}"))
