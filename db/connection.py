@@ -206,6 +206,8 @@ def _domain_error(error: DBAPIError) -> HeadwaterError | None:
         return Timeout("The database took longer than a request may.")
     if state == "42P01" or (state == "22023" and SERVICE_ROLE in str(cause)):
         return Unavailable("The database was not migrated for this version. Run: headwater migrate")
+    if state in ("3D000", "28000", "28P01"):
+        return Unavailable(f"The database cannot be used: {cause}. HEADWATER_DATABASE_URL says which one and as whom.")
     if error.connection_invalidated or state[:2] in ("08", "53") or state in ("57P01", "57P02", "57P03", "25P03"):
         return Unavailable(UNAVAILABLE)
     return None

@@ -159,8 +159,6 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
-    # SIGTERM by default ends a process on the spot; this way it leaves through the doors that clean up
-    signal.signal(signal.SIGTERM, _leave)
     with listener, suppress(KeyboardInterrupt):
         if settings.workers > 1:
             announce(address)
@@ -208,6 +206,8 @@ def _named(host: str) -> str:
 
 def main() -> None:
     """The entry of the `headwater` command."""
+    # SIGTERM by default ends a process on the spot; this way it leaves through the doors that clean up
+    signal.signal(signal.SIGTERM, _leave)
     try:
         app()
     except HeadwaterError as error:

@@ -34,6 +34,8 @@ class SubgraphSchema(Schema):
         """An awaitable of the entity, so that the loaders see all representations before the first statement runs."""
         keys = dict(representation) if isinstance(representation, dict) else {}
         type_name = keys.pop("__typename", None)
+        if type_name is None:
+            return _failed(BadInput("A representation has no __typename.", field="representations"))
         known = self.schema_converter.type_map.get(type_name) if isinstance(type_name, str) else None
         definition = getattr(known, "definition", None)
         resolve = (
@@ -42,7 +44,8 @@ class SubgraphSchema(Schema):
         if resolve is None:
             return _failed(BadInput(f"{type_name!r} is no entity of this subgraph.", field="representations"))
         accepted = {name: value for name, value in keys.items() if value is None or isinstance(value, str)}
-        return resolve(info=info, **accepted)
+        # whatever else a representation is called, it cannot take the place of info
+        return resolve(info, **accepted)
 
 
 def _failed(error: Exception) -> GraphQLError:

@@ -95,7 +95,7 @@ class Product(Asset):
 
     @classmethod
     async def resolve_reference(
-        cls, info: Info, id: str | None = None, uid: str | None = None, name: str | None = None, **_: Any
+        cls, info: Info, /, id: str | None = None, uid: str | None = None, name: str | None = None, **_: Any
     ) -> "Product | None":
         """Finds the product that a gateway means; the instant travels inside the id."""
         if id is not None:

@@ -12,7 +12,7 @@ from db.connection import Database
 from db.errors import Unavailable
 from db.tables import metadata
 
-DIALECT = postgresql.dialect()
+DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 async def test_migrating_again_changes_nothing(empty_address: str) -> None:

@@ -55,7 +55,7 @@ _ADD_DOMAIN = text("INSERT INTO domain (tenant_id, name) VALUES (CAST(:tenant AS
 
 def whole(subject: int, patch: dict[str, Any]) -> dict[str, Any]:
     """A whole state. Names differ, for they are no concern of this test."""
-    state = {
+    state: dict[str, Any] = {
         "domain": "sales",
         "owner": "ann",
         "description": None,
@@ -131,7 +131,7 @@ class Example:
         if not replay:
             assert outcome.changed == (apply(before, said) != before)
             log.append(said)
-        return outcome
+        return Outcome(outcome.subject_id, outcome.at, outcome.changed)
 
     def standing(self) -> list[list[Stretch]]:
         """The versions as the database has them."""

@@ -10,7 +10,7 @@ import pytest
 
 from graph_api.app import create_app
 from graph_api.settings import Settings
-from tests.builders import REGISTER, Api, product_fields
+from tests.builders import REGISTER, Api, Statements, product_fields
 
 COUNT = '{"query": "{ products { totalCount } }"}'
 GRAPHQL = "application/graphql-response+json"
@@ -147,7 +147,7 @@ async def test_many_requests_at_once_share_a_small_pool(address: str) -> None:
     app = create_app(Settings(database_url=address, pool_size=2))
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        api = Api(client, app.state.database, [])
+        api = Api(client, app.state.database, Statements())
         await api.register()
         answers: list[Any] = await asyncio.gather(
             *(api('{ product(name: "orders") { name history { totalCount } } }') for _ in range(40))

@@ -51,7 +51,7 @@ async def test_a_bad_representation_fails_alone(api: Api) -> None:
         {},
         product(name={"a": 1}),
     ]
-    answer = await api(ENTITIES, them=[*bad, product(uid=uid), product(uid=str(uuid4())), product(uid=uid, unasked="for")])
+    answer = await api(ENTITIES, them=[*bad, product(uid=uid), product(uid=str(uuid4())), product(uid=uid, info="x", cls="y")])
     assert answer.body["data"]["_entities"][len(bad) :] == [
         {"id": f"Product:{uid}", "name": "orders"},
         None,

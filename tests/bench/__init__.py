@@ -1,0 +1,1 @@
+"""The service beside its floor: `make bench`."""

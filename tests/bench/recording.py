@@ -1,0 +1,147 @@
+"""Runs each row once a sample as the service does, and writes down what it told the database and what came of it.
+
+It listens where asyncpg is called, below SQLAlchemy: what opens and ends a transaction is heard as it was sent and in its
+place, and so would be statements that go past SQLAlchemy.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import orjson
+from sqlalchemy import event
+
+from db.connection import Database
+from graph_api.auth import OPEN
+from graph_api.settings import Settings
+from schema.executor import Executor, Request
+from schema.root import schema
+from tests.bench.data import plain_address
+from tests.bench.replay import write
+from tests.bench.rows import Row
+
+Heard = tuple[str, tuple[Any, ...] | None]
+
+
+class NotRecordable(Exception):
+    """A row whose operation fails has nothing that could be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one request led to: statements with parameters, as JSON holds them, and the body that was answered."""
+
+    statements: list[tuple[str, list[Any] | None]]
+    response: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Recording:
+    """All that the floor has to know."""
+
+    pool_size: int
+    server_settings: dict[str, str]
+    rows: dict[str, list[Sample]] = field(default_factory=dict)
+
+    def json(self) -> bytes:
+        return orjson.dumps(self)
+
+
+async def record(address: str, rows: Iterable[Row], *, most_samples: int) -> Recording:
+    """Record these rows. Those that write do write."""
+    settings = Settings(database_url=address)
+    database = Database(address, pool_size=1)
+    heard: list[Heard] = []
+    _listen(database, heard)
+    executor = Executor(schema, database, max_page_size=settings.max_page_size)
+    clock = await asyncpg.connect(plain_address(address))
+    try:
+        # what a new connection asks about itself is not part of an operation
+        await database.revision()
+        recording = Recording(settings.pool_size, await _server_settings(database))
+        for row in rows:
+            recording.rows[row.name] = [
+                await _sample(executor, row, number, heard, clock) for number in range(min(row.samples, most_samples))
+            ]
+        return recording
+    finally:
+        await clock.close()
+        await database.close()
+
+
+async def _sample(
+    executor: Executor, row: Row, number: int, heard: list[Heard], clock: "asyncpg.Connection[asyncpg.Record]"
+) -> Sample:
+    heard.clear()
+    since: datetime = await clock.fetchval("SELECT clock_timestamp()")
+    request_id = str(uuid4())
+    result = await executor.execute(Request(row.document, row.variables(number)), OPEN, request_id)
+    until: datetime = await clock.fetchval("SELECT clock_timestamp()")
+    if result.errors:
+        raise NotRecordable(f"{row.name}: {result.errors}")
+    statements = [
+        (sql, None if parameters is None else [write(it, since, until) for it in parameters]) for sql, parameters in heard
+    ]
+    return Sample(statements, {"data": result.data, "extensions": {"requestId": request_id}})
+
+
+async def _server_settings(database: Database) -> dict[str, str]:
+    """What the service asks of the server when it connects, role included: the floor asks for the same."""
+    async with database.engine.connect() as connection:
+        rows = await connection.exec_driver_sql(
+            "SELECT name, setting FROM pg_settings WHERE source = 'client' AND name <> 'client_encoding'"
+        )
+        asked = {row.name: row.setting for row in rows}
+        role = (await connection.exec_driver_sql("SELECT CAST(current_user AS text)")).scalar_one()
+    return {**asked, "role": role, "application_name": "headwater-bench"}
+
+
+class _Prepared:
+    """A prepared statement that says when it is run."""
+
+    def __init__(self, statement: Any, sql: str, heard: list[Heard]) -> None:
+        self._statement = statement
+        self._sql = sql
+        self._heard = heard
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        self._heard.append((self._sql, args))
+        return await self._statement.fetch(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("get_attributes", "get_statusmsg", "get_name", "get_query", "get_parameters"):
+            return getattr(self._statement, name)
+        raise NotImplementedError(f"{name} of a prepared statement cannot be recorded yet: add it to tests/bench/recording.py.")
+
+
+def _listen(database: Database, heard: list[Heard]) -> None:
+    class Listening(asyncpg.Connection):
+        async def prepare(self, query: str, **options: Any) -> Any:
+            return _Prepared(await super().prepare(query, **options), query, heard)
+
+        async def execute(self, query: str, *args: Any, **options: Any) -> str:
+            heard.append((query, args or None))
+            return await super().execute(query, *args, **options)
+
+        async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+            heard.append((query, args))
+            return await super().fetch(query, *args, **options)
+
+        async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+            heard.append((query, args))
+            return await super().fetchrow(query, *args, **options)
+
+        async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+            heard.append((query, args))
+            return await super().fetchval(query, *args, **options)
+
+        async def executemany(self, *_: Any, **__: Any) -> None:
+            raise NotImplementedError("executemany cannot be recorded yet: add it to tests/bench/recording.py.")
+
+    def connect(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
+        parameters["connection_class"] = Listening
+
+    event.listen(database.engine.sync_engine, "do_connect", connect)
