@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Text, Uuid, bindparam,
 
 from db import asset, product_fields
 from db.connection import ReadConnection, WriteConnection
-from db.errors import NotFound
+from db.errors import Interrupted, NotFound
 from db.history import VersionRow
 from db.pagination import Page, Slice
 from db.sql import any_of, load
@@ -154,7 +154,7 @@ async def update(
     if isinstance(ref, UUID):
         asset_id = await asset.lock(connection, PRODUCT, ref, field="product")
     else:
-        asset_id = await _lock_by_name(connection, ref, at or connection.now)
+        asset_id = await _lock_by_name(connection, ref, at)
     return await _record(connection, Assertion(asset_id, Operation.PATCH, payload, at, request=request))
 
 
@@ -189,11 +189,16 @@ async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
     return outcome
 
 
-async def _lock_by_name(connection: WriteConnection, name: str, instant: datetime) -> int:
-    row = await connection.fetch_one(_LOCK_BY_NAME, {"name": name, "instant": instant})
-    if row is None:
-        raise NotFound(f"No product is called {name!r} at {instant.isoformat()}.", field="product")
-    return int(row.id)
+async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | None) -> int:
+    """The product that bears a name at that instant. Asked twice: whoever held its lock may have renamed it."""
+    parameters = {"name": name, "instant": at}
+    first = await connection.fetch_one(_LOCK_BY_NAME, parameters)
+    found = first and await connection.fetch_one(_LOCK_BY_NAME, parameters)
+    if first is None or found is None:
+        raise NotFound(f"No product is called {name!r} at {(at or connection.now).isoformat()}.", field="product")
+    if found.id != first.id:
+        raise Interrupted("Another writer gave this name to another product meanwhile. Try again.")
+    return int(found.id)
 
 
 async def _matching(

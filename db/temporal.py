@@ -24,6 +24,7 @@ TOLERANCE = timedelta(seconds=5)
 _BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "digest"}
 
 _KNOWN_REQUEST = text(load("known_request"))
+_LOCK_REQUEST = text(load("lock_request"))
 
 
 class Operation(StrEnum):
@@ -143,6 +144,7 @@ async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[A
 
 async def known_request(connection: WriteConnection, request: Request) -> Outcome | None:
     """What a request with this key was answered the first time, if there was one."""
+    await connection.fetch(_LOCK_REQUEST, {"key": request.key})
     row = await connection.fetch_one(_KNOWN_REQUEST, {"key": request.key})
     if row is None:
         return None

@@ -47,6 +47,7 @@ Data = Annotated[Path | None, typer.Option(help="Directory of the embedded serve
 def demo(host: Host = None, port: Port = None, data: Data = None) -> None:
     """Migrate, load the demo mesh once, and serve it on this machine, without credentials."""
     settings = read_settings(host=host, port=port, data=data)
+    require_loopback(settings.host)
     with _database(settings) as running:
         migrations.upgrade_now(_address(running))
         loaded = asyncio.run(_load_mesh(running))
@@ -63,6 +64,7 @@ def serve(
 ) -> None:
     """Serve the API. The database has to be migrated."""
     settings = read_settings(host=host, port=port, workers=workers, data=data)
+    require_loopback(settings.host)
     with _database(settings) as running:
         asyncio.run(_require_migrated(running))
         _serve(running, lambda address: err.print(f"Headwater serves {address}"))
@@ -141,7 +143,6 @@ async def _verify(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    require_loopback(settings.host)
     configure_logging(settings.log_level)
     # worker processes read the same settings from the environment
     os.environ.update({f"HEADWATER_{name.upper()}": str(value) for name, value in settings.model_dump().items()})

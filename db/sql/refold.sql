@@ -3,7 +3,7 @@ WITH scope AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
 ),
 standing AS (
-  SELECT s.subject_id, s.since, v.valid_from, v.valid_to, v.digest, {state} AS state
+  SELECT s.subject_id, s.since, v.ctid AS place, v.valid_from, v.valid_to, v.digest, {state} AS state
   FROM scope s
   JOIN {versions} v ON v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_to >= s.since
 ),
@@ -19,28 +19,26 @@ log AS (
     ON c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id AND c.change_ts >= s.since
 ),
 {fold},
+-- a full join is never done by nested loops, which a planner without statistics takes: quadratic in a subject's versions
+paired AS MATERIALIZED (
+  SELECT s.place, s.valid_to AS stands_to, t.*
+  FROM standing s
+  FULL JOIN target t ON t.subject_id = s.subject_id AND t.valid_from = s.valid_from AND t.digest = s.digest
+),
 gone AS (
   DELETE FROM {versions} v
-  USING standing s
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from = s.valid_from
-    AND NOT EXISTS (
-      SELECT FROM target t WHERE t.subject_id = s.subject_id AND t.valid_from = s.valid_from AND t.digest = s.digest
-    )
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = ANY (ARRAY(SELECT place FROM paired WHERE subject_id IS NULL))
   RETURNING v.{subject}
 ),
 -- counting orders the steps: first room is made, then bounds move, then the new rows come
 moved AS (
   UPDATE {versions} v
-  SET valid_to = t.valid_to
-  FROM target t
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = t.subject_id AND v.valid_from = t.valid_from AND v.digest = t.digest
-    AND v.valid_to <> t.valid_to AND (SELECT count(*) FROM gone) >= 0
+  SET valid_to = p.valid_to
+  FROM paired p
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = p.place AND p.stands_to <> p.valid_to AND (SELECT count(*) FROM gone) >= 0
   RETURNING v.{subject}
 )
 INSERT INTO {versions} (tenant_id, {subject}, valid_from, valid_to, digest, {columns})
-SELECT CAST(:tenant AS bigint), t.subject_id, t.valid_from, t.valid_to, t.digest, {columns}
-FROM target t
-WHERE NOT EXISTS (
-    SELECT FROM standing s WHERE s.subject_id = t.subject_id AND s.valid_from = t.valid_from AND s.digest = t.digest
-  )
-  AND (SELECT count(*) FROM moved) >= 0
+SELECT CAST(:tenant AS bigint), p.subject_id, p.valid_from, p.valid_to, p.digest, {columns}
+FROM paired p
+WHERE p.place IS NULL AND (SELECT count(*) FROM moved) >= 0
