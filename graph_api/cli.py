@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import structlog
 import typer
 import uvicorn
 from rich.console import Console
@@ -35,6 +36,7 @@ DATABASE = "headwater"
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Where data came from, what it feeds, and what that looked like then."
 )
+log = structlog.get_logger("headwater")
 out = Console()
 err = Console(stderr=True)
 
@@ -67,7 +69,7 @@ def serve(
     require_loopback(settings.host)
     with _database(settings) as running:
         asyncio.run(_require_migrated(running))
-        _serve(running, lambda address: err.print(f"Headwater serves {address}"))
+        _serve(running, lambda address: log.info("serving", address=address))
 
 
 @app.command()

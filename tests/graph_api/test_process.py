@@ -510,7 +510,7 @@ async def test_each_request_is_one_line_of_json_with_its_id(data: Path) -> None:
         service.process.terminate()
         await service.finished()
     # the first line says where the service is
-    first, second, third = (orjson.loads(line) for line in service.err.lines[1:])
+    _serving, first, second, third = (orjson.loads(line) for line in service.err.lines)
     assert own.headers["X-Request-ID"] == first["request_id"] == "mine-1"
     assert (first["method"], first["path"], first["status"], first["operation"]) == ("POST", "/graphql", 200, "query Mine")
     assert first["milliseconds"] > 0
