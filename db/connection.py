@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
+import asyncpg
 import orjson
-from sqlalchemy import CursorResult, Executable, Row, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, CursorResult, Executable, Row, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -25,9 +25,9 @@ SERVICE_ROLE = "headwater_service"
 CONFLICTS = {
     "product_name_taken": Conflict("Another product has this name at that instant. Names are unique.", field="name"),
     "asset_uid_taken": Conflict("Another asset has this uid.", field="uid"),
-    "change_idempotency_key": Interrupted("Another request with this idempotencyKey is under way."),
 }
 
+EXAMPLE_ADDRESS = "postgresql://user:password@host:5432/database"
 UNAVAILABLE = "The database does not answer. Try again in a moment."
 
 _ENTER = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now")
@@ -49,7 +49,8 @@ class ReadConnection:
     def __init__(self, connection: AsyncConnection, tenant_id: int) -> None:
         self.tenant_id = tenant_id
         self.now: datetime
-        self.failed = False
+        # PostgreSQL runs nothing more in a transaction in which a statement failed
+        self.failure: HeadwaterError | None = None
         self._connection = connection
         # Loaders of one request run at the same time; the wire carries one statement at a time.
         self._turn = asyncio.Lock()
@@ -67,11 +68,15 @@ class ReadConnection:
 
     async def _execute(self, statement: Executable, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
         async with self._turn:
+            if self.failure is not None:
+                raise self.failure
             try:
                 with translated_errors():
                     return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
-            except BaseException:
-                self.failed = True
+            except BaseException as error:
+                self.failure = (
+                    error if isinstance(error, HeadwaterError) else Unavailable("An earlier step of this request failed.")
+                )
                 raise
 
 
@@ -125,9 +130,9 @@ class Database:
         """One transaction of one tenant: committed when the block ends, rolled back whole when it raises."""
         async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
             yield writer
-            if writer.failed:
+            if writer.failure is not None:
                 # PostgreSQL would answer COMMIT with a rollback and no error
-                raise Unavailable("A statement of this transaction failed, so nothing of it was kept.")
+                raise writer.failure
 
     @asynccontextmanager
     async def _transaction(self, wrap: Callable[[AsyncConnection], C], options: dict[str, Any]) -> AsyncIterator[C]:
@@ -167,12 +172,17 @@ class Database:
         await self.engine.dispose()
 
 
-def driver_address(address: str) -> str:
-    """The same address, with the driver named as SQLAlchemy wants it."""
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
-        raise BadInput(f"A database address begins with postgresql://; this one with {urlsplit(address).scheme or 'nothing'}.")
-    return f"postgresql+asyncpg://{rest}"
+def driver_address(address: str) -> URL:
+    """The same address, as SQLAlchemy and its driver want it."""
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError) as error:
+        raise BadInput(f"The database address cannot be read. It looks like {EXAMPLE_ADDRESS}.") from error
+    if url.drivername.partition("+")[0] not in ("postgresql", "postgres"):
+        raise BadInput(f"The database address begins with {url.drivername}:// and has to look like {EXAMPLE_ADDRESS}.")
+    # what libpq calls sslmode, the driver calls ssl
+    options = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
+    return url.set(drivername="postgresql+asyncpg", query=options)
 
 
 @contextmanager
@@ -207,7 +217,10 @@ def _domain_error(error: DBAPIError) -> HeadwaterError | None:
     if state == "42P01" or (state == "22023" and SERVICE_ROLE in str(cause)):
         return Unavailable("The database was not migrated for this version. Run: headwater migrate")
     if state in ("3D000", "28000", "28P01"):
-        return Unavailable(f"The database cannot be used: {cause}. HEADWATER_DATABASE_URL says which one and as whom.")
+        return Unavailable("The database that HEADWATER_DATABASE_URL names is not there, or does not let this user in.")
+    # the driver's own word for a value that does not fit its parameter is a ValueError
+    if state in ("22021", "22P05") or (isinstance(cause, asyncpg.InterfaceError) and isinstance(cause, ValueError)):
+        return BadInput("A value holds a character or a number that cannot be kept, such as NUL.")
     if error.connection_invalidated or state[:2] in ("08", "53") or state in ("57P01", "57P02", "57P03", "25P03"):
         return Unavailable(UNAVAILABLE)
     return None

@@ -17,7 +17,7 @@ from db.pagination import Page, Slice
 from db.sql import any_of, load
 from db.tables import asset as assets
 from db.tables import product_version as versions
-from db.temporal import Assertion, Kind, Operation, Outcome, Request, known_request, record
+from db.temporal import Assertion, Kind, Operation, Outcome, record
 
 PRODUCT = Kind("PRODUCT", versions)
 
@@ -129,14 +129,11 @@ async def register(
     *,
     uid: UUID | None = None,
     at: datetime | None = None,
-    request: Request | None = None,
 ) -> Outcome:
     """Begin a product's life. Its name must be free, and its uid must not be alive at that instant."""
     payload = product_fields.whole(fields)
-    if request and (known := await known_request(connection, request)):
-        return known
     asset_id = await asset.add_or_lock(connection, PRODUCT, uid)
-    return await _record(connection, Assertion(asset_id, Operation.SET, payload, at, creating=True, request=request))
+    return await _record(connection, Assertion(asset_id, Operation.SET, payload, at, creating=True))
 
 
 async def update(
@@ -145,40 +142,29 @@ async def update(
     fields: Mapping[str, Any],
     *,
     at: datetime | None = None,
-    request: Request | None = None,
 ) -> Outcome:
     """Change some fields of the product with this uid, or with this name at that instant."""
     payload = product_fields.patch(fields)
-    if request and (known := await known_request(connection, request)):
-        return known
     if isinstance(ref, UUID):
         asset_id = await asset.lock(connection, PRODUCT, ref, field="product")
     else:
         asset_id = await _lock_by_name(connection, ref, at)
-    return await _record(connection, Assertion(asset_id, Operation.PATCH, payload, at, request=request))
+    return await _record(connection, Assertion(asset_id, Operation.PATCH, payload, at))
 
 
-async def delete(
-    connection: WriteConnection, uid: UUID, *, at: datetime | None = None, request: Request | None = None
-) -> Outcome:
+async def delete(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
     """End a product's life. What was before stays readable."""
-    if request and (known := await known_request(connection, request)):
-        return known
     asset_id = await asset.lock(connection, PRODUCT, uid, field="uid")
-    return await _record(connection, Assertion(asset_id, Operation.DELETE, None, at, request=request))
+    return await _record(connection, Assertion(asset_id, Operation.DELETE, None, at))
 
 
-async def restore(
-    connection: WriteConnection, uid: UUID, *, at: datetime | None = None, request: Request | None = None
-) -> Outcome:
+async def restore(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
     """Give a product back the state it had last."""
-    if request and (known := await known_request(connection, request)):
-        return known
     asset_id = await asset.lock(connection, PRODUCT, uid, field="uid")
     last = await connection.fetch_one(PRODUCT.statement("last_state"), {"subject": asset_id, "instant": at})
     if last is None:
         raise NotFound(f"The product {uid} was never there before that instant, so it cannot return to what it was.", field="at")
-    return await _record(connection, Assertion(asset_id, Operation.SET, last.state, at, request=request))
+    return await _record(connection, Assertion(asset_id, Operation.SET, last.state, at))
 
 
 async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
@@ -191,7 +177,7 @@ async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
 
 async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | None) -> int:
     """The product that bears a name at that instant. Asked twice: whoever held its lock may have renamed it."""
-    parameters = {"name": name, "instant": at}
+    parameters = {"name": name, "instant": at, "now": connection.now}
     first = await connection.fetch_one(_LOCK_BY_NAME, parameters)
     found = first and await connection.fetch_one(_LOCK_BY_NAME, parameters)
     if first is None or found is None:

@@ -1,6 +1,7 @@
 """What a product may be made of. Every way in, GraphQL or file, is held to it."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ STATUSES = ("ACTIVE", "DEPRECATED", "INACTIVE")
 NAME_LENGTH = 200
 DESCRIPTION_LENGTH = 10_000
 TAGS = 50
+SCHEMA_DEPTH = 64
 
 # https://semver.org, its own expression
 _SEMANTIC_VERSION = re.compile(
@@ -37,8 +39,10 @@ def patch(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _line(field: str, value: Any, *, length: int = NAME_LENGTH) -> str:
     text = _text(field, value, length=length)
-    if not text.strip():
-        raise BadInput(f"{field} is empty. Give it at least one character that is not a space.", field=field)
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
+        raise BadInput(f"{field} is empty. Give it at least one character that can be seen.", field=field)
+    if text != text.strip() or any(unicodedata.category(character) == "Cc" for character in text):
+        raise BadInput(f"{field} is one line, without spaces around it and without control characters.", field=field)
     return text
 
 
@@ -58,6 +62,8 @@ def _description(field: str, value: Any) -> str | None:
 def _schema(field: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput(f'{field} has to be a JSON object, such as {{"fields": [{{"name": "id", "type": "int"}}]}}.', field=field)
+    if _depth(value) > SCHEMA_DEPTH:
+        raise BadInput(f"{field} is nested more than {SCHEMA_DEPTH} levels deep.", field=field)
     try:
         encoded = orjson.dumps(value).decode()
     except (orjson.JSONEncodeError, TypeError) as error:
@@ -66,6 +72,15 @@ def _schema(field: str, value: Any) -> dict[str, Any]:
         raise BadInput(f"{field} holds a number that JSON cannot carry.", field=field)
     _refuse_unstorable(field, encoded.replace("\\\\", "").replace("\\u0000", "\0"))
     return value
+
+
+def _depth(value: Any) -> int:
+    """How deep a JSON value is nested, without nesting calls that deep."""
+    depth, level = 0, [value]
+    while level := [it for it in level if isinstance(it, dict | list)]:
+        depth += 1
+        level = [inner for it in level for inner in (it.values() if isinstance(it, dict) else it)]
+    return depth
 
 
 def _status(field: str, value: Any) -> str:

@@ -52,8 +52,17 @@ change = Table(
     Column("recorded_at", DateTime(timezone=True), nullable=False),
     Column("actor", Text, nullable=False),
     Column("request_id", Text),
-    Column("idempotency_key", Text),
-    Column("request_digest", Uuid),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("digest", Uuid, nullable=False),
+    Column("subject_id", BigInteger),
+    Column("change_ts", DateTime(timezone=True)),
+    Column("changed", Boolean),
 )
 
 product_version = Table(

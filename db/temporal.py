@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 import orjson
 from sqlalchemy import ColumnElement, Table, TextClause, text
@@ -23,9 +22,6 @@ TOLERANCE = timedelta(seconds=5)
 
 _BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "digest"}
 
-_KNOWN_REQUEST = text(load("known_request"))
-_LOCK_REQUEST = text(load("lock_request"))
-
 
 class Operation(StrEnum):
     """What an assertion does: state the whole, state some fields, or end it."""
@@ -33,14 +29,6 @@ class Operation(StrEnum):
     SET = "SET"
     PATCH = "PATCH"
     DELETE = "DELETE"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A caller's own name for a write, and the digest of what it asked for: the same name with other content is a mistake."""
-
-    key: str
-    digest: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +40,6 @@ class Assertion:
     payload: Mapping[str, Any] | None = None
     at: datetime | None = None
     creating: bool = False
-    request: Request | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +96,7 @@ def _statement(kind: Kind, name: str, direction: str) -> TextClause:
 
 async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion]) -> list[Outcome]:
     """Write assertions, one a subject, into the log and bring the versions up to it. The caller holds the subjects' locks."""
+    assert len({it.subject_id for it in assertions}) == len(assertions), "a batch says one thing of each subject"
     rows = await connection.fetch(
         kind.statement("record"),
         {
@@ -118,8 +106,6 @@ async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[A
             "payloads": [None if it.payload is None else orjson.dumps(it.payload).decode() for it in assertions],
             "instants": [it.at for it in assertions],
             "creating": [it.creating for it in assertions],
-            "idempotency_keys": [it.request.key if it.request else None for it in assertions],
-            "request_digests": [it.request.digest if it.request else None for it in assertions],
             "tolerance": TOLERANCE,
             "actor": connection.author.actor,
             "request_id": connection.author.request_id,
@@ -140,17 +126,6 @@ async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[A
     # what was written as of now is read back as of now
     connection.now = max([connection.now, *(row.instant for row, it in zip(rows, assertions, strict=True) if it.at is None)])
     return [Outcome(row.subject_id, row.instant, row.changed) for row in rows]
-
-
-async def known_request(connection: WriteConnection, request: Request) -> Outcome | None:
-    """What a request with this key was answered the first time, if there was one."""
-    await connection.fetch(_LOCK_REQUEST, {"key": request.key})
-    row = await connection.fetch_one(_KNOWN_REQUEST, {"key": request.key})
-    if row is None:
-        return None
-    if row.request_digest != request.digest:
-        raise Conflict("This idempotencyKey was used for another write. Take a new key for new content.", field="idempotencyKey")
-    return Outcome(row.subject_id, row.change_ts, row.changed)
 
 
 def _refuse(kind: Kind, verdict: str, instant: datetime, now: datetime) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db.connection import driver_address, translated_errors
+from db.errors import Unavailable
 from db.tables import tenant as tenants
 
 
@@ -23,6 +24,9 @@ async def all_tenants(address: str) -> list[Tenant]:
         with translated_errors():
             async with engine.connect() as connection:
                 rows = await connection.execute(select(tenants).order_by(tenants.c.tenant_id))
-                return [Tenant(row.tenant_id, row.name) for row in rows]
+                found = [Tenant(row.tenant_id, row.name) for row in rows]
     finally:
         await engine.dispose()
+    if not found:
+        raise Unavailable("This database user sees no tenant. Use the one that owns the tables, who sees them all.")
+    return found

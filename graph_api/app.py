@@ -1,21 +1,25 @@
 """Puts the service together. Nothing else builds the app."""
 
+import asyncio
+import multiprocessing
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from db.connection import Database
+from db.errors import BadInput, NotFound
 from graph_api import explorer, ops
 from graph_api.auth import LoopbackOnly
 from graph_api.graphql import graphql
-from graph_api.responses import answer
+from graph_api.responses import refusal
 from graph_api.settings import Settings, read_settings
-from schema.errors import INTERNAL
 from schema.executor import Executor
 from schema.root import schema
 
@@ -24,7 +28,19 @@ def create_worker() -> Starlette:
     """The service in one of several processes: its parent left the settings in the environment."""
     settings = read_settings()
     ops.configure_logging(settings.log_level)
-    return create_app(settings)
+    app = create_app(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # whose parent was killed would otherwise serve on with nobody to end it
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        asyncio.get_running_loop().add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)
+        async with own_lifespan(app):
+            yield
+
+    own_lifespan, app.router.lifespan_context = app.router.lifespan_context, lifespan
+    return app
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -57,7 +73,7 @@ def create_app(settings: Settings) -> Starlette:
             explorer.assets(),
         ],
         middleware=[Middleware(ops.RequestLog), Middleware(LoopbackOnly)],
-        exception_handlers={500: _unforeseen},
+        exception_handlers={HTTPException: _not_served},
         lifespan=lifespan,
     )
 
@@ -66,7 +82,9 @@ async def _home(_: Request) -> Response:
     return RedirectResponse("/graphql")
 
 
-async def _unforeseen(request: Request, _: Exception) -> Response:
-    """The server logs the traceback; the client is told where to point."""
-    content = {"errors": [{"message": INTERNAL, "extensions": {"code": "INTERNAL"}}]}
-    return answer({**content, "extensions": {"requestId": request.scope["state"].get("request_id")}}, 500)
+async def _not_served(request: Request, error: Exception) -> Response:
+    """No such address, or not by that method."""
+    assert isinstance(error, HTTPException)
+    kind = NotFound if error.status_code == 404 else BadInput
+    reason = kind(f"{request.method} {request.url.path}: {error.detail}. The API is at POST /graphql.")
+    return refusal(request.scope, error.status_code, reason, headers=dict(error.headers or {}))

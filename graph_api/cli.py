@@ -209,8 +209,9 @@ def _named(host: str) -> str:
 
 def main() -> None:
     """The entry of the `headwater` command."""
-    # SIGTERM by default ends a process on the spot; this way it leaves through the doors that clean up
-    signal.signal(signal.SIGTERM, _leave)
+    # these end a process on the spot by default; this way it leaves through the doors that clean up
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     try:
         app()
     except HeadwaterError as error:

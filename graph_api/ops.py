@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from db.connection import Database
 from db.errors import HeadwaterError
 from db.migrations import latest_revision
-from graph_api.responses import answer
+from graph_api.responses import answer, unforeseen
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
@@ -55,7 +55,7 @@ class RequestLog:
         request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid4())
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        status = 500
+        status = 0
         started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -68,6 +68,12 @@ class RequestLog:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("unforeseen")
+            # once an answer has begun, all that is left is to break it off
+            if status:
+                raise
+            await unforeseen(scope)(scope, receive, send_with_id)
         finally:
             log.info(
                 "request",

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from db.errors import HeadwaterError
+from schema.errors import INTERNAL
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -31,3 +32,12 @@ def refusal(
         "extensions": {"requestId": request_id_of(scope)},
     }
     return answer(content, status, media_type=media_type, headers=headers)
+
+
+def unforeseen(scope: Scope) -> Response:
+    """A defect of ours: the log has the traceback, the client is told what to quote."""
+    content = {
+        "errors": [{"message": INTERNAL, "extensions": {"code": "INTERNAL"}}],
+        "extensions": {"requestId": request_id_of(scope)},
+    }
+    return answer(content, 500)

@@ -2,13 +2,16 @@
 
 import asyncio
 import random
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
     DocumentNode,
+    ExecutableDefinitionNode,
     ExecutionResult,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -20,7 +23,6 @@ from graphql import (
     get_named_type,
     get_operation_ast,
     parse,
-    separate_operations,
     validate,
     visit,
 )
@@ -38,9 +40,8 @@ from schema.transaction import Transaction
 
 # How often a mutation that lost against another writer is tried in all.
 ATTEMPTS = 5
-DOCUMENTS_KEPT = 500
-# A longer document is read anew each time, so that what is kept stays small.
-LONGEST_DOCUMENT_KEPT = 16_384
+# Characters of the documents that are kept parsed; each takes some 200 times its size.
+DOCUMENTS_KEPT = 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,13 @@ class Response:
     operation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A document that was parsed and validated, with what each of its operations needs."""
+    """A document that was parsed and validated, with what each of its operations that was asked for needs."""
 
-    document: DocumentNode | None
-    errors: list[GraphQLError] = field(default_factory=list)
-    needs: dict[str, dict[Scope, str]] = field(default_factory=dict)
+    def __init__(self, document: DocumentNode | None, errors: list[GraphQLError]) -> None:
+        self.document = document
+        self.errors = errors
+        self.needs: dict[OperationDefinitionNode, dict[Scope, str]] = {}
 
 
 class Executor:
@@ -79,25 +80,25 @@ class Executor:
         self._database = database
         self._max_page_size = max_page_size
         self._scopes = declared_scopes(schema)
-        self._remembered = lru_cache(maxsize=DOCUMENTS_KEPT)(self._prepare)
+        self._documents: OrderedDict[str, _Prepared] = OrderedDict()
+        self._kept = 0
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
-        remembers = len(request.query) <= LONGEST_DOCUMENT_KEPT
-        prepared = self._remembered(request.query) if remembers else self._prepare(request.query)
+        prepared = self._prepare(request.query)
         if prepared.document is None or prepared.errors:
             return _refused(prepared.errors, prepared.document)
         operation = get_operation_ast(prepared.document, request.operation_name)
         if operation is None:
             asked = f"is no operation called {request.operation_name!r}" if request.operation_name else "are several operations"
             return _refused([GraphQLError(f"There {asked} in the document. Name one of them in operationName.")])
-        for scope, coordinate in prepared.needs[operation.name.value if operation.name else ""].items():
+        for scope, coordinate in self._needs(prepared, operation).items():
             if scope not in principal.scopes:
                 reason = Forbidden(f"{coordinate} needs the scope {scope.value}, which these credentials do not have.")
                 return _refused([GraphQLError(reason.message, original_error=reason)])
-        result = await self._run(prepared.document, operation, request, principal, request_id)
-        errors = [describe(error, prepared.document) for error in result.errors or ()]
-        # graphql-core gives request errors, such as a bad variable, no path; a field's error always has one
-        ran = not result.errors or any(error.path for error in result.errors) or result.data is not None
+        result, lost = await self._run(prepared.document, operation, request, principal, request_id)
+        errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *lost]]
+        # graphql-core gives request errors, such as a bad variable, no path; one that came while it ran has one
+        ran = bool(lost) or not result.errors or any(error.path is not None for error in result.errors)
         name = operation.name.value if operation.name else ""
         return Response(result.data, errors, ran, f"{operation.operation.value} {name}".strip())
 
@@ -108,7 +109,8 @@ class Executor:
         request: Request,
         principal: Principal,
         request_id: str,
-    ) -> ExecutionResult:
+    ) -> tuple[ExecutionResult, list[GraphQLError]]:
+        """What came of it; and, should the commit have failed, why."""
         writes = operation.operation is OperationType.MUTATION
         for attempt in range(1, ATTEMPTS + 1):
             author = Author(principal.actor, request_id)
@@ -127,35 +129,70 @@ class Executor:
             except BaseException:
                 await transaction.leave()
                 raise
-            if not writes or _failed(finished):
+            # every mutation field is non-null: where one failed, or was not reached, there is no data
+            if not writes or finished.data is None:
                 await transaction.leave()
                 if writes and attempt < ATTEMPTS and any(_was_interrupted(error) for error in finished.errors or ()):
                     # writers that met once should not meet again
                     await asyncio.sleep(random.uniform(0, 0.02 * attempt))
                     continue
-                return finished
+                return finished, []
             try:
                 await transaction.keep()
             except HeadwaterError as error:
-                return ExecutionResult(None, [GraphQLError(error.message, original_error=error, path=[])])
-            return finished
+                return ExecutionResult(None, finished.errors), [GraphQLError(error.message, original_error=error)]
+            return finished, []
         raise AssertionError("the last attempt returns")
 
     def _prepare(self, query: str) -> _Prepared:
+        """The document of a query; a valid one is remembered, and the longest unused forgotten."""
+        if (known := self._documents.get(query)) is not None:
+            self._documents.move_to_end(query)
+            return known
         try:
             document = parse(query)
         except GraphQLError as error:
             return _Prepared(None, [error])
-        if errors := validate(self._schema, document, max_errors=20):
-            return _Prepared(document, errors)
-        return _Prepared(document, needs={name: self._needs(part) for name, part in separate_operations(document).items()})
+        prepared = _Prepared(document, validate(self._schema, document, max_errors=20))
+        if not prepared.errors:
+            self._documents[query] = prepared
+            self._kept += len(query)
+            while self._kept > DOCUMENTS_KEPT:
+                self._kept -= len(self._documents.popitem(last=False)[0])
+        return prepared
 
-    def _needs(self, document: DocumentNode) -> dict[Scope, str]:
-        """The scopes that a document asks for, each with the first field that does."""
-        types = TypeInfo(self._schema)
-        found = _Needs(types, self._scopes)
-        visit(document, TypeInfoVisitor(types, found))
-        return found.needs
+    def _needs(self, prepared: _Prepared, operation: OperationDefinitionNode) -> dict[Scope, str]:
+        """The scopes that an operation asks for, each with the first field that does."""
+        if operation not in prepared.needs:
+            assert prepared.document is not None
+            types = TypeInfo(self._schema)
+            found = _Needs(types, self._scopes)
+            visit(_alone(operation, prepared.document), TypeInfoVisitor(types, found))
+            prepared.needs[operation] = found.needs
+        return prepared.needs[operation]
+
+
+def _alone(operation: OperationDefinitionNode, document: DocumentNode) -> DocumentNode:
+    """One operation with the fragments that it uses."""
+    fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+    used: dict[str, FragmentDefinitionNode] = {}
+    waiting: list[ExecutableDefinitionNode] = [operation]
+    while waiting:
+        spreads = _Spreads()
+        visit(waiting.pop(), spreads)
+        for name in spreads.names - used.keys():
+            used[name] = fragments[name]
+            waiting.append(fragments[name])
+    return DocumentNode(definitions=(operation, *used.values()))
+
+
+class _Spreads(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
+        self.names.add(node.name.value)
 
 
 class _Needs(Visitor):
@@ -187,11 +224,6 @@ def declared_scopes(schema: SubgraphSchema) -> dict[tuple[str, str], Scope]:
     # Federation's own field: whoever reads entities through a gateway reads.
     scopes["Query", "_entities"] = Scope.READ
     return scopes
-
-
-def _failed(result: ExecutionResult) -> bool:
-    """Whether a mutation itself failed. A read below it that failed undoes nothing."""
-    return any(error.path is None or len(error.path) <= 1 for error in result.errors or ())
 
 
 def _was_interrupted(error: GraphQLError) -> bool:

@@ -124,9 +124,18 @@ class Keyset:
                 parse_instant(part) if wanted is datetime else part for part, wanted in zip(parts, self._key, strict=True)
             )
             genuine = digest == self._digest and self._write(place) == cursor
-            genuine = genuine and all(type(part) is wanted for part, wanted in zip(place, self._key, strict=True))
+            genuine = genuine and all(_storable(part, wanted) for part, wanted in zip(place, self._key, strict=True))
         except Exception as error:
             raise BadInput(f"{name} is no cursor. Use a cursor as this list gave it.", field=name) from error
         if not genuine:
             raise BadInput(f"{name} is the cursor of another list: its filter, order or instant differs.", field=name)
         return place
+
+
+def _storable(part: Any, wanted: type) -> bool:
+    """Whether a part of a place is of its type, and within what the database keeps of it."""
+    if type(part) is not wanted:
+        return False
+    if isinstance(part, int):
+        return -(2**63) <= part < 2**63
+    return not (isinstance(part, str) and "\0" in part)

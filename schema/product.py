@@ -13,6 +13,7 @@ from db import product as products
 from db.errors import BadInput, NotFound
 from db.history import VersionRow
 from db.product import PRODUCT, ProductQuery, ProductRow
+from db.request import once
 from db.temporal import Kind, Outcome
 from schema.asset import AsOf, Asset
 from schema.context import Info
@@ -221,7 +222,8 @@ class ProductMutations:
         request = request_of("registerProduct", content)
         uid, at = content.pop("uid", None), content.pop("at", None)
         connection = await info.context.transaction.writer()
-        return await _payload(info, await products.register(connection, content, uid=uid, at=at, request=request), at)
+        outcome = await once(connection, request, lambda: products.register(connection, content, uid=uid, at=at))
+        return await _payload(info, outcome, at)
 
     @resolver(WRITE, "Changes what is given about a product, from that instant on.")
     async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
@@ -230,14 +232,15 @@ class ProductMutations:
         (ref,) = content.pop("product").values()
         at = content.pop("at", None)
         connection = await info.context.transaction.writer()
-        return await _payload(info, await products.update(connection, ref, content, at=at, request=request), at)
+        outcome = await once(connection, request, lambda: products.update(connection, ref, content, at=at))
+        return await _payload(info, outcome, at)
 
     @resolver(WRITE, "Ends a product at that instant. A read before it still sees it.")
     async def delete_product(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)
         request = request_of("deleteProduct", content)
         connection = await info.context.transaction.writer()
-        outcome = await products.delete(connection, input.uid, at=content.get("at"), request=request)
+        outcome = await once(connection, request, lambda: products.delete(connection, input.uid, at=content.get("at")))
         info.context.loaders.forget()
         return DeletePayload(uid=input.uid, changed=outcome.changed)
 
@@ -247,7 +250,8 @@ class ProductMutations:
         request = request_of("restoreProduct", content)
         at = content.get("at")
         connection = await info.context.transaction.writer()
-        return await _payload(info, await products.restore(connection, input.uid, at=at, request=request), at)
+        outcome = await once(connection, request, lambda: products.restore(connection, input.uid, at=at))
+        return await _payload(info, outcome, at)
 
 
 async def product_by_uid(info: Info, uid: UUID, pinned: datetime | None) -> Product | None:

@@ -15,6 +15,9 @@ _INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))?)?",
     re.ASCII,
 )
+# The driver writes the outermost instants of Python as infinities.
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _EXAMPLES = "Write it like 2025-03-01T12:00:00Z, 2025-03-01T12:00:00.123456+01:00 or 2025-03-01."
 
 
@@ -30,11 +33,15 @@ def parse_instant(value: Any) -> datetime:
         raise GraphQLError(f"{value!r} is finer than a microsecond, which is as fine as time is kept. {_EXAMPLES}")
     try:
         if clock is None:
-            return datetime.combine(date.fromisoformat(day), time(), UTC)
-        offset = "+00:00" if zulu else f"{sign}{hours}:{minutes}"
-        return datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0').ljust(6, '0')}{offset}").astimezone(UTC)
+            instant = datetime.combine(date.fromisoformat(day), time(), UTC)
+        else:
+            offset = "+00:00" if zulu else f"{sign}{hours}:{minutes}"
+            instant = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0').ljust(6, '0')}{offset}").astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise GraphQLError(f"{value!r} is no instant: {error}. {_EXAMPLES}") from error
+    if not EARLIEST <= instant <= LATEST:
+        raise GraphQLError(f"{value!r} lies beyond the time that is kept: the years 1 to 9999, but for their outermost days.")
+    return instant
 
 
 def write_instant(value: datetime) -> str:

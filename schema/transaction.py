@@ -43,6 +43,9 @@ class Transaction:
 
     async def keep(self) -> None:
         """Keep what was written. Returns when the database has said so."""
+        if self._connection is not None and self._connection.failure is not None:
+            await self.leave()
+            raise Unavailable("A step of this request failed in the database, so nothing of it was kept.")
         try:
             await self._stack.aclose()
         except Unavailable as error:

@@ -11,7 +11,7 @@ import orjson
 import strawberry
 
 from db.errors import BadInput
-from db.temporal import Request
+from db.request import Request
 from schema.scope import READ, field
 
 KEY_LENGTH = 200
@@ -72,5 +72,10 @@ def request_of(mutation: str, content: dict[str, Any]) -> Request | None:
         return None
     if not 0 < len(key) <= KEY_LENGTH or "\0" in key:
         raise BadInput(f"An idempotencyKey has 1 to {KEY_LENGTH} characters, none of them NUL.", field="idempotencyKey")
-    asked = orjson.dumps([mutation, content], option=orjson.OPT_SORT_KEYS, default=str)
-    return Request(key, UUID(bytes=hashlib.blake2b(asked, digest_size=16).digest()))
+    # an instant of null is one left out
+    asked = {name: part for name, part in content.items() if name != "at" or part is not None}
+    try:
+        written = orjson.dumps([mutation, asked], option=orjson.OPT_SORT_KEYS, default=str)
+    except orjson.JSONEncodeError as error:
+        raise BadInput(f"The input cannot be kept as JSON: {error}.", field="input") from error
+    return Request(key, UUID(bytes=hashlib.blake2b(written, digest_size=16).digest()))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -110,6 +111,7 @@ async def own_database(server: str, how: str) -> AsyncIterator[str]:
 
 # Opening a transaction names the tenant by setting it; the revision belongs to no tenant.
 _OPENING = "set_config('headwater.tenant_id'"
+_NAMES_TENANT = re.compile(r"tenant_id = |INSERT INTO \w+ \(tenant_id")
 _WITHOUT_TENANT = (_OPENING, "alembic_version")
 
 
@@ -144,7 +146,7 @@ class recording:  # noqa: N801
     def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if _OPENING not in statement:
             self._recorded.seen.append(statement)
-        if "tenant_id" not in statement and not any(it in statement for it in _WITHOUT_TENANT):
+        if not _NAMES_TENANT.search(statement) and not any(it in statement for it in _WITHOUT_TENANT):
             self._without_tenant.append(statement)
 
 

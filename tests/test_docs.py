@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType
+from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLNonNull, GraphQLObjectType
 from strawberry.types.base import StrawberryObjectDefinition
 
 from graph_api import demo
@@ -83,6 +83,13 @@ def test_every_field_declares_the_scope_it_needs() -> None:
                 f"{name}.{field.name}" for field in definition.fields if field.name not in FEDERATION and scope_of(field) is None
             ]
     assert undeclared == []
+
+
+def test_every_mutation_field_is_non_null() -> None:
+    """A request of several is kept only if there is data; that is the same as all having succeeded because of this."""
+    mutation = schema._schema.mutation_type
+    assert mutation is not None
+    assert all(isinstance(field.type, GraphQLNonNull) for field in mutation.fields.values())
 
 
 def examples() -> list[Any]:

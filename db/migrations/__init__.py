@@ -10,13 +10,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db.connection import driver_address, translated_errors
+from db.errors import Unavailable
 
 # Any two processes that migrate agree on this number and on nothing else.
 MIGRATION_LOCK = 0x4EAD_A7E2
+INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def run_body(revision_file: str) -> None:
@@ -60,6 +63,10 @@ async def _connected(address: str) -> AsyncIterator[AsyncConnection]:
         with translated_errors():
             async with engine.begin() as connection:
                 yield connection
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
+            raise Unavailable(f"The database user may not do what migrating takes: {error.orig}.") from error
+        raise
     finally:
         await engine.dispose()
 

@@ -18,13 +18,13 @@ LEFT JOIN LATERAL (
   ORDER BY p.valid_from DESC
   LIMIT 1
 ) previous ON true
--- the last thing said at the instant a version begins is what made it
+-- of what was said at the instant a version begins, the last that changed anything made it
 JOIN LATERAL (
   SELECT c.recorded_at, c.actor
   FROM change c
   WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = wanted.subject_id
     AND c.change_ts = v.valid_from
-  ORDER BY c.seq DESC
+  ORDER BY c.changed DESC, c.seq DESC
   LIMIT 1
 ) said ON true
 CROSS JOIN LATERAL (

@@ -5,13 +5,12 @@ WITH incoming AS (
   SELECT *
   FROM unnest(
     CAST(:subjects AS bigint[]), CAST(:operations AS text[]), CAST(:payloads AS text[]),
-    CAST(:instants AS timestamptz[]), CAST(:creating AS boolean[]),
-    CAST(:idempotency_keys AS text[]), CAST(:request_digests AS uuid[])
-  ) WITH ORDINALITY AS i (subject_id, operation, payload, instant, creating, idempotency_key, request_digest, ordinal)
+    CAST(:instants AS timestamptz[]), CAST(:creating AS boolean[])
+  ) WITH ORDINALITY AS i (subject_id, operation, payload, instant, creating, ordinal)
 ),
 -- when each is to hold: at the instant it names, else now, but after all that is known
 timed AS (
-  SELECT i.ordinal, i.subject_id, i.operation, CAST(i.payload AS jsonb) AS payload, i.creating, i.idempotency_key, i.request_digest,
+  SELECT i.ordinal, i.subject_id, i.operation, CAST(i.payload AS jsonb) AS payload, i.creating,
     clock.now, last.change_ts AS last_ts,
     coalesce(i.instant, greatest(clock.now, last.change_ts + interval '1 microsecond')) AS instant
   FROM incoming i
@@ -62,10 +61,8 @@ judged AS (
   FROM applied a
 ),
 appended AS (
-  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id,
-    idempotency_key, request_digest)
-  SELECT CAST(:tenant AS bigint), CAST(:kind AS text), subject_id, operation, instant, payload, verdict <> 'SAME', now, CAST(:actor AS text), CAST(:request_id AS text),
-    idempotency_key, request_digest
+  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
+  SELECT CAST(:tenant AS bigint), CAST(:kind AS text), subject_id, operation, instant, payload, verdict <> 'SAME', now, CAST(:actor AS text), CAST(:request_id AS text)
   FROM judged
   WHERE verdict IN ('SAME', 'NEWER', 'LATE')
   ORDER BY ordinal

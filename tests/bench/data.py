@@ -43,7 +43,7 @@ def product_uid(number: int) -> UUID:
 
 def plain_address(address: str) -> str:
     """The address as asyncpg itself takes it, whichever way it was written."""
-    return "postgresql://" + driver_address(address).partition("://")[2]
+    return driver_address(address).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @contextmanager

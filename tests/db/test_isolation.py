@@ -1,6 +1,8 @@
 """Two tenants: each statement names its own, and row-level security holds where one would not."""
 
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -9,8 +11,10 @@ from sqlalchemy.exc import ProgrammingError
 
 from db import product
 from db.connection import Author, Database
+from db.errors import Unavailable
 from db.pagination import Page
 from db.product import PRODUCT, ProductQuery
+from db.request import Request, once
 from db.tables import metadata
 from db.tenant import Tenant, all_tenants
 from tests.builders import day, product_fields
@@ -26,7 +30,8 @@ async def two_tenants(database: Database, address: str) -> Database:
     await owner.close()
     for tenant_id in (1, OTHER):
         async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
-            await product.register(connection, product_fields(owner=f"owner {tenant_id}"), at=day(0))
+            fields = product_fields(owner=f"owner {tenant_id}")
+            await once(connection, Request("key", UUID(int=tenant_id)), partial(product.register, connection, fields, at=day(0)))
     return database
 
 
@@ -136,3 +141,19 @@ async def test_a_snapshot_cannot_write(two_tenants: Database) -> None:
 
 async def test_the_owner_sees_every_tenant(two_tenants: Database, address: str) -> None:
     assert await all_tenants(address) == [Tenant(1, "default"), Tenant(OTHER, "other")]
+
+
+async def test_a_user_who_owns_nothing_cannot_verify_and_is_told(two_tenants: Database, address: str) -> None:
+    owner = await asyncpg.connect(address)
+    await owner.execute("CREATE ROLE headwater_test_member LOGIN IN ROLE headwater_service")
+    try:
+        member = address.replace("headwater@", "headwater_test_member@")
+        with pytest.raises(Unavailable, match="owns the tables"):
+            await all_tenants(member)
+        service = Database(member)
+        async with service.snapshot(1) as connection:
+            assert (await product.products_by_name(connection, ["orders"], None))[0]
+        await service.close()
+    finally:
+        await owner.execute("DROP ROLE headwater_test_member")
+        await owner.close()

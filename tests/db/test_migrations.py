@@ -9,8 +9,9 @@ from sqlalchemy.dialects import postgresql
 
 from db import migrations
 from db.connection import Database
-from db.errors import Unavailable
+from db.errors import HeadwaterError, Unavailable
 from db.tables import metadata
+from tests.conftest import in_database
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -63,3 +64,29 @@ async def test_every_key_and_index_begins_with_the_tenant(address: str) -> None:
 async def test_a_database_that_is_not_there_is_unavailable(server: str) -> None:
     with pytest.raises(Unavailable):
         await migrations.revision_of("postgresql://nobody@127.0.0.1:1/nothing")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "mysql://x@y/z", "postgresql://x@y:notaport/z", "not an address", "postgresql://h@/none?host=/nonexistent"],
+)
+async def test_an_address_that_is_none_is_named_in_one_sentence(address: str) -> None:
+    with pytest.raises(HeadwaterError):
+        await migrations.revision_of(address)
+
+
+async def test_an_address_may_speak_as_libpq_does(server: str) -> None:
+    assert await migrations.revision_of(server + "&sslmode=disable") is None
+    with pytest.raises(Unavailable, match="not there"):
+        await migrations.revision_of(in_database(server, "nothing_of_this_name"))
+
+
+async def test_a_user_who_may_not_migrate_is_told_so(empty_address: str) -> None:
+    owner = await asyncpg.connect(empty_address)
+    await owner.execute("CREATE ROLE headwater_test_nobody LOGIN")
+    try:
+        with pytest.raises(Unavailable, match="permission denied"):
+            await migrations.upgrade(empty_address.replace("headwater@", "headwater_test_nobody@"))
+    finally:
+        await owner.execute("DROP ROLE headwater_test_nobody")
+        await owner.close()

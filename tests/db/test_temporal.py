@@ -12,7 +12,7 @@ from db import product
 from db.connection import Author, Database, WriteConnection
 from db.errors import BadInput, Conflict, NotFound
 from db.product import PRODUCT
-from db.temporal import Assertion, Operation, Outcome, Request, record
+from db.temporal import Assertion, Operation, Outcome, record
 from db.verification import verify_tenant
 from tests.builders import day, product_fields
 
@@ -108,23 +108,6 @@ async def test_a_replay_appends_nothing_and_is_answered_as_the_first_time(writer
     assert await logged(writer) == 2
 
 
-async def test_a_known_key_is_answered_as_the_first_time_whatever_came_since(writer: WriteConnection) -> None:
-    uid = await register(writer, day(0))
-    request = Request("once", uuid4())
-    first = await product.update(writer, uid, {"owner": "bob"}, request=request)
-    await product.update(writer, uid, {"owner": "carl"})
-    assert await product.update(writer, uid, {"owner": "bob"}, request=request) == first
-    assert [owner for owner, *_ in await owners(writer)] == ["ann", "bob", "carl"]
-
-
-async def test_a_key_with_other_content_is_a_conflict(writer: WriteConnection) -> None:
-    uid = await register(writer, day(0))
-    await product.update(writer, uid, {"owner": "bob"}, request=Request("once", UUID(int=1)))
-    with pytest.raises(Conflict) as refused:
-        await product.update(writer, uid, {"owner": "carl"}, request=Request("once", UUID(int=2)))
-    assert refused.value.field == "idempotencyKey"
-
-
 async def test_without_an_instant_a_change_holds_after_all_that_is_known(writer: WriteConnection) -> None:
     ahead = datetime.now(UTC) + timedelta(seconds=3)
     uid = await register(writer, ahead)
@@ -207,3 +190,12 @@ async def test_the_same_instant_in_another_offset_is_the_same_instant(writer: Wr
     again = await product.update(writer, uid, {"owner": "bob"}, at=datetime(2025, 10, 26, 1, 30, tzinfo=UTC))
     assert again.changed
     assert [(owner, start) for owner, start, _ in await owners(writer)] == [("ann", first), ("bob", second)]
+
+
+async def test_a_batch_says_one_thing_of_each_subject(writer: WriteConnection) -> None:
+    uid = await register(writer, day(0))
+    (row,) = await product.products_by_uid(writer, [uid], day(1))
+    assert row is not None
+    twice = [Assertion(row.asset_id, Operation.PATCH, {"owner": owner}, day(2)) for owner in ("bob", "carl")]
+    with pytest.raises(AssertionError, match="one thing"):
+        await record(writer, PRODUCT, twice)

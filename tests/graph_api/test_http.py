@@ -83,7 +83,11 @@ async def test_other_content_types_methods_and_answers_are_refused(api: Api) -> 
     assert (await post(api, COUNT, accept="text/xml")).status_code == 406
     refused = await api.client.get("/graphql", params={"query": "{ __typename }"})
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, POST")
-    assert (await api.client.delete("/graphql")).status_code == 405
+    for method, path, status in (("DELETE", "/graphql", 405), ("PUT", "/graphql", 405), ("GET", "/nothing", 404)):
+        refused = await api.client.request(method, path)
+        assert refused.status_code == status
+        assert refused.json()["errors"][0]["extensions"]["code"]
+        assert refused.json()["extensions"]["requestId"] == refused.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -154,3 +158,44 @@ async def test_many_requests_at_once_share_a_small_pool(address: str) -> None:
         )
         assert {it.data["product"]["history"]["totalCount"] for it in answers} == {1}
         assert app.state.database.engine.pool.checkedout() == 0
+
+
+async def test_a_defect_of_ours_is_answered_with_the_id_to_quote(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("schema.executor.Executor.execute", broken)
+    answer = await api("{ __typename }", headers={"X-Request-ID": "quote-me"})
+    assert (answer.status, answer.fault, answer.headers["x-request-id"]) == (500, ("INTERNAL", None), "quote-me")
+    assert "secret" not in str(answer.body)
+    monkeypatch.undo()
+    assert (await api("{ __typename }")).data
+
+
+async def test_a_commit_that_fails_says_that_the_outcome_is_not_known(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(*_: Any) -> None:
+        raise ConnectionResetError("gone")
+
+    monkeypatch.setattr("sqlalchemy.ext.asyncio.AsyncConnection.commit", lost)
+    response = await post(api, json.dumps({"query": REGISTER, "variables": {"input": product_fields()}}), accept=GRAPHQL)
+    assert (response.status_code, response.json()["data"]) == (200, None)
+    (error,) = response.json()["errors"]
+    assert error["extensions"]["code"] == "UNAVAILABLE"
+    assert "not known" in error["message"]
+
+
+async def test_a_read_that_the_database_fails_below_a_mutation_keeps_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy import text
+
+    async def failing(connection: Any, *_: Any) -> list[Any]:
+        await connection.fetch(text("SELECT 1 / 0 AS tenant_id WHERE CAST(:tenant AS bigint) > 0 -- tenant_id = "))
+        return []
+
+    monkeypatch.setattr("schema.loaders.history.count_histories", failing)
+    answer = await api(
+        "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { history { totalCount } } } }",
+        input=product_fields(),
+    )
+    assert answer.body["data"] is None
+    assert {error["extensions"]["code"] for error in answer.errors} == {"INTERNAL", "UNAVAILABLE"}
+    assert (await api('{ product(name: "orders") { name } }')).data["product"] is None

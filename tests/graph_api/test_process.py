@@ -502,6 +502,23 @@ async def test_several_workers_answer_and_all_end_when_told_to(data: Path) -> No
     assert postmaster(data) is None
 
 
+async def test_workers_whose_parent_was_killed_end_too(data: Path) -> None:
+    async with serving(data, "--workers", "2") as (service, client):
+        assert await client.status("/ready") == 200
+        workers = service.workers()
+        service.process.kill()
+        await service.finished()
+        await gone(*workers)
+
+
+async def test_a_terminal_that_is_closed_ends_the_demo_and_its_server(data: Path) -> None:
+    async with headwater(data, "demo", "--port", "0") as demo:
+        await demo.out.saying(ADDRESS)
+        demo.process.send_signal(signal.SIGHUP)
+        assert await demo.finished() == 128 + signal.SIGHUP
+    assert postmaster(data) is None
+
+
 async def test_each_request_is_one_line_of_json_with_its_id(data: Path) -> None:
     async with serving(data) as (service, client):
         own = await client("query Mine { products { totalCount } }", {"X-Request-ID": "mine-1"})

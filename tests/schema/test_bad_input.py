@@ -1,5 +1,8 @@
 """What bad input gets: a code, the field at fault, and a service that goes on as if nothing had been."""
 
+import base64
+import json
+import time
 from typing import Any
 
 import pytest
@@ -36,6 +39,11 @@ async def written(api: Api) -> tuple[int, ...]:
         ({"name": "taken"}, "CONFLICT", "name"),
         ({"name": ""}, "BAD_INPUT", "name"),
         ({"name": " \t"}, "BAD_INPUT", "name"),
+        ({"name": "\u200b\ufeff"}, "BAD_INPUT", "name"),
+        ({"name": " padded"}, "BAD_INPUT", "name"),
+        ({"name": "two\nlines"}, "BAD_INPUT", "name"),
+        ({"at": "0001-01-01"}, "BAD_INPUT", "at"),
+        ({"schema": json.loads('{"a":' * 65 + "1" + "}" * 65)}, "BAD_INPUT", "schema"),
         ({"name": "n" * 300}, "BAD_INPUT", "name"),
         ({"name": "a\0b"}, "BAD_INPUT", "name"),
         ({"name": None}, "BAD_INPUT", "name"),
@@ -94,6 +102,10 @@ async def test_a_registration_that_lacks_something_names_it(api: Api, missing: s
         ('mutation { deleteProduct(input: { uid: "2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101" }) { changed } }', "NOT_FOUND", "uid"),
         ('mutation { updateProduct(input: { product: { name: "nobody" }, owner: "x" }) { changed } }', "NOT_FOUND", "product"),
         ('mutation { updateProduct(input: { product: {}, owner: "x" }) { changed } }', "BAD_INPUT", "product"),
+        ('{ product(name: "x", asOf: "9999-12-31T23:59:59.999999Z") { name } }', "BAD_INPUT", "asOf"),
+        ('{ node(id: "Version:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@0001-01-01T00:00:00Z") { id } }', "BAD_INPUT", "id"),
+        ('{ product(name: "a\\u0000") { name } }', "BAD_INPUT", None),
+        ('{ products(filter: { owners: ["a\\u0000"] }) { totalCount } }', "BAD_INPUT", None),
         ("{ products(", "BAD_INPUT", None),
         ("query A { viewer: products { totalCount } } query B { products { totalCount } }", "BAD_INPUT", None),
     ],
@@ -134,6 +146,37 @@ async def test_what_nobody_foresaw_is_masked(api: Api, monkeypatch: pytest.Monke
     answer = await api("{ products { nodes { name } } }")
     assert answer.fault == ("INTERNAL", None)
     assert "secret" not in str(answer.body)
+
+
+async def test_a_cursor_that_somebody_made_up_is_refused(api: Api) -> None:
+    await api.register("a")
+    cursor = (await api("{ products(first: 1) { pageInfo { endCursor } } }")).data["products"]["pageInfo"]["endCursor"]
+    digest, *_ = json.loads(base64.urlsafe_b64decode(cursor + "=="))
+    for place in (["a", 2**63], ["a\0", 1], ["a", True], ["a", 1.0], ["a"], [1, "a"]):
+        made_up = base64.urlsafe_b64encode(json.dumps([digest, *place], separators=(",", ":")).encode()).decode().rstrip("=")
+        assert (await api("query ($after: String) { products(after: $after) { totalCount } }", after=made_up)).fault[
+            0
+        ] == "BAD_INPUT"
+
+
+async def test_what_one_bad_value_fails_the_others_share_with_the_same_code(api: Api) -> None:
+    answer = await api('{ a: product(name: "\\u0000") { name } b: product(name: "x", asOf: "2026-01-01") { name } }')
+    assert {error["extensions"]["code"] for error in answer.errors} <= {"BAD_INPUT"}
+    assert (await api("{ products { totalCount } }")).data
+
+
+async def test_a_document_of_many_operations_is_read_in_no_time(api: Api) -> None:
+    many = " ".join(f"query Q{number} {{ __typename }}" for number in range(5_000))
+    started = time.perf_counter()
+    response = await api.client.post("/graphql", json={"query": many, "operationName": "Q7"})
+    assert response.json()["data"] == {"__typename": "Query"}
+    # that which was quadratic took seconds
+    assert time.perf_counter() - started < 2.5
+
+
+async def test_what_a_key_is_given_with_is_checked_as_without_one(api: Api) -> None:
+    given = product_fields(schema=json.loads('{"a":' * 400 + "1" + "}" * 400), idempotencyKey="k")
+    assert (await api(REGISTER, input=given)).fault[0] == "BAD_INPUT"
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "9e9999"])

@@ -195,6 +195,56 @@ async def test_a_request_of_several_mutations_holds_whole_or_not_at_all(api: Api
     assert await names(api) == ["one", "two"]
 
 
+async def test_a_request_whose_answer_was_lost_to_a_nested_failure_has_written_nothing(api: Api) -> None:
+    query = """
+      mutation ($a: RegisterProductInput!, $b: RegisterProductInput!) {
+        a: registerProduct(input: $a) { product { history(first: -1) { totalCount } } }  b: registerProduct(input: $b) { changed }
+      }
+    """
+    answer = await api(query, a=product_fields("one"), b=product_fields("two"))
+    assert (answer.fault, answer.body["data"]) == (("BAD_INPUT", "first"), None)
+    assert await names(api) == []
+
+
+async def test_a_key_is_kept_even_if_its_first_request_was_itself_a_replay(api: Api) -> None:
+    await api.register()
+    await api.update("orders", owner="bob", at=day(5))
+    keyed = {"product": {"name": "orders"}, "owner": "bob", "at": written(day(5)), "idempotencyKey": "k"}
+    first = await api(UPDATE, input=keyed)
+    await api.update("orders", owner="carl", at=day(5))
+    again = await api(UPDATE, input=keyed)
+    assert first.data["updateProduct"]["changed"] is again.data["updateProduct"]["changed"] is True
+    assert await owner_at(api, day(5)) == "carl"
+    assert (await api(UPDATE, input={**keyed, "owner": "eve"})).fault == ("CONFLICT", "idempotencyKey")
+
+
+async def test_an_instant_of_null_is_one_left_out_for_a_repeated_request_too(api: Api) -> None:
+    first = await api(REGISTER, input=product_fields(idempotencyKey="k", at=None))
+    assert (await api(REGISTER, input=product_fields(idempotencyKey="k"))).data == first.data
+
+
+async def test_a_name_given_ahead_of_the_clock_is_known_within_the_request(api: Api) -> None:
+    ahead = written(datetime.now(UTC) + timedelta(seconds=4))
+    product = await api.register("draft", at=ahead)
+    answer = await api(
+        """mutation ($uid: UUID!) {
+          a: updateProduct(input: { product: { uid: $uid }, name: "final" }) { changed }
+          b: updateProduct(input: { product: { name: "final" }, owner: "bob" }) { product { name owner } }
+        }""",
+        uid=product["uid"],
+    )
+    assert answer.data["b"]["product"] == {"name": "final", "owner": "bob"}
+
+
+async def test_a_version_is_recorded_when_what_made_it_was(api: Api) -> None:
+    await api.register()
+    await api.update("orders", owner="bob", at=day(5))
+    read = '{ product(name: "orders") { history(last: 1) { nodes { recordedAt } } } }'
+    recorded = (await api(read)).data
+    assert (await api.update("orders", domain="sales", at=day(5))).data["updateProduct"]["changed"] is False
+    assert (await api(read)).data == recorded
+
+
 async def test_a_mutation_reads_what_it_wrote(api: Api) -> None:
     await api.register()
     answer = await api(

@@ -75,17 +75,25 @@ CREATE TABLE change (
   recorded_at timestamptz NOT NULL,
   actor text NOT NULL,
   request_id text,
-  idempotency_key text,
-  request_digest uuid,
   CONSTRAINT change_pkey PRIMARY KEY (tenant_id, seq),
   CONSTRAINT change_tenant FOREIGN KEY (tenant_id) REFERENCES tenant,
   CONSTRAINT change_operation CHECK (operation IN ('SET', 'PATCH', 'DELETE')),
   CONSTRAINT change_payload CHECK ((operation = 'DELETE') = (payload IS NULL)),
-  CONSTRAINT change_instant CHECK (isfinite(change_ts)),
-  CONSTRAINT change_replay CHECK ((idempotency_key IS NULL) = (request_digest IS NULL))
+  CONSTRAINT change_instant CHECK (isfinite(change_ts))
 );
 CREATE UNIQUE INDEX change_in_order ON change (tenant_id, kind, subject_id, change_ts, seq);
-CREATE UNIQUE INDEX change_idempotency_key ON change (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+-- What requests with an idempotency key asked for, and what they were answered.
+CREATE TABLE request (
+  tenant_id bigint NOT NULL,
+  key text NOT NULL,
+  digest uuid NOT NULL,
+  subject_id bigint,
+  change_ts timestamptz,
+  changed boolean,
+  CONSTRAINT request_pkey PRIMARY KEY (tenant_id, key),
+  CONSTRAINT request_tenant FOREIGN KEY (tenant_id) REFERENCES tenant
+);
 
 CREATE TABLE product_version (
   tenant_id bigint NOT NULL,
@@ -137,7 +145,7 @@ GRANT EXECUTE ON FUNCTION search_products TO headwater_service;
 GRANT SELECT ON tenant, alembic_version TO headwater_service;
 GRANT SELECT, INSERT ON change, domain TO headwater_service;
 -- UPDATE is what a row lock asks for; nothing about an identity is ever updated.
-GRANT SELECT, INSERT, UPDATE ON asset TO headwater_service;
+GRANT SELECT, INSERT, UPDATE ON asset, request TO headwater_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON product_version TO headwater_service;
 
 -- The setting is read once a statement, in a sub-select.
@@ -145,7 +153,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['tenant', 'asset', 'domain', 'change', 'product_version'] LOOP
+  FOREACH name IN ARRAY ARRAY['tenant', 'asset', 'domain', 'change', 'request', 'product_version'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format(
       'CREATE POLICY own_tenant ON %I USING'
