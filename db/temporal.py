@@ -13,12 +13,14 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Table, TextClause, text
 
-from db.connection import WriteConnection
+from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, NotFound
 from db.sql import load
 
 # How far ahead of the database's clock an assertion may be: enough for clocks that disagree, too little to plan with.
 TOLERANCE = timedelta(seconds=5)
+
+_ANYTHING_RECORDED = text(load("anything_recorded"))
 
 _BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "digest"}
 
@@ -96,7 +98,8 @@ def _statement(kind: Kind, name: str, direction: str) -> TextClause:
 
 async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion]) -> list[Outcome]:
     """Write assertions, one a subject, into the log and bring the versions up to it. The caller holds the subjects' locks."""
-    assert len({it.subject_id for it in assertions}) == len(assertions), "a batch says one thing of each subject"
+    if len({it.subject_id for it in assertions}) < len(assertions):
+        raise ValueError("a batch says one thing of each subject")
     rows = await connection.fetch(
         kind.statement("record"),
         {
@@ -126,6 +129,12 @@ async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[A
     # what was written as of now is read back as of now
     connection.now = max([connection.now, *(row.instant for row, it in zip(rows, assertions, strict=True) if it.at is None)])
     return [Outcome(row.subject_id, row.instant, row.changed) for row in rows]
+
+
+async def anything_recorded(connection: ReadConnection) -> bool:
+    """Whether anything was ever written in this tenant."""
+    row = await connection.fetch_one(_ANYTHING_RECORDED)
+    return row is not None and bool(row.recorded)
 
 
 def _refuse(kind: Kind, verdict: str, instant: datetime, now: datetime) -> None:

@@ -5,13 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import text
-
 from db import product
 from db.connection import Author, Database, WriteConnection
+from db.temporal import anything_recorded
 from graph_api.auth import DEFAULT_TENANT_ID
-
-_ANYTHING_WRITTEN = text("SELECT EXISTS (SELECT FROM change WHERE tenant_id = CAST(:tenant AS bigint)) AS written")
 
 
 def uid(name: str) -> UUID:
@@ -94,8 +91,7 @@ _DELETED = [("revenue_forecast", "2026-09-15"), ("newsletter_list", "2026-10-01"
 async def load(database: Database) -> bool:
     """Load the mesh, unless something was written here before. Says whether it did."""
     async with database.transaction(DEFAULT_TENANT_ID, Author("demo")) as connection:
-        found = await connection.fetch_one(_ANYTHING_WRITTEN)
-        if found is not None and found.written:
+        if await anything_recorded(connection):
             return False
         await _write(connection)
         return True
