@@ -14,7 +14,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 
 from db import migrations
 from db.connection import Author, Database
@@ -66,8 +66,7 @@ async def make_template(address: str) -> None:
 
 def in_database(address: str, name: str) -> str:
     """The same server, another database."""
-    head, _, rest = address.rpartition("/")
-    return f"{head}/{name}" + ("?" + rest.partition("?")[2] if "?" in rest else "")
+    return make_url(address).set(database=name).render_as_string(hide_password=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
