@@ -52,6 +52,7 @@ class ReadConnection:
         # PostgreSQL runs nothing more in a transaction in which a statement failed
         self.failure: HeadwaterError | None = None
         self._connection = connection
+        self._over = False
         # Loaders of one request run at the same time; the wire carries one statement at a time.
         self._turn = asyncio.Lock()
 
@@ -62,6 +63,11 @@ class ReadConnection:
     async def fetch_one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
         return (await self._execute(statement, parameters)).first()
 
+    async def finish(self) -> None:
+        """Wait for the statement that runs, if one does, and begin no other."""
+        async with self._turn:
+            self._over = True
+
     async def _enter(self) -> None:
         row = (await self._execute(_ENTER, None)).one()
         self.now = row.now
@@ -70,6 +76,8 @@ class ReadConnection:
         async with self._turn:
             if self.failure is not None:
                 raise self.failure
+            if self._over:
+                raise Unavailable("This request is over.")
             try:
                 with translated_errors():
                     return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})

@@ -35,7 +35,13 @@ def create_worker() -> Starlette:
         # whose parent was killed would otherwise serve on with nobody to end it
         parent = multiprocessing.parent_process()
         assert parent is not None
-        asyncio.get_running_loop().add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)
+        loop = asyncio.get_running_loop()
+
+        def orphaned() -> None:
+            loop.remove_reader(parent.sentinel)
+            signal.raise_signal(signal.SIGTERM)
+
+        loop.add_reader(parent.sentinel, orphaned)
         async with own_lifespan(app):
             yield
 

@@ -1,6 +1,7 @@
 """Who asks. Until keys come there is one principal, and the service is bound to loopback."""
 
 import ipaddress
+import re
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
@@ -10,6 +11,9 @@ from db.errors import BadInput, Forbidden
 from graph_api.responses import refusal
 from schema.context import Principal
 from schema.scope import Scope
+
+# A name or an address, and perhaps a port; nothing else that a lenient reader might take for another host.
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\s]+)(?::\d{1,5})?")
 
 # The tenant that the first migration makes.
 DEFAULT_TENANT_ID = 1
@@ -50,9 +54,8 @@ def _peer_is_local(scope: ASGIScope) -> bool:
 
 
 def _host_is_local(scope: ASGIScope) -> bool:
-    host = Headers(scope=scope).get("host", "")
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return _is_loopback(name)
+    host = _HOST.fullmatch(Headers(scope=scope).get("host", ""))
+    return host is not None and _is_loopback(host[1].strip("[]"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -165,7 +165,7 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
     with listener, suppress(KeyboardInterrupt):
         if settings.workers > 1:
             announce(address)
-            Multiprocess(config, sockets=[listener]).run()
+            _Workers(config, sockets=[listener]).run()
         else:
             _Server(config, lambda: announce(address)).run(sockets=[listener])
 
@@ -180,6 +180,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
+
+
+class _Workers(Multiprocess):
+    """A terminal that is closed ends the service, as it ends any other command."""
+
+    def handle_hup(self) -> None:
+        self.handle_term()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -211,7 +218,9 @@ def main() -> None:
     """The entry of the `headwater` command."""
     # these end a process on the spot by default; this way it leaves through the doors that clean up
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+        # what nohup has ignored stays ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
     try:
         app()
     except HeadwaterError as error:

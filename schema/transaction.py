@@ -22,10 +22,13 @@ class Transaction:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._connection: ReadConnection | None = None
+        self._over = False
 
     async def reader(self) -> ReadConnection:
         """The connection, to read what the operation sees: in a mutation, its own writes too."""
         async with self._opening:
+            if self._over:
+                raise Unavailable("This request is over.")
             if self._connection is None:
                 opened = (
                     self._database.transaction(self._tenant_id, self._author)
@@ -43,6 +46,7 @@ class Transaction:
 
     async def keep(self) -> None:
         """Keep what was written. Returns when the database has said so."""
+        await self._end()
         if self._connection is not None and self._connection.failure is not None:
             await self.leave()
             raise Unavailable("A step of this request failed in the database, so nothing of it was kept.")
@@ -55,6 +59,15 @@ class Transaction:
 
     async def leave(self) -> None:
         """Leave no trace of what was written. A connection that is gone leaves none either."""
+        await self._end()
         abandoned = Abandoned()
         with suppress(Abandoned, HeadwaterError):
             await self._stack.__aexit__(Abandoned, abandoned, None)
+
+    async def _end(self) -> None:
+        """Let what opens or runs come to its end, and nothing more begin: where a non-null field fails, graphql-core answers
+        while loaders beside it are still at work."""
+        async with self._opening:
+            self._over = True
+        if self._connection is not None:
+            await self._connection.finish()

@@ -158,6 +158,7 @@ async def api(address: str) -> AsyncIterator[Api]:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             with recording(app.state.database) as recorded:
                 yield Api(client, app.state.database, recorded)
+            assert app.state.database.engine.pool.checkedout() == 0, "a request left its connection behind"
 
 
 @pytest.fixture

@@ -115,7 +115,9 @@ async def test_a_browser_is_shown_graphiql_and_everything_else_is_told_where_to_
     assert (await api.client.get("/")).headers["location"] == "/graphql"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[2001:db8::1]:80"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[2001:db8::1]:80", "[::1]x", "127.0.0.1:80@evil"]
+)
 async def test_a_name_of_somewhere_else_is_refused(api: Api, host: str) -> None:
     response = await api.client.post("/graphql", content=COUNT, headers={"content-type": "application/json", "host": host})
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")

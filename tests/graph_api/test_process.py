@@ -511,6 +511,16 @@ async def test_workers_whose_parent_was_killed_end_too(data: Path) -> None:
         await gone(*workers)
 
 
+async def test_a_terminal_that_is_closed_ends_all_workers(data: Path) -> None:
+    async with serving(data, "--workers", "2") as (service, client):
+        assert await client.status("/ready") == 200
+        workers = service.workers()
+        service.process.send_signal(signal.SIGHUP)
+        await service.finished()
+        await gone(*workers)
+    assert postmaster(data) is None
+
+
 async def test_a_terminal_that_is_closed_ends_the_demo_and_its_server(data: Path) -> None:
     async with headwater(data, "demo", "--port", "0") as demo:
         await demo.out.saying(ADDRESS)
