@@ -28,6 +28,9 @@ CONFLICTS = {
 }
 
 EXAMPLE_ADDRESS = "postgresql://user:password@host:5432/database"
+# What may stand behind the question mark of an address: what the driver takes.
+ADDRESS_OPTIONS = {"host", "port", "ssl", "passfile", "timeout", "command_timeout", "target_session_attrs"}
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 UNAVAILABLE = "The database does not answer. Try again in a moment."
 
 _ENTER = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now")
@@ -190,6 +193,10 @@ def driver_address(address: str) -> URL:
         raise BadInput(f"The database address begins with {url.drivername}:// and has to look like {EXAMPLE_ADDRESS}.")
     # what libpq calls sslmode, the driver calls ssl
     options = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
+    unknown = sorted(options.keys() - ADDRESS_OPTIONS)
+    if unknown or options.get("ssl", "prefer") not in SSL_MODES or not 0 < (url.port or 5432) < 65_536:
+        fault = f"the option {unknown[0]}" if unknown else "its sslmode" if "ssl" in options else "its port"
+        raise BadInput(f"The database address cannot be used because of {fault}. It looks like {EXAMPLE_ADDRESS}.")
     return url.set(drivername="postgresql+asyncpg", query=options)
 
 

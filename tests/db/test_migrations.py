@@ -66,9 +66,12 @@ async def test_a_database_that_is_not_there_is_unavailable(server: str) -> None:
         await migrations.revision_of("postgresql://nobody@127.0.0.1:1/nothing")
 
 
+UNUSABLE = ["postgresql://x@y:99999999/z", "postgresql://x@y/z?connect_timeout=10", "postgresql://x@y/z?sslmode=nonsense"]
+
+
 @pytest.mark.parametrize(
     "address",
-    ["", "mysql://x@y/z", "postgresql://x@y:notaport/z", "not an address", "postgresql://h@/none?host=/nonexistent"],
+    ["", "mysql://x@y/z", "postgresql://x@y:notaport/z", "not an address", "postgresql://h@/none?host=/nonexistent", *UNUSABLE],
 )
 async def test_an_address_that_is_none_is_named_in_one_sentence(address: str) -> None:
     with pytest.raises(HeadwaterError):
