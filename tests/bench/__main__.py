@@ -20,9 +20,6 @@ from tests.bench.recording import NotRecordable, record
 from tests.bench.rows import ROWS, chosen
 from tests.bench.servers import ServerDidNotStart, running
 
-# The exit code that says that there is no database to measure on, which is nobody's fault here.
-NO_DATABASE = 3
-
 # Narrower, the table would lose columns where its output goes into a file.
 WIDTH = 130
 
@@ -57,7 +54,7 @@ def bench(
             address = stack.enter_context(database(directory))
         except HeadwaterError as error:
             err.print(error.message, markup=False, soft_wrap=True)
-            raise typer.Exit(NO_DATABASE) from error
+            raise typer.Exit(1) from error
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         try:
             runner.run(prepare(address, products))

@@ -114,7 +114,7 @@ class _Prepared:
     def __getattr__(self, name: str) -> Any:
         if name in ("get_attributes", "get_statusmsg", "get_name", "get_query", "get_parameters"):
             return getattr(self._statement, name)
-        raise NotImplementedError(f"{name} of a prepared statement cannot be recorded yet: add it to tests/bench/recording.py.")
+        raise RuntimeError(f"{name} of a prepared statement is not recorded, so the floor could not issue it.")
 
 
 def _listen(database: Database, heard: list[Heard]) -> None:
@@ -139,7 +139,7 @@ def _listen(database: Database, heard: list[Heard]) -> None:
             return await super().fetchval(query, *args, **options)
 
         async def executemany(self, *_: Any, **__: Any) -> None:
-            raise NotImplementedError("executemany cannot be recorded yet: add it to tests/bench/recording.py.")
+            raise RuntimeError("executemany is not recorded, so the floor could not issue it.")
 
     def connect(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
         parameters["connection_class"] = Listening

@@ -38,7 +38,6 @@ PYTHON_PATH = f"{REPOSITORY}:{Path(psutil.__file__).parent.parent}"
 FAST = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can be somebody else")
-needs_user = pytest.mark.skipif(ROOT, reason="root may write anywhere; covered there by a process of an ordinary user")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper, or capabilities")
 
 USER_PROCESS = """
