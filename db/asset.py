@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select, text
 
 from db.connection import ReadConnection, WriteConnection
-from db.errors import Conflict, NotFound
+from db.errors import Conflict, HeadwaterError, NotFound
 from db.sql import any_of, load
 from db.tables import asset as assets
-from db.temporal import Kind
+from db.temporal import Assertion, Kind, Operation, Outcome, record
 
-_ADD = text(load("add_asset"))
+_ADD = text(load("add_assets"))
 _LOCK = text(load("lock_assets"))
 
 
@@ -21,15 +22,22 @@ class Identity:
     """What a uid stands for: it never changes."""
 
     asset_id: int
+    uid: UUID
     kind: str
+    type: str | None
+    key: str | None
 
 
-async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> int:
-    """Find an asset of a kind by its uid and keep other writers off it until the transaction ends."""
-    found = await _lock(connection, [uid])
-    if uid not in found or found[uid].kind != kind.name:
-        raise NotFound(f"There is no {kind.name.lower()} with the uid {uid}.", field=field)
-    return found[uid].asset_id
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Which asset is meant: by its uid, by its key within its type, or by both. By neither: a new one."""
+
+    uid: UUID | None = None
+    type: str | None = None
+    key: str | None = None
+
+
+_Found = dict[UUID | tuple[str, str], Identity]
 
 
 async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[Identity | None]:
@@ -37,22 +45,105 @@ async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[I
     rows = await connection.fetch(
         select(assets).where(assets.c.tenant_id == connection.tenant_id, assets.c.uid == any_of(uids, Uuid))
     )
-    found = {row.uid: Identity(row.id, row.kind) for row in rows}
+    found = {row.uid: Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows}
     return [found.get(uid) for uid in uids]
 
 
-async def add_or_lock(connection: WriteConnection, kind: Kind, uid: UUID | None) -> int:
-    """Give a uid its identity, or lock the one it has. A uid that another kind bears is refused."""
-    wanted = uid or uuid4()
-    added = await connection.fetch_one(_ADD, {"uid": wanted, "kind": kind.name})
-    if added is not None:
-        return int(added.id)
-    identity = (await _lock(connection, [wanted]))[wanted]
-    if identity.kind != kind.name:
-        raise Conflict(f"The uid {wanted} belongs to another kind of asset ({identity.kind.lower()}).", field="uid")
+async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> int:
+    """Find an asset of a kind by its uid and keep other writers off it until the transaction ends."""
+    identity = (await _lock(connection, [Ref(uid)])).get(uid)
+    if identity is None or identity.kind != kind.name:
+        raise NotFound(f"There is no {kind.name.lower()} with the uid {uid}.", field=field)
     return identity.asset_id
 
 
-async def _lock(connection: WriteConnection, uids: Sequence[UUID]) -> dict[UUID, Identity]:
-    rows = await connection.fetch(_LOCK, {"uids": list(uids)})
-    return {row.uid: Identity(row.id, row.kind) for row in rows}
+async def add_or_lock(connection: WriteConnection, kind: Kind, ref: Ref) -> int:
+    """Give an asset its identity, or lock the one it has."""
+    (identity,) = await add_or_lock_each(connection, kind, [ref])
+    if isinstance(identity, HeadwaterError):
+        raise identity
+    return identity.asset_id
+
+
+async def add_or_lock_each(connection: WriteConnection, kind: Kind, refs: Sequence[Ref]) -> list[Identity | HeadwaterError]:
+    """Give each asset its identity, or lock the one it has. One that is borne by something else is refused by itself."""
+    found = await _lock(connection, refs)
+    unknown = [ref for ref in refs if _found(found, ref) is None]
+    proposed = [ref.uid or uuid4() for ref in unknown]
+    if unknown:
+        added = await connection.fetch(
+            _ADD,
+            {"kind": kind.name, "uids": proposed, "types": [it.type for it in unknown], "keys": [it.key for it in unknown]},
+        )
+        # what is new is locked by being new
+        _remember(found, [Identity(row.id, row.uid, kind.name, row.type, row.key) for row in added])
+        overtaken = [ref for ref, uid in zip(unknown, proposed, strict=True) if uid not in found]
+        if overtaken:
+            found |= await _lock(connection, overtaken)
+    nameless = (found[uid] for ref, uid in zip(unknown, proposed, strict=True) if ref.uid is None and ref.key is None)
+    return [_fitting(kind, ref, next(nameless) if ref.uid is None and ref.key is None else _found(found, ref)) for ref in refs]
+
+
+async def end(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
+    """End an asset's life. What was before stays readable."""
+    asset_id = await lock(connection, kind, uid, field="uid")
+    (outcome,) = await record(connection, kind, [Assertion(asset_id, Operation.DELETE, None, at)])
+    return outcome
+
+
+async def revive(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
+    """Give an asset back the state it had last."""
+    asset_id = await lock(connection, kind, uid, field="uid")
+    last = await connection.fetch_one(kind.statement("last_state"), {"subject": asset_id, "instant": at})
+    if last is None:
+        raise NotFound(
+            f"The {kind.name.lower()} {uid} was never there before that instant, so it cannot return to what it was.", field="at"
+        )
+    (outcome,) = await record(connection, kind, [Assertion(asset_id, Operation.SET, last.state, at)])
+    return outcome
+
+
+def _fitting(kind: Kind, ref: Ref, identity: Identity | None) -> Identity | HeadwaterError:
+    """The identity, if it is what the reference says of it."""
+    if identity is None:
+        return Conflict(f"The key {ref.key!r} was given to another {kind.name.lower()} meanwhile. Try again.", field="key")
+    if identity.kind != kind.name:
+        return Conflict(f"The uid {ref.uid} belongs to another kind of asset ({identity.kind.lower()}).", field="uid")
+    if identity.type != ref.type:
+        return Conflict(f"The {kind.name.lower()} {identity.uid} is a {identity.type}. A type never changes.", field="type")
+    if ref.uid is not None and identity.uid != ref.uid:
+        return Conflict(f"The key {ref.key!r} belongs to another {ref.type}, {identity.uid}.", field="key")
+    if ref.key is not None and identity.key != ref.key:
+        has = f"has the key {identity.key!r}" if identity.key is not None else "was created without a key"
+        return Conflict(f"The {kind.name.lower()} {identity.uid} {has}. A key never changes.", field="key")
+    return identity
+
+
+async def _lock(connection: WriteConnection, refs: Sequence[Ref]) -> _Found:
+    by_key = [ref for ref in refs if ref.key is not None]
+    rows = await connection.fetch(
+        _LOCK,
+        {
+            "uids": [ref.uid for ref in refs if ref.uid is not None],
+            "types": [ref.type for ref in by_key],
+            "keys": [ref.key for ref in by_key],
+        },
+    )
+    found: _Found = {}
+    _remember(found, [Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows])
+    return found
+
+
+def _remember(found: _Found, identities: Sequence[Identity]) -> None:
+    for identity in identities:
+        found[identity.uid] = identity
+        if identity.type is not None and identity.key is not None:
+            found[identity.type, identity.key] = identity
+
+
+def _found(found: _Found, ref: Ref) -> Identity | None:
+    """What bears the uid; else what bears the key."""
+    by_uid = found.get(ref.uid) if ref.uid is not None else None
+    if by_uid is None and ref.type is not None and ref.key is not None:
+        return found.get((ref.type, ref.key))
+    return by_uid

@@ -25,6 +25,13 @@ SERVICE_ROLE = "headwater_service"
 CONFLICTS = {
     "product_name_taken": Conflict("Another product has this name at that instant. Names are unique.", field="name"),
     "asset_uid_taken": Conflict("Another asset has this uid.", field="uid"),
+    "asset_type": Conflict(
+        "An entity type was removed while an entity was given it, and only one of the two can be. See which types there are."
+    ),
+    "entity_detail_type": Conflict(
+        "A detail type was removed while an entity was given such a detail, and only one of the two can be. See which types there"
+        " are."
+    ),
 }
 
 EXAMPLE_ADDRESS = "postgresql://user:password@host:5432/database"

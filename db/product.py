@@ -12,9 +12,9 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Text, Uuid, bindparam,
 from db import asset, product_fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Interrupted, NotFound
-from db.history import VersionRow
+from db.history import Stretch
 from db.pagination import Page, Slice
-from db.sql import any_of, load
+from db.sql import any_of, load, pattern_of
 from db.tables import asset as assets
 from db.tables import product_version as versions
 from db.temporal import Assertion, Kind, Operation, Outcome, record
@@ -67,16 +67,10 @@ class ProductQuery:
     as_of: datetime | None = None
 
 
-_first = versions.alias("first")
-_created_at = (
-    select(func.min(_first.c.valid_from))
-    .where(_first.c.tenant_id == _tenant, _first.c.asset_id == versions.c.asset_id)
-    .scalar_subquery()
-)
 _ORDER: dict[ProductOrder, ColumnElement[Any]] = {
     ProductOrder.NAME: versions.c.name,
     ProductOrder.UPDATED_AT: versions.c.valid_from,
-    ProductOrder.CREATED_AT: _created_at,
+    ProductOrder.CREATED_AT: versions.c.created_at,
 }
 
 
@@ -132,7 +126,7 @@ async def register(
 ) -> Outcome:
     """Begin a product's life. Its name must be free, and its uid must not be alive at that instant."""
     payload = product_fields.whole(fields)
-    asset_id = await asset.add_or_lock(connection, PRODUCT, uid)
+    asset_id = await asset.add_or_lock(connection, PRODUCT, asset.Ref(uid))
     return await _record(connection, Assertion(asset_id, Operation.SET, payload, at, creating=True))
 
 
@@ -150,21 +144,6 @@ async def update(
     else:
         asset_id = await _lock_by_name(connection, ref, at)
     return await _record(connection, Assertion(asset_id, Operation.PATCH, payload, at))
-
-
-async def delete(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """End a product's life. What was before stays readable."""
-    asset_id = await asset.lock(connection, PRODUCT, uid, field="uid")
-    return await _record(connection, Assertion(asset_id, Operation.DELETE, None, at))
-
-
-async def restore(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """Give a product back the state it had last."""
-    asset_id = await asset.lock(connection, PRODUCT, uid, field="uid")
-    last = await connection.fetch_one(PRODUCT.statement("last_state"), {"subject": asset_id, "instant": at})
-    if last is None:
-        raise NotFound(f"The product {uid} was never there before that instant, so it cannot return to what it was.", field="at")
-    return await _record(connection, Assertion(asset_id, Operation.SET, last.state, at))
 
 
 async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
@@ -203,7 +182,7 @@ def _select(instant: datetime) -> Select[Any]:
             assets.c.uid,
             versions.c.valid_from,
             func.nullif(versions.c.valid_to, text("'infinity'")).label("valid_to"),
-            _created_at.label("created_at"),
+            versions.c.created_at,
             *(versions.c[field] for field in PRODUCT.fields),
         )
         .join(assets, (assets.c.tenant_id == versions.c.tenant_id) & (assets.c.id == versions.c.asset_id))
@@ -213,8 +192,7 @@ def _select(instant: datetime) -> Select[Any]:
 
 def _filtered(statement: Select[Any], query: ProductQuery, instant: datetime) -> Select[Any]:
     if query.search is not None:
-        escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        found = func.search_products(f"%{escaped}%", instant).column_valued("found")
+        found = func.search_products(pattern_of(query.search), instant).column_valued("found")
         statement = statement.where(versions.c.asset_id.in_(select(found)))
     for column, wanted in (
         (versions.c.domain, query.domains),
@@ -228,12 +206,12 @@ def _filtered(statement: Select[Any], query: ProductQuery, instant: datetime) ->
     return statement
 
 
-def product_then(uid: UUID, version: VersionRow) -> ProductRow:
+def product_then(uid: UUID, version: Stretch) -> ProductRow:
     """The product as one stretch of its history has it."""
     return ProductRow(
         asset_id=version.subject_id,
         uid=uid,
-        as_of=version.valid_from,
+        as_of=version.as_of,
         valid_from=version.valid_from,
         valid_to=version.valid_to,
         created_at=version.created_at,

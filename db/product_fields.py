@@ -1,16 +1,15 @@
 """What a product may be made of. Every way in, GraphQL or file, is held to it."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
 from db.errors import BadInput
+from db.fields import NAME_LENGTH, line, refuse_unstorable, text_of
 
 STATUSES = ("ACTIVE", "DEPRECATED", "INACTIVE")
-NAME_LENGTH = 200
 DESCRIPTION_LENGTH = 10_000
 TAGS = 50
 SCHEMA_DEPTH = 64
@@ -37,26 +36,8 @@ def patch(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {field: _CHECKS[field](field, value) for field, value in fields.items()}
 
 
-def _line(field: str, value: Any, *, length: int = NAME_LENGTH) -> str:
-    text = _text(field, value, length=length)
-    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
-        raise BadInput(f"{field} is empty. Give it at least one character that can be seen.", field=field)
-    if text != text.strip() or any(unicodedata.category(character) == "Cc" for character in text):
-        raise BadInput(f"{field} is one line, without spaces around it and without control characters.", field=field)
-    return text
-
-
-def _text(field: str, value: Any, *, length: int) -> str:
-    if not isinstance(value, str):
-        raise BadInput(f"{field} cannot be cleared or left without text.", field=field)
-    if len(value) > length:
-        raise BadInput(f"{field} has {len(value)} characters; at most {length} are allowed.", field=field)
-    _refuse_unstorable(field, value)
-    return value
-
-
 def _description(field: str, value: Any) -> str | None:
-    return None if value is None else _text(field, value, length=DESCRIPTION_LENGTH)
+    return None if value is None else text_of(field, value, length=DESCRIPTION_LENGTH)
 
 
 def _schema(field: str, value: Any) -> dict[str, Any]:
@@ -70,7 +51,7 @@ def _schema(field: str, value: Any) -> dict[str, Any]:
         raise BadInput(f"{field} cannot be kept as JSON: {error}.", field=field) from error
     if orjson.loads(encoded) != value:
         raise BadInput(f"{field} holds a number that JSON cannot carry.", field=field)
-    _refuse_unstorable(field, encoded.replace("\\\\", "").replace("\\u0000", "\0"))
+    refuse_unstorable(field, encoded.replace("\\\\", "").replace("\\u0000", "\0"))
     return value
 
 
@@ -96,26 +77,16 @@ def _version(field: str, value: Any) -> str:
 
 
 def _tags(field: str, value: Any) -> list[str]:
-    tags = list(dict.fromkeys(_line(field, tag, length=100) for tag in value or ()))
+    tags = list(dict.fromkeys(line(field, tag, length=100) for tag in value or ()))
     if len(tags) > TAGS:
         raise BadInput(f"{field} has {len(tags)} entries; at most {TAGS} are allowed.", field=field)
     return tags
 
 
-def _refuse_unstorable(field: str, value: str) -> None:
-    """PostgreSQL keeps neither a NUL nor half of a surrogate pair."""
-    if "\0" in value:
-        raise BadInput(f"{field} holds a NUL character, which cannot be stored.", field=field)
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"{field} holds half of a surrogate pair, which is no character.", field=field) from error
-
-
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "name": _line,
-    "domain": _line,
-    "owner": _line,
+    "name": line,
+    "domain": line,
+    "owner": line,
     "description": _description,
     "schema": _schema,
     "status": _status,

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     Computed,
     DateTime,
+    Double,
     MetaData,
     Table,
     Text,
@@ -29,6 +30,8 @@ asset = Table(
     Column("id", BigInteger, primary_key=True),
     Column("uid", Uuid, nullable=False),
     Column("kind", Text, nullable=False),
+    Column("type", Text),
+    Column("key", Text),
 )
 
 domain = Table(
@@ -36,6 +39,25 @@ domain = Table(
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("name", Text, primary_key=True),
+)
+
+entity_type = Table(
+    "entity_type",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("domain", Text),
+    Column("source", JSONB),
+)
+
+detail_type = Table(
+    "detail_type",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("format", Text),
 )
 
 change = Table(
@@ -82,4 +104,30 @@ product_version = Table(
     Column("tags", ARRAY(Text), nullable=False),
     Column("digest", Uuid, nullable=False),
     Column("search_text", Text, Computed("")),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+entity_version = Table(
+    "entity_version",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("asset_id", BigInteger, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("digest", Uuid, nullable=False),
+)
+
+entity_detail = Table(
+    "entity_detail",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("asset_id", BigInteger, primary_key=True),
+    Column("detail_type", Text, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("number", Double),
 )

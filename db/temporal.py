@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from sqlalchemy import ColumnElement, Table, TextClause, text
 
 from db.connection import ReadConnection, WriteConnection
-from db.errors import BadInput, Conflict, NotFound
+from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.sql import load
 
 # How far ahead of the database's clock an assertion may be: enough for clocks that disagree, too little to plan with.
@@ -22,7 +22,7 @@ TOLERANCE = timedelta(seconds=5)
 
 _ANYTHING_RECORDED = text(load("anything_recorded"))
 
-_BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "digest"}
+_BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "created_at", "digest"}
 
 
 class Operation(StrEnum):
@@ -46,20 +46,27 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """From when the assertion holds, and whether it changed anything when it was first heard."""
+    """From when the assertion holds, and whether it changed anything when it was first heard, which is before now if it is
+    replayed. Created: nothing had ever been said of its subject."""
 
     subject_id: int
     at: datetime
     changed: bool
+    created: bool = False
+    replayed: bool = False
 
 
 class Kind:
-    """A versioned kind: its name in the log and its table of versions. Every column that is not bookkeeping is a field."""
+    """A versioned kind: its name in the log and its table of versions. Every column that is not bookkeeping is a field.
 
-    def __init__(self, name: str, versions: Table, *, subject: str = "asset_id") -> None:
+    A projection is another table that is kept in step with the versions: `project_<name>` does it, `verify_<name>` compares.
+    """
+
+    def __init__(self, name: str, versions: Table, *, subject: str = "asset_id", projection: str | None = None) -> None:
         self.name = name
         self.versions = versions
         self.subject = subject
+        self.projection = projection
         self.fields = tuple(
             column.name
             for column in versions.columns
@@ -82,11 +89,12 @@ class Kind:
 
 @cache
 def _statement(kind: Kind, name: str, direction: str) -> TextClause:
-    statement = load(name).replace("{fold}", load("fold"))
+    statement = load(name)
     for token, meaning in {
         "{versions}": kind.versions.name,
         "{subject}": kind.subject,
         "{columns}": ", ".join(f'"{field}"' for field in kind.fields),
+        "{after}": ", ".join(f'after."{field}"' for field in kind.fields),
         "{state}": kind.state_of("v"),
         "{state_before}": kind.state_of("p"),
         "{values}": kind.state_of("after"),
@@ -97,9 +105,20 @@ def _statement(kind: Kind, name: str, direction: str) -> TextClause:
 
 
 async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion]) -> list[Outcome]:
-    """Write assertions, one a subject, into the log and bring the versions up to it. The caller holds the subjects' locks."""
-    if len({it.subject_id for it in assertions}) < len(assertions):
-        raise ValueError("a batch says one thing of each subject")
+    """Write assertions into the log and bring the versions up to it; the first that is refused is raised. The caller holds the
+    subjects' locks."""
+    outcomes = await record_each(connection, kind, assertions)
+    for outcome in outcomes:
+        if isinstance(outcome, HeadwaterError):
+            raise outcome
+    return cast(list[Outcome], outcomes)
+
+
+async def record_each(
+    connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, once: bool = False
+) -> list[Outcome | HeadwaterError]:
+    """The same, where each assertion is accepted or refused by itself. A batch is heard in the order of its instants, and says
+    one thing of a subject at one instant; with `once`, so does everything that one request writes."""
     rows = await connection.fetch(
         kind.statement("record"),
         {
@@ -109,26 +128,31 @@ async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[A
             "payloads": [None if it.payload is None else orjson.dumps(it.payload).decode() for it in assertions],
             "instants": [it.at for it in assertions],
             "creating": [it.creating for it in assertions],
+            "once": once,
             "tolerance": TOLERANCE,
             "actor": connection.author.actor,
             "request_id": connection.author.request_id,
         },
     )
-    for row in rows:
-        _refuse(kind, row.verdict, row.instant, row.now)
-    late = [row for row in rows if row.verdict == "LATE"]
-    if late:
-        await connection.execute(
-            kind.statement("refold"),
-            {
-                "kind": kind.name,
-                "subjects": [row.subject_id for row in late],
-                "instants": [row.instant for row in late],
-            },
-        )
+    await _follow(connection, kind, "refold", [row for row in rows if row.verdict == "LATE"])
+    if kind.projection is not None:
+        await _follow(connection, kind, f"project_{kind.projection}", [row for row in rows if row.verdict in ("NEWER", "LATE")])
     # what was written as of now is read back as of now
     connection.now = max([connection.now, *(row.instant for row, it in zip(rows, assertions, strict=True) if it.at is None)])
-    return [Outcome(row.subject_id, row.instant, row.changed) for row in rows]
+    return [
+        _refusal(kind, row) or Outcome(row.subject_id, row.instant, row.changed, row.created, row.verdict == "REPLAYED")
+        for row in rows
+    ]
+
+
+async def _follow(connection: WriteConnection, kind: Kind, statement: str, rows: Sequence[Any]) -> None:
+    """Bring subjects up to their log from the first instant on at which these rows changed it."""
+    since: dict[int, datetime] = {}
+    for row in rows:
+        since[row.subject_id] = min(row.instant, since.get(row.subject_id, row.instant))
+    if since:
+        named = {"kind": kind.name, "subjects": list(since), "instants": list(since.values())}
+        await connection.execute(kind.statement(statement), named)
 
 
 async def anything_recorded(connection: ReadConnection) -> bool:
@@ -137,17 +161,27 @@ async def anything_recorded(connection: ReadConnection) -> bool:
     return row is not None and bool(row.recorded)
 
 
-def _refuse(kind: Kind, verdict: str, instant: datetime, now: datetime) -> None:
-    moment = instant.astimezone(UTC).isoformat()
-    match verdict:
+def ahead(instant: datetime | None, now: datetime) -> BadInput | None:
+    """Why an instant cannot be written for yet, if it cannot."""
+    if instant is None or instant <= now + TOLERANCE:
+        return None
+    limit = round(TOLERANCE.total_seconds())
+    return BadInput(
+        f"at is {instant.astimezone(UTC).isoformat()}, more than {limit} seconds ahead of the clock "
+        f"({now.astimezone(UTC).isoformat()}). What is written holds from an instant that has come.",
+        field="at",
+    )
+
+
+def _refusal(kind: Kind, row: Any) -> HeadwaterError | None:
+    moment = row.instant.astimezone(UTC).isoformat()
+    match row.verdict:
         case "AHEAD":
-            limit = round(TOLERANCE.total_seconds())
-            raise BadInput(
-                f"at is {moment}, more than {limit} seconds ahead of the clock ({now.astimezone(UTC).isoformat()}). "
-                "What is written holds from an instant that has come.",
-                field="at",
-            )
+            return ahead(row.instant, row.now)
         case "MISSING":
-            raise NotFound(f"This {kind.name.lower()} does not exist at {moment}.")
+            return NotFound(f"This {kind.name.lower()} does not exist at {moment}.")
         case "TAKEN":
-            raise Conflict(f"This {kind.name.lower()} exists at {moment} already.", field="uid")
+            return Conflict(f"This {kind.name.lower()} exists at {moment} already.", field="uid")
+        case "CONTESTED":
+            return Conflict(f"Another state of this {kind.name.lower()} at {moment} was given just before.", field="at")
+    return None

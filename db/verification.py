@@ -5,12 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from db.connection import ReadConnection
-from db.product import PRODUCT
+from db.kinds import KINDS
 from db.sql import load
-from db.temporal import Kind
-
-# Every versioned kind. Who adds one adds it here.
-KINDS: tuple[Kind, ...] = (PRODUCT,)
 
 _COUNT = text(load("count_changes"))
 
@@ -30,7 +26,8 @@ async def verify_tenant(connection: ReadConnection) -> Report:
     differences: list[str] = []
     versions = 0
     for kind in KINDS:
-        for statement in ("verify", "orphans", "overlaps"):
+        projected = () if kind.projection is None else (f"verify_{kind.projection}",)
+        for statement in ("verify", "orphans", "overlaps", *projected):
             rows = await connection.fetch(kind.statement(statement), {"kind": kind.name})
             differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]
         (total,) = await connection.fetch(kind.statement("count_versions"))

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from db import product
+from db import asset, product
 from db.connection import Author, Database, WriteConnection
+from db.product import PRODUCT
 from db.temporal import anything_recorded
 from graph_api.auth import DEFAULT_TENANT_ID
 
@@ -104,4 +105,4 @@ async def _write(connection: WriteConnection) -> None:
     for name, day, changes in _UPDATED:
         await product.update(connection, uid(name), changes, at=_at(day))
     for name, day in _DELETED:
-        await product.delete(connection, uid(name), at=_at(day))
+        await asset.end(connection, PRODUCT, uid(name), at=_at(day))

@@ -1,14 +1,7 @@
 -- The meaning of the log: `log` (subject_id, change_ts, seq, operation, payload) becomes `target`, the versions it adds up to.
--- A SET begins a state, patches lay over it, a DELETE ends it; a patch with nothing below it says nothing.
-numbered AS (
-  SELECT *, count(*) FILTER (WHERE operation <> 'PATCH') OVER (PARTITION BY subject_id ORDER BY change_ts, seq) AS run
-  FROM log
-),
 folded AS (
-  SELECT subject_id, change_ts, seq,
-    CASE WHEN first_value(operation) OVER so_far = 'SET' THEN jsonb_merge(payload) OVER so_far END AS state
-  FROM numbered
-  WINDOW so_far AS (PARTITION BY subject_id, run ORDER BY change_ts, seq)
+  SELECT subject_id, change_ts, seq, fold(operation, payload) OVER (PARTITION BY subject_id ORDER BY change_ts, seq) AS state
+  FROM log
 ),
 -- of several changes at one instant, only what they end in ever held
 settled AS (
@@ -32,7 +25,7 @@ stretches AS (
   WHERE digest IS DISTINCT FROM digest_before
 ),
 target AS (
-  SELECT subject_id, valid_from, valid_to, digest, {columns}
+  SELECT subject_id, valid_from, valid_to, min(valid_from) OVER (PARTITION BY subject_id) AS created_at, digest, {columns}
   FROM stretches
   WHERE digest IS NOT NULL
 )

@@ -1,7 +1,8 @@
 -- A page of each subject's versions, with what came before each and who said so. {direction} is ASC or DESC.
-SELECT wanted.subject_id, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, {state} AS state, previous.state AS state_before,
-  said.recorded_at, said.actor, born.created_at
+SELECT wanted.subject_id, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, {state} AS state, previous.state AS state_before,
+  said.recorded_at, said.actor, v.created_at
 FROM unnest(CAST(:subjects AS bigint[])) AS wanted (subject_id)
+JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = wanted.subject_id
 CROSS JOIN LATERAL (
   SELECT *
   FROM {versions} v
@@ -27,9 +28,4 @@ JOIN LATERAL (
   ORDER BY c.changed DESC, c.seq DESC
   LIMIT 1
 ) said ON true
-CROSS JOIN LATERAL (
-  SELECT min(f.valid_from) AS created_at
-  FROM {versions} f
-  WHERE f.tenant_id = CAST(:tenant AS bigint) AND f.{subject} = wanted.subject_id
-) born
 ORDER BY wanted.subject_id, v.valid_from {direction}

@@ -1,7 +1,15 @@
 -- Lets one writer at a time change an asset; foreign keys that point at it are not held up. Always in order of id, so that two
 -- batches cannot wait for each other.
-SELECT id, uid, kind
+SELECT id, uid, kind, type, key
 FROM asset
-WHERE tenant_id = CAST(:tenant AS bigint) AND uid = ANY(CAST(:uids AS uuid[]))
+WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(
+  SELECT a.id
+  FROM asset a
+  WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = ANY (CAST(:uids AS uuid[]))
+  UNION ALL
+  SELECT a.id
+  FROM unnest(CAST(:types AS text[]), CAST(:keys AS text[])) AS n (type, key)
+  JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.type = n.type AND a.key = n.key
+))
 ORDER BY id
 FOR NO KEY UPDATE

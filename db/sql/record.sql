@@ -1,8 +1,9 @@
--- Hears a batch of assertions, one a subject, whose locks the caller holds. Judges each, appends what is accepted to the log, and
--- turns the page of those that are newer than all that is known. Those judged LATE are appended, and left to refold.sql.
+-- Hears a batch of assertions whose subjects the caller has locked, in the order of their instants. Judges each, appends what is
+-- accepted to the log, and turns the page where a subject's only news is newer than all that is known of it. What is judged LATE is
+-- appended, and left to refold.sql.
 -- {versions} {subject} {columns} {values} {state} come from the kind; see db/temporal.py.
 WITH incoming AS (
-  SELECT *
+  SELECT i.ordinal, i.subject_id, i.operation, CAST(i.payload AS jsonb) AS payload, i.instant, i.creating
   FROM unnest(
     CAST(:subjects AS bigint[]), CAST(:operations AS text[]), CAST(:payloads AS text[]),
     CAST(:instants AS timestamptz[]), CAST(:creating AS boolean[])
@@ -10,8 +11,7 @@ WITH incoming AS (
 ),
 -- when each is to hold: at the instant it names, else now, but after all that is known
 timed AS (
-  SELECT i.ordinal, i.subject_id, i.operation, CAST(i.payload AS jsonb) AS payload, i.creating,
-    clock.now, last.change_ts AS last_ts,
+  SELECT i.ordinal, i.subject_id, i.operation, i.payload, i.creating, clock.now, last.change_ts AS last_ts,
     coalesce(i.instant, greatest(clock.now, last.change_ts + interval '1 microsecond')) AS instant
   FROM incoming i
   CROSS JOIN (SELECT clock_timestamp() AS now) clock
@@ -23,64 +23,117 @@ timed AS (
     LIMIT 1
   ) last ON true
 ),
--- what holds at that instant before the assertion, and what the log said last at or before it
-placed AS (
-  SELECT t.*, v.digest AS digest_before, {state} AS state_before, v.valid_from IS NOT NULL AS lives,
-    heard.change_ts IS NOT NULL AS lived,
-    heard.change_ts = t.instant AND heard.operation = t.operation AND heard.payload IS NOT DISTINCT FROM t.payload AS replayed,
-    heard.changed AS changed_then
-  FROM timed t
-  LEFT JOIN {versions} v
-    ON v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = t.subject_id AND v.valid_from <= t.instant AND v.valid_to > t.instant
-  LEFT JOIN LATERAL (
-    SELECT c.change_ts, c.operation, c.payload, c.changed
-    FROM change c
-    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = t.subject_id AND c.change_ts <= t.instant
-    ORDER BY c.change_ts DESC, c.seq DESC
-    LIMIT 1
-  ) heard ON true
+-- a batch says one thing of a subject at one instant: the first is heard, and the others are like it or they contradict it
+ranked AS (
+  SELECT *, row_number() OVER at_once AS nth,
+    operation = first_value(operation) OVER at_once AND payload IS NOT DISTINCT FROM first_value(payload) OVER at_once AS alike
+  FROM timed
+  WINDOW at_once AS (PARTITION BY subject_id, instant ORDER BY ordinal)
 ),
--- what holds at that instant after it, in the types of the table
-applied AS (
-  SELECT p.*, {columns}, CAST(md5(CAST({values} AS text)) AS uuid) AS digest_after
-  FROM placed p
-  CROSS JOIN LATERAL jsonb_populate_record(
-    CAST(NULL AS {versions}), CASE p.operation WHEN 'SET' THEN p.payload WHEN 'PATCH' THEN p.state_before || p.payload END
-  ) AS after
+scope AS (
+  SELECT subject_id, min(instant) AS since, max(instant) AS until, min(last_ts) AS last_ts
+  FROM ranked
+  GROUP BY subject_id
+),
+-- what held just before, what the log says of the time that the batch is about, and the batch
+timeline AS (
+  SELECT s.subject_id, base.valid_from AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation, base.state AS payload,
+    CAST(NULL AS boolean) AS changed, CAST(NULL AS text) AS request_id, CAST(NULL AS bigint) AS ordinal, base.created_at, base.place
+  FROM scope s
+  CROSS JOIN LATERAL (
+    SELECT v.ctid AS place, v.valid_from, v.valid_to, v.created_at, {state} AS state
+    FROM {versions} v
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from < s.since AND s.last_ts IS NOT NULL
+    ORDER BY v.valid_from DESC
+    LIMIT 1
+  ) base
+  WHERE base.valid_to >= s.since
+  UNION ALL
+  SELECT s.subject_id, c.change_ts, c.seq, c.operation, c.payload, c.changed, c.request_id, NULL, NULL, NULL
+  FROM scope s
+  JOIN change c
+    ON c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
+    AND c.change_ts BETWEEN s.since AND s.until
+  WHERE s.last_ts >= s.since
+  UNION ALL
+  SELECT subject_id, instant, 9223372036854775807, operation, payload, NULL, NULL, ordinal, NULL, NULL
+  FROM ranked
+  WHERE nth = 1
+),
+folded AS (
+  SELECT *, fold(operation, payload) OVER so_far AS state, bool_or(operation = 'SET') OVER so_far AS begun
+  FROM timeline
+  WINDOW so_far AS (PARTITION BY subject_id ORDER BY change_ts, seq)
+),
+-- each beside what came before it
+compared AS (
+  SELECT *, lag(state) OVER so_far AS state_before, first_value(created_at) OVER so_far AS created_before,
+    lag(place) OVER so_far AS place_before, row_number() OVER so_far = 1 AS first,
+    lag(changed) OVER so_far AS changed_then, lag(request_id) OVER so_far AS request_then,
+    lag(change_ts) OVER so_far = change_ts AS again,
+    lag(operation) OVER so_far = operation AND lag(payload) OVER so_far IS NOT DISTINCT FROM payload AS alike
+  FROM folded
+  WINDOW so_far AS (PARTITION BY subject_id ORDER BY change_ts, seq)
 ),
 judged AS (
-  SELECT a.*, CASE
-      WHEN instant > now + CAST(:tolerance AS interval) THEN 'AHEAD'
-      WHEN replayed THEN 'REPLAYED'
-      WHEN creating AND lives THEN 'TAKEN'
-      WHEN operation = 'PATCH' AND NOT lives OR operation = 'DELETE' AND NOT lived THEN 'MISSING'
-      WHEN operation = 'DELETE' AND NOT lives OR operation <> 'DELETE' AND digest_after IS NOT DISTINCT FROM digest_before THEN 'SAME'
-      WHEN last_ts IS NULL OR instant > last_ts THEN 'NEWER'
+  SELECT c.*, r.instant, r.now, s.last_ts, CASE
+      WHEN r.instant > r.now + CAST(:tolerance AS interval) THEN 'AHEAD'
+      WHEN c.again AND c.alike THEN 'REPLAYED'
+      WHEN c.again AND CAST(:once AS boolean) AND c.request_then = CAST(:request_id AS text) THEN 'CONTESTED'
+      WHEN r.creating AND c.state_before IS NOT NULL THEN 'TAKEN'
+      WHEN c.operation = 'PATCH' AND c.state_before IS NULL THEN 'MISSING'
+      WHEN c.operation = 'DELETE' AND NOT c.begun AND NOT EXISTS (
+        SELECT
+        FROM change l
+        WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.kind = CAST(:kind AS text) AND l.subject_id = c.subject_id
+          AND l.change_ts <= c.change_ts
+      ) THEN 'MISSING'
+      WHEN c.state IS NOT DISTINCT FROM c.state_before THEN 'SAME'
+      WHEN s.since = s.until AND (s.last_ts IS NULL OR r.instant > s.last_ts) THEN 'NEWER'
       ELSE 'LATE'
     END AS verdict
-  FROM applied a
+  FROM compared c
+  JOIN ranked r ON r.ordinal = c.ordinal
+  JOIN scope s ON s.subject_id = c.subject_id
 ),
 appended AS (
   INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
   SELECT CAST(:tenant AS bigint), CAST(:kind AS text), subject_id, operation, instant, payload, verdict <> 'SAME', now, CAST(:actor AS text), CAST(:request_id AS text)
   FROM judged
   WHERE verdict IN ('SAME', 'NEWER', 'LATE')
-  ORDER BY ordinal
+  ORDER BY instant, ordinal
 ),
 closed AS (
   UPDATE {versions} v
   SET valid_to = j.instant
   FROM judged j
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = j.subject_id AND v.valid_to = 'infinity' AND j.verdict = 'NEWER'
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.place_before AND j.verdict = 'NEWER'
   RETURNING v.{subject}
 ),
 opened AS (
-  INSERT INTO {versions} (tenant_id, {subject}, valid_from, digest, {columns})
-  SELECT CAST(:tenant AS bigint), subject_id, instant, digest_after, {columns}
-  FROM judged
+  INSERT INTO {versions} (tenant_id, {subject}, valid_from, created_at, digest, {columns})
+  SELECT CAST(:tenant AS bigint), j.subject_id, j.instant, CASE
+      WHEN j.created_before IS NOT NULL THEN j.created_before
+      WHEN j.last_ts IS NOT NULL THEN (
+        SELECT coalesce(min(v.created_at), j.instant)
+        FROM {versions} v
+        WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = j.subject_id
+      )
+      ELSE j.instant
+    END, CAST(md5(CAST({values} AS text)) AS uuid), {after}
+  FROM judged j
+  CROSS JOIN LATERAL jsonb_populate_record(CAST(NULL AS {versions}), j.state) AS after
   -- counting what was closed has the closing happen first
-  WHERE verdict = 'NEWER' AND operation <> 'DELETE' AND (SELECT count(*) FROM closed) >= 0
+  WHERE j.verdict = 'NEWER' AND j.operation <> 'DELETE' AND (SELECT count(*) FROM closed) >= 0
 )
-SELECT subject_id, instant, verdict, now, lives, CASE verdict WHEN 'REPLAYED' THEN changed_then ELSE verdict IN ('NEWER', 'LATE') END AS changed
-FROM judged
-ORDER BY ordinal
+SELECT r.subject_id, r.instant, r.now, CASE
+    WHEN r.nth = 1 THEN j.verdict
+    WHEN NOT r.alike THEN 'CONTESTED'
+    WHEN j.verdict IN ('SAME', 'NEWER', 'LATE') THEN 'REPLAYED'
+    ELSE j.verdict
+  END AS verdict,
+  CASE j.verdict WHEN 'REPLAYED' THEN j.changed_then ELSE j.verdict IN ('NEWER', 'LATE') END AS changed,
+  r.nth = 1 AND j.first AND j.last_ts IS NULL AS created
+FROM ranked r
+JOIN judged j ON j.subject_id = r.subject_id AND j.instant = r.instant
+ORDER BY r.ordinal

@@ -3,9 +3,21 @@ WITH scope AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
 ),
 standing AS (
-  SELECT s.subject_id, s.since, v.ctid AS place, v.valid_from, v.valid_to, v.digest, {state} AS state
+  SELECT s.subject_id, s.since, v.ctid AS place, v.valid_from, v.valid_to, v.created_at, v.digest, {state} AS state
   FROM scope s
   JOIN {versions} v ON v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_to >= s.since
+),
+-- who was there before has its beginning behind it
+born AS (
+  SELECT s.subject_id, first.created_at
+  FROM scope s
+  CROSS JOIN LATERAL (
+    SELECT v.created_at
+    FROM {versions} v
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from < s.since
+    ORDER BY v.valid_from DESC
+    LIMIT 1
+  ) first
 ),
 log AS (
   -- what held just before counts as a first SET
@@ -18,27 +30,34 @@ log AS (
   JOIN change c
     ON c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id AND c.change_ts >= s.since
 ),
-{fold},
+{include fold},
 -- a full join is never done by nested loops, which a planner without statistics takes: quadratic in a subject's versions
 paired AS MATERIALIZED (
-  SELECT s.place, s.valid_to AS stands_to, t.*
+  SELECT s.place, s.valid_to AS stands_to, s.created_at AS stands_since, t.*
   FROM standing s
   FULL JOIN target t ON t.subject_id = s.subject_id AND t.valid_from = s.valid_from AND t.digest = s.digest
 ),
+dated AS MATERIALIZED (
+  SELECT p.place, p.stands_to, p.stands_since, p.subject_id, p.valid_from, p.valid_to, coalesce(b.created_at, p.created_at) AS created_at,
+    p.digest, {columns}
+  FROM paired p
+  LEFT JOIN born b ON b.subject_id = p.subject_id
+),
 gone AS (
   DELETE FROM {versions} v
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = ANY (ARRAY(SELECT place FROM paired WHERE subject_id IS NULL))
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = ANY (ARRAY(SELECT place FROM dated WHERE subject_id IS NULL))
   RETURNING v.{subject}
 ),
 -- counting orders the steps: first room is made, then bounds move, then the new rows come
 moved AS (
   UPDATE {versions} v
-  SET valid_to = p.valid_to
-  FROM paired p
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = p.place AND p.stands_to <> p.valid_to AND (SELECT count(*) FROM gone) >= 0
+  SET valid_to = d.valid_to, created_at = d.created_at
+  FROM dated d
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = d.place AND (d.stands_to <> d.valid_to OR d.stands_since <> d.created_at)
+    AND (SELECT count(*) FROM gone) >= 0
   RETURNING v.{subject}
 )
-INSERT INTO {versions} (tenant_id, {subject}, valid_from, valid_to, digest, {columns})
-SELECT CAST(:tenant AS bigint), p.subject_id, p.valid_from, p.valid_to, p.digest, {columns}
-FROM paired p
-WHERE p.place IS NULL AND (SELECT count(*) FROM moved) >= 0
+INSERT INTO {versions} (tenant_id, {subject}, valid_from, valid_to, created_at, digest, {columns})
+SELECT CAST(:tenant AS bigint), d.subject_id, d.valid_from, d.valid_to, d.created_at, d.digest, {columns}
+FROM dated d
+WHERE d.place IS NULL AND (SELECT count(*) FROM moved) >= 0

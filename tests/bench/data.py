@@ -105,7 +105,7 @@ async def _fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", produ
             add_domain = text(load("add_domain"))
             for domain in sorted({_domain(number) for number in numbers}):
                 await connection.execute(add_domain, {"name": domain})
-            subjects = [await asset.add_or_lock(connection, PRODUCT, product_uid(number)) for number in numbers]
+            subjects = [await asset.add_or_lock(connection, PRODUCT, asset.Ref(product_uid(number))) for number in numbers]
         for version in range(VERSIONS):
             said = Operation.PATCH if version else Operation.SET
             content = [_changed(number, version) if version else _product(number) for number in numbers]

@@ -33,9 +33,18 @@ def apply(state: State | None, said: Said) -> State | None:
         case Operation.SET:
             return said.payload
         case Operation.PATCH:
-            return None if state is None else {**state, **(said.payload or {})}
+            return None if state is None else patched(state, said.payload or {})
         case Operation.DELETE:
             return None
+
+
+def patched(state: State, payload: State) -> State:
+    """A patch lays over a state; details merge one by one, and None takes one away."""
+    laid = {**state, **payload}
+    if "details" in payload:
+        merged = {**state["details"], **payload["details"]}
+        laid["details"] = {code: value for code, value in merged.items() if value is not None}
+    return laid
 
 
 def state_at(log: Sequence[Said], instant: datetime) -> State | None:
@@ -62,3 +71,15 @@ def fold(log: Sequence[Said]) -> list[Stretch]:
             stretches.append(Stretch(instant, None, state))
         before = state
     return stretches
+
+
+def details_of(stretches: Sequence[Stretch]) -> list[tuple[str, str, datetime, datetime | None]]:
+    """Each detail of an entity's stretches by itself: what else changes beside it does not part it."""
+    found: list[tuple[str, str, datetime, datetime | None]] = []
+    for stretch in stretches:
+        for code, value in stretch.state["details"].items():
+            before = next((it for it in found if (it[0], it[1], it[3]) == (code, value, stretch.valid_from)), None)
+            if before is not None:
+                found.remove(before)
+            found.append((code, value, before[2] if before else stretch.valid_from, stretch.valid_to))
+    return sorted(found, key=lambda it: (it[0], it[2]))

@@ -8,13 +8,15 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from db import product
+from db import asset, product
 from db.connection import Author, Database, WriteConnection
 from db.errors import BadInput, Conflict, NotFound
 from db.product import PRODUCT
-from db.temporal import Assertion, Operation, Outcome, record
+from db.temporal import Assertion, Operation, Outcome, record, record_each
 from db.verification import verify_tenant
 from tests.builders import day, product_fields
+
+pytestmark = [pytest.mark.scd2, pytest.mark.temporal]
 
 MICROSECOND = timedelta(microseconds=1)
 _VERSIONS = text(
@@ -71,7 +73,7 @@ async def test_a_late_patch_shows_through_later_patches_of_other_fields(writer: 
 
 async def test_a_late_state_ends_at_the_next_whole_state(writer: WriteConnection) -> None:
     uid = await register(writer, day(0))
-    await product.delete(writer, uid, at=day(10))
+    await asset.end(writer, PRODUCT, uid, at=day(10))
     await product.register(writer, product_fields(owner="carl"), uid=uid, at=day(20))
     await product.update(writer, uid, {"owner": "bob"}, at=day(5))
     assert await owners(writer) == [("ann", day(0), day(5)), ("bob", day(5), day(10)), ("carl", day(20), None)]
@@ -103,8 +105,7 @@ async def test_a_replay_appends_nothing_and_is_answered_as_the_first_time(writer
     uid = await register(writer, day(0))
     first = await product.update(writer, uid, {"owner": "bob"}, at=day(5))
     again = await product.update(writer, uid, {"owner": "bob"}, at=day(5))
-    assert again == first
-    assert again.changed
+    assert (again.at, again.changed, again.replayed) == (first.at, True, True)
     assert await logged(writer) == 2
 
 
@@ -125,24 +126,24 @@ async def test_an_instant_too_far_ahead_is_refused(writer: WriteConnection) -> N
 
 async def test_deleting_ends_and_restoring_brings_back(writer: WriteConnection) -> None:
     uid = await register(writer, day(0))
-    await product.delete(writer, uid, at=day(5))
-    assert not (await product.delete(writer, uid, at=day(6))).changed
-    await product.restore(writer, uid, at=day(10))
+    await asset.end(writer, PRODUCT, uid, at=day(5))
+    assert not (await asset.end(writer, PRODUCT, uid, at=day(6))).changed
+    await asset.revive(writer, PRODUCT, uid, at=day(10))
     assert await owners(writer) == [("ann", day(0), day(5)), ("ann", day(10), None)]
-    assert not (await product.restore(writer, uid, at=day(11))).changed
+    assert not (await asset.revive(writer, PRODUCT, uid, at=day(11))).changed
 
 
 async def test_a_late_deletion_takes_the_patches_above_it(writer: WriteConnection) -> None:
     uid = await register(writer, day(0))
     await product.update(writer, uid, {"owner": "bob"}, at=day(10))
-    await product.delete(writer, uid, at=day(5))
+    await asset.end(writer, PRODUCT, uid, at=day(5))
     assert await owners(writer) == [("ann", day(0), day(5))]
 
 
 @pytest.mark.parametrize("at", [day(-1), day(6)])
 async def test_a_patch_needs_a_state_to_patch(writer: WriteConnection, at: datetime) -> None:
     uid = await register(writer, day(0))
-    await product.delete(writer, uid, at=day(5))
+    await asset.end(writer, PRODUCT, uid, at=day(5))
     with pytest.raises(NotFound):
         await product.update(writer, uid, {"owner": "bob"}, at=at)
 
@@ -150,9 +151,9 @@ async def test_a_patch_needs_a_state_to_patch(writer: WriteConnection, at: datet
 async def test_what_never_was_cannot_be_deleted_or_restored_before(writer: WriteConnection) -> None:
     uid = await register(writer, day(0))
     with pytest.raises(NotFound):
-        await product.delete(writer, uid, at=day(-1))
+        await asset.end(writer, PRODUCT, uid, at=day(-1))
     with pytest.raises(NotFound):
-        await product.restore(writer, uid, at=day(-1))
+        await asset.revive(writer, PRODUCT, uid, at=day(-1))
 
 
 async def test_registering_what_is_alive_is_a_conflict_but_not_what_has_ended(writer: WriteConnection) -> None:
@@ -160,7 +161,7 @@ async def test_registering_what_is_alive_is_a_conflict_but_not_what_has_ended(wr
     with pytest.raises(Conflict) as refused:
         await product.register(writer, product_fields(owner="bob"), uid=uid, at=day(1))
     assert refused.value.field == "uid"
-    await product.delete(writer, uid, at=day(5))
+    await asset.end(writer, PRODUCT, uid, at=day(5))
     await product.register(writer, product_fields(owner="bob"), uid=uid, at=day(6))
     assert await owners(writer) == [("ann", day(0), day(5)), ("bob", day(6), None)]
 
@@ -192,10 +193,14 @@ async def test_the_same_instant_in_another_offset_is_the_same_instant(writer: Wr
     assert [(owner, start) for owner, start, _ in await owners(writer)] == [("ann", first), ("bob", second)]
 
 
-async def test_a_batch_says_one_thing_of_each_subject(writer: WriteConnection) -> None:
+async def test_a_batch_says_one_thing_of_a_subject_at_one_instant(writer: WriteConnection) -> None:
     uid = await register(writer, day(0))
     (row,) = await product.products_by_uid(writer, [uid], day(1))
     assert row is not None
-    twice = [Assertion(row.asset_id, Operation.PATCH, {"owner": owner}, day(2)) for owner in ("bob", "carl")]
-    with pytest.raises(ValueError, match="one thing"):
-        await record(writer, PRODUCT, twice)
+    batch = [Assertion(row.asset_id, Operation.PATCH, {"owner": owner}, at) for owner, at in (
+        ("dan", day(3)), ("bob", day(2)), ("carl", day(2)), ("bob", day(2)),
+    )]  # fmt: skip
+    newer, first, contested, replayed = await record_each(writer, PRODUCT, batch)
+    assert isinstance(contested, Conflict)
+    assert [it.changed for it in (newer, first, replayed) if isinstance(it, Outcome)] == [True, True, True]
+    assert await owners(writer) == [("ann", day(0), day(2)), ("bob", day(2), day(3)), ("dan", day(3), None)]

@@ -1,0 +1,168 @@
+"""Changes: every instant at which an asset became different, by all that is known now, and who said so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from db.connection import ReadConnection
+from db.history import Changed, Stretch, changed_fields
+from db.kinds import KINDS
+from db.pagination import Page, Slice
+from db.temporal import Kind
+
+
+class ChangeKind(StrEnum):
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    DELETED = "DELETED"
+    RESTORED = "RESTORED"
+
+
+BEGINNINGS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeQuery:
+    """Which changes, between two instants. A filter that is None leaves nothing out; an empty one leaves out everything."""
+
+    since: datetime
+    until: datetime
+    kinds: tuple[str, ...] | None = None
+    assets: tuple[UUID, ...] | None = None
+    asset_kinds: tuple[str, ...] | None = None
+    actors: tuple[str, ...] | None = None
+
+    @property
+    def wanted(self) -> frozenset[ChangeKind]:
+        return frozenset(ChangeKind) if self.kinds is None else frozenset(map(ChangeKind, self.kinds))
+
+    @property
+    def subjects(self) -> list[Kind]:
+        """The kinds of assets to look at: none, where the filter leaves out everything."""
+        if () in (self.kinds, self.assets, self.asset_kinds, self.actors):
+            return []
+        return [kind for kind in KINDS if self.asset_kinds is None or kind.name in self.asset_kinds]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """One change of one asset: what was different before, and what it is from then on, if it is still there."""
+
+    asset_kind: str
+    subject_id: int
+    uid: UUID
+    kind: ChangeKind
+    at: datetime
+    recorded_at: datetime
+    actor: str
+    request_id: str | None
+    changed: list[Changed]
+    after: Stretch | None
+
+
+def place_of(row: ChangeRow) -> tuple[Any, ...]:
+    """Where a change stands in the list: what a cursor remembers."""
+    return (row.at, row.subject_id)
+
+
+async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[ChangeRow]:
+    """A page of the changes from `since` on and before `until`, in the order of their instants."""
+    direction = "DESC" if page.backward else "ASC"
+    # each part of the statement reads no more than the page may need, in the order of an index
+    order = f"ORDER BY at {direction}, subject_id {direction} LIMIT CAST(:limit AS bigint)"
+    parts = [
+        of_kind(kind, "changes").replace(
+            "{found}", union([f"SELECT * FROM ({it}{order}) first" for it in _places(kind, query)]) + order
+        )
+        for kind in query.subjects
+    ]
+    if not parts:
+        return Slice([], more=False)
+    rows = await connection.fetch(text(union(parts) + order), _parameters(query, page))
+    return page.slice(rows, _change)
+
+
+async def count_changes(connection: ReadConnection, query: ChangeQuery) -> int:
+    """How many changes there are in all."""
+    places = [f"({it})" for kind in query.subjects for it in _places(kind, query)]
+    if not places:
+        return 0
+    counting = text(f"SELECT count(*) AS changes FROM ({union(places)}) found")
+    row = await connection.fetch_one(counting, _parameters(query, Page(1)))
+    return int(row.changes) if row else 0
+
+
+def of_kind(kind: Kind, name: str, *, direction: str = "ASC") -> str:
+    """A part of a statement, told which kind it is about."""
+    return kind.statement(name, direction=direction).text.replace("{kind}", kind.name)
+
+
+def union(parts: Sequence[str]) -> str:
+    """What is found by any part."""
+    return "UNION ALL\n".join(f"{it}\n" for it in parts)
+
+
+def narrowed(kind: Kind, conditions: Sequence[tuple[str, bool]]) -> str:
+    """The conditions that a filter asks for. What it does not ask for is not in the statement, so that each has its own plan."""
+    return "".join(of_kind(kind, name) for name, asked in conditions if asked)
+
+
+def _places(kind: Kind, query: ChangeQuery) -> list[str]:
+    """The parts of a statement that find where assets of a kind became different."""
+    assets, actors = ("only_assets", query.assets is not None), ("only_actors", query.actors is not None)
+    places = []
+    if query.wanted & BEGINNINGS:
+        kinds = ("only_kinds", not query.wanted >= BEGINNINGS)
+        places.append(of_kind(kind, "beginnings").replace("{narrowed}", narrowed(kind, [assets, kinds, actors])))
+    if ChangeKind.DELETED in query.wanted:
+        places.append(of_kind(kind, "endings").replace("{narrowed}", narrowed(kind, [assets, actors])))
+    return places
+
+
+def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
+    # no asset has an id below 1: places before all that is at an instant
+    after_at, after_subject = page.after or (query.since, 0)
+    before_at, before_subject = page.before or (query.until, 0)
+    return {
+        "after_at": after_at,
+        "after_subject": after_subject,
+        "before_at": before_at,
+        "before_subject": before_subject,
+        "kinds": sorted(query.wanted),
+        "assets": query.assets,
+        "actors": query.actors,
+        "limit": page.limit,
+    }
+
+
+def _change(row: Any) -> ChangeRow:
+    (kind,) = (it for it in KINDS if it.name == row.kind)
+    after = None
+    if row.state is not None:
+        after = Stretch(
+            subject_id=row.subject_id,
+            type=row.type,
+            key=row.key,
+            as_of=row.at,
+            valid_from=row.at,
+            valid_to=row.valid_to,
+            created_at=row.created_at,
+            state=row.state,
+        )
+    return ChangeRow(
+        asset_kind=row.kind,
+        subject_id=row.subject_id,
+        uid=row.uid,
+        kind=ChangeKind(row.change),
+        at=row.at,
+        recorded_at=row.recorded_at,
+        actor=row.actor,
+        request_id=row.request_id,
+        changed=changed_fields(kind, row.state_before, row.state),
+        after=after,
+    )

@@ -1,0 +1,302 @@
+"""Entities: whatever has a type, a name and typed details. What they are at an instant, and how they come to be and change."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ColumnElement, Numeric, Select, Text, bindparam, cast, func, select, text
+
+from db import asset, entity_fields
+from db.connection import ReadConnection, WriteConnection
+from db.detail_format import fault_of
+from db.detail_type import DetailTypeRow
+from db.entity_fields import Types
+from db.errors import BadInput
+from db.history import Stretch
+from db.pagination import Page, Slice
+from db.sql import any_of, load, pattern_of
+from db.tables import asset as assets
+from db.tables import entity_detail as entity_details
+from db.tables import entity_type as entity_types
+from db.tables import entity_version as versions
+from db.temporal import Assertion, Kind, Operation, Outcome, record
+
+ENTITY = Kind("ENTITY", versions, projection="details")
+
+_BY_UID = text(load("entities_by_uid"))
+_BY_KEY = text(load("entities_by_key"))
+_DETAILS = text(load("details_by_entity"))
+_TYPES_KNOWN = text(load("types_known"))
+_TYPES_HELD = text(load("types_held"))
+
+_tenant = bindparam("tenant", type_=BigInteger)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRow:
+    """An entity as it was at one instant."""
+
+    asset_id: int
+    uid: UUID
+    type: str
+    key: str | None
+    as_of: datetime
+    valid_from: datetime
+    valid_to: datetime | None
+    created_at: datetime
+    display_name: str
+    details: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DetailRow:
+    """One detail of an entity, and how long it has had this value."""
+
+    type: DetailTypeRow
+    value: str
+    valid_from: datetime
+    valid_to: datetime | None
+
+
+class EntityOrder(StrEnum):
+    DISPLAY_NAME = "DISPLAY_NAME"
+    UPDATED_AT = "UPDATED_AT"
+    CREATED_AT = "CREATED_AT"
+
+
+@dataclass(frozen=True, slots=True)
+class DetailCondition:
+    """That an entity has a detail of a type, and what is asked of its value. The bounds belong to the range."""
+
+    type: str
+    equals: str | None = None
+    among: tuple[str, ...] | None = None
+    contains: str | None = None
+    least: str | None = None
+    most: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntityQuery:
+    """Which entities, and in which order. A filter that is None leaves nothing out; an empty one leaves out everything."""
+
+    search: str | None = None
+    types: tuple[str, ...] | None = None
+    domains: tuple[str, ...] | None = None
+    details: tuple[DetailCondition, ...] = ()
+    order: EntityOrder = EntityOrder.DISPLAY_NAME
+    descending: bool = False
+    as_of: datetime | None = None
+
+
+_ORDER: dict[EntityOrder, ColumnElement[Any]] = {
+    EntityOrder.DISPLAY_NAME: versions.c.display_name,
+    EntityOrder.UPDATED_AT: versions.c.valid_from,
+    EntityOrder.CREATED_AT: versions.c.created_at,
+}
+
+
+def place_of(row: EntityRow, order: EntityOrder) -> tuple[Any, ...]:
+    """Where an entity stands in an order: what a cursor remembers."""
+    match order:
+        case EntityOrder.DISPLAY_NAME:
+            return (row.display_name, row.asset_id)
+        case EntityOrder.UPDATED_AT:
+            return (row.valid_from, row.asset_id)
+        case EntityOrder.CREATED_AT:
+            return (row.created_at, row.asset_id)
+
+
+async def entities_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[EntityRow | None]:
+    instant = as_of or connection.now
+    rows = await connection.fetch(_BY_UID, {"uids": list(uids), "instant": instant})
+    found = {row.uid: _entity(row, instant) for row in rows}
+    return [found.get(uid) for uid in uids]
+
+
+async def entities_by_key(
+    connection: ReadConnection, keys: Sequence[tuple[str, str]], as_of: datetime | None
+) -> list[EntityRow | None]:
+    """Entities by type and key."""
+    instant = as_of or connection.now
+    rows = await connection.fetch(_BY_KEY, {"types": [it[0] for it in keys], "keys": [it[1] for it in keys], "instant": instant})
+    found = {(row.type, row.key): _entity(row, instant) for row in rows}
+    return [found.get(it) for it in keys]
+
+
+async def entity_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> EntityRow | None:
+    """The entity that lives under this identity at that instant."""
+    row = await connection.fetch_one(_SELECT.where(ENTITY.at(instant), versions.c.asset_id == asset_id))
+    return None if row is None else _entity(row, instant)
+
+
+async def details_by_entity(connection: ReadConnection, asset_ids: Sequence[int], instant: datetime) -> list[list[DetailRow]]:
+    """What is known of each entity at an instant, in order of the type."""
+    rows = await connection.fetch(_DETAILS, {"assets": list(asset_ids), "instant": instant})
+    found: dict[int, list[DetailRow]] = {asset_id: [] for asset_id in asset_ids}
+    for row in rows:
+        type_ = DetailTypeRow(row.code, row.label, row.format)
+        found[row.asset_id].append(DetailRow(type_, row.value, row.valid_from, row.valid_to))
+    return [found[asset_id] for asset_id in asset_ids]
+
+
+async def list_entities(connection: ReadConnection, query: EntityQuery, page: Page) -> Slice[EntityRow]:
+    instant = query.as_of or connection.now
+    formats = await _formats_asked_for(connection, query)
+    statement = page.apply(
+        _filtered(_SELECT.where(ENTITY.at(instant)), query, instant, formats),
+        _ORDER[query.order],
+        versions.c.asset_id,
+        descending=query.descending,
+    )
+    return page.slice(await connection.fetch(statement), lambda row: _entity(row, instant))
+
+
+async def count_entities(connection: ReadConnection, query: EntityQuery) -> int:
+    instant = query.as_of or connection.now
+    counting = select(func.count().label("entities")).where(versions.c.tenant_id == _tenant, ENTITY.at(instant))
+    if query.types is not None or query.domains is not None:
+        counting = counting.join_from(versions, assets, _IDENTITY)
+    formats = await _formats_asked_for(connection, query)
+    row = await connection.fetch_one(_filtered(counting, query, instant, formats))
+    return int(row.entities) if row else 0
+
+
+async def types_known(connection: ReadConnection) -> Types:
+    """Both registries, as whoever asks by them needs them."""
+    return _types(await connection.fetch(_TYPES_KNOWN))
+
+
+async def types_held(connection: WriteConnection, codes: Collection[str]) -> Types:
+    """Both registries, as whoever writes needs them: the types of details that are named stay as they are meanwhile."""
+    return _types(await connection.fetch(_TYPES_HELD, {"codes": list(codes)}))
+
+
+async def create(
+    connection: WriteConnection,
+    ref: asset.Ref,
+    display_name: str,
+    details: Mapping[str, str],
+    *,
+    at: datetime | None = None,
+) -> Outcome:
+    """Begin an entity's life. Its uid and its key must not be alive at that instant."""
+    assert ref.type is not None, "an entity has a type"
+    payload = entity_fields.whole(await types_held(connection, details), ref.type, display_name, details)
+    asset_id = await asset.add_or_lock(connection, ENTITY, ref)
+    (outcome,) = await record(connection, ENTITY, [Assertion(asset_id, Operation.SET, payload, at, creating=True)])
+    return outcome
+
+
+async def update(connection: WriteConnection, uid: UUID, fields: Mapping[str, Any], *, at: datetime | None = None) -> Outcome:
+    """Change some fields of an entity; a detail that is None is taken away."""
+    payload = entity_fields.patch(await types_held(connection, fields.get("details", ())), fields)
+    asset_id = await asset.lock(connection, ENTITY, uid, field="uid")
+    (outcome,) = await record(connection, ENTITY, [Assertion(asset_id, Operation.PATCH, payload, at)])
+    return outcome
+
+
+def _types(rows: Sequence[Any]) -> Types:
+    return Types(
+        frozenset(row.code for row in rows if row.of_entity),
+        {row.code: row.format for row in rows if not row.of_entity},
+    )
+
+
+def entity_then(uid: UUID, version: Stretch) -> EntityRow:
+    """The entity as one stretch of its history has it."""
+    return EntityRow(
+        asset_id=version.subject_id,
+        uid=uid,
+        type=version.type or "",
+        key=version.key,
+        as_of=version.as_of,
+        valid_from=version.valid_from,
+        valid_to=version.valid_to,
+        created_at=version.created_at,
+        **version.state,
+    )
+
+
+_IDENTITY = (assets.c.tenant_id == versions.c.tenant_id) & (assets.c.id == versions.c.asset_id)
+_SELECT = (
+    select(
+        versions.c.asset_id,
+        assets.c.uid,
+        assets.c.type,
+        assets.c.key,
+        versions.c.valid_from,
+        func.nullif(versions.c.valid_to, text("'infinity'")).label("valid_to"),
+        versions.c.created_at,
+        versions.c.display_name,
+        versions.c.details,
+    )
+    .join(assets, _IDENTITY)
+    .where(versions.c.tenant_id == _tenant)
+)
+
+
+async def _formats_asked_for(connection: ReadConnection, query: EntityQuery) -> Mapping[str, str | None]:
+    """The formats of the details that a query names; they have to be there, and what is asked has to fit them."""
+    if not query.details:
+        return {}
+    types = await types_known(connection)
+    for asked in query.details:
+        types.require_detail(asked.type, field="type")
+        if types.formats[asked.type] in ("date", "number"):
+            for name, bound in (("from", asked.least), ("to", asked.most)):
+                fault = None if bound is None else fault_of(types.formats[asked.type], bound)
+                if fault is not None:
+                    raise BadInput(f"{name}: {bound!r} {fault}", field=name)
+    return types.formats
+
+
+def _filtered(statement: Select[Any], query: EntityQuery, instant: datetime, formats: Mapping[str, str | None]) -> Select[Any]:
+    if query.search is not None:
+        found = func.search_entities(pattern_of(query.search), instant).column_valued("found")
+        statement = statement.where(versions.c.asset_id.in_(select(found)))
+    if query.types is not None:
+        statement = statement.where(assets.c.type == any_of(query.types, Text))
+    if query.domains is not None:
+        of_domains = select(entity_types.c.code).where(
+            entity_types.c.tenant_id == _tenant, entity_types.c.domain == any_of(query.domains, Text)
+        )
+        statement = statement.where(assets.c.type.in_(of_domains))
+    for asked in query.details:
+        statement = statement.where(versions.c.asset_id.in_(_having(asked, instant, formats[asked.type])))
+    return statement
+
+
+def _having(asked: DetailCondition, instant: datetime, format_: str | None) -> Select[Any]:
+    """The entities that have such a detail at an instant."""
+    d = entity_details.c
+    statement = select(d.asset_id).where(
+        d.tenant_id == _tenant, d.detail_type == asked.type, d.valid_from <= instant, d.valid_to > instant
+    )
+    if asked.equals is not None:
+        statement = statement.where(d.value == asked.equals)
+    if asked.among is not None:
+        statement = statement.where(d.value == any_of(asked.among, Text))
+    if asked.contains is not None:
+        statement = statement.where(d.value.ilike(pattern_of(asked.contains)))
+    if format_ == "number":
+        # the index holds numbers to double precision; what is between two of them is told apart by the values themselves
+        exactly = cast(d.value, Numeric)
+        if asked.least is not None:
+            statement = statement.where(d.number >= float(asked.least), exactly >= cast(asked.least, Numeric))
+        if asked.most is not None:
+            statement = statement.where(d.number <= float(asked.most), exactly <= cast(asked.most, Numeric))
+    else:
+        if asked.least is not None:
+            statement = statement.where(d.value >= asked.least)
+        if asked.most is not None:
+            statement = statement.where(d.value <= asked.most)
+    return statement
+
+
+def _entity(row: Any, instant: datetime) -> EntityRow:
+    asset_id, uid, type_, key, *rest = row
+    return EntityRow(asset_id, uid, type_, key, instant, *rest)

@@ -1,0 +1,91 @@
+"""The registry of entity types: what an entity may be, who owns such things, and where their records live."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Text, select, text
+
+from db import fields
+from db.connection import ReadConnection, WriteConnection
+from db.errors import Conflict, NotFound
+from db.sql import any_of, load
+from db.tables import entity_type as entity_types
+
+ENDPOINT_LENGTH = 2_000
+
+_ADD_DOMAIN = text(load("add_domain"))
+_COUNT_USE = text(load("count_entity_type_use"))
+_LOCK = text(load("lock_entity_type"))
+_PUT = text(load("put_entity_type"))
+_REMOVE = text(load("remove_entity_type"))
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTypeRow:
+    """A type of entity. Its source, if it has one: service, endpoint, lookup_field and is_local."""
+
+    code: str
+    label: str
+    domain: str | None
+    source: dict[str, Any] | None
+
+
+async def all_entity_types(connection: ReadConnection) -> list[EntityTypeRow]:
+    """Every type, in order of the code."""
+    mine = select(entity_types).where(entity_types.c.tenant_id == connection.tenant_id)
+    return [_entity_type(row) for row in await connection.fetch(mine.order_by(entity_types.c.code))]
+
+
+async def entity_types_by_code(connection: ReadConnection, codes: Sequence[str]) -> list[EntityTypeRow | None]:
+    mine = select(entity_types).where(entity_types.c.tenant_id == connection.tenant_id)
+    rows = await connection.fetch(mine.where(entity_types.c.code == any_of(codes, Text)))
+    found = {row.code: _entity_type(row) for row in rows}
+    return [found.get(code) for code in codes]
+
+
+async def put(
+    connection: WriteConnection,
+    code: str,
+    label: str,
+    domain: str | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> EntityTypeRow:
+    """Register a type, or replace the whole of what is registered of it."""
+    row = EntityTypeRow(
+        code=fields.code("code", code),
+        label=fields.line("label", label),
+        domain=None if domain is None else fields.line("domain", domain),
+        source=None if source is None else _source(source),
+    )
+    if row.domain is not None:
+        await connection.execute(_ADD_DOMAIN, {"name": row.domain})
+    written = None if row.source is None else orjson.dumps(row.source).decode()
+    await connection.execute(_PUT, {"code": row.code, "label": row.label, "domain": row.domain, "source": written})
+    return row
+
+
+async def remove(connection: WriteConnection, code: str) -> None:
+    """Take a type out of the registry that no entity has, or ever had."""
+    # whoever is about to give an entity this type waits for the lock, and whoever just did is counted
+    if await connection.fetch_one(_LOCK, {"code": code}) is None:
+        raise NotFound(f"There is no entity type {code!r}.", field="code")
+    use = await connection.fetch_one(_COUNT_USE, {"code": code})
+    if use is not None and use.entities:
+        have = "1 entity has" if use.entities == 1 else f"{use.entities} entities have"
+        raise Conflict(f"{have} this type (ended ones count: their history needs it). It cannot be removed.", field="code")
+    await connection.execute(_REMOVE, {"code": code})
+
+
+def _source(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "service": fields.line("service", source["service"]),
+        "endpoint": fields.line("endpoint", source["endpoint"], length=ENDPOINT_LENGTH),
+        "lookup_field": fields.line("lookupField", source["lookup_field"]),
+        "is_local": bool(source.get("is_local")),
+    }
+
+
+def _entity_type(row: Any) -> EntityTypeRow:
+    return EntityTypeRow(row.code, row.label, row.domain, row.source)

@@ -1,0 +1,52 @@
+"""Checks of text that fields of every kind share."""
+
+import re
+import unicodedata
+from typing import Any
+
+from db.errors import BadInput
+
+NAME_LENGTH = 200
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}", re.ASCII)
+
+
+def line(field: str, value: Any, *, length: int = NAME_LENGTH) -> str:
+    """Text that people read in a list: one line, in which something can be seen."""
+    text = text_of(field, value, length=length)
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
+        raise BadInput(f"{field} is empty. Give it at least one character that can be seen.", field=field)
+    if text != text.strip() or any(unicodedata.category(character) == "Cc" for character in text):
+        raise BadInput(f"{field} is one line, without spaces around it and without control characters.", field=field)
+    return text
+
+
+def text_of(field: str, value: Any, *, length: int) -> str:
+    """Any text that can be kept."""
+    if not isinstance(value, str):
+        raise BadInput(f"{field} cannot be cleared or left without text.", field=field)
+    if len(value) > length:
+        raise BadInput(f"{field} has {len(value)} characters; at most {length} are allowed.", field=field)
+    refuse_unstorable(field, value)
+    return value
+
+
+def code(field: str, value: str) -> str:
+    """What programs call a type: plain enough to stand in a file, a path or a query as it is."""
+    if not _CODE.fullmatch(value):
+        raise BadInput(
+            f"{field} begins with a letter, followed by up to 99 letters, digits, underscores, dots, colons and hyphens,"
+            " all of them ASCII.",
+            field=field,
+        )
+    return value
+
+
+def refuse_unstorable(field: str, value: str) -> None:
+    """PostgreSQL keeps neither a NUL nor half of a surrogate pair."""
+    if "\0" in value:
+        raise BadInput(f"{field} holds a NUL character, which cannot be stored.", field=field)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{field} holds half of a surrogate pair, which is no character.", field=field) from error

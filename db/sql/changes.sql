@@ -1,0 +1,29 @@
+-- Changes of one kind of assets, out of the places at which they became different: what each was just before, what it is from then
+-- on, and who said so.
+SELECT '{kind}' AS kind, found.at, found.subject_id, a.uid, a.type, a.key,
+  CASE
+    WHEN v.valid_from IS NULL THEN 'DELETED'
+    WHEN v.created_at = v.valid_from THEN 'CREATED'
+    WHEN previous.state IS NOT NULL THEN 'UPDATED'
+    ELSE 'RESTORED'
+  END AS change,
+  NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, CASE WHEN v.valid_from IS NOT NULL THEN {state} END AS state,
+  previous.state AS state_before, said.recorded_at, said.actor, said.request_id
+FROM ({found}) found
+JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = found.subject_id
+LEFT JOIN {versions} v ON v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = found.subject_id AND v.valid_from = found.at
+LEFT JOIN LATERAL (
+  SELECT p.valid_to, {state_before} AS state
+  FROM {versions} p
+  WHERE p.tenant_id = CAST(:tenant AS bigint) AND p.{subject} = found.subject_id AND p.valid_from < found.at
+  ORDER BY p.valid_from DESC
+  LIMIT 1
+) previous ON previous.valid_to = found.at
+-- of what was said at that instant, the last that changed anything made it
+JOIN LATERAL (
+  SELECT c.recorded_at, c.actor, c.request_id
+  FROM change c
+  WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = '{kind}' AND c.subject_id = found.subject_id AND c.change_ts = found.at
+  ORDER BY c.changed DESC, c.seq DESC
+  LIMIT 1
+) said ON true

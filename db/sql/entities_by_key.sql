@@ -1,0 +1,7 @@
+-- Entities by the keys that they have within their types, as they were at an instant.
+SELECT v.asset_id, a.uid, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, v.display_name, v.details
+FROM unnest(CAST(:types AS text[]), CAST(:keys AS text[])) AS named (type, key)
+JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.type = named.type AND a.key = named.key
+JOIN entity_version v
+  ON v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = a.id
+  AND v.valid_from <= CAST(:instant AS timestamptz) AND v.valid_to > CAST(:instant AS timestamptz)

@@ -1,0 +1,7 @@
+-- Entities by their uids, as they were at an instant.
+SELECT v.asset_id, a.uid, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, v.display_name, v.details
+FROM asset a
+JOIN entity_version v
+  ON v.tenant_id = a.tenant_id AND v.asset_id = a.id
+  AND v.valid_from <= CAST(:instant AS timestamptz) AND v.valid_to > CAST(:instant AS timestamptz)
+WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = ANY (CAST(:uids AS uuid[]))

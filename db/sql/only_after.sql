@@ -1,0 +1,1 @@
+  AND found.subject_id > CAST(:after AS bigint)

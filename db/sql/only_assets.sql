@@ -1,0 +1,5 @@
+  AND found.subject_id = ANY (ARRAY(
+    SELECT a.id
+    FROM asset a
+    WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = ANY (CAST(:assets AS uuid[]))
+  ))

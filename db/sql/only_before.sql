@@ -1,0 +1,1 @@
+  AND found.subject_id < CAST(:before AS bigint)

@@ -1,0 +1,3 @@
+-- Takes a type out of the registry.
+DELETE FROM entity_type
+WHERE tenant_id = CAST(:tenant AS bigint) AND code = CAST(:code AS text)
