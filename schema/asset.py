@@ -6,7 +6,7 @@ from uuid import UUID
 
 import strawberry
 
-from db.history import VersionRow
+from db.history import Stretch
 from db.temporal import Kind
 from schema.context import Info
 from schema.history import Version, version_connection
@@ -37,7 +37,12 @@ class Asset(Node):
     pinned: strawberry.Private[datetime | None]
 
     @classmethod
-    def then(cls, uid: UUID, version: VersionRow) -> "Asset":
+    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Asset | None":
+        """The asset of this kind with a uid, at the instant that was asked for, else now."""
+        raise TypeError(f"{cls.__name__} does not say how it is found")
+
+    @classmethod
+    def then(cls, uid: UUID, version: Stretch) -> "Asset":
         """The asset as one stretch of its history has it."""
         raise TypeError(f"{cls.__name__} does not say how it is read from its history")
 

@@ -1,13 +1,15 @@
 """The history of an asset: its versions, and what changed from one to the next."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
+from strawberry.utils.str_converters import to_camel_case
 
-from db.history import VersionRow
+from db.history import Changed, VersionRow
 from db.pagination import Page
 from schema.context import Info
 from schema.node import Node, write_id
@@ -46,10 +48,19 @@ def version_of(asset_type: "type[Asset]", uid: UUID, row: VersionRow) -> Version
         valid_from=row.valid_from,
         valid_to=row.valid_to,
         is_current=row.valid_to is None,
-        changed=[FieldChange(name=name, before=before, after=after) for name, before, after in row.changed],
+        changed=field_changes(row.changed),
         recorded_at=row.recorded_at,
         actor=row.actor,
     )
+
+
+def field_changes(changed: Sequence[Changed]) -> list[FieldChange]:
+    """What changed, by the names that the API gives to fields; what follows a dot is the code of a detail type."""
+    described = []
+    for name, before, after in changed:
+        field_name, dot, code = name.partition(".")
+        described.append(FieldChange(name=to_camel_case(field_name) + dot + code, before=before, after=after))
+    return described
 
 
 async def version_connection(

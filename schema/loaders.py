@@ -8,7 +8,7 @@ from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from db import history, product
+from db import detail_type, entity, entity_type, history, product
 from db.asset import Identity, identities
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
@@ -30,6 +30,11 @@ class Loaders:
         self._connect = connect
         self.product_by_uid: DataLoader[tuple[UUID, datetime | None], product.ProductRow | None]
         self.product_by_name: DataLoader[tuple[str, datetime | None], product.ProductRow | None]
+        self.entity_by_uid: DataLoader[tuple[UUID, datetime | None], entity.EntityRow | None]
+        self.entity_by_key: DataLoader[tuple[tuple[str, str], datetime | None], entity.EntityRow | None]
+        self.details_by_entity: DataLoader[tuple[int, datetime], list[entity.DetailRow]]
+        self.entity_type_by_code: DataLoader[tuple[str], entity_type.EntityTypeRow | None]
+        self.detail_type_by_code: DataLoader[tuple[str], detail_type.DetailTypeRow | None]
         self.identity_by_uid: DataLoader[tuple[UUID], Identity | None]
         self.history_by_subject: DataLoader[tuple[int, Kind, Page], Slice[history.VersionRow]]
         self.history_count_by_subject: DataLoader[tuple[int, Kind], int]
@@ -39,6 +44,11 @@ class Loaders:
         """Read anew from here on: something was written."""
         self.product_by_uid = self._loader(product.products_by_uid)
         self.product_by_name = self._loader(product.products_by_name)
+        self.entity_by_uid = self._loader(entity.entities_by_uid)
+        self.entity_by_key = self._loader(entity.entities_by_key)
+        self.details_by_entity = self._loader(entity.details_by_entity)
+        self.entity_type_by_code = self._loader(entity_type.entity_types_by_code)
+        self.detail_type_by_code = self._loader(detail_type.detail_types_by_code)
         self.identity_by_uid = self._loader(identities)
         self.history_by_subject = self._loader(history.histories)
         self.history_count_by_subject = self._loader(history.count_histories)

@@ -9,9 +9,10 @@ import orjson
 import strawberry
 from strawberry.scalars import JSON
 
+from db import asset as assets
 from db import product as products
 from db.errors import BadInput, NotFound
-from db.history import VersionRow
+from db.history import Stretch
 from db.product import PRODUCT, ProductQuery, ProductRow
 from db.request import once
 from db.temporal import Kind, Outcome
@@ -21,9 +22,8 @@ from schema.domain import Domain
 from schema.node import read_id, read_uid, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
 from schema.scope import READ, WRITE, field, resolver
+from schema.search import searchable
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
-
-SEARCH_LENGTH = 200
 
 
 @strawberry.enum(description="Where a product stands in its life.")
@@ -91,8 +91,13 @@ class Product(Asset):
         )
 
     @classmethod
-    def then(cls, uid: UUID, version: VersionRow) -> "Product":
-        return cls.of(products.product_then(uid, version), version.valid_from)
+    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Product | None":
+        row = await info.context.loaders.product_by_uid.load((uid, pinned))
+        return None if row is None else cls.of(row, pinned)
+
+    @classmethod
+    def then(cls, uid: UUID, version: Stretch) -> "Product":
+        return cls.of(products.product_then(uid, version), version.as_of)
 
     @classmethod
     async def resolve_reference(
@@ -101,9 +106,9 @@ class Product(Asset):
         """Finds the product that a gateway means; the instant travels inside the id."""
         if id is not None:
             type_name, known, pinned = read_id(id)
-            return await product_by_uid(info, known, pinned) if type_name == "Product" else None
+            return await cls.find(info, known, pinned) if type_name == "Product" else None
         if uid is not None:
-            return await product_by_uid(info, read_uid(uid), None)
+            return await cls.find(info, read_uid(uid), None)
         if name is not None:
             return await product_by_name(info, name, None)
         raise BadInput("A representation of a Product names its id, its uid or its name.", field="representations")
@@ -193,7 +198,7 @@ class ProductQueries:
         as_of: AsOf = None,
     ) -> Connection[Product]:
         query = ProductQuery(
-            search=_searchable(search),
+            search=searchable(search),
             order=products.ProductOrder[order_by.field.name],
             descending=order_by.direction is OrderDirection.DESC,
             as_of=as_of,
@@ -240,7 +245,7 @@ class ProductMutations:
         content = given(input)
         request = request_of("deleteProduct", content)
         connection = await info.context.transaction.writer()
-        outcome = await once(connection, request, lambda: products.delete(connection, input.uid, at=content.get("at")))
+        outcome = await once(connection, request, lambda: assets.end(connection, PRODUCT, input.uid, at=content.get("at")))
         info.context.loaders.forget()
         return DeletePayload(uid=input.uid, changed=outcome.changed)
 
@@ -250,13 +255,8 @@ class ProductMutations:
         request = request_of("restoreProduct", content)
         at = content.get("at")
         connection = await info.context.transaction.writer()
-        outcome = await once(connection, request, lambda: products.restore(connection, input.uid, at=at))
+        outcome = await once(connection, request, lambda: assets.revive(connection, PRODUCT, input.uid, at=at))
         return await _payload(info, outcome, at)
-
-
-async def product_by_uid(info: Info, uid: UUID, pinned: datetime | None) -> Product | None:
-    row = await info.context.loaders.product_by_uid.load((uid, pinned))
-    return None if row is None else Product.of(row, pinned)
 
 
 async def product_by_name(info: Info, name: str, pinned: datetime | None) -> Product | None:
@@ -272,14 +272,6 @@ async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> Product
     if row is None:
         raise NotFound("The product has been ended at that very instant since.", field="at")
     return ProductPayload(product=Product.of(row, at), changed=outcome.changed)
-
-
-def _searchable(search: str | None) -> str | None:
-    if search is None:
-        return None
-    if not search.strip() or len(search) > SEARCH_LENGTH or "\0" in search:
-        raise BadInput(f"search takes 1 to {SEARCH_LENGTH} characters, not all of them spaces, none of them NUL.", field="search")
-    return search
 
 
 def schema_fields(schema: dict[str, Any]) -> list[SchemaField]:

@@ -8,20 +8,23 @@ from strawberry.schema.config import StrawberryConfig
 
 from db.errors import LimitExceeded
 from schema.asset import AsOf, Asset
+from schema.change import ChangeQueries
 from schema.context import Info
+from schema.detail_type import DetailTypeMutations, DetailTypeQueries
+from schema.difference import DifferenceQueries
+from schema.entity import Entity, EntityMutations, EntityQueries
+from schema.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.federation import SubgraphSchema
 from schema.history import version_by_start
+from schema.kinds import ASSET_TYPES
 from schema.node import Node, read_id
-from schema.product import Product, ProductMutations, ProductQueries, product_by_uid
+from schema.product import Product, ProductMutations, ProductQueries
 from schema.scalars import SCALARS
 from schema.scope import READ, resolver
 
-# The GraphQL type of each kind of asset.
-ASSET_TYPES: dict[str, type[Asset]] = {Product.kind.name: Product}
-
 
 @strawberry.type(description="What can be asked.")
-class Query(ProductQueries):
+class Query(ProductQueries, EntityQueries, EntityTypeQueries, DetailTypeQueries, ChangeQueries, DifferenceQueries):
     @resolver(READ, "What an id names, at the instant it names; null: there is nothing.")
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
         return await _find(info, id)
@@ -40,30 +43,31 @@ class Query(ProductQueries):
     async def asset(
         self, info: Info, uid: Annotated[UUID, strawberry.argument(description="Its uid.")], as_of: AsOf = None
     ) -> Asset | None:
-        return await product_by_uid(info, uid, as_of)
+        identity = await info.context.loaders.identity_by_uid.load((uid,))
+        return None if identity is None else await ASSET_TYPES[identity.kind].find(info, uid, as_of)
 
 
 @strawberry.type(description="What can be changed. A request is atomic: all of its mutations hold, or none.")
-class Mutation(ProductMutations):
+class Mutation(ProductMutations, EntityMutations, EntityTypeMutations, DetailTypeMutations):
     pass
 
 
 async def _find(info: Info, id: str) -> Node | None:
     type_name, uid, instant = read_id(id)
-    match type_name:
-        case "Product":
-            return await product_by_uid(info, uid, instant)
-        case "Version" if instant is not None:
-            identity = await info.context.loaders.identity_by_uid.load((uid,))
-            if identity is not None:
-                return await version_by_start(info, ASSET_TYPES[identity.kind], identity.asset_id, uid, instant)
+    for asset_type in ASSET_TYPES.values():
+        if type_name == asset_type.__name__:
+            return await asset_type.find(info, uid, instant)
+    if type_name == "Version" and instant is not None:
+        identity = await info.context.loaders.identity_by_uid.load((uid,))
+        if identity is not None:
+            return await version_by_start(info, ASSET_TYPES[identity.kind], identity.asset_id, uid, instant)
     return None
 
 
 schema = SubgraphSchema(
     query=Query,
     mutation=Mutation,
-    types=[Product],
+    types=[Product, Entity],
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",
 )

@@ -1,8 +1,7 @@
-"""Scalars, and the one way in which an instant is written."""
+"""Scalars: values that GraphQL takes and gives as one."""
 
-import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,42 +10,17 @@ from graphql import GraphQLError, ValueNode, value_from_ast_untyped
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
-_INSTANT = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))?)?",
-    re.ASCII,
-)
-# The driver writes the outermost instants of Python as infinities.
-EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
-LATEST = datetime(9999, 12, 30, tzinfo=UTC)
-_EXAMPLES = "Write it like 2025-03-01T12:00:00Z, 2025-03-01T12:00:00.123456+01:00 or 2025-03-01."
+from db.errors import BadInput
+from db.instants import read_instant
+from db.instants import write_instant as write_instant
 
 
 def parse_instant(value: Any) -> datetime:
-    """Read an instant: RFC 3339 with an offset, to the microsecond; a bare date is its midnight UTC."""
-    written = _INSTANT.fullmatch(value) if isinstance(value, str) else None
-    if written is None:
-        raise GraphQLError(f"{value!r} is no instant. {_EXAMPLES}")
-    day, clock, fraction, zulu, sign, hours, minutes = written.groups()
-    if clock is not None and zulu is None and sign is None:
-        raise GraphQLError(f"{value!r} has no offset, so it could be any of 24 instants. {_EXAMPLES}")
-    if fraction is not None and len(fraction) > 6:
-        raise GraphQLError(f"{value!r} is finer than a microsecond, which is as fine as time is kept. {_EXAMPLES}")
+    """Read an instant that stands in a request."""
     try:
-        if clock is None:
-            instant = datetime.combine(date.fromisoformat(day), time(), UTC)
-        else:
-            offset = "+00:00" if zulu else f"{sign}{hours}:{minutes}"
-            instant = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0').ljust(6, '0')}{offset}").astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise GraphQLError(f"{value!r} is no instant: {error}. {_EXAMPLES}") from error
-    if not EARLIEST <= instant <= LATEST:
-        raise GraphQLError(f"{value!r} lies beyond the time that is kept: the years 1 to 9999, but for their outermost days.")
-    return instant
-
-
-def write_instant(value: datetime) -> str:
-    """The one form in which an instant leaves: UTC, with six decimals or none."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+        return read_instant(value)
+    except BadInput as error:
+        raise GraphQLError(error.message) from error
 
 
 def _parse_uuid(value: Any) -> UUID:

@@ -53,6 +53,16 @@ class DeletePayload:
     changed: bool = field(READ, "false: it had ended already.")
 
 
+@strawberry.input(description="A type to take out of its registry.")
+class RemoveTypeInput:
+    code: str = described("Its code.")
+
+
+@strawberry.type(description="What became of a removal.")
+class RemovePayload:
+    code: str = field(READ, "The code that is free now.")
+
+
 def given(value: Any) -> Any:
     """An input as plain values, without what was left out."""
     if isinstance(value, Enum):

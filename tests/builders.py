@@ -34,6 +34,41 @@ UPDATE = (
 DELETE = "mutation ($input: DeleteInput!) { deleteProduct(input: $input) { uid changed } }"
 RESTORE = "mutation ($input: RestoreInput!) { restoreProduct(input: $input) { changed product { id uid name } } }"
 
+CREATE_ENTITY = """
+  mutation ($input: CreateEntityInput!) { createEntity(input: $input) {
+    changed entity { id uid key displayName validFrom type { code } details { type { code } value validFrom validTo } }
+  } }
+"""
+UPDATE_ENTITY = """
+  mutation ($input: UpdateEntityInput!) { updateEntity(input: $input) {
+    changed entity { id displayName validFrom details { type { code } value validFrom validTo } }
+  } }
+"""
+DELETE_ENTITY = "mutation ($input: DeleteInput!) { deleteEntity(input: $input) { uid changed } }"
+RESTORE_ENTITY = """
+  mutation ($input: RestoreInput!) { restoreEntity(input: $input) {
+    changed entity { displayName details { type { code } value validFrom } }
+  } }
+"""
+# Two types of entities, of which one belongs to a domain, and a type of detail of every format.
+TYPES = """
+  mutation {
+    person: putEntityType(input: { code: "PERSON", label: "Person", domain: "people" }) { entityType { code } }
+    table: putEntityType(input: { code: "TABLE", label: "Table" }) { entityType { code } }
+    email: putDetailType(input: { code: "email", label: "Email", format: "email" }) { detailType { code } }
+    phone: putDetailType(input: { code: "phone", label: "Phone", format: "phone" }) { detailType { code } }
+    homepage: putDetailType(input: { code: "homepage", label: "Homepage", format: "uri" }) { detailType { code } }
+    born: putDetailType(input: { code: "born", label: "Born", format: "date" }) { detailType { code } }
+    height: putDetailType(input: { code: "height", label: "Height", format: "number" }) { detailType { code } }
+    note: putDetailType(input: { code: "note", label: "Note" }) { detailType { code } }
+  }
+"""
+
+
+def detail_list(details: dict[str, str]) -> list[dict[str, str]]:
+    """Details as an input lists them."""
+    return [{"type": code, "value": value} for code, value in details.items()]
+
 
 @dataclass
 class Answer:
@@ -96,3 +131,20 @@ class Api:
 
     async def update(self, called: str, *, at: datetime | None = None, **changes: Any) -> Answer:
         return await self(UPDATE, input={"product": {"name": called}, **changes, **({"at": written(at)} if at else {})})
+
+    async def put_types(self) -> None:
+        """The types that entities of the tests have."""
+        assert (await self(TYPES)).data
+
+    async def create(self, name: str = "Ann", **changes: Any) -> dict[str, Any]:
+        """An entity, a person from the first day of the tests unless told otherwise."""
+        details = detail_list(changes.pop("details", {}))
+        given = {"type": "PERSON", "displayName": name, "details": details, "at": written(day(0)), **changes}
+        entity: dict[str, Any] = (await self(CREATE_ENTITY, input=given)).data["createEntity"]["entity"]
+        return entity
+
+    async def change(self, uid: str, *, at: datetime | None = None, **changes: Any) -> Answer:
+        """Change an entity; details as a mapping."""
+        if "details" in changes:
+            changes["details"] = detail_list(changes["details"])
+        return await self(UPDATE_ENTITY, input={"uid": uid, **changes, **({"at": written(at)} if at else {})})

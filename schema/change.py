@@ -1,0 +1,119 @@
+"""Changes: when assets became different, how, and who said so."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, cast
+from uuid import UUID
+
+import strawberry
+
+from db import change as changes
+from db.change import ChangeQuery, ChangeRow
+from db.errors import BadInput
+from schema.asset import Asset
+from schema.context import Info
+from schema.history import FieldChange, field_changes
+from schema.kinds import ASSET_TYPES
+from schema.node import write_id
+from schema.pagination import After, Before, Connection, Edge, First, Keyset, Last
+from schema.scope import READ, field, resolver
+from schema.writing import given, optional
+
+
+@strawberry.enum(description="The kinds of assets.")
+class AssetKind(Enum):
+    PRODUCT = strawberry.enum_value("PRODUCT", description="Data products.")
+    ENTITY = strawberry.enum_value("ENTITY", description="Entities, whatever their type.")
+
+
+@strawberry.enum(description="What a change does.")
+class ChangeKind(Enum):
+    CREATED = strawberry.enum_value("CREATED", description="It came to be.")
+    UPDATED = strawberry.enum_value("UPDATED", description="It was there before, and became different.")
+    DELETED = strawberry.enum_value("DELETED", description="It ended.")
+    RESTORED = strawberry.enum_value("RESTORED", description="It had ended, and is there again.")
+
+
+@strawberry.type(description="An instant at which an asset became different: all that was said of that instant is one change.")
+class Change:
+    id: strawberry.ID = field(READ, "Made of the uid and the instant.")
+    cursor: str = field(READ, "The place of this change in its list.")
+    kind: ChangeKind = field(READ, "What it does.")
+    uid: UUID = field(READ, "What changed.")
+    asset: Asset | None = field(READ, "The asset as it is from that instant on; null: it ended.")
+    at: datetime = field(READ, "From when on it holds.")
+    recorded_at: datetime = field(READ, "When it was written down, which may be long after it came to hold.")
+    actor: str | None = field(READ, "Who said so.")
+    request_id: str | None = field(READ, "In which request.")
+    fields: list[FieldChange] = field(READ, "What was different before. Where it begins or ends: every field there is.")
+
+
+@strawberry.input(description="Which changes: those that match every part given. An empty list matches nothing.")
+class ChangeFilter:
+    kinds: list[ChangeKind] | None = optional(
+        "Of any of these kinds. In diff, CREATED and RESTORED are what was added, DELETED what was removed, UPDATED what changed."
+    )
+    assets: list[UUID] | None = optional("Of any of these assets, by uid.")
+    asset_kinds: list[AssetKind] | None = optional("Of assets of any of these kinds.")
+    actors: list[str] | None = optional(
+        "Said by any of these. In diff: of assets of which any of these said anything in between."
+    )
+
+
+From = Annotated[datetime, strawberry.argument(name="from", description="The earlier instant.")]
+To = Annotated[datetime, strawberry.argument(description="The later instant.")]
+Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Which of them.")]
+
+
+@strawberry.type
+class ChangeQueries:
+    @resolver(READ, "How assets changed from one instant on and before another, by all that is known now; oldest first.")
+    async def changes(
+        self,
+        info: Info,
+        from_: From,
+        to: To,
+        filter: Filter = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Change]:
+        query = query_of(from_, to, filter)
+        keyset = Keyset("changes", query, key=(datetime, int))
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        connection = await info.context.transaction.reader()
+        found: Connection[Change] = keyset.connection(
+            Connection[Change],
+            page,
+            await changes.list_changes(connection, query, page),
+            node=lambda row: row,
+            place=changes.place_of,
+            count=lambda: changes.count_changes(connection, query),
+        )
+        # a change bears its cursor itself, for whoever goes on from it
+        found.edges = [Edge(cursor=edge.cursor, node=_change(cast(ChangeRow, edge.node), edge.cursor)) for edge in found.edges]
+        return found
+
+
+def query_of(since: datetime, until: datetime, filter: ChangeFilter | None) -> ChangeQuery:
+    """What is asked about the time between two instants."""
+    if until <= since:
+        raise BadInput("to has to lie after from.", field="to")
+    parts = (given(filter) or {}).items()
+    return ChangeQuery(since, until, **{name: None if part is None else tuple(part) for name, part in parts})
+
+
+def _change(row: ChangeRow, cursor: str) -> Change:
+    return Change(
+        id=write_id("Change", row.uid, row.at),
+        cursor=cursor,
+        kind=ChangeKind(row.kind),
+        uid=row.uid,
+        asset=None if row.after is None else ASSET_TYPES[row.asset_kind].then(row.uid, row.after),
+        at=row.at,
+        recorded_at=row.recorded_at,
+        actor=row.actor,
+        request_id=row.request_id,
+        fields=field_changes(row.changed),
+    )

@@ -1,0 +1,76 @@
+"""Differences: what the world is at one instant and was not at an earlier one."""
+
+from enum import Enum
+from uuid import UUID
+
+import strawberry
+
+from db import difference as differences
+from db.difference import DifferenceRow
+from db.history import Stretch
+from schema.asset import Asset
+from schema.change import Filter, From, To, query_of
+from schema.context import Info
+from schema.history import FieldChange, field_changes
+from schema.kinds import ASSET_TYPES
+from schema.pagination import After, Before, Connection, First, Keyset, Last
+from schema.scope import READ, field, resolver
+
+
+@strawberry.enum(description="How an asset differs between two instants.")
+class DifferenceKind(Enum):
+    ADDED = strawberry.enum_value("ADDED", description="It was not there at the earlier one.")
+    REMOVED = strawberry.enum_value("REMOVED", description="It is not there at the later one.")
+    CHANGED = strawberry.enum_value("CHANGED", description="It is there at both, and not the same.")
+
+
+@strawberry.type(description="An asset that is not the same at two instants, whatever happened in between.")
+class Difference:
+    kind: DifferenceKind = field(READ, "How it differs.")
+    uid: UUID = field(READ, "What differs.")
+    before: Asset | None = field(READ, "The asset as it was at the earlier instant; null: it was not there.")
+    after: Asset | None = field(READ, "The asset as it is at the later instant; null: it is not there.")
+    fields: list[FieldChange] = field(READ, "What is different. Where it is on one side only: every field there is.")
+
+
+@strawberry.type
+class DifferenceQueries:
+    @resolver(READ, "What is different at one instant from what it was at an earlier one. What changed and changed back is not.")
+    async def diff(
+        self,
+        info: Info,
+        from_: From,
+        to: To,
+        filter: Filter = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Difference]:
+        query = query_of(from_, to, filter)
+        keyset = Keyset("diff", query, key=(int,))
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        connection = await info.context.transaction.reader()
+        found: Connection[Difference] = keyset.connection(
+            Connection[Difference],
+            page,
+            await differences.list_differences(connection, query, page),
+            node=_difference,
+            place=differences.place_of,
+            count=lambda: differences.count_differences(connection, query),
+        )
+        return found
+
+
+def _difference(row: DifferenceRow) -> Difference:
+    return Difference(
+        kind=DifferenceKind(row.kind),
+        uid=row.uid,
+        before=_asset(row, row.before),
+        after=_asset(row, row.after),
+        fields=field_changes(row.changed),
+    )
+
+
+def _asset(row: DifferenceRow, stretch: Stretch | None) -> Asset | None:
+    return None if stretch is None else ASSET_TYPES[row.asset_kind].then(row.uid, stretch)

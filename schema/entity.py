@@ -1,0 +1,340 @@
+"""Entities: reading them at any instant, and writing what changes about them."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+
+import strawberry
+
+from db import asset as assets
+from db import entity as entities
+from db import entity_fields
+from db.entity import ENTITY, DetailCondition, DetailRow, EntityQuery, EntityRow
+from db.errors import BadInput, LimitExceeded, NotFound
+from db.history import Stretch
+from db.request import once
+from db.temporal import Kind, Outcome
+from schema.asset import AsOf, Asset
+from schema.context import Info
+from schema.detail_type import DetailType
+from schema.entity_type import EntityType
+from schema.node import read_id, read_uid, write_id
+from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
+from schema.scope import READ, WRITE, field, resolver
+from schema.search import searchable
+from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
+
+# Each is a condition of its own in the statement.
+DETAIL_CONDITIONS = 10
+
+Types = Annotated[list[str] | None, strawberry.argument(description="Only details of these types.")]
+
+
+@strawberry.enum(description="What a list of entities may be ordered by.")
+class EntityOrderField(Enum):
+    DISPLAY_NAME = strawberry.enum_value("DISPLAY_NAME", description="By display name.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By when each last changed.")
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="By when each first came to be.")
+
+
+@strawberry.type(description="One detail of an entity, and for how long it has had this value.")
+class EntityDetail:
+    type: DetailType = field(READ, "What kind of detail it is.")
+    value: str = field(READ, "Its value.")
+    valid_from: datetime = field(READ, "Since when it has had this value, whatever else changed.")
+    valid_to: datetime | None = field(READ, "Until when it had it; null: still so.")
+
+    @classmethod
+    def of(cls, row: DetailRow) -> "EntityDetail":
+        return cls(type=DetailType.of(row.type), value=row.value, valid_from=row.valid_from, valid_to=row.valid_to)
+
+
+@strawberry.federation.type(keys=["id", "uid"], description="A thing with a type and details, as it was at one instant.")
+class Entity(Asset):
+    key: str | None = field(
+        READ, "Its identifier in the system it comes from, unique within the type: an integer, a uuid, a namespace and name."
+    )
+    display_name: str = field(READ, "What people call it.")
+
+    kind: ClassVar[Kind] = ENTITY
+    type_code: strawberry.Private[str]
+    values: strawberry.Private[dict[str, str]]
+
+    @resolver(READ, "What it is.")
+    async def type(self, info: Info) -> EntityType:
+        row = await info.context.loaders.entity_type_by_code.load((self.type_code,))
+        if row is None:
+            raise NotFound(f"The entity type {self.type_code} is gone.")
+        return EntityType.of(row)
+
+    @resolver(READ, "What is known of it, in order of the type of detail; each has its own validity.")
+    async def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
+        found = await info.context.loaders.details_by_entity.load((self.asset_id, self.as_of))
+        return [EntityDetail.of(row) for row in found if types is None or row.type.code in types]
+
+    @resolver(READ, "The value of one of its details; null: it has none of this type.")
+    def detail(self, type: Annotated[str, strawberry.argument(description="The type of detail.")]) -> str | None:
+        return self.values.get(type)
+
+    @classmethod
+    def of(cls, row: EntityRow, pinned: datetime | None) -> "Entity":
+        """An entity out of its row; `pinned` is the instant that was asked for, if one was."""
+        return cls(
+            id=write_id("Entity", row.uid, pinned),
+            uid=row.uid,
+            label=row.display_name,
+            as_of=row.as_of,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            created_at=row.created_at,
+            updated_at=row.valid_from,
+            key=row.key,
+            display_name=row.display_name,
+            type_code=row.type,
+            values=row.details,
+            asset_id=row.asset_id,
+            pinned=pinned,
+        )
+
+    @classmethod
+    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Entity | None":
+        row = await info.context.loaders.entity_by_uid.load((uid, pinned))
+        return None if row is None else cls.of(row, pinned)
+
+    @classmethod
+    def then(cls, uid: UUID, version: Stretch) -> "Entity":
+        return cls.of(entities.entity_then(uid, version), version.as_of)
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, /, id: str | None = None, uid: str | None = None, **_: Any) -> "Entity | None":
+        """Finds the entity that a gateway means; the instant travels inside the id."""
+        if id is not None:
+            type_name, known, pinned = read_id(id)
+            return await cls.find(info, known, pinned) if type_name == "Entity" else None
+        if uid is not None:
+            return await cls.find(info, read_uid(uid), None)
+        raise BadInput("A representation of an Entity names its id or its uid.", field="representations")
+
+
+@strawberry.input(description="An order of entities.")
+class EntityOrder:
+    field: EntityOrderField = described("What to order by.")
+    direction: OrderDirection = described("Which way.", default=OrderDirection.ASC)
+
+
+BY_DISPLAY_NAME = EntityOrder(field=EntityOrderField("DISPLAY_NAME"), direction=OrderDirection("ASC"))
+
+
+@strawberry.input(
+    description="Entities that have a detail of a type, whose value is as every part given says. Bounds belong to the range; they"
+    " compare as numbers or dates where the type's format says so, else as text."
+)
+class DetailFilter:
+    type: str = described("The type of detail.")
+    equals: str | None = optional("It is exactly this.")
+    in_: list[str] | None = described("It is one of these. An empty list matches nothing.", name="in", default=strawberry.UNSET)
+    contains: str | None = optional("It contains this text, in upper or lower case.")
+    from_: str | None = described("It is this or greater.", name="from", default=strawberry.UNSET)
+    to: str | None = optional("It is this or less.")
+
+
+@strawberry.input(description="Which entities: those that match every part given. No types, or no domains, match nothing.")
+class EntityFilter:
+    types: list[str] | None = optional("Of any of these types.")
+    domains: list[str] | None = optional("Of a type that belongs to any of these domains.")
+    details: list[DetailFilter] | None = optional("With all of these details.")
+
+
+@strawberry.input(description="Names an entity by its identifier in the system it comes from.")
+class EntityKey:
+    type: str = described("The type of entity.")
+    key: str = described("Its key within the type.")
+
+
+@strawberry.input(description="A detail to write.")
+class DetailInput:
+    type: str = described("The type of detail.")
+    value: str = described("Its value, in the format of the type.")
+
+
+@strawberry.input(description="An entity to create.")
+class CreateEntityInput:
+    uid: UUID | None = optional("Its stable identity; left out: the one that has the key, else a new one.")
+    type: str = described("What it is; it never changes.")
+    key: str | None = optional("Its identifier in the system it comes from, unique within the type; it never changes.")
+    display_name: str = described("What people call it.")
+    details: list[DetailInput] | None = optional("What is known of it, one of each type.")
+    at: datetime | None = optional(AT)
+    idempotency_key: str | None = optional(KEY)
+
+
+@strawberry.input(description="What changes about an entity. What is left out stays.")
+class UpdateEntityInput:
+    uid: UUID = described("Its uid.")
+    display_name: str | None = optional("What people call it from then on.")
+    details: list[DetailInput] | None = optional("Details that are new or have a new value; the others stay.")
+    remove_details: list[str] | None = optional("The types of the details that it has no more.")
+    at: datetime | None = optional(AT)
+    idempotency_key: str | None = optional(KEY)
+
+
+@strawberry.type(description="What became of an entity.")
+class EntityPayload:
+    entity: Entity = field(READ, "The entity from that instant on.")
+    changed: bool = field(READ, "false: it was so already.")
+
+
+@strawberry.type
+class EntityQueries:
+    @resolver(READ, "The entity with this uid, or with this key; null: there is none at that instant.")
+    async def entity(
+        self,
+        info: Info,
+        uid: Annotated[UUID | None, strawberry.argument(description="Its uid. Give this or the key.")] = None,
+        key: Annotated[EntityKey | None, strawberry.argument(description="Its key. Give this or the uid.")] = None,
+        as_of: AsOf = None,
+    ) -> Entity | None:
+        if (uid is None) == (key is None):
+            raise BadInput("Give exactly one of uid and key.", field="uid" if uid is None else "key")
+        if uid is not None:
+            return await Entity.find(info, uid, as_of)
+        assert key is not None, "one of the two is given"
+        return await entity_by_key(info, (key.type, key.key), as_of)
+
+    @resolver(READ, "Entities, searched, filtered and ordered as they were at that instant.")
+    async def entities(
+        self,
+        info: Info,
+        search: Annotated[
+            str | None, strawberry.argument(description="Text that the display name contains, in upper or lower case.")
+        ] = None,
+        filter: Annotated[EntityFilter | None, strawberry.argument(description="Which of them.")] = None,
+        order_by: Annotated[EntityOrder, strawberry.argument(description="In which order.")] = BY_DISPLAY_NAME,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        as_of: AsOf = None,
+    ) -> Connection[Entity]:
+        query = EntityQuery(
+            search=searchable(search),
+            order=entities.EntityOrder[order_by.field.name],
+            descending=order_by.direction is OrderDirection.DESC,
+            as_of=as_of,
+            **_asked(filter),
+        )
+        key: type = str if query.order is entities.EntityOrder.DISPLAY_NAME else datetime
+        keyset = Keyset("entities", query, key=(key, int))
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        connection = await info.context.transaction.reader()
+        found: Connection[Entity] = keyset.connection(
+            Connection[Entity],
+            page,
+            await entities.list_entities(connection, query, page),
+            node=lambda row: Entity.of(row, as_of),
+            place=lambda row: entities.place_of(row, query.order),
+            count=lambda: entities.count_entities(connection, query),
+        )
+        return found
+
+
+@strawberry.type
+class EntityMutations:
+    @resolver(WRITE, "Creates an entity. CONFLICT when its uid or its key is alive at that instant.")
+    async def create_entity(self, info: Info, input: Annotated[CreateEntityInput, INPUT]) -> EntityPayload:
+        content = given(input)
+        request = request_of("createEntity", content)
+        at = content.get("at")
+        details = _details(content.get("details") or [])
+        key = None if content.get("key") is None else entity_fields.key(content["key"])
+        ref = assets.Ref(content.get("uid"), input.type, key)
+        connection = await info.context.transaction.writer()
+        outcome = await once(connection, request, lambda: entities.create(connection, ref, input.display_name, details, at=at))
+        return await _payload(info, outcome, at)
+
+    @resolver(WRITE, "Changes what is given about an entity, from that instant on. Each detail keeps its own validity.")
+    async def update_entity(self, info: Info, input: Annotated[UpdateEntityInput, INPUT]) -> EntityPayload:
+        content = given(input)
+        request = request_of("updateEntity", content)
+        at = content.get("at")
+        fields = _changes(content)
+        connection = await info.context.transaction.writer()
+        outcome = await once(connection, request, lambda: entities.update(connection, input.uid, fields, at=at))
+        return await _payload(info, outcome, at)
+
+    @resolver(WRITE, "Ends an entity, and all its details, at that instant. A read before it still sees it.")
+    async def delete_entity(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
+        content = given(input)
+        request = request_of("deleteEntity", content)
+        connection = await info.context.transaction.writer()
+        outcome = await once(connection, request, lambda: assets.end(connection, ENTITY, input.uid, at=content.get("at")))
+        info.context.loaders.forget()
+        return DeletePayload(uid=input.uid, changed=outcome.changed)
+
+    @resolver(WRITE, "Brings an entity back as it was last, details included, from that instant on.")
+    async def restore_entity(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> EntityPayload:
+        content = given(input)
+        request = request_of("restoreEntity", content)
+        at = content.get("at")
+        connection = await info.context.transaction.writer()
+        outcome = await once(connection, request, lambda: assets.revive(connection, ENTITY, input.uid, at=at))
+        return await _payload(info, outcome, at)
+
+
+async def entity_by_key(info: Info, key: tuple[str, str], pinned: datetime | None) -> Entity | None:
+    row = await info.context.loaders.entity_by_key.load((key, pinned))
+    return None if row is None else Entity.of(row, pinned)
+
+
+async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityPayload:
+    """The entity as it was written. Where no instant was asked for, its id is the plain one."""
+    info.context.loaders.forget()
+    connection = await info.context.transaction.writer()
+    row = await entities.entity_by_asset(connection, outcome.subject_id, outcome.at)
+    if row is None:
+        raise NotFound("The entity has been ended at that very instant since.", field="at")
+    return EntityPayload(entity=Entity.of(row, at), changed=outcome.changed)
+
+
+def _details(listed: list[dict[str, str]]) -> dict[str, str]:
+    """Details by their types, of which each comes once."""
+    details: dict[str, str] = {}
+    for it in listed:
+        if it["type"] in details:
+            raise BadInput(f"details has two of the type {it['type']}. An entity has one of each type.", field="details")
+        details[it["type"]] = it["value"]
+    return details
+
+
+def _changes(content: dict[str, Any]) -> dict[str, Any]:
+    """The fields that an update is about; a detail to take away is None."""
+    details: dict[str, str | None] = {**_details(content.get("details") or [])}
+    for code in content.get("remove_details") or []:
+        if details.get(code) is not None:
+            raise BadInput(f"The detail {code} is both given and to be removed.", field="removeDetails")
+        details[code] = None
+    fields = {"display_name": content["display_name"]} if "display_name" in content else {}
+    return {**fields, **({"details": details} if details else {})}
+
+
+def _asked(filter: EntityFilter | None) -> dict[str, Any]:
+    """The parts of a filter as a query has them."""
+    parts = {name: part for name, part in (given(filter) or {}).items() if part is not None}
+    conditions = parts.get("details", [])
+    if len(conditions) > DETAIL_CONDITIONS:
+        raise LimitExceeded(f"details has {len(conditions)} conditions. At most {DETAIL_CONDITIONS} are taken.", field="details")
+    asked = {name: tuple(part) for name, part in parts.items() if name != "details"}
+    return {**asked, "details": tuple(_condition(it) for it in conditions)}
+
+
+def _condition(asked: dict[str, Any]) -> DetailCondition:
+    among = asked.get("in_")
+    return DetailCondition(
+        type=asked["type"],
+        equals=asked.get("equals"),
+        among=None if among is None else tuple(among),
+        contains=searchable(asked.get("contains"), field="contains"),
+        least=asked.get("from_"),
+        most=asked.get("to"),
+    )

@@ -1,0 +1,83 @@
+"""The registry of entity types: what an entity may be."""
+
+from typing import Annotated
+
+import strawberry
+
+from db import entity_type as entity_types
+from db.entity_type import EntityTypeRow
+from schema.context import Info
+from schema.domain import Domain
+from schema.scope import READ, WRITE, field, resolver
+from schema.writing import INPUT, RemovePayload, RemoveTypeInput, described, given, optional
+
+
+@strawberry.type(description="Where records of a type live, when they live elsewhere.")
+class RecordSource:
+    service: str = field(READ, "The service that keeps them.")
+    endpoint: str = field(READ, "Where in that service they are asked for.")
+    lookup_field: str = field(READ, "The field of a record that holds an entity's key.")
+    is_local: bool = field(READ, "Whether they live in this service itself.")
+
+
+@strawberry.type(description="What an entity may be.")
+class EntityType:
+    code: str = field(READ, "What programs call it, unique.")
+    label: str = field(READ, "What people call it.")
+    domain: Domain | None = field(READ, "The domain that owns such things.")
+    source: RecordSource | None = field(READ, "Where their records live; null: nowhere else.")
+
+    @classmethod
+    def of(cls, row: EntityTypeRow) -> "EntityType":
+        return cls(
+            code=row.code,
+            label=row.label,
+            domain=None if row.domain is None else Domain(name=row.domain),
+            source=None if row.source is None else RecordSource(**row.source),
+        )
+
+
+@strawberry.input(description="Where records of a type live, when they live elsewhere.")
+class RecordSourceInput:
+    service: str = described("The service that keeps them.")
+    endpoint: str = described("Where in that service they are asked for.")
+    lookup_field: str = described("The field of a record that holds an entity's key.")
+    is_local: bool | None = optional("Whether they live in this service itself; left out: they do not.")
+
+
+@strawberry.input(description="An entity type, whole: what is left out is not registered of it.")
+class PutEntityTypeInput:
+    code: str = described("What programs call it: a letter, then up to 99 letters, digits, underscores, dots, colons, hyphens.")
+    label: str = described("What people call it.")
+    domain: str | None = optional("The domain that owns such things.")
+    source: RecordSourceInput | None = optional("Where their records live.")
+
+
+@strawberry.type(description="What became of an entity type.")
+class EntityTypePayload:
+    entity_type: EntityType = field(READ, "The type as it is registered now.")
+
+
+@strawberry.type
+class EntityTypeQueries:
+    @resolver(READ, "All that an entity may be, in order of the code.")
+    async def entity_types(self, info: Info) -> list[EntityType]:
+        connection = await info.context.transaction.reader()
+        return [EntityType.of(row) for row in await entity_types.all_entity_types(connection)]
+
+
+@strawberry.type
+class EntityTypeMutations:
+    @resolver(WRITE, "Registers an entity type, or replaces the whole of it.")
+    async def put_entity_type(self, info: Info, input: Annotated[PutEntityTypeInput, INPUT]) -> EntityTypePayload:
+        connection = await info.context.transaction.writer()
+        row = await entity_types.put(connection, **given(input))
+        info.context.loaders.forget()
+        return EntityTypePayload(entity_type=EntityType.of(row))
+
+    @resolver(WRITE, "Takes an entity type out of the registry. CONFLICT while an entity has it, ended or not.")
+    async def remove_entity_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
+        connection = await info.context.transaction.writer()
+        await entity_types.remove(connection, input.code)
+        info.context.loaders.forget()
+        return RemovePayload(code=input.code)
