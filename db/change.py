@@ -24,6 +24,7 @@ class ChangeKind(StrEnum):
 
 
 BEGINNINGS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
+KIND_BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,12 @@ class ChangeQuery:
     actors: tuple[str, ...] | None = None
 
     @property
-    def wanted(self) -> frozenset[ChangeKind]:
+    def kinds_of_changes(self) -> frozenset[ChangeKind]:
         return frozenset(ChangeKind) if self.kinds is None else frozenset(map(ChangeKind, self.kinds))
 
     @property
-    def subjects(self) -> list[Kind]:
-        """The kinds of assets to look at: none, where the filter leaves out everything."""
+    def kinds_of_assets(self) -> list[Kind]:
+        """Those to look at: none, where the filter leaves out everything."""
         if () in (self.kinds, self.assets, self.asset_kinds, self.actors):
             return []
         return [kind for kind in KINDS if self.asset_kinds is None or kind.name in self.asset_kinds]
@@ -75,12 +76,10 @@ async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Pag
     direction = "DESC" if page.backward else "ASC"
     # each part of the statement reads no more than the page may need, in the order of an index
     order = f"ORDER BY at {direction}, subject_id {direction} LIMIT CAST(:limit AS bigint)"
-    parts = [
-        of_kind(kind, "changes").replace(
-            "{found}", union([f"SELECT * FROM ({it}{order}) first" for it in _places(kind, query)]) + order
-        )
-        for kind in query.subjects
-    ]
+    parts = []
+    for kind in query.kinds_of_assets:
+        first = [f"SELECT * FROM ({it}{order}) first" for it in _places(kind, query)]
+        parts.append(of_kind(kind, "changes").replace("{found}", union(first) + order))
     if not parts:
         return Slice([], more=False)
     rows = await connection.fetch(text(union(parts) + order), _parameters(query, page))
@@ -89,7 +88,7 @@ async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Pag
 
 async def count_changes(connection: ReadConnection, query: ChangeQuery) -> int:
     """How many changes there are in all."""
-    places = [f"({it})" for kind in query.subjects for it in _places(kind, query)]
+    places = [f"({it})" for kind in query.kinds_of_assets for it in _places(kind, query)]
     if not places:
         return 0
     counting = text(f"SELECT count(*) AS changes FROM ({union(places)}) found")
@@ -108,7 +107,7 @@ def union(parts: Sequence[str]) -> str:
 
 
 def narrowed(kind: Kind, conditions: Sequence[tuple[str, bool]]) -> str:
-    """The conditions that a filter asks for. What it does not ask for is not in the statement, so that each has its own plan."""
+    """The conditions that are asked for. The others are not in the statement at all: each question has a plan of its own."""
     return "".join(of_kind(kind, name) for name, asked in conditions if asked)
 
 
@@ -116,10 +115,10 @@ def _places(kind: Kind, query: ChangeQuery) -> list[str]:
     """The parts of a statement that find where assets of a kind became different."""
     assets, actors = ("only_assets", query.assets is not None), ("only_actors", query.actors is not None)
     places = []
-    if query.wanted & BEGINNINGS:
-        kinds = ("only_kinds", not query.wanted >= BEGINNINGS)
+    if query.kinds_of_changes & BEGINNINGS:
+        kinds = ("only_kinds", not query.kinds_of_changes >= BEGINNINGS)
         places.append(of_kind(kind, "beginnings").replace("{narrowed}", narrowed(kind, [assets, kinds, actors])))
-    if ChangeKind.DELETED in query.wanted:
+    if ChangeKind.DELETED in query.kinds_of_changes:
         places.append(of_kind(kind, "endings").replace("{narrowed}", narrowed(kind, [assets, actors])))
     return places
 
@@ -133,7 +132,7 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
         "after_subject": after_subject,
         "before_at": before_at,
         "before_subject": before_subject,
-        "kinds": sorted(query.wanted),
+        "kinds": sorted(query.kinds_of_changes),
         "assets": query.assets,
         "actors": query.actors,
         "limit": page.limit,
@@ -141,7 +140,6 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
 
 
 def _change(row: Any) -> ChangeRow:
-    (kind,) = (it for it in KINDS if it.name == row.kind)
     after = None
     if row.state is not None:
         after = Stretch(
@@ -163,6 +161,6 @@ def _change(row: Any) -> ChangeRow:
         recorded_at=row.recorded_at,
         actor=row.actor,
         request_id=row.request_id,
-        changed=changed_fields(kind, row.state_before, row.state),
+        changed=changed_fields(KIND_BY_NAME[row.kind], row.state_before, row.state),
         after=after,
     )

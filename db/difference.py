@@ -8,10 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from db.change import BEGINNINGS, ChangeKind, ChangeQuery, narrowed, of_kind, union
+from db.change import BEGINNINGS, KIND_BY_NAME, ChangeKind, ChangeQuery, narrowed, of_kind, union
 from db.connection import ReadConnection
 from db.history import Changed, Stretch, changed_fields
-from db.kinds import KINDS
 from db.pagination import Page, Slice
 from db.temporal import Kind
 
@@ -55,7 +54,7 @@ async def list_differences(connection: ReadConnection, query: ChangeQuery, page:
     order = f"ORDER BY subject_id {direction} LIMIT CAST(:limit AS bigint)"
     parts = [
         of_kind(kind, "differences").replace("{found}", _differing(kind, query, page, direction) + order)
-        for kind in query.subjects
+        for kind in query.kinds_of_assets
     ]
     if not parts:
         return Slice([], more=False)
@@ -65,21 +64,21 @@ async def list_differences(connection: ReadConnection, query: ChangeQuery, page:
 
 async def count_differences(connection: ReadConnection, query: ChangeQuery) -> int:
     """How many assets are not the same."""
-    every = Page(1)
-    parts = [_differing(kind, query, every, "ASC") for kind in query.subjects]
+    unbounded = Page(1)
+    parts = [_differing(kind, query, unbounded, "ASC") for kind in query.kinds_of_assets]
     if not parts:
         return 0
     counting = text(f"SELECT count(*) AS differences FROM ({union(parts)}) found")
-    row = await connection.fetch_one(counting, _parameters(query, every))
+    row = await connection.fetch_one(counting, _parameters(query, unbounded))
     return int(row.differences) if row else 0
 
 
 def _differing(kind: Kind, query: ChangeQuery, page: Page, direction: str) -> str:
     """The part of a statement that finds the assets of a kind that differ."""
     parts = []
-    if query.wanted & BEGINNINGS:
+    if query.kinds_of_changes & BEGINNINGS:
         parts.append(of_kind(kind, "begun_between"))
-    if ChangeKind.DELETED in query.wanted:
+    if ChangeKind.DELETED in query.kinds_of_changes:
         parts.append(of_kind(kind, "ended_between"))
     conditions = [
         ("only_after", page.after is not None),
@@ -97,7 +96,7 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
         "until": query.until,
         "after": page.after and page.after[0],
         "before": page.before and page.before[0],
-        "kinds": sorted({_AMOUNTS_TO[it] for it in query.wanted}),
+        "kinds": sorted({_AMOUNTS_TO[it] for it in query.kinds_of_changes}),
         "assets": query.assets,
         "actors": query.actors,
         "limit": page.limit,
@@ -105,7 +104,6 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
 
 
 def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
-    (kind,) = (it for it in KINDS if it.name == row.kind)
     before = _read_at(query.since, row, row.from_before, row.to_before, row.created_before, row.state_before)
     after = _read_at(query.until, row, row.from_after, row.to_after, row.created_after, row.state_after)
     return DifferenceRow(
@@ -115,7 +113,7 @@ def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
         kind=DifferenceKind.ADDED if before is None else DifferenceKind.REMOVED if after is None else DifferenceKind.CHANGED,
         before=before,
         after=after,
-        changed=changed_fields(kind, row.state_before, row.state_after),
+        changed=changed_fields(KIND_BY_NAME[row.kind], row.state_before, row.state_after),
     )
 
 

@@ -19,11 +19,6 @@ LEFT JOIN LATERAL (
   ORDER BY p.valid_from DESC
   LIMIT 1
 ) previous ON previous.valid_to = found.at
--- of what was said at that instant, the last that changed anything made it
 JOIN LATERAL (
-  SELECT c.recorded_at, c.actor, c.request_id
-  FROM change c
-  WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = '{kind}' AND c.subject_id = found.subject_id AND c.change_ts = found.at
-  ORDER BY c.changed DESC, c.seq DESC
-  LIMIT 1
+  SELECT c.recorded_at, c.actor, c.request_id {include made_by}
 ) said ON true

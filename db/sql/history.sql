@@ -1,8 +1,13 @@
 -- A page of each subject's versions, with what came before each and who said so. {direction} is ASC or DESC.
-SELECT wanted.subject_id, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, {state} AS state, previous.state AS state_before,
-  said.recorded_at, said.actor, v.created_at
+SELECT wanted.subject_id, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, {state} AS state,
+  previous.state AS state_before, said.recorded_at, said.actor
 FROM unnest(CAST(:subjects AS bigint[])) AS wanted (subject_id)
-JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = wanted.subject_id
+CROSS JOIN LATERAL (
+  SELECT a.type, a.key
+  FROM asset a
+  WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = wanted.subject_id
+  LIMIT 1
+) a
 CROSS JOIN LATERAL (
   SELECT *
   FROM {versions} v

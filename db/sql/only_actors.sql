@@ -1,8 +1,4 @@
-  -- whoever said last what changed anything at that instant
+  -- made by any of them
   AND (
-    SELECT c.actor
-    FROM change c
-    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = '{kind}' AND c.subject_id = found.subject_id AND c.change_ts = found.at
-    ORDER BY c.changed DESC, c.seq DESC
-    LIMIT 1
+  SELECT c.actor {include made_by}
   ) = ANY (CAST(:actors AS text[]))

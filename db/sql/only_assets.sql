@@ -1,3 +1,4 @@
+  -- of any of these assets; as an array, so that the key of the versions serves it
   AND found.subject_id = ANY (ARRAY(
     SELECT a.id
     FROM asset a

@@ -1,12 +1,17 @@
 -- Brings the details of some entities up to their versions, from an instant on. A detail that stays as it was is not touched, whatever
--- changes beside it.
+-- changes beside it. (Lookups by entity, which no statistics turn into a scan.)
 WITH scope AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
 ),
 standing AS (
   SELECT s.since, d.ctid AS place, d.asset_id, d.detail_type, d.valid_from, d.valid_to, d.value
   FROM scope s
-  JOIN entity_detail d ON d.tenant_id = CAST(:tenant AS bigint) AND d.asset_id = s.subject_id AND d.valid_to >= s.since
+  CROSS JOIN LATERAL (
+    SELECT d.ctid, d.*
+    FROM entity_detail d
+    WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.asset_id = s.subject_id AND d.valid_to >= s.since
+    OFFSET 0
+  ) d
 ),
 -- what stands from before, up to that instant, and what the versions say from it on
 pieces AS (
@@ -16,7 +21,16 @@ pieces AS (
   UNION ALL
   SELECT v.asset_id, d.key, d.value, greatest(v.valid_from, s.since), v.valid_to
   FROM scope s
-  JOIN entity_version v ON v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = s.subject_id AND v.valid_to > s.since
+  CROSS JOIN LATERAL (
+    SELECT v.asset_id, v.valid_from, v.valid_to, v.details
+    FROM entity_version v
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = s.subject_id AND v.valid_to > s.since AND v.valid_from >= coalesce((
+      SELECT max(p.valid_from)
+      FROM entity_version p
+      WHERE p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = s.subject_id AND p.valid_from <= s.since
+    ), '-infinity')
+    OFFSET 0
+  ) v
   CROSS JOIN LATERAL jsonb_each_text(v.details) AS d
 ),
 {include detail_stretches},
@@ -36,7 +50,8 @@ moved AS (
   UPDATE entity_detail d
   SET valid_to = p.valid_to
   FROM paired p
-  WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.ctid = p.place AND p.stands_to <> p.valid_to AND (SELECT count(*) FROM gone) >= 0
+  WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.ctid = ANY (ARRAY(SELECT place FROM paired)) AND d.ctid = p.place
+    AND p.stands_to <> p.valid_to AND (SELECT count(*) FROM gone) >= 0
   RETURNING d.asset_id
 )
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)

@@ -51,10 +51,13 @@ timeline AS (
   UNION ALL
   SELECT s.subject_id, c.change_ts, c.seq, c.operation, c.payload, c.changed, c.request_id, NULL, NULL, NULL
   FROM scope s
-  JOIN change c
-    ON c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
-    AND c.change_ts BETWEEN s.since AND s.until
-  WHERE s.last_ts >= s.since
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM change c
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
+      AND c.change_ts BETWEEN s.since AND s.until AND s.last_ts >= s.since
+    OFFSET 0
+  ) c
   UNION ALL
   SELECT subject_id, instant, 9223372036854775807, operation, payload, NULL, NULL, ordinal, NULL, NULL
   FROM ranked
@@ -108,6 +111,7 @@ closed AS (
   SET valid_to = j.instant
   FROM judged j
   WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.place_before AND j.verdict = 'NEWER'
+    AND v.ctid = ANY (ARRAY(SELECT place_before FROM judged WHERE verdict = 'NEWER'))
   RETURNING v.{subject}
 ),
 opened AS (

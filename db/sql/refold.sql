@@ -2,22 +2,31 @@
 WITH scope AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
 ),
-standing AS (
-  SELECT s.subject_id, s.since, v.ctid AS place, v.valid_from, v.valid_to, v.created_at, v.digest, {state} AS state
-  FROM scope s
-  JOIN {versions} v ON v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_to >= s.since
-),
--- who was there before has its beginning behind it
-born AS (
-  SELECT s.subject_id, first.created_at
+-- what held last before; it says since when the subject has been there. (Lookups by subject, which no statistics turn into a scan.)
+before AS (
+  SELECT s.subject_id, s.since, v.*
   FROM scope s
   CROSS JOIN LATERAL (
-    SELECT v.created_at
+    SELECT v.ctid AS place, v.valid_from, v.valid_to, v.created_at, v.digest, {state} AS state
     FROM {versions} v
     WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from < s.since
     ORDER BY v.valid_from DESC
     LIMIT 1
-  ) first
+  ) v
+),
+standing AS (
+  SELECT *
+  FROM before
+  WHERE valid_to >= since
+  UNION ALL
+  SELECT s.subject_id, s.since, v.*
+  FROM scope s
+  CROSS JOIN LATERAL (
+    SELECT v.ctid AS place, v.valid_from, v.valid_to, v.created_at, v.digest, {state} AS state
+    FROM {versions} v
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from >= s.since
+    OFFSET 0
+  ) v
 ),
 log AS (
   -- what held just before counts as a first SET
@@ -27,8 +36,13 @@ log AS (
   UNION ALL
   SELECT c.subject_id, c.change_ts, c.seq, c.operation, c.payload
   FROM scope s
-  JOIN change c
-    ON c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id AND c.change_ts >= s.since
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM change c
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
+      AND c.change_ts >= s.since
+    OFFSET 0
+  ) c
 ),
 {include fold},
 -- a full join is never done by nested loops, which a planner without statistics takes: quadratic in a subject's versions
@@ -41,7 +55,7 @@ dated AS MATERIALIZED (
   SELECT p.place, p.stands_to, p.stands_since, p.subject_id, p.valid_from, p.valid_to, coalesce(b.created_at, p.created_at) AS created_at,
     p.digest, {columns}
   FROM paired p
-  LEFT JOIN born b ON b.subject_id = p.subject_id
+  LEFT JOIN before b ON b.subject_id = p.subject_id
 ),
 gone AS (
   DELETE FROM {versions} v
@@ -53,8 +67,8 @@ moved AS (
   UPDATE {versions} v
   SET valid_to = d.valid_to, created_at = d.created_at
   FROM dated d
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = d.place AND (d.stands_to <> d.valid_to OR d.stands_since <> d.created_at)
-    AND (SELECT count(*) FROM gone) >= 0
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = ANY (ARRAY(SELECT place FROM dated)) AND v.ctid = d.place
+    AND (d.stands_to <> d.valid_to OR d.stands_since <> d.created_at) AND (SELECT count(*) FROM gone) >= 0
   RETURNING v.{subject}
 )
 INSERT INTO {versions} (tenant_id, {subject}, valid_from, valid_to, created_at, digest, {columns})

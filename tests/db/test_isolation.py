@@ -1,5 +1,6 @@
 """Two tenants: each statement names its own, and row-level security holds where one would not."""
 
+import re
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -9,13 +10,18 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from db import product
-from db.connection import Author, Database
-from db.errors import Unavailable
+from db import detail_type, entity, entity_type, product
+from db.asset import Ref
+from db.connection import Author, Database, ReadConnection
+from db.entity import ENTITY, EntityQuery
+from db.errors import HeadwaterError, Unavailable
+from db.kinds import KINDS
 from db.pagination import Page
 from db.product import PRODUCT, ProductQuery
 from db.request import Request, once
+from db.sql import load
 from db.tables import metadata
+from db.temporal import Kind
 from db.tenant import Tenant, all_tenants
 from tests.builders import day, product_fields
 
@@ -24,7 +30,7 @@ OTHER = 2
 
 @pytest.fixture
 async def two_tenants(database: Database, address: str) -> Database:
-    """Two tenants with a product of the same name each."""
+    """Two tenants with a product of the same name, and an entity of the same type and key, each."""
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
     await owner.close()
@@ -32,15 +38,17 @@ async def two_tenants(database: Database, address: str) -> Database:
         async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
             fields = product_fields(owner=f"owner {tenant_id}")
             await once(connection, Request("key", UUID(int=tenant_id)), partial(product.register, connection, fields, at=day(0)))
+            await entity_type.put(connection, "PERSON", "Person", "people")
+            await detail_type.put(connection, "note", "Note")
+            details = {"note": f"of {tenant_id}"}
+            await entity.create(connection, Ref(type="PERSON", key="7"), "ann", details, at=day(0))
     return database
 
 
 def unguarded(statement: Any) -> Any:
     """The statement with its tenant predicate taken out."""
     compiled = str(statement).replace("CAST(:tenant AS bigint)", ":tenant")
-    for alias in ("v.", "c.", "f.", "p.", "a.", ""):
-        compiled = compiled.replace(f"{alias}tenant_id = :tenant", "true")
-    return text(compiled)
+    return text(re.sub(r"(\w+\.)?tenant_id = :tenant", "true", compiled))
 
 
 @pytest.mark.parametrize("table", sorted(metadata.tables))
@@ -67,34 +75,63 @@ async def test_every_table_is_guarded(address: str) -> None:
     assert owned == 0
 
 
-@pytest.mark.parametrize("statement", ["history", "verify", "count_versions", "count_history"])
-async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
+OF_KINDS = ["history", "verify", "count_versions", "count_history"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [*((kind, it) for kind in KINDS for it in OF_KINDS), (ENTITY, "verify_details")],
+    ids=lambda it: it if isinstance(it, str) else it.name,
+)
+async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_other(
+    two_tenants: Database, kind: Kind, statement: str
+) -> None:
     seen = []
-    whole = unguarded(PRODUCT.statement(statement))
-    assert "tenant_id = " not in str(whole)
+    whole = unguarded(kind.statement(statement))
+    assert "tenant_id = :" not in str(whole)
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            (own,) = await connection.fetch(text("SELECT id FROM asset"))
-            parameters = {"kind": "PRODUCT", "subjects": [1, 2], "after": None, "before": None, "limit": 10}
+            own = await own_asset(connection, kind)
+            parameters = {"kind": kind.name, "subjects": [1, 2, 3, 4], "after": None, "before": None, "limit": 10}
             rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name}" in str(whole)})
             if statement == "history":
-                assert [row.subject_id for row in rows] == [own.id]
+                assert [row.subject_id for row in rows] == [own]
             elif statement == "count_history":
-                assert [(row.subject_id, row.versions) for row in rows] == [(own.id, 1)]
+                assert [(row.subject_id, row.versions) for row in rows] == [(own, 1)]
             elif statement == "count_versions":
                 assert [row.versions for row in rows] == [1]
             else:
                 assert rows == []
-            seen.append(own.id)
+            seen.append(own)
     assert len(set(seen)) == 2
+
+
+@pytest.mark.parametrize("statement", ["entities_by_key", "details_by_entity", "types_known"])
+async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
+    whole = unguarded(load(statement))
+    assert "tenant_id = :" not in str(whole)
+    parameters = {"types": ["PERSON"], "keys": ["7"], "assets": [1, 2, 3, 4], "instant": day(1)}
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name}" in str(whole)})
+            own = await own_asset(connection, ENTITY)
+            if statement == "types_known":
+                assert [row.code for row in rows] == ["PERSON", "note"]
+            else:
+                assert [row.asset_id for row in rows] == [own]
+
+
+async def own_asset(connection: ReadConnection, kind: Kind) -> int:
+    (own,) = await connection.fetch(text("SELECT id FROM asset WHERE kind = :kind"), {"kind": kind.name})
+    return int(own.id)
 
 
 async def test_the_search_function_takes_the_tenant_from_the_setting_alone(two_tenants: Database) -> None:
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            rows = await connection.fetch(text("SELECT search_products('%orders%', '2026-03-01') AS found"))
-            (own,) = await connection.fetch(text("SELECT id FROM asset"))
-            assert [row.found for row in rows] == [own.id]
+            for kind, search in ((PRODUCT, "search_products('%orders%'"), (ENTITY, "search_entities('%ann%'")):
+                rows = await connection.fetch(text(f"SELECT {search}, '2026-03-01') AS found"))
+                assert [row.found for row in rows] == [await own_asset(connection, kind)]
 
 
 async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants: Database) -> None:
@@ -105,6 +142,11 @@ async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants
         async with two_tenants.snapshot(tenant_id) as connection:
             (found,) = (await product.list_products(connection, ProductQuery(search="orders"), Page(10))).items
             assert (found.owner, found.description) == (f"owner {tenant_id}", f"of {tenant_id}")
+            (by_key,) = await entity.entities_by_key(connection, [("PERSON", "7")], None)
+            (listed,) = (await entity.list_entities(connection, EntityQuery(search="ANN"), Page(10))).items
+            assert by_key is not None
+            assert by_key == listed
+            assert by_key.details == {"note": f"of {tenant_id}"}
 
 
 async def test_without_a_tenant_there_is_nothing(two_tenants: Database) -> None:
@@ -118,6 +160,8 @@ async def test_without_a_tenant_there_is_nothing(two_tenants: Database) -> None:
     [
         "INSERT INTO asset (tenant_id, uid, kind) VALUES (2, gen_random_uuid(), 'PRODUCT')",
         "INSERT INTO domain (tenant_id, name) VALUES (2, 'x')",
+        "INSERT INTO entity_type (tenant_id, code, label) VALUES (2, 'x', 'x')",
+        "INSERT INTO asset (tenant_id, uid, kind, type) VALUES (1, gen_random_uuid(), 'ENTITY', 'NONE')",
         "UPDATE change SET actor = 'me'",
         "DELETE FROM change",
         "DELETE FROM asset",
@@ -128,7 +172,7 @@ async def test_without_a_tenant_there_is_nothing(two_tenants: Database) -> None:
     ],
 )
 async def test_the_service_cannot_reach_across_or_rewrite_the_log(two_tenants: Database, forbidden: str) -> None:
-    with pytest.raises(ProgrammingError):
+    with pytest.raises((ProgrammingError, HeadwaterError)):
         async with two_tenants.transaction(1, Author("intruder")) as connection:
             await connection.execute(text(forbidden))
 

@@ -24,12 +24,12 @@ INSERT INTO tenant (name) VALUES ('other');
 INSERT INTO domain (tenant_id, name) SELECT t, 'domain ' || n FROM generate_series(1, 2) t, generate_series(0, 9) n;
 INSERT INTO asset (tenant_id, uid, kind)
 SELECT t, gen_random_uuid(), 'PRODUCT' FROM generate_series(1, 2) t, generate_series(1, {PRODUCTS});
-INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, name, domain, owner, description, schema, status, version,
-  tags, digest)
+INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_at, name, domain, owner, description, schema,
+  status, version, tags, digest)
 SELECT a.tenant_id, a.id, '2025-01-01'::timestamptz + n * interval '30 days',
   CASE n WHEN {VERSIONS - 1} THEN 'infinity' ELSE '2025-01-01'::timestamptz + (n + 1) * interval '30 days' END,
-  'product ' || md5(a.id::text), 'domain ' || a.id % 10, 'owner ' || a.id % 50, md5(a.id::text || n), '{{}}', 'ACTIVE',
-  '1.0.' || n, '{{}}', md5(a.id::text || n)::uuid
+  '2025-01-01', 'product ' || md5(a.id::text), 'domain ' || a.id % 10, 'owner ' || a.id % 50, md5(a.id::text || n), '{{}}',
+  'ACTIVE', '1.0.' || n, '{{}}', md5(a.id::text || n)::uuid
 FROM asset a, generate_series(0, {VERSIONS - 1}) n;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
 SELECT tenant_id, 'PRODUCT', asset_id, 'SET', valid_from, '{{}}', true, now(), 'filler' FROM product_version;
