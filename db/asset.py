@@ -57,12 +57,12 @@ async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str
     return identity.asset_id
 
 
-async def add_or_lock(connection: WriteConnection, kind: Kind, ref: Ref) -> int:
+async def add_or_lock(connection: WriteConnection, kind: Kind, ref: Ref) -> Identity:
     """Give an asset its identity, or lock the one it has."""
     (identity,) = await add_or_lock_each(connection, kind, [ref])
     if isinstance(identity, HeadwaterError):
         raise identity
-    return identity.asset_id
+    return identity
 
 
 async def add_or_lock_each(connection: WriteConnection, kind: Kind, refs: Sequence[Ref]) -> list[Identity | HeadwaterError]:

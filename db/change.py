@@ -63,6 +63,7 @@ class ChangeRow:
     actor: str
     request_id: str | None
     changed: list[Changed]
+    before: Stretch | None
     after: Stretch | None
 
 
@@ -140,18 +141,6 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
 
 
 def _change(row: Any) -> ChangeRow:
-    after = None
-    if row.state is not None:
-        after = Stretch(
-            subject_id=row.subject_id,
-            type=row.type,
-            key=row.key,
-            as_of=row.at,
-            valid_from=row.at,
-            valid_to=row.valid_to,
-            created_at=row.created_at,
-            state=row.state,
-        )
     return ChangeRow(
         asset_kind=row.kind,
         subject_id=row.subject_id,
@@ -162,5 +151,22 @@ def _change(row: Any) -> ChangeRow:
         actor=row.actor,
         request_id=row.request_id,
         changed=changed_fields(KIND_BY_NAME[row.kind], row.state_before, row.state),
-        after=after,
+        before=_stretch(row, row.from_before, row.at, row.state_before),
+        after=_stretch(row, row.at, row.valid_to, row.state),
+    )
+
+
+def _stretch(row: Any, since: datetime, until: datetime | None, state: dict[str, Any] | None) -> Stretch | None:
+    """The asset from one instant to another; None: it was not there."""
+    if state is None:
+        return None
+    return Stretch(
+        subject_id=row.subject_id,
+        type=row.type,
+        key=row.key,
+        as_of=since,
+        valid_from=since,
+        valid_to=until,
+        created_at=row.created_at,
+        state=state,
     )

@@ -14,7 +14,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.detail_format import fault_of
 from db.detail_type import DetailTypeRow
 from db.entity_fields import Types
-from db.errors import BadInput
+from db.errors import BadInput, Conflict
 from db.history import Stretch
 from db.pagination import Page, Slice
 from db.sql import any_of, load, pattern_of
@@ -186,8 +186,13 @@ async def create(
     """Begin an entity's life. Its uid and its key must not be alive at that instant."""
     assert ref.type is not None, "an entity has a type"
     payload = entity_fields.whole(await types_held(connection, details), ref.type, display_name, details)
-    asset_id = await asset.add_or_lock(connection, ENTITY, ref)
-    (outcome,) = await record(connection, ENTITY, [Assertion(asset_id, Operation.SET, payload, at, creating=True)])
+    identity = await asset.add_or_lock(connection, ENTITY, ref)
+    try:
+        (outcome,) = await record(connection, ENTITY, [Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)])
+    except Conflict as taken:
+        if taken.field == "uid" and ref.uid is None:
+            raise Conflict(f"The key {ref.key!r} belongs to a {ref.type} that is there: {identity.uid}.", field="key") from taken
+        raise
     return outcome
 
 

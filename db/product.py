@@ -13,6 +13,7 @@ from db import asset, product_fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Interrupted, NotFound
 from db.history import Stretch
+from db.instants import write_instant
 from db.pagination import Page, Slice
 from db.sql import any_of, load, pattern_of
 from db.tables import asset as assets
@@ -126,8 +127,8 @@ async def register(
 ) -> Outcome:
     """Begin a product's life. Its name must be free, and its uid must not be alive at that instant."""
     payload = product_fields.whole(fields)
-    asset_id = await asset.add_or_lock(connection, PRODUCT, asset.Ref(uid))
-    return await _record(connection, Assertion(asset_id, Operation.SET, payload, at, creating=True))
+    identity = await asset.add_or_lock(connection, PRODUCT, asset.Ref(uid))
+    return await _record(connection, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True))
 
 
 async def update(
@@ -160,7 +161,7 @@ async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | N
     first = await connection.fetch_one(_LOCK_BY_NAME, parameters)
     found = first and await connection.fetch_one(_LOCK_BY_NAME, parameters)
     if first is None or found is None:
-        raise NotFound(f"No product is called {name!r} at {(at or connection.now).isoformat()}.", field="product")
+        raise NotFound(f"No product is called {name!r} at {write_instant(at or connection.now)}.", field="product")
     if found.id != first.id:
         raise Interrupted("Another writer gave this name to another product meanwhile. Try again.")
     return int(found.id)

@@ -5,7 +5,7 @@ One mechanism for every versioned kind. A kind names its table; the rest follows
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any, cast
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Table, TextClause, text
 
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
+from db.instants import write_instant
 from db.sql import load
 
 # How far ahead of the database's clock an assertion may be: enough for clocks that disagree, too little to plan with.
@@ -167,14 +168,14 @@ def ahead(instant: datetime | None, now: datetime) -> BadInput | None:
         return None
     limit = round(TOLERANCE.total_seconds())
     return BadInput(
-        f"at is {instant.astimezone(UTC).isoformat()}, more than {limit} seconds ahead of the clock "
-        f"({now.astimezone(UTC).isoformat()}). What is written holds from an instant that has come.",
+        f"at is {write_instant(instant)}, more than {limit} seconds ahead of the clock "
+        f"({write_instant(now)}). What is written holds from an instant that has come.",
         field="at",
     )
 
 
 def _refusal(kind: Kind, row: Any) -> HeadwaterError | None:
-    moment = row.instant.astimezone(UTC).isoformat()
+    moment = write_instant(row.instant)
     match row.verdict:
         case "AHEAD":
             return ahead(row.instant, row.now)

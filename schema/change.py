@@ -41,6 +41,7 @@ class Change:
     kind: ChangeKind = field(READ, "What it does.")
     uid: UUID = field(READ, "What changed.")
     asset: Asset | None = field(READ, "The asset as it is from that instant on; null: it ended.")
+    before: Asset | None = field(READ, "The asset as it was until then; null: it was not there.")
     at: datetime = field(READ, "From when on it holds.")
     recorded_at: datetime = field(READ, "When it was written down, which may be long after it came to hold.")
     actor: str | None = field(READ, "Who said so.")
@@ -111,6 +112,7 @@ def _change(row: ChangeRow, cursor: str) -> Change:
         kind=ChangeKind(row.kind),
         uid=row.uid,
         asset=None if row.after is None else ASSET_TYPES[row.asset_kind].then(row.uid, row.after),
+        before=None if row.before is None else ASSET_TYPES[row.asset_kind].then(row.uid, row.before),
         at=row.at,
         recorded_at=row.recorded_at,
         actor=row.actor,

@@ -35,7 +35,11 @@ class Difference:
 
 @strawberry.type
 class DifferenceQueries:
-    @resolver(READ, "What is different at one instant from what it was at an earlier one. What changed and changed back is not.")
+    @resolver(
+        READ,
+        "What is different at one instant from what it was at an earlier one. What changed and changed back is not."
+        " The order stays as it is, and means nothing.",
+    )
     async def diff(
         self,
         info: Info,

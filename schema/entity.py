@@ -309,7 +309,9 @@ def _details(listed: list[dict[str, str]]) -> dict[str, str]:
 
 def _changes(content: dict[str, Any]) -> dict[str, Any]:
     """The fields that an update is about; a detail to take away is None."""
-    details: dict[str, str | None] = {**_details(content.get("details") or [])}
+    if content.get("details", []) is None:
+        raise BadInput("details cannot be cleared as a whole. Name what is to go in removeDetails.", field="details")
+    details: dict[str, str | None] = {**_details(content.get("details", []))}
     for code in content.get("remove_details") or []:
         if details.get(code) is not None:
             raise BadInput(f"The detail {code} is both given and to be removed.", field="removeDetails")

@@ -11,7 +11,7 @@ from db.errors import BadInput, HeadwaterError
 INTERNAL = "Something went wrong here, and it was not your request. Quote the requestId when you report it."
 
 # How graphql-core says where in a variable, or in an object, the fault is.
-_FIELD_NAMED = re.compile(r"(?:unknown|required) field '(\w+)'")
+_FIELD_NAMED = re.compile(r"(?:(?:unknown|required) field '|Argument '[\w.]+\()(\w+)")
 _PLACE_NAMED = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([\w.\[\]]+):)?")
 
 log = structlog.get_logger("headwater.graphql")

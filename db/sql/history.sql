@@ -18,12 +18,12 @@ CROSS JOIN LATERAL (
   LIMIT CAST(:limit AS bigint)
 ) v
 LEFT JOIN LATERAL (
-  SELECT {state_before} AS state
+  SELECT p.valid_to, {state_before} AS state
   FROM {versions} p
   WHERE p.tenant_id = CAST(:tenant AS bigint) AND p.{subject} = wanted.subject_id AND p.valid_from < v.valid_from
   ORDER BY p.valid_from DESC
   LIMIT 1
-) previous ON true
+) previous ON previous.valid_to = v.valid_from
 -- of what was said at the instant a version begins, the last that changed anything made it
 JOIN LATERAL (
   SELECT c.recorded_at, c.actor

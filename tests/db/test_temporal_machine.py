@@ -152,7 +152,9 @@ class Example:
         for statement in _GROUND:
             bench.run(self.connection.execute(text(statement)))
         self.uids = [uuid4() for _ in range(3)]
-        self.ids = [bench.run(asset.add_or_lock(self.connection, world.kind, asset.Ref(uid, world.type))) for uid in self.uids]
+        self.ids = [
+            bench.run(asset.add_or_lock(self.connection, world.kind, asset.Ref(uid, world.type))).asset_id for uid in self.uids
+        ]
         self.logs: list[list[Said]] = [[], [], []]
 
     def say(self, subject: int, operation: Operation, payload: dict[str, Any] | None, at: datetime) -> Outcome | None:

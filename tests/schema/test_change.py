@@ -1,6 +1,6 @@
 """Changes and differences through the API: what became different, when, by whom, and what that comes to."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -43,7 +43,13 @@ DIFF = """
     }
   }
 """
-WINDOW: dict[str, Any] = {"from": written(day(-1)), "to": written(day(100))}
+
+
+def between(since: datetime, until: datetime) -> dict[str, Any]:
+    return {"from": written(since), "to": written(until)}
+
+
+WINDOW = between(day(-1), day(100))
 
 
 async def changes(api: Api, **arguments: Any) -> list[dict[str, Any]]:
@@ -159,7 +165,7 @@ async def test_the_first_instant_belongs_to_the_window_and_the_last_does_not(api
         (day(20), day(20) + MICROSECOND, ["DELETED"]),
         (day(21), day(30), []),
     ):
-        assert [it["kind"] for it in await changes(api, **{"from": written(since), "to": written(until)})] == kinds
+        assert [it["kind"] for it in await changes(api, **between(since, until))] == kinds
 
 
 @pytest.fixture
@@ -185,7 +191,7 @@ async def uid_of(api: Api, name: str) -> str:
 async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(several: Api) -> None:
     orders, stock = await uid_of(several, "orders"), await uid_of(several, "stock")
     everything = ["CREATED orders", "CREATED Ann", "CREATED stock", "UPDATED Anna", "DELETED", "UPDATED orders"]
-    for narrowed, expected in (
+    narrowings: list[tuple[dict[str, Any], list[str]]] = [
         ({}, everything),
         ({"kinds": ["DELETED", "UPDATED"]}, ["UPDATED Anna", "DELETED", "UPDATED orders"]),
         ({"kinds": ["RESTORED"]}, []),
@@ -199,7 +205,8 @@ async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(several: Api
         ({"actors": ["nobody"]}, []),
         ({"actors": None, "kinds": None, "assets": None, "assetKinds": None}, everything),
         *(({part: []}, []) for part in ("kinds", "assets", "assetKinds", "actors")),
-    ):
+    ]
+    for narrowed, expected in narrowings:
         assert await told(several, **narrowed) == expected
 
 
@@ -243,9 +250,9 @@ async def test_pages_forward_and_backward_give_everything_once_in_order(api: Api
         for forward in (True, False):
             assert await walked(api, query, name, count, forward=forward) == whole["nodes"]
     edges = [it["cursor"] for it in whole["edges"]]
-    between = {"after": edges[0], "before": edges[3]}
-    assert (await api(query, **WINDOW, first=1, **between)).data[name]["nodes"] == whole["nodes"][1:2]
-    assert (await api(query, **WINDOW, last=1, **between)).data[name]["nodes"] == whole["nodes"][2:3]
+    inside = {"after": edges[0], "before": edges[3]}
+    assert (await api(query, **WINDOW, first=1, **inside)).data[name]["nodes"] == whole["nodes"][1:2]
+    assert (await api(query, **WINDOW, last=1, **inside)).data[name]["nodes"] == whole["nodes"][2:3]
 
 
 async def walked(api: Api, query: str, name: str, size: int, *, forward: bool) -> list[dict[str, Any]]:
@@ -267,9 +274,10 @@ async def walked(api: Api, query: str, name: str, size: int, *, forward: bool) -
 async def test_a_page_costs_one_statement_and_its_total_count_another(several: Api, name: str, side: str) -> None:
     for number in range(50):
         await several.register(f"p{number:02}", at=written(day(6)))
+    window = "query ($from: DateTime!, $to: DateTime!, $first: Int)"
     nodes = f"nodes {{ uid kind fields {{ field }} {side} {{ id label ... on Product {{ owner domain {{ name }} }} }} }}"
     for selected, statements in ((nodes, 1), (f"{nodes} totalCount", 2)):
-        query = f"query ($from: DateTime!, $to: DateTime!, $first: Int) {{ {name}(from: $from, to: $to, first: $first) {{ {selected} }} }}"
+        query = f"{window} {{ {name}(from: $from, to: $to, first: $first) {{ {selected} }} }}"
         for first in (1, 50):
             several.statements.clear()
             assert len((await several(query, **WINDOW, first=first)).data[name]["nodes"]) == first
@@ -299,7 +307,7 @@ async def test_bad_input_is_refused(api: Api, query: str, given: dict[str, Any],
 
 
 async def test_a_window_that_has_no_room_is_told_so(api: Api) -> None:
-    answer = await api(CHANGES, **{"from": written(day(1)), "to": written(day(1))})
+    answer = await api(CHANGES, **between(day(1), day(1)))
     assert (answer.fault, answer.error["message"]) == (("BAD_INPUT", "to"), "to has to lie after from.")
 
 
@@ -314,7 +322,7 @@ async def test_a_cursor_belongs_to_its_window_and_filter(api: Api) -> None:
 
 async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
     async def found(since: float, until: float, **filters: Any) -> list[str]:
-        listed = await differences(several, **{"from": written(day(since)), "to": written(day(until))}, filter=filters)
+        listed = await differences(several, **between(day(since), day(until)), filter=filters)
         sides = [
             (it["kind"], (it["before"] or it["after"])["label"], [field["field"] for field in it["fields"]]) for it in listed
         ]
@@ -329,7 +337,7 @@ async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
     assert await found(2, 3) == ["CHANGED Ann displayName details.email details.note"]
     assert await found(3, 4) == ["REMOVED Anna 2"]
     assert await found(2, 5) == ["CHANGED orders owner", "REMOVED Ann 3"]
-    for narrowed, expected in (
+    narrowings: list[tuple[dict[str, Any], list[str]]] = [
         ({"kinds": ["UPDATED"]}, ["CHANGED orders owner"]),
         ({"kinds": ["DELETED"]}, ["REMOVED Ann 3"]),
         ({"kinds": ["CREATED", "RESTORED"]}, []),
@@ -339,14 +347,15 @@ async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
         ({"actors": ["ann"]}, []),
         ({"kinds": ["UPDATED", "DELETED"], "assetKinds": ["PRODUCT"]}, ["CHANGED orders owner"]),
         *(({part: []}, []) for part in ("kinds", "assets", "assetKinds", "actors")),
-    ):
+    ]
+    for narrowed, expected in narrowings:
         assert await found(2, 5, **narrowed) == expected
 
 
 async def test_both_sides_of_a_difference_are_pinned_to_their_instants(api: Api) -> None:
     made = await api.register(owner="ann")
     await api.update("orders", name="purchases", at=day(10))
-    (difference,) = await differences(api, **{"from": written(day(5)), "to": written(day(15))})
+    (difference,) = await differences(api, **between(day(5), day(15)))
     for side, number, label, held in (
         ("before", 5, "orders", (written(day(0)), written(day(10)))),
         ("after", 15, "purchases", (written(day(10)), None)),
@@ -362,8 +371,8 @@ async def test_what_changed_and_changed_back_is_no_difference(api: Api) -> None:
     await api.update("orders", owner="ann", tags=[], at=day(40))
     assert [it["kind"] for it in await changes(api)] == ["CREATED", "UPDATED", "DELETED", "RESTORED", "UPDATED"]
     for since, until in ((0, 40), (5, 100), (10, 30), (20, 29)):
-        assert await differences(api, **{"from": written(day(since)), "to": written(day(until))}) == []
-    (removed,) = await differences(api, **{"from": written(day(5)), "to": written(day(25))})
+        assert await differences(api, **between(day(since), day(until))) == []
+    (removed,) = await differences(api, **between(day(5), day(25)))
     assert (removed["kind"], removed["uid"], removed["after"]) == ("REMOVED", made["uid"], None)
-    (added,) = await differences(api, **{"from": written(day(25)), "to": written(day(35))})
+    (added,) = await differences(api, **between(day(25), day(35)))
     assert (added["kind"], added["uid"], added["before"]) == ("ADDED", made["uid"], None)

@@ -1,6 +1,5 @@
 """Entities through the API: written, read at any instant, searched and filtered as they were then."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -37,9 +36,9 @@ LIST = """
 
 
 @pytest.fixture
-async def typed(api: Api) -> AsyncIterator[Api]:
+async def typed(api: Api) -> Api:
     await api.put_types()
-    yield api
+    return api
 
 
 async def seen(api: Api, uid: str, at: datetime | None = None) -> tuple[str, dict[str, str]] | None:
@@ -108,6 +107,11 @@ async def test_deleting_ends_the_details_and_restoring_brings_them_back(typed: A
     assert restored["entity"]["details"] == [
         {"type": {"code": "email"}, "value": "ann@shop.example", "validFrom": written(day(8))}
     ]
+    history = (
+        await typed("query ($uid: UUID!) { entity(uid: $uid) { history { nodes { changed { field before after } } } } }", uid=uid)
+    ).data
+    first, again = history["entity"]["history"]["nodes"]
+    assert again["changed"] == first["changed"], "before it came back there was nothing"
     found = (await typed(THEN, uid=uid)).data["entity"]
     assert (found["createdAt"], found["validFrom"]) == (written(day(0)), written(day(8)))
 
@@ -172,7 +176,8 @@ async def test_a_key_is_unique_within_its_type_and_names_one_entity_for_ever(typ
     assert (await typed.create("a", type="TABLE", key="7"))["uid"] != first["uid"]
     given = {"type": "PERSON", "displayName": "b", "at": written(day(5))}
     taken = await typed(CREATE_ENTITY, input={**given, "key": "7"})
-    assert taken.fault[0] == "CONFLICT"
+    assert taken.fault == ("CONFLICT", "key")
+    assert first["uid"] in taken.error["message"]
     other = await typed(CREATE_ENTITY, input={**given, "key": "7", "uid": str(uuid4())})
     assert other.fault == ("CONFLICT", "key")
     assert first["uid"] in other.error["message"]
@@ -234,8 +239,12 @@ async def test_filters_narrow_together(typed: Api) -> None:
 
 
 async def test_details_are_filtered_by_value_and_range_in_the_order_of_their_format(typed: Api) -> None:
-    for name, height, born, note in (("a", "9", "1999-12-31", "Alpha"), ("b", "10.5", "2000-01-01", "beta"),
-                                     ("c", "-1e2", "2000-02-29", "50%"), ("d", "9007199254740993", "0999-01-01", "ALPHABET")):  # fmt: skip
+    for name, height, born, note in (
+        ("a", "9", "1999-12-31", "Alpha"),
+        ("b", "10.5", "2000-01-01", "beta"),
+        ("c", "-1e2", "2000-02-29", "50%"),
+        ("d", "9007199254740993", "0999-01-01", "ALPHABET"),
+    ):
         await typed.create(name, details={"height": height, "born": born, "note": note})
     assert await having(typed, type="height", equals="9") == ["a"]
     assert await having(typed, type="height", equals="9.0") == []
@@ -254,13 +263,16 @@ async def test_details_are_filtered_by_value_and_range_in_the_order_of_their_for
     assert await having(typed, type="height", **{"from": "0"}, equals="9") == ["a"]
 
 
+def by_email(value: str) -> dict[str, Any]:
+    return {"details": [{"type": "email", "equals": value}]}
+
+
 async def test_a_filter_by_detail_sees_the_detail_as_it_was(typed: Api) -> None:
     uid = (await typed.create(details={"email": "old@shop.example"}))["uid"]
     await typed.change(uid, details={"email": "new@shop.example"}, at=day(5))
-    by_email = lambda value: {"filter": {"details": [{"type": "email", "equals": value}]}}  # noqa: E731
-    assert await names(typed, **by_email("old@shop.example"), asOf=written(day(4))) == ["Ann"]
-    assert await names(typed, **by_email("old@shop.example")) == []
-    assert await names(typed, **by_email("new@shop.example")) == ["Ann"]
+    assert await names(typed, filter=by_email("old@shop.example"), asOf=written(day(4))) == ["Ann"]
+    assert await names(typed, filter=by_email("old@shop.example")) == []
+    assert await names(typed, filter=by_email("new@shop.example")) == ["Ann"]
 
 
 @pytest.mark.parametrize("field", ["DISPLAY_NAME", "UPDATED_AT", "CREATED_AT"])
@@ -375,6 +387,12 @@ async def test_a_bad_entity_is_refused_whole(typed: Api, given: dict[str, Any], 
 async def test_a_bad_update_says_what_is_at_fault(typed: Api) -> None:
     uid = (await typed.create(details={"note": "x"}))["uid"]
     assert (await typed.change(uid, displayName=None)).fault == ("BAD_INPUT", "displayName")
+    assert (
+        await typed("mutation ($uid: UUID!) { updateEntity(input: { uid: $uid, details: null }) { changed } }", uid=uid)
+    ).fault == (
+        "BAD_INPUT",
+        "details",
+    )
     assert (await typed.change(uid, details={"email": "no"})).fault == ("BAD_INPUT", "details")
     assert (await typed.change(uid, removeDetails=["shoe"])).fault == ("BAD_INPUT", "removeDetails")
     assert (await typed.change(uid, details={"note": "y"}, removeDetails=["note"])).fault == ("BAD_INPUT", "removeDetails")
@@ -388,6 +406,7 @@ async def test_a_bad_question_says_what_is_at_fault(typed: Api) -> None:
         ("{ entity { id } }", ("BAD_INPUT", "uid")),
         (f'{{ entity(uid: "{uuid4()}", key: {{ type: "PERSON", key: "1" }}) {{ id }} }}', ("BAD_INPUT", "key")),
         ('{ entities(search: " ") { totalCount } }', ("BAD_INPUT", "search")),
+        ('{ changes(from: "2026-01-01") { totalCount } }', ("BAD_INPUT", "to")),
         ('{ entities(filter: { details: [{ type: "shoe" }] }) { totalCount } }', ("BAD_INPUT", "type")),
         ('{ entities(filter: { details: [{ type: "height", from: "x" }] }) { totalCount } }', ("BAD_INPUT", "from")),
         ('{ entities(filter: { details: [{ type: "born", to: "2000" }] }) { totalCount } }', ("BAD_INPUT", "to")),

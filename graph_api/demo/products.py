@@ -1,33 +1,9 @@
-"""The demo mesh: an online shop's data products and the year they have had. Loaded once, whole, into an empty tenant."""
+"""The shop's data products: as they were registered, and what has become of them since."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
-
-from db import asset, product
-from db.connection import Author, Database, WriteConnection
-from db.product import PRODUCT
-from db.temporal import anything_recorded
-from graph_api.auth import DEFAULT_TENANT_ID
-
-
-def uid(name: str) -> UUID:
-    """The same for the same name, so that every demo has the same uids."""
-    return uuid5(NAMESPACE_URL, f"headwater-demo/{name}")
-
-
-def _at(day: str) -> datetime:
-    return datetime.fromisoformat(day).replace(tzinfo=UTC)
-
-
-def _fields(described: str) -> dict[str, Any]:
-    """`id:int email:string` as a schema."""
-    return {"fields": [dict(zip(("name", "type"), it.split(":"), strict=True)) for it in described.split()]}
-
 
 # name, domain, owner, since, schema, description, tags
-_REGISTERED: list[tuple[str, str, str, str, str, str, str]] = [
+REGISTERED: list[tuple[str, str, str, str, str, str, str]] = [
     ("web_events", "web", "noor@shop.example", "2025-11-03", "event_id:string session_id:string at:timestamp url:string",
      "Every page view and click, as the tracker sends it.", "raw events"),
     ("sessions", "web", "noor@shop.example", "2025-11-10", "session_id:string customer_id:int started_at:timestamp pages:int",
@@ -67,14 +43,14 @@ _REGISTERED: list[tuple[str, str, str, str, str, str, str]] = [
 ]  # fmt: skip
 
 # name at first, instant, what changed
-_UPDATED: list[tuple[str, str, Mapping[str, Any]]] = [
-    ("orders", "2026-01-15", {"schema": _fields("id:int customer_id:int placed_at:timestamp amount:decimal currency:string"),
+UPDATED: list[tuple[str, str, dict[str, Any]]] = [
+    ("orders", "2026-01-15", {"schema": "id:int customer_id:int placed_at:timestamp amount:decimal currency:string",
                               "version": "1.1.0"}),
     ("customer_accounts", "2026-02-10", {"name": "customers", "version": "2.0.0"}),
-    ("customer_accounts", "2026-05-04", {"schema": _fields("id:int email:string consent:boolean"), "version": "2.1.0"}),
+    ("customer_accounts", "2026-05-04", {"schema": "id:int email:string consent:boolean", "version": "2.1.0"}),
     ("customer_accounts", "2026-08-17", {"owner": "bo@shop.example"}),
     ("payments", "2026-03-20", {"tags": ["raw", "pci", "core"], "version": "1.1.0"}),
-    ("revenue_daily", "2026-04-01", {"schema": _fields("day:date currency:string revenue:decimal"), "version": "2.0.0"}),
+    ("revenue_daily", "2026-04-01", {"schema": "day:date currency:string revenue:decimal", "version": "2.0.0"}),
     ("revenue_daily", "2026-06-01", {"description": "Revenue of each day and currency, refunds taken off."}),
     ("conversion_funnel", "2026-06-15", {"status": "DEPRECATED"}),
     ("newsletter_list", "2026-05-25", {"owner": "bo@shop.example", "domain": "sales"}),
@@ -86,23 +62,4 @@ _UPDATED: list[tuple[str, str, Mapping[str, Any]]] = [
     ("shipments", "2026-03-05", {"owner": "kim@shop.example"}),
 ]  # fmt: skip
 
-_DELETED = [("revenue_forecast", "2026-09-15"), ("newsletter_list", "2026-10-01")]
-
-
-async def load(database: Database) -> bool:
-    """Load the mesh, unless something was written here before. Says whether it did."""
-    async with database.transaction(DEFAULT_TENANT_ID, Author("demo")) as connection:
-        if await anything_recorded(connection):
-            return False
-        await _write(connection)
-        return True
-
-
-async def _write(connection: WriteConnection) -> None:
-    for name, domain, owner, since, schema, description, tags in _REGISTERED:
-        fields = {"name": name, "domain": domain, "owner": owner, "description": description, "tags": tags.split()}
-        await product.register(connection, {**fields, "schema": _fields(schema)}, uid=uid(name), at=_at(since))
-    for name, day, changes in _UPDATED:
-        await product.update(connection, uid(name), changes, at=_at(day))
-    for name, day in _DELETED:
-        await asset.end(connection, PRODUCT, uid(name), at=_at(day))
+DELETED = [("revenue_forecast", "2026-09-15"), ("newsletter_list", "2026-10-01")]

@@ -1,0 +1,88 @@
+"""The demo mesh: an online shop's data products, whom and what they go through, and the year they have had. Loaded once, whole,
+into an empty tenant."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from db import asset, detail_type, entity, entity_fields, entity_type, product
+from db.asset import Ref
+from db.connection import Author, Database, WriteConnection
+from db.entity import ENTITY
+from db.errors import HeadwaterError
+from db.ingest import Stated, ingest
+from db.product import PRODUCT
+from db.temporal import anything_recorded
+from graph_api.auth import DEFAULT_TENANT_ID
+from graph_api.demo import entities, products
+
+
+def uid(name: str) -> UUID:
+    """The same for the same name, so that every demo has the same uids: a product's name at first, an entity's type and name."""
+    return uuid5(NAMESPACE_URL, f"headwater-demo/{name}")
+
+
+async def load(database: Database) -> bool:
+    """Load the mesh, unless something was written here before. Says whether it did."""
+    async with database.transaction(DEFAULT_TENANT_ID, Author("demo")) as connection:
+        if await anything_recorded(connection):
+            return False
+        await _write_products(connection)
+        await _write_entities(connection)
+        return True
+
+
+async def _write_products(connection: WriteConnection) -> None:
+    for name, domain, owner, since, schema, description, tags in products.REGISTERED:
+        fields = {"name": name, "domain": domain, "owner": owner, "description": description, "tags": tags.split()}
+        await product.register(connection, {**fields, "schema": _schema(schema)}, uid=uid(name), at=_at(since))
+    for name, day, changes in products.UPDATED:
+        schemas = {field: _schema(described) for field, described in changes.items() if field == "schema"}
+        await product.update(connection, uid(name), {**changes, **schemas}, at=_at(day))
+    for name, day in products.DELETED:
+        await asset.end(connection, PRODUCT, uid(name), at=_at(day))
+
+
+async def _write_entities(connection: WriteConnection) -> None:
+    for entity_code, label, domain, source in entities.ENTITY_TYPES:
+        await entity_type.put(connection, entity_code, label, domain, source)
+    for detail_code, label, format_ in entities.DETAIL_TYPES:
+        await detail_type.put(connection, detail_code, label, format_)
+    await _state(connection, entities.CREATED)
+    await _state(
+        connection,
+        [("TABLE", key, name, day, f"rows={count}") for key, name, counts in entities.COUNTED for day, count in counts.items()],
+    )
+    for name, day, changes in entities.UPDATED:
+        await entity.update(connection, uid(name), changes, at=_at(day))
+    for name, day in entities.DELETED:
+        await asset.end(connection, ENTITY, uid(name), at=_at(day))
+    for name, day in entities.RESTORED:
+        await asset.revive(connection, ENTITY, uid(name), at=_at(day))
+    await _state(connection, entities.BORN_EARLIER)
+
+
+async def _state(connection: WriteConnection, states: Iterable[tuple[str, str | None, str, str, str]]) -> None:
+    """Write whole states of entities: type, key, display name, since, details."""
+    types = await entity.types_known(connection)
+    stated = [
+        Stated(
+            Ref(uid(f"{type_}/{name}"), type_, key),
+            entity_fields.whole(types, type_, name, dict(it.split("=", 1) for it in details.split("; "))),
+            _at(since),
+        )
+        for type_, key, name, since, details in states
+    ]
+    for outcome in await ingest(connection, ENTITY, stated):
+        if isinstance(outcome, HeadwaterError):
+            raise outcome
+
+
+def _at(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)
+
+
+def _schema(described: str) -> dict[str, Any]:
+    """`id:int email:string` as a schema."""
+    return {"fields": [dict(zip(("name", "type"), it.split(":"), strict=True)) for it in described.split()]}
