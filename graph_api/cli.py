@@ -1,15 +1,20 @@
 """The commands. Each says what is wrong in one line where something is, and ends with 1."""
 
 import asyncio
+import gc
+import getpass
 import os
 import signal
 import socket
+import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, BinaryIO, TextIO
+from uuid import uuid4
 
 import structlog
 import typer
@@ -19,14 +24,16 @@ from rich.markup import escape
 from uvicorn.supervisors import Multiprocess
 
 from db import embedded, migrations
-from db.connection import Database
-from db.errors import HeadwaterError, Unavailable
+from db.connection import Author, Database
+from db.errors import BadInput, HeadwaterError, Unavailable
 from db.tenant import all_tenants
 from db.verification import verify_tenant
 from graph_api import demo as mesh
 from graph_api.app import create_app
-from graph_api.auth import require_loopback
+from graph_api.auth import DEFAULT_TENANT_ID, require_loopback
 from graph_api.examples import EXAMPLES
+from graph_api.ingestion.loading import Load, OnError
+from graph_api.ingestion.progress import Progress, Rejects
 from graph_api.ops import configure_logging
 from graph_api.settings import Settings, read_settings
 from schema.root import schema as graphql_schema
@@ -36,6 +43,8 @@ DATABASE = "headwater"
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Where data came from, what it feeds, and what that looked like then."
 )
+ingest = typer.Typer(no_args_is_help=True, help="Load what other tools know, from files.")
+app.add_typer(ingest, name="ingest")
 log = structlog.get_logger("headwater")
 out = Console()
 err = Console(stderr=True)
@@ -87,6 +96,40 @@ def verify(data: Data = None) -> None:
         asyncio.run(_require_migrated(running))
         differences = asyncio.run(_verify(running))
     if differences:
+        raise typer.Exit(1)
+
+
+@ingest.command("csv")
+def ingest_csv(
+    file: Annotated[Path, typer.Argument(help="The file; - is standard input.", metavar="FILE")],
+    on_error: Annotated[OnError, typer.Option(help="What a bad row does: end the load, or stay behind.")] = OnError.STOP,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check and count everything, keep nothing. One transaction holds its locks meanwhile."),
+    ] = False,
+    rejects: Annotated[Path | None, typer.Option(help="A CSV file to name every refused row in.", metavar="FILE")] = None,
+    actor: Annotated[str | None, typer.Option(help="Who loads, as the log has it. The user of this machine by default.")] = None,
+    data: Data = None,
+) -> None:
+    """Load entities from a CSV file: a row states a whole entity from an instant on. Safe to repeat."""
+    settings = read_settings(data=data)
+    author = Author(actor or _user(), str(uuid4()))
+    opened = _opened(file)
+    with ExitStack() as stack:
+        named = None
+        if rejects is not None:
+            if rejects.exists() and file.exists() and rejects.samefile(file):
+                raise BadInput(f"{rejects} is the file to load; name another one for the rejects.")
+            with _blaming(rejects):
+                named = stack.enter_context(rejects.open("w", encoding="utf-8", newline=""))
+        running = stack.enter_context(_database(settings))
+        asyncio.run(_require_migrated(running))
+        load = asyncio.run(_load_csv(running, opened, author, named, on_error=on_error, dry_run=dry_run))
+    if load.interrupted is not None:
+        kept = "Nothing is kept." if dry_run else "What the summary counts is kept; running it again loads the rest."
+        err.print(f"Interrupted. {kept}", soft_wrap=True)
+        raise typer.Exit(128 + load.interrupted)
+    if load.stopped:
         raise typer.Exit(1)
 
 
@@ -142,6 +185,74 @@ async def _verify(settings: Settings) -> int:
     finally:
         await database.close()
     return differences
+
+
+async def _load_csv(
+    settings: Settings, file: BinaryIO, author: Author, named: TextIO | None, *, on_error: OnError, dry_run: bool
+) -> Load:
+    # what is here stays: the collector need not go through it again for every few hundred rows
+    gc.freeze()
+    database = Database(_address(settings), pool_size=1, statement_timeout=600)
+    started = time.monotonic()
+    progress = Progress(err, _size(file))
+    rejects = Rejects(progress, named)
+    load = Load(database, DEFAULT_TENANT_ID, author, progress=progress, rejects=rejects, on_error=on_error, dry_run=dry_run)
+    try:
+        with progress, _signals_given_to(load.interrupt):
+            await load.run(file)
+    finally:
+        out.print(str(load.summary), highlight=False)
+        trial = " Nothing of it is kept: this was a dry run." if dry_run else ""
+        out.print(f"{load.summary.rows} rows in {time.monotonic() - started:.1f} s.{trial}", highlight=False)
+        await database.close()
+    return load
+
+
+@contextmanager
+def _signals_given_to(receiver: Callable[[int], None]) -> Iterator[None]:
+    """What usually ends a process on the spot is told to something that works in this loop."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # what nohup has ignored stays ignored
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def tell(number: int, _: FrameType | None) -> None:
+        loop.call_soon_threadsafe(receiver, number)
+
+    for number in heard:
+        signal.signal(number, tell)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def _opened(file: Path) -> BinaryIO:
+    """The file, which stays open: at the end of the process, a thread may still wait for more of it."""
+    with _blaming(file):
+        return open(0, "rb", closefd=False) if str(file) == "-" else file.open("rb")
+
+
+def _size(file: BinaryIO) -> int | None:
+    status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{path} cannot be used: {error.strerror}.") from error
+
+
+def _user() -> str:
+    """Who runs this, if this machine has a name for them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "ingest"
 
 
 def _serve(settings: Settings, announce: Callable[[str], None]) -> None:

@@ -407,6 +407,18 @@ async def test_who_would_take_away_what_an_entity_is_being_given_waits_and_is_re
     assert await codes(api) == (["PERSON"], ["email"])
 
 
+async def test_a_format_cannot_change_between_the_check_of_a_detail_and_its_writing(api: Api, address: str) -> None:
+    await put_entity_type(api)
+    await put_detail_type(api, format="email")
+    async with unfinished(api, address) as (connection, queued):
+        types = await entity.types_held(connection, ["email"])
+        assert types.formats["email"] == "email"
+        asked = asyncio.create_task(api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "number"}))
+        await queued()
+        await entity.create(connection, Ref(type="PERSON"), "Ann", {"email": "ann@shop.example"})
+    assert (await asked).fault == ("CONFLICT", "format")
+
+
 @pytest.mark.parametrize("registry", ["entity types", "detail types"])
 async def test_an_entity_that_is_given_a_type_as_it_is_removed_is_refused(api: Api, address: str, registry: str) -> None:
     await put_entity_type(api)

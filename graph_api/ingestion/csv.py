@@ -1,0 +1,308 @@
+"""CSV files of entities: bytes in, rows or faults out, in memory that does not grow with the file.
+
+RFC 4180, in UTF-8. The header names the columns `display_name` and `entity_type`, perhaps also `entity_uid`, `details` (a JSON
+list of `{"detail_type", "detail_value"}`) and `change_ts`, in any order.
+"""
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import BinaryIO, NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import orjson
+
+from db.errors import BadInput
+from db.instants import read_instant
+
+COLUMNS = ("entity_uid", "display_name", "entity_type", "details", "change_ts")
+REQUIRED = ("display_name", "entity_type")
+
+# What a row may take, in bytes. The csv module gives each of its cells 131 072 characters.
+ROW_LENGTH = 1024 * 1024
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/entity")
+
+_OTHER_FORMATS = {
+    b"\x1f\x8b": "a gzip archive. Unpack it on the way: gunzip --stdout FILE | headwater ingest csv -",
+    b"PK\x03\x04": "a zip archive or a workbook. Save the sheet as CSV in UTF-8.",
+    b"\xff\xfe": "text in UTF-16. Save it in UTF-8.",
+    b"\xfe\xff": "text in UTF-16. Save it in UTF-8.",
+    b"\x89PNG": "an image.",
+    b"%PDF": "a PDF document.",
+    b"PAR1": "a Parquet file.",
+    b"{": "JSON.",
+    b"[": "JSON.",
+}
+_DETAIL = '{"detail_type": "email", "detail_value": "ann@shop.example"}'
+_EXPECTED = "It has to name display_name and entity_type, and may name entity_uid, details and change_ts."
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_NO_CHARACTER = re.compile("[\0\udc80-\udcff]")
+_CELL_AND_COMMA = re.compile(r'(?:"(?:[^"]++|"")*+"|(?!")[^,\r\n]*+),')
+
+_REASONS = {
+    "field larger": "The cell is longer than {limit} characters. Perhaps a quote is opened and not closed.",
+    "unexpected end": "A quote is opened, and the file ends before it is closed.",
+    "new-line": "A carriage return stands alone. Lines end in LF or CRLF; within a cell it has to be quoted.",
+    "": "Something follows the closing quote of a cell. One that holds commas or quotes is quoted whole, each quote in it twice.",
+}
+
+
+class Row(NamedTuple):
+    """What a row says: the whole state of an entity from an instant on, or from the beginning of the load."""
+
+    line: int
+    uid: UUID
+    display_name: str
+    entity_type: str
+    details: dict[str, str]
+    at: datetime | None
+
+
+class Fault(NamedTuple):
+    """Why a row was refused. The line is that on which the row begins."""
+
+    line: int
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}" if self.column is None else f"line {self.line}, column {self.column}"
+        return f"{place}: {self.reason}"
+
+
+def derived_uid(entity_type: str, display_name: str) -> UUID:
+    """The uid of an entity whose row gives none, so that the same file meets the same entities again: a UUID of version 5, in the
+    namespace of the URL `headwater/entity`, over the type, a NUL, and the name."""
+    return uuid5(_NAMESPACE, f"{entity_type}\0{display_name}")
+
+
+def fault_of(line: int, column: str | None, reason: str) -> Fault:
+    """A fault whose reason quotes what may be long."""
+    return Fault(line, column, _brief(reason))
+
+
+class EntityFile:
+    """A file as a stream of rows and faults, in its order. What is no CSV of entities at all is refused at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._lines = _Lines(file)
+        self.columns = _header(self._lines)
+        # what the header does not name is read from an empty cell behind the last
+        self._pick = itemgetter(*(self.columns.index(name) if name in self.columns else -1 for name in COLUMNS))
+        self._reread_until = 0
+
+    def __iter__(self) -> Iterator[Row | Fault]:
+        lines = self._lines
+        reader = csv.reader(iter(lines), strict=True)
+        while True:
+            lines.begin_row()
+            try:
+                cells = next(reader, None)
+            except (csv.Error, _RowTooLong) as error:
+                yield self._malformed(error)
+                reader = csv.reader(iter(lines), strict=True)
+                continue
+            if cells is None:
+                return
+            read = self._read(cells)
+            if read is not None:
+                yield read
+
+    def _read(self, cells: list[str]) -> Row | Fault | None:
+        line = self._lines.first
+        if len(cells) != len(self.columns):
+            return self._miscounted(cells)
+        if self._lines.suspect and (unfit := _unfit(cells)):
+            place, reason = unfit
+            return Fault(line, self.columns[place], reason)
+        cells.append("")
+        uid_text, display_name, entity_type, details_text, instant_text = self._pick(cells)
+        if not display_name or display_name.isspace():
+            return Fault(line, "display_name", "The cell is empty.")
+        if not entity_type or entity_type.isspace():
+            return Fault(line, "entity_type", "The cell is empty.")
+        try:
+            uid = UUID(uid_text) if uid_text else derived_uid(entity_type, display_name)
+        except ValueError:
+            return fault_of(line, "entity_uid", f"{uid_text!r} is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.")
+        try:
+            details = _details(details_text) if details_text else {}
+        except BadInput as error:
+            return fault_of(line, "details", error.message)
+        try:
+            at = read_instant(instant_text) if instant_text else None
+        except BadInput as error:
+            return fault_of(line, "change_ts", error.message)
+        return Row(line, uid, display_name, entity_type, details, at)
+
+    def _miscounted(self, cells: Sequence[str]) -> Fault | None:
+        """Why a row has not as many cells as the header, unless it is blank."""
+        if len(cells) <= 1 and not "".join(cells).strip():
+            return None
+        lines, missing = self._lines, self.columns[len(cells) :]
+        counted = f"The row has {len(cells)} of {len(self.columns)} cells"
+        ending = f" It ends on line {lines.number}." if lines.number > lines.first else ""
+        if missing:
+            return Fault(lines.first, missing[0], f"{counted}; missing: {', '.join(missing)}.{ending}")
+        return Fault(lines.first, None, f"{counted}. One that holds a comma has to be quoted.{ending}")
+
+    def _malformed(self, error: Exception) -> Fault:
+        """Why a row cannot be read. An open quote takes in the lines that follow: they are read again, once, each by itself."""
+        lines, column = self._lines, None
+        if isinstance(error, _RowTooLong):
+            reason = f"The row is longer than {ROW_LENGTH} bytes. Perhaps a quote is opened and not closed."
+        else:
+            reason = next(it for beginning, it in _REASONS.items() if beginning in str(error))
+            reason = reason.format(limit=csv.field_size_limit())
+            column = self._column_at_fault()
+        last = lines.number
+        if last > lines.first:
+            if isinstance(error, csv.Error) and lines.first > self._reread_until:
+                self._reread_until = last
+                lines.give_rest_of_row_again()
+            else:
+                reason += f" The lines up to {last} are passed over with it."
+        return Fault(lines.first, column, reason)
+
+    def _column_at_fault(self) -> str | None:
+        """The column behind the last cell that is well formed."""
+        text, end, place = self._lines.row_text(), 0, 0
+        while (found := _CELL_AND_COMMA.match(text, end)) and found.end() - end <= csv.field_size_limit():
+            end = found.end()
+            place += 1
+        return self.columns[place] if place < len(self.columns) else None
+
+
+class _RowTooLong(Exception):
+    """A row that no memory should have to hold."""
+
+
+class _Lines:
+    """The lines of a file as text, and those that make up the row that is being read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._again: deque[bytes] = deque()
+        self._row: list[bytes] = []
+        self.number = 0
+        self.first = 0
+        # whether the row may hold what is no character
+        self.suspect = False
+
+    def begin_row(self) -> None:
+        self._row.clear()
+        self.first = self.number + 1
+        self.suspect = False
+
+    def __iter__(self) -> Iterator[str]:
+        readline, again, row = self._file.readline, self._again, self._row
+        length = 0
+        while line := again.popleft() if again else readline(ROW_LENGTH):
+            self.number += 1
+            length = length + len(line) if row else len(line)
+            if length >= ROW_LENGTH:
+                self._pass_over_rest_of(line)
+                raise _RowTooLong
+            row.append(line)
+            if b"\0" in line:
+                self.suspect = True
+            try:
+                text = line.decode()
+            except UnicodeDecodeError:
+                self.suspect = True
+                text = line.decode(errors="surrogateescape")
+            yield text
+
+    def first_that_says_something(self) -> bytes:
+        """The first line that is not blank, as it is but for a byte order mark. It is given once more, as text."""
+        line = self._file.readline(ROW_LENGTH).removeprefix(_BYTE_ORDER_MARK)
+        while line and not line.strip():
+            self.number += 1
+            line = self._file.readline(ROW_LENGTH)
+        self._again.append(line)
+        return line
+
+    def row_text(self) -> str:
+        return b"".join(self._row).decode(errors="surrogateescape")
+
+    def give_rest_of_row_again(self) -> None:
+        self._again.extend(self._row[1:])
+        self.number = self.first
+
+    def _pass_over_rest_of(self, line: bytes) -> None:
+        while len(line) == ROW_LENGTH and not line.endswith(b"\n"):
+            line = self._file.readline(ROW_LENGTH)
+
+
+def _header(lines: _Lines) -> tuple[str, ...]:
+    """The columns, once it is sure that the file can be meant."""
+    beginning = lines.first_that_says_something()
+    place = f"line {lines.number + 1}"
+    for magic, meaning in _OTHER_FORMATS.items():
+        if beginning.lstrip().startswith(magic):
+            raise BadInput(f"{place}: This is no CSV file but {meaning}")
+    try:
+        beginning.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{place}: This is no CSV file in UTF-8: the line holds other bytes.") from error
+    if _CONTROL.search(beginning):
+        raise BadInput(f"{place}: This is no CSV file: the line holds control characters.")
+    try:
+        names = next(csv.reader(iter(lines), strict=True), None)
+    except (csv.Error, _RowTooLong) as error:
+        raise BadInput(f"{place}: The header cannot be read. {_EXPECTED}") from error
+    if names is None:
+        raise BadInput(f"line 1: The file is empty: there is not even a header. {_EXPECTED}")
+    columns = tuple(name.strip() for name in names)
+    faults = [f"{name} is missing" for name in REQUIRED if name not in columns]
+    faults += [f"{name} comes twice" for name in COLUMNS if columns.count(name) > 1]
+    faults += [f"{name!r} is unknown" for name in dict.fromkeys(columns) if name not in COLUMNS]
+    if faults:
+        separated = " Columns are separated by commas." if len(columns) == 1 and re.search("[;\t|]", columns[0]) else ""
+        named = ", ".join(repr(name) for name in columns)
+        raise BadInput(_brief(f"{place}: In the header {', '.join(faults)}; it names {named}.{separated} {_EXPECTED}"))
+    return columns
+
+
+def _brief(message: str) -> str:
+    return message if len(message) <= 400 else f"{message[:200]} … {message[-150:]}"
+
+
+def _unfit(cells: Sequence[str]) -> tuple[int, str] | None:
+    """The first cell that holds what is no character, and what that is."""
+    for place, cell in enumerate(cells):
+        if found := _NO_CHARACTER.search(cell):
+            if found[0] == "\0":
+                return place, "The cell holds a NUL character, which cannot be stored."
+            return place, f"The cell holds the byte 0x{ord(found[0]) - 0xDC00:02X}, which is not UTF-8 there."
+    return None
+
+
+def _details(cell: str) -> dict[str, str]:
+    try:
+        stated = orjson.loads(cell)
+    except orjson.JSONDecodeError as error:
+        if not cell.strip():
+            return {}
+        raise BadInput(f"The cell is no JSON: {error.msg}, at character {error.pos + 1}.") from error
+    if not isinstance(stated, list):
+        raise BadInput(f"The cell is no JSON list of objects such as {_DETAIL}.")
+    details: dict[str, str] = {}
+    for it in stated:
+        if (
+            not isinstance(it, dict)
+            or len(it) != 2
+            or not isinstance(code := it.get("detail_type"), str)
+            or not isinstance(value := it.get("detail_value"), str)
+        ):
+            raise BadInput(f"Item {stated.index(it) + 1} of the list is no object with just two texts, such as {_DETAIL}.")
+        if code in details:
+            raise BadInput(f"There are two details of the type {code!r}.")
+        details[code] = value
+    return details
