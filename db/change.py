@@ -75,11 +75,13 @@ def place_of(row: ChangeRow) -> tuple[Any, ...]:
 async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[ChangeRow]:
     """A page of the changes from `since` on and before `until`, in the order of their instants."""
     direction = "DESC" if page.backward else "ASC"
-    # each part of the statement reads no more than the page may need, in the order of an index
     order = f"ORDER BY at {direction}, subject_id {direction} LIMIT CAST(:limit AS bigint)"
+    # each part of the statement reads no more than the page may need, in the order of an index; but what is asked about some
+    # assets is looked up by their ids, which OFFSET keeps the planner to
+    bound = order if query.assets is None else "OFFSET 0"
     parts = []
     for kind in query.kinds_of_assets:
-        first = [f"SELECT * FROM ({it}{order}) first" for it in _places(kind, query)]
+        first = [f"SELECT * FROM ({it}{bound}) first" for it in _places(kind, query)]
         parts.append(of_kind(kind, "changes").replace("{found}", union(first) + order))
     if not parts:
         return Slice([], more=False)

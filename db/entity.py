@@ -133,14 +133,14 @@ async def entity_by_asset(connection: ReadConnection, asset_id: int, instant: da
     return None if row is None else _entity(row, instant)
 
 
-async def details_by_entity(connection: ReadConnection, asset_ids: Sequence[int], instant: datetime) -> list[list[DetailRow]]:
-    """What is known of each entity at an instant, in order of the type."""
-    rows = await connection.fetch(_DETAILS, {"assets": list(asset_ids), "instant": instant})
-    found: dict[int, list[DetailRow]] = {asset_id: [] for asset_id in asset_ids}
-    for row in rows:
+async def details_by_entity(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[list[DetailRow]]:
+    """What is known of each entity at an instant of its own, in order of the type."""
+    asked = {"assets": [asset_id for asset_id, _ in readings], "instants": [instant for _, instant in readings]}
+    found: list[list[DetailRow]] = [[] for _ in readings]
+    for row in await connection.fetch(_DETAILS, asked):
         type_ = DetailTypeRow(row.code, row.label, row.format)
-        found[row.asset_id].append(DetailRow(type_, row.value, row.valid_from, row.valid_to))
-    return [found[asset_id] for asset_id in asset_ids]
+        found[row.place - 1].append(DetailRow(type_, row.value, row.valid_from, row.valid_to))
+    return found
 
 
 async def list_entities(connection: ReadConnection, query: EntityQuery, page: Page) -> Slice[EntityRow]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, cast
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
@@ -15,7 +15,7 @@ from schema.context import Info
 from schema.history import FieldChange, field_changes
 from schema.kinds import ASSET_TYPES
 from schema.node import write_id
-from schema.pagination import After, Before, Connection, Edge, First, Keyset, Last
+from schema.pagination import After, Before, Connection, First, Keyset, Last
 from schema.scope import READ, field, resolver
 from schema.writing import given, optional
 
@@ -88,12 +88,11 @@ class ChangeQueries:
             Connection[Change],
             page,
             await changes.list_changes(connection, query, page),
-            node=lambda row: row,
+            # a change bears its cursor itself, for whoever goes on from it
+            node=lambda row: _change(row, keyset.cursor(changes.place_of(row))),
             place=changes.place_of,
             count=lambda: changes.count_changes(connection, query),
         )
-        # a change bears its cursor itself, for whoever goes on from it
-        found.edges = [Edge(cursor=edge.cursor, node=_change(cast(ChangeRow, edge.node), edge.cursor)) for edge in found.edges]
         return found
 
 

@@ -70,7 +70,7 @@ class Entity(Asset):
 
     @resolver(READ, "What is known of it, in order of the type of detail; each has its own validity.")
     async def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
-        found = await info.context.loaders.details_by_entity.load((self.asset_id, self.as_of))
+        found = await info.context.loaders.details_by_entity.load(((self.asset_id, self.as_of),))
         return [EntityDetail.of(row) for row in found if types is None or row.type.code in types]
 
     @resolver(READ, "The value of one of its details; null: it has none of this type.")

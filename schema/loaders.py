@@ -32,7 +32,7 @@ class Loaders:
         self.product_by_name: DataLoader[tuple[str, datetime | None], product.ProductRow | None]
         self.entity_by_uid: DataLoader[tuple[UUID, datetime | None], entity.EntityRow | None]
         self.entity_by_key: DataLoader[tuple[tuple[str, str], datetime | None], entity.EntityRow | None]
-        self.details_by_entity: DataLoader[tuple[int, datetime], list[entity.DetailRow]]
+        self.details_by_entity: DataLoader[tuple[tuple[int, datetime]], list[entity.DetailRow]]
         self.entity_type_by_code: DataLoader[tuple[str], entity_type.EntityTypeRow | None]
         self.detail_type_by_code: DataLoader[tuple[str], detail_type.DetailTypeRow | None]
         self.identity_by_uid: DataLoader[tuple[UUID], Identity | None]

@@ -7,7 +7,8 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
-from schema.scalars import parse_instant, write_instant
+from db.instants import write_instant
+from schema.scalars import parse_instant
 from schema.scope import READ, field
 
 _ID = re.compile(r"([A-Z][A-Za-z]*):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:@(.+))?", re.ASCII)

@@ -11,8 +11,9 @@ import orjson
 import strawberry
 
 from db.errors import BadInput, LimitExceeded
+from db.instants import write_instant
 from db.pagination import Page, Slice
-from schema.scalars import parse_instant, write_instant
+from schema.scalars import parse_instant
 from schema.scope import READ, field, resolver
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ class Keyset:
         count: Callable[[], Awaitable[int]],
     ) -> Any:
         """The page as the API gives it."""
-        edges = [Edge(cursor=self._write(place(row)), node=node(row)) for row in slice_.items]
+        edges = [Edge(cursor=self.cursor(place(row)), node=node(row)) for row in slice_.items]
         info = PageInfo(
             has_next_page=page.before is not None if page.backward else slice_.more,
             has_previous_page=slice_.more if page.backward else page.after is not None,
@@ -112,7 +113,8 @@ class Keyset:
         )
         return kind(edges=edges, page_info=info, count=count)
 
-    def _write(self, place: tuple[Any, ...]) -> str:
+    def cursor(self, place: tuple[Any, ...]) -> str:
+        """How a place in the list is written."""
         parts = [write_instant(part) if isinstance(part, datetime) else part for part in place]
         return base64.urlsafe_b64encode(orjson.dumps([self._digest, *parts])).rstrip(b"=").decode()
 
@@ -123,7 +125,7 @@ class Keyset:
             place = tuple(
                 parse_instant(part) if wanted is datetime else part for part, wanted in zip(parts, self._key, strict=True)
             )
-            genuine = digest == self._digest and self._write(place) == cursor
+            genuine = digest == self._digest and self.cursor(place) == cursor
             genuine = genuine and all(_storable(part, wanted) for part, wanted in zip(place, self._key, strict=True))
         except Exception as error:
             raise BadInput(f"{name} is no cursor. Use a cursor as this list gave it.", field=name) from error

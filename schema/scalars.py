@@ -11,8 +11,7 @@ from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
 from db.errors import BadInput
-from db.instants import read_instant
-from db.instants import write_instant as write_instant
+from db.instants import read_instant, write_instant
 
 
 def parse_instant(value: Any) -> datetime:

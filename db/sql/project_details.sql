@@ -34,24 +34,17 @@ pieces AS (
   CROSS JOIN LATERAL jsonb_each_text(v.details) AS d
 ),
 {include detail_stretches},
+-- what is on both sides stays
 paired AS MATERIALIZED (
-  SELECT s.place, s.valid_to AS stands_to, t.*
+  SELECT s.place, t.*
   FROM standing s
   FULL JOIN target t
-    ON t.asset_id = s.asset_id AND t.detail_type = s.detail_type AND t.valid_from = s.valid_from AND t.value = s.value
+    ON t.asset_id = s.asset_id AND t.detail_type = s.detail_type AND t.valid_from = s.valid_from AND t.valid_to = s.valid_to
+    AND t.value = s.value
 ),
 gone AS (
   DELETE FROM entity_detail d
   WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.ctid = ANY (ARRAY(SELECT place FROM paired WHERE asset_id IS NULL))
-  RETURNING d.asset_id
-),
--- counting orders the steps: first room is made, then bounds move, then the new rows come
-moved AS (
-  UPDATE entity_detail d
-  SET valid_to = p.valid_to
-  FROM paired p
-  WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.ctid = ANY (ARRAY(SELECT place FROM paired)) AND d.ctid = p.place
-    AND p.stands_to <> p.valid_to AND (SELECT count(*) FROM gone) >= 0
   RETURNING d.asset_id
 )
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)
@@ -59,4 +52,5 @@ SELECT CAST(:tenant AS bigint), p.asset_id, p.detail_type, p.valid_from, p.valid
   CASE t.format WHEN 'number' THEN CAST(p.value AS double precision) END
 FROM paired p
 LEFT JOIN detail_type t ON t.tenant_id = CAST(:tenant AS bigint) AND t.code = p.detail_type
-WHERE p.place IS NULL AND (SELECT count(*) FROM moved) >= 0
+-- counting what is gone has room made first
+WHERE p.place IS NULL AND (SELECT count(*) FROM gone) >= 0

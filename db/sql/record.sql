@@ -111,7 +111,6 @@ closed AS (
   SET valid_to = j.instant
   FROM judged j
   WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.place_before AND j.verdict = 'NEWER'
-    AND v.ctid = ANY (ARRAY(SELECT place_before FROM judged WHERE verdict = 'NEWER'))
   RETURNING v.{subject}
 ),
 opened AS (

@@ -45,33 +45,27 @@ log AS (
   ) c
 ),
 {include fold},
--- a full join is never done by nested loops, which a planner without statistics takes: quadratic in a subject's versions
-paired AS MATERIALIZED (
-  SELECT s.place, s.valid_to AS stands_to, s.created_at AS stands_since, t.*
-  FROM standing s
-  FULL JOIN target t ON t.subject_id = s.subject_id AND t.valid_from = s.valid_from AND t.digest = s.digest
+dated AS (
+  SELECT t.subject_id, t.valid_from, t.valid_to, coalesce(b.created_at, t.created_at) AS created_at, t.digest, {columns}
+  FROM target t
+  LEFT JOIN before b ON b.subject_id = t.subject_id
 ),
-dated AS MATERIALIZED (
-  SELECT p.place, p.stands_to, p.stands_since, p.subject_id, p.valid_from, p.valid_to, coalesce(b.created_at, p.created_at) AS created_at,
-    p.digest, {columns}
-  FROM paired p
-  LEFT JOIN before b ON b.subject_id = p.subject_id
+-- what is on both sides stays. (A full join is never done by nested loops, which a planner without statistics takes: quadratic in a
+-- subject's versions.)
+paired AS MATERIALIZED (
+  SELECT s.place, d.*
+  FROM standing s
+  FULL JOIN dated d
+    ON d.subject_id = s.subject_id AND d.valid_from = s.valid_from AND d.valid_to = s.valid_to
+    AND d.created_at = s.created_at AND d.digest = s.digest
 ),
 gone AS (
   DELETE FROM {versions} v
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = ANY (ARRAY(SELECT place FROM dated WHERE subject_id IS NULL))
-  RETURNING v.{subject}
-),
--- counting orders the steps: first room is made, then bounds move, then the new rows come
-moved AS (
-  UPDATE {versions} v
-  SET valid_to = d.valid_to, created_at = d.created_at
-  FROM dated d
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = ANY (ARRAY(SELECT place FROM dated)) AND v.ctid = d.place
-    AND (d.stands_to <> d.valid_to OR d.stands_since <> d.created_at) AND (SELECT count(*) FROM gone) >= 0
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = ANY (ARRAY(SELECT place FROM paired WHERE subject_id IS NULL))
   RETURNING v.{subject}
 )
 INSERT INTO {versions} (tenant_id, {subject}, valid_from, valid_to, created_at, digest, {columns})
-SELECT CAST(:tenant AS bigint), d.subject_id, d.valid_from, d.valid_to, d.created_at, d.digest, {columns}
-FROM dated d
-WHERE d.place IS NULL AND (SELECT count(*) FROM moved) >= 0
+SELECT CAST(:tenant AS bigint), p.subject_id, p.valid_from, p.valid_to, p.created_at, p.digest, {columns}
+FROM paired p
+-- counting what is gone has room made first
+WHERE p.place IS NULL AND (SELECT count(*) FROM gone) >= 0

@@ -171,7 +171,7 @@ def changes_by_model(subjects: Sequence[Subject], query: ChangeQuery) -> list[tu
             maker = ([it for it in there if it.changed] or there)[-1]
             lived = any(it.valid_from < at for it in fold(subject.said))
             kind = "UPDATED" if before and after else "DELETED" if before else "RESTORED" if lived else "CREATED"
-            held = [(it.valid_to, it.state) for it in fold(subject.said) if it.valid_from == at]
+            held = [(it.valid_from, it.valid_to, it.state) for it in fold(subject.said) if at in (it.valid_to, it.valid_from)]
             if (
                 query.since <= at < query.until
                 and asked_for(query, subject, kind)
@@ -208,9 +208,9 @@ def asked_for(query: ChangeQuery, subject: Subject, kind: str) -> bool:
 
 
 def seen_change(row: ChangeRow) -> tuple[Any, ...]:
-    if row.after is not None:
-        assert row.after.as_of == row.after.valid_from == row.at
-    held = [] if row.after is None else [(row.after.valid_to, row.after.state)]
+    sides = [it for it in (row.before, row.after) if it is not None]
+    assert all(it.as_of == it.valid_from for it in sides)
+    held = [(it.valid_from, it.valid_to, it.state) for it in sides]
     fields = {name: (before, after) for name, before, after in row.changed}
     return (row.at, row.subject_id, row.uid, row.kind, row.actor, fields, held)
 

@@ -35,7 +35,8 @@ REFUSED = {
     "entity_detail_type": _DETAIL.format(asset=ANN, type="'none'", since="'2026-02-01'", until="'infinity'"),
     "entity_detail_asset": _DETAIL.format(asset="99", type="'note'", since="'2026-02-01'", until="'infinity'"),
     "asset_uid_taken": "INSERT INTO asset (tenant_id, uid, kind) SELECT 1, uid, 'PRODUCT' FROM asset",
-    "asset_key_taken": "INSERT INTO asset (tenant_id, uid, kind, type, key) SELECT 1, gen_random_uuid(), kind, type, key FROM asset",
+    "asset_key_taken": "INSERT INTO asset (tenant_id, uid, kind, type, key) "
+    "SELECT 1, gen_random_uuid(), kind, type, key FROM asset",
     "asset_typed": "INSERT INTO asset (tenant_id, uid, kind) VALUES (1, gen_random_uuid(), 'ENTITY')",
     "asset_key_typed": "INSERT INTO asset (tenant_id, uid, kind, key) VALUES (1, gen_random_uuid(), 'PRODUCT', '7')",
     "asset_type": "INSERT INTO asset (tenant_id, uid, kind, type) VALUES (1, gen_random_uuid(), 'ENTITY', 'NONE')",

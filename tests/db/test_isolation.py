@@ -110,13 +110,21 @@ async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_othe
 async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
     whole = unguarded(load(statement))
     assert "tenant_id = :" not in str(whole)
-    parameters = {"types": ["PERSON"], "keys": ["7"], "assets": [1, 2, 3, 4], "instant": day(1)}
+    parameters: dict[str, Any] = {
+        "types": ["PERSON"],
+        "keys": ["7"],
+        "assets": [1, 2, 3, 4],
+        "instants": [day(1)] * 4,
+        "instant": day(1),
+    }
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name}" in str(whole)})
+            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name} " in str(whole)})
             own = await own_asset(connection, ENTITY)
             if statement == "types_known":
                 assert [row.code for row in rows] == ["PERSON", "note"]
+            elif statement == "details_by_entity":
+                assert [parameters["assets"][row.place - 1] for row in rows] == [own]
             else:
                 assert [row.asset_id for row in rows] == [own]
 

@@ -344,6 +344,22 @@ async def test_a_page_of_entities_with_all_there_is_costs_a_constant_number_of_s
     assert counts == [6, 6]
 
 
+async def test_details_at_many_instants_cost_one_statement(typed: Api) -> None:
+    uid = (await typed.create(details={"note": "0"}))["uid"]
+    for number in range(1, 6):
+        await typed.change(uid, details={"note": str(number)}, at=day(number))
+    query = """query ($first: Int, $from: DateTime!, $to: DateTime!) { changes(from: $from, to: $to, first: $first) { nodes {
+      asset { ... on Entity { details { value } } } } } }"""
+    window: dict[str, Any] = {"from": written(day(0)), "to": written(day(9))}
+    counts = []
+    for first in (1, 6):
+        typed.statements.clear()
+        found = (await typed(query, **window, first=first)).data["changes"]["nodes"]
+        assert [it["asset"]["details"] for it in found] == [[{"value": str(number)}] for number in range(first)]
+        counts.append(len(typed.statements))
+    assert counts == [2, 2]
+
+
 async def test_the_federated_gateway_finds_entities_by_id_and_uid(typed: Api) -> None:
     uid = (await typed.create())["uid"]
     await typed.change(uid, displayName="Anna", at=day(10))
