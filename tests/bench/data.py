@@ -5,45 +5,50 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
-from sqlalchemy import text
 
-from db import asset, migrations, product_fields
-from db.connection import Author, Database, driver_address
+from db import migrations
+from db.connection import Database, driver_address
 from db.embedded import EmbeddedServer
-from db.product import PRODUCT
-from db.sql import load
-from db.temporal import Assertion, Operation, record
+from db.verification import verify_tenant
 from graph_api.auth import DEFAULT_TENANT_ID
+from tests.bench import entities, products
+from tests.bench.versions import VERSIONS
 
 GIVEN = "HEADWATER_BENCH_DATABASE_URL"
-VERSIONS = 5
-# Products from this number on are there to be updated; those before it stay as they are, and so does what is read of them.
-UPDATED_FROM = 100
-
-_BEGINNING = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 class OtherDataThere(Exception):
     """The database that was named holds something that is not ours to write into."""
 
 
-def product_name(number: int) -> str:
-    return f"product_{number:06}"
+class NotSound(Exception):
+    """The versions are not what the log says, so whatever was measured was not done."""
 
 
-def product_uid(number: int) -> UUID:
-    return uuid5(NAMESPACE_URL, f"headwater-bench/{product_name(number)}")
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is of what is measured."""
+
+    products: int
+    entities: int
+    # of each file that is loaded
+    rows: int
+    # of each operation, at most
+    samples: int
 
 
 def plain_address(address: str) -> str:
     """The address as asyncpg itself takes it, whichever way it was written."""
     return driver_address(address).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def in_database(address: str, name: str) -> str:
+    """The same server, another database."""
+    return driver_address(address).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -78,64 +83,37 @@ def remove_directory(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-async def prepare(address: str, products: int) -> None:
+async def prepare(address: str, size: Size) -> None:
     """Migrate the database and fill it, unless an earlier run has filled it alike."""
     await migrations.upgrade(address)
     owner = await asyncpg.connect(plain_address(address))
     try:
+        expected = {products.product_uid(number) for number in range(size.products)}
+        expected |= {entities.entity_uid(number) for number in range(size.entities)}
         found = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset")}
         if not found:
-            await _fill(address, owner, products)
-        elif found != {product_uid(number) for number in range(products)} or await _changes(owner) < products * VERSIONS:
+            await products.fill(address, owner, size.products)
+            await entities.fill(owner, size.entities)
+        elif found != expected or await _changes(owner) < len(expected) * VERSIONS:
             raise OtherDataThere(f"{GIVEN} names a database that holds other data. Name an empty one.")
         await owner.execute("VACUUM ANALYZE")
+        if not found:
+            await verify(address)
     finally:
         await owner.close()
 
 
-async def _changes(owner: "asyncpg.Connection[asyncpg.Record]") -> int:
-    return int(await owner.fetchval("SELECT count(*) FROM change"))
-
-
-async def _fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", products: int) -> None:
-    database = Database(address)
-    numbers = range(products)
+async def verify(address: str) -> None:
+    """See that log, versions and details agree."""
+    database = Database(address, statement_timeout=600)
     try:
-        async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-            add_domain = text(load("add_domain"))
-            for domain in sorted({_domain(number) for number in numbers}):
-                await connection.execute(add_domain, {"name": domain})
-            subjects = [await asset.add_or_lock(connection, PRODUCT, asset.Ref(product_uid(number))) for number in numbers]
-        for version in range(VERSIONS):
-            said = Operation.PATCH if version else Operation.SET
-            content = [_changed(number, version) if version else _product(number) for number in numbers]
-            at = _BEGINNING + timedelta(days=30 * version)
-            assertions = [Assertion(*it, at) for it in zip(subjects, [said] * products, content, strict=True)]
-            async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-                await record(connection, PRODUCT, assertions)
-            # a batch into tables without statistics takes four times as long
-            await owner.execute("ANALYZE")
+        async with database.snapshot(DEFAULT_TENANT_ID) as connection:
+            report = await verify_tenant(connection)
     finally:
         await database.close()
+    if report.differences:
+        raise NotSound(f"{len(report.differences)} differences between log and versions, the first: {report.differences[0]}")
 
 
-def _domain(number: int) -> str:
-    return f"domain_{number % 20:02}"
-
-
-def _product(number: int) -> dict[str, Any]:
-    schema = {"fields": [{"name": f"column_{column}", "type": "string"} for column in range(8)]}
-    return product_fields.whole(
-        {
-            "name": product_name(number),
-            "domain": _domain(number),
-            "owner": f"owner_{number % 50}@shop.example",
-            "description": f"What number {number} of the measured products holds, in about as many words as people take for it.",
-            "schema": schema,
-            "tags": ["measured", f"group-{number % 7}"],
-        }
-    )
-
-
-def _changed(number: int, version: int) -> dict[str, Any]:
-    return product_fields.patch({"version": f"1.{version}.0", "owner": f"owner_{(number + version) % 50}@shop.example"})
+async def _changes(owner: "asyncpg.Connection[asyncpg.Record]") -> int:
+    return int(await owner.fetchval("SELECT count(*) FROM change"))

@@ -85,14 +85,24 @@ class Result:
 async def measure(
     address: str, recording: Recording, rows: list[Row], *, floor: int, service: int, rounds: int, seconds: float
 ) -> list[Result]:
-    """Measure rows at two ports, in about so many seconds in all."""
+    """Measure rows at two ports, in about so many seconds in all. Rows that stand beside each other take turns too."""
     length = max(seconds / (len(rows) * (rounds * _SLICES + 1)), SHORTEST_SLICE)
     owner = await asyncpg.connect(plain_address(address))
     held = await asyncpg.connect(plain_address(address), server_settings=recording.server_settings)
     gc.collect()
     gc.freeze()
+    courses = [_Course(row, recording.rows[row.name], floor, service, held, owner) for row in rows]
     try:
-        return [await _Course(row, recording.rows[row.name], floor, service, held, owner).run(rounds, length) for row in rows]
+        for _, beside in itertools.groupby(courses, key=lambda course: course.row.beside or course.row.name):
+            together = list(beside)
+            for course in together:
+                await course.begin(length)
+            for _ in range(rounds):
+                for course in together:
+                    await course.measure(length)
+            for course in together:
+                await course.end()
+        return [course.result for course in courses]
     finally:
         await held.close()
         await owner.close()
@@ -110,7 +120,8 @@ class _Course:
         held: "asyncpg.Connection[asyncpg.Record]",
         owner: "asyncpg.Connection[asyncpg.Record]",
     ) -> None:
-        self._row = row
+        self.row = row
+        self.result = Result(row)
         self._held = held
         self._owner = owner
         self._floor = floor
@@ -121,26 +132,31 @@ class _Course:
         # numbers that no earlier run has left in the database
         self._numbers = itertools.count(time.time_ns() // 1000)
         self._done = 0
+        self._changes_at_first = 0
+        self._changes_each = 0
+        self._sides = [(floor, self.result.floor), (service, self.result.service)]
 
-    async def run(self, rounds: int, length: float) -> Result:
-        changes_at_first = await self._changes()
-        changes_each = await self._compare()
-        result = Result(self._row)
+    async def begin(self, length: float) -> None:
+        self._changes_at_first = await self._changes()
+        self._changes_each = await self._compare()
         for port in (self._floor, self._service):
             await self._drive(port, CONNECTIONS, length / 2)  # pools fill, plans and compiled statements are remembered
-        sides = [(self._floor, result.floor), (self._service, result.service)]
-        for _ in range(rounds):
-            result.sql.add(await self._sql_alone(length))
-            for port, figures in sides:
-                figures.add((await self._drive(port, 1, length))[0])
-            for port, figures in sides:
-                taken, elapsed = await self._drive(port, CONNECTIONS, length)
-                figures.rates.append(len(taken) / elapsed)
-            sides.reverse()
-        changes = await self._changes() - changes_at_first
-        if changes != changes_each * self._done:
-            raise NotComparable(f"{self._row.name}: {self._done} requests made {changes} changes, not {changes_each} each.")
-        return result
+
+    async def measure(self, length: float) -> None:
+        """One round."""
+        self.result.sql.add(await self._sql_alone(length))
+        for port, figures in self._sides:
+            figures.add((await self._drive(port, 1, length))[0])
+        for port, figures in self._sides:
+            taken, elapsed = await self._drive(port, CONNECTIONS, length)
+            figures.rates.append(len(taken) / elapsed)
+        self._sides.reverse()
+
+    async def end(self) -> None:
+        """See that every request did what it should."""
+        changes = await self._changes() - self._changes_at_first
+        if changes != self._changes_each * self._done:
+            raise NotComparable(f"{self.row.name}: {self._done} requests made {changes} changes, not {self._changes_each} each.")
 
     async def _compare(self) -> int:
         """Hold the answers of both sides against each other, each sample; gives how much each request writes."""
@@ -153,11 +169,11 @@ class _Course:
             changes[port] = await self._changes() - before
         for of_floor, of_service in zip(answers[self._floor], answers[self._service], strict=True):
             if of_floor != of_service:
-                raise NotComparable(f"{self._row.name}: the floor sends\n{of_floor!r}\nand the service\n{of_service!r}")
+                raise NotComparable(f"{self.row.name}: the floor sends\n{of_floor!r}\nand the service\n{of_service!r}")
         each, rest = divmod(changes[self._service], len(self._scripts))
-        if changes[self._floor] != changes[self._service] or rest or (each > 0) is not self._row.writes:
+        if changes[self._floor] != changes[self._service] or rest or (each > 0) is not self.row.writes:
             raise NotComparable(
-                f"{self._row.name}: {len(self._scripts)} requests made {changes[self._floor]} changes through the floor "
+                f"{self.row.name}: {len(self._scripts)} requests made {changes[self._floor]} changes through the floor "
                 f"and {changes[self._service]} through the service."
             )
         return each
@@ -194,7 +210,7 @@ class _Course:
         """Requests without end, the samples in turn."""
         for request in itertools.cycle(self._requests[port]):
             fresh = self._fresh()
-            yield request.replace(FRESH.encode(), fresh.encode()) if self._row.writes else request
+            yield request.replace(FRESH.encode(), fresh.encode()) if self.row.writes else request
 
     def _fresh(self) -> str:
         self._done += 1

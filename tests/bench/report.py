@@ -1,4 +1,4 @@
-"""The table, and what has to be known to read it."""
+"""The tables, and what has to be known to read them."""
 
 import os
 
@@ -6,42 +6,40 @@ import asyncpg
 from rich.table import Table
 from rich.text import Text
 
-from tests.bench.data import VERSIONS, plain_address
+from tests.bench.data import Size, plain_address
 from tests.bench.harness import CONNECTIONS, Result
+from tests.bench.loading import Figures
+from tests.bench.versions import VERSIONS
+
+# How many times as long a read at an instant may take as the same read of now.
+AS_OF_AIM = 1.3
 
 
-async def conditions(address: str, products: int, load: float) -> str:
+async def conditions(address: str, load: float) -> str:
     """What the figures hold for. The load is that before measuring began: on a busy machine they say little."""
     connection = await asyncpg.connect(plain_address(address))
     try:
-        version, fsync = await connection.fetchrow("SELECT current_setting('server_version'), current_setting('fsync')") or (
-            "",
-            "",
-        )
+        version, fsync, autovacuum = await connection.fetchrow(
+            "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('autovacuum')"
+        ) or ("", "", "")
     finally:
         await connection.close()
     return (
-        f"PostgreSQL {version}, fsync {fsync}, {products} products with {VERSIONS} versions each, {os.cpu_count()} processors, "
-        f"load {load:.1f} beforehand"
+        f"PostgreSQL {version}, fsync {fsync}, autovacuum {autovacuum}, {os.cpu_count()} processors, load {load:.1f} beforehand"
     )
 
 
-def table(results: list[Result], conditions: str, rounds: int) -> Table:
-    drawn = Table(
-        title="The service beside its floor",
-        caption=Text(
-            f"{conditions}. Times in milliseconds over one kept-alive connection: medians of {rounds} rounds in which floor "
-            "and service take turns, beside the ratio the least and the greatest of a round. Requests a second over "
-            f"{CONNECTIONS} connections. Service: `headwater serve`, whole, with one worker. Floor: a bare ASGI app, also in "
-            "uvicorn with uvloop, httptools and one worker, which issues the statements that the service was heard to issue "
-            "(with those that open and end a transaction) through a pool of asyncpg, leaves the rows as they come, and encodes "
-            "the recorded answer with orjson. SQL alone: those statements on one held asyncpg connection. Checked: the answers "
-            "of both are equal byte for byte but for requestId, and in both every request of a write changed something."
-        ),
-        caption_justify="left",
-    )
-    drawn.add_column("", no_wrap=True)
-    for heading in (
+def table(results: list[Result], conditions: str, size: Size, rounds: int) -> Table:
+    drawn = _table(
+        "The service beside its floor",
+        f"{conditions}; {size.products} products and {size.entities} entities with {VERSIONS} versions each. Times in "
+        f"milliseconds over one kept-alive connection: medians of {rounds} rounds in which floor and service take turns, beside "
+        f"the ratio the least and the greatest of a round. Requests a second over {CONNECTIONS} connections. Service: "
+        "`headwater serve`, whole, with one worker. Floor: a bare ASGI app, also in "
+        "uvicorn with uvloop, httptools and one worker, which issues the statements that the service was heard to issue "
+        "(with those that open and end a transaction) through a pool of asyncpg, leaves the rows as they come, and encodes "
+        "the recorded answer with orjson. SQL alone: those statements on one held asyncpg connection. Checked: the answers "
+        "of both are equal byte for byte but for requestId, and in both every request of a write changed something.",
         *(
             "floor\nmedian",
             "service\nmedian",
@@ -52,25 +50,86 @@ def table(results: list[Result], conditions: str, rounds: int) -> Table:
             "service\np95",
         ),
         *("floor\nreq/s", "service\nreq/s", "ratio"),
-    ):
-        drawn.add_column(heading, justify="right", no_wrap=True)
+    )
     for it in results:
-        least, greatest = it.ratio_range
         drawn.add_row(
             it.row.name,
             _milliseconds(it.floor.median),
             _milliseconds(it.service.median),
-            f"{it.ratio:.2f}×",
-            f"{least:.2f}–{greatest:.2f}",
+            _times(it.ratio),
+            _range(*it.ratio_range),
             _milliseconds(it.sql.median),
             _milliseconds(it.floor.p95),
             _milliseconds(it.service.p95),
             f"{it.floor.rate:,.0f}",
             f"{it.service.rate:,.0f}",
-            f"{it.rate_ratio:.2f}×",
+            _times(it.rate_ratio),
         )
+    return drawn
+
+
+def pairs(results: list[Result]) -> list[Text]:
+    """A line for each row that stands beside another one: how many times as long it takes."""
+    measured = {it.row.name: it for it in results}
+    lines = []
+    for then in results:
+        now = measured.get(then.row.beside or "")
+        if now is not None:
+            ratios = [one / other for one, other in zip(then.service.medians, now.service.medians, strict=True)]
+            lines.append(
+                Text(
+                    f"{then.row.name} : now = {_times(then.service.median / now.service.median)}, in the rounds "
+                    f"{_range(min(ratios), max(ratios))}, SQL alone {_times(then.sql.median / now.sql.median)}; "
+                    f"aim at most {_times(AS_OF_AIM)}"
+                )
+            )
+    return lines
+
+
+def loads_table(measured: list[Figures], conditions: str, size: Size) -> Table:
+    drawn = _table(
+        "Loads beside COPY",
+        f"{conditions}; files of {size.rows} entities with two details each. Rows a second are those of the file; the ratio is "
+        "between them and COPY's, beside it those by the slowest and by the fastest COPY. Load: `headwater ingest csv`, the "
+        "command, once; what it takes for a file without rows "
+        f"({measured[0].start:.2f} s, a median) is taken off its seconds before they are set beside COPY's. Version rows: those "
+        "of entity_version and entity_detail that were inserted, closed or removed. COPY: of the same file by asyncpg into a "
+        "table without indexes (uuid, text, text, jsonb, timestamptz), the median of "
+        f"{len(measured[0].copies)} in turn with the load. Each load has a database of its own: new rows meet tables that nobody "
+        "ever analysed, the others a copy of what the load before them left, after VACUUM ANALYZE. Checked: every row was "
+        "created, updated or unchanged as it should be, and log, versions and details agree after each load.",
+        *("seconds", "rows/s", "version\nrows", "version\nrows/s", "COPY\nrows/s", "ratio", "ratios by\nCOPY", "aim"),
+    )
+    for it in measured:
+        drawn.add_row(
+            it.load.name,
+            f"{it.whole:.2f}",
+            f"{it.rate:,.0f}",
+            f"{it.written:,}",
+            f"{it.written_rate:,.0f}",
+            f"{it.copy_rate:,.0f}",
+            f"{it.ratio:.1f}×",
+            f"{it.ratio_range[0]:.1f}–{it.ratio_range[1]:.1f}",
+            f"≤ {it.load.aim:g}×",
+        )
+    return drawn
+
+
+def _table(title: str, caption: str, *headings: str) -> Table:
+    drawn = Table(title=title, caption=Text(caption), caption_justify="left")
+    drawn.add_column("", no_wrap=True)
+    for heading in headings:
+        drawn.add_column(heading, justify="right", no_wrap=True)
     return drawn
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.2f}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}×"
+
+
+def _range(least: float, greatest: float) -> str:
+    return f"{least:.2f}–{greatest:.2f}"

@@ -1,11 +1,13 @@
-"""What is measured. A row of the table is an entry of `ROWS`, and nothing else has to know of it."""
+"""What is asked. A row of the table is an entry of `ROWS`, and nothing else has to know of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.data import UPDATED_FROM, product_name, product_uid
+from tests.bench import entities, products
+from tests.bench.products import product_name, product_uid
 from tests.bench.replay import FRESH
+from tests.bench.versions import MIDDLE, VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,8 @@ class Row:
     """An operation to measure. `variables` gives those of each sample; requests take the samples in turn.
 
     What it answers must depend neither on the clock nor on what other rows write, for the answers of service and floor are
-    compared. Writers of different samples must not wait for each other.
+    compared. Writers of different samples must not wait for each other. A row that stands `beside` the one before it is measured
+    in turn with that, and compared.
     """
 
     name: str
@@ -21,6 +24,32 @@ class Row:
     variables: Callable[[int], dict[str, Any]] = lambda _: {}
     samples: int = 1
     writes: bool = False
+    beside: str | None = None
+
+
+_ENTITY = """
+query Entity($uid: UUID!, $asOf: DateTime) {
+  entity(uid: $uid, asOf: $asOf) { uid type { code } displayName createdAt validFrom validTo }
+}
+"""
+_ENTITIES = """
+query Entities($asOf: DateTime) {
+  entities(first: 50, asOf: $asOf) {
+    nodes { uid displayName details { type { code } value } }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+_SEARCH = """
+query Search($search: String!) {
+  entities(search: $search) { nodes { uid type { code } displayName } pageInfo { hasNextPage endCursor } }
+}
+"""
+_THEN = MIDDLE.isoformat()
+
+
+def _entity(sample: int) -> dict[str, Any]:
+    return {"uid": str(entities.entity_uid(sample))}
 
 
 ROWS = (
@@ -37,7 +66,31 @@ ROWS = (
     Row(
         "update of a product",
         "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { changed product { uid name description } } }",
-        lambda sample: {"input": {"product": {"uid": str(product_uid(UPDATED_FROM + sample))}, "description": f"Now {FRESH}."}},
+        lambda sample: {
+            "input": {"product": {"uid": str(product_uid(products.UPDATED_FROM + sample))}, "description": f"Now {FRESH}."}
+        },
+        samples=100,
+        writes=True,
+    ),
+    Row("entity by uid", _ENTITY, _entity, samples=50),
+    Row("entity by uid, as-of", _ENTITY, lambda it: {**_entity(it), "asOf": _THEN}, samples=50, beside="entity by uid"),
+    Row("page of 50 entities", _ENTITIES),
+    Row("page of 50 entities, as-of", _ENTITIES, lambda _: {"asOf": _THEN}, beside="page of 50 entities"),
+    Row(
+        "search of entities",
+        _SEARCH,
+        lambda sample: {"search": entities.surname(sample, VERSIONS - 1).lower()},
+        samples=20,
+    ),
+    Row(
+        "update of an entity",
+        'mutation ($input: UpdateEntityInput!) { updateEntity(input: $input) { changed entity { uid detail(type: "team") } } }',
+        lambda sample: {
+            "input": {
+                "uid": str(entities.entity_uid(entities.UPDATED_FROM + sample)),
+                "details": [{"type": "team", "value": f"Now {FRESH}."}],
+            }
+        },
         samples=100,
         writes=True,
     ),

@@ -1,8 +1,10 @@
-"""The processes that the harness starts: the two servers that are compared, and one that cleans up should the harness be killed.
+"""The processes that the harness starts: the two servers that are compared, loads, and one that cleans up should the harness be
+killed.
 
 Each ends when its standard input does, and that ends with the harness, however the harness ends.
 """
 
+import asyncio
 import os
 import re
 import signal
@@ -25,7 +27,7 @@ class ServerDidNotStart(Exception):
 
 
 class Server:
-    """A process that serves, or will clean up."""
+    """A process that serves, or loads, or will clean up."""
 
     def __init__(self, log: Path, environment: Mapping[str, str], *arguments: str) -> None:
         self._log = log
@@ -52,6 +54,10 @@ class Server:
                 break
             time.sleep(0.02)
         raise ServerDidNotStart(self.said()[-2000:])
+
+    async def ended(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        return await asyncio.to_thread(self._process.wait)
 
     def said(self) -> str:
         return self._log.read_text(errors="replace")
