@@ -1,8 +1,8 @@
 """The identity of what lives in the graph. It is given once and never changes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select, text
@@ -17,8 +17,7 @@ _ADD = text(load("add_assets"))
 _LOCK = text(load("lock_assets"))
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What a uid stands for: it never changes."""
 
     asset_id: int
@@ -28,8 +27,7 @@ class Identity:
     key: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """Which asset is meant: by its uid, by its key within its type, or by both. By neither: a new one."""
 
     uid: UUID | None = None

@@ -8,12 +8,16 @@ from db.errors import BadInput
 
 NAME_LENGTH = 200
 
+# What most lines are: seen at a glance to be fine.
+_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}", re.ASCII)
 
 
 def line(field: str, value: Any, *, length: int = NAME_LENGTH) -> str:
     """Text that people read in a list: one line, in which something can be seen."""
     text = text_of(field, value, length=length)
+    if _PLAIN.fullmatch(text):
+        return text
     if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
         raise BadInput(f"{field} is empty. Give it at least one character that can be seen.", field=field)
     if text != text.strip() or any(unicodedata.category(character) == "Cc" for character in text):
@@ -44,6 +48,8 @@ def code(field: str, value: str) -> str:
 
 def refuse_unstorable(field: str, value: str) -> None:
     """PostgreSQL keeps neither a NUL nor half of a surrogate pair."""
+    if value.isascii() and "\0" not in value:
+        return
     if "\0" in value:
         raise BadInput(f"{field} holds a NUL character, which cannot be stored.", field=field)
     try:

@@ -5,9 +5,8 @@ statement, appended to the log, and folded. What is refused is refused by itself
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from db.asset import Ref, add_or_lock_each
 from db.connection import WriteConnection
@@ -18,8 +17,7 @@ from db.temporal import Assertion, Kind, Operation, Outcome, ahead, record_each
 BATCH = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(NamedTuple):
     """The whole state, checked, that a source says an asset has from an instant on; without one, from now on."""
 
     ref: Ref

@@ -4,11 +4,10 @@ One mechanism for every versioned kind. A kind names its table; the rest follows
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 from sqlalchemy import ColumnElement, Table, TextClause, text
@@ -34,8 +33,7 @@ class Operation(StrEnum):
     DELETE = "DELETE"
 
 
-@dataclass(frozen=True, slots=True)
-class Assertion:
+class Assertion(NamedTuple):
     """Something said about one subject, to hold from an instant on; without one, from now on."""
 
     subject_id: int
@@ -45,8 +43,7 @@ class Assertion:
     creating: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """From when the assertion holds, and whether it changed anything when it was first heard, which is before now if it is
     replayed. Created: nothing had ever been said of its subject."""
 
