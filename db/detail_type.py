@@ -1,16 +1,15 @@
 """The registry of detail types: what may be known of an entity, and in which format."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Text, select, text
+from sqlalchemy import select, text
 
 from db import fields
 from db.connection import ReadConnection, WriteConnection
 from db.detail_format import FORMATS
 from db.errors import BadInput, Conflict, NotFound
-from db.sql import any_of, load
+from db.sql import load
 from db.tables import detail_type as detail_types
 
 _COUNT_USE = text(load("count_detail_type_use"))
@@ -32,13 +31,6 @@ async def all_detail_types(connection: ReadConnection) -> list[DetailTypeRow]:
     """Every type, in order of the code."""
     mine = select(detail_types).where(detail_types.c.tenant_id == connection.tenant_id)
     return [_detail_type(row) for row in await connection.fetch(mine.order_by(detail_types.c.code))]
-
-
-async def detail_types_by_code(connection: ReadConnection, codes: Sequence[str]) -> list[DetailTypeRow | None]:
-    mine = select(detail_types).where(detail_types.c.tenant_id == connection.tenant_id)
-    rows = await connection.fetch(mine.where(detail_types.c.code == any_of(codes, Text)))
-    found = {row.code: _detail_type(row) for row in rows}
-    return [found.get(code) for code in codes]
 
 
 async def put(connection: WriteConnection, code: str, label: str, format_: str | None = None) -> DetailTypeRow:

@@ -133,9 +133,15 @@ async def entity_by_asset(connection: ReadConnection, asset_id: int, instant: da
     return None if row is None else _entity(row, instant)
 
 
-async def details_by_entity(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[list[DetailRow]]:
-    """What is known of each entity at an instant of its own, in order of the type."""
-    asked = {"assets": [asset_id for asset_id, _ in readings], "instants": [instant for _, instant in readings]}
+async def details_by_entity(
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], types: Collection[str] | None = None
+) -> list[list[DetailRow]]:
+    """What is known of each entity at an instant of its own, in order of the type; of some types only, where those are named."""
+    asked = {
+        "assets": [asset_id for asset_id, _ in readings],
+        "instants": [instant for _, instant in readings],
+        "types": None if types is None else list(types),
+    }
     found: list[list[DetailRow]] = [[] for _ in readings]
     for row in await connection.fetch(_DETAILS, asked):
         type_ = DetailTypeRow(row.code, row.label, row.format)

@@ -1,5 +1,6 @@
 """Entities: reading them at any instant, and writing what changes about them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, ClassVar
@@ -46,8 +47,10 @@ class EntityDetail:
     valid_to: datetime | None = field(READ, "Until when it had it; null: still so.")
 
     @classmethod
-    def of(cls, row: DetailRow) -> "EntityDetail":
-        return cls(type=DetailType.of(row.type), value=row.value, valid_from=row.valid_from, valid_to=row.valid_to)
+    def of_all(cls, rows: Sequence[DetailRow]) -> "list[EntityDetail]":
+        return [
+            cls(type=DetailType.of(row.type), value=row.value, valid_from=row.valid_from, valid_to=row.valid_to) for row in rows
+        ]
 
 
 @strawberry.federation.type(keys=["id", "uid"], description="A thing with a type and details, as it was at one instant.")
@@ -62,16 +65,13 @@ class Entity(Asset):
     values: strawberry.Private[dict[str, str]]
 
     @resolver(READ, "What it is.")
-    async def type(self, info: Info) -> EntityType:
-        row = await info.context.loaders.entity_type_by_code.load((self.type_code,))
-        if row is None:
-            raise NotFound(f"The entity type {self.type_code} is gone.")
-        return EntityType.of(row)
+    def type(self, info: Info) -> EntityType:
+        return info.context.loaders.entity_type_by_code.load((self.type_code,))  # type: ignore[return-value]
 
     @resolver(READ, "What is known of it, in order of the type of detail; each has its own validity.")
-    async def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
-        found = await info.context.loaders.details_by_entity.load(((self.asset_id, self.as_of),))
-        return [EntityDetail.of(row) for row in found if types is None or row.type.code in types]
+    def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
+        key = (self.asset_id, self.as_of), None if types is None else tuple(types)
+        return info.context.loaders.details_by_entity.load(key)  # type: ignore[return-value]
 
     @resolver(READ, "The value of one of its details; null: it has none of this type.")
     def detail(self, type: Annotated[str, strawberry.argument(description="The type of detail.")]) -> str | None:

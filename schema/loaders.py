@@ -8,11 +8,13 @@ from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from db import detail_type, entity, entity_type, history, product
+from db import entity, entity_type, history, product
 from db.asset import Identity, identities
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
 from db.temporal import Kind
+from schema.entity import EntityDetail
+from schema.entity_type import EntityType
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -32,9 +34,8 @@ class Loaders:
         self.product_by_name: DataLoader[tuple[str, datetime | None], product.ProductRow | None]
         self.entity_by_uid: DataLoader[tuple[UUID, datetime | None], entity.EntityRow | None]
         self.entity_by_key: DataLoader[tuple[tuple[str, str], datetime | None], entity.EntityRow | None]
-        self.details_by_entity: DataLoader[tuple[tuple[int, datetime]], list[entity.DetailRow]]
-        self.entity_type_by_code: DataLoader[tuple[str], entity_type.EntityTypeRow | None]
-        self.detail_type_by_code: DataLoader[tuple[str], detail_type.DetailTypeRow | None]
+        self.details_by_entity: DataLoader[tuple[tuple[int, datetime], tuple[str, ...] | None], list[EntityDetail]]
+        self.entity_type_by_code: DataLoader[tuple[str], EntityType]
         self.identity_by_uid: DataLoader[tuple[UUID], Identity | None]
         self.history_by_subject: DataLoader[tuple[int, Kind, Page], Slice[history.VersionRow]]
         self.history_count_by_subject: DataLoader[tuple[int, Kind], int]
@@ -46,14 +47,17 @@ class Loaders:
         self.product_by_name = self._loader(product.products_by_name)
         self.entity_by_uid = self._loader(entity.entities_by_uid)
         self.entity_by_key = self._loader(entity.entities_by_key)
-        self.details_by_entity = self._loader(entity.details_by_entity)
-        self.entity_type_by_code = self._loader(entity_type.entity_types_by_code)
-        self.detail_type_by_code = self._loader(detail_type.detail_types_by_code)
+        self.details_by_entity = self._loader(entity.details_by_entity, EntityDetail.of_all)
+        self.entity_type_by_code = self._loader(entity_type.entity_types_by_code, EntityType.of)
         self.identity_by_uid = self._loader(identities)
         self.history_by_subject = self._loader(history.histories)
         self.history_count_by_subject = self._loader(history.count_histories)
 
-    def _loader(self, find: Callable[..., Awaitable[Sequence[Any]]]) -> "DataLoader[Any, Any]":
+    def _loader(
+        self, find: Callable[..., Awaitable[Sequence[Any]]], build: Callable[[Any], Any] | None = None
+    ) -> "DataLoader[Any, Any]":
+        """A loader of what is found, or of what is built of it: then a resolver may give the loader's future as it is."""
+
         async def batch(keys: list[tuple[Any, ...]]) -> list[Any]:
             connection = await self._connect()
             positions: dict[tuple[Any, ...], list[int]] = defaultdict(list)
@@ -63,7 +67,7 @@ class Loaders:
             for shared_part, places in positions.items():
                 values = await find(connection, [keys[place][0] for place in places], *shared_part)
                 for place, value in zip(places, values, strict=True):
-                    found[place] = value
+                    found[place] = value if build is None else build(value)
             return found
 
         return DataLoader(batch)

@@ -6,6 +6,7 @@ CROSS JOIN LATERAL (
   FROM entity_detail d
   WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.asset_id = asked.asset_id
     AND d.valid_from <= asked.instant AND d.valid_to > asked.instant
+    AND (CAST(:types AS text[]) IS NULL OR d.detail_type = ANY (CAST(:types AS text[])))
   OFFSET 0
 ) d
 JOIN detail_type t ON t.tenant_id = CAST(:tenant AS bigint) AND t.code = d.detail_type

@@ -111,7 +111,7 @@ async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_oth
     whole = unguarded(load(statement))
     assert "tenant_id = :" not in str(whole)
     parameters: dict[str, Any] = {
-        "types": ["PERSON"],
+        "types": ["note"] if statement == "details_by_entity" else ["PERSON"],
         "keys": ["7"],
         "assets": [1, 2, 3, 4],
         "instants": [day(1)] * 4,
