@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.connection import ReadConnection
 from db.history import Changed, Stretch, changed_fields
-from db.kinds import KINDS
+from db.kinds import ASSET_KINDS
 from db.pagination import Page, Slice
 from db.temporal import Kind
 
@@ -24,7 +24,7 @@ class ChangeKind(StrEnum):
 
 
 BEGINNINGS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
-KIND_BY_NAME = {kind.name: kind for kind in KINDS}
+KIND_BY_NAME = {kind.name: kind for kind in ASSET_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ChangeQuery:
         """Those to look at: none, where the filter leaves out everything."""
         if () in (self.kinds, self.assets, self.asset_kinds, self.actors):
             return []
-        return [kind for kind in KINDS if self.asset_kinds is None or kind.name in self.asset_kinds]
+        return [kind for kind in ASSET_KINDS if self.asset_kinds is None or kind.name in self.asset_kinds]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from db.tables import entity_type as entity_types
 from db.tables import entity_version as versions
 from db.temporal import Assertion, Kind, Operation, Outcome, record
 
-ENTITY = Kind("ENTITY", versions, projection="details")
+ENTITY = Kind("ENTITY", versions, projections=["details"])
 
 _BY_UID = text(load("entities_by_uid"))
 _BY_KEY = text(load("entities_by_key"))

@@ -4,9 +4,12 @@ import re
 import unicodedata
 from typing import Any
 
+import orjson
+
 from db.errors import BadInput
 
 NAME_LENGTH = 200
+JSON_DEPTH = 64
 
 # What most lines are: seen at a glance to be fine.
 _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
@@ -56,3 +59,28 @@ def refuse_unstorable(field: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise BadInput(f"{field} holds half of a surrogate pair, which is no character.", field=field) from error
+
+
+def json_object(field: str, value: Any, *, example: str) -> dict[str, Any]:
+    """A JSON object that can be kept as it is."""
+    if not isinstance(value, dict):
+        raise BadInput(f"{field} has to be a JSON object, such as {example}.", field=field)
+    if _depth(value) > JSON_DEPTH:
+        raise BadInput(f"{field} is nested more than {JSON_DEPTH} levels deep.", field=field)
+    try:
+        encoded = orjson.dumps(value).decode()
+    except (orjson.JSONEncodeError, TypeError) as error:
+        raise BadInput(f"{field} cannot be kept as JSON: {error}.", field=field) from error
+    if orjson.loads(encoded) != value:
+        raise BadInput(f"{field} holds a number that JSON cannot carry.", field=field)
+    refuse_unstorable(field, encoded.replace("\\\\", "").replace("\\u0000", "\0"))
+    return value
+
+
+def _depth(value: Any) -> int:
+    """How deep a JSON value is nested, without nesting calls that deep."""
+    depth, level = 0, [value]
+    while level := [it for it in level if isinstance(it, dict | list)]:
+        depth += 1
+        level = [inner for it in level for inner in (it.values() if isinstance(it, dict) else it)]
+    return depth

@@ -4,15 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
 from db.errors import BadInput
-from db.fields import NAME_LENGTH, line, refuse_unstorable, text_of
+from db.fields import NAME_LENGTH, json_object, line, text_of
 
 STATUSES = ("ACTIVE", "DEPRECATED", "INACTIVE")
 DESCRIPTION_LENGTH = 10_000
 TAGS = 50
-SCHEMA_DEPTH = 64
 
 # https://semver.org, its own expression
 _SEMANTIC_VERSION = re.compile(
@@ -41,27 +38,7 @@ def _description(field: str, value: Any) -> str | None:
 
 
 def _schema(field: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadInput(f'{field} has to be a JSON object, such as {{"fields": [{{"name": "id", "type": "int"}}]}}.', field=field)
-    if _depth(value) > SCHEMA_DEPTH:
-        raise BadInput(f"{field} is nested more than {SCHEMA_DEPTH} levels deep.", field=field)
-    try:
-        encoded = orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError) as error:
-        raise BadInput(f"{field} cannot be kept as JSON: {error}.", field=field) from error
-    if orjson.loads(encoded) != value:
-        raise BadInput(f"{field} holds a number that JSON cannot carry.", field=field)
-    refuse_unstorable(field, encoded.replace("\\\\", "").replace("\\u0000", "\0"))
-    return value
-
-
-def _depth(value: Any) -> int:
-    """How deep a JSON value is nested, without nesting calls that deep."""
-    depth, level = 0, [value]
-    while level := [it for it in level if isinstance(it, dict | list)]:
-        depth += 1
-        level = [inner for it in level for inner in (it.values() if isinstance(it, dict) else it)]
-    return depth
+    return json_object(field, value, example='{"fields": [{"name": "id", "type": "int"}]}')
 
 
 def _status(field: str, value: Any) -> str:

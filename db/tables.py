@@ -131,3 +131,55 @@ entity_detail = Table(
     Column("value", Text, nullable=False),
     Column("number", Double),
 )
+
+asset_life = Table(
+    "asset_life",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("asset_id", BigInteger, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
+)
+
+link = Table(
+    "link",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("uid", Uuid, nullable=False),
+    Column("source_id", BigInteger, nullable=False),
+    Column("target_id", BigInteger, nullable=False),
+    Column("producer", Text),
+)
+
+link_version = Table(
+    "link_version",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("link_id", BigInteger, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("transformation", Text),
+    Column("confidence", Double, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    Column("digest", Uuid, nullable=False),
+)
+
+lineage_link = Table(
+    "lineage_link",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("link_id", BigInteger, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
+    Column("source_id", BigInteger, nullable=False),
+    Column("target_id", BigInteger, nullable=False),
+    Column("producer", Text),
+    Column("type", Text, nullable=False),
+    Column("transformation", Text),
+    Column("confidence", Double, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    Column("digest", Uuid, nullable=False),
+)

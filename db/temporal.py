@@ -16,6 +16,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
 from db.sql import load
+from db.tables import asset as assets
 
 # How far ahead of the database's clock an assertion may be: enough for clocks that disagree, too little to plan with.
 TOLERANCE = timedelta(seconds=5)
@@ -57,14 +58,25 @@ class Outcome(NamedTuple):
 class Kind:
     """A versioned kind: its name in the log and its table of versions. Every column that is not bookkeeping is a field.
 
-    A projection is another table that is kept in step with the versions: `project_<name>` does it, `verify_<name>` compares.
+    A projection is another table that is kept in step with the versions: `project_<name>` does it, `verify_<name>` compares. The
+    subjects of a kind are assets, whose lives are such a projection too, or have a table of identities of their own.
     """
 
-    def __init__(self, name: str, versions: Table, *, subject: str = "asset_id", projection: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        versions: Table,
+        *,
+        subject: str = "asset_id",
+        identities: Table = assets,
+        projections: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.versions = versions
         self.subject = subject
-        self.projection = projection
+        self.identities = identities
+        self.of_assets = identities is assets
+        self.projections = tuple(projections)
         self.fields = tuple(
             column.name
             for column in versions.columns
@@ -89,7 +101,10 @@ class Kind:
 def _statement(kind: Kind, name: str, direction: str) -> TextClause:
     statement = load(name)
     for token, meaning in {
+        "{kind}": kind.name,
         "{versions}": kind.versions.name,
+        "{identities}": kind.identities.name,
+        "{of_kind}": f"i.kind = '{kind.name}'" if kind.of_assets else "true",
         "{subject}": kind.subject,
         "{columns}": ", ".join(f'"{field}"' for field in kind.fields),
         "{after}": ", ".join(f'after."{field}"' for field in kind.fields),
@@ -133,8 +148,10 @@ async def record_each(
         },
     )
     await _follow(connection, kind, "refold", [row for row in rows if row.verdict == "LATE"])
-    if kind.projection is not None:
-        await _follow(connection, kind, f"project_{kind.projection}", [row for row in rows if row.verdict in ("NEWER", "LATE")])
+    for projection in kind.projections:
+        await _follow(connection, kind, f"project_{projection}", [row for row in rows if row.verdict in ("NEWER", "LATE")])
+    if kind.of_assets:
+        await _follow_lives(connection, kind, [row for row in rows if row.of_life])
     # what was written as of now is read back as of now
     connection.now = max([connection.now, *(row.instant for row, it in zip(rows, assertions, strict=True) if it.at is None)])
     return [
@@ -151,6 +168,16 @@ async def _follow(connection: WriteConnection, kind: Kind, statement: str, rows:
     if since:
         named = {"kind": kind.name, "subjects": list(since), "instants": list(since.values())}
         await connection.execute(kind.statement(statement), named)
+
+
+async def _follow_lives(connection: WriteConnection, kind: Kind, rows: Sequence[Any]) -> None:
+    """Bring the lives of assets up to their versions, and what hangs on those lives up to them."""
+    await _follow(connection, kind, "project_lives", rows)
+    # nothing hangs on what nobody had heard of
+    heard = [row for row in rows if not row.unheard]
+    if heard:
+        await connection.execute(kind.statement("lock_links_of_assets"), {"subjects": sorted({row.subject_id for row in heard})})
+        await _follow(connection, kind, "cut_links", heard)
 
 
 async def anything_recorded(connection: ReadConnection) -> bool:

@@ -26,7 +26,7 @@ async def verify_tenant(connection: ReadConnection) -> Report:
     differences: list[str] = []
     versions = 0
     for kind in KINDS:
-        projected = () if kind.projection is None else (f"verify_{kind.projection}",)
+        projected = [f"verify_{it}" for it in (*kind.projections, *(["lives"] if kind.of_assets else []))]
         for statement in ("verify", "orphans", "overlaps", *projected):
             rows = await connection.fetch(kind.statement(statement), {"kind": kind.name})
             differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]

@@ -136,7 +136,9 @@ SELECT r.subject_id, r.instant, r.now, CASE
     ELSE j.verdict
   END AS verdict,
   CASE j.verdict WHEN 'REPLAYED' THEN j.changed_then ELSE j.verdict IN ('NEWER', 'LATE') END AS changed,
-  r.nth = 1 AND j.first AND j.last_ts IS NULL AS created
+  r.nth = 1 AND j.first AND j.last_ts IS NULL AS created,
+  -- whether it may have begun or ended a life of its subject; not so where it changed one
+  j.verdict IN ('NEWER', 'LATE') AND (j.operation = 'DELETE' OR j.state_before IS NULL) AS of_life, j.last_ts IS NULL AS unheard
 FROM ranked r
 JOIN judged j ON j.subject_id = r.subject_id AND j.instant = r.instant
 ORDER BY r.ordinal

@@ -1,0 +1,327 @@
+"""Lineage links: that one asset feeds another, by somebody's word. What holds at an instant, and how it comes to be said and ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from sqlalchemy import BigInteger, Select, Text, Uuid, and_, bindparam, func, select, text
+
+from db import link_fields
+from db.connection import ReadConnection, WriteConnection
+from db.errors import BadInput, HeadwaterError, Interrupted, NotFound
+from db.instants import write_instant
+from db.pagination import Page, Slice
+from db.sql import any_of, load
+from db.tables import asset as assets
+from db.tables import lineage_link as held
+from db.tables import link as links
+from db.tables import link_version as versions
+from db.temporal import Assertion, Kind, Operation, Outcome, record, record_each
+
+LINK = Kind("LINK", versions, subject="link_id", identities=links, projections=["links"])
+
+_RESOLVE = text(load("resolve_ends"))
+_HOLD = text(load("hold_assets"))
+_LOCK = text(load("lock_links"))
+_LOCK_BY_UID = text(load("lock_links_by_uid"))
+_ADD = text(load("add_links"))
+_SAID = text(load("said_of_links"))
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/link")
+
+_tenant = bindparam("tenant", type_=BigInteger)
+
+
+class End(NamedTuple):
+    """Which asset a link is said to begin or end at: by one of uid, product name, and entity type with key."""
+
+    uid: UUID | None = None
+    product: str | None = None
+    type: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        if self.uid is not None:
+            return f"asset with the uid {self.uid}"
+        return f"product called {self.product!r}" if self.product is not None else f"{self.type} with the key {self.key!r}"
+
+
+class Stated(NamedTuple):
+    """The whole state, checked, that a link is said to have from an instant on; without one, from now on."""
+
+    source: End
+    target: End
+    producer: str | None
+    payload: Mapping[str, Any]
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """A link as it was at one instant."""
+
+    link_id: int
+    uid: UUID
+    source_id: int
+    target_id: int
+    producer: str | None
+    type: str
+    transformation: str | None
+    confidence: float
+    metadata: dict[str, Any]
+    as_of: datetime
+    valid_from: datetime
+    valid_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSaid:
+    """When what holds of a link was written down, and when it was last said to be so."""
+
+    recorded_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkQuery:
+    """Which links. A filter that is None leaves nothing out; an empty one leaves out everything."""
+
+    source: UUID | None = None
+    target: UUID | None = None
+    types: tuple[str, ...] | None = None
+    producers: tuple[str, ...] | None = None
+    min_confidence: float | None = None
+    as_of: datetime | None = None
+
+
+def link_uid(source: UUID, target: UUID, producer: str | None) -> UUID:
+    """The uid of the link between two assets by somebody's word, the same wherever it is said."""
+    return uuid5(_NAMESPACE, f"{source}\0{target}\0{producer or ''}")
+
+
+def place_of(row: LinkRow) -> tuple[Any, ...]:
+    """Where a link stands in the list: what a cursor remembers."""
+    return (row.link_id,)
+
+
+async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[LinkRow | None]:
+    instant = as_of or connection.now
+    rows = await connection.fetch(_select(instant).where(links.c.uid == any_of(uids, Uuid)))
+    found = {row.uid: _link(row, instant) for row in rows}
+    return [found.get(uid) for uid in uids]
+
+
+async def link_by_id(connection: ReadConnection, link_id: int, instant: datetime) -> LinkRow | None:
+    """The link with this identity, if it holds at that instant."""
+    row = await connection.fetch_one(_select(instant).where(held.c.link_id == link_id))
+    return None if row is None else _link(row, instant)
+
+
+async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -> Slice[LinkRow]:
+    """A page of the links that hold at an instant, in the order in which they were first heard of."""
+    instant = query.as_of or connection.now
+    statement = page.apply(_filtered(_select(instant), query), held.c.link_id)
+    return page.slice(await connection.fetch(statement), lambda row: _link(row, instant))
+
+
+async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
+    instant = query.as_of or connection.now
+    counting = select(func.count().label("links")).where(held.c.tenant_id == _tenant, _at(instant))
+    row = await connection.fetch_one(_filtered(counting, query))
+    return int(row.links) if row else 0
+
+
+async def said_of_links(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[LinkSaid]:
+    """What was said of each link, by its id and the instant at which it was read."""
+    rows = await connection.fetch(_SAID, {"links": [it[0] for it in readings], "instants": [it[1] for it in readings]})
+    found = {row.place: LinkSaid(row.recorded_at, row.last_seen_at) for row in rows}
+    return [found[place + 1] for place in range(len(readings))]
+
+
+async def register(
+    connection: WriteConnection,
+    source: End,
+    target: End,
+    producer: str | None,
+    fields: Mapping[str, Any],
+    *,
+    at: datetime | None = None,
+) -> Outcome:
+    """Say that one asset feeds another, whole, from an instant on."""
+    stated = Stated(source, target, link_fields.producer(producer), link_fields.whole(fields), at)
+    (outcome,) = await state_each(connection, [stated])
+    if isinstance(outcome, HeadwaterError):
+        raise outcome
+    return outcome
+
+
+async def remove(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
+    """End a link."""
+    (link_id,) = await lock_by_uid(connection, [uid])
+    if link_id is None:
+        raise NotFound(f"There is no lineage link with the uid {uid}.", field="uid")
+    (outcome,) = await record(connection, LINK, [Assertion(link_id, Operation.DELETE, None, at)])
+    return outcome
+
+
+async def lock_by_uid(connection: WriteConnection, uids: Sequence[UUID]) -> list[int | None]:
+    """Find links by their uids and keep other writers off them until the transaction ends."""
+    found = {row.uid: row.id for row in await connection.fetch(_LOCK_BY_UID, {"uids": list(uids)})}
+    return [found.get(uid) for uid in uids]
+
+
+async def state_each(
+    connection: WriteConnection, batch: Sequence[Stated], *, ended: Sequence[Assertion] = (), once: bool = False
+) -> list[Outcome | HeadwaterError]:
+    """Write what is said of links, and the ends of others, whose locks the caller holds. Each is accepted or refused by itself; of
+    the ends what became of them comes last."""
+    results: list[Outcome | HeadwaterError | None] = [None] * len(batch)
+    asked = [it.at or connection.now for it in batch]
+    ends = await _hold(connection, [it.source for it in batch] + [it.target for it in batch], asked * 2)
+    between: dict[int, tuple[int, int, str | None]] = {}
+    uids: dict[tuple[int, int, str | None], UUID] = {}
+    for place, it in enumerate(batch):
+        source, target = ends[place], ends[len(batch) + place]
+        refused = _refusal(it.source, source, "source", asked[place]) or _refusal(it.target, target, "target", asked[place])
+        if refused is None and source.asset_id == target.asset_id:
+            refused = BadInput("source and target are the same asset. A link leads from one to another.", field="target")
+        if refused is not None:
+            results[place] = refused
+            continue
+        between[place] = (source.asset_id, target.asset_id, it.producer)
+        uids[between[place]] = link_uid(source.uid, target.uid, it.producer)
+    ids = await _add_or_lock(connection, uids)
+    assertions = [Assertion(ids[key], Operation.SET, batch[place].payload, batch[place].at) for place, key in between.items()]
+    outcomes = await record_each(connection, LINK, [*assertions, *ended], once=once) if assertions or ended else []
+    for place, outcome in zip(between, outcomes, strict=False):
+        results[place] = outcome
+    return [*(it for it in results if it is not None), *outcomes[len(assertions) :]]
+
+
+class _Found(NamedTuple):
+    """What a reference means, and whether that is alive at the instant."""
+
+    asset_id: int
+    uid: UUID
+    alive: bool
+
+
+_NOTHING = _Found(0, UUID(int=0), False)
+
+
+async def _hold(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[_Found]:
+    """What references mean, each at its instant; none of it changes until the transaction ends."""
+    if not ends:
+        return []
+    first = await _resolve(connection, ends, instants)
+    await connection.fetch(_HOLD, {"assets": sorted({it.asset_id for it in first if it is not _NOTHING})})
+    # whoever held a lock may have renamed one, or ended it
+    found = await _resolve(connection, ends, instants)
+    if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True) if before is not _NOTHING):
+        raise Interrupted("Another writer gave the name of an end to another product meanwhile. Try again.")
+    return found
+
+
+async def _resolve(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[_Found]:
+    places: dict[tuple[End, datetime], int] = {}
+    for end, instant in zip(ends, instants, strict=True):
+        places.setdefault((end, instant), len(places) + 1)
+    rows = await connection.fetch(
+        _RESOLVE,
+        {
+            "uids": [end.uid for end, _ in places],
+            "products": [end.product for end, _ in places],
+            "types": [end.type for end, _ in places],
+            "keys": [end.key for end, _ in places],
+            "instants": [instant for _, instant in places],
+        },
+    )
+    found = {row.place: _Found(row.id, row.uid, row.alive) for row in rows}
+    return [found.get(places[it], _NOTHING) for it in zip(ends, instants, strict=True)]
+
+
+def _refusal(end: End, found: _Found, field: str, instant: datetime) -> NotFound | None:
+    if found is _NOTHING:
+        when = f" at {write_instant(instant)}" if end.product is not None else ""
+        return NotFound(f"There is no {end}{when}.", field=field)
+    if not found.alive:
+        return NotFound(f"The {end} does not exist at {write_instant(instant)}, and a link needs both of its ends.", field=field)
+    return None
+
+
+async def _add_or_lock(
+    connection: WriteConnection, uids: Mapping[tuple[int, int, str | None], UUID]
+) -> dict[tuple[int, int, str | None], int]:
+    """Give links their identities, or lock the ones they have."""
+    if not uids:
+        return {}
+    found = await _lock(connection, list(uids))
+    unknown = [it for it in uids if it not in found]
+    if unknown:
+        rows = await connection.fetch(_ADD, {"uids": [uids[it] for it in unknown], **_parts(unknown)})
+        # what is new is locked by being new
+        found |= {(row.source_id, row.target_id, row.producer): row.id for row in rows}
+        overtaken = [it for it in unknown if it not in found]
+        if overtaken:
+            found |= await _lock(connection, overtaken)
+    return found
+
+
+async def _lock(
+    connection: WriteConnection, wanted: Sequence[tuple[int, int, str | None]]
+) -> dict[tuple[int, int, str | None], int]:
+    rows = await connection.fetch(_LOCK, _parts(wanted))
+    return {(row.source_id, row.target_id, row.producer): row.id for row in rows}
+
+
+def _parts(wanted: Sequence[tuple[int, int, str | None]]) -> dict[str, Any]:
+    return {
+        "sources": [it[0] for it in wanted],
+        "targets": [it[1] for it in wanted],
+        "producers": [it[2] for it in wanted],
+    }
+
+
+def _at(instant: datetime) -> Any:
+    return and_(held.c.valid_from <= instant, held.c.valid_to > instant)
+
+
+def _select(instant: datetime) -> Select[Any]:
+    return (
+        select(
+            held.c.link_id,
+            links.c.uid,
+            held.c.source_id,
+            held.c.target_id,
+            held.c.producer,
+            held.c.type,
+            held.c.transformation,
+            held.c.confidence,
+            held.c.metadata,
+            held.c.valid_from,
+            func.nullif(held.c.valid_to, text("'infinity'")).label("valid_to"),
+        )
+        .join(links, (links.c.tenant_id == held.c.tenant_id) & (links.c.id == held.c.link_id))
+        .where(held.c.tenant_id == _tenant, _at(instant))
+    )
+
+
+def _filtered(statement: Select[Any], query: LinkQuery) -> Select[Any]:
+    for column, uid in ((held.c.source_id, query.source), (held.c.target_id, query.target)):
+        if uid is not None:
+            named = select(assets.c.id).where(assets.c.tenant_id == _tenant, assets.c.uid == uid).scalar_subquery()
+            statement = statement.where(column == named)
+    if query.types is not None:
+        statement = statement.where(held.c.type == any_of(query.types, Text))
+    if query.producers is not None:
+        statement = statement.where(held.c.producer == any_of(query.producers, Text))
+    if query.min_confidence is not None:
+        statement = statement.where(held.c.confidence >= query.min_confidence)
+    return statement
+
+
+def _link(row: Any, instant: datetime) -> LinkRow:
+    *fields, valid_from, valid_to = row
+    return LinkRow(*fields, instant, valid_from, valid_to)

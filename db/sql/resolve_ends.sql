@@ -1,0 +1,21 @@
+-- What references mean at instants: the asset that has the uid, the product that bears the name then, the entity that has the key; and
+-- whether it is alive then. What means nothing has no row.
+SELECT e.place, a.id, a.uid, EXISTS (
+    SELECT
+    FROM asset_life l
+    WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.asset_id = a.id AND l.valid_from <= e.instant AND l.valid_to > e.instant
+  ) AS alive
+FROM unnest(
+  CAST(:uids AS uuid[]), CAST(:products AS text[]), CAST(:types AS text[]), CAST(:keys AS text[]), CAST(:instants AS timestamptz[])
+) WITH ORDINALITY AS e (uid, product, type, key, instant, place)
+CROSS JOIN LATERAL (
+  SELECT a.id, a.uid FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = e.uid
+  UNION ALL
+  SELECT a.id, a.uid FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.type = e.type AND a.key = e.key
+  UNION ALL
+  SELECT a.id, a.uid
+  FROM product_version v
+  JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = v.asset_id
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.name = e.product AND v.valid_from <= e.instant AND v.valid_to > e.instant
+  OFFSET 0
+) a
