@@ -113,10 +113,11 @@ async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: 
     return [found.get(uid) for uid in uids]
 
 
-async def link_by_id(connection: ReadConnection, link_id: int, instant: datetime) -> LinkRow | None:
-    """The link with this identity, if it holds at that instant."""
-    row = await connection.fetch_one(_select(instant).where(held.c.link_id == link_id))
-    return None if row is None else _link(row, instant)
+async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: datetime) -> list[LinkRow | None]:
+    """The links with these ids that hold at an instant."""
+    rows = await connection.fetch(_select(instant).where(held.c.link_id == any_of(ids, BigInteger)))
+    found = {row.link_id: _link(row, instant) for row in rows}
+    return [found.get(it) for it in ids]
 
 
 async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -> Slice[LinkRow]:

@@ -25,7 +25,7 @@ from db.difference import place_of as place_of_difference
 from db.entity import ENTITY
 from db.errors import HeadwaterError, NotFound
 from db.history import changed_fields
-from db.kinds import KINDS
+from db.kinds import ASSET_KINDS
 from db.pagination import Page, Slice
 from db.product import PRODUCT
 from db.temporal import Assertion, Kind, Operation, record
@@ -470,4 +470,4 @@ async def test_a_filter_that_leaves_nothing_asks_nothing(full: Database) -> None
 
 
 def test_every_kind_takes_part() -> None:
-    assert {it.name for it in ALL.kinds_of_assets} == {it.name for it in KINDS}
+    assert {it.name for it in ALL.kinds_of_assets} == {it.name for it in ASSET_KINDS}

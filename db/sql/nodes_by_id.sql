@@ -1,0 +1,22 @@
+-- Assets of every kind by their ids, as they were at an instant. What does not live then has no row.
+SELECT a.id, a.uid, a.kind, a.type, a.key, v.*
+FROM unnest(CAST(:assets AS bigint[])) AS asked (id)
+CROSS JOIN LATERAL (
+  SELECT a.id, a.uid, a.kind, a.type, a.key
+  FROM asset a
+  WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = asked.id
+  OFFSET 0
+) a
+CROSS JOIN LATERAL (
+  SELECT p.valid_from, NULLIF(p.valid_to, 'infinity') AS valid_to, p.created_at, p.name, p.domain, p.owner, p.description, p.schema,
+    p.status, p.version, p.tags, NULL AS display_name, CAST(NULL AS jsonb) AS details
+  FROM product_version p
+  WHERE a.kind = 'PRODUCT' AND p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = a.id
+    AND p.valid_from <= CAST(:instant AS timestamptz) AND p.valid_to > CAST(:instant AS timestamptz)
+  UNION ALL
+  SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.display_name, e.details
+  FROM entity_version e
+  WHERE a.kind = 'ENTITY' AND e.tenant_id = CAST(:tenant AS bigint) AND e.asset_id = a.id
+    AND e.valid_from <= CAST(:instant AS timestamptz) AND e.valid_to > CAST(:instant AS timestamptz)
+  OFFSET 0
+) v

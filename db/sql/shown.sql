@@ -1,0 +1,22 @@
+ARRAY(
+    -- the walk passes through what is hidden, and gives what is shown
+    SELECT a.id
+    FROM asset a
+    WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = ANY (walk.level)
+      AND (CAST(:kinds AS text[]) IS NULL OR a.kind = ANY (CAST(:kinds AS text[])))
+      AND (CAST(:entity_types AS text[]) IS NULL OR a.type = ANY (CAST(:entity_types AS text[])))
+      AND (
+        CAST(:domains AS text[]) IS NULL OR EXISTS (
+          SELECT
+          FROM product_version v
+          WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = a.id
+            AND v.valid_from <= CAST(:instant AS timestamptz) AND v.valid_to > CAST(:instant AS timestamptz)
+            AND v.domain = ANY (CAST(:domains AS text[]))
+        ) OR EXISTS (
+          SELECT
+          FROM entity_type t
+          WHERE t.tenant_id = CAST(:tenant AS bigint) AND t.code = a.type AND t.domain = ANY (CAST(:domains AS text[]))
+        )
+      )
+    ORDER BY a.id
+  )
