@@ -1,7 +1,7 @@
 """What every node of the graph has, whatever its kind."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -13,14 +13,6 @@ from schema.history import Version, version_connection
 from schema.node import Node
 from schema.pagination import After, Before, Connection, First, Last
 from schema.scope import READ, field, resolver
-
-AsOf = Annotated[
-    datetime | None,
-    strawberry.argument(
-        description="The instant to read at; what is below inherits it. Left out or null: the instant of what is above, or now."
-    ),
-]
-
 
 @strawberry.interface(description="A node of the graph, as it was at one instant.")
 class Asset(Node):

@@ -16,14 +16,9 @@ from schema.history import FieldChange, field_changes
 from schema.kinds import ASSET_TYPES
 from schema.node import write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last
+from schema.ref import AssetKind
 from schema.scope import READ, field, resolver
 from schema.writing import given, optional
-
-
-@strawberry.enum(description="The kinds of assets.")
-class AssetKind(Enum):
-    PRODUCT = strawberry.enum_value("PRODUCT", description="Data products.")
-    ENTITY = strawberry.enum_value("ENTITY", description="Entities, whatever their type.")
 
 
 @strawberry.enum(description="What a change does.")

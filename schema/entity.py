@@ -16,12 +16,13 @@ from db.errors import BadInput, LimitExceeded, NotFound
 from db.history import Stretch
 from db.request import once
 from db.temporal import Kind, Outcome
-from schema.asset import AsOf, Asset
+from schema.asset import Asset
 from schema.context import Info
 from schema.detail_type import DetailType
 from schema.entity_type import EntityType
-from schema.node import read_id, read_uid, write_id
+from schema.node import AsOf, read_id, read_uid, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
+from schema.ref import EntityKey
 from schema.scope import READ, WRITE, field, resolver
 from schema.search import searchable
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
@@ -144,12 +145,6 @@ class EntityFilter:
     types: list[str] | None = optional("Of any of these types.")
     domains: list[str] | None = optional("Of a type that belongs to any of these domains.")
     details: list[DetailFilter] | None = optional("With all of these details.")
-
-
-@strawberry.input(description="Names an entity by its identifier in the system it comes from.")
-class EntityKey:
-    type: str = described("The type of entity.")
-    key: str = described("Its key within the type.")
 
 
 @strawberry.input(description="A detail to write.")

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
@@ -12,6 +13,13 @@ from schema.scalars import parse_instant
 from schema.scope import READ, field
 
 _ID = re.compile(r"([A-Z][A-Za-z]*):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:@(.+))?", re.ASCII)
+
+AsOf = Annotated[
+    datetime | None,
+    strawberry.argument(
+        description="The instant to read at; what is below inherits it. Left out or null: the instant of what is above, or now."
+    ),
+]
 
 
 @strawberry.interface(description="Anything that can be fetched again by its id.")

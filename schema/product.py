@@ -16,10 +16,10 @@ from db.history import Stretch
 from db.product import PRODUCT, ProductQuery, ProductRow
 from db.request import once
 from db.temporal import Kind, Outcome
-from schema.asset import AsOf, Asset
+from schema.asset import Asset
 from schema.context import Info
 from schema.domain import Domain
-from schema.node import read_id, read_uid, write_id
+from schema.node import AsOf, read_id, read_uid, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
 from schema.scope import READ, WRITE, field, resolver
 from schema.search import searchable

@@ -7,7 +7,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from db.errors import LimitExceeded
-from schema.asset import AsOf, Asset
+from schema.asset import Asset
 from schema.change import ChangeQueries
 from schema.context import Info
 from schema.detail_type import DetailTypeMutations, DetailTypeQueries
@@ -17,7 +17,7 @@ from schema.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.federation import SubgraphSchema
 from schema.history import version_by_start
 from schema.kinds import ASSET_TYPES
-from schema.node import Node, read_id
+from schema.node import AsOf, Node, read_id
 from schema.product import Product, ProductMutations, ProductQueries
 from schema.scalars import SCALARS
 from schema.scope import READ, resolver
