@@ -13,6 +13,7 @@ from db import asset, entity_fields
 from db.connection import ReadConnection, WriteConnection
 from db.detail_format import fault_of
 from db.detail_type import DetailTypeRow
+from db.domain import DOMAIN, INSTANT, Reading, count_of_each, page_of_each
 from db.entity_fields import Types
 from db.errors import BadInput, Conflict
 from db.history import Stretch
@@ -22,7 +23,7 @@ from db.tables import asset as assets
 from db.tables import entity_detail as entity_details
 from db.tables import entity_type as entity_types
 from db.tables import entity_version as versions
-from db.temporal import Assertion, Kind, Operation, Outcome, record
+from db.temporal import Assertion, Instant, Kind, Operation, Outcome, record
 
 ENTITY = Kind("ENTITY", versions, projections=["details"])
 
@@ -163,12 +164,28 @@ async def list_entities(connection: ReadConnection, query: EntityQuery, page: Pa
 
 async def count_entities(connection: ReadConnection, query: EntityQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("entities")).where(versions.c.tenant_id == _tenant, ENTITY.at(instant))
+    counting = _COUNT.where(ENTITY.at(instant))
     if query.types is not None or query.domains is not None:
         counting = counting.join_from(versions, assets, _IDENTITY)
     formats = await _formats_asked_for(connection, query)
     row = await connection.fetch_one(_filtered(counting, query, instant, formats))
     return int(row.entities) if row else 0
+
+
+async def entities_by_domain(
+    connection: ReadConnection, readings: Sequence[Reading], query: EntityQuery, page: Page
+) -> list[Slice[EntityRow]]:
+    """A page of the entities of each domain, in order of the display name."""
+    formats = await _formats_asked_for(connection, query)
+    within = _filtered(_SELECT.where(ENTITY.at(INSTANT), _of_domain(DOMAIN)), query, INSTANT, formats)
+    return await page_of_each(connection, readings, within, page, (versions.c.display_name, versions.c.asset_id), _entity)
+
+
+async def count_entities_by_domain(connection: ReadConnection, readings: Sequence[Reading], query: EntityQuery) -> list[int]:
+    """How many entities each domain has."""
+    formats = await _formats_asked_for(connection, query)
+    counting = _COUNT.join_from(versions, assets, _IDENTITY).where(ENTITY.at(INSTANT), _of_domain(DOMAIN))
+    return await count_of_each(connection, readings, _filtered(counting, query, INSTANT, formats))
 
 
 async def types_known(connection: ReadConnection) -> Types:
@@ -248,6 +265,7 @@ _SELECT = (
     .join(assets, _IDENTITY)
     .where(versions.c.tenant_id == _tenant)
 )
+_COUNT = select(func.count().label("entities")).where(versions.c.tenant_id == _tenant)
 
 
 async def _formats_asked_for(connection: ReadConnection, query: EntityQuery) -> Mapping[str, str | None]:
@@ -265,23 +283,26 @@ async def _formats_asked_for(connection: ReadConnection, query: EntityQuery) -> 
     return types.formats
 
 
-def _filtered(statement: Select[Any], query: EntityQuery, instant: datetime, formats: Mapping[str, str | None]) -> Select[Any]:
+def _filtered(statement: Select[Any], query: EntityQuery, instant: Instant, formats: Mapping[str, str | None]) -> Select[Any]:
     if query.search is not None:
         found = func.search_entities(pattern_of(query.search), instant).column_valued("found")
         statement = statement.where(versions.c.asset_id.in_(select(found)))
     if query.types is not None:
         statement = statement.where(assets.c.type == any_of(query.types, Text))
     if query.domains is not None:
-        of_domains = select(entity_types.c.code).where(
-            entity_types.c.tenant_id == _tenant, entity_types.c.domain == any_of(query.domains, Text)
-        )
-        statement = statement.where(assets.c.type.in_(of_domains))
+        statement = statement.where(_of_domain(any_of(query.domains, Text)))
     for asked in query.details:
         statement = statement.where(versions.c.asset_id.in_(_having(asked, instant, formats[asked.type])))
     return statement
 
 
-def _having(asked: DetailCondition, instant: datetime, format_: str | None) -> Select[Any]:
+def _of_domain(domain: Any) -> ColumnElement[bool]:
+    """That an entity is of a type that belongs to a domain."""
+    owned = select(entity_types.c.code).where(entity_types.c.tenant_id == _tenant, entity_types.c.domain == domain)
+    return assets.c.type.in_(owned)
+
+
+def _having(asked: DetailCondition, instant: Instant, format_: str | None) -> Select[Any]:
     """The entities that have such a detail at an instant."""
     d = entity_details.c
     statement = select(d.asset_id).where(

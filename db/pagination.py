@@ -38,8 +38,12 @@ class Page:
             statement = statement.where(place < self.after if descending else place > self.after)
         if self.before is not None:
             statement = statement.where(place > self.before if descending else place < self.before)
+        return statement.order_by(*self.order(*keys, descending=descending)).limit(self.limit)
+
+    def order(self, *keys: ColumnElement[Any], descending: bool = False) -> list[ColumnElement[Any]]:
+        """The order in which the page is read."""
         down = descending != self.backward
-        return statement.order_by(*(key.desc() if down else key.asc() for key in keys)).limit(self.limit)
+        return [key.desc() if down else key.asc() for key in keys]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Text, Uuid, bindparam,
 
 from db import asset, product_fields
 from db.connection import ReadConnection, WriteConnection
+from db.domain import DOMAIN, INSTANT, Reading, count_of_each, page_of_each
 from db.errors import Interrupted, NotFound
 from db.history import Stretch
 from db.instants import write_instant
@@ -18,7 +19,7 @@ from db.pagination import Page, Slice
 from db.sql import any_of, load, pattern_of
 from db.tables import asset as assets
 from db.tables import product_version as versions
-from db.temporal import Assertion, Kind, Operation, Outcome, record
+from db.temporal import Assertion, Instant, Kind, Operation, Outcome, record
 
 PRODUCT = Kind("PRODUCT", versions)
 
@@ -113,9 +114,23 @@ async def list_products(connection: ReadConnection, query: ProductQuery, page: P
 
 async def count_products(connection: ReadConnection, query: ProductQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("products")).where(versions.c.tenant_id == _tenant, PRODUCT.at(instant))
-    row = await connection.fetch_one(_filtered(counting, query, instant))
+    row = await connection.fetch_one(_filtered(_count(instant), query, instant))
     return int(row.products) if row else 0
+
+
+async def products_by_domain(
+    connection: ReadConnection, readings: Sequence[Reading], query: ProductQuery, page: Page
+) -> list[Slice[ProductRow]]:
+    """A page of the products of each domain, in order of the name."""
+    within = _filtered(_select(INSTANT).where(versions.c.domain == DOMAIN), query, INSTANT)
+    return await page_of_each(connection, readings, within, page, (versions.c.name, versions.c.asset_id), _product)
+
+
+async def count_products_by_domain(connection: ReadConnection, readings: Sequence[Reading], query: ProductQuery) -> list[int]:
+    """How many products each domain has."""
+    return await count_of_each(
+        connection, readings, _filtered(_count(INSTANT).where(versions.c.domain == DOMAIN), query, INSTANT)
+    )
 
 
 async def register(
@@ -176,7 +191,7 @@ async def _matching(
     return [found.get(it) for it in wanted]
 
 
-def _select(instant: datetime) -> Select[Any]:
+def _select(instant: Instant) -> Select[Any]:
     return (
         select(
             versions.c.asset_id,
@@ -191,7 +206,11 @@ def _select(instant: datetime) -> Select[Any]:
     )
 
 
-def _filtered(statement: Select[Any], query: ProductQuery, instant: datetime) -> Select[Any]:
+def _count(instant: Instant) -> Select[Any]:
+    return select(func.count().label("products")).where(versions.c.tenant_id == _tenant, PRODUCT.at(instant))
+
+
+def _filtered(statement: Select[Any], query: ProductQuery, instant: Instant) -> Select[Any]:
     if query.search is not None:
         found = func.search_products(pattern_of(query.search), instant).column_valued("found")
         statement = statement.where(versions.c.asset_id.in_(select(found)))
@@ -221,4 +240,5 @@ def product_then(uid: UUID, version: Stretch) -> ProductRow:
 
 
 def _product(row: Any, instant: datetime) -> ProductRow:
-    return ProductRow(row.asset_id, row.uid, instant, row.valid_from, row.valid_to, row.created_at, *(row[5:]))
+    asset_id, uid, *rest = row
+    return ProductRow(asset_id, uid, instant, *rest)

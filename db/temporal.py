@@ -55,6 +55,10 @@ class Outcome(NamedTuple):
     replayed: bool = False
 
 
+# An instant that is known, or that a row of the statement bears.
+Instant = datetime | ColumnElement[datetime]
+
+
 class Kind:
     """A versioned kind: its name in the log and its table of versions. Every column that is not bookkeeping is a field.
 
@@ -83,7 +87,7 @@ class Kind:
             if column.name not in _BOOKKEEPING and column.name != subject and column.computed is None
         )
 
-    def at(self, instant: datetime) -> ColumnElement[bool]:
+    def at(self, instant: Instant) -> ColumnElement[bool]:
         """The condition under which a version holds at an instant. Scalar comparisons, so that an index may serve it."""
         columns = self.versions.columns
         return (columns.valid_from <= instant) & (columns.valid_to > instant)

@@ -91,6 +91,9 @@ CREATE UNIQUE INDEX lineage_link_current ON lineage_link (tenant_id, link_id) WH
 CREATE INDEX lineage_link_upstream ON lineage_link (tenant_id, target_id, source_id, valid_from, valid_to);
 CREATE INDEX lineage_link_downstream ON lineage_link (tenant_id, source_id, target_id, valid_from, valid_to);
 
+-- The products of a domain, in order of the name.
+CREATE INDEX product_version_by_domain ON product_version (tenant_id, domain, name, asset_id, valid_from);
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON asset_life, link_version, lineage_link TO headwater_service;
 -- UPDATE is what a row lock asks for; nothing about an identity is ever updated.
 GRANT SELECT, INSERT, UPDATE ON link TO headwater_service;
