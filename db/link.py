@@ -75,6 +75,11 @@ class LinkRow:
     valid_from: datetime
     valid_to: datetime | None
 
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What is said of it."""
+        return self.type, self.transformation, self.confidence, self.metadata
+
 
 @dataclass(frozen=True, slots=True)
 class LinkSaid:

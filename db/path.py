@@ -18,7 +18,7 @@ _BEGINNINGS = 100_000
 
 
 class Path(NamedTuple):
-    """A way from one asset to another: the assets, and for each step the link that is trusted most."""
+    """A way from one asset to another: the assets that are shown, and for each step the link that is trusted most."""
 
     assets: tuple[int, ...]
     links: tuple[int, ...]
@@ -46,9 +46,11 @@ async def find_paths(
         return Paths([], exhaustive=whole)
     (graph,) = await graphs_among(connection, [between], Direction.DOWNSTREAM, query.links, query.bounds, ahead.instant)
     graph = graph._replace(complete=graph.complete and whole)
-    return await asyncio.to_thread(
+    found = await asyncio.to_thread(
         paths_between, origin, goal, graph, longest=query.max_depth, most=most, only_shortest=only_shortest
     )
+    shown = {origin, goal}.union(*ahead.shown)
+    return found._replace(paths=[it._replace(assets=tuple(filter(shown.__contains__, it.assets))) for it in found.paths])
 
 
 def most_trusted(root: int, graph: Graph, direction: Direction) -> dict[int, float]:

@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> Starlette:
         )
         app.state.database = database
         app.state.settings = settings
-        app.state.executor = Executor(schema, database, max_page_size=settings.max_page_size)
+        app.state.executor = Executor(schema, database, settings.limits)
         try:
             yield
         finally:

@@ -7,6 +7,8 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.errors import BadInput
+from db.lineage import Bounds
+from schema.context import Limits
 
 
 class Settings(BaseSettings):
@@ -27,10 +29,29 @@ class Settings(BaseSettings):
     shutdown_timeout: Annotated[int, Field(ge=0, description="Seconds that running requests get to finish at shutdown.")] = 30
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body; a larger one is answered 413.")] = 262_144
     max_page_size: Annotated[int, Field(ge=1, le=10_000, description="Most items that come on one page.")] = 100
+    max_lineage_page_size: Annotated[
+        int, Field(ge=1, le=10_000, description="Most assets that come on one page of a lineage walk.")
+    ] = 1_000
+    max_lineage_depth: Annotated[int, Field(ge=1, le=10_000, description="Deepest that a lineage walk may be asked to go.")] = 100
+    max_lineage_assets: Annotated[
+        int, Field(ge=1, description="Most assets that one lineage walk reaches; more are cut off, and the answer says so.")
+    ] = 5_000
+    max_lineage_links: Annotated[
+        int, Field(ge=1, description="Most links that one lineage walk goes along; more are cut off, and the answer says so.")
+    ] = 20_000
+    lineage_timeout: Annotated[
+        float, Field(gt=0, description="Seconds a lineage walk may take before it is cut off, and the answer says so.")
+    ] = 10
     log_level: Annotated[
         str,
         Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line to write: DEBUG, INFO, WARNING, ERROR."),
     ] = "INFO"
+
+    @property
+    def limits(self) -> Limits:
+        """How much one field of an operation may ask for."""
+        walk = Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000))
+        return Limits(self.max_page_size, self.max_lineage_page_size, self.max_lineage_depth, walk)
 
 
 def read_settings(**overrides: Any) -> Settings:

@@ -7,10 +7,12 @@ from uuid import UUID
 import strawberry
 
 from db.history import Stretch
+from db.lineage import Direction
 from db.temporal import Kind
 from schema.context import Info
 from schema.history import Version, version_connection
-from schema.node import Node
+from schema.lineage import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connection
+from schema.node import AsOf, Node
 from schema.pagination import After, Before, Connection, First, Last
 from schema.scope import READ, field, resolver
 
@@ -37,6 +39,30 @@ class Asset(Node):
     def then(cls, uid: UUID, version: Stretch) -> "Asset":
         """The asset as one stretch of its history has it."""
         raise TypeError(f"{cls.__name__} does not say how it is read from its history")
+
+    @resolver(READ, "All that feeds it, directly or through others; null: it could not be found out.")
+    async def upstream(
+        self,
+        info: Info,
+        max_depth: MaxDepth = 5,
+        filter: WalkFilter = None,
+        first: WalkFirst = 100,
+        after: WalkAfter = None,
+        as_of: AsOf = None,
+    ) -> LineageConnection | None:
+        return await walk_connection(info, self, Direction.UPSTREAM, max_depth, filter, first, after, as_of)
+
+    @resolver(READ, "All that it feeds, directly or through others; null: it could not be found out.")
+    async def downstream(
+        self,
+        info: Info,
+        max_depth: MaxDepth = 5,
+        filter: WalkFilter = None,
+        first: WalkFirst = 100,
+        after: WalkAfter = None,
+        as_of: AsOf = None,
+    ) -> LineageConnection | None:
+        return await walk_connection(info, self, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
 
     @resolver(
         READ,

@@ -77,7 +77,7 @@ class ChangeQueries:
     ) -> Connection[Change]:
         query = query_of(from_, to, filter)
         keyset = Keyset("changes", query, key=(datetime, int))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
         found: Connection[Change] = keyset.connection(
             Connection[Change],

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import strawberry
 
+from db.lineage import Bounds
 from schema.scope import Scope
 
 if TYPE_CHECKING:
@@ -21,13 +22,23 @@ class Principal:
     scopes: frozenset[Scope]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one field may ask for."""
+
+    page_size: int = 100
+    walk_page_size: int = 1_000
+    walk_depth: int = 100
+    walk: Bounds = Bounds()
+
+
 @dataclass(slots=True)
 class Context:
     """One attempt at one operation. Nothing in it outlives the attempt."""
 
     principal: Principal
     request_id: str
-    max_page_size: int
+    limits: Limits
     transaction: "Transaction"
     loaders: "Loaders"
 

@@ -53,7 +53,7 @@ class DifferenceQueries:
     ) -> Connection[Difference]:
         query = query_of(from_, to, filter)
         keyset = Keyset("diff", query, key=(int,))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
         found: Connection[Difference] = keyset.connection(
             Connection[Difference],

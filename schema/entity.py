@@ -221,7 +221,7 @@ class EntityQueries:
         )
         key: type = str if query.order is entities.EntityOrder.DISPLAY_NAME else datetime
         keyset = Keyset("entities", query, key=(key, int))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
         found: Connection[Entity] = keyset.connection(
             Connection[Entity],

@@ -19,7 +19,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from db.connection import Author, Database
 from db.errors import Forbidden, HeadwaterError, Interrupted
-from schema.context import Context, Principal
+from schema.context import Context, Limits, Principal
 from schema.document import Documents
 from schema.errors import describe
 from schema.federation import SubgraphSchema
@@ -52,10 +52,10 @@ class Response:
 class Executor:
     """One a process: the schema, the database, and the documents it has seen."""
 
-    def __init__(self, schema: SubgraphSchema, database: Database, *, max_page_size: int) -> None:
+    def __init__(self, schema: SubgraphSchema, database: Database, limits: Limits = Limits()) -> None:  # noqa: B008
         self._schema: GraphQLSchema = schema._schema
         self._database = database
-        self._max_page_size = max_page_size
+        self._limits = limits
         self._documents = Documents(schema)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
@@ -90,7 +90,7 @@ class Executor:
         for attempt in range(1, ATTEMPTS + 1):
             author = Author(principal.actor, request_id)
             transaction = Transaction(self._database, principal.tenant_id, author, writes=writes)
-            context = Context(principal, request_id, self._max_page_size, transaction, Loaders(transaction.reader))
+            context = Context(principal, request_id, self._limits, transaction, Loaders(transaction.reader))
             try:
                 result = execute(
                     self._schema,

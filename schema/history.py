@@ -69,7 +69,7 @@ async def version_connection(
     """A page of an asset's history."""
     loaders = info.context.loaders
     keyset = Keyset("history", asset.uid, key=(datetime,))
-    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
     rows = await loaders.history_by_subject.load((asset.asset_id, asset.kind, page))
     connection: Connection[Version] = keyset.connection(
         Connection[Version],

@@ -1,20 +1,22 @@
 """The loaders of one operation: each gathers what is asked for in one turn of the event loop into one statement."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from db import entity, entity_type, history, product
+from db import entity, entity_type, history, lineage, link, node, product
 from db.asset import Identity, identities
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
 from db.temporal import Kind
+from schema.asset import Asset
 from schema.entity import EntityDetail
 from schema.entity_type import EntityType
+from schema.kinds import node_of
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -36,6 +38,13 @@ class Loaders:
         self.entity_by_key: DataLoader[tuple[tuple[str, str], datetime | None], entity.EntityRow | None]
         self.details_by_entity: DataLoader[tuple[tuple[int, datetime], tuple[str, ...] | None], list[EntityDetail]]
         self.entity_type_by_code: DataLoader[tuple[str], EntityType]
+        self.nodes_by_id: DataLoader[tuple[tuple[int, ...], datetime, datetime | None], Mapping[int, Asset]]
+        self.uid_by_asset: DataLoader[tuple[int], UUID]
+        self.link_by_uid: DataLoader[tuple[UUID, datetime | None], link.LinkRow | None]
+        self.said_of_link: DataLoader[tuple[tuple[int, datetime]], link.LinkSaid]
+        self.walk_by_root: DataLoader[tuple[int, lineage.WalkQuery], lineage.Walk]
+        self.links_of_stretch: DataLoader[tuple[lineage.Stretch, lineage.WalkQuery], lineage.Links]
+        self.graph_of_walk: DataLoader[tuple[lineage.Walk, lineage.WalkQuery], lineage.Graph]
         self.identity_by_uid: DataLoader[tuple[UUID], Identity | None]
         self.history_by_subject: DataLoader[tuple[int, Kind, Page], Slice[history.VersionRow]]
         self.history_count_by_subject: DataLoader[tuple[int, Kind], int]
@@ -49,6 +58,13 @@ class Loaders:
         self.entity_by_key = self._loader(entity.entities_by_key)
         self.details_by_entity = self._loader(entity.details_by_entity, EntityDetail.of_all)
         self.entity_type_by_code = self._loader(entity_type.entity_types_by_code, EntityType.of)
+        self.nodes_by_id = self._loader(_nodes_by_id)
+        self.uid_by_asset = self._loader(node.uids_by_asset)
+        self.link_by_uid = self._loader(link.links_by_uid)
+        self.said_of_link = self._loader(link.said_of_links)
+        self.walk_by_root = self._loader(lineage.walks)
+        self.links_of_stretch = self._loader(lineage.links_of_stretches)
+        self.graph_of_walk = self._loader(lineage.graphs_of_walks)
         self.identity_by_uid = self._loader(identities)
         self.history_by_subject = self._loader(history.histories)
         self.history_count_by_subject = self._loader(history.count_histories)
@@ -71,3 +87,12 @@ class Loaders:
             return found
 
         return DataLoader(batch)
+
+
+async def _nodes_by_id(
+    connection: ReadConnection, sets: Sequence[tuple[int, ...]], instant: datetime, pinned: datetime | None
+) -> list[Mapping[int, Asset]]:
+    """Sets of assets, whatever their kinds: one statement for all of them."""
+    found = await node.nodes_by_id(connection, sorted(set().union(*sets)), instant)
+    nodes = {asset_id: node_of(row, pinned) for asset_id, row in found.items()}
+    return [{it: nodes[it] for it in ids if it in nodes} for ids in sets]

@@ -206,7 +206,7 @@ class ProductQueries:
         )
         key: type = str if query.order is products.ProductOrder.NAME else datetime
         keyset = Keyset("products", query, key=(key, int))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.max_page_size)
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
         found: Connection[Product] = keyset.connection(
             Connection[Product],

@@ -17,6 +17,8 @@ from schema.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.federation import SubgraphSchema
 from schema.history import version_by_start
 from schema.kinds import ASSET_TYPES
+from schema.lineage import LineageQueries
+from schema.link import LineageLink, LinkMutations, LinkQueries
 from schema.node import AsOf, Node, read_id
 from schema.product import Product, ProductMutations, ProductQueries
 from schema.scalars import SCALARS
@@ -24,7 +26,16 @@ from schema.scope import READ, resolver
 
 
 @strawberry.type(description="What can be asked.")
-class Query(ProductQueries, EntityQueries, EntityTypeQueries, DetailTypeQueries, ChangeQueries, DifferenceQueries):
+class Query(
+    ProductQueries,
+    EntityQueries,
+    EntityTypeQueries,
+    DetailTypeQueries,
+    LinkQueries,
+    LineageQueries,
+    ChangeQueries,
+    DifferenceQueries,
+):
     @resolver(READ, "What an id names, at the instant it names; null: there is nothing.")
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
         return await _find(info, id)
@@ -33,7 +44,7 @@ class Query(ProductQueries, EntityQueries, EntityTypeQueries, DetailTypeQueries,
     def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The ids.")]
     ) -> list[Node | None]:
-        largest = info.context.max_page_size
+        largest = info.context.limits.page_size
         if len(ids) > largest:
             raise LimitExceeded(f"ids has {len(ids)} entries. At most {largest} come at once.", field="ids")
         # each an awaitable of its own: the loaders gather them, and a bad one fails alone
@@ -48,7 +59,7 @@ class Query(ProductQueries, EntityQueries, EntityTypeQueries, DetailTypeQueries,
 
 
 @strawberry.type(description="What can be changed. A request is atomic: all of its mutations hold, or none.")
-class Mutation(ProductMutations, EntityMutations, EntityTypeMutations, DetailTypeMutations):
+class Mutation(ProductMutations, EntityMutations, EntityTypeMutations, DetailTypeMutations, LinkMutations):
     pass
 
 
@@ -57,6 +68,8 @@ async def _find(info: Info, id: str) -> Node | None:
     for asset_type in ASSET_TYPES.values():
         if type_name == asset_type.__name__:
             return await asset_type.find(info, uid, instant)
+    if type_name == "LineageLink":
+        return await LineageLink.find(info, uid, instant)
     if type_name == "Version" and instant is not None:
         identity = await info.context.loaders.identity_by_uid.load((uid,))
         if identity is not None:

@@ -56,7 +56,7 @@ async def record(address: str, rows: Iterable[Row], *, most_samples: int) -> Rec
     database = Database(address, pool_size=1)
     heard: list[Heard] = []
     _listen(database, heard)
-    executor = Executor(schema, database, max_page_size=settings.max_page_size)
+    executor = Executor(schema, database, settings.limits)
     clock = await asyncpg.connect(plain_address(address))
     try:
         # what a new connection asks about itself is not part of an operation

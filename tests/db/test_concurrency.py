@@ -110,7 +110,7 @@ def deadlocks(swift_deadlocks: None, api: Api) -> list[str]:
 
 async def test_many_writers_on_one_product_lose_nothing(address: str) -> None:
     database = Database(address, pool_size=WRITERS)
-    executor = Executor(schema, database, max_page_size=100)
+    executor = Executor(schema, database)
     principal = Principal(1, "tester", frozenset(Scope))
     acknowledged: dict[str, datetime] = {}
 

@@ -52,7 +52,7 @@ class Bench:
     def __init__(self, address: str) -> None:
         self.runner = asyncio.Runner()
         self.database = self.runner.run(self._open(address))
-        self.executor = Executor(schema, self.database, max_page_size=100)
+        self.executor = Executor(schema, self.database)
         assert self.ask(TYPES)["data"]
 
     async def _open(self, address: str) -> Database:

@@ -324,7 +324,7 @@ async def test_each_tenant_has_types_of_its_own(api: Api, address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (tenant_id, name) VALUES (7, 'other')")
     await owner.close()
-    executor = Executor(schema, api.database, max_page_size=100)
+    executor = Executor(schema, api.database)
 
     async def elsewhere(query: str, **content: Any) -> Any:
         response = await executor.execute(Request(query, {"input": content}), Principal(7, "them", frozenset(Scope)), "request")
@@ -353,7 +353,7 @@ async def test_each_tenant_has_types_of_its_own(api: Api, address: str) -> None:
 async def test_who_may_only_read_sees_the_types_and_changes_none(api: Api, mutation: str) -> None:
     await put_entity_type(api, "a")
     await put_detail_type(api, "a")
-    executor, reader = Executor(schema, api.database, max_page_size=100), Principal(1, "reader", frozenset({Scope.READ}))
+    executor, reader = Executor(schema, api.database), Principal(1, "reader", frozenset({Scope.READ}))
     content = {"code": "a"} if "remove" in mutation else {"code": "a", "label": "changed"}
     response = await executor.execute(Request(mutation, {"input": content}), reader, "request")
     assert [it["extensions"]["code"] for it in response.errors] == ["FORBIDDEN"]
