@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import TextClause, text
 
 from db.connection import ReadConnection
-from db.link import LinkRow
+from db.link import LinkRow, link_row
 from db.sql import load
 
-# How many links may be looked at for each that may be seen, to find those among what was reached: what the walk did not go through
-# any more leads elsewhere, too.
+# How many links may be looked at for each that may be seen, to find those among what was reached: what was reached last leads
+# elsewhere, too.
 _LOOKS = 10
 
 
@@ -188,12 +188,10 @@ async def links_of_stretches(connection: ReadConnection, stretches: Sequence[Str
         if row.link_id is None:
             looked[row.place] = row.looked
         else:
-            _, *fields, valid_from, valid_to, _ = row
-            found[row.place].append(LinkRow(*fields, instant, valid_from, valid_to))
+            found[row.place].append(link_row(row[1:-1], instant))
     most = query.bounds.links
     return [
-        Links(rows[:most], complete=len(rows) <= most and seen <= most * _LOOKS)
-        for rows, seen in zip(found, looked, strict=True)
+        Links(rows[:most], complete=len(rows) <= most and seen <= most * _LOOKS) for rows, seen in zip(found, looked, strict=True)
     ]
 
 

@@ -15,9 +15,13 @@ def whole(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The whole state of a link: what is left out, or null, takes its default."""
     type_, transformation, confidence = fields.get("type"), fields.get("transformation"), fields.get("confidence")
     metadata = fields.get("metadata")
+    if transformation is not None:
+        transformation = text_of("transformation", transformation, length=TRANSFORMATION_LENGTH)
     return {
         "type": "DIRECT" if type_ is None else _type(type_),
-        "transformation": None if transformation is None else text_of("transformation", transformation, length=TRANSFORMATION_LENGTH),
+        "transformation": None
+        if transformation is None
+        else text_of("transformation", transformation, length=TRANSFORMATION_LENGTH),
         "confidence": 1.0 if confidence is None else confidence_of("confidence", confidence),
         "metadata": {} if metadata is None else json_object("metadata", metadata, example='{"job": "nightly"}'),
     }

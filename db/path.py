@@ -8,6 +8,7 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from db.connection import ReadConnection
@@ -106,7 +107,7 @@ class _Search:
         self._longest = longest
 
     def found_from(self, origin: int) -> Iterator[tuple[int, ...]]:
-        waiting = [(self._remaining[origin], (origin,))]
+        waiting: list[tuple[int, tuple[int, ...]]] = [(self._remaining[origin], (origin,))]
         looked_at = 0
         while waiting:
             _, beginning = heapq.heappop(waiting)
@@ -144,7 +145,7 @@ def _distances(goal: int, onward: Mapping[int, Mapping[int, object]]) -> dict[in
 
 def _path(assets: tuple[int, ...], onward: Mapping[int, Mapping[int, tuple[float, int]]]) -> Path:
     confidence, links = 1.0, []
-    for here, there in zip(assets, assets[1:], strict=False):
+    for here, there in pairwise(assets):
         trusted, link = onward[here][there]
         confidence *= trusted
         links.append(link)

@@ -16,6 +16,7 @@ from schema.node import AsOf, Node
 from schema.pagination import After, Before, Connection, First, Last
 from schema.scope import READ, field, resolver
 
+
 @strawberry.interface(description="A node of the graph, as it was at one instant.")
 class Asset(Node):
     uid: UUID = field(READ, "Stable across time, whatever changes about it.")

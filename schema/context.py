@@ -1,6 +1,6 @@
 """What every resolver of one operation stands in: who asks, the transaction, the loaders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import strawberry
@@ -29,7 +29,7 @@ class Limits:
     page_size: int = 100
     walk_page_size: int = 1_000
     walk_depth: int = 100
-    walk: Bounds = Bounds()
+    walk: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(slots=True)

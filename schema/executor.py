@@ -52,10 +52,10 @@ class Response:
 class Executor:
     """One a process: the schema, the database, and the documents it has seen."""
 
-    def __init__(self, schema: SubgraphSchema, database: Database, limits: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(self, schema: SubgraphSchema, database: Database, limits: Limits | None = None) -> None:
         self._schema: GraphQLSchema = schema._schema
         self._database = database
-        self._limits = limits
+        self._limits = limits or Limits()
         self._documents = Documents(schema)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:

@@ -49,7 +49,7 @@ class LinkFilter:
     types: list[LineageType] | None = optional("Of any of these types.")
     min_confidence: float | None = optional("At least as sure as this.")
     producers: list[str] | None = optional("By the word of any of these.")
-    seen_since: datetime | None = optional("Said to be so at this instant or later, as far as was known at the instant of the walk.")
+    seen_since: datetime | None = optional("Said to be so at this instant or later, and not after that of the walk.")
 
 
 @strawberry.input(description="Which assets are given: those that match every part given. A walk passes through the others.")
@@ -138,8 +138,8 @@ class LineageConnection:
 
     @resolver(
         READ,
-        "The links among the asset that the walk began at and those that it gives. Each comes once, with the page of its later end:"
-        " whoever draws the graph page by page draws all of it.",
+        "The links among the asset that the walk began at and those that it gives. Each comes once, with the page of its later"
+        " end: whoever draws the graph page by page draws all of it.",
     )
     async def links(self, info: Info) -> list[LineageLink]:
         found, nodes = await asyncio.gather(
@@ -231,17 +231,17 @@ class LineageDiff:
     to: datetime = field(READ, "The other.")
     added_assets: list[AnyAsset] = field(READ, "What is reached at the other instant only, as it is then.")
     removed_assets: list[AnyAsset] = field(READ, "What is reached at the one instant only, as it was then.")
-    added_links: list[LineageLink] = field(READ, "Links among what is reached, and the root, that hold at the other instant only.")
-    removed_links: list[LineageLink] = field(READ, "Links among what is reached, and the root, that held at the one instant only.")
+    added_links: list[LineageLink] = field(READ, "Links among the root and what is reached that hold at the other only.")
+    removed_links: list[LineageLink] = field(READ, "Links among the root and what is reached that held at the one only.")
     changed_links: list[LineageLinkChange] = field(READ, "Links that hold at both and are not the same.")
-    truncated: Truncation | None = field(READ, "Whether something cut one of the two walks; null: the answer is complete within maxDepth.")
+    truncated: Truncation | None = field(READ, "Whether something cut a walk; null: complete within maxDepth.")
 
 
 @strawberry.type
 class LineageQueries:
     @resolver(
         READ,
-        "Ways by which one asset feeds another: along links from source to target. null: one of the two is not there at that instant.",
+        "Ways by which one asset feeds another, along links from source to target. null: one of them is not there at that instant.",
     )
     async def lineage_paths(
         self,
@@ -355,7 +355,9 @@ async def walk_connection(
     if page.after is not None:
         instant, *place = page.after
         if pinned is not None and instant != pinned:
-            raise BadInput(f"after is the cursor of a walk at {write_instant(instant)}, another instant than asOf.", field="after")
+            raise BadInput(
+                f"after is the cursor of a walk at {write_instant(instant)}, another instant than asOf.", field="after"
+            )
         pinned, step = instant, Step(*place)
     walk = await info.context.loaders.walk_by_root.load((root.asset_id, replace(query, as_of=pinned)))
     start = walk.after(step)

@@ -136,12 +136,12 @@ class LinkQueries:
         before: Before = None,
         as_of: AsOf = None,
     ) -> Connection[LineageLink]:
-        parts = {name: part for name, part in (given(filter) or {}).items() if part is not None}
-        if "min_confidence" in parts:
-            confidence_of("minConfidence", parts["min_confidence"])
-        query = LinkQuery(
-            as_of=as_of, **{name: tuple(part) if isinstance(part, list) else part for name, part in parts.items()}
-        )
+        asked: dict[str, Any] = {
+            name: tuple(part) if isinstance(part, list) else part for name, part in (given(filter) or {}).items()
+        }
+        if asked.get("min_confidence") is not None:
+            confidence_of("minConfidence", asked["min_confidence"])
+        query = LinkQuery(**asked, as_of=as_of)
         keyset = Keyset("lineageLinks", query, key=(int,))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
