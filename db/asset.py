@@ -33,6 +33,17 @@ class Ref(NamedTuple):
     uid: UUID | None = None
     type: str | None = None
     key: str | None = None
+    # what a new one is called that is not meant by a uid; any, if nothing is said
+    new_uid: UUID | None = None
+    # whether one is given its identity that has none yet
+    adding: bool = True
+
+
+class Ended(NamedTuple):
+    """That what bears a uid, an asset or a link, ends at an instant; without one, now."""
+
+    uid: UUID
+    at: datetime | None = None
 
 
 _Found = dict[UUID | tuple[str, str], Identity]
@@ -66,8 +77,8 @@ async def add_or_lock(connection: WriteConnection, kind: Kind, ref: Ref) -> Iden
 async def add_or_lock_each(connection: WriteConnection, kind: Kind, refs: Sequence[Ref]) -> list[Identity | HeadwaterError]:
     """Give each asset its identity, or lock the one it has. One that is borne by something else is refused by itself."""
     found = await _lock(connection, refs)
-    unknown = [ref for ref in refs if _found(found, ref) is None]
-    proposed = [ref.uid or uuid4() for ref in unknown]
+    unknown = [ref for ref in refs if ref.adding and _found(found, ref) is None]
+    proposed = [ref.uid or ref.new_uid or uuid4() for ref in unknown]
     if unknown:
         added = await connection.fetch(
             _ADD,
@@ -103,11 +114,13 @@ async def revive(connection: WriteConnection, kind: Kind, uid: UUID, *, at: date
 
 def _fitting(kind: Kind, ref: Ref, identity: Identity | None) -> Identity | HeadwaterError:
     """The identity, if it is what the reference says of it."""
+    if identity is None and not ref.adding:
+        return NotFound(f"There is no {kind.name.lower()} with the uid {ref.uid}.", field="uid")
     if identity is None:
         return Conflict(f"The key {ref.key!r} was given to another {kind.name.lower()} meanwhile. Try again.", field="key")
     if identity.kind != kind.name:
         return Conflict(f"The uid {ref.uid} belongs to another kind of asset ({identity.kind.lower()}).", field="uid")
-    if identity.type != ref.type:
+    if ref.type is not None and identity.type != ref.type:
         return Conflict(f"The {kind.name.lower()} {identity.uid} is a {identity.type}. A type never changes.", field="type")
     if ref.uid is not None and identity.uid != ref.uid:
         return Conflict(f"The key {ref.key!r} belongs to another {ref.type}, {identity.uid}.", field="key")

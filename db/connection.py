@@ -17,13 +17,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, Timeout, Unavailable
+from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, NameTaken, Timeout, Unavailable
 
 SERVICE_ROLE = "headwater_service"
 
 # What a violated constraint means to a caller. Constraints that only a defect could violate are absent: they stay unforeseen.
 CONFLICTS = {
-    "product_name_taken": Conflict("Another product has this name at that instant. Names are unique.", field="name"),
+    "product_name_taken": NameTaken("Another product has this name at that instant. Names are unique.", field="name"),
     "asset_uid_taken": Conflict("Another asset has this uid.", field="uid"),
     "asset_type": Conflict(
         "An entity type was removed while an entity was given it, and only one of the two can be. See which types there are."
@@ -108,6 +108,21 @@ class WriteConnection(ReadConnection):
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
         """Run one statement and give the number of rows it touched."""
         return (await self._execute(statement, parameters)).rowcount
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What meets a conflict in it is undone by itself, and the transaction goes on."""
+        async with self._turn:
+            savepoint = await self._connection.begin_nested()
+        try:
+            yield
+        except Conflict:
+            async with self._turn:
+                await savepoint.rollback()
+            self.failure = None
+            raise
+        async with self._turn:
+            await savepoint.commit()
 
 
 C = TypeVar("C", bound=ReadConnection)

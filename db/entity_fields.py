@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.detail_format import fault_of
-from db.errors import BadInput
+from db.errors import BadInput, Unregistered
 from db.fields import line
 
 DISPLAY_NAME_LENGTH = 500
@@ -24,11 +24,11 @@ class Types:
 
     def require_entity(self, code: str, *, field: str = "type") -> None:
         if code not in self.entities:
-            raise BadInput(f"There is no entity type {code!r}. {_known(self.entities)}", field=field)
+            raise Unregistered(f"There is no entity type {code!r}. {_known(self.entities)}", field=field)
 
     def require_detail(self, code: str, *, field: str = "details") -> None:
         if code not in self.formats:
-            raise BadInput(f"There is no detail type {code!r}. {_known(self.formats)}", field=field)
+            raise Unregistered(f"There is no detail type {code!r}. {_known(self.formats)}", field=field)
 
 
 def whole(types: Types, code: str, display_name: str, details: Mapping[str, str]) -> dict[str, Any]:

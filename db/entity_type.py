@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Text, select, text
@@ -15,11 +15,18 @@ from db.tables import entity_type as entity_types
 
 ENDPOINT_LENGTH = 2_000
 
-_ADD_DOMAIN = text(load("add_domain"))
+_ADD_DOMAINS = text(load("add_domains"))
 _COUNT_USE = text(load("count_entity_type_use"))
 _LOCK = text(load("lock_entity_type"))
-_PUT = text(load("put_entity_type"))
+_PUT = text(load("put_entity_types"))
 _REMOVE = text(load("remove_entity_type"))
+
+
+class Put(NamedTuple):
+    """What became of an entry of a registry."""
+
+    created: bool
+    changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +60,37 @@ async def put(
     source: Mapping[str, Any] | None = None,
 ) -> EntityTypeRow:
     """Register a type, or replace the whole of what is registered of it."""
-    row = EntityTypeRow(
+    row = whole(code, label, domain, source)
+    await put_each(connection, [row])
+    return row
+
+
+def whole(code: str, label: str, domain: str | None = None, source: Mapping[str, Any] | None = None) -> EntityTypeRow:
+    """A whole type: what is left out is not registered of it."""
+    return EntityTypeRow(
         code=fields.code("code", code),
         label=fields.line("label", label),
         domain=None if domain is None else fields.line("domain", domain),
         source=None if source is None else _source(source),
     )
-    if row.domain is not None:
-        await connection.execute(_ADD_DOMAIN, {"name": row.domain})
-    written = None if row.source is None else orjson.dumps(row.source).decode()
-    await connection.execute(_PUT, {"code": row.code, "label": row.label, "domain": row.domain, "source": written})
-    return row
+
+
+async def put_each(connection: WriteConnection, rows: Sequence[EntityTypeRow]) -> list[Put]:
+    """Register types, each once, or replace the whole of what is registered of them."""
+    domains = [row.domain for row in rows if row.domain is not None]
+    if domains:
+        await connection.execute(_ADD_DOMAINS, {"names": domains})
+    written = await connection.fetch(
+        _PUT,
+        {
+            "codes": [row.code for row in rows],
+            "labels": [row.label for row in rows],
+            "domains": [row.domain for row in rows],
+            "sources": [None if row.source is None else orjson.dumps(row.source).decode() for row in rows],
+        },
+    )
+    found = {it.code: Put(it.created, it.changed) for it in written}
+    return [found[row.code] for row in rows]
 
 
 async def remove(connection: WriteConnection, code: str) -> None:

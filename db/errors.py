@@ -2,8 +2,10 @@
 
 HeadwaterError
 ├── BadInput         BAD_INPUT         the caller asked for something that cannot be
+│   └── Unregistered                   a type that is in no registry; it may come
 ├── NotFound         NOT_FOUND         what the caller names is not there at that instant
 ├── Conflict         CONFLICT          what the caller wants collides with what is there
+│   └── NameTaken                      a name that another bears; it may be given up
 ├── Unauthenticated  UNAUTHENTICATED   nobody says who the caller is
 ├── Forbidden        FORBIDDEN         the caller may not do this
 ├── LimitExceeded    LIMIT_EXCEEDED    more than one request may ask for
@@ -31,12 +33,20 @@ class BadInput(HeadwaterError):
     code = "BAD_INPUT"
 
 
+class Unregistered(BadInput):
+    """A type that no registry holds yet."""
+
+
 class NotFound(HeadwaterError):
     code = "NOT_FOUND"
 
 
 class Conflict(HeadwaterError):
     code = "CONFLICT"
+
+
+class NameTaken(Conflict):
+    """A name that another product bears at that instant, by what is known yet."""
 
 
 class Unauthenticated(HeadwaterError):

@@ -1,6 +1,6 @@
 """Lineage links: that one asset feeds another, by somebody's word. What holds at an instant, and how it comes to be said and ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from sqlalchemy import BigInteger, Select, Text, Uuid, and_, bindparam, func, select, text
 
 from db import link_fields
+from db.asset import Ended
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError, Interrupted, NotFound
 from db.instants import write_instant
@@ -18,7 +19,7 @@ from db.tables import asset as assets
 from db.tables import lineage_link as held
 from db.tables import link as links
 from db.tables import link_version as versions
-from db.temporal import Assertion, Kind, Operation, Outcome, record, record_each
+from db.temporal import Assertion, Kind, Operation, Outcome, record_each
 
 LINK = Kind("LINK", versions, subject="link_id", identities=links, projections=["links"])
 
@@ -165,48 +166,54 @@ async def register(
 
 async def remove(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
     """End a link."""
-    (link_id,) = await lock_by_uid(connection, [uid])
-    if link_id is None:
-        raise NotFound(f"There is no lineage link with the uid {uid}.", field="uid")
-    (outcome,) = await record(connection, LINK, [Assertion(link_id, Operation.DELETE, None, at)])
+    (outcome,) = await state_each(connection, [], ended=[Ended(uid, at)])
+    if isinstance(outcome, HeadwaterError):
+        raise outcome
     return outcome
 
 
-async def lock_by_uid(connection: WriteConnection, uids: Sequence[UUID]) -> list[int | None]:
-    """Find links by their uids and keep other writers off them until the transaction ends."""
-    found = {row.uid: row.id for row in await connection.fetch(_LOCK_BY_UID, {"uids": list(uids)})}
-    return [found.get(uid) for uid in uids]
-
-
 async def state_each(
-    connection: WriteConnection, batch: Sequence[Stated], *, ended: Sequence[Assertion] = (), once: bool = False
+    connection: WriteConnection,
+    batch: Sequence[Stated],
+    *,
+    ended: Sequence[Ended] = (),
+    once: bool = False,
+    early: bool = False,
 ) -> list[Outcome | HeadwaterError]:
-    """Write what is said of links, and the ends of others, whose locks the caller holds. Each is accepted or refused by itself; of
-    the ends what became of them comes last."""
-    results: list[Outcome | HeadwaterError | None] = [None] * len(batch)
+    """Write what is said of links, and which of them end. Each is accepted or refused by itself; what became of ends comes last.
+
+    An `early` link may be stated of an instant at which an end is not there: it holds as soon as both are.
+    """
+    results: dict[int, Outcome | HeadwaterError] = {}
     asked = [it.at or connection.now for it in batch]
     ends = await _hold(connection, [it.source for it in batch] + [it.target for it in batch], asked * 2)
     between: dict[int, tuple[int, int, str | None]] = {}
     uids: dict[tuple[int, int, str | None], UUID] = {}
     for place, it in enumerate(batch):
         source, target = ends[place], ends[len(batch) + place]
-        refused = _refusal(it.source, source, "source", asked[place]) or _refusal(it.target, target, "target", asked[place])
-        if refused is None and source.asset_id == target.asset_id:
-            refused = BadInput("source and target are the same asset. A link leads from one to another.", field="target")
+        refused = _refusal(it, source, target, asked[place], early=early)
         if refused is not None:
             results[place] = refused
             continue
         between[place] = (source.asset_id, target.asset_id, it.producer)
         uids[between[place]] = link_uid(source.uid, target.uid, it.producer)
     ids = await _add_or_lock(connection, uids)
-    assertions = [Assertion(ids[key], Operation.SET, batch[place].payload, batch[place].at) for place, key in between.items()]
-    outcomes = await record_each(connection, LINK, [*assertions, *ended], once=once) if assertions or ended else []
-    for place, outcome in zip(between, outcomes, strict=False):
-        results[place] = outcome
-    return [*(it for it in results if it is not None), *outcomes[len(assertions) :]]
+    assertions = {
+        place: Assertion(ids[key], Operation.SET, batch[place].payload, batch[place].at) for place, key in between.items()
+    }
+    known = await _lock_by_uid(connection, {it.uid for it in ended}, {uids[key]: link_id for key, link_id in ids.items()})
+    for place, end in enumerate(ended, len(batch)):
+        if end.uid in known:
+            assertions[place] = Assertion(known[end.uid], Operation.DELETE, None, end.at)
+        else:
+            results[place] = NotFound(f"There is no lineage link with the uid {end.uid}.", field="uid")
+    if assertions:
+        outcomes = await record_each(connection, LINK, list(assertions.values()), once=once)
+        results |= zip(assertions, outcomes, strict=True)
+    return [results[place] for place in range(len(batch) + len(ended))]
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """What a reference means, and whether that is alive at the instant."""
 
     asset_id: int
@@ -214,23 +221,24 @@ class _Found(NamedTuple):
     alive: bool
 
 
-_NOTHING = _Found(0, UUID(int=0), False)
+NOTHING = Found(0, UUID(int=0), False)
 
 
-async def _hold(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[_Found]:
+async def _hold(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[Found]:
     """What references mean, each at its instant; none of it changes until the transaction ends."""
     if not ends:
         return []
-    first = await _resolve(connection, ends, instants)
-    await connection.fetch(_HOLD, {"assets": sorted({it.asset_id for it in first if it is not _NOTHING})})
+    first = await resolve(connection, ends, instants)
+    await connection.fetch(_HOLD, {"assets": sorted({it.asset_id for it in first if it is not NOTHING})})
     # whoever held a lock may have renamed one, or ended it
-    found = await _resolve(connection, ends, instants)
-    if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True) if before is not _NOTHING):
+    found = await resolve(connection, ends, instants)
+    if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True) if before is not NOTHING):
         raise Interrupted("Another writer gave the name of an end to another product meanwhile. Try again.")
     return found
 
 
-async def _resolve(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[_Found]:
+async def resolve(connection: ReadConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[Found]:
+    """What references mean, each at its instant."""
     places: dict[tuple[End, datetime], int] = {}
     for end, instant in zip(ends, instants, strict=True):
         places.setdefault((end, instant), len(places) + 1)
@@ -244,16 +252,21 @@ async def _resolve(connection: WriteConnection, ends: Sequence[End], instants: S
             "instants": [instant for _, instant in places],
         },
     )
-    found = {row.place: _Found(row.id, row.uid, row.alive) for row in rows}
-    return [found.get(places[it], _NOTHING) for it in zip(ends, instants, strict=True)]
+    found = {row.place: Found(row.id, row.uid, row.alive) for row in rows}
+    return [found.get(places[it], NOTHING) for it in zip(ends, instants, strict=True)]
 
 
-def _refusal(end: End, found: _Found, field: str, instant: datetime) -> NotFound | None:
-    if found is _NOTHING:
-        when = f" at {write_instant(instant)}" if end.product is not None else ""
-        return NotFound(f"There is no {end}{when}.", field=field)
-    if not found.alive:
-        return NotFound(f"The {end} does not exist at {write_instant(instant)}, and a link needs both of its ends.", field=field)
+def _refusal(stated: Stated, source: Found, target: Found, instant: datetime, *, early: bool) -> HeadwaterError | None:
+    """Why there can be no such link at that instant, if there cannot."""
+    for field, end, found in (("source", stated.source, source), ("target", stated.target, target)):
+        if found is NOTHING:
+            when = f" at {write_instant(instant)}" if end.product is not None else ""
+            return NotFound(f"There is no {end}{when}.", field=field)
+        if not found.alive and not early:
+            reason = f"The {end} does not exist at {write_instant(instant)}, and a link needs both of its ends."
+            return NotFound(reason, field=field)
+    if source.asset_id == target.asset_id:
+        return BadInput("source and target are the same asset. A link leads from one to another.", field="target")
     return None
 
 
@@ -273,6 +286,14 @@ async def _add_or_lock(
         if overtaken:
             found |= await _lock(connection, overtaken)
     return found
+
+
+async def _lock_by_uid(connection: WriteConnection, wanted: Set[UUID], locked: Mapping[UUID, int]) -> dict[UUID, int]:
+    """Links by their uids: those that are locked already, and others that are locked now."""
+    others = wanted - locked.keys()
+    if not others:
+        return dict(locked)
+    return {**locked, **{row.uid: row.id for row in await connection.fetch(_LOCK_BY_UID, {"uids": list(others)})}}
 
 
 async def _lock(

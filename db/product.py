@@ -1,6 +1,6 @@
 """Data products: what they are at an instant, and how they come to be, change, end and return."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -23,7 +23,7 @@ from db.temporal import Assertion, Instant, Kind, Operation, Outcome, record
 
 PRODUCT = Kind("PRODUCT", versions)
 
-_ADD_DOMAIN = text(load("add_domain"))
+_ADD_DOMAINS = text(load("add_domains"))
 _LOCK_BY_NAME = text(load("lock_product_by_name"))
 
 _tenant = bindparam("tenant", type_=BigInteger)
@@ -162,10 +162,15 @@ async def update(
     return await _record(connection, Assertion(asset_id, Operation.PATCH, payload, at))
 
 
+async def add_domains(connection: WriteConnection, payloads: Iterable[Mapping[str, Any] | None]) -> None:
+    """See that the domains are there that states of products name."""
+    names = {payload["domain"] for payload in payloads if payload is not None and "domain" in payload}
+    if names:
+        await connection.execute(_ADD_DOMAINS, {"names": list(names)})
+
+
 async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
-    domain = (assertion.payload or {}).get("domain")
-    if domain is not None:
-        await connection.execute(_ADD_DOMAIN, {"name": domain})
+    await add_domains(connection, [assertion.payload])
     (outcome,) = await record(connection, PRODUCT, [assertion])
     return outcome
 

@@ -71,13 +71,14 @@ async def _state(connection: WriteConnection, states: Iterable[tuple[str, str | 
     types = await entity.types_known(connection)
     stated = [
         Stated(
+            ENTITY,
             Ref(uid(f"{type_}/{name}"), type_, key),
             entity_fields.whole(types, type_, name, _parts(details)),
             _at(since),
         )
         for type_, key, name, since, details in states
     ]
-    _require(await ingest(connection, ENTITY, stated))
+    _require(await ingest(connection, stated))
 
 
 async def _write_lineage(connection: WriteConnection) -> None:

@@ -32,9 +32,7 @@ async def fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", produc
     numbers = range(products)
     try:
         async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-            add_domain = text(load("add_domain"))
-            for domain in sorted({_domain(number) for number in numbers}):
-                await connection.execute(add_domain, {"name": domain})
+            await connection.execute(text(load("add_domains")), {"names": list({_domain(number) for number in numbers})})
             references = [asset.Ref(product_uid(number)) for number in numbers]
             subjects = [(await asset.add_or_lock(connection, PRODUCT, it)).asset_id for it in references]
         for version in range(VERSIONS):

@@ -47,6 +47,7 @@ FROM filled;
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)
 SELECT tenant_id, id, 'email', since, 'infinity', email, NULL FROM filled WHERE n = 0
 UNION ALL SELECT tenant_id, id, 'level', since, until, level, level::float FROM filled;
+INSERT INTO asset_life (tenant_id, asset_id, valid_from, valid_to) SELECT tenant_id, id, since, 'infinity' FROM filled WHERE n = 0;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
 SELECT tenant_id, 'ENTITY', asset_id, 'SET', valid_from, jsonb_build_object('display_name', display_name, 'details', details),
   true, now(), 'filler'
@@ -183,11 +184,11 @@ async def test_a_batch_takes_a_constant_number_of_statements_and_looks_only_at_i
             batch = [stated(Ref(it.uid, it.type), number, at) for number, it in enumerate(known) for at in (THEN, day(0))]
             batch += [stated(Ref(type="TYPE_0"), number, day(0)) for number in range(size)]
             with plans(database) as explained:
-                outcomes = await ingest.ingest(connection, ENTITY, batch)
+                outcomes = await ingest.ingest(connection, batch)
         assert all(isinstance(it, Outcome) and it.changed for it in outcomes)
         assert explained.whole_tables <= {"detail_type"}
         counts.append(len(explained.found))
-    assert counts == [5, 5], "lock, add, record, refold, project"
+    assert counts == [6, 6], "lock, add, record, refold, project details and lives"
 
 
 @asynccontextmanager
@@ -200,4 +201,4 @@ async def abandoned(database: Database) -> AsyncIterator[WriteConnection]:
 
 
 def stated(ref: Ref, number: int, at: datetime) -> ingest.Stated:
-    return ingest.Stated(ref, {"display_name": f"new {number}", "details": {"level": str(number)}}, at)
+    return ingest.Stated(ENTITY, ref, {"display_name": f"new {number}", "details": {"level": str(number)}}, at)

@@ -65,7 +65,7 @@ class Bench:
     def load(self, batch: list[ingest.Stated]) -> list[Any]:
         async def load() -> list[Any]:
             async with self.database.transaction(1, Author("loader", str(uuid4()))) as connection:
-                return await ingest.ingest(connection, ENTITY, batch)
+                return await ingest.ingest(connection, batch)
 
         return self.runner.run(load())
 
@@ -177,7 +177,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
                 for subject, name, details, at in batch
             ]
             outcomes = bench.load(
-                [ingest.Stated(Ref(UUID(self.uids[subject]), "PERSON"), said.payload or {}, said.at) for subject, said in stated]
+                [ingest.Stated(ENTITY, Ref(UUID(self.uids[subject]), "PERSON"), said.payload or {}, said.at) for subject, said in stated]
             )
             for (subject, said), outcome in sorted(zip(stated, outcomes, strict=True), key=lambda it: it[0][1].at):
                 assert isinstance(outcome, Outcome)
