@@ -34,14 +34,15 @@ _ASKED = text(
 )
 
 
-async def all_domains(connection: ReadConnection, instant: datetime) -> list[str]:
-    """The names of the domains that exist, in order."""
-    return [row.name for row in await connection.fetch(_DOMAINS, {"names": None, "instant": instant})]
+async def domains_then(connection: ReadConnection, instants: Sequence[datetime]) -> list[list[str]]:
+    """The names of all domains that there are at instants, in order."""
+    rows = [await connection.fetch(_DOMAINS, {"names": None, "instant": it}) for it in instants]
+    return [[row.name for row in them] for them in rows]
 
 
-async def domains_by_name(connection: ReadConnection, names: Sequence[str], as_of: datetime | None) -> list[str | None]:
-    """Which of these domains exist."""
-    rows = await connection.fetch(_DOMAINS, {"names": list(names), "instant": as_of or connection.now})
+async def domains_by_name(connection: ReadConnection, names: Sequence[str], instant: datetime) -> list[str | None]:
+    """Which of these domains there are."""
+    rows = await connection.fetch(_DOMAINS, {"names": list(names), "instant": instant})
     found = {row.name for row in rows}
     return [name if name in found else None for name in names]
 

@@ -19,6 +19,7 @@ from db.temporal import Kind, Outcome
 from schema.asset import Asset
 from schema.context import Info
 from schema.detail_type import DetailType
+from schema.domain import Domain
 from schema.entity_type import EntityType
 from schema.node import AsOf, read_id, read_uid, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
@@ -67,7 +68,7 @@ class Entity(Asset):
 
     @resolver(READ, "What it is.")
     def type(self, info: Info) -> EntityType:
-        return info.context.loaders.entity_type_by_code.load((self.type_code,))  # type: ignore[return-value]
+        return info.context.loaders.entity_type_by_code.load(((self.type_code, self.as_of, self.pinned),))  # type: ignore[return-value]
 
     @resolver(READ, "What is known of it, in order of the type of detail; each has its own validity.")
     def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
@@ -280,6 +281,32 @@ class EntityMutations:
 async def entity_by_key(info: Info, key: tuple[str, str], pinned: datetime | None) -> Entity | None:
     row = await info.context.loaders.entity_by_key.load((key, pinned))
     return None if row is None else Entity.of(row, pinned)
+
+
+async def entities_of_domain(
+    info: Info,
+    domain: Domain,
+    filter: EntityFilter | None,
+    *,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+) -> Connection[Entity]:
+    """A page of a domain's entities, at the instant of the domain."""
+    loaders = info.context.loaders
+    query = EntityQuery(**_asked(filter))
+    keyset = Keyset("entities of a domain", domain.name, query, domain.pinned, key=(str, int))
+    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
+    found: Connection[Entity] = keyset.connection(
+        Connection[Entity],
+        page,
+        await loaders.entities_by_domain.load((domain.reading, query, page)),
+        node=lambda row: Entity.of(row, domain.pinned),
+        place=lambda row: entities.place_of(row, query.order),
+        count=lambda: loaders.entity_count_by_domain.load((domain.reading, query)),
+    )
+    return found
 
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityPayload:

@@ -1,5 +1,6 @@
 """The registry of entity types: what an entity may be."""
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -28,11 +29,12 @@ class EntityType:
     source: RecordSource | None = field(READ, "Where their records live; null: nowhere else.")
 
     @classmethod
-    def of(cls, row: EntityTypeRow) -> "EntityType":
+    def of(cls, row: EntityTypeRow, as_of: datetime, pinned: datetime | None) -> "EntityType":
+        """A type out of its row. What is below it is of the instant at which it was read; `pinned` if that was asked for."""
         return cls(
             code=row.code,
             label=row.label,
-            domain=None if row.domain is None else Domain(name=row.domain),
+            domain=None if row.domain is None else Domain(name=row.domain, as_of=as_of, pinned=pinned),
             source=None if row.source is None else RecordSource(**row.source),
         )
 
@@ -63,7 +65,7 @@ class EntityTypeQueries:
     @resolver(READ, "All that an entity may be, in order of the code.")
     async def entity_types(self, info: Info) -> list[EntityType]:
         connection = await info.context.transaction.reader()
-        return [EntityType.of(row) for row in await entity_types.all_entity_types(connection)]
+        return [EntityType.of(row, connection.now, None) for row in await entity_types.all_entity_types(connection)]
 
 
 @strawberry.type
@@ -73,7 +75,7 @@ class EntityTypeMutations:
         connection = await info.context.transaction.writer()
         row = await entity_types.put(connection, **given(input))
         info.context.loaders.forget()
-        return EntityTypePayload(entity_type=EntityType.of(row))
+        return EntityTypePayload(entity_type=EntityType.of(row, connection.now, None))
 
     @resolver(WRITE, "Takes an entity type out of the registry. CONFLICT while an entity has it, ended or not.")
     async def remove_entity_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from db import entity, entity_type, history, lineage, link, node, product
+from db import analytics, domain, entity, entity_type, history, lineage, link, node, product
 from db.asset import Identity, identities
 from db.connection import ReadConnection
+from db.graph import Shape
 from db.pagination import Page, Slice
 from db.temporal import Kind
 from schema.asset import Asset
@@ -37,7 +38,21 @@ class Loaders:
         self.entity_by_uid: DataLoader[tuple[UUID, datetime | None], entity.EntityRow | None]
         self.entity_by_key: DataLoader[tuple[tuple[str, str], datetime | None], entity.EntityRow | None]
         self.details_by_entity: DataLoader[tuple[tuple[int, datetime], tuple[str, ...] | None], list[EntityDetail]]
-        self.entity_type_by_code: DataLoader[tuple[str], EntityType]
+        self.entity_type_by_code: DataLoader[tuple[tuple[str, datetime, datetime | None]], EntityType]
+        self.domains_then: DataLoader[tuple[datetime], list[str]]
+        self.domain_by_name: DataLoader[tuple[str, datetime], str | None]
+        self.owners_by_domain: DataLoader[tuple[domain.Reading], list[str]]
+        self.products_by_domain: DataLoader[tuple[domain.Reading, product.ProductQuery, Page], Slice[product.ProductRow]]
+        self.product_count_by_domain: DataLoader[tuple[domain.Reading, product.ProductQuery], int]
+        self.entities_by_domain: DataLoader[tuple[domain.Reading, entity.EntityQuery, Page], Slice[entity.EntityRow]]
+        self.entity_count_by_domain: DataLoader[tuple[domain.Reading, entity.EntityQuery], int]
+        self.product_statistics_by_domain: DataLoader[tuple[str, datetime], analytics.ProductStatistics]
+        self.entity_total_by_domain: DataLoader[tuple[str, datetime], int]
+        self.crossing_links_by_domain: DataLoader[tuple[str, datetime], analytics.Crossing]
+        self.link_statistics: DataLoader[tuple[datetime], analytics.LinkStatistics]
+        self.unlinked_count: DataLoader[tuple[datetime, lineage.Direction], int]
+        self.most_linked: DataLoader[tuple[datetime, lineage.Direction, int], list[analytics.Degree]]
+        self.shape_of_lineage: DataLoader[tuple[datetime], Shape | None]
         self.nodes_by_id: DataLoader[tuple[tuple[int, ...], datetime, datetime | None], Mapping[int, Asset]]
         self.uid_by_asset: DataLoader[tuple[int], UUID]
         self.link_by_uid: DataLoader[tuple[UUID, datetime | None], link.LinkRow | None]
@@ -57,7 +72,21 @@ class Loaders:
         self.entity_by_uid = self._loader(entity.entities_by_uid)
         self.entity_by_key = self._loader(entity.entities_by_key)
         self.details_by_entity = self._loader(entity.details_by_entity, EntityDetail.of_all)
-        self.entity_type_by_code = self._loader(entity_type.entity_types_by_code, EntityType.of)
+        self.entity_type_by_code = self._loader(_entity_types_by_code)
+        self.domains_then = self._loader(domain.domains_then)
+        self.domain_by_name = self._loader(domain.domains_by_name)
+        self.owners_by_domain = self._loader(domain.owners_by_domain)
+        self.products_by_domain = self._loader(product.products_by_domain)
+        self.product_count_by_domain = self._loader(product.count_products_by_domain)
+        self.entities_by_domain = self._loader(entity.entities_by_domain)
+        self.entity_count_by_domain = self._loader(entity.count_entities_by_domain)
+        self.product_statistics_by_domain = self._loader(analytics.product_statistics)
+        self.entity_total_by_domain = self._loader(analytics.count_entities)
+        self.crossing_links_by_domain = self._loader(analytics.crossing_links)
+        self.link_statistics = self._loader(analytics.link_statistics)
+        self.unlinked_count = self._loader(analytics.count_unlinked)
+        self.most_linked = self._loader(analytics.most_linked)
+        self.shape_of_lineage = self._loader(analytics.shapes)
         self.nodes_by_id = self._loader(_nodes_by_id)
         self.uid_by_asset = self._loader(node.uids_by_asset)
         self.link_by_uid = self._loader(link.links_by_uid)
@@ -87,6 +116,16 @@ class Loaders:
             return found
 
         return DataLoader(batch)
+
+
+async def _entity_types_by_code(
+    connection: ReadConnection, readings: Sequence[tuple[str, datetime, datetime | None]]
+) -> list[EntityType | None]:
+    """Types of what was read at instants of its own: one statement, for types are not versioned."""
+    rows = await entity_type.entity_types_by_code(connection, [code for code, _, _ in readings])
+    return [
+        None if row is None else EntityType.of(row, as_of, pinned) for row, (_, as_of, pinned) in zip(rows, readings, strict=True)
+    ]
 
 
 async def _nodes_by_id(

@@ -64,6 +64,15 @@ class Connection(Generic[T]):
         return await self.count()
 
 
+def page_size(name: str, size: int, largest: int) -> int:
+    """How many an argument asks for, if it may."""
+    if size < 1:
+        raise BadInput(f"{name} is {size}. Ask for at least 1.", field=name)
+    if size > largest:
+        raise LimitExceeded(f"{name} is {size}. At most {largest} come on one page.", field=name)
+    return size
+
+
 class Keyset:
     """One list as its pages know it: what identifies it, and how a place in it is written.
 
@@ -82,12 +91,8 @@ class Keyset:
         name, size = ("last", last) if last is not None else ("first", first)
         if size is None:
             size = min(DEFAULT_PAGE_SIZE, largest)
-        if size < 1:
-            raise BadInput(f"{name} is {size}. Ask for at least 1.", field=name)
-        if size > largest:
-            raise LimitExceeded(f"{name} is {size}. At most {largest} come on one page.", field=name)
         return Page(
-            size,
+            page_size(name, size, largest),
             backward=last is not None,
             after=None if after is None else self._read(after, "after"),
             before=None if before is None else self._read(before, "before"),

@@ -79,7 +79,7 @@ class Product(Asset):
             created_at=row.created_at,
             updated_at=row.valid_from,
             name=row.name,
-            domain=Domain(name=row.domain),
+            domain=Domain(name=row.domain, as_of=row.as_of, pinned=pinned),
             owner=row.owner,
             description=row.description,
             schema=JSON(row.schema),
@@ -262,6 +262,32 @@ class ProductMutations:
 async def product_by_name(info: Info, name: str, pinned: datetime | None) -> Product | None:
     row = await info.context.loaders.product_by_name.load((name, pinned))
     return None if row is None else Product.of(row, pinned)
+
+
+async def products_of_domain(
+    info: Info,
+    domain: Domain,
+    status: ProductStatus | None,
+    *,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+) -> Connection[Product]:
+    """A page of a domain's products, at the instant of the domain."""
+    loaders = info.context.loaders
+    query = ProductQuery(statuses=None if status is None else (status.name,))
+    keyset = Keyset("products of a domain", domain.name, query, domain.pinned, key=(str, int))
+    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
+    found: Connection[Product] = keyset.connection(
+        Connection[Product],
+        page,
+        await loaders.products_by_domain.load((domain.reading, query, page)),
+        node=lambda row: Product.of(row, domain.pinned),
+        place=lambda row: products.place_of(row, query.order),
+        count=lambda: loaders.product_count_by_domain.load((domain.reading, query)),
+    )
+    return found
 
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> ProductPayload:

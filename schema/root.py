@@ -7,11 +7,13 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from db.errors import LimitExceeded
+from schema.analytics import AnalyticsQueries
 from schema.asset import Asset
 from schema.change import ChangeQueries
 from schema.context import Info
 from schema.detail_type import DetailTypeMutations, DetailTypeQueries
 from schema.difference import DifferenceQueries
+from schema.domain import DomainQueries
 from schema.entity import Entity, EntityMutations, EntityQueries
 from schema.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.federation import SubgraphSchema
@@ -33,6 +35,8 @@ class Query(
     DetailTypeQueries,
     LinkQueries,
     LineageQueries,
+    DomainQueries,
+    AnalyticsQueries,
     ChangeQueries,
     DifferenceQueries,
 ):
