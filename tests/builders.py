@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -63,6 +64,13 @@ TYPES = """
     note: putDetailType(input: { code: "note", label: "Note" }) { detailType { code } }
   }
 """
+
+REGISTER_LINEAGE = """
+  mutation ($input: RegisterLineageInput!) { registerLineage(input: $input) {
+    changed link { id uid type transformation confidence metadata producer validFrom validTo lastSeenAt }
+  } }
+"""
+REMOVE_LINEAGE = "mutation ($input: DeleteInput!) { removeLineage(input: $input) { uid changed } }"
 
 
 def detail_list(details: dict[str, str]) -> list[dict[str, str]]:
@@ -148,3 +156,24 @@ class Api:
         if "details" in changes:
             changes["details"] = detail_list(changes["details"])
         return await self(UPDATE_ENTITY, input={"uid": uid, **changes, **({"at": written(at)} if at else {})})
+
+    async def link(self, source: str, target: str, *, at: datetime | None = None, **changes: Any) -> dict[str, Any]:
+        """A link between two products, from the first day of the tests unless told otherwise."""
+        given = {"source": {"product": source}, "target": {"product": target}, "at": written(at or day(0)), **changes}
+        link: dict[str, Any] = (await self(REGISTER_LINEAGE, input=given)).data["registerLineage"]["link"]
+        return link
+
+    async def lineage(self, *chains: str, at: datetime | None = None) -> dict[str, str]:
+        """Products and the links between them, as in "raw -> clean -> report"; gives the uid of each product."""
+        split = [[name.strip() for name in chain.split("->")] for chain in chains]
+        names = list(dict.fromkeys(name for chain in split for name in chain))
+        fields = ", ".join(
+            f"p{number}: registerProduct(input: $p{number}) {{ product {{ name uid }} }}" for number in range(len(names))
+        )
+        declared = ", ".join(f"$p{number}: RegisterProductInput!" for number in range(len(names)))
+        since = written(at or day(0))
+        inputs = {f"p{number}": product_fields(name, at=since) for number, name in enumerate(names)}
+        registered = (await self(f"mutation ({declared}) {{ {fields} }}", **inputs)).data
+        for source, target in dict.fromkeys(pair for chain in split for pair in pairwise(chain)):
+            await self.link(source, target, at=at)
+        return {it["product"]["name"]: it["product"]["uid"] for it in registered.values()}
