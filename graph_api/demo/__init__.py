@@ -3,19 +3,24 @@ Loaded once, whole, into an empty tenant."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from db import asset, detail_type, entity, entity_fields, entity_type, link, link_fields, product
-from db.asset import Ref
+from db import asset, detail_type, entity, entity_fields, entity_type, link, link_fields, product_fields
+from db.asset import Ended, Ref
 from db.connection import Author, Database, WriteConnection
 from db.entity import ENTITY
 from db.errors import HeadwaterError
-from db.ingest import Stated, ingest
+from db.ingest import Stated, Statement, ingest, register
+from db.pagination import Page
 from db.product import PRODUCT
-from db.temporal import Assertion, Operation, Outcome, anything_recorded
+from db.temporal import Assertion, Kind, Operation, anything_recorded, record
 from graph_api.auth import DEFAULT_TENANT_ID
 from graph_api.demo import entities, lineage, products
+
+T = TypeVar("T")
+
+_Between: TypeAlias = tuple[str, str, str | None]
 
 
 def uid(name: str) -> UUID:
@@ -35,77 +40,88 @@ async def load(database: Database) -> bool:
 
 
 async def _write_products(connection: WriteConnection) -> None:
+    registered = []
     for name, domain, owner, since, schema, description, tags in products.REGISTERED:
-        fields = {"name": name, "domain": domain, "owner": owner, "description": description, "tags": tags.split()}
-        await product.register(connection, {**fields, "schema": _schema(schema)}, uid=uid(name), at=_at(since))
-    for name, day, changes in products.UPDATED:
-        schemas = {field: _schema(described) for field, described in changes.items() if field == "schema"}
-        await product.update(connection, uid(name), {**changes, **schemas}, at=_at(day))
-    for name, day in products.DELETED:
-        await asset.end(connection, PRODUCT, uid(name), at=_at(day))
+        about = {"name": name, "domain": domain, "owner": owner, "description": description, "tags": tags.split()}
+        state = product_fields.whole(_described({**about, "schema": schema}))
+        registered.append(Stated(PRODUCT, Ref(uid(name)), state, _at(since)))
+    await _say(connection, registered)
+    for changed in (products.UPDATED, products.SAID_LATE):
+        patches = [(name, day, product_fields.patch(_described(fields))) for name, day, fields in changed]
+        await _change(connection, PRODUCT, patches)
+    await _say(connection, [Ended(uid(name), _at(day)) for name, day in products.DELETED])
     for name, day in products.RESTORED:
         await asset.revive(connection, PRODUCT, uid(name), at=_at(day))
 
 
 async def _write_entities(connection: WriteConnection) -> None:
-    for entity_code, label, domain, source in entities.ENTITY_TYPES:
-        await entity_type.put(connection, entity_code, label, domain, source)
-    for detail_code, label, format_ in entities.DETAIL_TYPES:
-        await detail_type.put(connection, detail_code, label, format_)
-    await _state(connection, entities.CREATED)
-    await _state(
-        connection,
-        [("TABLE", key, name, day, f"rows={count}") for key, name, counts in entities.COUNTED for day, count in counts.items()],
-    )
-    for name, day, changes in entities.UPDATED:
-        await entity.update(connection, uid(name), changes, at=_at(day))
-    for name, day in entities.DELETED:
-        await asset.end(connection, ENTITY, uid(name), at=_at(day))
+    entity_types = [entity_type.whole(*it) for it in entities.ENTITY_TYPES]
+    _accepted(await register(connection, [*entity_types, *(detail_type.whole(*it) for it in entities.DETAIL_TYPES)]))
+    types = await entity.types_known(connection)
+
+    def stated(type_: str, key: str | None, name: str, since: str, details: str) -> Stated:
+        state = entity_fields.whole(types, type_, name, _parts(details))
+        return Stated(ENTITY, Ref(uid(f"{type_}/{name}"), type_, key), state, _at(since))
+
+    tables = [
+        stated("TABLE", key, name, day, f"rows={count}")
+        for key, name, counts in entities.COUNTED
+        for day, count in counts.items()
+    ]
+    await _say(connection, [stated(*it) for it in entities.CREATED] + tables)
+    for changed in (entities.UPDATED, entities.SAID_LATE):
+        await _change(connection, ENTITY, [(name, day, entity_fields.patch(types, fields)) for name, day, fields in changed])
+    await _say(connection, [Ended(uid(name), _at(day)) for name, day in entities.DELETED])
     for name, day in entities.RESTORED:
         await asset.revive(connection, ENTITY, uid(name), at=_at(day))
-    await _state(connection, entities.BORN_EARLIER)
-
-
-async def _state(connection: WriteConnection, states: Iterable[tuple[str, str | None, str, str, str]]) -> None:
-    """Write whole states of entities: type, key, display name, since, details."""
-    types = await entity.types_known(connection)
-    stated = [
-        Stated(
-            ENTITY,
-            Ref(uid(f"{type_}/{name}"), type_, key),
-            entity_fields.whole(types, type_, name, _parts(details)),
-            _at(since),
-        )
-        for type_, key, name, since, details in states
-    ]
-    _require(await ingest(connection, stated))
+    await _say(connection, [stated(*it) for it in entities.BORN_EARLIER])
 
 
 async def _write_lineage(connection: WriteConnection) -> None:
-    """Write all that was ever said of links, then end some, and begin those anew that came back."""
-    states: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    states: dict[_Between, dict[str, Any]] = {}
 
     def stated(source: str, target: str, producer: str | None, day: str, fields: dict[str, Any]) -> link.Stated:
         state = states[source, target, producer] = {**states.get((source, target, producer), {}), **fields}
         return link.Stated(link.End(uid(source)), link.End(uid(target)), producer, link_fields.whole(state), _at(day))
 
-    said = []
+    said: list[Statement] = []
     for sources, target, type_, producer, since, confidence, transformation, metadata in lineage.STATED:
         fields = {"type": type_, "confidence": confidence, "transformation": transformation, "metadata": _parts(metadata)}
         said += [stated(source, target, producer, since, fields) for source in sources.split(", ")]
-    _require(await link.state_each(connection, said + [stated(*it) for it in lineage.CHANGED]))
+    said += [stated(*it) for it in lineage.CHANGED + lineage.RETURNED]
+    said += [Ended(_link_uid(source, target, producer), _at(day)) for source, target, producer, day in lineage.REMOVED]
+    await _say(connection, said)
 
-    removed = [link.link_uid(uid(source), uid(target), producer) for source, target, producer, _ in lineage.REMOVED]
-    ids = [it for it in await link.lock_by_uid(connection, removed) if it is not None]
-    ended = [Assertion(id_, Operation.DELETE, None, _at(day)) for id_, (*_, day) in zip(ids, lineage.REMOVED, strict=True)]
-    _require(await link.state_each(connection, [stated(*it) for it in lineage.RETURNED], ended=ended))
+    between = {_link_uid(*it): it for it in states}
+    for producer, day in lineage.SEEN:
+        query = link.LinkQuery(producers=(producer,), as_of=_at(day))
+        holding = await link.list_links(connection, query, Page(len(states)))
+        await _say(connection, [stated(*between[it.uid], day, {}) for it in holding.items])
 
 
-def _require(outcomes: Sequence[Outcome | HeadwaterError]) -> None:
-    """That nothing was refused."""
+async def _say(connection: WriteConnection, statements: Sequence[Statement]) -> None:
+    _accepted(await ingest(connection, statements))
+
+
+async def _change(connection: WriteConnection, kind: Kind, patches: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+    """Change assets in part: which, from when on, what."""
+    identities = _accepted(await asset.add_or_lock_each(connection, kind, [Ref(uid(name), adding=False) for name, *_ in patches]))
+    said = zip(identities, patches, strict=True)
+    await record(connection, kind, [Assertion(it.asset_id, Operation.PATCH, patch, _at(day)) for it, (_, day, patch) in said])
+
+
+def _accepted(outcomes: Iterable[T | HeadwaterError]) -> list[T]:
+    """What became of each. Nothing of the mesh is refused."""
+    accepted = []
     for outcome in outcomes:
         if isinstance(outcome, HeadwaterError):
             raise outcome
+        accepted.append(outcome)
+    return accepted
+
+
+def _link_uid(source: str, target: str, producer: str | None) -> UUID:
+    return link.link_uid(uid(source), uid(target), producer)
 
 
 def _at(day: str) -> datetime:
@@ -117,6 +133,9 @@ def _parts(described: str) -> dict[str, str]:
     return dict(it.split("=", 1) for it in described.split("; ") if it)
 
 
-def _schema(described: str) -> dict[str, Any]:
-    """`id:int email:string` as a schema."""
-    return {"fields": [dict(zip(("name", "type"), it.split(":"), strict=True)) for it in described.split()]}
+def _described(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a product whose schema, if it is among them, stands there as `id:int email:string`."""
+    if "schema" not in fields:
+        return fields
+    columns = [dict(zip(("name", "type"), it.split(":"), strict=True)) for it in fields["schema"].split()]
+    return {**fields, "schema": {"fields": columns}}

@@ -113,8 +113,6 @@ UPDATED: list[tuple[str, str, dict[str, Any]]] = [
     ("PERSON/Lou Petit", "2026-06-20", {"display_name": "Lou Petit-Marsh"}),
     ("PERSON/Mei Tanaka", "2026-08-03", {"details": {"phone": "+49 30 23125 100"}}),
     ("JOB/Daily revenue", "2026-09-07", {"details": {"schedule": "0 4 * * *", "minutes": "22.5"}}),
-    # reported in October, true since June
-    ("PERSON/Mei Tanaka", "2026-06-01", {"details": {"role": "Head of finance"}}),
 ]  # fmt: skip
 
 DELETED = [("JOB/Campaign sync", "2026-05-01"), ("PERSON/Jon Adler", "2026-07-01"), ("DASHBOARD/Revenue forecast", "2026-09-15")]
@@ -123,4 +121,9 @@ RESTORED = [("JOB/Campaign sync", "2026-06-15")]
 # In October the directory said that she had been there for a month before it knew her.
 BORN_EARLIER: list[tuple[str, str | None, str, str, str]] = [
     ("PERSON", "1012", "Kim Seo", "2026-03-02", "email=kim@shop.example; role=Shipping, on loan"),
+]
+
+# In October it was said what had been so for months: as in UPDATED.
+SAID_LATE: list[tuple[str, str, dict[str, Any]]] = [
+    ("PERSON/Mei Tanaka", "2026-06-01", {"details": {"role": "Head of finance"}}),
 ]

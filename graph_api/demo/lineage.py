@@ -110,7 +110,7 @@ STATED: list[tuple[str, str, str, str | None, str, float, str | None, str]] = [
     ("exchange_rates", "revenue_daily", "DERIVED", "dbt", "2026-04-01", 1, "into each currency that is reported",
      "job=revenue_daily"),
     ("payments_settled", "JOB/Daily revenue", "DIRECT", "airflow", "2026-04-01", 1, None, "job=revenue_daily"),
-    ("payments_settled", "revenue_daily", "AGGREGATED", "airflow", "2026-04-01", 1, None, "job=revenue_daily"),
+    ("payments_settled", "revenue_daily", "AGGREGATED", "airflow", "2026-04-01", 0.9, "says its log", "job=revenue_daily"),
     ("order_facts", "margin_monthly", "AGGREGATED", "dbt", "2026-01-05", 1, "net less cost, by category", "job=margin_monthly"),
     ("shipments", "margin_monthly", "AGGREGATED", None, "2026-01-05", 0.6, "parcels at list price", ""),
     ("ad_spend", "margin_monthly", "AGGREGATED", "dbt", "2026-01-05", 1, "shared out by share of sales", "job=margin_monthly"),
@@ -320,3 +320,6 @@ RETURNED: list[tuple[str, str, str | None, str, dict[str, Any]]] = [
     ("recommendations", "session_features", "spark", "2026-09-07",
      {"confidence": 0.95, "transformation": "what was shown counts as seen, a tenth as much as a click"}),
 ]  # fmt: skip
+
+# Whose tool has read all of its links anew, and when. Nobody has looked at Looker since the summer.
+SEEN = [("looker", "2026-08-31"), ("spark", "2026-10-25"), ("airflow", "2026-10-26"), ("dbt", "2026-10-26")]

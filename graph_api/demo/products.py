@@ -170,9 +170,12 @@ UPDATED: list[tuple[str, str, dict[str, Any]]] = [
     ("replenishment_plan", "2026-08-31", {"description": "What to order this week, and from whom. A person presses the button."}),
     ("churn_score", "2026-09-01", {"status": "INACTIVE"}),
     ("session_features", "2026-09-07", {"version": "1.1.0"}),
-    # reported in October, true since March
-    ("shipments", "2026-03-05", {"owner": "kim@shop.example"}),
 ]  # fmt: skip
 
 DELETED = [("affiliate_clicks", "2026-03-31"), ("revenue_forecast", "2026-09-15"), ("newsletter_list", "2026-10-01")]
 RESTORED = [("affiliate_clicks", "2026-07-06")]
+
+# In October it was said what had been so for months: as above.
+SAID_LATE: list[tuple[str, str, dict[str, Any]]] = [
+    ("shipments", "2026-03-05", {"owner": "kim@shop.example"}),
+]
