@@ -20,7 +20,6 @@ EDGES = 500_000
 SECONDS = 2.0
 
 _PRODUCTS = text(load("product_statistics"))
-_ENTITIES = text(load("entity_statistics"))
 _CROSSING = text(load("crossing_links"))
 _LINKS = text(load("link_statistics"))
 _EDGES = text(load("edges"))
@@ -80,12 +79,6 @@ async def product_statistics(connection: ReadConnection, domains: Sequence[str],
         else:
             by_status.setdefault(row.domain, {})[row.status] = row.products
     return [ProductStatistics(*totals[it], by_status[it]) if it in totals else ProductStatistics() for it in domains]
-
-
-async def count_entities(connection: ReadConnection, domains: Sequence[str], instant: datetime) -> list[int]:
-    """How many entities of its types each domain has."""
-    counts = {row.domain: row.entities for row in await connection.fetch(_ENTITIES, {"instant": instant})}
-    return [counts.get(it, 0) for it in domains]
 
 
 async def crossing_links(connection: ReadConnection, domains: Sequence[str], instant: datetime) -> list[Crossing]:

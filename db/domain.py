@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, Text, literal_column, select, text
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
 
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
@@ -73,11 +73,12 @@ async def page_of_each(
     return [page.slice(them, partial(build, instant=it.instant)) for it, them in zip(readings, rows, strict=True)]
 
 
-async def count_of_each(connection: ReadConnection, readings: Sequence[Reading], counting: Select[Any]) -> list[int]:
-    """What a statement counts in each domain."""
-    counted = counting.lateral("counted")
-    statement = select(counted).select_from(_ASKED, counted).order_by(_PLACE)
-    return [count for (count,) in await connection.fetch(statement, _parameters(readings))]
+async def count_of_each(connection: ReadConnection, readings: Sequence[Reading], within: Select[Any]) -> list[int]:
+    """How much a statement finds in each domain."""
+    counting = select(_PLACE.label("place"), func.count().label("number"))
+    statement = counting.select_from(_ASKED, within.lateral("found")).group_by(_PLACE)
+    counts = {row.place: row.number for row in await connection.fetch(statement, _parameters(readings))}
+    return [counts.get(place, 0) for place in range(1, len(readings) + 1)]
 
 
 def _parameters(readings: Sequence[Reading]) -> dict[str, Any]:

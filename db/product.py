@@ -114,7 +114,8 @@ async def list_products(connection: ReadConnection, query: ProductQuery, page: P
 
 async def count_products(connection: ReadConnection, query: ProductQuery) -> int:
     instant = query.as_of or connection.now
-    row = await connection.fetch_one(_filtered(_count(instant), query, instant))
+    counting = select(func.count().label("products")).where(versions.c.tenant_id == _tenant, PRODUCT.at(instant))
+    row = await connection.fetch_one(_filtered(counting, query, instant))
     return int(row.products) if row else 0
 
 
@@ -128,9 +129,8 @@ async def products_by_domain(
 
 async def count_products_by_domain(connection: ReadConnection, readings: Sequence[Reading], query: ProductQuery) -> list[int]:
     """How many products each domain has."""
-    return await count_of_each(
-        connection, readings, _filtered(_count(INSTANT).where(versions.c.domain == DOMAIN), query, INSTANT)
-    )
+    within = select(versions.c.asset_id).where(versions.c.tenant_id == _tenant, PRODUCT.at(INSTANT), versions.c.domain == DOMAIN)
+    return await count_of_each(connection, readings, _filtered(within, query, INSTANT))
 
 
 async def register(
@@ -209,10 +209,6 @@ def _select(instant: Instant) -> Select[Any]:
         .join(assets, (assets.c.tenant_id == versions.c.tenant_id) & (assets.c.id == versions.c.asset_id))
         .where(versions.c.tenant_id == _tenant, PRODUCT.at(instant))
     )
-
-
-def _count(instant: Instant) -> Select[Any]:
-    return select(func.count().label("products")).where(versions.c.tenant_id == _tenant, PRODUCT.at(instant))
 
 
 def _filtered(statement: Select[Any], query: ProductQuery, instant: Instant) -> Select[Any]:

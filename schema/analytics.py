@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from db.analytics import Crossing, ProductStatistics
+from db.entity import EntityQuery
 from db.lineage import Direction
 from schema.asset import Asset
 from schema.context import Info
@@ -52,7 +53,7 @@ class DomainStats:
 
     @resolver(READ, "How many entities there are of the types that belong to it.")
     def entities(self, info: Info) -> int:
-        return info.context.loaders.entity_total_by_domain.load(self._key)  # type: ignore[return-value]
+        return info.context.loaders.entity_count_by_domain.load((self.domain.reading, EntityQuery()))  # type: ignore[return-value]
 
     @resolver(READ, "How many lineage links lead into it: to one of its assets, from one of another domain or of none.")
     async def inbound_links(self, info: Info) -> int:

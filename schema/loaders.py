@@ -47,7 +47,6 @@ class Loaders:
         self.entities_by_domain: DataLoader[tuple[domain.Reading, entity.EntityQuery, Page], Slice[entity.EntityRow]]
         self.entity_count_by_domain: DataLoader[tuple[domain.Reading, entity.EntityQuery], int]
         self.product_statistics_by_domain: DataLoader[tuple[str, datetime], analytics.ProductStatistics]
-        self.entity_total_by_domain: DataLoader[tuple[str, datetime], int]
         self.crossing_links_by_domain: DataLoader[tuple[str, datetime], analytics.Crossing]
         self.link_statistics: DataLoader[tuple[datetime], analytics.LinkStatistics]
         self.unlinked_count: DataLoader[tuple[datetime, lineage.Direction], int]
@@ -81,7 +80,6 @@ class Loaders:
         self.entities_by_domain = self._loader(entity.entities_by_domain)
         self.entity_count_by_domain = self._loader(entity.count_entities_by_domain)
         self.product_statistics_by_domain = self._loader(analytics.product_statistics)
-        self.entity_total_by_domain = self._loader(analytics.count_entities)
         self.crossing_links_by_domain = self._loader(analytics.crossing_links)
         self.link_statistics = self._loader(analytics.link_statistics)
         self.unlinked_count = self._loader(analytics.count_unlinked)

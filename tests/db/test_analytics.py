@@ -14,6 +14,7 @@ from db import analytics, entity_type, link, product
 from db.analytics import Crossing, Degree, ProductStatistics
 from db.connection import Author, Database, ReadConnection, WriteConnection
 from db.domain import Reading, domains_then, owners_by_domain
+from db.entity import EntityQuery, count_entities_by_domain
 from db.graph import Shape, shape
 from db.lineage import Direction
 from db.temporal import Operation, Outcome
@@ -85,13 +86,14 @@ async def compare(connection: ReadConnection, world: World, products: list[int],
     there = sorted({TABLES, *(state["domain"] for state in of_products.values())})
     assert await domains_then(connection, [instant]) == [there]
     owners = [sorted({it["owner"] for it in of_products.values() if it["domain"] == name}) for name in DOMAINS]
-    assert await owners_by_domain(connection, [Reading(name, instant) for name in DOMAINS]) == owners
+    readings = [Reading(name, instant) for name in DOMAINS]
+    assert await owners_by_domain(connection, readings) == owners
     statuses = [Counter(it["status"] for it in of_products.values() if it["domain"] == name) for name in DOMAINS]
     assert await analytics.product_statistics(connection, DOMAINS, instant) == [
         ProductStatistics(counts.total(), len(owned), counts) for owned, counts in zip(owners, statuses, strict=True)
     ]
     entities = Counter(domains[it] for it in states.keys() - of_products.keys())
-    assert await analytics.count_entities(connection, DOMAINS, instant) == [entities[name] for name in DOMAINS]
+    assert await count_entities_by_domain(connection, readings, EntityQuery()) == [entities[name] for name in DOMAINS]
     crossing = [(domains[source], domains[target]) for source, target, _ in standing if domains[source] != domains[target]]
     assert await analytics.crossing_links(connection, DOMAINS, instant) == [
         Crossing(sum(into == name for _, into in crossing), sum(out == name for out, _ in crossing)) for name in DOMAINS
