@@ -65,6 +65,7 @@ class ReadConnection:
         self._over = False
         # Loaders of one request run at the same time; the wire carries one statement at a time.
         self._turn = asyncio.Lock()
+        self._running: asyncio.Task[Any] | None = None
 
     async def fetch(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Run one statement and give all its rows. Its `:tenant` is this connection's."""
@@ -78,6 +79,14 @@ class ReadConnection:
         async with self._turn:
             self._over = True
 
+    async def abort(self) -> None:
+        """Have the server end the statement that runs, if one does, and begin no other."""
+        self._over = True
+        # whoever is being cancelled already is just telling the server so
+        if self._running is not None and not self._running.cancelling():
+            self._running.cancel()
+        await self.finish()
+
     async def _enter(self) -> None:
         row = (await self._execute(_ENTER, None)).one()
         self.now = row.now
@@ -88,6 +97,7 @@ class ReadConnection:
                 raise self.failure
             if self._over:
                 raise Unavailable("This request is over.")
+            self._running = asyncio.current_task()
             try:
                 with translated_errors():
                     return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
@@ -96,6 +106,8 @@ class ReadConnection:
                     error if isinstance(error, HeadwaterError) else Unavailable("An earlier step of this request failed.")
                 )
                 raise
+            finally:
+                self._running = None
 
 
 class WriteConnection(ReadConnection):

@@ -1,18 +1,24 @@
 """The GraphQL view: a request comes in, is run, and its answer goes out. GraphQL over HTTP, and GraphiQL for browsers."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 
-from db.errors import BadInput, LimitExceeded
+from db.errors import BadInput, LimitExceeded, Unavailable
 from graph_api import explorer
 from graph_api.auth import OPEN
 from graph_api.examples import EXAMPLES
 from graph_api.responses import GRAPHQL, JSON, answer, refusal, request_id_of
 from schema.executor import Executor
 from schema.executor import Request as Operation
+
+# What log readers know a client by that did not wait for its answer; HTTP has no word for it.
+CLIENT_GONE = 499
 
 
 async def graphql(request: Request) -> Response:
@@ -42,7 +48,12 @@ async def _run(request: Request) -> Response:
     except BadInput as error:
         return refusal(scope, 400, error, media_type=media_type)
     executor: Executor = request.app.state.executor
-    result = await executor.execute(operation, OPEN, request_id_of(scope))
+    try:
+        async with until_gone(request):
+            result = await executor.execute(operation, OPEN, request_id_of(scope))
+    except ClientDisconnect:
+        # nobody reads this but the log
+        return refusal(scope, CLIENT_GONE, Unavailable("The client went away before its answer was there."))
     scope["state"]["operation"] = result.operation
     scope["state"]["errors"] = [error["extensions"]["code"] for error in result.errors]
     content: dict[str, Any] = {"data": result.data} if result.ran else {}
@@ -51,6 +62,32 @@ async def _run(request: Request) -> Response:
     content["extensions"] = {"requestId": request_id_of(scope)}
     status = 400 if media_type == GRAPHQL and not result.ran else 200
     return answer(content, status, media_type=media_type)
+
+
+@asynccontextmanager
+async def until_gone(request: Request) -> AsyncIterator[None]:
+    """Ends what runs within when the client goes away, for nobody waits for it any more. The body has to be read before."""
+    task = asyncio.current_task()
+    assert task is not None, "requests run in tasks"
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientDisconnect from None
+    finally:
+        watching.cancel()
 
 
 def _acceptable(accept: str) -> str | None:

@@ -101,6 +101,9 @@ class Executor:
                     executor_class=StrawberryGraphQLCoreExecutionContext,
                 )
                 finished = result if isinstance(result, ExecutionResult) else await result
+            except asyncio.CancelledError:
+                await transaction.abort()
+                raise
             except BaseException:
                 await transaction.leave()
                 raise

@@ -241,7 +241,7 @@ class LineageDiff:
 class LineageQueries:
     @resolver(
         READ,
-        "Ways by which one asset feeds another, along links from source to target. null: one of them is not there at that instant.",
+        "Ways by which one asset feeds another, from source to target. null: one of the two is not there at that instant.",
     )
     async def lineage_paths(
         self,

@@ -64,6 +64,14 @@ class Transaction:
         with suppress(Abandoned, HeadwaterError):
             await self._stack.__aexit__(Abandoned, abandoned, None)
 
+    async def abort(self) -> None:
+        """Leave at once: nobody waits for what runs."""
+        async with self._opening:
+            self._over = True
+        if self._connection is not None:
+            await self._connection.abort()
+        await self.leave()
+
     async def _end(self) -> None:
         """Let what opens or runs come to its end, and nothing more begin: where a non-null field fails, graphql-core answers
         while loaders beside it are still at work."""

@@ -1,0 +1,114 @@
+"""A client that goes away: the server ends its statement, and its connection serves the next."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import uvicorn
+
+from graph_api.app import create_app
+from graph_api.settings import Settings
+
+pytestmark = pytest.mark.api
+
+PATIENCE = 10
+
+_BUSY = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'headwater' AND state = 'active' AND pid <> pg_backend_pid()
+"""
+
+
+class Service:
+    """The service in this process, behind a real socket."""
+
+    def __init__(self, address: str) -> None:
+        self.app = create_app(Settings(database_url=address, pool_size=1))
+        self._server = uvicorn.Server(uvicorn.Config(self.app, port=0, log_config=None, loop="asyncio"))
+
+    async def __aenter__(self) -> "Service":
+        self._running = asyncio.create_task(self._server.serve())
+        async with asyncio.timeout(PATIENCE):
+            while not self._server.started:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        await self._running
+
+    async def ask(self, query: str) -> Any:
+        async with httpx.AsyncClient() as client:
+            response = await client.post(f"http://127.0.0.1:{self.port}/graphql", json={"query": query}, timeout=PATIENCE)
+            return response.json()
+
+    @asynccontextmanager
+    async def asking(self, query: str) -> AsyncIterator[None]:
+        """A client that has asked, and goes away at the end of the block without having read an answer."""
+        body = json.dumps({"query": query}).encode()
+        head = (
+            f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(head.encode() + body)
+        await writer.drain()
+        yield
+        writer.transport.abort()
+
+
+@pytest.fixture
+async def service(address: str) -> AsyncIterator[Service]:
+    async with Service(address) as service:
+        yield service
+
+
+@asynccontextmanager
+async def locked(address: str, table: str) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    """Nobody can read a table; gives a wait for so many statements of the service to be at work."""
+    holder, observer = await asyncpg.connect(address), await asyncpg.connect(address)
+
+    async def busy(number: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while await observer.fetchval(_BUSY) != number:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    try:
+        async with holder.transaction():
+            await holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield busy
+    finally:
+        await holder.close()
+        await observer.close()
+
+
+REGISTER = """
+  mutation { registerProduct(input: { name: "x", domain: "sales", owner: "ann", schema: {} }) { changed } }
+"""
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("{ products { nodes { name } } }", id="a list"),
+        pytest.param('{ product(name: "x") { name } }', id="through a loader"),
+        pytest.param('{ product(name: "x") { name } products { nodes { name } } }', id="several at once"),
+        pytest.param(REGISTER, id="a mutation"),
+    ],
+)
+async def test_whoever_goes_away_has_its_statement_ended(service: Service, address: str, query: str) -> None:
+    async with locked(address, "product_version") as busy:
+        async with service.asking(query):
+            await busy(1)
+        # the lock is held still: only a cancelled statement ends
+        await busy(0)
+        pool = service.app.state.database.engine.pool
+        async with asyncio.timeout(PATIENCE):
+            while pool.checkedout():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    assert (await service.ask("{ products { nodes { name } } }"))["data"] == {"products": {"nodes": []}}
