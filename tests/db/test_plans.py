@@ -1,15 +1,17 @@
 """The index that each question means is the one PostgreSQL takes, as the service's role and behind row-level security."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import event
 
-from db import product
+from db import domain, product
 from db.connection import Author, Database
+from db.domain import Reading
 from db.history import histories
 from db.pagination import Page
 from db.product import PRODUCT, ProductQuery
@@ -105,6 +107,26 @@ async def test_each_read_takes_its_index(full: Database) -> None:
                 assert await asked()
             assert index in explained.indexes
             assert explained.whole_tables == set()
+
+
+async def test_what_domains_hold_is_found_by_their_names(full: Database) -> None:
+    async with full.snapshot(1) as connection:
+        for instant in (day(0), day(-200)):
+            readings = [Reading(f"domain {number}", instant) for number in range(10)]
+            asked: dict[str, Callable[[], Awaitable[Any]]] = {
+                "which": partial(domain.domains_then, connection, [instant]),
+                "one": partial(domain.domains_by_name, connection, ["domain 7"], instant),
+                "owners": partial(domain.owners_by_domain, connection, readings),
+                "pages": partial(product.products_by_domain, connection, readings, ProductQuery(), Page(5)),
+                "last pages": partial(product.products_by_domain, connection, readings, ProductQuery(), Page(5, backward=True)),
+                "count of one": partial(product.count_products_by_domain, connection, readings[:1], ProductQuery()),
+            }
+            for name, ask in asked.items():
+                with plans(full) as explained:
+                    assert await ask()
+                assert "product_version_by_domain" in explained.indexes, name
+                # the registries are a page each
+                assert explained.whole_tables <= {"domain", "entity_type"}, name
 
 
 async def test_a_write_looks_only_at_its_subject(full: Database) -> None:
