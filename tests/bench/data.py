@@ -15,7 +15,9 @@ from db.connection import Database, driver_address
 from db.embedded import EmbeddedServer
 from db.verification import verify_tenant
 from graph_api.auth import DEFAULT_TENANT_ID
+from graph_api.settings import Settings
 from tests.bench import entities, products
+from tests.bench.graph import Scale
 from tests.bench.versions import VERSIONS
 
 GIVEN = "HEADWATER_BENCH_DATABASE_URL"
@@ -39,6 +41,18 @@ class Size:
     rows: int
     # of each operation, at most
     samples: int
+    # that is loaded, and asked for lineage
+    graph: Scale
+
+
+def settings_for(address: str) -> Settings:
+    """How the service runs that is measured: a walk may go as far as the largest one that is asked for."""
+    return Settings(database_url=address, max_lineage_page_size=10_000, max_lineage_assets=10_000, max_lineage_links=40_000)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What a process has to be told to run like this."""
+    return {f"HEADWATER_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_defaults=True).items()}
 
 
 def plain_address(address: str) -> str:

@@ -44,6 +44,8 @@ SELECT a.id, s.version, s.since AS valid_from, lead(s.since, 1, 'infinity') OVER
 FROM stated s
 JOIN asset a ON a.tenant_id = {DEFAULT_TENANT_ID} AND a.uid = s.uid
 WINDOW life AS (PARTITION BY s.number ORDER BY s.version);
+INSERT INTO asset_life (tenant_id, asset_id, valid_from, valid_to)
+SELECT {DEFAULT_TENANT_ID}, id, valid_from, 'infinity' FROM filled WHERE version = 0 ORDER BY id;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
 SELECT {DEFAULT_TENANT_ID}, '{ENTITY.name}', id, 'SET', valid_from, {ENTITY.state_of("filled")}, true, now(), 'bench'
 FROM filled

@@ -1,7 +1,7 @@
-"""The graph that lineage is measured on: many pipelines, of which the ordinary ones feed the others too, and graphs that hurt walks.
+"""The graph that lineage is measured on: many pipelines, of which the ordinary ones feed the others too, and graphs that hurt.
 
-Nothing of it is kept. What leads to an asset follows from its component and its place there, so that files of any size take little
-memory, and a pipeline is the same however many there are beside it.
+Nothing of it is kept. What leads to an asset follows from its component and its place there, so that files of any size take
+little memory, and a pipeline is the same however many there are beside it.
 """
 
 from array import array
@@ -69,7 +69,7 @@ class Scale:
 
 WHOLE = Scale()
 LARGE = Scale(few=10_000, many=1_000, most=100, ordinary=4_900)
-QUICK = Scale(few=60, many=2, most=1, ordinary=5, most_reached=900, chain=500, hub=500, clique=30, cycle=100, tree=111)
+QUICK = Scale(few=50, many=2, most=1, ordinary=2, most_reached=500, chain=300, hub=300, clique=20, cycle=100, tree=111)
 
 
 class Asset(NamedTuple):
@@ -88,7 +88,7 @@ class Link(NamedTuple):
 
     source: Asset
     target: Asset
-    producer: str
+    producer: str | None
     type: str
     said: tuple[tuple[int, float | None], ...]
 
@@ -186,11 +186,11 @@ def _link(chance: Random, source: Asset, target: Asset, producer: str, tales: di
 
 
 def _steady(sources: Callable[[int], Iterable[int]]) -> Callable[[Asset], Iterator[Link]]:
-    """Links from these places of the same component, all there from the first."""
+    """Links from these places of the same component, all there from the first, by nobody's word in particular."""
 
     def links_to(target: Asset) -> Iterator[Link]:
         for place in sources(target.place):
-            yield Link(Asset(target.component, place), target, _PRODUCERS[0], _LINK_TYPES[0], ((0, 1.0),))
+            yield Link(Asset(target.component, place), target, None, _LINK_TYPES[0], ((0, 1.0),))
 
     return links_to
 
@@ -235,6 +235,7 @@ def _link_line(link: Link, version: int, confidence: float | None) -> dict[str, 
 def _write(path: Path, lines: Iterable[dict[str, Any]]) -> int:
     written = 0
     with path.open("wb") as file:
-        for written, line in enumerate(lines, 1):
+        for line in lines:
             file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            written += 1
     return written

@@ -1,7 +1,8 @@
-"""Measures loads: `headwater ingest csv` as it is run, in turn with COPY of the same file into a table that is only a table.
+"""Measures loads: `headwater ingest` as it is run, in turn with COPY of the same file into a table that is only a table.
 
 Each load meets a database of its own, on one server: that which the load before it has left, as autovacuum would have left it
-by then. The first meets tables that nobody has ever analysed. So no figure depends on which loads are chosen.
+by then. The first meets tables that nobody has ever analysed. So no figure depends on which loads are chosen. The databases stay
+for whoever asks something of them, and go at the end.
 """
 
 import asyncio
@@ -12,14 +13,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 
 from db import migrations
+from graph_api.ingestion.csv import COLUMNS
 from tests.bench import entities
-from tests.bench.data import in_database, plain_address, verify
-from tests.bench.loads import LOADS, Load
+from tests.bench.data import Size, in_database, plain_address, verify
+from tests.bench.loads import Load
 from tests.bench.servers import running
 
 # How often a file is copied on either side of its load.
@@ -27,11 +30,18 @@ _COPIES = 3
 _STARTS = 3
 _PATIENCE = 10.0
 
-_BARE = "CREATE TABLE bare (entity_uid uuid, display_name text, entity_type text, details jsonb, change_ts timestamptz)"
+# For each form a table that takes its rows, and how COPY reads them. No line of JSON has such delimiters and quotes in it.
+_BARE: dict[str, tuple[str, dict[str, Any]]] = {
+    "csv": (
+        "CREATE TABLE bare (entity_uid uuid, display_name text, entity_type text, details jsonb, change_ts timestamptz)",
+        {"header": True},
+    ),
+    "jsonl": ("CREATE TABLE bare (line jsonb)", {"delimiter": "\x01", "quote": "\x02"}),
+}
 _WRITTEN = """
 SELECT CAST(sum(n_tup_ins + n_tup_upd + n_tup_del) AS bigint)
 FROM pg_stat_user_tables
-WHERE relname IN ('entity_version', 'entity_detail')
+WHERE relname = ANY ($1)
 """
 
 
@@ -54,11 +64,11 @@ class Figures:
 
     @property
     def rate(self) -> float:
-        return self.rows / self._loading
+        return self.rows / self.loading
 
     @property
     def written_rate(self) -> float:
-        return self.written / self._loading
+        return self.written / self.loading
 
     @property
     def copy_rate(self) -> float:
@@ -66,27 +76,26 @@ class Figures:
 
     @property
     def ratio(self) -> float:
-        return self._loading / statistics.median(self.copies)
+        return self.loading / statistics.median(self.copies)
 
     @property
     def ratio_range(self) -> tuple[float, float]:
         """The ratio by the slowest COPY and by the fastest: how far to trust the median."""
-        return self._loading / max(self.copies), self._loading / min(self.copies)
+        return self.loading / max(self.copies), self.loading / min(self.copies)
 
     @property
-    def _loading(self) -> float:
+    def loading(self) -> float:
         return self.whole - self.start
 
 
-async def measure_loads(address: str, loads: Sequence[Load], directory: Path, *, rows: int) -> list[Figures]:
-    """Measure loads of so many rows each, and verify what each has left."""
-    async with _databases(address) as databases:
-        course = _Course(databases, directory, rows)
-        await course.begin()
-        return [await course.measured(load) for load in loads]
+async def measure_loads(databases: "Databases", loads: Sequence[Load], directory: Path, size: Size) -> list[Figures]:
+    """Measure loads, and verify what each has left."""
+    course = _Course(databases, directory, size)
+    await course.begin()
+    return [await course.measured(load) for load in loads]
 
 
-class _Databases:
+class Databases:
     """Databases of our own on a server."""
 
     def __init__(self, address: str, server: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -98,6 +107,7 @@ class _Databases:
         return in_database(self._address, name)
 
     async def create(self, template: str) -> str:
+        """One like another one; gives its name."""
         name = f"headwater_bench_{uuid4().hex}"
         try:
             await self._server.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
@@ -106,13 +116,9 @@ class _Databases:
         self._names.append(name)
         return name
 
-    async def drop(self, name: str) -> None:
-        await self._server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        self._names.remove(name)
-
     async def drop_all(self) -> None:
-        for name in list(self._names):
-            await self.drop(name)
+        while self._names:
+            await self._server.execute(f"DROP DATABASE {self._names.pop()} WITH (FORCE)")
 
     async def left_alone(self, name: str) -> None:
         """Wait until nobody is connected to it: only then it is known what was counted there."""
@@ -125,9 +131,10 @@ class _Databases:
 
 
 @asynccontextmanager
-async def _databases(address: str) -> AsyncIterator[_Databases]:
+async def databases_beside(address: str) -> AsyncIterator[Databases]:
+    """Databases on the server of this one."""
     server = await asyncpg.connect(plain_address(address))
-    databases = _Databases(address, server)
+    databases = Databases(address, server)
     try:
         yield databases
     finally:
@@ -147,10 +154,10 @@ async def _connected(address: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.
 class _Course:
     """The measuring of loads, each once, even if several come after it."""
 
-    def __init__(self, databases: _Databases, directory: Path, rows: int) -> None:
+    def __init__(self, databases: Databases, directory: Path, size: Size) -> None:
         self._databases = databases
         self._directory = directory
-        self._rows = rows
+        self._size = size
         self._empty = ""
         self._bare = ""
         self._start = 0.0
@@ -164,8 +171,8 @@ class _Course:
         async with _connected(self._databases.address(self._empty)) as owner:
             await entities.add_types(owner)
         nothing = self._directory / "nothing.csv"
-        LOADS[0].write(nothing, 0)
-        self._start = statistics.median([(await self._run(nothing, self._empty))[0] for _ in range(_STARTS)])
+        nothing.write_text(",".join(COLUMNS) + "\n")
+        self._start = statistics.median([(await self._run("csv", nothing, self._empty))[0] for _ in range(_STARTS)])
 
     async def measured(self, load: Load) -> Figures:
         """The figures of a load, and before them, if need be, the load that it comes after."""
@@ -175,40 +182,39 @@ class _Course:
         return self._done[load.name]
 
     async def _measure(self, load: Load, before: str) -> Figures:
-        figures = Figures(load, await self._databases.create(before), self._rows, self._start)
-        file = self._directory / "load.csv"
-        load.write(file, self._rows)
-        figures.copies += await self._copy(file)
-        figures.whole, said = await self._run(file, figures.database)
-        figures.copies += await self._copy(file)
-        if f"{load.found} {self._rows}" not in re.split(", |\n", said):
-            raise LoadFailed(f"{load.name}: not every row was found to be {load.found}.\n{said[-2000:]}")
+        file = self._directory / f"load.{load.form}"
+        figures = Figures(load, await self._databases.create(before), load.write(file, self._size), self._start)
+        figures.copies += await self._copy(load.form, file)
+        figures.whole, said = await self._run(load.form, file, figures.database)
+        figures.copies += await self._copy(load.form, file)
+        found = {word: int(rows) for word, rows in re.findall(r"(\w+) (\d+)(?=[,\n])", said)}
+        if sum(found.get(it, 0) for it in load.found) != figures.rows:
+            raise LoadFailed(f"{load.name}: not every row was found to be {' or '.join(load.found)}.\n{said[-2000:]}")
         await self._databases.left_alone(figures.database)
         async with _connected(self._databases.address(figures.database)) as owner:
-            figures.written = await owner.fetchval(_WRITTEN)
+            figures.written = await owner.fetchval(_WRITTEN, load.tables)
             await owner.execute("VACUUM ANALYZE")
         await verify(self._databases.address(figures.database))
-        if not any(other.after is load for other in LOADS):
-            await self._databases.drop(figures.database)
         return figures
 
-    async def _copy(self, file: Path) -> list[float]:
+    async def _copy(self, form: str, file: Path) -> list[float]:
         """How long it takes to copy a file, each time into a new table."""
         taken: list[float] = []
+        table, options = _BARE[form]
         async with _connected(self._databases.address(self._bare)) as owner:
             for _ in range(_COPIES):
-                await owner.execute(_BARE)
+                await owner.execute(table)
                 began = time.perf_counter()
-                await owner.copy_to_table("bare", source=file, format="csv", header=True)
+                await owner.copy_to_table("bare", source=file, format="csv", **options)
                 taken.append(time.perf_counter() - began)
                 await owner.execute("DROP TABLE bare")
         return taken
 
-    async def _run(self, file: Path, database: str) -> tuple[float, str]:
+    async def _run(self, form: str, file: Path, database: str) -> tuple[float, str]:
         """How long the command takes from its start to its end, and what it says."""
         environment = {"HEADWATER_DATABASE_URL": self._databases.address(database)}
         began = time.perf_counter()
-        with running(self._directory / "load.log", environment, "load", "ingest", "csv", str(file)) as process:
+        with running(self._directory / "load.log", environment, "load", "ingest", form, str(file)) as process:
             status = await process.ended()
             taken = time.perf_counter() - began
             if status:

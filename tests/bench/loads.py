@@ -2,59 +2,83 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from graph_api.ingestion.csv import COLUMNS
+from tests.bench import graph
+from tests.bench.data import Size
 from tests.bench.entities import entity_uid, surname
 from tests.bench.versions import since
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A file of states, whole, that hold from an instant on. It is loaded `after` another one; without one, into nothing.
+    """A file for `headwater ingest`, in one of its forms. It is loaded `after` another one; without one, into nothing.
 
-    All its rows are alike: `found` is what the command has to call each. The aim is how many times as long as COPY it may take.
+    `write` gives how many rows it has, and `found` is what the command has to call each. The aim is how many times as long as
+    COPY it may take. The rows of these tables are what it writes.
     """
 
     name: str
-    found: str
-    aim: float
-    at: datetime
-    # which of their names people have, and where their mail goes
-    names: int = 0
-    mail: str = "shop.example"
+    form: str
+    write: Callable[[Path, Size], int]
+    found: tuple[str, ...]
+    tables: tuple[str, ...]
+    aim: float | None = None
     after: "Load | None" = None
 
-    def write(self, path: Path, rows: int) -> None:
-        """The file, with so many rows."""
+
+def _people(
+    name: str, found: str, aim: float, at: datetime, *, names: int = 0, mail: str = "shop.example", after: Load | None = None
+) -> Load:
+    """States of entities, whole, that hold from an instant on: which of their names they have, and where their mail goes."""
+
+    def row(number: int) -> tuple[object, ...]:
+        name = f"Person {number:06} {surname(number + names, 0)}"
+        details = [
+            {"detail_type": "email", "detail_value": f"person_{number}@{mail}"},
+            {"detail_type": "team", "detail_value": f"team {number % 500}"},
+        ]
+        return entity_uid(number), name, "PERSON", json.dumps(details), at.isoformat()
+
+    def write(path: Path, size: Size) -> int:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            writer.writerows(self._row(number) for number in range(rows))
+            writer.writerows(row(number) for number in range(size.rows))
+        return size.rows
 
-    def _row(self, number: int) -> tuple[object, ...]:
-        name = f"Person {number:06} {surname(number + self.names, 0)}"
-        details = [
-            {"detail_type": "email", "detail_value": f"person_{number}@{self.mail}"},
-            {"detail_type": "team", "detail_value": f"team {number % 500}"},
-        ]
-        return entity_uid(number), name, "PERSON", json.dumps(details), self.at.isoformat()
+    return Load(name, "csv", write, (found,), ("entity_version", "entity_detail"), aim, after)
 
 
-_NEW = Load("load of new rows", "created", 30, since(0))
-_RENAMED = Load("load of other names", "updated", 45, since(2), names=1, after=_NEW)
+_NEW = _people("load of new rows", "created", 30, since(0))
+_RENAMED = _people("load of other names", "updated", 45, since(2), names=1, after=_NEW)
+_ASSETS = Load(
+    "load of a graph's assets",
+    "jsonl",
+    lambda path, size: graph.write_assets(path, size.graph),
+    ("created",),
+    ("product_version", "entity_version"),
+)
+_LINKS = Load(
+    "load of a graph's links",
+    "jsonl",
+    lambda path, size: graph.write_links(path, size.graph),
+    ("created", "updated"),
+    ("link_version",),
+    after=_ASSETS,
+)
+# What rows of lineage are asked of is what the last of these leaves.
+GRAPH = (_ASSETS, _LINKS)
 
 LOADS = (
     _NEW,
-    Load("load of the same file again", "unchanged", 9, since(0), after=_NEW),
-    Load("load of the same, said later", "unchanged", 9, since(2), after=_NEW),
+    _people("load of the same file again", "unchanged", 9, since(0), after=_NEW),
+    _people("load of the same, said later", "unchanged", 9, since(2), after=_NEW),
     _RENAMED,
-    Load("load of rows that come late", "updated", 45, since(1), names=2, mail="other.example", after=_RENAMED),
+    _people("load of rows that come late", "updated", 45, since(1), names=2, mail="other.example", after=_RENAMED),
+    *GRAPH,
 )
-
-
-def chosen(fragments: list[str]) -> list[Load]:
-    """The loads whose names contain one of these texts; all of them when there is none."""
-    return [load for load in LOADS if not fragments or any(fragment.lower() in load.name for fragment in fragments)]

@@ -16,10 +16,9 @@ from sqlalchemy import event
 
 from db.connection import Database
 from graph_api.auth import OPEN
-from graph_api.settings import Settings
 from schema.executor import Executor, Request
 from schema.root import schema
-from tests.bench.data import plain_address
+from tests.bench.data import plain_address, settings_for
 from tests.bench.replay import write
 from tests.bench.rows import Row
 
@@ -52,7 +51,7 @@ class Recording:
 
 async def record(address: str, rows: Iterable[Row], *, most_samples: int) -> Recording:
     """Record these rows. Those that write do write."""
-    settings = Settings(database_url=address)
+    settings = settings_for(address)
     database = Database(address, pool_size=1)
     heard: list[Heard] = []
     _listen(database, heard)

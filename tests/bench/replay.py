@@ -47,13 +47,13 @@ class Statement:
             return cls(sql, (), tuple(_moving(it) for it in values))
         return cls(sql, tuple(values), None)
 
-    async def run(self, connection: Connection, fresh: str) -> None:
+    async def run(self, connection: Connection, fresh: str) -> list[Any]:
         if self.parameters is None:
             await connection.execute(self.sql)
-        elif self.moving is None:
-            await connection.fetch(self.sql, *self.parameters)
-        else:
-            await connection.fetch(self.sql, *[value(fresh) for value in self.moving])
+            return []
+        if self.moving is None:
+            return await connection.fetch(self.sql, *self.parameters)
+        return await connection.fetch(self.sql, *[value(fresh) for value in self.moving])
 
 
 Script = tuple[Statement, ...]

@@ -1,15 +1,22 @@
 """The tables, and what has to be known to read them."""
 
 import os
+from dataclasses import dataclass
 
 import asyncpg
 from rich.table import Table
 from rich.text import Text
 
-from tests.bench.data import Size, plain_address
+from tests.bench.data import Size, plain_address, settings_for
 from tests.bench.harness import CONNECTIONS, Result
 from tests.bench.loading import Figures
 from tests.bench.versions import VERSIONS
+from tests.bench.visits import Visits
+
+_CONTENTS = """
+SELECT (SELECT count(*) FROM asset), count(*), count(producer), count(producer) FILTER (WHERE valid_to <> 'infinity')
+FROM lineage_link
+"""
 
 # How many times as long a read at an instant may take as the same read of now.
 AS_OF_AIM = 1.3
@@ -29,13 +36,53 @@ async def conditions(address: str, load: float) -> str:
     )
 
 
-def table(results: list[Result], conditions: str, size: Size, rounds: int) -> Table:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How much of a graph is there."""
+
+    assets: int
+    versions: int
+    # of links in pipelines
+    piped: int
+    closed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.assets:,} assets and {self.versions:,} link versions, of which {self.piped:,} make pipelines "
+            f"({self.closed / self.piped:.1%} of them closed) and the others graphs that hurt"
+        )
+
+
+async def contents_of(address: str) -> Contents:
+    """How much of a graph is in this database."""
+    connection = await asyncpg.connect(plain_address(address))
+    try:
+        return Contents(*await connection.fetchrow(_CONTENTS) or ())
+    finally:
+        await connection.close()
+
+
+def of_everything(size: Size) -> str:
+    """What rows that are not about lineage are asked of."""
+    return f"{size.products} products and {size.entities} entities with {VERSIONS} versions each"
+
+
+def of_graph(contents: Contents, address: str) -> str:
+    """What rows of lineage are asked of, and what their names mean."""
+    walk = settings_for(address).limits.walk
+    return (
+        f"{contents}. A walk of 20, of 450 and of 8000 reaches that many from its roots, whatever the size of the graph: their "
+        "rows may be compared with those of a run on ten times the graph (--large), where the aim is at most 1.3 times as long. "
+        f"A walk goes on to {walk.assets:,} assets and {walk.links:,} links"
+    )
+
+
+def table(title: str, results: list[Result], conditions: str, contents: str, rounds: int) -> Table:
     drawn = _table(
-        "The service beside its floor",
-        f"{conditions}; {size.products} products and {size.entities} entities with {VERSIONS} versions each. Times in "
-        f"milliseconds over one kept-alive connection: medians of {rounds} rounds in which floor and service take turns, beside "
-        f"the ratio the least and the greatest of a round. Requests a second over {CONNECTIONS} connections. Service: "
-        "`headwater serve`, whole, with one worker. Floor: a bare ASGI app, also in "
+        title,
+        f"{conditions}; {contents}. Times in milliseconds over one kept-alive connection: medians of {rounds} rounds in which "
+        "floor and service take turns, beside the ratio the least and the greatest of a round. Requests a second over "
+        f"{CONNECTIONS} connections. Service: `headwater serve`, whole, with one worker. Floor: a bare ASGI app, also in "
         "uvicorn with uvloop, httptools and one worker, which issues the statements that the service was heard to issue "
         "(with those that open and end a transaction) through a pool of asyncpg, leaves the rows as they come, and encodes "
         "the recorded answer with orjson. SQL alone: those statements on one held asyncpg connection. Checked: the answers "
@@ -89,15 +136,15 @@ def pairs(results: list[Result]) -> list[Text]:
 def loads_table(measured: list[Figures], conditions: str, size: Size) -> Table:
     drawn = _table(
         "Loads beside COPY",
-        f"{conditions}; files of {size.rows} entities with two details each. Rows a second are those of the file; the ratio is "
-        "between them and COPY's, beside it those by the slowest and by the fastest COPY. Load: `headwater ingest csv`, the "
-        "command, once; what it takes for a file without rows "
+        f"{conditions}; files of {size.rows} entities with two details each (CSV), and of a graph (JSON lines). Rows a second "
+        "are those of the file; the ratio is between them and COPY's, beside it those by the slowest and by the fastest COPY. "
+        "Load: `headwater ingest`, the command, once; what it takes for a file without rows "
         f"({measured[0].start:.2f} s, a median) is taken off its seconds before they are set beside COPY's. Version rows: those "
-        "of entity_version and entity_detail that were inserted, closed or removed. COPY: of the same file by asyncpg into a "
-        "table without indexes (uuid, text, text, jsonb, timestamptz), the median of "
+        "of entities and their details, of assets, or of links that were inserted, closed or removed. COPY: of the same file by "
+        "asyncpg into a table without indexes (uuid, text, text, jsonb, timestamptz; of JSON lines, jsonb), the median of "
         f"{len(measured[0].copies)} in turn with the load. Each load has a database of its own: new rows meet tables that nobody "
         "ever analysed, the others a copy of what the load before them left, after VACUUM ANALYZE. Checked: every row was "
-        "created, updated or unchanged as it should be, and log, versions and details agree after each load.",
+        "created, updated or unchanged as it should be, and log, versions and what follows from them agree after each load.",
         *("seconds", "rows/s", "version\nrows", "version\nrows/s", "COPY\nrows/s", "ratio", "ratios by\nCOPY", "aim"),
     )
     for it in measured:
@@ -110,8 +157,30 @@ def loads_table(measured: list[Figures], conditions: str, size: Size) -> Table:
             f"{it.copy_rate:,.0f}",
             f"{it.ratio:.1f}×",
             f"{it.ratio_range[0]:.1f}–{it.ratio_range[1]:.1f}",
-            f"≤ {it.load.aim:g}×",
+            "" if it.load.aim is None else f"≤ {it.load.aim:g}×",
         )
+    return drawn
+
+
+def graph_rates(assets: Figures, links: Figures, contents: Contents) -> Text:
+    """How fast a graph was loaded, counted in what it is made of."""
+    return Text(
+        f"{contents.assets:,} assets in {assets.loading:.1f} s, {contents.assets / assets.loading:,.0f}/s; "
+        f"{contents.versions:,} link versions in {links.loading:.1f} s, {contents.versions / links.loading:,.0f}/s"
+    )
+
+
+def visits_table(counted: list[Visits]) -> Table:
+    drawn = _table(
+        "What walks visit",
+        "Of the first sample of each row: how many walks it makes, the assets these reach (roots included), the links they see, "
+        "and their pages, one a level and one before the first. Visited, by EXPLAIN ANALYZE: rows of lineage_link, also those "
+        "that a filter threw away, and rows of the recursion.",
+        *("walks", "assets\nreached", "links\nseen", "pages", "rows\nvisited", "ratio", "aim"),
+    )
+    for it in counted:
+        numbers = (it.walks, it.assets, it.links, it.pages, it.visited)
+        drawn.add_row(it.row.name, *(f"{number:,}" for number in numbers), _times(it.ratio), "≤ 1×")
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""What is asked. A row of the table is an entry of `ROWS`, and nothing else has to know of it."""
+"""What is asked of products and entities. A row of the table is an entry of `ROWS`, and nothing else has to know of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ query Search($search: String!) {
   entities(search: $search) { nodes { uid type { code } displayName } pageInfo { hasNextPage endCursor } }
 }
 """
-_THEN = MIDDLE.isoformat()
+THEN = MIDDLE.isoformat()
 
 
 def _entity(sample: int) -> dict[str, Any]:
@@ -73,9 +73,9 @@ ROWS = (
         writes=True,
     ),
     Row("entity by uid", _ENTITY, _entity, samples=50),
-    Row("entity by uid, as-of", _ENTITY, lambda it: {**_entity(it), "asOf": _THEN}, samples=50, beside="entity by uid"),
+    Row("entity by uid, as-of", _ENTITY, lambda it: {**_entity(it), "asOf": THEN}, samples=50, beside="entity by uid"),
     Row("page of 50 entities", _ENTITIES),
-    Row("page of 50 entities, as-of", _ENTITIES, lambda _: {"asOf": _THEN}, beside="page of 50 entities"),
+    Row("page of 50 entities, as-of", _ENTITIES, lambda _: {"asOf": THEN}, beside="page of 50 entities"),
     Row(
         "search of entities",
         _SEARCH,
@@ -95,8 +95,3 @@ ROWS = (
         writes=True,
     ),
 )
-
-
-def chosen(fragments: list[str]) -> list[Row]:
-    """The rows whose names contain one of these texts; all of them when there is none."""
-    return [row for row in ROWS if not fragments or any(fragment.lower() in row.name for fragment in fragments)]

@@ -4,12 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from tests.bench.__main__ import WHOLE
 from tests.bench.data import GIVEN
 from tests.bench.entities import surname
-from tests.bench.versions import VERSIONS
+from tests.bench.graph import DEPTH, QUICK, REACHED, Asset, Component, components, root_of
+from tests.bench.versions import MIDDLE, VERSIONS, since
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -35,6 +39,37 @@ def test_a_quick_run_compares_loads_with_copy() -> None:
     printed = bench("same file again")
     assert re.search(r"load of the same file again .* 0 .*\d\.\d× .*≤ 9×", printed), printed
     assert "load of new rows" not in printed
+
+
+def test_a_quick_run_walks_a_graph_that_it_has_loaded() -> None:
+    printed = bench("walk of 20")
+    assert re.search(r"load of a graph's assets .*load of a graph's links ", printed, re.DOTALL), printed
+    assert re.search(r"[\d,]+ assets in .* link versions in [\d.]+ s", printed), printed
+    assert re.search(r"walk of 20, as-of : now = \d+\.\d\d×", printed), printed
+    assert re.search(r"walk of 20 .* 1 .* 21 .* 1\.00× ", printed), printed
+
+
+def test_roots_of_pipelines_reach_at_any_instant_what_rows_are_named_for() -> None:
+    there = {it.name: it for it in components(replace(QUICK, most_reached=REACHED["most"]))}
+    for family, reached in REACHED.items():
+        pipeline = there[f"{family}-0"]
+        for instant in (MIDDLE, since(VERSIONS)):
+            assert len(reached_from(root_of(family, 0), pipeline, instant)) == reached
+
+
+def reached_from(root: Asset, pipeline: Component, instant: datetime) -> set[Asset]:
+    """What a root reaches in as many steps as a row takes. Nothing leads out of a pipeline but those that are ordinary."""
+    onward = defaultdict(list)
+    for place in range(pipeline.size):
+        for link in pipeline.links_to(Asset(pipeline.name, place)):
+            said = [confidence for version, confidence in link.said if since(version) <= instant]
+            if said and said[-1] is not None:
+                onward[link.source].append(link.target)
+    seen, level = {root}, {root}
+    for _ in range(DEPTH):
+        level = {there for here in level for there in onward[here]} - seen
+        seen |= level
+    return seen - {root}
 
 
 def test_what_is_searched_for_has_a_few_dozen_hits() -> None:
