@@ -93,10 +93,12 @@ async def _write_lineage(connection: WriteConnection) -> None:
     await _say(connection, said)
 
     between = {_link_uid(*it): it for it in states}
+    again: list[Statement] = []
     for producer, day in lineage.SEEN:
         query = link.LinkQuery(producers=(producer,), as_of=_at(day))
         holding = await link.list_links(connection, query, Page(len(states)))
-        await _say(connection, [stated(*between[it.uid], day, {}) for it in holding.items])
+        again += [stated(*between[it.uid], day, {}) for it in holding.items]
+    await _say(connection, again)
 
 
 async def _say(connection: WriteConnection, statements: Sequence[Statement]) -> None:
