@@ -5,12 +5,11 @@ import gc
 import getpass
 import os
 import signal
-import socket
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, BinaryIO, TextIO
@@ -18,10 +17,8 @@ from uuid import uuid4
 
 import structlog
 import typer
-import uvicorn
 from rich.console import Console
 from rich.markup import escape
-from uvicorn.supervisors import Multiprocess
 
 from db import embedded, migrations
 from db.connection import Author, Database
@@ -29,12 +26,13 @@ from db.errors import BadInput, HeadwaterError, Unavailable
 from db.tenant import all_tenants
 from db.verification import verify_tenant
 from graph_api import demo as mesh
-from graph_api.app import create_app
+from graph_api import serving
 from graph_api.auth import DEFAULT_TENANT_ID, require_loopback
 from graph_api.examples import EXAMPLES
+from graph_api.ingestion.csv import EntityFile
+from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import Progress, Rejects
-from graph_api.ops import configure_logging
 from graph_api.settings import Settings, read_settings
 from schema.root import schema as graphql_schema
 
@@ -52,6 +50,13 @@ err = Console(stderr=True)
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [HEADWATER_HOST]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [HEADWATER_PORT]")]
 Data = Annotated[Path | None, typer.Option(help="Directory of the embedded server. [HEADWATER_DATA]")]
+File = Annotated[Path, typer.Argument(help="The file; - is standard input.", metavar="FILE")]
+BadRows = Annotated[OnError, typer.Option(help="What a bad row does: end the load, or stay behind.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check and count everything, keep nothing. One transaction holds its locks meanwhile.")
+]
+RejectsFile = Annotated[Path | None, typer.Option(help="A CSV file to name every refused row in.", metavar="FILE")]
+Actor = Annotated[str | None, typer.Option(help="Who loads, as the log has it. The user of this machine by default.")]
 
 
 @app.command()
@@ -63,7 +68,7 @@ def demo(host: Host = None, port: Port = None, data: Data = None) -> None:
         migrations.upgrade_now(_address(running))
         loaded = asyncio.run(_load_mesh(running))
         out.print("The demo mesh is loaded." if loaded else "The data of the last run is still here.")
-        _serve(running, _introduce)
+        serving.serve(running, _introduce)
 
 
 @app.command()
@@ -78,7 +83,7 @@ def serve(
     require_loopback(settings.host)
     with _database(settings) as running:
         asyncio.run(_require_migrated(running))
-        _serve(running, lambda address: log.info("serving", address=address))
+        serving.serve(running, lambda address: log.info("serving", address=address))
 
 
 @app.command()
@@ -101,36 +106,28 @@ def verify(data: Data = None) -> None:
 
 @ingest.command("csv")
 def ingest_csv(
-    file: Annotated[Path, typer.Argument(help="The file; - is standard input.", metavar="FILE")],
-    on_error: Annotated[OnError, typer.Option(help="What a bad row does: end the load, or stay behind.")] = OnError.STOP,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check and count everything, keep nothing. One transaction holds its locks meanwhile."),
-    ] = False,
-    rejects: Annotated[Path | None, typer.Option(help="A CSV file to name every refused row in.", metavar="FILE")] = None,
-    actor: Annotated[str | None, typer.Option(help="Who loads, as the log has it. The user of this machine by default.")] = None,
+    file: File,
+    on_error: BadRows = OnError.STOP,
+    dry_run: DryRun = False,
+    rejects: RejectsFile = None,
+    actor: Actor = None,
     data: Data = None,
 ) -> None:
     """Load entities from a CSV file: a row states a whole entity from an instant on. Safe to repeat."""
-    settings = read_settings(data=data)
-    author = Author(actor or _user(), str(uuid4()))
-    opened = _opened(file)
-    with ExitStack() as stack:
-        named = None
-        if rejects is not None:
-            if rejects.exists() and file.exists() and rejects.samefile(file):
-                raise BadInput(f"{rejects} is the file to load; name another one for the rejects.")
-            with _blaming(rejects):
-                named = stack.enter_context(rejects.open("w", encoding="utf-8", newline=""))
-        running = stack.enter_context(_database(settings))
-        asyncio.run(_require_migrated(running))
-        load = asyncio.run(_load_csv(running, opened, author, named, on_error=on_error, dry_run=dry_run))
-    if load.interrupted is not None:
-        kept = "Nothing is kept." if dry_run else "What the summary counts is kept; running it again loads the rest."
-        err.print(f"Interrupted. {kept}", soft_wrap=True)
-        raise typer.Exit(128 + load.interrupted)
-    if load.stopped:
-        raise typer.Exit(1)
+    _ingest(EntityFile, file, read_settings(data=data), rejects, actor, on_error=on_error, dry_run=dry_run)
+
+
+@ingest.command("jsonl")
+def ingest_jsonl(
+    file: File,
+    on_error: BadRows = OnError.STOP,
+    dry_run: DryRun = False,
+    rejects: RejectsFile = None,
+    actor: Actor = None,
+    data: Data = None,
+) -> None:
+    """Load JSON lines: each states a whole product, entity, link or type, or ends one. In any order; safe to repeat."""
+    _ingest(JsonLines, file, read_settings(data=data), rejects, actor, on_error=on_error, dry_run=dry_run)
 
 
 @app.command("schema")
@@ -187,20 +184,66 @@ async def _verify(settings: Settings) -> int:
     return differences
 
 
-async def _load_csv(
-    settings: Settings, file: BinaryIO, author: Author, named: TextIO | None, *, on_error: OnError, dry_run: bool
+def _ingest(
+    parser: type[EntityFile | JsonLines],
+    file: Path,
+    settings: Settings,
+    rejects: Path | None,
+    actor: str | None,
+    *,
+    on_error: OnError,
+    dry_run: bool,
+) -> None:
+    author = Author(actor or _user(), str(uuid4()))
+    opened = _opened(file)
+    with ExitStack() as stack:
+        named = None
+        if rejects is not None:
+            if rejects.exists() and file.exists() and rejects.samefile(file):
+                raise BadInput(f"{rejects} is the file to load; name another one for the rejects.")
+            with _blaming(rejects):
+                named = stack.enter_context(rejects.open("w", encoding="utf-8", newline=""))
+        running = stack.enter_context(_database(settings))
+        asyncio.run(_require_migrated(running))
+        load = asyncio.run(_load(running, opened, parser, author, named, on_error=on_error, dry_run=dry_run))
+    if load.interrupted is not None:
+        kept = "Nothing is kept." if dry_run else "What the summary counts is kept; running it again loads the rest."
+        err.print(f"Interrupted. {kept}", soft_wrap=True)
+        raise typer.Exit(128 + load.interrupted)
+    if load.stopped:
+        raise typer.Exit(1)
+
+
+async def _load(
+    settings: Settings,
+    file: BinaryIO,
+    parser: type[EntityFile | JsonLines],
+    author: Author,
+    named: TextIO | None,
+    *,
+    on_error: OnError,
+    dry_run: bool,
 ) -> Load:
     # what is here stays: the collector need not go through it again for every few hundred rows
     gc.freeze()
     database = Database(_address(settings), pool_size=1, statement_timeout=600)
     started = time.monotonic()
     progress = Progress(err, _size(file))
-    rejects = Rejects(progress, named)
-    load = Load(database, DEFAULT_TENANT_ID, author, progress=progress, rejects=rejects, on_error=on_error, dry_run=dry_run)
+    rejects = Rejects(progress, named, parser.part)
+    load = Load(
+        database,
+        DEFAULT_TENANT_ID,
+        author,
+        advanced=progress.advance,
+        rejected=rejects.add,
+        on_error=on_error,
+        dry_run=dry_run,
+    )
     try:
         with progress, _signals_given_to(load.interrupt):
-            await load.run(file)
+            await load.run(file, parser)
     finally:
+        rejects.conclude()
         out.print(str(load.summary), highlight=False)
         trial = " Nothing of it is kept: this was a dry run." if dry_run else ""
         out.print(f"{load.summary.rows} rows in {time.monotonic() - started:.1f} s.{trial}", highlight=False)
@@ -255,61 +298,6 @@ def _user() -> str:
         return "ingest"
 
 
-def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    configure_logging(settings.log_level)
-    # worker processes read the same settings from the environment
-    os.environ.update({f"HEADWATER_{name.upper()}": str(value) for name, value in settings.model_dump().items()})
-    listener = _listen(settings)
-    address = f"http://{_named(settings.host)}:{listener.getsockname()[1]}/graphql"
-    config = uvicorn.Config(
-        create_app(settings) if settings.workers == 1 else "graph_api.app:create_worker",
-        factory=settings.workers > 1,
-        workers=settings.workers,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
-    )
-    with listener, suppress(KeyboardInterrupt):
-        if settings.workers > 1:
-            announce(address)
-            _Workers(config, sockets=[listener]).run()
-        else:
-            _Server(config, lambda: announce(address)).run(sockets=[listener])
-
-
-class _Server(uvicorn.Server):
-    """Says where it is once it answers there."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._announce()
-
-
-class _Workers(Multiprocess):
-    """A terminal that is closed ends the service, as it ends any other command."""
-
-    def handle_hup(self) -> None:
-        self.handle_term()
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise Unavailable(
-            f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}. Choose another port with --port."
-        ) from error
-
-
 def _introduce(address: str) -> None:
     """One address to open, and two queries to begin with."""
     out.print(f"\nHeadwater is at [bold]{address}[/bold]. Open it in a browser; Ctrl-C ends it.\n", soft_wrap=True)
@@ -319,10 +307,6 @@ def _introduce(address: str) -> None:
 
 def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
-
-
-def _named(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def main() -> None:

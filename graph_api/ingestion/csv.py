@@ -8,15 +8,17 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from operator import itemgetter
-from typing import BinaryIO, NamedTuple
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import BinaryIO
+from uuid import UUID
 
 import orjson
 
-from db.errors import BadInput
+from db.asset import Ref
+from db.errors import BadInput, HeadwaterError
 from db.instants import read_instant
+from graph_api.ingestion.row import EntityState, Fault, Row, brief, fault_of
+from graph_api.ingestion.uids import entity_uid
 
 COLUMNS = ("entity_uid", "display_name", "entity_type", "details", "change_ts")
 REQUIRED = ("display_name", "entity_type")
@@ -24,7 +26,14 @@ REQUIRED = ("display_name", "entity_type")
 # What a row may take, in bytes. The csv module gives each of its cells 131 072 characters.
 ROW_LENGTH = 1024 * 1024
 
-_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/entity")
+# What the columns of a file are called elsewhere.
+_COLUMNS = {
+    "uid": "entity_uid",
+    "type": "entity_type",
+    "displayName": "display_name",
+    "details": "details",
+    "at": "change_ts",
+}
 
 _OTHER_FORMATS = {
     b"\x1f\x8b": "a gzip archive. Unpack it on the way: gunzip --stdout FILE | headwater ingest csv -",
@@ -53,42 +62,12 @@ _REASONS = {
 }
 
 
-class Row(NamedTuple):
-    """What a row says: the whole state of an entity from an instant on, or from the beginning of the load."""
-
-    line: int
-    uid: UUID
-    display_name: str
-    entity_type: str
-    details: dict[str, str]
-    at: datetime | None
-
-
-class Fault(NamedTuple):
-    """Why a row was refused. The line is that on which the row begins."""
-
-    line: int
-    column: str | None
-    reason: str
-
-    def __str__(self) -> str:
-        place = f"line {self.line}" if self.column is None else f"line {self.line}, column {self.column}"
-        return f"{place}: {self.reason}"
-
-
-def derived_uid(entity_type: str, display_name: str) -> UUID:
-    """The uid of an entity whose row gives none, so that the same file meets the same entities again: a UUID of version 5, in the
-    namespace of the URL `headwater/entity`, over the type, a NUL, and the name."""
-    return uuid5(_NAMESPACE, f"{entity_type}\0{display_name}")
-
-
-def fault_of(line: int, column: str | None, reason: str) -> Fault:
-    """A fault whose reason quotes what may be long."""
-    return Fault(line, column, _brief(reason))
-
-
 class EntityFile:
     """A file as a stream of rows and faults, in its order. What is no CSV of entities at all is refused at once."""
+
+    part = "column"
+    # there is nothing in such a file that an entity could wait for
+    resolvable: tuple[type[HeadwaterError], ...] = ()
 
     def __init__(self, file: BinaryIO) -> None:
         self._lines = _Lines(file)
@@ -96,6 +75,18 @@ class EntityFile:
         # what the header does not name is read from an empty cell behind the last
         self._pick = itemgetter(*(self.columns.index(name) if name in self.columns else -1 for name in COLUMNS))
         self._reread_until = 0
+
+    @property
+    def position(self) -> int:
+        return self._lines.position
+
+    def blame(self, line: int, error: HeadwaterError) -> Fault:
+        """Why a row was refused, in the words of the file."""
+        if error.field not in _COLUMNS:
+            return fault_of(line, None, error.message, error.code)
+        column = _COLUMNS[error.field]
+        message = re.sub(rf"^{error.field}\b", column, error.message)
+        return fault_of(line, column if column in self.columns else None, message, error.code)
 
     def __iter__(self) -> Iterator[Row | Fault]:
         lines = self._lines
@@ -128,7 +119,7 @@ class EntityFile:
         if not entity_type or entity_type.isspace():
             return Fault(line, "entity_type", "The cell is empty.")
         try:
-            uid = UUID(uid_text) if uid_text else derived_uid(entity_type, display_name)
+            uid = UUID(uid_text) if uid_text else entity_uid(entity_type, display_name)
         except ValueError:
             return fault_of(line, "entity_uid", f"{uid_text!r} is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.")
         try:
@@ -139,7 +130,7 @@ class EntityFile:
             at = read_instant(instant_text) if instant_text else None
         except BadInput as error:
             return fault_of(line, "change_ts", error.message)
-        return Row(line, uid, display_name, entity_type, details, at)
+        return Row(line, EntityState(Ref(uid, entity_type), display_name, details, at))
 
     def _miscounted(self, cells: Sequence[str]) -> Fault | None:
         """Why a row has not as many cells as the header, unless it is blank."""
@@ -192,6 +183,8 @@ class _Lines:
         self._row: list[bytes] = []
         self.number = 0
         self.first = 0
+        # how many bytes were read
+        self.position = 0
         # whether the row may hold what is no character
         self.suspect = False
 
@@ -205,6 +198,7 @@ class _Lines:
         length = 0
         while line := again.popleft() if again else readline(ROW_LENGTH):
             self.number += 1
+            self.position += len(line)
             length = length + len(line) if row else len(line)
             if length >= ROW_LENGTH:
                 self._pass_over_rest_of(line)
@@ -224,6 +218,7 @@ class _Lines:
         line = self._file.readline(ROW_LENGTH).removeprefix(_BYTE_ORDER_MARK)
         while line and not line.strip():
             self.number += 1
+            self.position += len(line)
             line = self._file.readline(ROW_LENGTH)
         self._again.append(line)
         return line
@@ -232,12 +227,15 @@ class _Lines:
         return b"".join(self._row).decode(errors="surrogateescape")
 
     def give_rest_of_row_again(self) -> None:
-        self._again.extend(self._row[1:])
+        again = self._row[1:]
+        self._again.extend(again)
+        self.position -= sum(map(len, again))
         self.number = self.first
 
     def _pass_over_rest_of(self, line: bytes) -> None:
         while len(line) == ROW_LENGTH and not line.endswith(b"\n"):
             line = self._file.readline(ROW_LENGTH)
+            self.position += len(line)
 
 
 def _header(lines: _Lines) -> tuple[str, ...]:
@@ -266,12 +264,8 @@ def _header(lines: _Lines) -> tuple[str, ...]:
     if faults:
         separated = " Columns are separated by commas." if len(columns) == 1 and re.search("[;\t|]", columns[0]) else ""
         named = ", ".join(repr(name) for name in columns)
-        raise BadInput(_brief(f"{place}: In the header {', '.join(faults)}; it names {named}.{separated} {_EXPECTED}"))
+        raise BadInput(brief(f"{place}: In the header {', '.join(faults)}; it names {named}.{separated} {_EXPECTED}"))
     return columns
-
-
-def _brief(message: str) -> str:
-    return message if len(message) <= 400 else f"{message[:200]} … {message[-150:]}"
 
 
 def _unfit(cells: Sequence[str]) -> tuple[int, str] | None:

@@ -1,44 +1,30 @@
 """Loads: what a parser reads is checked, and written in one transaction a batch.
 
-While the database works on one batch, a thread reads and checks the next.
+What is refused because of what is not there yet waits, and is tried again behind the rest of the file. So the order of a file does
+not matter, and only what is left in the end is a fault.
 """
 
 import asyncio
 import random
-import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from itertools import islice
-from threading import Thread
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeAlias
 
-from db.asset import Ref
 from db.connection import Author, Database, WriteConnection
-from db.entity import ENTITY, types_held, types_known
-from db.entity_fields import Types, whole
+from db.entity import types_held, types_known
+from db.entity_type import Put
 from db.errors import BadInput, HeadwaterError, Interrupted
-from db.ingest import BATCH, Stated, ingest
+from db.ingest import ingest, register
 from db.temporal import Outcome
-from graph_api.ingestion.csv import EntityFile, Fault, Row, fault_of
-from graph_api.ingestion.progress import Progress, Rejects
+from graph_api.ingestion.row import Fault, Parser, Row
+from graph_api.ingestion.source import Batch, Reading, Source, in_background
+from graph_api.ingestion.waiting import Waiting
 
 # How often a batch that lost against another writer is tried in all.
 ATTEMPTS = 5
-
-# What the columns of a file are called elsewhere.
-_COLUMNS = {
-    "uid": "entity_uid",
-    "type": "entity_type",
-    "displayName": "display_name",
-    "details": "details",
-    "at": "change_ts",
-}
-
-T = TypeVar("T")
 
 
 class OnError(StrEnum):
@@ -64,8 +50,8 @@ class Summary:
     def rows(self) -> int:
         return self.created + self.updated + self.unchanged + self.rejected
 
-    def count(self, outcome: Outcome) -> None:
-        if outcome.replayed or not outcome.changed:
+    def count(self, outcome: Outcome | Put) -> None:
+        if not outcome.changed or (isinstance(outcome, Outcome) and outcome.replayed):
             self.unchanged += 1
         elif outcome.created:
             self.created += 1
@@ -74,32 +60,26 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """What was read in one go, and what of it can be written as far as these types are known."""
-
-    read: Sequence[Row | Fault]
-    # how much of the file had been read by then
-    position: int
-    types: Types
-    rows: Sequence[Row]
-    stated: Sequence[Stated]
-    faults: Sequence[Fault]
-
-
-@dataclass(frozen=True, slots=True)
 class _Written:
     """What became of a batch, once its transaction is committed."""
 
-    outcomes: Sequence[Outcome]
-    faults: Sequence[Fault]
+    outcomes: list[Outcome | Put]
+    refused: list[Row | Fault]
+
+
+_Write: TypeAlias = Callable[[Batch], Awaitable[_Written]]
 
 
 class _Stopped(Exception):
     """A bad row ends the load, and takes its batch with it."""
 
     def __init__(self, fault: Fault) -> None:
-        super().__init__(str(fault))
+        super().__init__(fault)
         self.fault = fault
+
+
+class _Left(Exception):
+    """Nobody wants the rest of the load any more."""
 
 
 class _NothingKept(Exception):
@@ -107,7 +87,10 @@ class _NothingKept(Exception):
 
 
 class Load:
-    """One load of one file. Its summary counts what has been kept, also when it ends before its time."""
+    """One load of one file. Its summary counts what has been kept, also when it ends before its time.
+
+    It tells how far it has come, in rows and in bytes of the file, and which rows it refused.
+    """
 
     def __init__(
         self,
@@ -115,8 +98,8 @@ class Load:
         tenant_id: int,
         author: Author,
         *,
-        progress: Progress,
-        rejects: Rejects,
+        advanced: Callable[[int, int], None],
+        rejected: Callable[[Fault], None],
         on_error: OnError = OnError.STOP,
         dry_run: bool = False,
     ) -> None:
@@ -126,54 +109,92 @@ class Load:
         self._database = database
         self._tenant_id = tenant_id
         self._author = author
-        self._progress = progress
-        self._rejects = rejects
+        self._advanced = advanced
+        self._rejected = rejected
         self._on_error = on_error
         self._dry_run = dry_run
         self._task: asyncio.Task[None] | None = None
         self._committing = False
+        self._ending = False
 
-    async def run(self, file: BinaryIO) -> None:
-        """Load the file. One that is no CSV of entities is refused whole, whatever is to become of bad rows."""
+    async def run(self, file: BinaryIO, parse: Callable[[BinaryIO], Parser]) -> None:
+        """Load the file. One that is not of its format at all is refused whole, whatever is to become of bad rows."""
         self._task = asyncio.current_task()
         try:
             async with self._database.snapshot(self._tenant_id) as connection:
                 types, began = await types_known(connection), connection.now
-            source = _Source(file, await _in_background(partial(EntityFile, file)), types, began)
-            async with aclosing(source.batches()) as batches:
-                await (self._try_out(source, batches) if self._dry_run else self._keep(source, batches))
+            source = Source(await in_background(partial(parse, file)), types, began)
+            await (self._try_out(source) if self._dry_run else self._take_in(source, partial(self._commit, source)))
         except _Stopped as stop:
             self.stopped = True
             self._reject(stop.fault)
+        except _Left:
+            pass
         except asyncio.CancelledError:
             if self.interrupted is None:
                 raise
         except OSError as error:
             raise BadInput(f"The file cannot be read any further: {error.strerror}.") from error
-        finally:
-            self._rejects.conclude()
 
     def interrupt(self, number: int) -> None:
         """End because of a signal. Only a commit is waited for, so that it is known what was kept."""
         self.interrupted = number
+        self.leave()
         if self._task is not None and not self._committing:
             self._task.cancel()
 
-    async def _keep(self, source: "_Source", batches: AsyncGenerator[_Batch]) -> None:
-        async for batch in batches:
-            self._count(batch, await self._commit(source, batch))
-            if self.interrupted is not None:
-                return
+    def leave(self) -> None:
+        """End when the batch at hand is kept."""
+        self._ending = True
 
-    async def _try_out(self, source: "_Source", batches: AsyncGenerator[_Batch]) -> None:
+    async def _try_out(self, source: Source) -> None:
         """All in one transaction, so that each batch meets those before it; and then nothing of it."""
         with suppress(_NothingKept):
             async with self._database.transaction(self._tenant_id, self._author) as connection:
-                async for batch in batches:
-                    self._count(batch, await self._write(connection, source, batch))
+                await self._take_in(source, partial(self._write, connection, source))
                 raise _NothingKept
 
-    async def _commit(self, source: "_Source", batch: _Batch) -> _Written:
+    async def _take_in(self, source: Source, write: _Write) -> None:
+        """The file, and then what had to wait: first by the fault of others, then until its turn."""
+        waiting = await self._rounds(source, await self._pass(source, source.parser, write), write)
+        for turn, later in source.later.items():
+            if later:
+                source.turn = turn
+                later.extend(waiting)
+                waiting = await self._rounds(source, later, write)
+        for row in waiting:
+            assert row.refused is not None, "a row whose turn has come was tried"
+            self._reject(row.refused)
+            self.stopped = self._on_error is OnError.STOP
+
+    async def _rounds(self, source: Source, waiting: Waiting, write: _Write) -> Waiting:
+        """Try again what waits, for as long as a round gets something through. What is left?"""
+        while waiting:
+            left = await self._pass(source, waiting, write)
+            if len(left) == len(waiting):
+                return left
+            waiting = left
+        return waiting
+
+    async def _pass(self, source: Source, reading: Reading, write: _Write) -> Waiting:
+        """Write what is read, batch by batch. What has to wait?"""
+        waiting = Waiting()
+        async with aclosing(source.batches(reading)) as batches:
+            async for batch in batches:
+                written = await write(batch)
+                for outcome in written.outcomes:
+                    self.summary.count(outcome)
+                for it in written.refused:
+                    if isinstance(it, Row):
+                        waiting.add(it)
+                    else:
+                        self._reject(it)
+                self._advanced(self.summary.rows, source.position(self.summary.rows))
+                if self._ending:
+                    raise _Left
+        return waiting
+
+    async def _commit(self, source: Source, batch: Batch) -> _Written:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._database.transaction(self._tenant_id, self._author) as connection:
@@ -190,104 +211,25 @@ class Load:
             await asyncio.sleep(random.uniform(0, 0.02 * attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _write(self, connection: WriteConnection, source: "_Source", batch: _Batch) -> _Written:
-        types = await types_held(connection, {code for it in batch.stated for code in it.payload["details"]})
+    async def _write(self, connection: WriteConnection, source: Source, batch: Batch) -> _Written:
+        registered = await register(connection, batch.registered)
+        types = await types_held(connection, batch.details)
         if types != batch.types:
             source.types = types
-            batch = source.check(batch.read, batch.position)
-        outcomes: list[Outcome] = []
-        faults = list(batch.faults)
-        for row, outcome in zip(batch.rows, await ingest(connection, ENTITY, batch.stated), strict=True):
+            batch = source.check(batch.read)
+        outcomes: list[Outcome | Put] = []
+        refused = list(batch.refused)
+        for row, outcome in zip(batch.rows, [*registered, *await ingest(connection, batch.stated)], strict=True):
             if isinstance(outcome, HeadwaterError):
-                faults.append(source.fault(row, outcome))
+                refused.append(source.refusal(row, outcome))
             else:
                 outcomes.append(outcome)
-        faults.sort(key=lambda fault: fault.line)
-        if faults and self._on_error is OnError.STOP:
-            raise _Stopped(faults[0])
-        return _Written(outcomes, faults)
-
-    def _count(self, batch: _Batch, written: _Written) -> None:
-        for outcome in written.outcomes:
-            self.summary.count(outcome)
-        for fault in written.faults:
-            self._reject(fault)
-        self._progress.advance(len(batch.read), batch.position)
+        refused.sort(key=lambda it: it.line)
+        faults = (it for it in refused if isinstance(it, Fault))
+        if self._on_error is OnError.STOP and (fault := next(faults, None)) is not None:
+            raise _Stopped(fault)
+        return _Written(outcomes, refused)
 
     def _reject(self, fault: Fault) -> None:
         self.summary.rejected += 1
-        self._rejects.add(fault)
-
-
-class _Source:
-    """The file of a load, the types as they were known last, and the instant from which a row holds unless it names one."""
-
-    def __init__(self, file: BinaryIO, entities: EntityFile, types: Types, began: datetime) -> None:
-        self.types = types
-        self._file = file
-        self._entities = entities
-        self._began = began
-
-    async def batches(self) -> AsyncGenerator[_Batch]:
-        """One batch after the other; while one is written, the next is made."""
-        read = iter(self._entities)
-
-        def make() -> _Batch | None:
-            batch = list(islice(read, BATCH))
-            return self.check(batch, self._file.tell() if self._file.seekable() else 0) if batch else None
-
-        ahead = _in_background(make)
-        try:
-            while batch := await ahead:
-                ahead = _in_background(make)
-                yield batch
-        finally:
-            ahead.cancel()
-
-    def check(self, read: Sequence[Row | Fault], position: int) -> _Batch:
-        types = self.types
-        rows: list[Row] = []
-        stated: list[Stated] = []
-        faults: list[Fault] = []
-        for it in read:
-            if isinstance(it, Fault):
-                faults.append(it)
-                continue
-            try:
-                payload = whole(types, it.entity_type, it.display_name, it.details)
-            except BadInput as error:
-                faults.append(self.fault(it, error))
-            else:
-                rows.append(it)
-                stated.append(Stated(Ref(it.uid, it.entity_type), payload, it.at or self._began))
-        return _Batch(read, position, types, rows, stated, faults)
-
-    def fault(self, row: Row, error: HeadwaterError) -> Fault:
-        """Why a row was refused, in the words of the file."""
-        if error.field not in _COLUMNS:
-            return fault_of(row.line, None, error.message)
-        column = _COLUMNS[error.field]
-        reason = re.sub(rf"^{error.field}\b", column, error.message)
-        return fault_of(row.line, column if column in self._entities.columns else None, reason)
-
-
-def _in_background(work: Callable[[], T]) -> asyncio.Future[T]:
-    """Do work in a thread that nobody waits for at the end of the process, which a pipe that stays silent would keep up."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(settling: Callable[[], None]) -> None:
-        if not future.done():
-            settling()
-
-    def run() -> None:
-        try:
-            settling = partial(future.set_result, work())
-        except Exception as error:
-            settling = partial(future.set_exception, error)
-        # nobody may be there any more to hear of it
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, settling)
-
-    Thread(target=run, daemon=True).start()
-    return future
+        self._rejected(fault)

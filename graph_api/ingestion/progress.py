@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from graph_api.ingestion.csv import Fault
+from graph_api.ingestion.row import Fault
 
 # Seconds between two lines where there is no terminal.
 INTERVAL = 5.0
@@ -25,7 +25,6 @@ class Progress:
         self._total = total
         self._interval = interval
         self._started = self._spoke = time.monotonic()
-        self._rows = 0
         self._bar: Bar | None = None
         if console.is_interactive:
             self._bar = Bar(BarColumn(), TextColumn("{task.description}", markup=False), console=console, transient=True)
@@ -41,10 +40,9 @@ class Progress:
             self._bar.stop()
 
     def advance(self, rows: int, position: int) -> None:
-        """So many rows more are done, up to this byte of the file."""
-        self._rows += rows
+        """So many rows are done, up to this byte of the file."""
         now = time.monotonic()
-        said = described(self._rows, position, self._total, now - self._started)
+        said = described(rows, position, self._total, now - self._started)
         if self._bar is not None:
             self._bar.update(self._task, completed=position, description=said)
         elif now - self._spoke >= self._interval:
@@ -57,22 +55,27 @@ class Progress:
 
 
 class Rejects:
-    """Says which rows were refused and why: the first on the console, all of them in a file if there is one."""
+    """Says which rows were refused and why: the first on the console, all of them in a file if there is one.
 
-    def __init__(self, progress: Progress, file: TextIO | None) -> None:
+    `part` is what the format calls a part of a row.
+    """
+
+    def __init__(self, progress: Progress, file: TextIO | None, part: str) -> None:
         self._progress = progress
         self._file = file
+        self._part = part
         self._writer = csv.writer(file) if file else None
         self._count = 0
         if self._writer:
-            self._writer.writerow(Fault._fields)
+            self._writer.writerow(("line", part, "code", "reason"))
 
     def add(self, fault: Fault) -> None:
         self._count += 1
         if self._writer:
-            self._writer.writerow(fault)
+            self._writer.writerow((fault.line, fault.field, fault.code, fault.message))
         if self._count <= NAMED:
-            self._progress.say(str(fault))
+            place = f"line {fault.line}" if fault.field is None else f"line {fault.line}, {self._part} {fault.field}"
+            self._progress.say(f"{place}: {fault.message}")
 
     def conclude(self) -> None:
         """Tell of what was not named."""

@@ -23,9 +23,11 @@ from sqlalchemy.engine import ExceptionContext
 from db import product
 from db.connection import Author, Database
 from db.ingest import BATCH
-from graph_api.ingestion.csv import COLUMNS, Fault, derived_uid
+from graph_api.ingestion.csv import COLUMNS, EntityFile
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED, Progress, Rejects, described
+from graph_api.ingestion.row import Fault
+from graph_api.ingestion.uids import entity_uid
 from tests.builders import day, product_fields, written
 from tests.conftest import MIGRATED, own_database
 from tests.graph_api.test_process import COMMAND, Command, awaited
@@ -210,7 +212,7 @@ async def test_without_an_instant_a_row_holds_from_the_beginning_of_the_load_and
     assert len({it["change_ts"] for it in instants}) == 1
     assert all(it["sound"] and it["change_ts"] >= before for it in instants)
     known = await world.connection.fetch("SELECT uid FROM asset")
-    assert {it["uid"] for it in known} == {derived_uid("PERSON", f"P{number}") for number in range(BATCH + 1)}
+    assert {it["uid"] for it in known} == {entity_uid("PERSON", f"P{number}") for number in range(BATCH + 1)}
 
 
 @pytest.mark.api
@@ -518,7 +520,7 @@ async def test_a_batch_that_lost_in_a_deadlock_is_tried_again(world: World, data
     content = in_csv(person(it, display_name=f"Q{it}", change_ts="") for it in (1, 2)).encode()
     async with world.connection.transaction():
         await world.connection.execute("SELECT FROM asset WHERE id = $1 FOR UPDATE", second)
-        task = asyncio.create_task(load.run(io.BytesIO(content)))
+        task = asyncio.create_task(load.run(io.BytesIO(content), EntityFile))
         await awaited(lambda: queued(world.address))
         await world.connection.execute("SELECT FROM asset WHERE id = $1 FOR UPDATE", first)
     await task
@@ -530,7 +532,8 @@ def loading(database: Database, *, interval: float = 5, total: int | None = None
     """A load in this process, and what it says."""
     heard = io.StringIO()
     progress = Progress(Console(file=heard), total, interval=interval)
-    load = Load(database, 1, Author("tester"), progress=progress, rejects=Rejects(progress, None), on_error=OnError.SKIP)
+    rejects = Rejects(progress, None, EntityFile.part)
+    load = Load(database, 1, Author("tester"), advanced=progress.advance, rejected=rejects.add, on_error=OnError.SKIP)
     return load, heard
 
 
@@ -538,7 +541,7 @@ def loading(database: Database, *, interval: float = 5, total: int | None = None
 async def test_where_there_is_no_terminal_progress_is_a_plain_line(database: Database) -> None:
     content = in_csv(person(number) for number in range(BATCH + 10)).encode()
     load, heard = loading(database, interval=0, total=len(content))
-    await load.run(io.BytesIO(content))
+    await load.run(io.BytesIO(content), EntityFile)
     first, second = heard.getvalue().splitlines()
     assert re.fullmatch(r"5 000 rows, [\d ]+ rows/s, 99 %, about 0 s left", first)
     assert re.fullmatch(r"5 010 rows, [\d ]+ rows/s, 100 %, about 0 s left", second)
@@ -586,5 +589,8 @@ def heard_on(terminal: int) -> str:
 
 
 def test_a_fault_says_where_and_why() -> None:
-    assert str(Fault(3, "details", "The cell is no JSON.")) == "line 3, column details: The cell is no JSON."
-    assert str(Fault(3, None, "The row is long.")) == "line 3: The row is long."
+    heard = io.StringIO()
+    rejects = Rejects(Progress(Console(file=heard), None), None, "column")
+    rejects.add(Fault(3, "details", "The cell is no JSON."))
+    rejects.add(Fault(3, None, "The row is long."))
+    assert heard.getvalue().splitlines() == ["line 3, column details: The cell is no JSON.", "line 3: The row is long."]

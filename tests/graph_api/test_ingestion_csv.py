@@ -6,7 +6,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import BadInput
-from graph_api.ingestion.csv import COLUMNS, ROW_LENGTH, EntityFile, Fault, Row, derived_uid
+from graph_api.ingestion.csv import COLUMNS, ROW_LENGTH, EntityFile
+from graph_api.ingestion.row import EntityState, Fault, Row
+from graph_api.ingestion.uids import entity_uid
 
 UID = UUID("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101")
 HEADER = b"entity_uid,display_name,entity_type,details,change_ts\n"
@@ -25,10 +27,25 @@ def read(content: bytes) -> list[Row | Fault]:
     return list(EntityFile(io.BytesIO(content)))
 
 
-def rows(content: bytes) -> list[Row]:
-    found = read(content)
-    assert all(isinstance(it, Row) for it in found), found
-    return [it for it in found if isinstance(it, Row)]
+class Person(NamedTuple):
+    """What a row says, in short."""
+
+    line: int
+    uid: UUID | None
+    display_name: str
+    entity_type: str | None
+    details: dict[str, str]
+    at: datetime | None
+
+
+def person(row: Row | Fault) -> Person:
+    assert isinstance(row, Row), row
+    assert isinstance(row.said, EntityState)
+    return Person(row.line, row.said.ref.uid, row.said.display_name, row.said.ref.type, row.said.details, row.said.at)
+
+
+def rows(content: bytes) -> list[Person]:
+    return [person(it) for it in read(content)]
 
 
 def faults(content: bytes) -> list[Fault]:
@@ -38,14 +55,16 @@ def faults(content: bytes) -> list[Fault]:
 def test_a_row_is_read_whole() -> None:
     detail = '[{""detail_type"": ""email"", ""detail_value"": ""ann@shop.example""}]'
     (row,) = rows(HEADER + f'{UID},Ann,PERSON,"{detail}",2025-03-01T13:00:00.5+01:00\n'.encode())
-    assert row == Row(2, UID, "Ann", "PERSON", {"email": "ann@shop.example"}, datetime(2025, 3, 1, 12, 0, 0, 500_000, UTC))
+    assert row == Person(2, UID, "Ann", "PERSON", {"email": "ann@shop.example"}, datetime(2025, 3, 1, 12, 0, 0, 500_000, UTC))
 
 
 def test_columns_come_in_any_order_with_spaces_around_and_the_optional_ones_may_be_absent() -> None:
     assert rows(b"change_ts, entity_type ,display_name\n2025-03-01,ORDER,No. 7\n") == [
-        Row(2, derived_uid("ORDER", "No. 7"), "No. 7", "ORDER", {}, datetime(2025, 3, 1, tzinfo=UTC))
+        Person(2, entity_uid("ORDER", "No. 7"), "No. 7", "ORDER", {}, datetime(2025, 3, 1, tzinfo=UTC))
     ]
-    assert rows(b'"display_name","entity_type"\nAnn,PERSON') == [Row(2, derived_uid("PERSON", "Ann"), "Ann", "PERSON", {}, None)]
+    assert rows(b'"display_name","entity_type"\nAnn,PERSON') == [
+        Person(2, entity_uid("PERSON", "Ann"), "Ann", "PERSON", {}, None)
+    ]
 
 
 @pytest.mark.parametrize("empty", ["", "[]", " ", '" "', '"[ ]"'])
@@ -69,8 +88,8 @@ def test_a_quoted_cell_holds_commas_quotes_and_line_ends_and_a_row_is_where_it_b
 
 
 def test_a_derived_uid_stays_the_same_and_tells_types_from_names() -> None:
-    assert derived_uid("PERSON", "Ann") == UUID("3ad1c123-a721-5b8a-acbd-5d38b22676c7")
-    assert derived_uid("PERSON", "Ann") != derived_uid("PERSONA", "nn")
+    assert entity_uid("PERSON", "Ann") == UUID("3ad1c123-a721-5b8a-acbd-5d38b22676c7")
+    assert entity_uid("PERSON", "Ann") != entity_uid("PERSONA", "nn")
 
 
 @pytest.mark.parametrize(
@@ -125,29 +144,31 @@ def test_a_fault_names_line_column_and_reason_and_spoils_no_other_row(row: bytes
     for end in (b"\n", b"\r\n"):
         before, fault, after = read(HEADER + GOOD + row + end + GOOD)
         assert isinstance(fault, Fault)
-        assert (fault.line, fault.column) == (3, column)
-        assert reason in fault.reason
+        assert (fault.line, fault.field) == (3, column)
+        assert reason in fault.message
         assert "\n" not in str(fault)
-        assert len(fault.reason) < 500
-        assert [before, after] == [Row(line, derived_uid("PERSON", "Bo"), "Bo", "PERSON", {}, None) for line in (2, 4)]
+        assert len(fault.message) < 500
+        assert [person(before), person(after)] == [
+            Person(line, entity_uid("PERSON", "Bo"), "Bo", "PERSON", {}, None) for line in (2, 4)
+        ]
 
 
 def test_a_quote_that_is_not_closed_spoils_only_its_own_row() -> None:
     for rest in (GOOD + b',Cy,PERSON,"[]",\n', GOOD * 2, GOOD * 20_000):
         fault, *others = read(HEADER + b',"Ann,PERSON,,\n' + rest)
         assert isinstance(fault, Fault)
-        assert (fault.line, fault.column) == (2, "display_name")
+        assert (fault.line, fault.field) == (2, "display_name")
         assert [it.line for it in others] == list(range(3, 3 + rest.count(b"\n")))
         assert all(isinstance(it, Row) for it in others)
 
 
 def test_what_is_passed_over_because_of_open_quotes_is_named() -> None:
     found = faults(HEADER + b',"Ann,PERSON,,\n,"Bo,PERSON,,\n,"Cy,PERSON,,\n')
-    assert [(it.line, "passed over" in it.reason) for it in found] == [(2, False), (3, True)]
-    assert "lines up to 4" in found[1].reason
+    assert [(it.line, "passed over" in it.message) for it in found] == [(2, False), (3, True)]
+    assert "lines up to 4" in found[1].message
     first, *others = read(HEADER + (b'"' + b"a" * 100_000 + b'\n",') * 11 + b"\n" + GOOD)
     assert isinstance(first, Fault)
-    assert "lines up to 12" in first.reason
+    assert "lines up to 12" in first.message
     assert [(it.line, type(it)) for it in others] == [(13, Fault), (14, Row)]
 
 
@@ -272,7 +293,7 @@ def test_what_a_csv_writer_wrote_is_read_back(order: list[str], entities: list[A
         writer.writerow(dict(zip(COLUMNS, cells, strict=True)))
     found = rows(written.getvalue().encode("utf-8-sig" if mark else "utf-8"))
     assert [it[1:] for it in found] == [
-        (uid or derived_uid(type_, name), name, type_, details, at) for uid, name, type_, details, at in entities
+        (uid or entity_uid(type_, name), name, type_, details, at) for uid, name, type_, details, at in entities
     ]
 
 
@@ -283,6 +304,6 @@ def test_whatever_comes_is_rows_and_faults_in_order(content: bytes) -> None:
     lines = [it.line for it in found]
     assert lines == sorted(set(lines))
     assert all(2 <= line <= 3 + content.count(b"\n") for line in lines)
-    assert all("\n" not in str(it) for it in found if isinstance(it, Fault))
+    assert all("\n" not in it.message for it in found if isinstance(it, Fault))
     if content.count(b'"') < 2:
         assert isinstance(found[-1], Row)
