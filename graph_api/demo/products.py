@@ -175,7 +175,7 @@ UPDATED: list[tuple[str, str, dict[str, Any]]] = [
 DELETED = [("affiliate_clicks", "2026-03-31"), ("revenue_forecast", "2026-09-15"), ("newsletter_list", "2026-10-01")]
 RESTORED = [("affiliate_clicks", "2026-07-06")]
 
-# In October it was said what had been so for months: as above.
+# In October it was said what had been so for months: as in UPDATED.
 SAID_LATE: list[tuple[str, str, dict[str, Any]]] = [
     ("shipments", "2026-03-05", {"owner": "kim@shop.example"}),
 ]
