@@ -10,12 +10,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from db import detail_type, entity, entity_type, product
+from db import detail_type, entity, entity_type, link, product
 from db.asset import Ref
 from db.connection import Author, Database, ReadConnection
 from db.entity import ENTITY, EntityQuery
 from db.errors import HeadwaterError, Unavailable
-from db.kinds import KINDS
+from db.kinds import ASSET_KINDS
+from db.lineage import Direction
+from db.link import LINK, End
 from db.pagination import Page
 from db.product import PRODUCT, ProductQuery
 from db.request import Request, once
@@ -30,7 +32,7 @@ OTHER = 2
 
 @pytest.fixture
 async def two_tenants(database: Database, address: str) -> Database:
-    """Two tenants with a product of the same name, and an entity of the same type and key, each."""
+    """Two tenants with a product of the same name, an entity of the same type and key, and a link between them, each."""
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
     await owner.close()
@@ -42,6 +44,7 @@ async def two_tenants(database: Database, address: str) -> Database:
             await detail_type.put(connection, "note", "Note")
             details = {"note": f"of {tenant_id}"}
             await entity.create(connection, Ref(type="PERSON", key="7"), "ann", details, at=day(0))
+            await link.register(connection, End(product="orders"), End(type="PERSON", key="7"), None, {}, at=day(0))
     return database
 
 
@@ -80,7 +83,11 @@ OF_KINDS = ["history", "verify", "count_versions", "count_history"]
 
 @pytest.mark.parametrize(
     ("kind", "statement"),
-    [*((kind, it) for kind in KINDS for it in OF_KINDS), (ENTITY, "verify_details")],
+    [
+        *((kind, it) for kind in ASSET_KINDS for it in OF_KINDS),
+        (ENTITY, "verify_details"),
+        *((LINK, it) for it in ("verify", "count_versions", "count_history", "verify_links")),
+    ],
     ids=lambda it: it if isinstance(it, str) else it.name,
 )
 async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_other(
@@ -91,7 +98,7 @@ async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_othe
     assert "tenant_id = :" not in str(whole)
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            own = await own_asset(connection, kind)
+            own = await own_subject(connection, kind)
             parameters = {"kind": kind.name, "subjects": [1, 2, 3, 4], "after": None, "before": None, "limit": 10}
             rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name}" in str(whole)})
             if statement == "history":
@@ -120,7 +127,7 @@ async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_oth
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
             rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name} " in str(whole)})
-            own = await own_asset(connection, ENTITY)
+            own = await own_subject(connection, ENTITY)
             if statement == "types_known":
                 assert [row.code for row in rows] == ["PERSON", "note"]
             elif statement == "details_by_entity":
@@ -129,8 +136,47 @@ async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_oth
                 assert [row.asset_id for row in rows] == [own]
 
 
-async def own_asset(connection: ReadConnection, kind: Kind) -> int:
-    (own,) = await connection.fetch(text("SELECT id FROM asset WHERE kind = :kind"), {"kind": kind.name})
+# What each says where there is a product, an entity and a link between them. Of the tenant's own: which it is.
+STATISTICS: dict[str, list[tuple[Any, ...]]] = {
+    "domains": [("people",), ("sales",)],
+    "owners_by_domain": [(1, "owner")],
+    "product_statistics": [("sales", "ACTIVE", 1, 1), ("sales", None, 1, 1)],
+    "crossing_links": [("people", 1, 0), ("sales", 0, 1)],
+    "link_statistics": [("DIRECT", 1, 1.0), (None, 1, 1.0)],
+    "count_unlinked": [(1,)],
+    "most_linked": [("product", 1)],
+    "edges": [(["product"], ["entity"])],
+}
+
+
+@pytest.mark.parametrize("statement", STATISTICS)
+async def test_without_its_predicate_a_statistic_still_counts_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
+    near, far = Direction.DOWNSTREAM.ends
+    whole = unguarded(load(statement).replace("{near}", near).replace("{far}", far))
+    assert "tenant_id = :" not in str(whole)
+    given = {"instant": day(1), "names": None, "domains": ["sales"], "instants": [day(1)], "limit": 10}
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            rows = await connection.fetch(whole, {name: it for name, it in given.items() if f":{name} " in str(whole)})
+            own: dict[int, Any] = {
+                await own_subject(connection, PRODUCT): "product",
+                await own_subject(connection, ENTITY): "entity",
+            }
+        found: list[tuple[Any, ...]]
+        if statement == "most_linked":
+            found = [(own[row.asset_id], row.degree) for row in rows]
+        elif statement == "edges":
+            found = [([own[it] for it in row.sources], [own[it] for it in row.targets]) for row in rows]
+        elif statement == "owners_by_domain":
+            found = [(row.place, row.owner.removesuffix(f" {tenant_id}")) for row in rows]
+        else:
+            found = [tuple(row) for row in rows]
+        assert sorted(found, key=str) == sorted(STATISTICS[statement], key=str)
+
+
+async def own_subject(connection: ReadConnection, kind: Kind) -> int:
+    of_kind = "WHERE kind = :kind" if kind.of_assets else "WHERE :kind = 'LINK'"
+    (own,) = await connection.fetch(text(f"SELECT id FROM {kind.identities.name} {of_kind}"), {"kind": kind.name})
     return int(own.id)
 
 
@@ -139,7 +185,7 @@ async def test_the_search_function_takes_the_tenant_from_the_setting_alone(two_t
         async with two_tenants.snapshot(tenant_id) as connection:
             for kind, search in ((PRODUCT, "search_products('%orders%'"), (ENTITY, "search_entities('%ann%'")):
                 rows = await connection.fetch(text(f"SELECT {search}, '2026-03-01') AS found"))
-                assert [row.found for row in rows] == [await own_asset(connection, kind)]
+                assert [row.found for row in rows] == [await own_subject(connection, kind)]
 
 
 async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants: Database) -> None:
