@@ -159,6 +159,8 @@ class Database:
                     "jit": "off",
                     "statement_timeout": str(round(statement_timeout * 1000)),
                     "idle_in_transaction_session_timeout": str(round(statement_timeout * 1000)),
+                    # a cancellation that comes before the server has begun is lost; then it sees by itself that nobody is there
+                    "client_connection_check_interval": "1s",
                 }
             },
         )
