@@ -67,15 +67,11 @@ class DomainStats:
     async def owners(self, info: Info) -> int:
         return (await self._products(info)).owners
 
-    @property
-    def _key(self) -> tuple[str, datetime]:
-        return self.domain.name, self.domain.as_of
-
     async def _products(self, info: Info) -> ProductStatistics:
-        return await info.context.loaders.product_statistics_by_domain.load(self._key)
+        return await info.context.loaders.product_statistics_by_domain.load(self.domain.reading)
 
     async def _crossing(self, info: Info) -> Crossing:
-        return await info.context.loaders.crossing_links_by_domain.load(self._key)
+        return await info.context.loaders.crossing_links_by_domain.load(self.domain.reading)
 
 
 @strawberry.type(description="The graph of all lineage in numbers.")
