@@ -37,8 +37,11 @@ def shape(sources: Sequence[int], targets: Sequence[int], deadline: float | None
     ahead: dict[int, int] = {}
     for component in _components(graph, deadline):
         cycles += len(component) > 1
-        # what the component leads to is known already; what is not is the component itself
-        furthest = max((ahead.get(target, -1) for node in component for target in graph.get(node, ())), default=-1)
+        furthest = -1
+        for node in component:
+            for target in graph.get(node, ()):
+                # what the component leads to is known already; what is not is the component itself
+                furthest = max(furthest, ahead.get(target, -1))
         ahead.update(dict.fromkeys(component, furthest + 1))
     return Shape(max(ahead.values(), default=0), cycles)
 
