@@ -40,6 +40,9 @@ ADDRESS_OPTIONS = {"host", "port", "ssl", "passfile", "timeout", "command_timeou
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 UNAVAILABLE = "The database does not answer. Try again in a moment."
 
+# How many rows of a stream come at once.
+_ROWS_AT_ONCE = 1_000
+
 _ENTER = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now")
 
 _REVISION = text("SELECT version_num FROM alembic_version")
@@ -73,6 +76,16 @@ class ReadConnection:
 
     async def fetch_one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
         return (await self._execute(statement, parameters)).first()
+
+    async def stream(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[Row[Any]]:
+        """Run one statement and give its rows as they come, so that nobody has to hold them all. Nothing else runs meanwhile."""
+        options = {"yield_per": _ROWS_AT_ONCE}
+        async with self._turn:
+            with translated_errors():
+                named = {"tenant": self.tenant_id, **(parameters or {})}
+                async with self._connection.stream(statement, named, execution_options=options) as rows:
+                    async for row in rows:
+                        yield row
 
     async def finish(self) -> None:
         """Wait for the statement that runs, if one does, and begin no other."""

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, BinaryIO, TextIO
@@ -23,12 +24,14 @@ from rich.markup import escape
 from db import embedded, migrations
 from db.connection import Author, Database
 from db.errors import BadInput, HeadwaterError, Unavailable
+from db.instants import read_instant
 from db.tenant import all_tenants
 from db.verification import verify_tenant
 from graph_api import demo as mesh
 from graph_api import serving
 from graph_api.auth import DEFAULT_TENANT_ID, require_loopback
 from graph_api.examples import EXAMPLES
+from graph_api.export import lines
 from graph_api.ingestion.csv import EntityFile
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
@@ -43,6 +46,8 @@ app = typer.Typer(
 )
 ingest = typer.Typer(no_args_is_help=True, help="Load what other tools know, from files.")
 app.add_typer(ingest, name="ingest")
+exports = typer.Typer(no_args_is_help=True, help="Write what is known to files, for other tools and for this one.")
+app.add_typer(exports, name="export")
 log = structlog.get_logger("headwater")
 out = Console()
 err = Console(stderr=True)
@@ -128,6 +133,23 @@ def ingest_jsonl(
 ) -> None:
     """Load JSON lines: each states a whole product, entity, link or type, or ends one. In any order; safe to repeat."""
     _ingest(JsonLines, file, read_settings(data=data), rejects, actor, on_error=on_error, dry_run=dry_run)
+
+
+@exports.command("jsonl")
+def export_jsonl(
+    file: Annotated[Path, typer.Argument(help="The file; - is standard output.", metavar="[FILE]")] = Path("-"),
+    as_of: Annotated[
+        str | None, typer.Option(help="An instant: what holds then. Without it, all that ever was.", metavar="INSTANT")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Write everything as JSON lines. Loaded into an empty database, they answer every question as of any instant alike."""
+    settings = read_settings(data=data)
+    instant = None if as_of is None else read_instant(as_of)
+    with ExitStack() as stack:
+        running = stack.enter_context(_database(settings))
+        asyncio.run(_require_migrated(running))
+        asyncio.run(_export(running, stack.enter_context(_written(file)), instant))
 
 
 @app.command("schema")
@@ -251,6 +273,22 @@ async def _load(
     return load
 
 
+async def _export(settings: Settings, write: Callable[[bytes], None], as_of: datetime | None) -> None:
+    database = Database(_address(settings), pool_size=1, statement_timeout=3600)
+    count = 0
+    try:
+        with Progress(err, None) as progress:
+            async with database.snapshot(DEFAULT_TENANT_ID) as connection:
+                async for line in lines(connection, as_of):
+                    write(line)
+                    count += 1
+                    if count % 1_000 == 0:
+                        progress.advance(count, 0)
+    finally:
+        await database.close()
+    err.print(f"{count} lines.", highlight=False)
+
+
 @contextmanager
 def _signals_given_to(receiver: Callable[[int], None]) -> Iterator[None]:
     """What usually ends a process on the spot is told to something that works in this loop."""
@@ -275,6 +313,28 @@ def _opened(file: Path) -> BinaryIO:
     """The file, which stays open: at the end of the process, a thread may still wait for more of it."""
     with _blaming(file):
         return open(0, "rb", closefd=False) if str(file) == "-" else file.open("rb")
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[Callable[[bytes], None]]:
+    """Writes the file, which is there once it is whole."""
+    to_output = str(file) == "-"
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    with _blaming(file):
+        opened = open(1, "wb", closefd=False) if to_output else unfinished.open("xb")  # noqa: SIM115
+
+    def write(line: bytes) -> None:
+        with _blaming(file):
+            opened.write(line)
+
+    try:
+        yield write
+        with _blaming(file):
+            opened.close()
+            if not to_output:
+                unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _size(file: BinaryIO) -> int | None:

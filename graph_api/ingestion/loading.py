@@ -1,7 +1,7 @@
 """Loads: what a parser reads is checked, and written in one transaction a batch.
 
-What is refused because of what is not there yet waits, and is tried again behind the rest of the file. So the order of a file does
-not matter, and only what is left in the end is a fault.
+What is refused because of what is not there yet waits, and is tried again behind the rest of the file. So the order of a file
+does not matter, and only what is left at last is a fault.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The file of a load, batch by batch: checked as far as the registries are known, in a thread that works ahead of the database."""
+"""The file of a load, batch by batch: checked by what the registries hold, in a thread that works ahead of the database."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Reading(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was read in one go, and what of it can be written as far as these types are known: entries of registries come first."""
+    """What was read in one go, and what can be written of it as far as these types are known; entries of registries first."""
 
     read: Sequence[Row | Fault]
     types: Types
@@ -52,8 +52,8 @@ class Batch:
 class Source:
     """A file, the types as they were known last, and the instant from which a row holds unless it names one.
 
-    What is meant by the name of a product waits until all else that is known of products is written: it is only then that a name means
-    one thing. Products without a uid have the first turn after that, links to names the second.
+    What is meant by the name of a product waits until all else that is known of products is written: only then a name means one
+    thing. Products without a uid have the first turn after that, links to names the second.
     """
 
     def __init__(self, parser: Parser, types: Types, began: datetime) -> None:

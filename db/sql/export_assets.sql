@@ -1,0 +1,12 @@
+-- Every stretch of the assets of a kind, in order of the asset and of time, and where it ends without another that follows; or, at an
+-- instant, what holds.
+SELECT a.uid, a.type, a.key, v.valid_from, {state} AS state, CASE
+    WHEN CAST(:instant AS timestamptz) IS NULL
+      AND v.valid_to IS DISTINCT FROM lead(v.valid_from) OVER (PARTITION BY v.asset_id ORDER BY v.valid_from)
+    THEN nullif(v.valid_to, 'infinity')
+  END AS ended
+FROM {versions} v
+JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = v.asset_id
+WHERE v.tenant_id = CAST(:tenant AS bigint)
+  AND (CAST(:instant AS timestamptz) IS NULL OR v.valid_from <= CAST(:instant AS timestamptz) AND v.valid_to > CAST(:instant AS timestamptz))
+ORDER BY v.asset_id, v.valid_from
