@@ -41,8 +41,11 @@ def shape(sources: Sequence[int], targets: Sequence[int], deadline: float | None
         for node in component:
             for target in graph.get(node, ()):
                 # what the component leads to is known already; what is not is the component itself
-                furthest = max(furthest, ahead.get(target, -1))
-        ahead.update(dict.fromkeys(component, furthest + 1))
+                distance = ahead.get(target, -1)
+                if distance > furthest:
+                    furthest = distance
+        for node in component:
+            ahead[node] = furthest + 1
     return Shape(max(ahead.values(), default=0), cycles)
 
 
