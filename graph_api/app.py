@@ -18,6 +18,7 @@ from db.errors import BadInput, NotFound
 from graph_api import explorer, ops
 from graph_api.auth import LoopbackOnly
 from graph_api.graphql import graphql
+from graph_api.ingestion.http import ingest
 from graph_api.responses import refusal
 from graph_api.settings import Settings, read_settings
 from schema.executor import Executor
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             Route("/graphql", graphql, methods=["GET", "POST"]),
+            Route("/api/v1/ingest", ingest, methods=["POST"]),
             Route("/health", ops.health),
             Route("/ready", ops.ready),
             Route("/", _home),

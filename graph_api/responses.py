@@ -22,13 +22,18 @@ def answer(content: Any, status: int = 200, *, media_type: str = JSON, headers: 
     return Response(orjson.dumps(content), status, headers, media_type=f"{media_type}; charset=utf-8")
 
 
+def described(error: HeadwaterError) -> dict[str, Any]:
+    """An error as GraphQL has it."""
+    extensions = {"code": error.code} if error.field is None else {"code": error.code, "field": error.field}
+    return {"message": error.message, "extensions": extensions}
+
+
 def refusal(
     scope: Scope, status: int, error: HeadwaterError, *, media_type: str = JSON, headers: dict[str, str] | None = None
 ) -> Response:
     """A request that was not run, and why."""
-    extensions = {"code": error.code} if error.field is None else {"code": error.code, "field": error.field}
     content = {
-        "errors": [{"message": error.message, "extensions": extensions}],
+        "errors": [described(error)],
         "extensions": {"requestId": request_id_of(scope)},
     }
     return answer(content, status, media_type=media_type, headers=headers)

@@ -1,0 +1,155 @@
+"""POST /api/v1/ingest: JSON lines, loaded as they come, however many."""
+
+import asyncio
+import io
+from concurrent.futures import Future
+from typing import Any
+
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from db.connection import Author
+from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unavailable
+from graph_api.auth import OPEN
+from graph_api.graphql import CLIENT_GONE
+from graph_api.ingestion.jsonl import JsonLines
+from graph_api.ingestion.loading import Load, OnError
+from graph_api.ingestion.progress import NAMED
+from graph_api.ingestion.row import Fault
+from graph_api.responses import answer, described, refusal, request_id_of
+from schema.scope import Scope
+
+# None of them is what a page elsewhere can have a browser send without being asked first.
+MEDIA_TYPES = ("application/x-ndjson", "application/jsonl")
+
+# Whoever is refused has perhaps not sent everything yet, and what is left is not worth reading.
+_LAST = {"Connection": "close"}
+
+
+async def ingest(request: Request) -> Response:
+    """Loads the body, and answers what became of its lines."""
+    scope = request.scope
+    if Scope.WRITE not in OPEN.scopes:
+        return refusal(scope, 403, Forbidden("Loading needs the scope write."), headers=_LAST)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
+        reason = BadInput(f"Lines are sent as JSON, one object a line, with Content-Type: {' or '.join(MEDIA_TYPES)}.")
+        return refusal(scope, 415, reason, headers=_LAST)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        return refusal(scope, 415, BadInput("Lines are sent as they are, without a Content-Encoding."), headers=_LAST)
+    try:
+        on_error, dry_run = _options(request.query_params)
+    except BadInput as error:
+        return refusal(scope, 400, error, headers=_LAST)
+    faults: list[Fault] = []
+
+    def reject(fault: Fault) -> None:
+        if len(faults) < NAMED:
+            faults.append(fault)
+
+    load = Load(
+        request.app.state.database,
+        OPEN.tenant_id,
+        Author(OPEN.actor, request_id_of(scope)),
+        advanced=lambda rows, position: None,
+        rejected=reject,
+        on_error=on_error,
+        dry_run=dry_run,
+    )
+    failure: HeadwaterError | None = None
+    body = _Body(request, load)
+    try:
+        await load.run(io.BufferedReader(body), JsonLines)
+    except HeadwaterError as error:
+        failure = error
+    finally:
+        body.abandon()
+    if body.gone:
+        # nobody reads this but the log
+        return refusal(scope, CLIENT_GONE, Unavailable("The client went away before its lines were loaded."))
+    return _answer(request, load, faults, failure)
+
+
+def _answer(request: Request, load: Load, faults: list[Fault], failure: HeadwaterError | None) -> Response:
+    """What became of the lines: what is kept, if something ended the load, too."""
+    content: dict[str, Any] = {
+        "created": load.summary.created,
+        "updated": load.summary.updated,
+        "unchanged": load.summary.unchanged,
+        "rejected": load.summary.rejected,
+        "rows": load.summary.rows,
+        "faults": [fault._asdict() for fault in faults],
+    }
+    status = 200
+    if failure is not None:
+        content["errors"] = [described(failure)]
+        status = 503 if isinstance(failure, Unavailable | Timeout) else 400
+    elif load.stopped:
+        status = 400
+    content["extensions"] = {"requestId": request_id_of(request.scope)}
+    return answer(content, status, headers=None if status == 200 else _LAST)
+
+
+def _options(given: QueryParams) -> tuple[OnError, bool]:
+    for name in given:
+        if name not in ("on_error", "dry_run"):
+            raise BadInput(f"There is no parameter {name!r}. There are dry_run and on_error.", field=name)
+    on_error, dry_run = given.get("on_error", OnError.STOP), given.get("dry_run", "false")
+    if on_error not in list(OnError):
+        raise BadInput(f"on_error is one of {', '.join(OnError)}.", field="on_error")
+    if dry_run not in ("true", "false"):
+        raise BadInput("dry_run is true or false.", field="dry_run")
+    return OnError(on_error), dry_run == "true"
+
+
+class _Body(io.RawIOBase):
+    """A request's body as a file for another thread. That one asks the loop for each piece, and nothing is read ahead of it, so a
+    client is slowed down to what the database takes in. One that goes away ends the load."""
+
+    def __init__(self, request: Request, load: Load) -> None:
+        super().__init__()
+        self.gone = False
+        self._request = request
+        self._pieces = request.stream()
+        self._load = load
+        self._loop = asyncio.get_running_loop()
+        self._asked: Future[bytes] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._piece:
+            self._asked = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            self._piece = memoryview(self._asked.result())
+        size = min(len(buffer), len(self._piece))
+        buffer[:size] = self._piece[:size]
+        self._piece = self._piece[size:]
+        return size
+
+    def abandon(self) -> None:
+        """Nobody reads any more."""
+        for waiting in (self._asked, self._watching):
+            if waiting is not None:
+                waiting.cancel()
+
+    async def _next(self) -> bytes:
+        """The next piece; none is the end."""
+        try:
+            async for piece in self._pieces:
+                if piece:
+                    return piece
+        except ClientDisconnect as error:
+            self.gone = True
+            raise BadInput("The request ended before its body did.") from error
+        self._watching = self._watching or asyncio.create_task(self._watch())
+        return b""
+
+    async def _watch(self) -> None:
+        """Where the body is read, all that may come is that the client goes away."""
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self._load.leave()
