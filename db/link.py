@@ -186,7 +186,7 @@ async def state_each(
     """
     results: dict[int, Outcome | HeadwaterError] = {}
     asked = [it.at or connection.now for it in batch]
-    ends = await _hold(connection, [it.source for it in batch] + [it.target for it in batch], asked * 2)
+    ends = await _hold(connection, [it.source for it in batch] + [it.target for it in batch], asked * 2, early=early)
     between: dict[int, tuple[int, int, str | None]] = {}
     uids: dict[tuple[int, int, str | None], UUID] = {}
     for place, it in enumerate(batch):
@@ -224,12 +224,15 @@ class Found(NamedTuple):
 NOTHING = Found(0, UUID(int=0), False)
 
 
-async def _hold(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[Found]:
+async def _hold(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime], *, early: bool) -> list[Found]:
     """What references mean, each at its instant; none of it changes until the transaction ends."""
     if not ends:
         return []
     first = await resolve(connection, ends, instants)
     await connection.fetch(_HOLD, {"assets": sorted({it.asset_id for it in first if it is not NOTHING})})
+    if early and all(end.product is None for end in ends):
+        # what bears a uid or a key bears it always
+        return first
     # whoever held a lock may have renamed one, or ended it
     found = await resolve(connection, ends, instants)
     if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True) if before is not NOTHING):
