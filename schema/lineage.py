@@ -231,8 +231,8 @@ class LineageDiff:
     to: datetime = field(READ, "The other.")
     added_assets: list[AnyAsset] = field(READ, "What is reached at the other instant only, as it is then.")
     removed_assets: list[AnyAsset] = field(READ, "What is reached at the one instant only, as it was then.")
-    added_links: list[LineageLink] = field(READ, "Links among the root and what is reached that hold at the other only.")
-    removed_links: list[LineageLink] = field(READ, "Links among the root and what is reached that held at the one only.")
+    added_links: list[LineageLink] = field(READ, "Links among the root and what is reached at the other instant only.")
+    removed_links: list[LineageLink] = field(READ, "Links among the root and what is reached at the one instant only.")
     changed_links: list[LineageLinkChange] = field(READ, "Links that hold at both and are not the same.")
     truncated: Truncation | None = field(READ, "Whether something cut a walk; null: complete within maxDepth.")
 
