@@ -189,8 +189,9 @@ class _Course:
         taken: list[float] = []
         requests = self._take(port)
         async with asyncio.timeout(length + _HANGS), connected(port, number) as connections:
-            for connection in connections:
-                _check(await connection.ask(next(requests)))
+            # all at once: a connection that waited for slow answers on others would be closed meanwhile
+            for answer in await asyncio.gather(*(connection.ask(next(requests)) for connection in connections)):
+                _check(answer)
             began = time.perf_counter()
             await asyncio.gather(*(_ask_until(connection, requests, began + length, taken) for connection in connections))
             return taken, time.perf_counter() - began
