@@ -99,19 +99,30 @@ async def _kinds(connection: WriteConnection, batch: Sequence[Statement], ended:
 async def _write(
     connection: WriteConnection, kind: Kind, statements: Mapping[int, Stated | Ended]
 ) -> dict[int, Outcome | HeadwaterError]:
-    """Write what is said of assets of one kind. A name that is taken fails a whole SQL statement: whose it is, halving finds."""
+    """Write what is said of assets of one kind. A name that is taken fails a whole SQL statement: halving finds whose it is. What
+    is said of one asset stays together as long as it can, for its end may be what makes room for a name."""
     try:
         async with connection.savepoint():
             return await _record(connection, kind, statements)
     except NameTaken as taken:
         if len(statements) == 1:
             return dict.fromkeys(statements, taken)
-    places = list(statements)
-    halves = places[: len(places) // 2], places[len(places) // 2 :]
+    of_asset: dict[UUID | tuple[str | None, str | None], list[int]] = {}
+    for place, it in statements.items():
+        of_asset.setdefault(_asset_of(it), []).append(place)
+    groups = list(of_asset.values()) if len(of_asset) > 1 else [[place] for place in statements]
+    middle = len(groups) // 2
     results: dict[int, Outcome | HeadwaterError] = {}
-    for half in halves:
-        results |= await _write(connection, kind, {place: statements[place] for place in half})
+    for half in groups[:middle], groups[middle:]:
+        results |= await _write(connection, kind, {place: statements[place] for group in half for place in group})
     return results
+
+
+def _asset_of(statement: Stated | Ended) -> UUID | tuple[str | None, str | None]:
+    """What tells the assets of a batch apart."""
+    if isinstance(statement, Ended):
+        return statement.uid
+    return statement.ref.uid or statement.ref.new_uid or (statement.ref.type, statement.ref.key)
 
 
 async def _record(
