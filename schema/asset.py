@@ -32,6 +32,11 @@ class Asset(Node):
     pinned: strawberry.Private[datetime | None]
 
     @classmethod
+    def resolve_type(cls, asset: "Asset", *_: object) -> str:
+        """Which type of asset it is, as its class is called."""
+        return type(asset).__name__
+
+    @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Asset | None":
         """The asset of this kind with a uid, at the instant that was asked for, else now."""
         raise TypeError(f"{cls.__name__} does not say how it is found")

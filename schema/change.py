@@ -103,7 +103,7 @@ def _change(row: ChangeRow, cursor: str) -> Change:
     return Change(
         id=write_id("Change", row.uid, row.at),
         cursor=cursor,
-        kind=ChangeKind(row.kind),
+        kind=ChangeKind[row.kind],
         uid=row.uid,
         asset=None if row.after is None else ASSET_TYPES[row.asset_kind].then(row.uid, row.after),
         before=None if row.before is None else ASSET_TYPES[row.asset_kind].then(row.uid, row.before),

@@ -68,7 +68,7 @@ class DifferenceQueries:
 
 def _difference(row: DifferenceRow) -> Difference:
     return Difference(
-        kind=DifferenceKind(row.kind),
+        kind=DifferenceKind[row.kind],
         uid=row.uid,
         before=_asset(row, row.before),
         after=_asset(row, row.after),

@@ -15,7 +15,6 @@ from graphql import (
     execute,
     get_operation_ast,
 )
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from db.connection import Author, Database
 from db.errors import Forbidden, HeadwaterError, Interrupted
@@ -24,6 +23,7 @@ from schema.document import Documents
 from schema.errors import describe
 from schema.federation import SubgraphSchema
 from schema.loaders import Loaders
+from schema.plain import PlainSelections
 from schema.transaction import Transaction
 
 # How often a mutation that lost against another writer is tried in all.
@@ -98,7 +98,7 @@ class Executor:
                     context_value=context,
                     variable_values=request.variables,
                     operation_name=request.operation_name,
-                    executor_class=StrawberryGraphQLCoreExecutionContext,
+                    executor_class=PlainSelections,
                 )
                 finished = result if isinstance(result, ExecutionResult) else await result
             except asyncio.CancelledError:

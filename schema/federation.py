@@ -9,6 +9,7 @@ from strawberry.federation.schema import FederationAny
 from strawberry.types.base import StrawberryObjectDefinition
 
 from db.errors import BadInput
+from schema.plain import attribute
 
 
 class SubgraphSchema(Schema):
@@ -19,6 +20,9 @@ class SubgraphSchema(Schema):
         for described in self._schema.type_map.values():
             if isinstance(described, GraphQLObjectType | GraphQLInterfaceType):
                 for declared in described.fields.values():
+                    if getattr(declared.resolve, "_is_default", False):
+                        # what Strawberry's own does, and known for what it is
+                        declared.resolve = attribute(declared.extensions["strawberry-definition"].python_name)
                     for argument in declared.args.values():
                         # a Python default of None: whoever leaves the argument out says nothing, not null
                         if argument.default_value is None:

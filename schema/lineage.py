@@ -88,7 +88,7 @@ class Truncation:
 
     @classmethod
     def of(cls, cut: lineage.Truncation | None) -> "Truncation | None":
-        return None if cut is None else cls(reason=TruncationReason(cut.reason.value), limit=cut.limit)
+        return None if cut is None else cls(reason=TruncationReason[cut.reason], limit=cut.limit)
 
 
 @strawberry.type(description="How many assets are reached at a depth.")
@@ -113,6 +113,8 @@ class LineageConnection:
     stretch: strawberry.Private[Stretch]
     keyset: strawberry.Private[Keyset]
     pinned: strawberry.Private[datetime | None]
+    # what is selected of it
+    turns: strawberry.Private[bool]
     trusts: strawberry.Private[bool]
     draws: strawberry.Private[bool]
     circles: strawberry.Private[bool]
@@ -123,7 +125,7 @@ class LineageConnection:
         trusted = await self._trusted(info) if self.trusts else {}
         return [
             LineageEdge(
-                cursor=_cursor(self.keyset, self.walk, step),
+                cursor=_cursor(self.keyset, self.walk, step) if self.turns else "",
                 node=nodes[step.asset_id],
                 depth=step.depth,
                 confidence=trusted.get(step.asset_id, 0.0),
@@ -374,6 +376,7 @@ async def walk_connection(
         stretch=stretch,
         keyset=keyset,
         pinned=pinned,
+        turns=selects(info, "edges.cursor"),
         trusts=selects(info, "edges.confidence"),
         draws=selects(info, "links"),
         circles=selects(info, "cycles"),

@@ -66,7 +66,7 @@ class LineageLink(Node):
             uid=row.uid,
             source=nodes[row.source_id],
             target=nodes[row.target_id],
-            type=LineageType(row.type),
+            type=LineageType[row.type],
             transformation=row.transformation,
             confidence=row.confidence,
             metadata=JSON(row.metadata),

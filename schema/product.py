@@ -83,7 +83,7 @@ class Product(Asset):
             owner=row.owner,
             description=row.description,
             schema=JSON(row.schema),
-            status=ProductStatus(row.status),
+            status=ProductStatus[row.status],
             version=row.version,
             tags=row.tags,
             asset_id=row.asset_id,
