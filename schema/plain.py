@@ -1,8 +1,8 @@
 """Lists whose items are selected plainly: attributes, and attributes of attributes, without a resolver or an argument.
 
 graphql-core completes each field of each item by itself, which is most of what a long list costs. Where nothing but attributes is
-selected, what an item becomes is known before the first is seen, and is one function. Whatever is not as it should be, such as a null
-where there may be none, is left to graphql-core, which tells what and where.
+selected, what an item becomes is known before the first is seen, and is one function. Whatever is not as it should be, such as a
+null where there may be none, is left to graphql-core, which tells what and where.
 """
 
 from collections.abc import Callable, Iterable
