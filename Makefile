@@ -25,8 +25,8 @@ check: .venv/installed ## Format, lint, types, import rules, committed schema
 conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json ## Compose with another subgraph, ask through a gateway
 	$(BIN)/python -m tests.conformance
 
-bench: .venv/installed ## The service beside its floor
-	$(BIN)/python -m tests.bench
+bench: .venv/installed ## The service beside its floor; ARGS=--help tells what else may be asked
+	$(BIN)/python -m tests.bench $(ARGS)
 
 schema: .venv/installed ## Write the schema that is committed
 	$(BIN)/headwater schema > schema/schema.graphql

@@ -60,49 +60,51 @@ N = TypeVar("N", bound=_Named)
 class _Bench:
     """What is measured, and how."""
 
-    entries: list[Row]
-    lineage: list[Row]
-    loads: list[Load]
+    directory: Path
+    address: str
     size: Size
     rounds: int
     seconds: float
+    conditions: str
 
-    async def run(self, directory: Path, address: str, load: float) -> None:
-        """Measure, and print what comes of it."""
-        conditions = await report.conditions(address, load)
-        if self.entries:
-            with err.status("Asking …"):
-                await prepare(address, self.size)
-                results, _ = await self._ask(directory, address, self.entries)
-            title = "The service beside its floor"
-            drawn = report.table(title, results, conditions, report.of_everything(self.size), self.rounds)
-            out.print(drawn, *report.pairs(results), sep="\n")
-        if not self.loads:
-            return
-        async with databases_beside(address) as databases:
+    async def ask(self, asked: list[Row]) -> None:
+        """Rows that are not about lineage, on the database itself."""
+        with err.status("Asking …"):
+            await prepare(self.address, self.size)
+            results, _ = await self._beside_floor(self.address, asked)
+        title = "The service beside its floor"
+        drawn = report.table(title, results, self.conditions, report.of_everything(self.size), self.rounds)
+        out.print(drawn, *report.pairs(results), sep="\n")
+
+    async def load(self, loads: list[Load], walks: list[Row]) -> None:
+        """Loads, and rows of lineage on what they leave."""
+        async with databases_beside(self.address) as databases:
             with err.status("Loading …"):
-                figures = await measure_loads(databases, self.loads, directory, self.size)
-            out.print(report.loads_table(figures, conditions, self.size))
-            loaded = {it.load: it for it in figures}
-            if not loaded.keys() >= set(GRAPH):
-                return
-            assets, links = (loaded[it] for it in GRAPH)
-            there = databases.address(links.database)
-            contents = await report.contents_of(there)
-            out.print(report.graph_rates(assets, links, contents))
-            if self.lineage:
-                with err.status("Walking …"):
-                    results, visits = await self._ask(directory, there, self.lineage)
-                title = "Lineage beside its floor"
-                drawn = report.table(title, results, conditions, report.of_graph(contents, there), self.rounds)
-                out.print(drawn, *report.pairs(results), report.visits_table(visits), sep="\n")
+                figures = await measure_loads(databases, loads, self.directory, self.size)
+            out.print(report.loads_table(figures, self.conditions, self.size))
+            measured = {it.load: it for it in figures}
+            if measured.keys() >= set(GRAPH):
+                assets, links = (measured[it] for it in GRAPH)
+                address = databases.address(links.database)
+                contents = await report.contents_of(address)
+                out.print(report.graph_rates(assets, links, contents))
+                if walks:
+                    await self._walk(address, walks, contents)
 
-    async def _ask(self, directory: Path, address: str, rows: list[Row]) -> tuple[list[Result], list[Visits]]:
+    async def _walk(self, address: str, walks: list[Row], contents: report.Contents) -> None:
+        with err.status("Walking …"):
+            results, visits = await self._beside_floor(address, walks)
+        title = "Lineage beside its floor"
+        drawn = report.table(title, results, self.conditions, report.of_graph(contents, address), self.rounds)
+        out.print(drawn, *report.pairs(results), report.visits_table(visits), sep="\n")
+
+    async def _beside_floor(self, address: str, asked: list[Row]) -> tuple[list[Result], list[Visits]]:
         """Measure rows on a database that holds what they ask for, and count what their walks visit."""
+        directory = self.directory
         with ExitStack() as stack:
             environment = environment_of(settings_for(address))
             service = stack.enter_context(running(directory / "service.log", environment, "service", "serve", "--port", "0"))
-            recording = await record(address, rows, most_samples=self.size.samples)
+            recording = await record(address, asked, most_samples=self.size.samples)
             recorded = directory / "recording.json"
             recorded.write_bytes(recording.json())
             floor = stack.enter_context(
@@ -111,13 +113,13 @@ class _Bench:
             results = await measure(
                 address,
                 recording,
-                rows,
+                asked,
                 floor=floor.port(),
                 service=service.port(),
                 rounds=self.rounds,
                 seconds=self.seconds,
             )
-            return results, await count_visits(address, recording, rows)
+            return results, await count_visits(address, recording, asked)
 
 
 @app.command()
@@ -130,10 +132,11 @@ def bench(
 ) -> None:
     """Measure the service beside its floor, and loads beside COPY. HEADWATER_BENCH_DATABASE_URL names an empty database to do it
     in; loads make others on its server, and remove them."""
-    entries = [] if large else _chosen(rows.ROWS, only)
+    asked = [] if large else _chosen(rows.ROWS, only)
     walks = _chosen(lineage.ROWS, only)
+    # what is walked has to be loaded
     loads = [it for it in (GRAPH if large else LOADS) if it in _chosen(LOADS, only) or (walks and it in GRAPH)]
-    if not entries and not loads:
+    if not asked and not loads:
         there: list[_Named] = [*rows.ROWS, *lineage.ROWS, *LOADS]
         err.print(f"There is no such row. There are: {', '.join(it.name for it in there)}.")
         raise typer.Exit(2)
@@ -152,7 +155,12 @@ def bench(
         try:
             address = stack.enter_context(database(directory))
             runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-            runner.run(_Bench(entries, walks, loads, size, rounds, seconds).run(directory, address, load))
+            conditions = runner.run(report.conditions(address, load))
+            course = _Bench(directory, address, size, rounds, seconds, conditions)
+            if asked:
+                runner.run(course.ask(asked))
+            if loads:
+                runner.run(course.load(loads, walks))
         except (HeadwaterError, OtherDataThere, NotRecordable, NotComparable, NotSound, LoadFailed, ServerDidNotStart) as error:
             err.print(str(error), markup=False, soft_wrap=True)
             raise typer.Exit(1) from error
