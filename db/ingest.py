@@ -9,14 +9,17 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
+from sqlalchemy import text
+
 from db import detail_type, entity_type, link
 from db.asset import Ended, Ref, add_or_lock_each, identities
 from db.connection import WriteConnection
 from db.detail_type import DetailTypeRow
 from db.entity_type import EntityTypeRow, Put
-from db.errors import HeadwaterError, Interrupted, NameTaken
+from db.errors import HeadwaterError, Interrupted, NameTaken, NotFound
 from db.kinds import ASSET_KINDS
 from db.product import PRODUCT, add_domains
+from db.sql import load
 from db.temporal import Assertion, Kind, Operation, Outcome, ahead, record_each
 
 # What one transaction takes in: enough to make statements cheap, few enough to hold its locks for moments only.
@@ -35,6 +38,12 @@ class Stated(NamedTuple):
 
 Statement: TypeAlias = Stated | link.Stated | Ended
 Registered: TypeAlias = EntityTypeRow | DetailTypeRow
+# What became of statements, by their places in the batch.
+_Results: TypeAlias = dict[int, Outcome | HeadwaterError]
+
+_CLASHING = text(load("clashing_names"))
+_NAMES_LATER = text("SET CONSTRAINTS product_name_taken DEFERRED")
+_NAMES_NOW = text("SET CONSTRAINTS product_name_taken IMMEDIATE")
 
 
 async def register(connection: WriteConnection, batch: Sequence[Registered]) -> list[Put | HeadwaterError]:
@@ -59,7 +68,7 @@ async def register(connection: WriteConnection, batch: Sequence[Registered]) -> 
 
 async def ingest(connection: WriteConnection, batch: Sequence[Statement]) -> list[Outcome | HeadwaterError]:
     """Write a batch: what became of each, in its order. Of a subject at an instant, one request may say one thing."""
-    results: dict[int, Outcome | HeadwaterError] = {}
+    results: _Results = {}
     assets: dict[Kind, dict[int, Stated | Ended]] = {kind: {} for kind in ASSET_KINDS}
     links: dict[int, link.Stated] = {}
     ended: dict[int, Ended] = {}
@@ -78,7 +87,8 @@ async def ingest(connection: WriteConnection, batch: Sequence[Statement]) -> lis
             assets[kinds[end.uid]][place] = end
     for kind, statements in assets.items():
         if statements:
-            results |= await _write(connection, kind, statements)
+            write = _write_products if kind is PRODUCT else _write
+            results |= await write(connection, kind, statements)
     ends = {place: end for place, end in ended.items() if end.uid not in kinds}
     if links or ends:
         outcomes = await link.state_each(connection, list(links.values()), ended=list(ends.values()), once=True, early=True)
@@ -96,48 +106,73 @@ async def _kinds(connection: WriteConnection, batch: Sequence[Statement], ended:
     return {uid: kind for uid, kind in kinds.items() if kind is not None}
 
 
-async def _write(
-    connection: WriteConnection, kind: Kind, statements: Mapping[int, Stated | Ended]
-) -> dict[int, Outcome | HeadwaterError]:
-    """Write what is said of assets of one kind. A name that is taken fails a whole SQL statement: halving finds whose it is. What
-    is said of one asset stays together as long as it can, for its end may be what makes room for a name."""
-    try:
-        async with connection.savepoint():
-            return await _record(connection, kind, statements)
-    except NameTaken as taken:
-        if len(statements) == 1:
-            return dict.fromkeys(statements, taken)
-    of_asset: dict[UUID | tuple[str | None, str | None], list[int]] = {}
-    for place, it in statements.items():
-        of_asset.setdefault(_asset_of(it), []).append(place)
-    groups = list(of_asset.values()) if len(of_asset) > 1 else [[place] for place in statements]
-    middle = len(groups) // 2
-    results: dict[int, Outcome | HeadwaterError] = {}
-    for half in groups[:middle], groups[middle:]:
-        results |= await _write(connection, kind, {place: statements[place] for group in half for place in group})
-    return results
+async def _write_products(connection: WriteConnection, kind: Kind, statements: Mapping[int, Stated | Ended]) -> _Results:
+    """Write what is said of products. Names may pass from one to another: it counts where they are in the end. What takes a name
+    that another product keeps is left out, and the rest is written once more."""
+    taken: _Results = {}
+    while True:
+        heard = {place: it for place, it in statements.items() if place not in taken}
+        try:
+            async with connection.savepoint():
+                await connection.execute(_NAMES_LATER)
+                results = await _write(connection, kind, heard)
+                try:
+                    async with connection.savepoint():
+                        await connection.execute(_NAMES_NOW)
+                except NameTaken as reason:
+                    taken |= dict.fromkeys(await _taking(connection, heard, results), reason)
+                    raise
+                return results | taken
+        except NameTaken:
+            if not taken.keys() & heard.keys():
+                raise Interrupted("Another writer gave the name of a product to another one meanwhile. Try again.") from None
 
 
-def _asset_of(statement: Stated | Ended) -> UUID | tuple[str | None, str | None]:
-    """What tells the assets of a batch apart."""
-    if isinstance(statement, Ended):
-        return statement.uid
-    return statement.ref.uid or statement.ref.new_uid or (statement.ref.type, statement.ref.key)
+async def _taking(connection: WriteConnection, statements: Mapping[int, Stated | Ended], results: _Results) -> set[int]:
+    """Which statements take a name that another product keeps. Where there are none, but several that want the same: those that
+    want it later, as if each were heard at its instant."""
+    said: dict[tuple[int, str], list[tuple[datetime, int]]] = {}
+    for place, outcome in results.items():
+        it = statements[place]
+        if isinstance(outcome, Outcome) and isinstance(it, Stated):
+            said.setdefault((outcome.subject_id, it.payload["name"]), []).append((outcome.at, place))
+    wanting: dict[tuple[int, int, str], list[tuple[datetime, int]]] = {}
+    for row in await connection.fetch(_CLASHING, {"products": list({product for product, _ in said})}):
+        wanted = [
+            it
+            for it in said.get((row.asset_id, row.name), ())
+            if row.valid_from <= it[0] and (row.valid_to is None or it[0] < row.valid_to)
+        ]
+        wanting.setdefault((row.asset_id, row.other_id, row.name), []).extend(wanted)
+    kept: set[int] = set()
+    later: set[int] = set()
+    for (product, other, name), wanted in wanting.items():
+        rivals = wanting.get((other, product, name))
+        if not rivals:
+            kept.update(place for _, place in wanted)
+        elif wanted and min(wanted) > min(rivals):
+            later.update(place for _, place in wanted)
+    return kept or later
 
 
-async def _record(
-    connection: WriteConnection, kind: Kind, statements: Mapping[int, Stated | Ended]
-) -> dict[int, Outcome | HeadwaterError]:
+async def _write(connection: WriteConnection, kind: Kind, statements: Mapping[int, Stated | Ended]) -> _Results:
+    """Write what is said of assets of one kind."""
     refs = await _meant(connection, statements)
-    found = await add_or_lock_each(connection, kind, refs)
+    known = {place: ref for place, ref in refs.items() if ref is not None}
+    found = dict(zip(known, await add_or_lock_each(connection, kind, list(known.values())), strict=True))
     if refs != await _meant(connection, statements):
         raise Interrupted("Another writer gave the name of a product to another one meanwhile. Try again.")
     if kind is PRODUCT:
         await add_domains(connection, [it.payload for it in statements.values() if isinstance(it, Stated)])
-    results: dict[int, Outcome | HeadwaterError] = {}
+    results: _Results = {}
     assertions: dict[int, Assertion] = {}
-    for (place, it), identity in zip(statements.items(), found, strict=True):
-        if isinstance(identity, HeadwaterError):
+    for place, it in statements.items():
+        identity = found.get(place)
+        if identity is None:
+            results[place] = NotFound(
+                "No product has this name then: the one that had it first has another. Give its uid.", field="name"
+            )
+        elif isinstance(identity, HeadwaterError):
             results[place] = identity
         elif isinstance(it, Ended):
             assertions[place] = Assertion(identity.asset_id, Operation.DELETE, None, it.at)
@@ -147,17 +182,26 @@ async def _record(
     return results | dict(zip(assertions, outcomes, strict=True))
 
 
-async def _meant(connection: WriteConnection, statements: Mapping[int, Stated | Ended]) -> list[Ref]:
-    """Which assets statements are about, where products that are meant by their names are found by them."""
-    refs = [Ref(it.uid, adding=False) if isinstance(it, Ended) else it.ref for it in statements.values()]
-    by_name = [
-        (number, it)
-        for number, it in enumerate(statements.values())
-        if isinstance(it, Stated) and it.kind is PRODUCT and it.ref.uid is None
-    ]
+async def _meant(connection: WriteConnection, statements: Mapping[int, Stated | Ended]) -> dict[int, Ref | None]:
+    """Which assets statements are about. A product that is meant by its name is the one that bears it at that instant, or else
+    the one with a uid made of the name; where that has another name by then, nobody can tell which is meant."""
+    refs: dict[int, Ref | None] = {}
+    by_name: dict[int, Stated] = {}
+    for place, it in statements.items():
+        if isinstance(it, Ended):
+            refs[place] = Ref(it.uid, adding=False)
+        elif it.kind is PRODUCT and it.ref.uid is None:
+            by_name[place] = it
+        else:
+            refs[place] = it.ref
     if by_name:
-        names = [link.End(product=it.payload["name"]) for _, it in by_name]
-        bearers = await link.resolve(connection, names, [it.at or connection.now for _, it in by_name])
-        for (number, it), bearer in zip(by_name, bearers, strict=True):
-            refs[number] = Ref(it.ref.new_uid if bearer is link.NOTHING else bearer.uid)
+        asked = [it.at or connection.now for it in by_name.values()]
+        names = [link.End(product=it.payload["name"]) for it in by_name.values()]
+        uids = [link.End(uid=it.ref.new_uid) for it in by_name.values()]
+        found = await link.resolve(connection, names + uids, asked * 2)
+        for (place, it), bearer, first in zip(by_name.items(), found, found[len(names) :], strict=False):
+            if bearer is not link.NOTHING:
+                refs[place] = Ref(bearer.uid)
+            else:
+                refs[place] = None if first.alive else Ref(it.ref.new_uid)
     return refs

@@ -108,10 +108,10 @@ async def own_database(server: str, how: str) -> AsyncIterator[str]:
         await connection.close()
 
 
-# Opening a transaction names the tenant by setting it; the revision belongs to no tenant, nor do savepoints.
+# Opening a transaction names the tenant by setting it; the revision belongs to no tenant, nor do savepoints and constraints.
 _OPENING = "set_config('headwater.tenant_id'"
 _NAMES_TENANT = re.compile(r"tenant_id = |INSERT INTO \w+ \(tenant_id")
-_WITHOUT_TENANT = (_OPENING, "alembic_version", "SAVEPOINT")
+_WITHOUT_TENANT = (_OPENING, "alembic_version", "SAVEPOINT", "SET CONSTRAINTS")
 
 
 @pytest.fixture

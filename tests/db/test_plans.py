@@ -62,7 +62,7 @@ class plans:  # noqa: N801
         event.remove(self._engine, "before_cursor_execute", self._explain)
 
     def _explain(self, connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "set_config" not in statement and "SAVEPOINT" not in statement:
+        if not any(it in statement for it in ("set_config", "SAVEPOINT", "SET CONSTRAINTS")):
             explaining = connection.connection.cursor()
             explaining.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
             (answer,) = explaining.fetchall()[0]

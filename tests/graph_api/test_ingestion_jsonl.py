@@ -66,7 +66,7 @@ def test_a_product_is_read_whole_and_what_it_leaves_out_takes_its_default() -> N
     given = product_fields(tags=["a", "b"], status="DEPRECATED", version="2.0.0", description="What was ordered")
     assert said(kind="product", uid=str(UID), at="2026-03-01T13:00:00+01:00", **given) == Stated(PRODUCT, Ref(UID), given, AT)
     least = said(**PRODUCT_LINE, uid=None, tags=None, at=None)
-    defaults = {"description": None, "tags": [], "status": "ACTIVE", "version": "1.0.0"}
+    defaults: dict[str, Any] = {"description": None, "tags": [], "status": "ACTIVE", "version": "1.0.0"}
     assert least == Stated(PRODUCT, Ref(new_uid=product_uid("orders")), {**defaults, **product_fields()}, None)
 
 
@@ -93,7 +93,7 @@ def test_a_link_names_its_ends_in_one_of_three_ways() -> None:
     link_ = said(kind="link", **ends, type="DERIVED", confidence=0.5, metadata={"job": 1}, producer="dbt", transformation="sum")
     state = {"type": "DERIVED", "transformation": "sum", "confidence": 0.5, "metadata": {"job": 1}}
     assert link_ == link.Stated(link.End(product="orders"), link.End(type="TABLE", key="7"), "dbt", state, None)
-    default = {"type": "DIRECT", "transformation": None, "confidence": 1.0, "metadata": {}}
+    default: dict[str, Any] = {"type": "DIRECT", "transformation": None, "confidence": 1.0, "metadata": {}}
     assert said(**LINK_LINE, confidence=None) == link.Stated(link.End(uid=UID), link.End(uid=OTHER), None, default, None)
 
 

@@ -1,0 +1,16 @@
+-- Which versions of some products bear a name that another product bears at the same time, and which product that is.
+SELECT v.asset_id, v.name, v.valid_from, nullif(v.valid_to, 'infinity') AS valid_to, o.asset_id AS other_id
+FROM unnest(CAST(:products AS bigint[])) AS p (asset_id)
+CROSS JOIN LATERAL (
+  SELECT *
+  FROM product_version v
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = p.asset_id
+  OFFSET 0
+) v
+CROSS JOIN LATERAL (
+  SELECT *
+  FROM product_version o
+  WHERE o.tenant_id = CAST(:tenant AS bigint) AND o.name = v.name AND o.asset_id <> v.asset_id
+    AND o.valid_from < v.valid_to AND o.valid_to > v.valid_from
+  OFFSET 0
+) o
