@@ -1,4 +1,4 @@
-"""Lineage links: that one asset feeds another, by somebody's word. What holds at an instant, and how it comes to be said and ends."""
+"""Lineage links: that one asset feeds another, by somebody's word. What holds at an instant, and how it is said and ends."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -72,9 +72,9 @@ class LinkRow:
     transformation: str | None
     confidence: float
     metadata: dict[str, Any]
-    as_of: datetime
     valid_from: datetime
     valid_to: datetime | None
+    as_of: datetime
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -115,14 +115,14 @@ def place_of(row: LinkRow) -> tuple[Any, ...]:
 async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[LinkRow | None]:
     instant = as_of or connection.now
     rows = await connection.fetch(_select(instant).where(links.c.uid == any_of(uids, Uuid)))
-    found = {row.uid: _link(row, instant) for row in rows}
+    found = {row.uid: link_row(row, instant) for row in rows}
     return [found.get(uid) for uid in uids]
 
 
 async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: datetime) -> list[LinkRow | None]:
     """The links with these ids that hold at an instant."""
     rows = await connection.fetch(_select(instant).where(held.c.link_id == any_of(ids, BigInteger)))
-    found = {row.link_id: _link(row, instant) for row in rows}
+    found = {row.link_id: link_row(row, instant) for row in rows}
     return [found.get(it) for it in ids]
 
 
@@ -130,7 +130,7 @@ async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -
     """A page of the links that hold at an instant, in the order in which they were first heard of."""
     instant = query.as_of or connection.now
     statement = page.apply(_filtered(_select(instant), query), held.c.link_id)
-    return page.slice(await connection.fetch(statement), lambda row: _link(row, instant))
+    return page.slice(await connection.fetch(statement), lambda row: link_row(row, instant))
 
 
 async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
@@ -352,6 +352,6 @@ def _filtered(statement: Select[Any], query: LinkQuery) -> Select[Any]:
     return statement
 
 
-def _link(row: Any, instant: datetime) -> LinkRow:
-    *fields, valid_from, valid_to = row
-    return LinkRow(*fields, instant, valid_from, valid_to)
+def link_row(columns: Any, instant: datetime) -> LinkRow:
+    """A link out of its columns, in the order of `LinkRow`, read at an instant."""
+    return LinkRow(*(*columns, instant))
