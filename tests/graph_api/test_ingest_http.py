@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -17,7 +19,7 @@ from graph_api.ingestion.http import MEDIA_TYPES
 from graph_api.ingestion.jsonl import LINE_LENGTH
 from graph_api.ingestion.progress import NAMED
 from tests.graph_api.story import Story
-from tests.graph_api.test_ingest import queued
+from tests.graph_api.test_ingest import World, queued
 from tests.graph_api.test_ingest_jsonl import A, B, Base, a_link, a_product, base_on, in_lines
 from tests.graph_api.test_leaving import PATIENCE, Service, locked
 from tests.graph_api.test_process import awaited
@@ -103,6 +105,32 @@ async def test_what_is_sent_is_loaded_as_the_command_would(service: Loading, add
     async with base_on(server) as clean:
         await clean.load(told)
         assert await clean.state() == await Base(address, service.app.state.database).state()
+
+
+async def test_the_example_in_the_documentation_goes_as_the_page_says(service: Loading, address: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    example = re.search(
+        r"\$ cat shop\.jsonl\n(.*?)\$ headwater (ingest jsonl) shop\.jsonl\n(.*?)\n.*?\$ headwater (export .*?)\n(.*?)```",
+        page,
+        re.DOTALL,
+    )
+    posted = re.search(r"\?on_error=skip\"\n(.*?)\n", page)
+    assert example
+    assert posted
+    content, ingest, loaded, export, exported = example.groups()
+    file = tmp_path / "shop.jsonl"
+    file.write_text(content)
+    connection = await asyncpg.connect(address)
+    try:
+        world = World(address, tmp_path, connection)
+        assert (await world.run(*ingest.split(), file)).out.lines[0] == loaded
+        told = await world.run(*export.split())
+        assert [*told.out.lines, *told.err.lines] == exported.splitlines()
+    finally:
+        await connection.close()
+    expected = json.loads(posted[1])
+    del expected["extensions"]
+    assert await service.post(content.encode(), on_error="skip") == (200, expected)
 
 
 async def test_lines_are_written_while_others_are_still_to_come(service: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
