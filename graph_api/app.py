@@ -44,6 +44,7 @@ def create_worker() -> Starlette:
 
         loop.add_reader(parent.sentinel, orphaned)
         async with own_lifespan(app):
+            ops.settle()
             yield
 
     own_lifespan, app.router.lifespan_context = app.router.lifespan_context, lifespan

@@ -1,5 +1,6 @@
 """What those who run the service look at: health, readiness, and one line of log a request."""
 
+import gc
 import logging
 import re
 import time
@@ -84,6 +85,12 @@ class RequestLog:
                 **{name: state[name] for name in ("operation", "errors") if state.get(name)},
             )
             structlog.contextvars.unbind_contextvars("request_id")
+
+
+def settle() -> None:
+    """What is here once the service is up stays: the collector need not go through it again and again while requests wait."""
+    gc.collect()
+    gc.freeze()
 
 
 def configure_logging(level: str) -> None:

@@ -10,7 +10,7 @@ from uvicorn.supervisors import Multiprocess
 
 from db.errors import Unavailable
 from graph_api.app import create_app
-from graph_api.ops import configure_logging
+from graph_api.ops import configure_logging, settle
 from graph_api.settings import Settings
 
 
@@ -50,6 +50,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        settle()
         self._announce()
 
 

@@ -10,10 +10,8 @@ from threading import Thread
 from typing import Protocol, TypeVar
 
 from db import link
-from db.detail_type import DetailTypeRow
 from db.entity import ENTITY
 from db.entity_fields import Types, whole
-from db.entity_type import EntityTypeRow
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.ingest import BATCH, Registered, Stated, Statement
 from db.product import PRODUCT
@@ -101,6 +99,7 @@ class Source:
         stated: list[Statement] = []
         refused: list[Row | Fault] = []
         details: set[str] = set()
+        types = self.types
         for it in read:
             if isinstance(it, Row) and isinstance(it.said, Registered):
                 if self._registered.setdefault((type(it.said), it.said.code), it.said) == it.said:
@@ -109,7 +108,6 @@ class Source:
                 else:
                     contested = Conflict(f"Another state of the type {it.said.code} was given before.", field="code")
                     refused.append(self.refusal(it, contested))
-        self.types = types = _with(self.types, registered)
         for it in read:
             if isinstance(it, Fault):
                 refused.append(it)
@@ -144,16 +142,6 @@ def _turn(said: Said) -> int:
     if isinstance(said, link.Stated):
         return 2 if said.source.product is not None or said.target.product is not None else 0
     return 0
-
-
-def _with(types: Types, registered: Sequence[Registered]) -> Types:
-    """The types as they are once these are registered."""
-    if not registered:
-        return types
-    return Types(
-        types.entities | {it.code for it in registered if isinstance(it, EntityTypeRow)},
-        {**types.formats, **{it.code: it.format for it in registered if isinstance(it, DetailTypeRow)}},
-    )
 
 
 def in_background(work: Callable[[], T]) -> asyncio.Future[T]:
