@@ -75,6 +75,20 @@ async def test_a_link_returns_elsewhere_as_it_would_here_when_an_end_does(server
 
 
 @pytest.mark.temporal
+async def test_a_link_that_lost_an_end_by_late_news_is_told_all_the_same(server: str) -> None:
+    """It begins while its target is away, and holds when that is back; told in any order."""
+    async with base_on(server) as here, base_on(server) as there, base_on(server) as backwards:
+        told = [a_product(A, "a", 0), a_product(B, "b", 0), a_link(A, B, 5), an_end(B, 4), a_product(B, "b", 8)]
+        await here.load(told[:3])
+        await here.load(told[3:])
+        await there.load(await exported(here))
+        await backwards.load(told[::-1])
+        assert (here.faults, there.faults, backwards.faults) == ([], [], [])
+        assert await held(there) == await held(here)
+        assert await backwards.state() == await here.state()
+
+
+@pytest.mark.temporal
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_holds_at_an_instant_holds_elsewhere_then(server: str, seed: int) -> None:
     async with base_on(server) as here, base_on(server) as there:

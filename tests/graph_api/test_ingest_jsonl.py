@@ -207,6 +207,15 @@ async def test_what_is_not_there_yet_is_waited_for(base: Base, order: int, monke
     await base.sound()
 
 
+async def test_names_are_handed_on_in_as_many_rounds_as_it_takes(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each product takes the name of the one before it, and the last is heard first."""
+    monkeypatch.setattr(source, "BATCH", 1)
+    uids = [UUID(int=100 + number) for number in range(6)]
+    await base.load(a_product(uid, f"name {number + 1}", 0) for number, uid in enumerate(uids))
+    load = await base.load([a_product(uid, f"name {number}", 1) for number, uid in enumerate(uids)][::-1])
+    assert str(load.summary) == "created 0, updated 6, unchanged 0, rejected 0"
+
+
 async def test_what_never_comes_is_a_fault_in_the_end_and_a_bad_line_ends_the_load_at_once(base: Base) -> None:
     waiting = [a_link(A, C, 1), an_end(C, 1), {"kind": "entity", "type": "ROBOT", "displayName": "R2"}]
     load = await base.load([*waiting, a_product(A, "a", 0)], on_error=OnError.STOP)
