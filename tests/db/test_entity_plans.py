@@ -47,7 +47,8 @@ FROM filled;
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)
 SELECT tenant_id, id, 'email', since, 'infinity', email, NULL FROM filled WHERE n = 0
 UNION ALL SELECT tenant_id, id, 'level', since, until, level, level::float FROM filled;
-INSERT INTO asset_life (tenant_id, asset_id, valid_from, valid_to) SELECT tenant_id, id, since, 'infinity' FROM filled WHERE n = 0;
+INSERT INTO asset_life (tenant_id, asset_id, valid_from, valid_to)
+SELECT tenant_id, id, since, 'infinity' FROM filled WHERE n = 0;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
 SELECT tenant_id, 'ENTITY', asset_id, 'SET', valid_from, jsonb_build_object('display_name', display_name, 'details', details),
   true, now(), 'filler'
