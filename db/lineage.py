@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
-from itertools import chain
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import TextClause, text
@@ -80,7 +81,6 @@ class WalkQuery:
     bounds: Bounds
     links: LinkFilter = ALL_LINKS
     assets: AssetFilter = ALL_ASSETS
-    as_of: datetime | None = None
 
 
 class Truncation(NamedTuple):
@@ -88,6 +88,11 @@ class Truncation(NamedTuple):
 
     reason: Cut
     limit: int
+
+    @classmethod
+    def of(cls, cut: Cut, bounds: Bounds) -> "Truncation":
+        limits = {Cut.ASSETS: bounds.assets, Cut.LINKS: bounds.links, Cut.TIME: bounds.milliseconds}
+        return cls(cut, limits[cut])
 
 
 class Step(NamedTuple):
@@ -108,11 +113,6 @@ class Walk:
     shown: Sequence[Sequence[int]]
     truncated: Truncation | None
 
-    @cached_property
-    def steps(self) -> list[Step]:
-        """What is shown, breadth first."""
-        return [Step(depth, asset_id) for depth, level in enumerate(self.shown, 1) for asset_id in level]
-
     @property
     def members(self) -> list[int]:
         """The root, and all that it reaches."""
@@ -123,9 +123,26 @@ class Walk:
         """How far away each asset is, the root among them."""
         return {asset_id: depth for depth, level in enumerate([[self.root_id], *self.reached]) for asset_id in level}
 
+    @cached_property
+    def total(self) -> int:
+        """How many assets are shown."""
+        return sum(map(len, self.shown))
+
     def after(self, step: Step | None) -> int:
-        """The place behind a step, which need not be shown."""
-        return 0 if step is None else bisect_right(self.steps, step)
+        """The place behind a step among what is shown, where the step itself need not be."""
+        if step is None:
+            return 0
+        before = sum(map(len, self.shown[: step.depth - 1]))
+        level = self.shown[step.depth - 1] if 0 < step.depth <= len(self.shown) else ()
+        return before + bisect_right(level, step.asset_id)
+
+    def steps(self, start: int, stop: int) -> list[Step]:
+        """What is shown from one place on and before another, breadth first."""
+        found: list[Step] = []
+        for depth, level in enumerate(self.shown, 1):
+            found += [Step(depth, asset_id) for asset_id in level[max(start, 0) : max(stop, 0)]]
+            start, stop = start - len(level), stop - len(level)
+        return found
 
 
 class Stretch(NamedTuple):
@@ -137,30 +154,30 @@ class Stretch(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Links that come with a page; not all of them, where a bound was met."""
+    """Links that come with a page; not all of them, where a bound cut them."""
 
     rows: list[LinkRow]
-    complete: bool
+    cut: Cut | None
 
 
 class Graph(NamedTuple):
-    """The links among assets, as parallel lists; not all of them, where a bound was met."""
+    """The links among assets, as parallel lists; not all of them, where a bound cut them."""
 
     sources: list[int]
     targets: list[int]
     confidences: list[float]
     links: list[int]
-    complete: bool
+    cut: Cut | None
 
 
-async def walks(connection: ReadConnection, roots: Sequence[int], query: WalkQuery) -> list[Walk]:
-    """Walk from many roots at once, each bounded by itself."""
-    instant = query.as_of or connection.now
+async def walks(connection: ReadConnection, readings: Sequence[tuple[int, datetime | None]], query: WalkQuery) -> list[Walk]:
+    """Walk from many roots at once, each at its instant, else now, and each bounded by itself."""
+    instants = [as_of or connection.now for _, as_of in readings]
     rows = await connection.fetch(
         _walk_statement(query.direction, query.links == ALL_LINKS, query.assets == ALL_ASSETS),
         {
-            "roots": list(dict.fromkeys(roots)),
-            "instant": instant,
+            "roots": [root for root, _ in readings],
+            "instants": instants,
             "depth": query.max_depth,
             "assets": query.bounds.assets,
             "links": query.bounds.links,
@@ -171,74 +188,84 @@ async def walks(connection: ReadConnection, roots: Sequence[int], query: WalkQue
     )
     pages: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
-        pages[row.root].append(row)
-    return [_walk(root, query, instant, pages[root]) for root in roots]
+        pages[row.place].append(row)
+    return [
+        _walk(root, query, instant, pages[place])
+        for place, ((root, _), instant) in enumerate(zip(readings, instants, strict=True), 1)
+    ]
 
 
 async def links_of_stretches(connection: ReadConnection, stretches: Sequence[Stretch], query: WalkQuery) -> list[Links]:
     """The links that come with each page: those among the root and what is shown of the walk, whose later end is on the page."""
-    instant = stretches[0].walk.instant
-    members: list[tuple[int, int, bool]] = []
-    for place, (walk, start, stop) in enumerate(stretches):
-        members.append((place, walk.root_id, False))
-        members += [(place, step.asset_id, number >= start) for number, step in enumerate(walk.steps[:stop])]
+    sets, fresh = [], []
+    for walk, start, stop in stretches:
+        sets.append([walk.root_id, *islice(chain.from_iterable(walk.shown), stop)])
+        fresh.append(start + 1)
+    instants = [walk.instant for walk, _, _ in stretches]
     found: list[list[LinkRow]] = [[] for _ in stretches]
-    looked = [0] * len(stretches)
-    for row in await _links_among(connection, "links_on_page", members, query.direction, query.links, query.bounds, instant):
+    cuts: list[Cut | None] = [None] * len(stretches)
+    for row in await _links_among(connection, "links_on_page", sets, instants, query, fresh):
+        place = row.place - 1
         if row.link_id is None:
-            looked[row.place] = row.looked
+            cuts[place] = _cut(row, query.bounds)
         else:
-            found[row.place].append(link_row(row[1:-1], instant))
+            found[place].append(link_row(row[1:-2], instants[place]))
     most = query.bounds.links
-    return [
-        Links(rows[:most], complete=len(rows) <= most and seen <= most * _LOOKS) for rows, seen in zip(found, looked, strict=True)
-    ]
+    for rows in found:
+        rows.sort(key=attrgetter("link_id"))
+    return [Links(rows[:most], cut or (Cut.LINKS if len(rows) > most else None)) for rows, cut in zip(found, cuts, strict=True)]
 
 
 async def graphs_of_walks(connection: ReadConnection, found: Sequence[Walk], query: WalkQuery) -> list[Graph]:
     """The links among the root and all that it reaches, of each walk."""
-    sets = [walk.members for walk in found]
-    return await graphs_among(connection, sets, query.direction, query.links, query.bounds, found[0].instant)
+    return await graphs_among(connection, [walk.members for walk in found], [walk.instant for walk in found], query)
 
 
 async def graphs_among(
-    connection: ReadConnection,
-    sets: Sequence[Sequence[int]],
-    direction: Direction,
-    links: LinkFilter,
-    bounds: Bounds,
-    instant: datetime,
+    connection: ReadConnection, sets: Sequence[Sequence[int]], instants: Sequence[datetime], query: WalkQuery
 ) -> list[Graph]:
-    """The links among the assets of each set."""
-    members = [(place, asset_id, True) for place, ids in enumerate(sets) for asset_id in ids]
-    found = [Graph([], [], [], [], complete=True) for _ in sets]
-    for row in await _links_among(connection, "links_as_graph", members, direction, links, bounds, instant):
+    """The links among the assets of each set, that hold at its instant."""
+    found = [Graph([], [], [], [], None) for _ in sets]
+    for row in await _links_among(connection, "links_as_graph", sets, instants, query, [0] * len(sets)):
         parts = (row.sources or [], row.targets or [], row.confidences or [], row.links or [])
-        found[row.place] = Graph(*parts, complete=row.looked <= bounds.links * _LOOKS)
+        found[row.place - 1] = Graph(*parts, _cut(row, query.bounds))
     return found
 
 
 async def _links_among(
     connection: ReadConnection,
     chosen: str,
-    members: Sequence[tuple[int, int, bool]],
-    direction: Direction,
-    links: LinkFilter,
-    bounds: Bounds,
-    instant: datetime,
+    sets: Sequence[Sequence[int]],
+    instants: Sequence[datetime],
+    query: WalkQuery,
+    fresh_from: Sequence[int],
 ) -> Sequence[Any]:
+    """The links among sets of assets; those of a set from a place on are fresh."""
+    places: list[int] = []
+    fresh: list[bool] = []
+    for place, (ids, start) in enumerate(zip(sets, fresh_from, strict=True), 1):
+        places += [place] * len(ids)
+        fresh += [False] * start + [True] * (len(ids) - start)
     return await connection.fetch(
-        _among_statement(chosen, direction, links == ALL_LINKS),
+        _among_statement(chosen, query.direction, query.links == ALL_LINKS),
         {
-            "places": [it[0] for it in members],
-            "members": [it[1] for it in members],
-            "fresh": [it[2] for it in members],
-            "instant": instant,
-            "links": bounds.links,
-            "looks": bounds.links * _LOOKS,
-            **_asked_of_links(links),
+            "places": places,
+            "members": list(chain.from_iterable(sets)),
+            "fresh": fresh,
+            "instants": list(instants),
+            "links": query.bounds.links,
+            "looks": query.bounds.links * _LOOKS,
+            "time": timedelta(milliseconds=query.bounds.milliseconds),
+            **_asked_of_links(query.links),
         },
     )
+
+
+def _cut(row: Any, bounds: Bounds) -> Cut | None:
+    """What cut the looking at links, by what is told of it."""
+    if row.late:
+        return Cut.TIME
+    return Cut.LINKS if row.looked > bounds.links * _LOOKS else None
 
 
 def _walk(root_id: int, query: WalkQuery, instant: datetime, pages: Sequence[Any]) -> Walk:
@@ -248,15 +275,15 @@ def _walk(root_id: int, query: WalkQuery, instant: datetime, pages: Sequence[Any
     shown = reached if query.assets == ALL_ASSETS else [page.shown for page in pages[1:]]
     truncated = None
     if last.reached > bounds.assets:
-        truncated = Truncation(Cut.ASSETS, bounds.assets)
+        truncated = Truncation.of(Cut.ASSETS, bounds)
         kept = reached[-1][: len(reached[-1]) - (last.reached - bounds.assets)]
         known = set(kept)
         shown[-1] = [it for it in shown[-1] if it in known]
         reached[-1] = kept
     elif last.links > bounds.links:
-        truncated = Truncation(Cut.LINKS, bounds.links)
+        truncated = Truncation.of(Cut.LINKS, bounds)
     elif last.late and last.depth < query.max_depth:
-        truncated = Truncation(Cut.TIME, bounds.milliseconds)
+        truncated = Truncation.of(Cut.TIME, bounds)
     return Walk(root_id, query, instant, reached, shown, truncated)
 
 
@@ -264,7 +291,7 @@ def _walk(root_id: int, query: WalkQuery, instant: datetime, pages: Sequence[Any
 def _walk_statement(direction: Direction, all_links: bool, all_assets: bool) -> TextClause:
     near, far = direction.ends
     statement = load("walk").replace("{near}", near).replace("{far}", far)
-    statement = statement.replace("{pruned}", "" if all_links else load("pruned"))
+    statement = statement.replace("{pruned}", "" if all_links else load("pruned")).replace("{instant}", "here.instant")
     return text(statement.replace("{shown}", "NULL" if all_assets else load("shown")))
 
 
@@ -272,7 +299,7 @@ def _walk_statement(direction: Direction, all_links: bool, all_assets: bool) -> 
 def _among_statement(chosen: str, direction: Direction, all_links: bool) -> TextClause:
     near, far = direction.ends
     statement = load("links_among").replace("{chosen}", load(chosen)).replace("{near}", near).replace("{far}", far)
-    return text(statement.replace("{pruned}", "" if all_links else load("pruned")))
+    return text(statement.replace("{pruned}", "" if all_links else load("pruned")).replace("{instant}", "w.instant"))
 
 
 def _asked_of_links(asked: LinkFilter) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from db import link_fields
 from db.asset import Ended
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError, Interrupted, NotFound
+from db.fields import refuse_unstorable
 from db.instants import write_instant
 from db.pagination import Page, Slice
 from db.sql import any_of, load
@@ -46,7 +47,9 @@ class End(NamedTuple):
     def __str__(self) -> str:
         if self.uid is not None:
             return f"asset with the uid {self.uid}"
-        return f"product called {self.product!r}" if self.product is not None else f"{self.type} with the key {self.key!r}"
+        if self.product is not None:
+            return f"product called {self.product[:100]!r}"
+        return f"{(self.type or '')[:100]} with the key {(self.key or '')[:100]!r}"
 
 
 class Stated(NamedTuple):
@@ -185,13 +188,13 @@ async def state_each(
     An `early` link may be stated of an instant at which an end is not there: it holds as soon as both are.
     """
     results: dict[int, Outcome | HeadwaterError] = {}
-    asked = [it.at or connection.now for it in batch]
-    ends = await _hold(connection, [it.source for it in batch] + [it.target for it in batch], asked * 2, early=early)
+    instants = [it.at for it in batch] * 2
+    ends = await _hold(connection, [it.source for it in batch] + [it.target for it in batch], instants, early=early)
     between: dict[int, tuple[int, int, str | None]] = {}
     uids: dict[tuple[int, int, str | None], UUID] = {}
     for place, it in enumerate(batch):
         source, target = ends[place], ends[len(batch) + place]
-        refused = _refusal(it, source, target, asked[place], early=early)
+        refused = _refusal(it, source, target, it.at or connection.now, early=early)
         if refused is not None:
             results[place] = refused
             continue
@@ -224,7 +227,9 @@ class Found(NamedTuple):
 NOTHING = Found(0, UUID(int=0), False)
 
 
-async def _hold(connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime], *, early: bool) -> list[Found]:
+async def _hold(
+    connection: WriteConnection, ends: Sequence[End], instants: Sequence[datetime | None], *, early: bool
+) -> list[Found]:
     """What references mean, each at its instant; none of it changes until the transaction ends."""
     if not ends:
         return []
@@ -235,28 +240,41 @@ async def _hold(connection: WriteConnection, ends: Sequence[End], instants: Sequ
         return first
     # whoever held a lock may have renamed one, or ended it
     found = await resolve(connection, ends, instants)
-    if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True) if before is not NOTHING):
+    if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True)):
         raise Interrupted("Another writer gave the name of an end to another product meanwhile. Try again.")
     return found
 
 
-async def resolve(connection: ReadConnection, ends: Sequence[End], instants: Sequence[datetime]) -> list[Found]:
-    """What references mean, each at its instant."""
-    places: dict[tuple[End, datetime], int] = {}
+async def resolve(connection: ReadConnection, ends: Sequence[End], instants: Sequence[datetime | None]) -> list[Found]:
+    """What references mean, each at its instant, else now: from then on, that is the now of the request."""
+    places: dict[tuple[End, datetime | None], int] = {}
     for end, instant in zip(ends, instants, strict=True):
         places.setdefault((end, instant), len(places) + 1)
+    asked = list(places)
     rows = await connection.fetch(
         _RESOLVE,
         {
             "uids": [end.uid for end, _ in places],
-            "products": [end.product for end, _ in places],
-            "types": [end.type for end, _ in places],
-            "keys": [end.key for end, _ in places],
+            "products": [_storable(end.product) for end, _ in places],
+            "types": [_storable(end.type) for end, _ in places],
+            "keys": [_storable(end.key) for end, _ in places],
             "instants": [instant for _, instant in places],
+            "now": connection.now,
         },
     )
+    now = [row.instant for row, (_, instant) in ((row, asked[row.place - 1]) for row in rows) if instant is None]
+    connection.now = max([connection.now, *now])
     found = {row.place: Found(row.id, row.uid, row.alive) for row in rows}
     return [found.get(places[it], NOTHING) for it in zip(ends, instants, strict=True)]
+
+
+def _storable(name: str | None) -> str | None:
+    """A name, unless nothing can be called so."""
+    try:
+        refuse_unstorable("name", name or "")
+    except BadInput:
+        return None
+    return name
 
 
 def _refusal(stated: Stated, source: Found, target: Found, instant: datetime, *, early: bool) -> HeadwaterError | None:

@@ -19,9 +19,7 @@ def whole(fields: Mapping[str, Any]) -> dict[str, Any]:
         transformation = text_of("transformation", transformation, length=TRANSFORMATION_LENGTH)
     return {
         "type": "DIRECT" if type_ is None else _type(type_),
-        "transformation": None
-        if transformation is None
-        else text_of("transformation", transformation, length=TRANSFORMATION_LENGTH),
+        "transformation": transformation,
         "confidence": 1.0 if confidence is None else confidence_of("confidence", confidence),
         "metadata": {} if metadata is None else json_object("metadata", metadata, example='{"job": "nightly"}'),
     }

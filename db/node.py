@@ -12,26 +12,29 @@ from db.entity import EntityRow
 from db.product import PRODUCT, ProductRow
 from db.sql import load
 
-_UIDS = text(load("uids_by_asset"))
+_UIDS = text(load("uids_by_id"))
 _BY_ID = text(load("nodes_by_id"))
 
 NodeRow = ProductRow | EntityRow
 
 
-async def nodes_by_id(connection: ReadConnection, ids: Sequence[int], as_of: datetime | None) -> dict[int, NodeRow]:
-    """The assets with these ids that live at an instant, by their ids."""
-    instant = as_of or connection.now
-    return {row[0]: _node(row, instant) for row in await connection.fetch(_BY_ID, {"assets": list(ids), "instant": instant})}
+async def nodes_by_id(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[NodeRow | None]:
+    """The assets with these ids, each as it was at an instant of its own; None: it did not live then."""
+    asked = {"assets": [asset_id for asset_id, _ in readings], "instants": [instant for _, instant in readings]}
+    found: list[NodeRow | None] = [None] * len(readings)
+    for row in await connection.fetch(_BY_ID, asked):
+        found[row[0] - 1] = _node(row, readings[row[0] - 1][1])
+    return found
 
 
-async def uids_by_asset(connection: ReadConnection, ids: Sequence[int]) -> list[UUID]:
-    """The uids of the assets with these ids."""
-    found = {row.id: row.uid for row in await connection.fetch(_UIDS, {"assets": list(ids)})}
-    return [found[it] for it in ids]
+async def uids_by_id(connection: ReadConnection, sets: Sequence[Sequence[int]]) -> list[list[UUID]]:
+    """The uids of sets of assets, by their ids."""
+    found = {row.id: row.uid for row in await connection.fetch(_UIDS, {"assets": sorted(set().union(*sets))})}
+    return [[found[it] for it in ids] for ids in sets]
 
 
 def _node(row: Any, instant: datetime) -> NodeRow:
-    asset_id, uid, kind, type_, key, valid_from, valid_to, created_at, *product, display_name, details = row
+    _, asset_id, uid, kind, type_, key, valid_from, valid_to, created_at, *product, display_name, details = row
     if kind == PRODUCT.name:
         return ProductRow(asset_id, uid, instant, valid_from, valid_to, created_at, *product)
     return EntityRow(asset_id, uid, type_, key, instant, valid_from, valid_to, created_at, display_name, details)

@@ -8,6 +8,7 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -34,24 +35,33 @@ class Paths(NamedTuple):
 
 
 async def find_paths(
-    connection: ReadConnection, origin: int, goal: int, query: WalkQuery, *, most: int, only_shortest: bool
+    connection: ReadConnection,
+    origin: int,
+    goal: int,
+    query: WalkQuery,
+    as_of: datetime | None,
+    *,
+    most: int,
+    only_shortest: bool,
 ) -> Paths:
     """Up to so many ways by which one asset feeds another, none longer than the depth of the query."""
-    (ahead,) = await walks(connection, [origin], replace(query, direction=Direction.DOWNSTREAM))
-    (behind,) = await walks(connection, [goal], replace(query, direction=Direction.UPSTREAM))
+    (ahead,) = await walks(connection, [(origin, as_of)], replace(query, direction=Direction.DOWNSTREAM))
+    (behind,) = await walks(connection, [(goal, as_of)], replace(query, direction=Direction.UPSTREAM))
     from_origin, to_goal = ahead.depths, behind.depths
     # a path passes only what is reached from both sides, in as many steps as there are
     between = [it for it, depth in from_origin.items() if it in to_goal and depth + to_goal[it] <= query.max_depth]
     whole = ahead.truncated is None and behind.truncated is None
     if goal not in between:
         return Paths([], exhaustive=whole)
-    (graph,) = await graphs_among(connection, [between], Direction.DOWNSTREAM, query.links, query.bounds, ahead.instant)
-    graph = graph._replace(complete=graph.complete and whole)
+    (graph,) = await graphs_among(connection, [between], [ahead.instant], query)
     found = await asyncio.to_thread(
         paths_between, origin, goal, graph, longest=query.max_depth, most=most, only_shortest=only_shortest
     )
     shown = {origin, goal}.union(*ahead.shown)
-    return found._replace(paths=[it._replace(assets=tuple(filter(shown.__contains__, it.assets))) for it in found.paths])
+    return Paths(
+        exhaustive=found.exhaustive and whole,
+        paths=[it._replace(assets=tuple(filter(shown.__contains__, it.assets))) for it in found.paths],
+    )
 
 
 def most_trusted(root: int, graph: Graph, direction: Direction) -> dict[int, float]:
@@ -84,7 +94,7 @@ def paths_between(origin: int, goal: int, graph: Graph, *, longest: int, most: i
             onward[source][target] = (confidence, link)
     remaining = _distances(goal, onward)
     if origin not in remaining:
-        return Paths([], exhaustive=graph.complete)
+        return Paths([], exhaustive=graph.cut is None)
     if only_shortest:
         longest = min(longest, remaining[origin])
     search = _Search(goal, {here: sorted(there) for here, there in onward.items()}, remaining, longest)
@@ -93,7 +103,7 @@ def paths_between(origin: int, goal: int, graph: Graph, *, longest: int, most: i
         if len(found) == most:
             return Paths(found, exhaustive=False)
         found.append(_path(assets, onward))
-    return Paths(found, exhaustive=graph.complete and not search.gave_up)
+    return Paths(found, exhaustive=graph.cut is None and not search.gave_up)
 
 
 class _Search:

@@ -11,6 +11,7 @@ from db.lineage import Direction
 from schema.asset import Asset
 from schema.context import Info
 from schema.domain import Domain
+from schema.lineage import nodes_of
 from schema.link import LineageType
 from schema.node import AsOf
 from schema.pagination import page_size
@@ -130,7 +131,7 @@ class LineageStats:
         loaders = info.context.loaders
         size = page_size("first", first, info.context.limits.page_size)
         found = await loaders.most_linked.load((self.as_of, direction, size))
-        nodes = await loaders.nodes_by_id.load((tuple(it.asset_id for it in found), self.as_of, self.pinned))
+        nodes = await nodes_of(info, {it.asset_id for it in found}, self.as_of, self.pinned)
         return [AssetDegree(asset=nodes[it.asset_id], degree=it.degree) for it in found]
 
 

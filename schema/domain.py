@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from db.domain import Reading
+from db.fields import refuse_unstorable
 from schema.context import Info
 from schema.node import AsOf
 from schema.pagination import After, Before, Connection, First, Last
@@ -82,6 +83,7 @@ class DomainQueries:
     async def domain(
         self, info: Info, name: Annotated[str, strawberry.argument(description="Its name.")], as_of: AsOf = None
     ) -> Domain | None:
+        refuse_unstorable("name", name)
         connection = await info.context.transaction.reader()
         instant = as_of or connection.now
         found = await info.context.loaders.domain_by_name.load((name, instant))

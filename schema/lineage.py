@@ -1,27 +1,24 @@
 """Lineage: all that feeds an asset and all that it feeds, the paths between two, and how both differ between two instants."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from uuid import UUID
 
 import strawberry
 
-from db import lineage, path
-from db import link as links
+from db import lineage
 from db.errors import BadInput, LimitExceeded
-from db.graph import components
 from db.instants import write_instant
-from db.lineage import Direction, Graph, Step, Stretch, Walk, WalkQuery
+from db.lineage import Direction, Step, Stretch, Walk, WalkQuery
 from db.link import LinkRow
 from db.link_fields import confidence_of
 from schema.context import Info
-from schema.link import AnyAsset, LineageLink, LineageType, links_of
-from schema.node import AsOf
+from schema.link import AnyAsset, LineageLink, LineageType, links_of, parts_of
 from schema.pagination import Keyset, PageInfo
 from schema.ref import AssetKind
 from schema.scope import READ, field, resolver
@@ -30,11 +27,6 @@ from schema.writing import given, optional
 
 if TYPE_CHECKING:
     from schema.asset import Asset
-
-T = TypeVar("T")
-
-# Graphs of more links than this are gone through beside the event loop.
-LARGE = 2_000
 
 MaxDepth = Annotated[int, strawberry.argument(description="How many links away to go, at most.")]
 WalkFirst = Annotated[int, strawberry.argument(description="How many assets to give.")]
@@ -102,7 +94,10 @@ class LineageEdge:
     cursor: str = field(READ, "Its place in the walk, at the instant of the walk.")
     node: AnyAsset = field(READ, "The asset.")
     depth: int = field(READ, "How many links it is away, on the shortest path.")
-    confidence: float = field(READ, "That of its most trusted path: the greatest product of the confidences along one.")
+    confidence: float = field(
+        READ,
+        "That of its most trusted path: the greatest product of confidences along one, however long, among all that is reached.",
+    )
 
 
 @strawberry.type(description="What a walk reaches: each asset once, nearest first, then in one order. A page of it.")
@@ -122,7 +117,7 @@ class LineageConnection:
     @resolver(READ, "The assets of this page with their places, depths and confidences.")
     async def edges(self, info: Info) -> list[LineageEdge]:
         nodes = await self._nodes(info)
-        trusted = await self._trusted(info) if self.trusts else {}
+        trusted = await info.context.loaders.trust_of_walk.load((self.walk, self.walk.query)) if self.trusts else {}
         return [
             LineageEdge(
                 cursor=_cursor(self.keyset, self.walk, step) if self.turns else "",
@@ -153,7 +148,7 @@ class LineageConnection:
 
     @resolver(READ, "How many assets the walk gives in all; where it is truncated there are more.")
     def total_count(self) -> int | None:
-        return len(self.walk.steps)
+        return self.walk.total
 
     @resolver(READ, "How many assets the walk gives at each depth.")
     def by_depth(self) -> list[DepthCount]:
@@ -165,23 +160,21 @@ class LineageConnection:
         " asset, by uid.",
     )
     async def cycles(self, info: Info) -> list[list[UUID]]:
-        graph = await self._graph(info)
-        found = await _beside(len(graph.links), components, graph.sources, graph.targets)
-        uids = await asyncio.gather(*(info.context.loaders.uid_by_asset.load((it,)) for cycle in found for it in cycle))
-        named = iter(uids)
-        return [[next(named) for _ in cycle] for cycle in found]
+        found = await info.context.loaders.cycles_of_walk.load((self.walk, self.walk.query))
+        uids = iter(await info.context.loaders.uids_by_id.load((tuple(it for cycle in found for it in cycle),)) if found else ())
+        return [[next(uids) for _ in cycle] for cycle in found]
 
     @resolver(READ, "Whether something cut the answer; null: it is complete within maxDepth.")
     async def truncated(self, info: Info) -> Truncation | None:
         if self.walk.truncated is not None:
             return Truncation.of(self.walk.truncated)
-        # what was selected beside this may have met the bound of links, though the walk did not
-        complete = True
+        # what was selected beside this may have met a bound, though the walk did not
+        cut = None
         if self.draws:
-            complete = (await info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query))).complete
-        if self.trusts or self.circles:
-            complete = complete and (await self._graph(info)).complete
-        return None if complete else Truncation.of(lineage.Truncation(lineage.Cut.LINKS, self.walk.query.bounds.links))
+            cut = (await info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query))).cut
+        if cut is None and (self.trusts or self.circles):
+            cut = (await info.context.loaders.graph_of_walk.load((self.walk, self.walk.query))).cut
+        return None if cut is None else Truncation.of(lineage.Truncation.of(cut, self.walk.query.bounds))
 
     @property
     def walk(self) -> Walk:
@@ -189,36 +182,10 @@ class LineageConnection:
 
     @cached_property
     def steps(self) -> list[Step]:
-        return self.walk.steps[self.stretch.start : self.stretch.stop]
+        return self.walk.steps(self.stretch.start, self.stretch.stop)
 
     async def _nodes(self, info: Info) -> "Mapping[int, Asset]":
-        return await _nodes(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
-
-    async def _graph(self, info: Info) -> Graph:
-        return await info.context.loaders.graph_of_walk.load((self.walk, self.walk.query))
-
-    async def _trusted(self, info: Info) -> Mapping[int, float]:
-        graph = await self._graph(info)
-        return await _beside(len(graph.links), path.most_trusted, self.walk.root_id, graph, self.walk.query.direction)
-
-
-@strawberry.type(description="A way from one asset to another.")
-class LineagePath:
-    assets: list[AnyAsset] = field(READ, "What lies on it, from what feeds to what is fed, both ends included.")
-    links: list[LineageLink] = field(READ, "The links along it, in their order. Of several between two assets, the most trusted.")
-    confidence: float = field(READ, "The product of the confidences along it.")
-
-
-@strawberry.type(description="Ways from one asset to another, shortest first.")
-class LineagePaths:
-    paths: list[LineagePath] = field(READ, "The ways. No asset comes twice on one.")
-    exhaustive: bool = field(READ, "Whether these are all there are within maxDepth, or of the shortest, all those.")
-
-
-@strawberry.enum(description="Which paths.")
-class PathMode(Enum):
-    SHORTEST = strawberry.enum_value("SHORTEST", description="Those of the least number of links.")
-    ALL = strawberry.enum_value("ALL", description="All of them, shortest first.")
+        return await nodes_of(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
 
 
 @strawberry.type(description="A link that holds at two instants, and is not the same.")
@@ -236,53 +203,13 @@ class LineageDiff:
     added_links: list[LineageLink] = field(READ, "Links among the root and what is reached at the other instant only.")
     removed_links: list[LineageLink] = field(READ, "Links among the root and what is reached at the one instant only.")
     changed_links: list[LineageLinkChange] = field(READ, "Links that hold at both and are not the same.")
-    truncated: Truncation | None = field(READ, "Whether something cut a walk; null: complete within maxDepth.")
+    truncated: Truncation | None = field(
+        READ, "Whether a bound cut one of the walks, so that some of this may be no difference; null: it is exact."
+    )
 
 
 @strawberry.type
 class LineageQueries:
-    @resolver(
-        READ,
-        "Ways by which one asset feeds another, from source to target. null: one of the two is not there at that instant.",
-    )
-    async def lineage_paths(
-        self,
-        info: Info,
-        from_: Annotated[UUID, strawberry.argument(name="from", description="The asset that feeds, by uid.")],
-        to: Annotated[UUID, strawberry.argument(description="The asset that is fed, by uid.")],
-        mode: Annotated[PathMode, strawberry.argument(description="Which paths.")] = PathMode.SHORTEST,
-        max_depth: Annotated[int, strawberry.argument(description="How many links a path may have, at most.")] = 20,
-        first: Annotated[int, strawberry.argument(description="How many paths to give, at most.")] = 10,
-        filter: WalkFilter = None,
-        as_of: AsOf = None,
-    ) -> LineagePaths | None:
-        largest = info.context.limits.page_size
-        if first < 1:
-            raise BadInput(f"first is {first}. Ask for at least 1.", field="first")
-        if first > largest:
-            raise LimitExceeded(f"first is {first}. At most {largest} paths come at once.", field="first")
-        query = _query(info, Direction.DOWNSTREAM, max_depth, filter, as_of)
-        origin, goal = await _living(info, from_, as_of), await _living(info, to, as_of)
-        if origin is None or goal is None:
-            return None
-        if origin == goal:
-            raise BadInput("from and to are the same asset. A path leads from one to another.", field="to")
-        connection = await info.context.transaction.reader()
-        found = await path.find_paths(connection, origin, goal, query, most=first, only_shortest=mode is PathMode.SHORTEST)
-        instant = as_of or connection.now
-        rows = await links.links_by_id(connection, sorted({it for one in found.paths for it in one.links}), instant)
-        nodes = await _nodes(info, {it for one in found.paths for it in one.assets}, instant, as_of)
-        built = {it.link_id: it for it in await links_of(info, [it for it in rows if it is not None], as_of, nodes)}
-        return LineagePaths(
-            paths=[
-                LineagePath(
-                    assets=[nodes[it] for it in one.assets], links=[built[it] for it in one.links], confidence=one.confidence
-                )
-                for one in found.paths
-            ],
-            exhaustive=found.exhaustive,
-        )
-
     @resolver(READ, "How what is reached from an asset differs between two instants. null: it was there at neither.")
     async def lineage_diff(
         self,
@@ -296,14 +223,14 @@ class LineageQueries:
     ) -> LineageDiff | None:
         if to <= from_:
             raise BadInput("to has to lie after from.", field="to")
-        queries = [_query(info, Direction(direction.name), max_depth, filter, instant) for instant in (from_, to)]
-        roots = [await _living(info, uid, instant) for instant in (from_, to)]
+        query = walk_query(info, Direction(direction.name), max_depth, filter)
+        roots = await asyncio.gather(*(living(info, uid, instant) for instant in (from_, to)))
         root = roots[0] or roots[1]
         if root is None:
             return None
-        before, after = [await _seen(info, root, query) for query in queries]
-        removed = await _nodes(info, before.assets - after.assets, from_, from_)
-        added = await _nodes(info, after.assets - before.assets, to, to)
+        before, after = await asyncio.gather(*(_seen(info, root, instant, query) for instant in (from_, to)))
+        removed = await nodes_of(info, before.assets - after.assets, from_, from_)
+        added = await nodes_of(info, after.assets - before.assets, to, to)
         links_before = {it.link_id: it for it in await links_of(info, list(before.links.values()), from_, removed)}
         links_after = {it.link_id: it for it in await links_of(info, list(after.links.values()), to, added)}
         return LineageDiff(
@@ -330,11 +257,11 @@ class _Seen(NamedTuple):
     truncated: lineage.Truncation | None
 
 
-async def _seen(info: Info, root: int, query: WalkQuery) -> _Seen:
-    walk = await info.context.loaders.walk_by_root.load((root, query))
-    found = await info.context.loaders.links_of_stretch.load((Stretch(walk, 0, len(walk.steps)), query))
-    cut = None if found.complete else lineage.Truncation(lineage.Cut.LINKS, query.bounds.links)
-    return _Seen({it.asset_id for it in walk.steps}, {it.link_id: it for it in found.rows}, walk.truncated or cut)
+async def _seen(info: Info, root: int, instant: datetime, query: WalkQuery) -> _Seen:
+    walk = await info.context.loaders.walk_by_root.load(((root, instant), query))
+    found = await info.context.loaders.links_of_stretch.load((Stretch(walk, 0, walk.total), query))
+    cut = None if found.cut is None else lineage.Truncation.of(found.cut, query.bounds)
+    return _Seen(set(chain.from_iterable(walk.shown)), {it.link_id: it for it in found.rows}, walk.truncated or cut)
 
 
 async def walk_connection(
@@ -349,7 +276,7 @@ async def walk_connection(
 ) -> LineageConnection:
     """A page of a walk. Its cursors pin the instant, and later pages are read at that."""
     pinned = as_of or root.pinned
-    query = _query(info, direction, max_depth, filter, None)
+    query = walk_query(info, direction, max_depth, filter)
     keyset = Keyset("walk", root.uid, query, key=(datetime, int, int))
     largest = info.context.limits.walk_page_size
     page = keyset.page(first=first, after=after, last=None, before=None, largest=largest)
@@ -361,13 +288,13 @@ async def walk_connection(
                 f"after is the cursor of a walk at {write_instant(instant)}, another instant than asOf.", field="after"
             )
         pinned, step = instant, Step(*place)
-    walk = await info.context.loaders.walk_by_root.load((root.asset_id, replace(query, as_of=pinned)))
+    walk = await info.context.loaders.walk_by_root.load(((root.asset_id, pinned), query))
     start = walk.after(step)
-    stretch = Stretch(walk, start, min(start + page.size, len(walk.steps)))
-    steps = walk.steps[start : stretch.stop]
+    stretch = Stretch(walk, start, min(start + page.size, walk.total))
+    steps = walk.steps(start, stretch.stop)
     return LineageConnection(
         page_info=PageInfo(
-            has_next_page=stretch.stop < len(walk.steps),
+            has_next_page=stretch.stop < walk.total,
             has_previous_page=step is not None,
             start_cursor=_cursor(keyset, walk, steps[0]) if steps else None,
             end_cursor=_cursor(keyset, walk, steps[-1]) if steps else None,
@@ -383,7 +310,7 @@ async def walk_connection(
     )
 
 
-def _query(info: Info, direction: Direction, max_depth: int, filter: LineageFilter | None, as_of: datetime | None) -> WalkQuery:
+def walk_query(info: Info, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
     """What is asked of a walk, within what may be asked."""
     deepest = info.context.limits.walk_depth
     if max_depth < 1:
@@ -398,34 +325,25 @@ def _query(info: Info, direction: Direction, max_depth: int, filter: LineageFilt
         direction,
         max_depth,
         info.context.limits.walk,
-        lineage.LinkFilter(**_parts(of_links)),
-        lineage.AssetFilter(**_parts(of_assets)),
-        as_of,
+        lineage.LinkFilter(**parts_of(of_links)),
+        lineage.AssetFilter(**parts_of(of_assets)),
     )
 
 
-def _parts(asked: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(part) if isinstance(part, list) else part for name, part in asked.items()}
-
-
-async def _living(info: Info, uid: UUID, instant: datetime | None) -> int | None:
+async def living(info: Info, uid: UUID, instant: datetime | None) -> int | None:
     """The asset with this uid, if it is there at that instant."""
     identity = await info.context.loaders.identity_by_uid.load((uid,))
     if identity is None:
         return None
     connection = await info.context.transaction.reader()
-    nodes = await _nodes(info, {identity.asset_id}, instant or connection.now, instant)
+    nodes = await nodes_of(info, {identity.asset_id}, instant or connection.now, instant)
     return identity.asset_id if nodes else None
 
 
-async def _nodes(info: Info, ids: Collection[int], instant: datetime, pinned: datetime | None) -> "Mapping[int, Asset]":
-    return await info.context.loaders.nodes_by_id.load((tuple(sorted(ids)), instant, pinned)) if ids else {}
+async def nodes_of(info: Info, ids: Collection[int], instant: datetime, pinned: datetime | None) -> "Mapping[int, Asset]":
+    """Assets of any kind, by their ids, as they were at an instant."""
+    return await info.context.loaders.nodes_by_id.load(((tuple(sorted(ids)), instant, pinned),)) if ids else {}
 
 
 def _cursor(keyset: Keyset, walk: Walk, step: Step) -> str:
     return keyset.cursor((walk.instant, *step))
-
-
-async def _beside(size: int, work: Callable[..., T], *arguments: Any) -> T:
-    """Do work: a large one in a thread, so that other requests are not kept waiting."""
-    return await asyncio.to_thread(work, *arguments) if size > LARGE else work(*arguments)

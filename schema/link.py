@@ -8,9 +8,11 @@ from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
+from strawberry.utils.str_converters import to_camel_case
 
 from db import link as links
 from db.errors import NotFound
+from db.fields import refuse_unstorable
 from db.link import End, LinkQuery, LinkRow
 from db.link_fields import confidence_of
 from db.request import once
@@ -90,7 +92,7 @@ async def links_of(
     nodes = known or {}
     missing = {it for row in rows for it in (row.source_id, row.target_id) if it not in nodes}
     if missing:
-        found = await info.context.loaders.nodes_by_id.load((tuple(sorted(missing)), rows[0].as_of, pinned))
+        found = await info.context.loaders.nodes_by_id.load(((tuple(sorted(missing)), rows[0].as_of, pinned),))
         nodes = {**nodes, **found}
     return [LineageLink.of(row, nodes, pinned) for row in rows]
 
@@ -136,9 +138,7 @@ class LinkQueries:
         before: Before = None,
         as_of: AsOf = None,
     ) -> Connection[LineageLink]:
-        asked: dict[str, Any] = {
-            name: tuple(part) if isinstance(part, list) else part for name, part in (given(filter) or {}).items()
-        }
+        asked = parts_of(given(filter) or {})
         if asked.get("min_confidence") is not None:
             confidence_of("minConfidence", asked["min_confidence"])
         query = LinkQuery(**asked, as_of=as_of)
@@ -162,7 +162,8 @@ class LinkQueries:
 class LinkMutations:
     @resolver(WRITE, "Says that one asset feeds another. One link holds at an instant for each source, target and producer.")
     async def register_lineage(self, info: Info, input: Annotated[RegisterLineageInput, INPUT]) -> LineageLinkPayload:
-        content = given(input)
+        # a whole statement: null is the same as left out, and that is the same as its default
+        content = {"confidence": 1.0, **{name: part for name, part in given(input).items() if part is not None}}
         request = request_of("registerLineage", content)
         source, target = end_of(content.pop("source")), end_of(content.pop("target"))
         at, producer = content.pop("at", None), content.pop("producer", None)
@@ -183,6 +184,14 @@ class LinkMutations:
         outcome = await once(connection, request, lambda: links.remove(connection, input.uid, at=content.get("at")))
         info.context.loaders.forget()
         return DeletePayload(uid=input.uid, changed=outcome.changed)
+
+
+def parts_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a filter as a query has them: what could not stand in the database is refused by its name."""
+    for name, part in asked.items():
+        for text in part if isinstance(part, list) else ():
+            refuse_unstorable(to_camel_case(name), text)
+    return {name: tuple(part) if isinstance(part, list) else part for name, part in asked.items()}
 
 
 def end_of(ref: dict[str, Any]) -> End:

@@ -1,7 +1,9 @@
 """The loaders of one operation: each gathers what is asked for in one turn of the event loop into one statement."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,8 +13,9 @@ from aiodataloader import DataLoader
 from db import analytics, domain, entity, entity_type, history, lineage, link, node, product
 from db.asset import Identity, identities
 from db.connection import ReadConnection
-from db.graph import Shape
+from db.graph import Shape, components
 from db.pagination import Page, Slice
+from db.path import most_trusted
 from db.temporal import Kind
 from schema.asset import Asset
 from schema.entity import EntityDetail
@@ -21,6 +24,9 @@ from schema.kinds import node_of
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+# Several threads that compute would keep the event loop waiting for its turn; one does not for long.
+_BESIDE = ThreadPoolExecutor(1, "headwater-graphs")
 
 Connect = Callable[[], Awaitable[ReadConnection]]
 
@@ -52,13 +58,15 @@ class Loaders:
         self.unlinked_count: DataLoader[tuple[datetime, lineage.Direction], int]
         self.most_linked: DataLoader[tuple[datetime, lineage.Direction, int], list[analytics.Degree]]
         self.shape_of_lineage: DataLoader[tuple[datetime], Shape | None]
-        self.nodes_by_id: DataLoader[tuple[tuple[int, ...], datetime, datetime | None], Mapping[int, Asset]]
-        self.uid_by_asset: DataLoader[tuple[int], UUID]
+        self.nodes_by_id: DataLoader[tuple[tuple[tuple[int, ...], datetime, datetime | None]], Mapping[int, Asset]]
+        self.uids_by_id: DataLoader[tuple[tuple[int, ...]], list[UUID]]
         self.link_by_uid: DataLoader[tuple[UUID, datetime | None], link.LinkRow | None]
         self.said_of_link: DataLoader[tuple[tuple[int, datetime]], link.LinkSaid]
-        self.walk_by_root: DataLoader[tuple[int, lineage.WalkQuery], lineage.Walk]
+        self.walk_by_root: DataLoader[tuple[tuple[int, datetime | None], lineage.WalkQuery], lineage.Walk]
         self.links_of_stretch: DataLoader[tuple[lineage.Stretch, lineage.WalkQuery], lineage.Links]
         self.graph_of_walk: DataLoader[tuple[lineage.Walk, lineage.WalkQuery], lineage.Graph]
+        self.cycles_of_walk: DataLoader[tuple[lineage.Walk, lineage.WalkQuery], list[list[int]]]
+        self.trust_of_walk: DataLoader[tuple[lineage.Walk, lineage.WalkQuery], Mapping[int, float]]
         self.identity_by_uid: DataLoader[tuple[UUID], Identity | None]
         self.history_by_subject: DataLoader[tuple[int, Kind, Page], Slice[history.VersionRow]]
         self.history_count_by_subject: DataLoader[tuple[int, Kind], int]
@@ -86,12 +94,14 @@ class Loaders:
         self.most_linked = self._loader(analytics.most_linked)
         self.shape_of_lineage = self._loader(analytics.shapes)
         self.nodes_by_id = self._loader(_nodes_by_id)
-        self.uid_by_asset = self._loader(node.uids_by_asset)
+        self.uids_by_id = self._loader(node.uids_by_id)
         self.link_by_uid = self._loader(link.links_by_uid)
         self.said_of_link = self._loader(link.said_of_links)
         self.walk_by_root = self._loader(lineage.walks)
         self.links_of_stretch = self._loader(lineage.links_of_stretches)
         self.graph_of_walk = self._loader(lineage.graphs_of_walks)
+        self.cycles_of_walk = self._computed(lambda graph, _: components(graph.sources, graph.targets))
+        self.trust_of_walk = self._computed(lambda graph, walk: most_trusted(walk.root_id, graph, walk.query.direction))
         self.identity_by_uid = self._loader(identities)
         self.history_by_subject = self._loader(history.histories)
         self.history_count_by_subject = self._loader(history.count_histories)
@@ -115,6 +125,19 @@ class Loaders:
 
         return DataLoader(batch)
 
+    def _computed(self, compute: Callable[[lineage.Graph, lineage.Walk], Any]) -> "DataLoader[Any, Any]":
+        """A loader of what is computed of each walk's graph, beside the event loop: one batch after the other."""
+
+        async def batch(keys: list[tuple[lineage.Walk, lineage.WalkQuery]]) -> list[Any]:
+            graphs = await asyncio.gather(*(self.graph_of_walk.load(key) for key in keys))
+
+            def work() -> list[Any]:
+                return [compute(graph, walk) for graph, (walk, _) in zip(graphs, keys, strict=True)]
+
+            return await asyncio.get_running_loop().run_in_executor(_BESIDE, work)
+
+        return DataLoader(batch)
+
 
 async def _entity_types_by_code(
     connection: ReadConnection, readings: Sequence[tuple[str, datetime, datetime | None]]
@@ -127,9 +150,16 @@ async def _entity_types_by_code(
 
 
 async def _nodes_by_id(
-    connection: ReadConnection, sets: Sequence[tuple[int, ...]], instant: datetime, pinned: datetime | None
+    connection: ReadConnection, sets: Sequence[tuple[tuple[int, ...], datetime, datetime | None]]
 ) -> list[Mapping[int, Asset]]:
-    """Sets of assets, whatever their kinds: one statement for all of them."""
-    found = await node.nodes_by_id(connection, sorted(set().union(*sets)), instant)
-    nodes = {asset_id: node_of(row, pinned) for asset_id, row in found.items()}
-    return [{it: nodes[it] for it in ids if it in nodes} for ids in sets]
+    """Sets of assets, whatever their kinds, each set at an instant: one statement for all of them."""
+    readings = list(dict.fromkeys((it, instant) for ids, instant, _ in sets for it in ids))
+    rows = dict(zip(readings, await node.nodes_by_id(connection, readings), strict=True))
+    # of one reading that is pinned, and of one that is not, the ids differ
+    nodes: dict[tuple[int, datetime, datetime | None], Asset] = {}
+    for ids, instant, pinned in sets:
+        for it in ids:
+            row = rows[it, instant]
+            if row is not None and (it, instant, pinned) not in nodes:
+                nodes[it, instant, pinned] = node_of(row, pinned)
+    return [{it: nodes[it, instant, pinned] for it in ids if (it, instant, pinned) in nodes} for ids, instant, pinned in sets]

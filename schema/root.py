@@ -22,6 +22,7 @@ from schema.kinds import ASSET_TYPES
 from schema.lineage import LineageQueries
 from schema.link import LineageLink, LinkMutations, LinkQueries
 from schema.node import AsOf, Node, read_id
+from schema.path import PathQueries
 from schema.product import Product, ProductMutations, ProductQueries
 from schema.scalars import SCALARS
 from schema.scope import READ, resolver
@@ -35,6 +36,7 @@ class Query(
     DetailTypeQueries,
     LinkQueries,
     LineageQueries,
+    PathQueries,
     DomainQueries,
     AnalyticsQueries,
     ChangeQueries,

@@ -1,6 +1,6 @@
--- Assets of every kind by their ids, as they were at an instant. What does not live then has no row.
-SELECT a.id, a.uid, a.kind, a.type, a.key, v.*
-FROM unnest(CAST(:assets AS bigint[])) AS asked (id)
+-- Assets of every kind by their ids, each as it was at an instant of its own. What does not live then has no row.
+SELECT asked.place, a.id, a.uid, a.kind, a.type, a.key, v.*
+FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS asked (id, instant, place)
 CROSS JOIN LATERAL (
   SELECT a.id, a.uid, a.kind, a.type, a.key
   FROM asset a
@@ -12,11 +12,11 @@ CROSS JOIN LATERAL (
     p.status, p.version, p.tags, NULL AS display_name, CAST(NULL AS jsonb) AS details
   FROM product_version p
   WHERE a.kind = 'PRODUCT' AND p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = a.id
-    AND p.valid_from <= CAST(:instant AS timestamptz) AND p.valid_to > CAST(:instant AS timestamptz)
+    AND p.valid_from <= asked.instant AND p.valid_to > asked.instant
   UNION ALL
   SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.display_name, e.details
   FROM entity_version e
   WHERE a.kind = 'ENTITY' AND e.tenant_id = CAST(:tenant AS bigint) AND e.asset_id = a.id
-    AND e.valid_from <= CAST(:instant AS timestamptz) AND e.valid_to > CAST(:instant AS timestamptz)
+    AND e.valid_from <= asked.instant AND e.valid_to > asked.instant
   OFFSET 0
 ) v

@@ -6,5 +6,5 @@
             SELECT
             FROM change c
             WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = 'LINK' AND c.subject_id = l.link_id AND c.operation <> 'DELETE'
-              AND c.change_ts >= CAST(:seen_since AS timestamptz) AND c.change_ts <= CAST(:instant AS timestamptz)
+              AND c.change_ts >= CAST(:seen_since AS timestamptz) AND c.change_ts <= {instant}
           ))

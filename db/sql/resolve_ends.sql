@@ -1,13 +1,18 @@
--- What references mean at instants: the asset that has the uid, the product that bears the name then, the entity that has the key; and
--- whether it is alive then. What means nothing has no row.
-SELECT e.place, a.id, a.uid, EXISTS (
+-- What references mean at instants (without one: now, as the request knows it): the asset that has the uid, the product that bears the
+-- name then, the entity that has the key; and whether it is alive then. What means nothing has no row.
+WITH asked AS MATERIALIZED (
+  SELECT e.uid, e.product, e.type, e.key, e.place,
+    coalesce(e.instant, greatest(clock_timestamp(), CAST(:now AS timestamptz))) AS instant
+  FROM unnest(
+    CAST(:uids AS uuid[]), CAST(:products AS text[]), CAST(:types AS text[]), CAST(:keys AS text[]), CAST(:instants AS timestamptz[])
+  ) WITH ORDINALITY AS e (uid, product, type, key, instant, place)
+)
+SELECT e.place, e.instant, a.id, a.uid, EXISTS (
     SELECT
     FROM asset_life l
     WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.asset_id = a.id AND l.valid_from <= e.instant AND l.valid_to > e.instant
   ) AS alive
-FROM unnest(
-  CAST(:uids AS uuid[]), CAST(:products AS text[]), CAST(:types AS text[]), CAST(:keys AS text[]), CAST(:instants AS timestamptz[])
-) WITH ORDINALITY AS e (uid, product, type, key, instant, place)
+FROM asked e
 CROSS JOIN LATERAL (
   SELECT a.id, a.uid FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = e.uid
   UNION ALL

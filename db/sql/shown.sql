@@ -10,7 +10,7 @@ ARRAY(
           SELECT
           FROM product_version v
           WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = a.id
-            AND v.valid_from <= CAST(:instant AS timestamptz) AND v.valid_to > CAST(:instant AS timestamptz)
+            AND v.valid_from <= walk.instant AND v.valid_to > walk.instant
             AND v.domain = ANY (CAST(:domains AS text[]))
         ) OR EXISTS (
           SELECT

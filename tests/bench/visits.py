@@ -13,7 +13,7 @@ from tests.bench.recording import Recording
 from tests.bench.replay import read_script
 from tests.bench.rows import Row
 
-_WALK = "WITH RECURSIVE walk "
+_WALK = "WITH RECURSIVE asked "
 _EXPLAIN = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "
 
 
@@ -50,7 +50,7 @@ async def _count(connection: "asyncpg.Connection[asyncpg.Record]", row: Row, rec
         found = await statement.run(connection, "")
         if _WALK not in statement.sql:
             continue
-        for _, pages in groupby(found, key=lambda page: page["root"]):
+        for _, pages in groupby(found, key=lambda page: page["place"]):
             *others, last = pages
             visits.walks += 1
             visits.assets += last["reached"] + 1

@@ -73,7 +73,7 @@ def plain_walk(
     return [[it for it in level if it in kept and shown(world, it, query.assets)] for level in levels[1:]], truncated
 
 
-def any_query(chance: random.Random, instant: datetime) -> WalkQuery:
+def any_query(chance: random.Random) -> WalkQuery:
     def maybe(value: Any) -> Any:
         return value if chance.random() < 0.3 else None
 
@@ -96,7 +96,6 @@ def any_query(chance: random.Random, instant: datetime) -> WalkQuery:
             seen_since=maybe(day(chance.randrange(DAYS))),
         ),
         AssetFilter(kinds=maybe(chance.choice([("ENTITY",), ("PRODUCT",)])), entity_types=maybe(tuple(chance.sample(KINDS, 1)))),
-        instant,
     )
 
 
@@ -109,13 +108,13 @@ async def test_walks_are_those_of_a_plain_search(connection: WriteConnection, se
     chance = random.Random(seed)
     world = await make(connection, chance, GRAPHS)
     for _ in range(6):
-        query = any_query(chance, any_instant(chance))
-        assert query.as_of is not None
-        standing = world.standing(query.as_of, query.links)
-        adjacent = neighbours(standing, query.direction)
-        roots = chance.sample(sorted(world.uids), chance.choice((1, 7, len(world.uids))))
-        for walk in await walks(connection, roots, query):
-            levels, truncated = plain_walk(world, adjacent, walk.root_id, query)
+        query = any_query(chance)
+        # each root at an instant of its own, or all at one; one root at several
+        instants = [any_instant(chance) for _ in range(chance.choice((1, 1, 3)))]
+        adjacent = {it: neighbours(world.standing(it, query.links), query.direction) for it in instants}
+        roots = chance.choices(sorted(world.uids), k=chance.choice((1, 7, len(world.uids))))
+        for walk in await walks(connection, [(root, chance.choice(instants)) for root in roots], query):
+            levels, truncated = plain_walk(world, adjacent[walk.instant], walk.root_id, query)
             assert [list(it) for it in walk.shown] == levels
             assert walk.truncated == truncated
     assert (await verify_tenant(connection)).differences == []
@@ -137,22 +136,21 @@ async def test_links_cycles_and_trust_are_those_of_the_graph(connection: WriteCo
     chance = random.Random(seed)
     world = await make(connection, chance, GRAPHS)
     for _ in range(2):
-        query = any_query(chance, any_instant(chance))
-        assert query.as_of is not None
-        standing = world.standing(query.as_of, query.links)
+        query, instants = any_query(chance), [any_instant(chance) for _ in range(2)]
+        standings = {it: world.standing(it, query.links) for it in instants}
         roots = chance.sample(sorted(world.uids), 60)
-        found = await walks(connection, roots, query)
+        found = await walks(connection, [(root, chance.choice(instants)) for root in roots], query)
         for walk, graph in zip(found, await graphs_of_walks(connection, found, query), strict=True):
-            members = set(walk.members)
+            members, standing = set(walk.members), standings[walk.instant]
             expected = graph_of(standing, members)
-            assert graph.complete or query.bounds.links < len(standing)
-            if not graph.complete:
+            assert graph.cut is None or query.bounds.links < len(standing)
+            if graph.cut is not None:
                 continue
             assert sorted(graph.links) == sorted(it.link_id for it, _ in standing if {it.source, it.target} <= members)
             circles = [sorted(it) for it in networkx.strongly_connected_components(expected) if len(it) > 1]
             assert components(graph.sources, graph.targets) == sorted(circles)
             assert_trusted(most_trusted(walk.root_id, graph, query.direction), walk, expected)
-        await assert_each_link_comes_once(connection, chance, standing, found, query)
+        await assert_each_link_comes_once(connection, chance, standings, found, query)
 
 
 def assert_trusted(trusted: dict[int, float], walk: Walk, graph: "networkx.DiGraph[int]") -> None:
@@ -170,22 +168,24 @@ def assert_trusted(trusted: dict[int, float], walk: Walk, graph: "networkx.DiGra
 
 
 async def assert_each_link_comes_once(
-    connection: WriteConnection, chance: random.Random, standing: Sequence[Any], found: Sequence[Walk], query: WalkQuery
+    connection: WriteConnection, chance: random.Random, standings: dict[datetime, Any], found: Sequence[Walk], query: WalkQuery
 ) -> None:
     """Page by page, every link among what is shown, with the page of its later end."""
-    cuts = [[0, *sorted(chance.choices(range(len(walk.steps) + 1), k=2)), len(walk.steps)] for walk in found]
+    cuts = [[0, *sorted(chance.choices(range(walk.total + 1), k=2)), walk.total] for walk in found]
     stretches = [Stretch(walk, *pair) for walk, cut in zip(found, cuts, strict=True) for pair in pairwise(cut)]
     pages = await links_of_stretches(connection, stretches, query)
     for walk in found:
-        place = {walk.root_id: -1} | {step.asset_id: number for number, step in enumerate(walk.steps)}
+        place = {walk.root_id: -1} | {step.asset_id: number for number, step in enumerate(walk.steps(0, walk.total))}
         expected = {
-            it.link_id: max(place[it.source], place[it.target]) for it, _ in standing if it.source in place and it.target in place
+            it.link_id: max(place[it.source], place[it.target])
+            for it, _ in standings[walk.instant]
+            if {it.source, it.target} <= place.keys()
         }
         for stretch, page in zip(stretches, pages, strict=True):
             if stretch.walk is walk:
                 due = {it for it, later in expected.items() if stretch.start <= later < stretch.stop}
                 given = {row.link_id for row in page.rows}
-                assert given == due if page.complete else given <= due
+                assert given == due if page.cut is None else given <= due
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -197,16 +197,16 @@ async def test_paths_are_those_of_the_graph(connection: WriteConnection, seed: i
     graph = graph_of(standing, set(world.uids))
     for _ in range(12):
         origin, goal = chance.sample(chance.choice(world.components), 2)
-        query = WalkQuery(Direction.DOWNSTREAM, chance.choice((1, 2, 4, 20)), NO_BOUNDS, as_of=instant)
+        query = WalkQuery(Direction.DOWNSTREAM, chance.choice((1, 2, 4, 20)), NO_BOUNDS)
         every = sorted(
             (tuple(it) for it in networkx.all_simple_paths(graph, origin, goal, cutoff=query.max_depth)),
             key=lambda it: (len(it), it),
         )
-        found = await find_paths(connection, origin, goal, query, most=50, only_shortest=False)
+        found = await find_paths(connection, origin, goal, query, instant, most=50, only_shortest=False)
         assert [it.assets for it in found.paths] == every[:50]
         assert found.exhaustive == (len(every) <= 50)
         shortest = [it for it in every if len(it) == len(every[0])]
-        found = await find_paths(connection, origin, goal, query, most=2, only_shortest=True)
+        found = await find_paths(connection, origin, goal, query, instant, most=2, only_shortest=True)
         assert [it.assets for it in found.paths] == shortest[:2]
         assert found.exhaustive == (len(shortest) <= 2)
         for it in found.paths:

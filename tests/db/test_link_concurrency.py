@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import pytest
 
 from db import asset, link, product
 from db.connection import Author, Database, WriteConnection
-from db.errors import HeadwaterError
+from db.errors import HeadwaterError, Interrupted
 from db.product import PRODUCT
 from db.verification import verify_tenant
 from tests.builders import day, product_fields
@@ -93,6 +94,35 @@ async def test_whoever_comes_second_sees_what_the_first_has_done(
     assert [tuple(row) for row in rows] == [(day(since), None if until is None else day(until)) for since, until in holds]
     async with database.snapshot(1) as reader:
         assert (await verify_tenant(reader)).differences == []
+
+
+async def test_a_name_means_what_bears_it_once_the_wait_is_over(database: Database, address: str) -> None:
+    """Who waits for the bearer of a name, while it passes to another product, is not to link the one that had it."""
+    other = UUID(int=3)
+    async with database.transaction(1, Author("setup")) as connection:
+        for uid, name in ((RAW, "raw"), (CLEAN, "clean"), (other, "other")):
+            await product.register(connection, product_fields(name), uid=uid, at=day(0))
+
+    async def later() -> UUID:
+        while True:
+            with suppress(Interrupted):
+                async with database.transaction(1, Author("second")) as connection:
+                    outcome = await link.register(connection, link.End(product="raw"), link.End(uid=CLEAN), None, {})
+                    (row,) = await link.links_by_id(connection, [outcome.subject_id], outcome.at)
+                    assert row is not None
+                    return row.uid
+
+    observer = await asyncpg.connect(address)
+    async with database.transaction(1, Author("first")) as connection:
+        await product.update(connection, RAW, {"name": "renamed"})
+        await product.update(connection, other, {"name": "raw"})
+        waiting = asyncio.create_task(later())
+        async with asyncio.timeout(10):
+            while not await observer.fetchval(WAITING):
+                assert not waiting.done(), "the second did not wait"
+                await asyncio.sleep(0.002)
+    await observer.close()
+    assert await waiting == link.link_uid(other, CLEAN, None)
 
 
 async def test_many_who_write_the_same_links_and_ends_leave_one_history(database: Database) -> None:

@@ -177,7 +177,10 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
                 for subject, name, details, at in batch
             ]
             outcomes = bench.load(
-                [ingest.Stated(ENTITY, Ref(UUID(self.uids[subject]), "PERSON"), said.payload or {}, said.at) for subject, said in stated]
+                [
+                    ingest.Stated(ENTITY, Ref(UUID(self.uids[subject]), "PERSON"), said.payload or {}, said.at)
+                    for subject, said in stated
+                ]
             )
             for (subject, said), outcome in sorted(zip(stated, outcomes, strict=True), key=lambda it: it[0][1].at):
                 assert isinstance(outcome, Outcome)

@@ -296,6 +296,8 @@ async def test_a_cursor_of_another_walk_is_refused(api: Api) -> None:
         ({"filter": {"assets": {"kinds": ["GHOST"]}}}, ("BAD_INPUT", "kinds")),
         ({"filter": {"links": {"seenSince": "yesterday"}}}, ("BAD_INPUT", "seenSince")),
         ({"asOf": "2026-01-01T00:00:00"}, ("BAD_INPUT", "asOf")),
+        ({"filter": {"links": {"producers": ["a\0"]}}}, ("BAD_INPUT", "producers")),
+        ({"filter": {"assets": {"domains": ["\0"]}}}, ("BAD_INPUT", "domains")),
     ],
 )
 async def test_what_cannot_be_asked_is_named(api: Api, arguments: dict[str, Any], fault: tuple[str, str]) -> None:
@@ -340,6 +342,33 @@ async def test_a_level_costs_the_same_however_many_walk(api: Api) -> None:
     api.statements.clear()
     assert (await api(NESTED)).data
     assert len(api.statements) == few
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'query ($first: Int) { changes(from: "2025-01-01", to: "2027-01-01", first: $first) { nodes { asset { %s } } } }',
+        'query ($first: Int) { product(name: "raw") { history(first: $first) { nodes { asset { %s } } } } }',
+    ],
+    ids=["changes", "history"],
+)
+async def test_walks_at_many_instants_cost_what_one_does(api: Api, query: str) -> None:
+    await api.lineage("raw -> clean -> report")
+    for number in range(1, 20):
+        await api.update("raw", version=f"1.{number}.0", at=day(number))
+        await api.link("raw", "clean", confidence=number / 20, at=day(number))
+    walked = query % "downstream { totalCount edges { confidence node { label } } links { confidence } cycles }"
+    counts = []
+    for first in (1, 20):
+        api.statements.clear()
+        data = (await api(walked, first=first)).data
+        counts.append(len(api.statements))
+    # the list, the walks, the links among what they reach, the links of pages, and what they lead between
+    assert counts[0] == counts[1]
+    nodes = (data["changes"] if "changes" in data else data["product"]["history"])["nodes"]
+    assert len(nodes) == 20
+    confidences = [it["asset"]["downstream"]["links"][0]["confidence"] for it in nodes if it["asset"]["downstream"]["links"]]
+    assert len(set(confidences)) > 10
 
 
 async def test_four_levels_deep_costs_two_statements_a_level(api: Api) -> None:

@@ -148,6 +148,9 @@ RAW, CLEAN = {"product": "raw"}, {"product": "clean"}
         ({"source": {"product": "nobody"}, "target": CLEAN}, ("NOT_FOUND", "source")),
         ({"source": RAW, "target": {"uid": str(uuid4())}}, ("NOT_FOUND", "target")),
         ({"source": RAW, "target": {"entity": {"type": "TABLE", "key": "1"}}}, ("NOT_FOUND", "target")),
+        ({"source": {"product": "x\0"}, "target": CLEAN}, ("NOT_FOUND", "source")),
+        ({"source": RAW, "target": {"entity": {"type": "\0", "key": "\0"}}}, ("NOT_FOUND", "target")),
+        ({"source": {"product": "x" * 100_000}, "target": CLEAN}, ("NOT_FOUND", "source")),
         ({"source": {}, "target": CLEAN}, ("BAD_INPUT", "source")),
         ({"source": {"product": "raw", "uid": str(uuid4())}, "target": CLEAN}, ("BAD_INPUT", "source")),
         ({"source": {"product": None}, "target": CLEAN}, ("BAD_INPUT", "product")),
@@ -206,6 +209,10 @@ async def test_a_repeated_request_is_answered_as_the_first_time(api: Api) -> Non
     first = (await api(REGISTER_LINEAGE, input=given)).data["registerLineage"]
     assert (await api(REGISTER_LINEAGE, input=given)).data["registerLineage"] == first
     assert (await api(REGISTER_LINEAGE, input={**given, "confidence": 0.6})).fault == ("CONFLICT", "idempotencyKey")
+    sure = {"source": RAW, "target": CLEAN, "idempotencyKey": "sure"}
+    assert (await api(REGISTER_LINEAGE, input=sure)).data["registerLineage"]["changed"]
+    alike = {**sure, "confidence": None, "type": None, "metadata": None, "producer": None, "transformation": None}
+    assert (await api(REGISTER_LINEAGE, input=alike)).data["registerLineage"]["changed"]
 
 
 async def test_writers_of_one_link_and_of_its_ends_leave_one_history(api: Api) -> None:
