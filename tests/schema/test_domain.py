@@ -178,7 +178,7 @@ async def test_entities_of_a_domain_are_filtered_like_all_others(api: Api) -> No
         ({"after": "rubbish"}, ("BAD_INPUT", "after")),
         ({"status": "GONE"}, ("BAD_INPUT", "status")),
         ({"asOf": "2026-01-01T00:00:00"}, ("BAD_INPUT", "asOf")),
-        ({"name": "a\0b"}, ("BAD_INPUT", None)),
+        ({"name": "a\0b"}, ("BAD_INPUT", "name")),
     ],
 )
 async def test_what_cannot_be_asked_says_why(api: Api, arguments: dict[str, Any], fault: tuple[str, str | None]) -> None:
