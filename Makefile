@@ -13,7 +13,7 @@ demo: .venv/installed graphiql ## Serve the demo mesh
 	$(BIN)/headwater demo
 
 test: .venv/installed ## Every Python test, in parallel, against a real PostgreSQL
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto
 
 check: .venv/installed ## Format, lint, types, import rules, committed schema
 	$(BIN)/ruff format --check .

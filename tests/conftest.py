@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import event, make_url
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from db import migrations
 from db.connection import Author, Database
@@ -74,6 +75,23 @@ def pytest_configure(config: pytest.Config) -> None:
         ground = Ground()
         config.add_cleanup(ground.stop)
         ground.start()
+
+
+# The tests of these share a database that takes a while to fill.
+TOGETHER = {"tests/db/test_lineage_adversaries.py", "tests/db/test_entity_plans.py"}
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each test to the worker that is free, and those of one of these files to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

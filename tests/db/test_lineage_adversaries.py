@@ -15,9 +15,6 @@ from db.lineage import Bounds, Cut, Direction, Stretch, Truncation, WalkQuery, g
 from db.path import find_paths
 from tests.conftest import MIGRATED, own_database
 
-# They share a database that takes a while to fill.
-pytestmark = pytest.mark.xdist_group("adversaries")
-
 Edges = list[tuple[int, int]]
 
 # Each graph has numbers of its own; the first of them is its root.
