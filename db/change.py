@@ -101,7 +101,7 @@ async def count_changes(connection: ReadConnection, query: ChangeQuery) -> int:
 
 def of_kind(kind: Kind, name: str, *, direction: str = "ASC") -> str:
     """A part of a statement, told which kind it is about."""
-    return kind.statement(name, direction=direction).text.replace("{kind}", kind.name)
+    return kind.statement(name, direction=direction).text
 
 
 def union(parts: Sequence[str]) -> str:
