@@ -30,6 +30,21 @@ ranked AS (
   FROM timed
   WINDOW at_once AS (PARTITION BY subject_id, instant ORDER BY ordinal)
 ),
+-- what one request says, it says once: another word of it for the same subject and instant is refused, and not heard at all
+contested AS (
+  SELECT r.ordinal, r.subject_id, r.instant
+  FROM ranked r
+  CROSS JOIN LATERAL (
+    SELECT c.operation, c.payload, c.request_id
+    FROM change c
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = r.subject_id
+      AND c.change_ts = r.instant AND r.instant <= r.last_ts AND CAST(:once AS boolean) AND r.nth = 1
+    ORDER BY c.seq DESC
+    LIMIT 1
+  ) said
+  WHERE said.request_id = CAST(:request_id AS text)
+    AND NOT (said.operation = r.operation AND said.payload IS NOT DISTINCT FROM r.payload)
+),
 scope AS (
   SELECT subject_id, min(instant) AS since, max(instant) AS until, min(last_ts) AS last_ts
   FROM ranked
@@ -38,7 +53,7 @@ scope AS (
 -- what held just before, what the log says of the time that the batch is about, and the batch
 timeline AS (
   SELECT s.subject_id, base.valid_from AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation, base.state AS payload,
-    CAST(NULL AS boolean) AS changed, CAST(NULL AS text) AS request_id, CAST(NULL AS bigint) AS ordinal, base.created_at, base.place
+    CAST(NULL AS boolean) AS changed, CAST(NULL AS bigint) AS ordinal, base.created_at, base.place
   FROM scope s
   CROSS JOIN LATERAL (
     SELECT v.ctid AS place, v.valid_from, v.valid_to, v.created_at, {state} AS state
@@ -49,7 +64,7 @@ timeline AS (
   ) base
   WHERE base.valid_to >= s.since
   UNION ALL
-  SELECT s.subject_id, c.change_ts, c.seq, c.operation, c.payload, c.changed, c.request_id, NULL, NULL, NULL
+  SELECT s.subject_id, c.change_ts, c.seq, c.operation, c.payload, c.changed, NULL, NULL, NULL
   FROM scope s
   CROSS JOIN LATERAL (
     SELECT *
@@ -59,9 +74,9 @@ timeline AS (
     OFFSET 0
   ) c
   UNION ALL
-  SELECT subject_id, instant, 9223372036854775807, operation, payload, NULL, NULL, ordinal, NULL, NULL
+  SELECT subject_id, instant, 9223372036854775807, operation, payload, NULL, ordinal, NULL, NULL
   FROM ranked
-  WHERE nth = 1
+  WHERE nth = 1 AND ordinal NOT IN (SELECT ordinal FROM contested)
 ),
 folded AS (
   SELECT *, fold(operation, payload) OVER so_far AS state, bool_or(operation = 'SET') OVER so_far AS begun
@@ -71,8 +86,7 @@ folded AS (
 -- each beside what came before it
 compared AS (
   SELECT *, lag(state) OVER so_far AS state_before, first_value(created_at) OVER so_far AS created_before,
-    lag(place) OVER so_far AS place_before, row_number() OVER so_far = 1 AS first,
-    lag(changed) OVER so_far AS changed_then, lag(request_id) OVER so_far AS request_then,
+    lag(place) OVER so_far AS place_before, lag(changed) OVER so_far AS changed_then,
     lag(change_ts) OVER so_far = change_ts AS again,
     lag(operation) OVER so_far = operation AND lag(payload) OVER so_far IS NOT DISTINCT FROM payload AS alike
   FROM folded
@@ -82,7 +96,6 @@ judged AS (
   SELECT c.*, r.instant, r.now, s.last_ts, CASE
       WHEN r.instant > r.now + CAST(:tolerance AS interval) THEN 'AHEAD'
       WHEN c.again AND c.alike THEN 'REPLAYED'
-      WHEN c.again AND CAST(:once AS boolean) AND c.request_then = CAST(:request_id AS text) THEN 'CONTESTED'
       WHEN r.creating AND c.state_before IS NOT NULL THEN 'TAKEN'
       WHEN c.operation = 'PATCH' AND c.state_before IS NULL THEN 'MISSING'
       WHEN c.operation = 'DELETE' AND NOT c.begun AND NOT EXISTS (
@@ -130,15 +143,20 @@ opened AS (
   WHERE j.verdict = 'NEWER' AND j.operation <> 'DELETE' AND (SELECT count(*) FROM closed) >= 0
 )
 SELECT r.subject_id, r.instant, r.now, CASE
-    WHEN r.nth = 1 THEN j.verdict
-    WHEN NOT r.alike THEN 'CONTESTED'
+    WHEN r.nth = 1 THEN coalesce(j.verdict, 'CONTESTED')
+    WHEN j.verdict IS NULL OR NOT r.alike THEN 'CONTESTED'
     WHEN j.verdict IN ('SAME', 'NEWER', 'LATE') THEN 'REPLAYED'
     ELSE j.verdict
   END AS verdict,
-  CASE j.verdict WHEN 'REPLAYED' THEN j.changed_then ELSE j.verdict IN ('NEWER', 'LATE') END AS changed,
-  r.nth = 1 AND j.first AND j.last_ts IS NULL AS created,
+  CASE j.verdict WHEN 'REPLAYED' THEN j.changed_then ELSE coalesce(j.verdict IN ('NEWER', 'LATE'), false) END AS changed,
+  coalesce(r.nth = 1 AND r.last_ts IS NULL AND r.instant = j.begun_at, false) AS created,
   -- whether it may have begun or ended a life of its subject; not so where it changed one
-  j.verdict IN ('NEWER', 'LATE') AND (j.operation = 'DELETE' OR j.state_before IS NULL) AS of_life, j.last_ts IS NULL AS unheard
+  coalesce(j.verdict IN ('NEWER', 'LATE') AND (j.operation = 'DELETE' OR j.state_before IS NULL), false) AS of_life,
+  r.last_ts IS NULL AS unheard
 FROM ranked r
-JOIN judged j ON j.subject_id = r.subject_id AND j.instant = r.instant
+LEFT JOIN (
+  -- beside when the first that is accepted of a subject holds from
+  SELECT *, min(instant) FILTER (WHERE verdict IN ('SAME', 'NEWER', 'LATE')) OVER (PARTITION BY subject_id) AS begun_at
+  FROM judged
+) j ON j.subject_id = r.subject_id AND j.instant = r.instant
 ORDER BY r.ordinal

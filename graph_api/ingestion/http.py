@@ -4,6 +4,7 @@ import asyncio
 import io
 from concurrent.futures import Future
 from typing import Any
+from uuid import uuid4
 
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
@@ -50,7 +51,8 @@ async def ingest(request: Request) -> Response:
     load = Load(
         request.app.state.database,
         OPEN.tenant_id,
-        Author(OPEN.actor, request_id_of(scope)),
+        # a client may send one id twice, but what a load has said it has said by itself
+        Author(OPEN.actor, f"{request_id_of(scope)}/{uuid4()}"),
         advanced=lambda rows, position: None,
         rejected=reject,
         on_error=on_error,

@@ -6,6 +6,7 @@ does not matter, and only what is left at last is a fault.
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from graph_api.ingestion.source import Batch, Reading, Source, in_background
 from graph_api.ingestion.waiting import Waiting
 
 # How often a batch that lost against another writer is tried in all.
-ATTEMPTS = 5
+ATTEMPTS = 8
 
 
 class OnError(StrEnum):
@@ -196,6 +197,7 @@ class Load:
 
     async def _commit(self, source: Source, batch: Batch) -> _Written:
         for attempt in range(1, ATTEMPTS + 1):
+            began = time.monotonic()
             try:
                 async with self._database.transaction(self._tenant_id, self._author) as connection:
                     written = await self._write(connection, source, batch)
@@ -207,8 +209,8 @@ class Load:
                 return written
             finally:
                 self._committing = False
-            # writers that met once should not meet again
-            await asyncio.sleep(random.uniform(0, 0.02 * attempt))
+            # writers that met once should not meet again: batches last, and so does keeping out of the other's way
+            await asyncio.sleep(random.uniform(0, time.monotonic() - began))
         raise AssertionError("the last attempt returns or raises")
 
     async def _write(self, connection: WriteConnection, source: Source, batch: Batch) -> _Written:

@@ -58,7 +58,7 @@ class Parser(Protocol):
 
 def fault_of(line: int, field: str | None, message: str, code: str = BadInput.code) -> Fault:
     """A fault whose message quotes what may be long."""
-    return Fault(line, field, brief(message), code)
+    return Fault(line, None if field is None else field[:100], brief(message), code)
 
 
 def brief(message: str) -> str:

@@ -204,3 +204,37 @@ async def test_a_batch_says_one_thing_of_a_subject_at_one_instant(writer: WriteC
     assert isinstance(contested, Conflict)
     assert [it.changed for it in (newer, first, replayed) if isinstance(it, Outcome)] == [True, True, True]
     assert await owners(writer) == [("ann", day(0), day(2)), ("bob", day(2), day(3)), ("dan", day(3), None)]
+
+
+async def test_what_contradicts_an_earlier_batch_of_its_request_is_not_heard_at_all(writer: WriteConnection) -> None:
+    """What is said later, and was refused earlier, is news: the refused one was never there."""
+    uid = await register(writer, day(-1))
+    (row,) = await product.products_by_uid(writer, [uid], day(1))
+    assert row is not None
+
+    def said(owner: str, at: datetime) -> Assertion:
+        return Assertion(row.asset_id, Operation.PATCH, {"owner": owner}, at)
+
+    await record_each(writer, PRODUCT, [said("bob", day(0))], once=True)
+    batch = [said("carl", day(0)), said("carl", day(5)), said("carl", day(0)), said("bob", day(0))]
+    contested, heard, again, replayed = await record_each(writer, PRODUCT, batch, once=True)
+    assert [type(it) for it in (contested, again, replayed)] == [Conflict] * 3
+    assert isinstance(heard, Outcome)
+    assert heard.changed
+    assert await owners(writer) == [("ann", day(-1), day(0)), ("bob", day(0), day(5)), ("carl", day(5), None)]
+    assert (await verify_tenant(writer)).differences == []
+
+
+async def test_a_subject_is_created_by_the_first_that_is_accepted_of_it(writer: WriteConnection) -> None:
+    identity = await asset.add_or_lock(writer, PRODUCT, asset.Ref(uuid4()))
+    batch = [
+        Assertion(
+            identity.asset_id, Operation.SET, product_fields(description=None, status="ACTIVE", version="1.0.0", tags=[]), day(1)
+        ),
+        Assertion(identity.asset_id, Operation.DELETE, None, day(0)),
+    ]
+    await writer.execute(text("INSERT INTO domain (tenant_id, name) VALUES (:tenant, 'sales') ON CONFLICT DO NOTHING"))
+    created, refused = await record_each(writer, PRODUCT, batch)
+    assert isinstance(created, Outcome)
+    assert created.created
+    assert isinstance(refused, NotFound)
