@@ -9,9 +9,11 @@ from sqlalchemy import Uuid, select, text
 
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict, HeadwaterError, NotFound
+from db.kind import Kind
+from db.life import record
 from db.sql import any_of, load
 from db.tables import asset as assets
-from db.temporal import Assertion, Kind, Operation, Outcome, record
+from db.temporal import Assertion, Operation, Outcome
 
 _ADD = text(load("add_assets"))
 _LOCK = text(load("lock_assets"))
@@ -40,7 +42,7 @@ class Ref(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """That what bears a uid, an asset or a link, ends at an instant; without one, now."""
+    """That what bears a uid, an asset or a bond, ends at an instant; without one, now."""
 
     uid: UUID
     at: datetime | None = None

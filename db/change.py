@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from db.connection import ReadConnection
 from db.history import Changed, Stretch, changed_fields
-from db.kinds import ASSET_KINDS
+from db.kind import Kind
+from db.kinds import ASSET_KINDS, KIND_OF
 from db.pagination import Page, Slice
-from db.temporal import Kind
 
 
 class ChangeKind(StrEnum):
@@ -24,7 +24,6 @@ class ChangeKind(StrEnum):
 
 
 BEGINNINGS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
-KIND_BY_NAME = {kind.name: kind for kind in ASSET_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ def _change(row: Any) -> ChangeRow:
         recorded_at=row.recorded_at,
         actor=row.actor,
         request_id=row.request_id,
-        changed=changed_fields(KIND_BY_NAME[row.kind], row.state_before, row.state),
+        changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state),
         before=_stretch(row, row.from_before, row.at, row.state_before),
         after=_stretch(row, row.at, row.valid_to, row.state),
     )

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from db.change import BEGINNINGS, KIND_BY_NAME, ChangeKind, ChangeQuery, narrowed, of_kind, union
+from db.change import BEGINNINGS, ChangeKind, ChangeQuery, narrowed, of_kind, union
 from db.connection import ReadConnection
 from db.history import Changed, Stretch, changed_fields
+from db.kind import Kind
+from db.kinds import KIND_OF
 from db.pagination import Page, Slice
-from db.temporal import Kind
 
 
 class DifferenceKind(StrEnum):
@@ -113,7 +114,7 @@ def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
         kind=DifferenceKind.ADDED if before is None else DifferenceKind.REMOVED if after is None else DifferenceKind.CHANGED,
         before=before,
         after=after,
-        changed=changed_fields(KIND_BY_NAME[row.kind], row.state_before, row.state_after),
+        changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state_after),
     )
 
 

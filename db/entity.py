@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import BigInteger, ColumnElement, Numeric, Select, Text, any_, bindparam, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -18,21 +18,24 @@ from db.domain import DOMAIN, INSTANT, Reading, count_of_each, page_of_each
 from db.entity_fields import Types
 from db.errors import BadInput, Conflict
 from db.history import Stretch
+from db.kind import Instant
+from db.kinds import ENTITY
+from db.life import record
 from db.pagination import Page, Slice
 from db.sql import any_of, load, pattern_of
 from db.tables import asset as assets
 from db.tables import entity_detail as entity_details
 from db.tables import entity_type as entity_types
 from db.tables import entity_version as versions
-from db.temporal import Assertion, Instant, Kind, Operation, Outcome, record
-
-ENTITY = Kind("ENTITY", versions, projections=["details"])
+from db.temporal import Assertion, Operation, Outcome
 
 _BY_UID = text(load("entities_by_uid"))
 _BY_KEY = text(load("entities_by_key"))
 _DETAILS = text(load("details_by_entity"))
 _TYPES_KNOWN = text(load("types_known"))
 _TYPES_HELD = text(load("types_held"))
+
+_BY_KEY_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/entity/key")
 
 _tenant = bindparam("tenant", type_=BigInteger)
 
@@ -99,6 +102,11 @@ _ORDER: dict[EntityOrder, ColumnElement[Any]] = {
     EntityOrder.UPDATED_AT: versions.c.valid_from,
     EntityOrder.CREATED_AT: versions.c.created_at,
 }
+
+
+def entity_uid_by_key(type_: str, key: str) -> UUID:
+    """The uid of an entity with a key if it was given no other, the same everywhere: over the type, a NUL, and the key."""
+    return uuid5(_BY_KEY_NAMESPACE, f"{type_}\0{key}")
 
 
 def place_of(row: EntityRow, order: EntityOrder) -> tuple[Any, ...]:

@@ -5,7 +5,8 @@ HeadwaterError
 │   └── Unregistered                   a type that is in no registry; it may come
 ├── NotFound         NOT_FOUND         what the caller names is not there at that instant
 ├── Conflict         CONFLICT          what the caller wants collides with what is there
-│   └── NameTaken                      a name that another bears; it may be given up
+│   └── Contested                      it collides with what is known yet; what comes may resolve it
+│       └── NameTaken                  a name that another bears
 ├── Unauthenticated  UNAUTHENTICATED   nobody says who the caller is
 ├── Forbidden        FORBIDDEN         the caller may not do this
 ├── LimitExceeded    LIMIT_EXCEEDED    more than one request may ask for
@@ -45,8 +46,12 @@ class Conflict(HeadwaterError):
     code = "CONFLICT"
 
 
-class NameTaken(Conflict):
-    """A name that another product bears at that instant, by what is known yet."""
+class Contested(Conflict):
+    """What cannot be together with something else, by what is known yet."""
+
+
+class NameTaken(Contested):
+    """A name that another product bears at that instant."""
 
 
 class Unauthenticated(HeadwaterError):

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.connection import ReadConnection
+from db.kind import Kind
 from db.sql import load
-from db.temporal import Kind
 
 _LINKS = text(load("export_links"))
 _LINKS_AT = text(load("export_links_at"))

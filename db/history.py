@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from db.connection import ReadConnection
+from db.kind import Kind
 from db.pagination import Page, Slice
-from db.temporal import Kind
 
 # A field, what it was, and what it became.
 Changed = tuple[str, Any, Any]

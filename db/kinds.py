@@ -1,10 +1,40 @@
 """Every versioned kind. Who adds one adds it here."""
 
-from db.entity import ENTITY
-from db.link import LINK
-from db.product import PRODUCT
-from db.temporal import Kind
+from db.kind import Bond, Kind
+from db.tables import (
+    entity_version,
+    lineage_link,
+    link,
+    link_version,
+    product_version,
+    relation,
+    relation_version,
+    relationship,
+)
 
-# What is a node of the graph.
+PRODUCT = Kind("PRODUCT", product_version)
+ENTITY = Kind("ENTITY", entity_version, projections=["details"])
+LINK = Bond(
+    "LINK",
+    link_version,
+    subject="link_id",
+    identities=link,
+    held=lineage_link,
+    ends=("source_id", "target_id"),
+    parts={"producer": "text"},
+)
+RELATIONSHIP = Bond(
+    "RELATIONSHIP",
+    relation_version,
+    subject="relation_id",
+    identities=relation,
+    held=relationship,
+    ends=("origin_id", "related_id"),
+    parts={"type_id": "bigint", "one_origin": "boolean", "one_related": "boolean"},
+)
+
+# What is a node of the graph, and what is between two of them.
 ASSET_KINDS: tuple[Kind, ...] = (PRODUCT, ENTITY)
-KINDS: tuple[Kind, ...] = (*ASSET_KINDS, LINK)
+BONDS: tuple[Bond, ...] = (LINK, RELATIONSHIP)
+KINDS: tuple[Kind, ...] = (*ASSET_KINDS, *BONDS)
+KIND_OF: dict[str, Kind] = {kind.name: kind for kind in KINDS}

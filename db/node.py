@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from db.connection import ReadConnection
 from db.entity import EntityRow
-from db.product import PRODUCT, ProductRow
+from db.kinds import PRODUCT
+from db.product import ProductRow
 from db.sql import load
 
 _UIDS = text(load("uids_by_id"))

@@ -15,13 +15,14 @@ from db.domain import DOMAIN, INSTANT, Reading, count_of_each, page_of_each
 from db.errors import Interrupted, NotFound
 from db.history import Stretch
 from db.instants import write_instant
+from db.kind import Instant
+from db.kinds import PRODUCT
+from db.life import record
 from db.pagination import Page, Slice
 from db.sql import any_of, load, pattern_of
 from db.tables import asset as assets
 from db.tables import product_version as versions
-from db.temporal import Assertion, Instant, Kind, Operation, Outcome, record
-
-PRODUCT = Kind("PRODUCT", versions)
+from db.temporal import Assertion, Operation, Outcome
 
 _ADD_DOMAINS = text(load("add_domains"))
 _LOCK_BY_NAME = text(load("lock_product_by_name"))

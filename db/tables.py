@@ -183,3 +183,72 @@ lineage_link = Table(
     Column("metadata", JSONB, nullable=False),
     Column("digest", Uuid, nullable=False),
 )
+
+relationship_type = Table(
+    "relationship_type",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("origin", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("related", Text, nullable=False),
+    Column("reverse_key", Text, nullable=False),
+    Column("cardinality", Text, nullable=False),
+    Column("on_delete", Text, nullable=False),
+    Column("foreign_key_field", Text),
+    Column("origin_type", Text, Computed("")),
+    Column("related_type", Text, Computed("")),
+    Column("one_origin", Boolean, Computed("")),
+    Column("one_related", Boolean, Computed("")),
+)
+
+relationship_key = Table(
+    "relationship_key",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("near", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("far", Text, primary_key=True),
+    Column("type_id", BigInteger, nullable=False),
+)
+
+relation = Table(
+    "relation",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("uid", Uuid, nullable=False),
+    Column("type_id", BigInteger, nullable=False),
+    Column("origin_id", BigInteger, nullable=False),
+    Column("related_id", BigInteger, nullable=False),
+    Column("one_origin", Boolean, nullable=False),
+    Column("one_related", Boolean, nullable=False),
+)
+
+relation_version = Table(
+    "relation_version",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("relation_id", BigInteger, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("attributes", JSONB, nullable=False),
+    Column("digest", Uuid, nullable=False),
+)
+
+relationship = Table(
+    "relationship",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("relation_id", BigInteger, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
+    Column("type_id", BigInteger, nullable=False),
+    Column("origin_id", BigInteger, nullable=False),
+    Column("related_id", BigInteger, nullable=False),
+    Column("one_origin", Boolean, nullable=False),
+    Column("one_related", Boolean, nullable=False),
+    Column("attributes", JSONB, nullable=False),
+    Column("digest", Uuid, nullable=False),
+)

@@ -1,35 +1,35 @@
 """Time: an append-only log of what was asserted, and tables of versions that are its fold.
 
-One mechanism for every versioned kind. A kind names its table; the rest follows from the table's columns. See docs/time.md.
+One mechanism for every versioned kind. A kind names its table; the rest follows from the columns of it. See docs/time.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from sqlalchemy import ColumnElement, Table, TextClause, text
+from sqlalchemy import Row, text
 
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
+from db.kind import Kind
 from db.sql import load
-from db.tables import asset as assets
+
+T = TypeVar("T")
 
 # How far ahead of the database's clock an assertion may be: enough for clocks that disagree, too little to plan with.
 TOLERANCE = timedelta(seconds=5)
 
 _ANYTHING_RECORDED = text(load("anything_recorded"))
 
-_BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "created_at", "digest"}
-
 
 class Operation(StrEnum):
-    """What an assertion does: state the whole, state some fields, or end it."""
+    """What an assertion does: state the whole, say that it is there whatever it may be, state some fields, or end it."""
 
     SET = "SET"
+    STUB = "STUB"
     PATCH = "PATCH"
     DELETE = "DELETE"
 
@@ -55,87 +55,21 @@ class Outcome(NamedTuple):
     replayed: bool = False
 
 
-# An instant that is known, or that a row of the statement bears.
-Instant = datetime | ColumnElement[datetime]
-
-
-class Kind:
-    """A versioned kind: its name in the log and its table of versions. Every column that is not bookkeeping is a field.
-
-    A projection is another table that is kept in step with the versions: `project_<name>` does it, `verify_<name>` compares. The
-    subjects of a kind are assets, whose lives are such a projection too, or have a table of identities of their own.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        versions: Table,
-        *,
-        subject: str = "asset_id",
-        identities: Table = assets,
-        projections: Sequence[str] = (),
-    ) -> None:
-        self.name = name
-        self.versions = versions
-        self.subject = subject
-        self.identities = identities
-        self.of_assets = identities is assets
-        self.projections = tuple(projections)
-        self.fields = tuple(
-            column.name
-            for column in versions.columns
-            if column.name not in _BOOKKEEPING and column.name != subject and column.computed is None
-        )
-
-    def at(self, instant: Instant) -> ColumnElement[bool]:
-        """The condition under which a version holds at an instant. Scalar comparisons, so that an index may serve it."""
-        columns = self.versions.columns
-        return (columns.valid_from <= instant) & (columns.valid_to > instant)
-
-    def statement(self, name: str, *, direction: str = "ASC") -> TextClause:
-        """A fixed statement, told which table and which fields it is about."""
-        return _statement(self, name, direction)
-
-    def state_of(self, row: str) -> str:
-        """A row of the version table as the log writes it."""
-        return "jsonb_build_object(" + ", ".join(f"'{field}', {row}.\"{field}\"" for field in self.fields) + ")"
-
-
-@cache
-def _statement(kind: Kind, name: str, direction: str) -> TextClause:
-    statement = load(name)
-    for token, meaning in {
-        "{kind}": kind.name,
-        "{versions}": kind.versions.name,
-        "{identities}": kind.identities.name,
-        "{of_kind}": f"i.kind = '{kind.name}'" if kind.of_assets else "true",
-        "{subject}": kind.subject,
-        "{columns}": ", ".join(f'"{field}"' for field in kind.fields),
-        "{after}": ", ".join(f'after."{field}"' for field in kind.fields),
-        "{state}": kind.state_of("v"),
-        "{state_before}": kind.state_of("p"),
-        "{values}": kind.state_of("after"),
-        "{direction}": direction,
-    }.items():
-        statement = statement.replace(token, meaning)
-    return text(statement)
-
-
-async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion]) -> list[Outcome]:
-    """Write assertions into the log and bring the versions up to it; the first that is refused is raised. The caller holds the
-    subjects' locks."""
-    outcomes = await record_each(connection, kind, assertions)
-    for outcome in outcomes:
-        if isinstance(outcome, HeadwaterError):
-            raise outcome
-    return cast(list[Outcome], outcomes)
-
-
 async def record_each(
     connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, once: bool = False
 ) -> list[Outcome | HeadwaterError]:
-    """The same, where each assertion is accepted or refused by itself. A batch is heard in the order of its instants, and says
-    one thing of a subject at one instant; with `once`, so does everything that one request writes."""
+    """Write assertions into the log and bring the versions up to it. Each is accepted or refused by itself. The caller holds the
+    subjects' locks; what is said of assets goes through `db.life`, for more follows of it."""
+    assert not kind.of_assets, "what is said of assets has consequences"
+    return outcomes_of(kind, await hear(connection, kind, assertions, once=once))
+
+
+async def hear(
+    connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, once: bool = False
+) -> Sequence[Row[Any]]:
+    """Write assertions and bring the versions, and what is projected of them, up to the log: what became of each. A batch is
+    heard in the order of its instants, and says one thing of a subject at one instant; with `once`, so does everything that one
+    request writes."""
     rows = await connection.fetch(
         kind.statement("record"),
         {
@@ -151,20 +85,33 @@ async def record_each(
             "request_id": connection.author.request_id,
         },
     )
-    await _follow(connection, kind, "refold", [row for row in rows if row.verdict == "LATE"])
+    await follow(connection, kind, "refold", [row for row in rows if row.verdict == "LATE"])
     for projection in kind.projections:
-        await _follow(connection, kind, f"project_{projection}", [row for row in rows if row.verdict in ("NEWER", "LATE")])
-    if kind.of_assets:
-        await _follow_lives(connection, kind, [row for row in rows if row.of_life])
+        await follow(connection, kind, f"project_{projection}", [row for row in rows if row.verdict in ("NEWER", "LATE")])
     # what was written as of now is read back as of now
     connection.now = max([connection.now, *(row.instant for row, it in zip(rows, assertions, strict=True) if it.at is None)])
+    return rows
+
+
+def outcomes_of(kind: Kind, rows: Sequence[Row[Any]]) -> list[Outcome | HeadwaterError]:
+    """What became of assertions, as callers are told."""
     return [
         _refusal(kind, row) or Outcome(row.subject_id, row.instant, row.changed, row.created, row.verdict == "REPLAYED")
         for row in rows
     ]
 
 
-async def _follow(connection: WriteConnection, kind: Kind, statement: str, rows: Sequence[Any]) -> None:
+def accepted(outcomes: Iterable[T | HeadwaterError]) -> list[T]:
+    """What became of each; the first that was refused is raised."""
+    kept = []
+    for outcome in outcomes:
+        if isinstance(outcome, HeadwaterError):
+            raise outcome
+        kept.append(outcome)
+    return kept
+
+
+async def follow(connection: WriteConnection, kind: Kind, statement: str, rows: Sequence[Row[Any]]) -> None:
     """Bring subjects up to their log from the first instant on at which these rows changed it."""
     since: dict[int, datetime] = {}
     for row in rows:
@@ -172,16 +119,6 @@ async def _follow(connection: WriteConnection, kind: Kind, statement: str, rows:
     if since:
         named = {"kind": kind.name, "subjects": list(since), "instants": list(since.values())}
         await connection.execute(kind.statement(statement), named)
-
-
-async def _follow_lives(connection: WriteConnection, kind: Kind, rows: Sequence[Any]) -> None:
-    """Bring the lives of assets up to their versions, and what hangs on those lives up to them."""
-    await _follow(connection, kind, "project_lives", rows)
-    # nothing hangs on what nobody had heard of
-    heard = [row for row in rows if not row.unheard]
-    if heard:
-        await connection.execute(kind.statement("lock_links_of_assets"), {"subjects": sorted({row.subject_id for row in heard})})
-        await _follow(connection, kind, "cut_links", heard)
 
 
 async def anything_recorded(connection: ReadConnection) -> bool:

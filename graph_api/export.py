@@ -10,10 +10,9 @@ import orjson
 from db import export
 from db.connection import ReadConnection
 from db.detail_type import all_detail_types
-from db.entity import ENTITY
 from db.entity_type import all_entity_types
 from db.instants import write_instant
-from db.product import PRODUCT
+from db.kinds import ENTITY, PRODUCT
 
 
 async def lines(connection: ReadConnection, as_of: datetime | None) -> AsyncIterator[bytes]:

@@ -7,8 +7,8 @@ from uuid import UUID
 import strawberry
 
 from db.history import Stretch
+from db.kind import Kind
 from db.lineage import Direction
-from db.temporal import Kind
 from schema.context import Info
 from schema.history import Version, version_connection
 from schema.lineage import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connection

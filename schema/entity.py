@@ -11,11 +11,13 @@ import strawberry
 from db import asset as assets
 from db import entity as entities
 from db import entity_fields
-from db.entity import ENTITY, DetailCondition, DetailRow, EntityQuery, EntityRow
+from db.entity import DetailCondition, DetailRow, EntityQuery, EntityRow
 from db.errors import BadInput, LimitExceeded, NotFound
 from db.history import Stretch
+from db.kind import Kind
+from db.kinds import ENTITY
 from db.request import once
-from db.temporal import Kind, Outcome
+from db.temporal import Outcome
 from schema.asset import Asset
 from schema.context import Info
 from schema.detail_type import DetailType

@@ -11,9 +11,10 @@ from strawberry.scalars import JSON
 from strawberry.utils.str_converters import to_camel_case
 
 from db import link as links
+from db.bond import End
 from db.errors import NotFound
 from db.fields import refuse_unstorable
-from db.link import End, LinkQuery, LinkRow
+from db.link import LinkQuery, LinkRow
 from db.link_fields import confidence_of
 from db.request import once
 from schema.context import Info

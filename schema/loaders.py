@@ -14,9 +14,9 @@ from db import analytics, domain, entity, entity_type, history, lineage, link, n
 from db.asset import Identity, identities
 from db.connection import ReadConnection
 from db.graph import Shape, components
+from db.kind import Kind
 from db.pagination import Page, Slice
 from db.path import most_trusted
-from db.temporal import Kind
 from schema.asset import Asset
 from schema.entity import EntityDetail
 from schema.entity_type import EntityType

@@ -13,9 +13,11 @@ from db import asset as assets
 from db import product as products
 from db.errors import BadInput, NotFound
 from db.history import Stretch
-from db.product import PRODUCT, ProductQuery, ProductRow
+from db.kind import Kind
+from db.kinds import PRODUCT
+from db.product import ProductQuery, ProductRow
 from db.request import once
-from db.temporal import Kind, Outcome
+from db.temporal import Outcome
 from schema.asset import Asset
 from schema.context import Info
 from schema.domain import Domain

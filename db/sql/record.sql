@@ -79,7 +79,7 @@ timeline AS (
   WHERE nth = 1 AND ordinal NOT IN (SELECT ordinal FROM contested)
 ),
 folded AS (
-  SELECT *, fold(operation, payload) OVER so_far AS state, bool_or(operation = 'SET') OVER so_far AS begun
+  SELECT *, fold(operation, payload) OVER so_far AS state, bool_or(operation IN ('SET', 'STUB')) OVER so_far AS begun
   FROM timeline
   WINDOW so_far AS (PARTITION BY subject_id ORDER BY change_ts, seq)
 ),

@@ -8,13 +8,15 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from db import asset, detail_type, entity, entity_fields, entity_type, link, link_fields, product_fields
 from db.asset import Ended, Ref
+from db.bond import End
 from db.connection import Author, Database, WriteConnection
-from db.entity import ENTITY
 from db.errors import HeadwaterError
 from db.ingest import Stated, Statement, ingest, register
+from db.kind import Kind
+from db.kinds import ENTITY, PRODUCT
+from db.life import record
 from db.pagination import Page
-from db.product import PRODUCT
-from db.temporal import Assertion, Kind, Operation, anything_recorded, record
+from db.temporal import Assertion, Operation, anything_recorded
 from graph_api.auth import DEFAULT_TENANT_ID
 from graph_api.demo import entities, lineage, products
 
@@ -82,7 +84,7 @@ async def _write_lineage(connection: WriteConnection) -> None:
 
     def stated(source: str, target: str, producer: str | None, day: str, fields: dict[str, Any]) -> link.Stated:
         state = states[source, target, producer] = {**states.get((source, target, producer), {}), **fields}
-        return link.Stated(link.End(uid(source)), link.End(uid(target)), producer, link_fields.whole(state), _at(day))
+        return link.Stated(End(uid(source)), End(uid(target)), producer, link_fields.whole(state), _at(day))
 
     said: list[Statement] = []
     for sources, target, type_, producer, since, confidence, transformation, metadata in lineage.STATED:

@@ -12,13 +12,15 @@ import orjson
 
 from db import detail_type, entity_fields, entity_type, link, link_fields, product_fields
 from db.asset import Ended, Ref
+from db.bond import End
+from db.entity import entity_uid_by_key
 from db.errors import BadInput, HeadwaterError, NameTaken, NotFound, Unregistered
 from db.fields import refuse_unstorable
 from db.ingest import Registered, Stated
 from db.instants import read_instant
-from db.product import PRODUCT
+from db.kinds import PRODUCT
 from graph_api.ingestion.row import EntityState, Fault, Row, Said, fault_of
-from graph_api.ingestion.uids import entity_uid, keyed_entity_uid, product_uid
+from graph_api.ingestion.uids import entity_uid, product_uid
 
 # What a line may take, in bytes.
 LINE_LENGTH = 1024 * 1024
@@ -135,7 +137,7 @@ def _entity(content: dict[str, Any]) -> EntityState:
     uid, at = _uid(content), _instant(content)
     type_, name, key = _text(content, "type"), _text(content, "displayName"), content.get("key")
     if key is not None:
-        ref = Ref(uid, type_, entity_fields.key(key), keyed_entity_uid(type_, key) if uid is None else None)
+        ref = Ref(uid, type_, entity_fields.key(key), entity_uid_by_key(type_, key) if uid is None else None)
     else:
         ref = Ref(uid or entity_uid(type_, name), type_)
     return EntityState(ref, name, _details(content.get("details")), at)
@@ -229,14 +231,14 @@ def _details(listed: Any) -> dict[str, str]:
     return details
 
 
-def _end(content: Mapping[str, Any], field: str) -> link.End:
+def _end(content: Mapping[str, Any], field: str) -> End:
     """The asset that a link begins or ends at."""
     meant = {name: value for name, value in _REFERENCE.within(content, field).items() if value is not None}
     if len(meant) != 1:
         raise BadInput(f"{field} names an asset by exactly one of uid, product and entity.", field=field)
     if "uid" in meant:
-        return link.End(uid=_uid(meant, field))
+        return End(uid=_uid(meant, field))
     if "product" in meant:
-        return link.End(product=_text(meant, "product", field))
+        return End(product=_text(meant, "product", field))
     key = _KEY.within(meant, "entity")
-    return link.End(type=_text(key, "type", field), key=_text(key, "key", field))
+    return End(type=_text(key, "type", field), key=_text(key, "key", field))

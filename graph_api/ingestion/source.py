@@ -10,11 +10,10 @@ from threading import Thread
 from typing import Protocol, TypeVar
 
 from db import link
-from db.entity import ENTITY
 from db.entity_fields import Types, whole
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.ingest import BATCH, Registered, Stated, Statement
-from db.product import PRODUCT
+from db.kinds import ENTITY, PRODUCT
 from graph_api.ingestion.row import EntityState, Fault, Parser, Row, Said
 from graph_api.ingestion.waiting import Waiting
 

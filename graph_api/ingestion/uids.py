@@ -3,18 +3,12 @@
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 _ENTITY = uuid5(NAMESPACE_URL, "headwater/entity")
-_ENTITY_BY_KEY = uuid5(NAMESPACE_URL, "headwater/entity/key")
 _PRODUCT = uuid5(NAMESPACE_URL, "headwater/product")
 
 
 def entity_uid(type_: str, display_name: str) -> UUID:
     """That of an entity known by nothing but its name: over the type, a NUL, and the name."""
     return uuid5(_ENTITY, f"{type_}\0{display_name}")
-
-
-def keyed_entity_uid(type_: str, key: str) -> UUID:
-    """That of an entity with a key: over the type, a NUL, and the key."""
-    return uuid5(_ENTITY_BY_KEY, f"{type_}\0{key}")
 
 
 def product_uid(name: str) -> UUID:

@@ -6,8 +6,8 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, cast
 from weakref import finalize
 
+from db.kind import Kind
 from db.kinds import ASSET_KINDS
-from db.temporal import Kind
 from graph_api.ingestion.row import Row
 
 # How many rows are written at once, and how many bytes are kept in memory.

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
 
-from db.entity import ENTITY
+from db.kinds import ENTITY
 from graph_api.auth import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS, since
 

@@ -8,9 +8,10 @@ from sqlalchemy import text
 
 from db import asset, product_fields
 from db.connection import Author, Database
-from db.product import PRODUCT
+from db.kinds import PRODUCT
+from db.life import record
 from db.sql import load
-from db.temporal import Assertion, Operation, record
+from db.temporal import Assertion, Operation
 from graph_api.auth import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS, since
 

@@ -32,6 +32,8 @@ def apply(state: State | None, said: Said) -> State | None:
     match said.operation:
         case Operation.SET:
             return said.payload
+        case Operation.STUB:
+            return said.payload if state is None else state
         case Operation.PATCH:
             return None if state is None else patched(state, said.payload or {})
         case Operation.DELETE:

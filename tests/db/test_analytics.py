@@ -12,6 +12,7 @@ import pytest
 
 from db import analytics, entity_type, link, product
 from db.analytics import Crossing, Degree, ProductStatistics
+from db.bond import End
 from db.connection import Author, Database, ReadConnection, WriteConnection
 from db.domain import Reading, domains_then, owners_by_domain
 from db.entity import EntityQuery, count_entities_by_domain
@@ -56,7 +57,7 @@ async def add_products(connection: WriteConnection, world: World, chance: random
         said = Said(day(chance.randrange(DAYS)), Operation.SET, payload)
         made = Linked(source, target, "tests", link.link_uid(world.uids[source], world.uids[target], "tests"), [said])
         if all(it.uid != made.uid for it in world.links):
-            ends_of = link.End(world.uids[source]), link.End(world.uids[target])
+            ends_of = End(world.uids[source]), End(world.uids[target])
             (outcome,) = await link.state_each(connection, [link.Stated(*ends_of, "tests", payload, said.at)], early=True)
             assert isinstance(outcome, Outcome)
             world.links.append(made)
@@ -127,8 +128,8 @@ async def test_what_would_take_too_long_is_not_known(database: Database, monkeyp
         for name in "abc":
             await product.register(connection, product_fields(name), at=day(0))
         for source, target in ("ab", "bc"):
-            await link.register(connection, link.End(product=source), link.End(product=target), None, {}, at=day(0))
-            await link.register(connection, link.End(product=source), link.End(product=target), "again", {}, at=day(0))
+            await link.register(connection, End(product=source), End(product=target), None, {}, at=day(0))
+            await link.register(connection, End(product=source), End(product=target), "again", {}, at=day(0))
         monkeypatch.setattr(analytics, "EDGES", 2)
         assert await analytics.shapes(connection, [day(1)]) == [Shape(2, 0)], "two links between the same assets are one edge"
         monkeypatch.setattr(analytics, "EDGES", 1)

@@ -22,13 +22,13 @@ from db.change import place_of as place_of_change
 from db.connection import Author, Database, WriteConnection
 from db.difference import DifferenceKind, DifferenceRow, count_differences, list_differences
 from db.difference import place_of as place_of_difference
-from db.entity import ENTITY
 from db.errors import HeadwaterError, NotFound
 from db.history import changed_fields
-from db.kinds import ASSET_KINDS
+from db.kind import Kind
+from db.kinds import ASSET_KINDS, ENTITY, PRODUCT
+from db.life import record
 from db.pagination import Page, Slice
-from db.product import PRODUCT
-from db.temporal import Assertion, Kind, Operation, record
+from db.temporal import Assertion, Operation
 from tests.builders import START, day, product_fields
 from tests.conftest import MIGRATED, own_database
 from tests.db.model import Said, State, apply, fold, state_at

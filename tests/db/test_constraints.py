@@ -7,6 +7,7 @@ import pytest
 
 from db import detail_type, entity, entity_type, link
 from db.asset import Ref
+from db.bond import End
 from db.connection import Author, Database
 from tests.builders import day
 
@@ -78,7 +79,7 @@ async def owner(database: Database, address: str, author: Author) -> "AsyncItera
         await detail_type.put(connection, "note", "Note")
         await entity.create(connection, Ref(type="PERSON", key="7"), "Ann", {"note": "x"}, at=day(0))
         await entity.create(connection, Ref(type="PERSON", key="8"), "Bo", {}, at=day(0))
-        ann, bo = link.End(type="PERSON", key="7"), link.End(type="PERSON", key="8")
+        ann, bo = End(type="PERSON", key="7"), End(type="PERSON", key="8")
         await link.register(connection, ann, bo, None, {}, at=day(0))
     owner = await asyncpg.connect(address)
     yield owner

@@ -12,9 +12,10 @@ import pytest
 from db import entity, ingest
 from db.asset import Ref
 from db.connection import Author, Database, ReadConnection, WriteConnection
-from db.entity import ENTITY, DetailCondition, EntityOrder, EntityQuery
+from db.entity import DetailCondition, EntityOrder, EntityQuery
 from db.errors import HeadwaterError
 from db.history import histories
+from db.kinds import ENTITY
 from db.pagination import Page
 from db.temporal import Outcome
 from tests.builders import day

@@ -12,18 +12,18 @@ from sqlalchemy.exc import ProgrammingError
 
 from db import detail_type, entity, entity_type, link, product
 from db.asset import Ref
+from db.bond import End
 from db.connection import Author, Database, ReadConnection
-from db.entity import ENTITY, EntityQuery
+from db.entity import EntityQuery
 from db.errors import HeadwaterError, Unavailable
-from db.kinds import ASSET_KINDS
+from db.kind import Kind
+from db.kinds import ASSET_KINDS, ENTITY, LINK, PRODUCT
 from db.lineage import Direction
-from db.link import LINK, End
 from db.pagination import Page
-from db.product import PRODUCT, ProductQuery
+from db.product import ProductQuery
 from db.request import Request, once
 from db.sql import load
 from db.tables import metadata
-from db.temporal import Kind
 from db.tenant import Tenant, all_tenants
 from tests.builders import day, product_fields
 

@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 
 from db import asset, link, product
+from db.bond import End
 from db.connection import Author, Database, WriteConnection
 from db.errors import HeadwaterError, Interrupted
-from db.product import PRODUCT
+from db.kinds import PRODUCT
 from db.verification import verify_tenant
 from tests.builders import day, product_fields
 
@@ -27,11 +28,11 @@ Write = Callable[[WriteConnection], Awaitable[Any]]
 
 
 async def say(connection: WriteConnection) -> None:
-    await link.register(connection, link.End(uid=RAW), link.End(uid=CLEAN), None, {}, at=day(1))
+    await link.register(connection, End(uid=RAW), End(uid=CLEAN), None, {}, at=day(1))
 
 
 async def say_again(connection: WriteConnection) -> None:
-    await link.register(connection, link.End(uid=RAW), link.End(uid=CLEAN), None, {"confidence": 0.5}, at=day(3))
+    await link.register(connection, End(uid=RAW), End(uid=CLEAN), None, {"confidence": 0.5}, at=day(3))
 
 
 async def remove(connection: WriteConnection) -> None:
@@ -107,7 +108,7 @@ async def test_a_name_means_what_bears_it_once_the_wait_is_over(database: Databa
         while True:
             with suppress(Interrupted):
                 async with database.transaction(1, Author("second")) as connection:
-                    outcome = await link.register(connection, link.End(product="raw"), link.End(uid=CLEAN), None, {})
+                    outcome = await link.register(connection, End(product="raw"), End(uid=CLEAN), None, {})
                     (row,) = await link.links_by_id(connection, [outcome.subject_id], outcome.at)
                     assert row is not None
                     return row.uid
@@ -135,7 +136,7 @@ async def test_many_who_write_the_same_links_and_ends_leave_one_history(database
     async def load(number: int) -> None:
         pairs = [(source, target) for source in uids for target in uids if source != target][number::2]
         stated = [
-            link.Stated(link.End(uid=source), link.End(uid=target), None, _state(number), day(1 + number))
+            link.Stated(End(uid=source), End(uid=target), None, _state(number), day(1 + number))
             for source, target in (reversed(pairs) if number % 2 else pairs)
         ]
         await tried(lambda connection: link.state_each(connection, stated))

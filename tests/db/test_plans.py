@@ -13,8 +13,9 @@ from db import domain, product
 from db.connection import Author, Database
 from db.domain import Reading
 from db.history import histories
+from db.kinds import PRODUCT
 from db.pagination import Page
-from db.product import PRODUCT, ProductQuery
+from db.product import ProductQuery
 from tests.builders import day
 
 PRODUCTS = 4_000

@@ -11,8 +11,9 @@ from sqlalchemy import text
 from db import asset, product
 from db.connection import Author, Database, WriteConnection
 from db.errors import BadInput, Conflict, NotFound
-from db.product import PRODUCT
-from db.temporal import Assertion, Operation, Outcome, record, record_each
+from db.kinds import PRODUCT
+from db.life import record, record_each
+from db.temporal import Assertion, Operation, Outcome
 from db.verification import verify_tenant
 from tests.builders import day, product_fields
 

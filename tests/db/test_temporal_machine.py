@@ -16,10 +16,13 @@ from sqlalchemy import text
 
 from db import asset
 from db.connection import Author, Database, WriteConnection
-from db.entity import ENTITY, entities_by_uid
+from db.entity import entities_by_uid
 from db.errors import Conflict, HeadwaterError, NotFound
-from db.product import PRODUCT, products_by_uid
-from db.temporal import Assertion, Kind, Operation, Outcome, record, record_each
+from db.kind import Kind
+from db.kinds import ENTITY, PRODUCT
+from db.life import record, record_each
+from db.product import products_by_uid
+from db.temporal import Assertion, Operation, Outcome
 from db.verification import verify_tenant
 from tests.builders import START
 from tests.conftest import MIGRATED, own_database

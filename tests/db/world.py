@@ -11,11 +11,13 @@ from uuid import UUID
 
 from db import entity_type, link
 from db.asset import Ended, Ref, add_or_lock_each
+from db.bond import End
 from db.connection import WriteConnection
-from db.entity import ENTITY
 from db.errors import HeadwaterError
+from db.kinds import ENTITY
+from db.life import record_each
 from db.lineage import AssetFilter, Direction, LinkFilter
-from db.temporal import Assertion, Operation, record_each
+from db.temporal import Assertion, Operation
 from tests.builders import day
 from tests.db.model import Said, state_at
 
@@ -106,7 +108,7 @@ async def make(connection: WriteConnection, chance: random.Random, components: i
         links += [_linked(chance, uids, source, target) for source, target in _edges(chance, parts[-1])]
     links = list({it.uid: it for it in links}.values())
     stated = [
-        link.Stated(link.End(uids[it.source]), link.End(uids[it.target]), it.producer, said.payload or {}, said.at)
+        link.Stated(End(uids[it.source]), End(uids[it.target]), it.producer, said.payload or {}, said.at)
         for it in links
         for said in it.log
         if said.operation is Operation.SET

@@ -5,8 +5,9 @@ from random import Random
 from typing import Any
 from uuid import UUID, uuid5
 
+from db.entity import entity_uid_by_key
 from db.link import link_uid
-from graph_api.ingestion.uids import keyed_entity_uid, product_uid
+from graph_api.ingestion.uids import product_uid
 from tests.builders import day, product_fields, written
 
 SPACE = UUID("5c1a5c1a-0000-4000-8000-000000000000")
@@ -75,7 +76,7 @@ class Story:
 
     def _entity(self) -> None:
         key = str(self.random.randrange(4))
-        self._entities[keyed_entity_uid("TABLE", key)] = key
+        self._entities[entity_uid_by_key("TABLE", key)] = key
         details = [{"type": "email", "value": f"{self.random.randrange(3)}@shop.example"}, {"type": "note", "value": self._at}]
         self._say("entity", type="TABLE", key=key, displayName=f"Table {key}", details=details[: self.random.randrange(3)])
 

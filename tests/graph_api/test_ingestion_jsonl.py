@@ -15,13 +15,15 @@ from strawberry.utils.str_converters import to_camel_case
 
 from db import link
 from db.asset import Ended, Ref
+from db.bond import End
 from db.detail_type import DetailTypeRow
+from db.entity import entity_uid_by_key
 from db.entity_type import EntityTypeRow
 from db.ingest import Stated
-from db.product import PRODUCT
+from db.kinds import PRODUCT
 from graph_api.ingestion.jsonl import KINDS, LINE_LENGTH, JsonLines
 from graph_api.ingestion.row import EntityState, Fault, Row, Said
-from graph_api.ingestion.uids import entity_uid, keyed_entity_uid, product_uid
+from graph_api.ingestion.uids import entity_uid, product_uid
 from schema.root import schema
 from tests.builders import product_fields
 
@@ -75,9 +77,9 @@ def test_an_entity_is_meant_by_its_uid_its_key_or_its_name() -> None:
     whole = said(**ENTITY_LINE, uid=str(UID), key="7", details=details, at="2026-03-01T12:00:00Z")
     assert whole == EntityState(Ref(UID, "TABLE", "7"), "Orders", {"email": "a@shop.example"}, AT)
     by_key = said(**ENTITY_LINE, key="7")
-    assert by_key == EntityState(Ref(None, "TABLE", "7", keyed_entity_uid("TABLE", "7")), "Orders", {})
+    assert by_key == EntityState(Ref(None, "TABLE", "7", entity_uid_by_key("TABLE", "7")), "Orders", {})
     assert said(**ENTITY_LINE) == EntityState(Ref(entity_uid("TABLE", "Orders"), "TABLE"), "Orders", {})
-    assert keyed_entity_uid("TABLE", "Orders") != entity_uid("TABLE", "Orders")
+    assert entity_uid_by_key("TABLE", "Orders") != entity_uid("TABLE", "Orders")
 
 
 def test_types_are_read_whole() -> None:
@@ -92,9 +94,9 @@ def test_a_link_names_its_ends_in_one_of_three_ways() -> None:
     ends = {"source": {"product": "orders"}, "target": {"entity": {"type": "TABLE", "key": "7"}, "uid": None}}
     link_ = said(kind="link", **ends, type="DERIVED", confidence=0.5, metadata={"job": 1}, producer="dbt", transformation="sum")
     state = {"type": "DERIVED", "transformation": "sum", "confidence": 0.5, "metadata": {"job": 1}}
-    assert link_ == link.Stated(link.End(product="orders"), link.End(type="TABLE", key="7"), "dbt", state, None)
+    assert link_ == link.Stated(End(product="orders"), End(type="TABLE", key="7"), "dbt", state, None)
     default: dict[str, Any] = {"type": "DIRECT", "transformation": None, "confidence": 1.0, "metadata": {}}
-    assert said(**LINK_LINE, confidence=None) == link.Stated(link.End(uid=UID), link.End(uid=OTHER), None, default, None)
+    assert said(**LINK_LINE, confidence=None) == link.Stated(End(uid=UID), End(uid=OTHER), None, default, None)
 
 
 def test_an_end_names_a_uid_and_perhaps_an_instant() -> None:

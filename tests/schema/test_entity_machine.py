@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from db import ingest
 from db.asset import Ref
 from db.connection import Author, Database
-from db.entity import ENTITY
+from db.kinds import ENTITY
 from db.temporal import Operation, Outcome
 from db.verification import verify_tenant
 from graph_api.auth import OPEN

@@ -1,0 +1,200 @@
+"""What bonds of every kind share: which assets their ends mean, and how they are said and end."""
+
+from collections.abc import Collection, Mapping, Sequence, Set
+from datetime import datetime
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import text
+
+from db.asset import Ended
+from db.connection import ReadConnection, WriteConnection
+from db.errors import BadInput, Interrupted, NotFound
+from db.fields import refuse_unstorable
+from db.instants import write_instant
+from db.kind import Bond
+from db.life import lock_by_id
+from db.quarrel import Results
+from db.sql import load
+from db.temporal import Assertion, Operation, record_each
+
+_RESOLVE = text(load("resolve_ends"))
+_SHARE = text(load("share_assets"))
+
+# The ends of a bond, and the further parts of its identity.
+Key: TypeAlias = tuple[Any, ...]
+
+
+class End(NamedTuple):
+    """Which asset a bond is said to begin or end at: by one of uid, product name, and entity type with key. A key alone means
+    something where the type is known."""
+
+    uid: UUID | None = None
+    product: str | None = None
+    type: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        if self.uid is not None:
+            return f"asset with the uid {self.uid}"
+        if self.product is not None:
+            return f"product called {self.product[:100]!r}"
+        return f"{(self.type or 'asset')[:100]} with the key {(self.key or '')[:100]!r}"
+
+
+class Found(NamedTuple):
+    """What a reference means, whether that is alive at the instant, and whether it ever was before."""
+
+    asset_id: int
+    uid: UUID
+    kind: str
+    type: str | None
+    alive: bool
+    begun: bool
+
+
+NOTHING = Found(0, UUID(int=0), "", None, alive=False, begun=False)
+
+
+class Stating(NamedTuple):
+    """What is said of a bond, once it is known what its ends are."""
+
+    key: Key
+    uid: UUID
+    payload: Mapping[str, Any]
+    at: datetime | None
+
+
+async def resolve(connection: ReadConnection, ends: Sequence[End], instants: Sequence[datetime | None]) -> list[Found]:
+    """What references mean, each at its instant, else now: from then on, that is the now of the request."""
+    places: dict[tuple[End, datetime | None], int] = {}
+    for end, instant in zip(ends, instants, strict=True):
+        places.setdefault((end, instant), len(places) + 1)
+    asked = list(places)
+    rows = await connection.fetch(
+        _RESOLVE,
+        {
+            "uids": [end.uid for end, _ in places],
+            "products": [_storable(end.product) for end, _ in places],
+            "types": [_storable(end.type) for end, _ in places],
+            "keys": [_storable(end.key) for end, _ in places],
+            "instants": [instant for _, instant in places],
+            "now": connection.now,
+        },
+    )
+    now = [row.instant for row, (_, instant) in ((row, asked[row.place - 1]) for row in rows) if instant is None]
+    connection.now = max([connection.now, *now])
+    found = {row.place: Found(row.id, row.uid, row.kind, row.type, row.alive, row.begun) for row in rows}
+    return [found.get(places[it], NOTHING) for it in zip(ends, instants, strict=True)]
+
+
+async def hold(
+    connection: WriteConnection,
+    ends: Sequence[End],
+    instants: Sequence[datetime | None],
+    *,
+    early: bool,
+    alone: Collection[int] = (),
+) -> list[Found]:
+    """What references mean, each at its instant; none of it changes until the transaction ends. Those at the places in
+    `alone` are kept for this writer; the others may be held by several."""
+    if not ends:
+        return []
+    first = await resolve(connection, ends, instants)
+    kept = {first[place].asset_id for place in alone} - {NOTHING.asset_id}
+    shared = {it.asset_id for it in first} - {NOTHING.asset_id} - kept
+    if kept:
+        await lock_by_id(connection, kept)
+    if shared:
+        await connection.fetch(_SHARE, {"assets": sorted(shared)})
+    if early and all(end.product is None for end in ends):
+        # what bears a uid or a key bears it always
+        return first
+    # whoever held a lock may have renamed one, or ended it
+    found = await resolve(connection, ends, instants)
+    if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True)):
+        raise Interrupted("Another writer gave the name of an end to another product meanwhile. Try again.")
+    return found
+
+
+def missing(end: End, found: Found, instant: datetime, *, field: str, needs: str, early: bool) -> NotFound | None:
+    """Why there is no such end at an instant, if there is none. An `early` bond holds as soon as both are there."""
+    if found is NOTHING:
+        when = f" at {write_instant(instant)}" if end.product is not None else ""
+        return NotFound(f"There is no {end}{when}.", field=field)
+    if not found.alive and not early:
+        return NotFound(f"The {end} does not exist at {write_instant(instant)}, and {needs} needs both of its ends.", field=field)
+    return None
+
+
+async def write(
+    connection: WriteConnection,
+    bond: Bond,
+    stated: Mapping[int, Stating],
+    ended: Mapping[int, Ended],
+    *,
+    once: bool,
+    called: str,
+) -> tuple[Results, dict[int, int]]:
+    """Write what is said of bonds, and which of them end, whose ends are held: what became of each, and of which bond it is said.
+    Each is accepted or refused by itself."""
+    uids = {it.key: it.uid for it in stated.values()}
+    ids = await _add_or_lock(connection, bond, uids)
+    said = {place: ids[it.key] for place, it in stated.items()}
+    assertions = {place: Assertion(said[place], Operation.SET, it.payload, it.at) for place, it in stated.items()}
+    results: Results = {}
+    known = await _lock_by_uid(connection, bond, {it.uid for it in ended.values()}, {uids[key]: it for key, it in ids.items()})
+    for place, end in ended.items():
+        if end.uid in known:
+            assertions[place] = Assertion(known[end.uid], Operation.DELETE, None, end.at)
+        else:
+            results[place] = NotFound(f"There is no {called} with the uid {end.uid}.", field="uid")
+    if assertions:
+        outcomes = await record_each(connection, bond, list(assertions.values()), once=once)
+        results |= zip(assertions, outcomes, strict=True)
+    return results, said
+
+
+async def _add_or_lock(connection: WriteConnection, bond: Bond, uids: Mapping[Key, UUID]) -> dict[Key, int]:
+    """Give bonds their identities, or lock the ones they have."""
+    if not uids:
+        return {}
+    found = await _lock(connection, bond, list(uids))
+    unknown = [it for it in uids if it not in found]
+    if unknown:
+        given = {"uids": [uids[it] for it in unknown], **_columns(bond, unknown)}
+        # what is new is locked by being new
+        found |= {tuple(row[1:]): row.id for row in await connection.fetch(bond.statement("add_bonds"), given)}
+        overtaken = [it for it in unknown if it not in found]
+        if overtaken:
+            found |= await _lock(connection, bond, overtaken)
+    return found
+
+
+async def _lock(connection: WriteConnection, bond: Bond, wanted: Sequence[Key]) -> dict[Key, int]:
+    rows = await connection.fetch(bond.statement("lock_bonds"), _columns(bond, wanted))
+    return {tuple(row[1:]): row.id for row in rows}
+
+
+async def _lock_by_uid(connection: WriteConnection, bond: Bond, wanted: Set[UUID], locked: Mapping[UUID, int]) -> dict[UUID, int]:
+    """Bonds by their uids: those that are locked already, and others that are locked now."""
+    others = wanted - locked.keys()
+    if not others:
+        return dict(locked)
+    rows = await connection.fetch(bond.statement("lock_bonds_by_uid"), {"uids": list(others)})
+    return {**locked, **{row.uid: row.id for row in rows}}
+
+
+def _columns(bond: Bond, keys: Sequence[Key]) -> dict[str, list[Any]]:
+    """The parts of identities, column by column, as statements are given them."""
+    names = ("near", "far", *bond.parts)
+    return {name: [key[place] for key in keys] for place, name in enumerate(names)}
+
+
+def _storable(name: str | None) -> str | None:
+    """A name, unless nothing can be called so."""
+    try:
+        refuse_unstorable("name", name or "")
+    except BadInput:
+        return None
+    return name

@@ -1,0 +1,89 @@
+"""Quarrels: what was written cannot be together with something else. Who gives way, and how the rest of a batch gets written."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from db.connection import WriteConnection
+from db.errors import Contested, HeadwaterError, Interrupted
+from db.kind import Kind
+from db.temporal import Outcome
+
+Statement = TypeVar("Statement")
+
+# What became of statements, by their places in the batch.
+Results: TypeAlias = dict[int, Outcome | HeadwaterError]
+# A subject among all there are: the table of its identity, and its id there.
+Subject: TypeAlias = tuple[str, int]
+# What was said of subjects: the instant and the place of each statement.
+Said: TypeAlias = dict[Subject, list[tuple[datetime, int]]]
+
+
+class Side(NamedTuple):
+    """One of those that cannot be together: the subjects it hangs on, and for how long it would hold."""
+
+    subjects: tuple[Subject, ...]
+    since: datetime
+    until: datetime | None
+
+
+class Quarrel(NamedTuple):
+    """What cannot be together, and why. Of one side: it cannot be at all."""
+
+    sides: tuple[Side, ...]
+    reason: Contested
+
+
+class Quarrels(Contested):
+    """What was written has to be undone, at least in part."""
+
+    def __init__(self, quarrels: Sequence[Quarrel]) -> None:
+        first = quarrels[0].reason
+        super().__init__(first.message, field=first.field)
+        self.quarrels = quarrels
+
+
+def subject_of(kind: Kind, subject_id: int) -> Subject:
+    return kind.identities.name, subject_id
+
+
+async def write_undisputed(
+    connection: WriteConnection,
+    statements: Mapping[int, Statement],
+    write: Callable[[Mapping[int, Statement], Said], Awaitable[Results]],
+) -> Results:
+    """Write a batch, of which whatever is in a quarrel is left out: then the rest is written once more. The writer notes what it
+    says of whom."""
+    refused: Results = {}
+    while True:
+        heard = {place: it for place, it in statements.items() if place not in refused}
+        said: Said = {}
+        try:
+            async with connection.savepoint():
+                return refused | await write(heard, said)
+        except Quarrels as quarrels:
+            yielding = _yielding(quarrels.quarrels, said)
+            if not yielding:
+                # nobody here is at fault
+                raise Interrupted("Another writer changed what this rests on meanwhile. Try again.") from None
+            refused |= yielding
+
+
+def _yielding(quarrels: Sequence[Quarrel], said: Said) -> dict[int, HeadwaterError]:
+    """Which statements give way: those against what nobody here has a say in. Where there are none, but several that want what
+    only one can have: those that want it later, as if each were heard at its instant."""
+    against_others: dict[int, HeadwaterError] = {}
+    later: dict[int, HeadwaterError] = {}
+    for quarrel in quarrels:
+        wanting = [wanted for side in quarrel.sides if (wanted := _wanting(side, said))]
+        if len(wanting) == 1:
+            against_others |= {place: quarrel.reason for _, place in wanting[0]}
+        elif wanting:
+            later |= {place: quarrel.reason for _, place in max(wanting, key=min)}
+    return against_others or later
+
+
+def _wanting(side: Side, said: Said) -> list[tuple[datetime, int]]:
+    """The statements by which a side is there: those of its time, else the last from before."""
+    about = sorted(it for subject in side.subjects for it in said.get(subject, ()) if side.until is None or it[0] < side.until)
+    return [it for it in about if it[0] >= side.since] or about[-1:]

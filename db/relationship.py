@@ -1,0 +1,368 @@
+"""Joins between assets, each of a type: which hold at an instant, what an asset is joined with, and how they are said and end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select, text
+
+from db.asset import Ended
+from db.bond import End, Found, Stating, hold, missing, resolve, write
+from db.cardinality import kept_among
+from db.connection import ReadConnection, WriteConnection
+from db.errors import BadInput, HeadwaterError
+from db.kind import holds_at
+from db.kinds import ENTITY, PRODUCT, RELATIONSHIP
+from db.pagination import Page, Slice
+from db.quarrel import Results, Said, subject_of, write_undisputed
+from db.relationship_type import RelationshipTypeRow, RelationshipTypes, Ways, types_shared
+from db.sql import any_of, load
+from db.stub import Stub, make, sourced_types
+from db.tables import asset as assets
+from db.tables import relation as relations
+from db.tables import relationship as held
+from db.temporal import Outcome, accepted
+
+_RELATED = load("related")
+_COUNT_RELATED = text(load("count_related"))
+_OF_ASSETS = load("relationships_of_assets")
+_COUNT_OF_ASSETS = text(load("count_relationships_of_assets"))
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/relationship")
+
+# Before and after every id.
+_FIRST, _LAST = -1, 2**63 - 1
+
+_tenant = bindparam("tenant", type_=BigInteger)
+
+
+class Stated(NamedTuple):
+    """The whole state, checked, that a join is said to have from an instant on; without one, from now on."""
+
+    type: str
+    origin: End
+    related: End
+    payload: Mapping[str, Any]
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelationshipRow:
+    """A join as it was at one instant."""
+
+    relation_id: int
+    uid: UUID
+    type_id: int
+    origin_id: int
+    related_id: int
+    attributes: dict[str, Any]
+    valid_from: datetime
+    valid_to: datetime | None
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RelationshipQuery:
+    """Which joins. A filter that is None leaves nothing out; an empty one leaves out everything."""
+
+    types: tuple[int, ...] | None = None
+    origin: UUID | None = None
+    related: UUID | None = None
+    as_of: datetime | None = None
+
+
+def relationship_uid(type_: RelationshipTypeRow, origin: UUID, related: UUID) -> UUID:
+    """The uid of the join of a type between two assets, the same wherever it is said."""
+    return uuid5(_NAMESPACE, f"{type_.code}\0{origin}\0{related}")
+
+
+def place_of(row: RelationshipRow) -> tuple[Any, ...]:
+    """Where a join stands in the list of all: what a cursor remembers."""
+    return (row.relation_id,)
+
+
+def place_at(asset_id: int, row: RelationshipRow) -> tuple[Any, ...]:
+    """Where a join stands in the list of an asset's joins."""
+    return row.type_id, row.related_id if row.origin_id == asset_id else row.origin_id, row.relation_id
+
+
+async def relationships_by_uid(
+    connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None
+) -> list[RelationshipRow | None]:
+    instant = as_of or connection.now
+    rows = await connection.fetch(_select(instant).where(relations.c.uid == any_of(uids, Uuid)))
+    found = {row.uid: _row(row, instant) for row in rows}
+    return [found.get(uid) for uid in uids]
+
+
+async def relationship_by_id(connection: ReadConnection, relation_id: int, instant: datetime) -> RelationshipRow | None:
+    """The join with this id, if it holds at an instant."""
+    row = await connection.fetch_one(_select(instant).where(held.c.relation_id == relation_id))
+    return None if row is None else _row(row, instant)
+
+
+async def list_relationships(connection: ReadConnection, query: RelationshipQuery, page: Page) -> Slice[RelationshipRow]:
+    """A page of the joins that hold at an instant, in the order in which they were first heard of."""
+    instant = query.as_of or connection.now
+    statement = page.apply(_filtered(_select(instant), query), held.c.relation_id)
+    return page.slice(await connection.fetch(statement), lambda row: _row(row, instant))
+
+
+async def count_relationships(connection: ReadConnection, query: RelationshipQuery) -> int:
+    instant = query.as_of or connection.now
+    counting = select(func.count().label("joins")).where(held.c.tenant_id == _tenant, holds_at(held, instant))
+    row = await connection.fetch_one(_filtered(counting, query))
+    return int(row.joins) if row else 0
+
+
+async def related_to_assets(
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways, page: Page
+) -> list[Slice[int]]:
+    """A page of what each asset is joined with along some ways, each once, by ids, at an instant of its own."""
+    after, before = (page.after or (_FIRST,))[0], (page.before or (_LAST,))[0]
+    asked = {**_asked(readings, ways), "after": after, "before": before, "limit": page.limit}
+    rows = _by_place(await connection.fetch(_in_direction(_RELATED, page), asked), len(readings))
+    return [page.slice(them, lambda row: int(row.other_id)) for them in rows]
+
+
+async def count_related(connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways) -> list[int]:
+    """With how many assets each is joined along some ways."""
+    rows = await connection.fetch(_COUNT_RELATED, _asked(readings, ways))
+    counts = {row.place: row.assets for row in rows}
+    return [counts.get(place, 0) for place in range(1, len(readings) + 1)]
+
+
+async def relationships_of_assets(
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways, page: Page
+) -> list[Slice[RelationshipRow]]:
+    """A page of the joins of each asset along some ways, in order of the type and of the other end, at an instant of its own."""
+    after, before = page.after or (_FIRST,) * 3, page.before or (_LAST,) * 3
+    asked = {**_asked(readings, ways), "limit": page.limit}
+    for number in range(3):
+        asked |= {f"after_{number}": after[number], f"before_{number}": before[number]}
+    rows = _by_place(await connection.fetch(_in_direction(_OF_ASSETS, page), asked), len(readings))
+    return [page.slice(them, partial(_row, instant=instant)) for them, (_, instant) in zip(rows, readings, strict=True)]
+
+
+async def count_relationships_of_assets(
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways
+) -> list[int]:
+    """How many joins each asset has along some ways."""
+    rows = await connection.fetch(_COUNT_OF_ASSETS, _asked(readings, ways))
+    counts = {row.place: row.joins for row in rows}
+    return [counts.get(place, 0) for place in range(1, len(readings) + 1)]
+
+
+async def relate(connection: WriteConnection, stated: Stated) -> Outcome:
+    """Join two assets, whole, from an instant on."""
+    (outcome,) = accepted(await state_each(connection, [stated]))
+    return outcome
+
+
+async def unrelate(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
+    """End a join."""
+    (outcome,) = accepted(await state_each(connection, [], ended=[Ended(uid, at)]))
+    return outcome
+
+
+async def state_each(
+    connection: WriteConnection,
+    batch: Sequence[Stated],
+    *,
+    ended: Sequence[Ended] = (),
+    once: bool = False,
+    early: bool = False,
+) -> list[Outcome | HeadwaterError]:
+    """Write what is said of joins, and which of them end. Each is accepted or refused by itself; what became of ends comes last.
+
+    An `early` join may be stated of an instant at which an end is not there: it holds as soon as both are. An end of which
+    nothing but its key is known becomes a stub, where its type says that such records are kept elsewhere.
+    """
+    types = await types_shared(connection, {it.type for it in batch}) if batch else RelationshipTypes([])
+    statements: dict[int, Stated | Ended] = {**dict(enumerate(batch)), **dict(enumerate(ended, len(batch)))}
+    results = await write_undisputed(connection, statements, partial(_write, connection, types, once, early))
+    return [results[place] for place in range(len(statements))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """A statement, the types that it may mean, and how it names its ends by those."""
+
+    stated: Stated
+    types: Sequence[RelationshipTypeRow]
+    origin: End
+    related: End
+
+
+async def _write(
+    connection: WriteConnection,
+    types: RelationshipTypes,
+    once: bool,
+    early: bool,
+    statements: Mapping[int, Stated | Ended],
+    said: Said,
+) -> Results:
+    refused: Results = {}
+    meant: dict[int, _Meant] = {}
+    for place, it in statements.items():
+        if isinstance(it, Stated):
+            try:
+                meant[place] = _meant(it, types)
+            except BadInput as reason:
+                refused[place] = reason
+    await _make_stubs(connection, meant, early=early)
+    ends = [it.origin for it in meant.values()] + [it.related for it in meant.values()]
+    instants = [it.stated.at for it in meant.values()]
+    limited = [any(type_.one_origin or type_.one_related for type_ in it.types) for it in meant.values()]
+    # who joins where one join is allowed sees what others have joined
+    alone = [place for place, one in enumerate(limited * 2) if one]
+    found = await hold(connection, ends, instants * 2, early=early, alone=alone)
+    stating: dict[int, Stating] = {}
+    for (place, one), origin, related in zip(meant.items(), found, found[len(meant) :], strict=False):
+        type_ = _fitting(one, origin, related, one.stated.at or connection.now, early=early)
+        if isinstance(type_, HeadwaterError):
+            refused[place] = type_
+        else:
+            stating[place] = _stating(one.stated, type_, origin, related)
+    ending = {place: it for place, it in statements.items() if isinstance(it, Ended)}
+    async with kept_among(connection, limited=any(limited)) as touched:
+        results, of = await write(connection, RELATIONSHIP, stating, ending, once=once, called="relationship")
+        for place, relation_id in of.items():
+            touched.append(relation_id)
+            said.setdefault(subject_of(RELATIONSHIP, relation_id), []).append((stating[place].at or connection.now, place))
+    return refused | results
+
+
+def _meant(stated: Stated, types: RelationshipTypes) -> _Meant:
+    """What a statement may mean. A key alone is told by the type: that of an entity, or the name of a product."""
+    found = types.named(stated.type, field="type")
+    ends = []
+    for name, end, kinds in (
+        ("origin", stated.origin, [it.origin for it in found]),
+        ("related", stated.related, [it.related for it in found]),
+    ):
+        if end.key is not None and end.type is None:
+            if len(set(kinds)) > 1:
+                codes = ", ".join(it.code for it in found)
+                raise BadInput(f"{stated.type} is the key of several types: {codes}. Name one of them like this.", field="type")
+            if kinds[0] == ENTITY.name:
+                raise BadInput(f"{name} may be any entity, so it has to be named by its uid.", field=name)
+            end = End(product=end.key) if kinds[0] == PRODUCT.name else End(type=kinds[0], key=end.key)
+        ends.append(end)
+    return _Meant(stated, found, *ends)
+
+
+async def _make_stubs(connection: WriteConnection, meant: Mapping[int, _Meant], *, early: bool) -> None:
+    """Have what is known elsewhere, and is only named here, be there from then on; if nothing else is in the way of its join."""
+    keyed = {end.type for it in meant.values() for end in (it.origin, it.related) if end.type is not None}
+    sourced = await sourced_types(connection, keyed) if keyed else {}
+    if not sourced:
+        return
+    ends = [it.origin for it in meant.values()] + [it.related for it in meant.values()]
+    instants = [it.stated.at for it in meant.values()]
+    found = await resolve(connection, ends, instants * 2)
+    stubs: list[Stub] = []
+    for place, it in enumerate(meant.values()):
+        wanted = []
+        origin, related = found[place], found[len(meant) + place]
+        if it.origin.type in sourced and not origin.begun:
+            wanted.append(Stub(it.origin.type, it.origin.key or "", it.stated.at))
+            origin = wanted[-1].found
+        if it.related.type in sourced and not related.begun:
+            wanted.append(Stub(it.related.type, it.related.key or "", it.stated.at))
+            related = wanted[-1].found
+        if not isinstance(_fitting(it, origin, related, it.stated.at or connection.now, early=early), HeadwaterError):
+            stubs += wanted
+    await make(connection, sourced, stubs)
+
+
+def _fitting(
+    it: _Meant, origin: Found, related: Found, instant: datetime, *, early: bool
+) -> RelationshipTypeRow | HeadwaterError:
+    """The type by which two assets are joined then, if they can be."""
+    for name, end, found in (("origin", it.origin, origin), ("related", it.related, related)):
+        if (reason := missing(end, found, instant, field=name, needs="a join", early=early)) is not None:
+            return reason
+    fitting = [type_ for type_ in it.types if _fits(origin, type_.origin) and _fits(related, type_.related)]
+    if len(fitting) > 1:
+        codes = ", ".join(type_.code for type_ in fitting)
+        return BadInput(f"{it.stated.type} may mean {codes}. Name one of them like this.", field="type")
+    if not fitting:
+        name, found = ("related", related) if any(_fits(origin, type_.origin) for type_ in it.types) else ("origin", origin)
+        what = found.type or found.kind
+        return BadInput(f"{name} is a {what}, and {it.stated.type} joins {_joined(it.types)}.", field=name)
+    if origin == related:
+        return BadInput("origin and related are the same asset. A join is between two.", field="related")
+    return fitting[0]
+
+
+def _fits(found: Found, end: str) -> bool:
+    return end in (found.kind, found.type)
+
+
+def _joined(types: Sequence[RelationshipTypeRow]) -> str:
+    return ", or ".join(f"{it.origin} with {it.related}" for it in types)
+
+
+def _stating(stated: Stated, type_: RelationshipTypeRow, origin: Found, related: Found) -> Stating:
+    if type_.mutual and origin.uid > related.uid:
+        # neither is the origin: the same two have one join, whichever is named first
+        origin, related = related, origin
+    key = (origin.asset_id, related.asset_id, type_.type_id, type_.one_origin, type_.one_related)
+    return Stating(key, relationship_uid(type_, origin.uid, related.uid), stated.payload, stated.at)
+
+
+def _asked(readings: Sequence[tuple[int, datetime]], ways: Ways) -> dict[str, Any]:
+    return {
+        "assets": [asset_id for asset_id, _ in readings],
+        "instants": [instant for _, instant in readings],
+        "forward": list(ways.forward),
+        "reverse": list(ways.reverse),
+    }
+
+
+def _by_place(rows: Sequence[Any], places: int) -> list[list[Any]]:
+    """What belongs to each of what was asked for; the place of that is the last of a row's columns."""
+    found: list[list[Any]] = [[] for _ in range(places)]
+    for row in rows:
+        found[row.place - 1].append(row)
+    return found
+
+
+def _in_direction(statement: str, page: Page) -> Any:
+    return text(statement.replace("{direction}", "DESC" if page.backward else "ASC"))
+
+
+def _select(instant: datetime) -> Select[Any]:
+    return (
+        select(
+            held.c.relation_id,
+            relations.c.uid,
+            held.c.type_id,
+            held.c.origin_id,
+            held.c.related_id,
+            held.c.attributes,
+            held.c.valid_from,
+            func.nullif(held.c.valid_to, text("'infinity'")).label("valid_to"),
+        )
+        .join(relations, (relations.c.tenant_id == held.c.tenant_id) & (relations.c.id == held.c.relation_id))
+        .where(held.c.tenant_id == _tenant, holds_at(held, instant))
+    )
+
+
+def _filtered(statement: Select[Any], query: RelationshipQuery) -> Select[Any]:
+    for column, uid in ((held.c.origin_id, query.origin), (held.c.related_id, query.related)):
+        if uid is not None:
+            named = select(assets.c.id).where(assets.c.tenant_id == _tenant, assets.c.uid == uid).scalar_subquery()
+            statement = statement.where(column == named)
+    if query.types is not None:
+        statement = statement.where(held.c.type_id == any_of(query.types, BigInteger))
+    return statement
+
+
+def _row(columns: Any, instant: datetime) -> RelationshipRow:
+    """A join out of its columns, which come first, in the order of `RelationshipRow`."""
+    return RelationshipRow(*(*columns[:8], instant))

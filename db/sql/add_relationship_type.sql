@@ -1,0 +1,8 @@
+-- Registers a type of joins, unless one with this key between these ends is there.
+INSERT INTO relationship_type (tenant_id, origin, key, related, reverse_key, cardinality, on_delete, foreign_key_field)
+VALUES (
+  CAST(:tenant AS bigint), CAST(:origin AS text), CAST(:key AS text), CAST(:related AS text), CAST(:reverse_key AS text),
+  CAST(:cardinality AS text), CAST(:on_delete AS text), CAST(:foreign_key_field AS text)
+)
+ON CONFLICT (tenant_id, origin, key, related) DO NOTHING
+RETURNING id

@@ -1,0 +1,5 @@
+-- Replaces what is registered of a type of joins.
+UPDATE relationship_type
+SET reverse_key = CAST(:reverse_key AS text), cardinality = CAST(:cardinality AS text), on_delete = CAST(:on_delete AS text),
+  foreign_key_field = CAST(:foreign_key_field AS text)
+WHERE tenant_id = CAST(:tenant AS bigint) AND id = CAST(:type AS bigint)

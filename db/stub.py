@@ -1,0 +1,57 @@
+"""Stubs: entities whose records are kept in another system, and of which nothing is known here but their key there. Whatever else
+is said of one counts more, whenever it is said."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from db.asset import Ref, add_or_lock_each
+from db.bond import NOTHING, Found
+from db.connection import WriteConnection
+from db.entity import entity_uid_by_key
+from db.kinds import ENTITY
+from db.life import record
+from db.relationship_fields import is_identifier
+from db.sql import load
+from db.temporal import Assertion, Operation, accepted
+
+_SOURCED = text(load("sourced_types"))
+
+
+class Stub(NamedTuple):
+    """An entity that is to be there from an instant on; without one, from now on."""
+
+    type: str
+    key: str
+    at: datetime | None
+
+    @property
+    def found(self) -> Found:
+        """What it will be, if it can be."""
+        if not is_identifier(self.key):
+            return NOTHING
+        return Found(0, entity_uid_by_key(self.type, self.key), ENTITY.name, self.type, alive=True, begun=True)
+
+
+async def sourced_types(connection: WriteConnection, codes: Collection[str]) -> dict[str, str]:
+    """The labels of those of these types whose records live elsewhere; they stay what they are until the transaction ends."""
+    return {row.code: row.label for row in await connection.fetch(_SOURCED, {"codes": sorted(codes)})}
+
+
+async def make(connection: WriteConnection, labels: Mapping[str, str], stubs: Sequence[Stub]) -> None:
+    """Have entities be there, called by their type and key, each from the first instant at which it is wanted."""
+    first: dict[tuple[str, str], datetime | None] = {}
+    for it in stubs:
+        known = first.get((it.type, it.key), it.at)
+        first[it.type, it.key] = min(known, it.at) if known is not None and it.at is not None else known or it.at
+    if not first:
+        return
+    refs = [Ref(None, type_, key, entity_uid_by_key(type_, key)) for type_, key in first]
+    identities = accepted(await add_or_lock_each(connection, ENTITY, refs))
+    assertions = [
+        Assertion(it.asset_id, Operation.STUB, {"display_name": f"{labels[type_]} {key}", "details": {}}, at)
+        for it, ((type_, key), at) in zip(identities, first.items(), strict=True)
+    ]
+    await record(connection, ENTITY, assertions)
