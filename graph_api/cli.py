@@ -32,7 +32,8 @@ from graph_api import serving
 from graph_api.auth import DEFAULT_TENANT_ID, require_loopback
 from graph_api.examples import EXAMPLES
 from graph_api.export import lines
-from graph_api.ingestion.csv import EntityFile
+from graph_api.ingestion.csv import CsvFile
+from graph_api.ingestion.entity_csv import EntityFile
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import Progress, Rejects
@@ -207,7 +208,7 @@ async def _verify(settings: Settings) -> int:
 
 
 def _ingest(
-    parser: type[EntityFile | JsonLines],
+    parser: type[CsvFile | JsonLines],
     file: Path,
     settings: Settings,
     rejects: Path | None,
@@ -239,7 +240,7 @@ def _ingest(
 async def _load(
     settings: Settings,
     file: BinaryIO,
-    parser: type[EntityFile | JsonLines],
+    parser: type[CsvFile | JsonLines],
     author: Author,
     named: TextIO | None,
     *,

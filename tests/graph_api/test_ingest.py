@@ -23,7 +23,7 @@ from sqlalchemy.engine import ExceptionContext
 from db import product
 from db.connection import Author, Database
 from db.ingest import BATCH
-from graph_api.ingestion.csv import COLUMNS, EntityFile
+from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED, Progress, Rejects, described
 from graph_api.ingestion.row import Fault
