@@ -26,7 +26,7 @@ ROW_LENGTH = 1024 * 1024
 EMPTY = "The cell is empty."
 
 _OTHER_FORMATS = {
-    b"\x1f\x8b": "a gzip archive. Unpack it on the way: gunzip --stdout FILE | headwater ingest csv -",
+    b"\x1f\x8b": "a gzip archive. Unpack it on the way: gunzip --stdout FILE | {command}",
     b"PK\x03\x04": "a zip archive or a workbook. Save the sheet as CSV in UTF-8.",
     b"\xff\xfe": "text in UTF-16. Save it in UTF-8.",
     b"\xfe\xff": "text in UTF-16. Save it in UTF-8.",
@@ -61,6 +61,8 @@ class CsvFile(ABC):
     required: Sequence[Sequence[str]]
     # what to say to a header that is none
     expected: str
+    # what loads such a file from standard input
+    command: str
 
     def __init__(self, file: BinaryIO) -> None:
         self._lines = _Lines(file)
@@ -121,7 +123,7 @@ class CsvFile(ABC):
         place = f"line {lines.number + 1}"
         for magic, meaning in _OTHER_FORMATS.items():
             if beginning.lstrip().startswith(magic):
-                raise BadInput(f"{place}: This is no CSV file but {meaning}")
+                raise BadInput(f"{place}: This is no CSV file but {meaning.format(command=self.command)}")
         try:
             beginning.decode()
         except UnicodeDecodeError as error:

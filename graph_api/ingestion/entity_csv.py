@@ -27,6 +27,7 @@ class EntityFile(CsvFile):
     fields = _FIELDS
     required = (("display_name",), ("entity_type",))
     expected = "It has to name display_name and entity_type, and may name entity_uid, details and change_ts."
+    command = "headwater ingest csv -"
 
     def said(self, cells: tuple[str, ...]) -> EntityState:
         uid_text, display_name, entity_type, details, instant = cells
