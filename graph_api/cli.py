@@ -32,10 +32,12 @@ from graph_api import serving
 from graph_api.auth import DEFAULT_TENANT_ID, require_loopback
 from graph_api.examples import EXAMPLES
 from graph_api.export import lines
-from graph_api.ingestion.csv import EntityFile
+from graph_api.ingestion.csv import CsvFile
+from graph_api.ingestion.entity_csv import EntityFile
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import Progress, Rejects
+from graph_api.ingestion.relationship_csv import RelationshipFile
 from graph_api.settings import Settings, read_settings
 from schema.root import schema as graphql_schema
 
@@ -112,14 +114,25 @@ def verify(data: Data = None) -> None:
 @ingest.command("csv")
 def ingest_csv(
     file: File,
+    relationships: Annotated[
+        bool, typer.Option("--relationships", help="The file holds joins between assets instead of entities.")
+    ] = False,
     on_error: BadRows = OnError.STOP,
     dry_run: DryRun = False,
     rejects: RejectsFile = None,
     actor: Actor = None,
     data: Data = None,
 ) -> None:
-    """Load entities from a CSV file: a row states a whole entity from an instant on. Safe to repeat."""
-    _ingest(EntityFile, file, read_settings(data=data), rejects, actor, on_error=on_error, dry_run=dry_run)
+    """Load entities or joins from a CSV file: a row states a whole one from an instant on. Safe to repeat."""
+    _ingest(
+        RelationshipFile if relationships else EntityFile,
+        file,
+        read_settings(data=data),
+        rejects,
+        actor,
+        on_error=on_error,
+        dry_run=dry_run,
+    )
 
 
 @ingest.command("jsonl")
@@ -207,7 +220,7 @@ async def _verify(settings: Settings) -> int:
 
 
 def _ingest(
-    parser: type[EntityFile | JsonLines],
+    parser: type[CsvFile | JsonLines],
     file: Path,
     settings: Settings,
     rejects: Path | None,
@@ -239,7 +252,7 @@ def _ingest(
 async def _load(
     settings: Settings,
     file: BinaryIO,
-    parser: type[EntityFile | JsonLines],
+    parser: type[CsvFile | JsonLines],
     author: Author,
     named: TextIO | None,
     *,

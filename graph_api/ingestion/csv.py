@@ -1,42 +1,32 @@
-"""CSV files of entities: bytes in, rows or faults out, in memory that does not grow with the file.
+"""CSV files of anything: bytes in, rows or faults out, in memory that does not grow with the file.
 
-RFC 4180, in UTF-8. The header names the columns `display_name` and `entity_type`, perhaps also `entity_uid`, `details` (a JSON
-list of `{"detail_type", "detail_value"}`) and `change_ts`, in any order.
+RFC 4180, in UTF-8. The header names columns, in any order. Which there are, and what a row of them says, each kind of file tells.
 """
 
 import csv
 import re
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from operator import itemgetter
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import orjson
 
-from db.asset import Ref
 from db.errors import BadInput, HeadwaterError
 from db.instants import read_instant
-from graph_api.ingestion.row import EntityState, Fault, Row, brief, fault_of
-from graph_api.ingestion.uids import entity_uid
-
-COLUMNS = ("entity_uid", "display_name", "entity_type", "details", "change_ts")
-REQUIRED = ("display_name", "entity_type")
+from graph_api.ingestion.row import Fault, Row, Said, brief, fault_of
 
 # What a row may take, in bytes. The csv module gives each of its cells 131 072 characters.
 ROW_LENGTH = 1024 * 1024
 
-# What the columns of a file are called elsewhere.
-_COLUMNS = {
-    "uid": "entity_uid",
-    "type": "entity_type",
-    "displayName": "display_name",
-    "details": "details",
-    "at": "change_ts",
-}
+# What the reason says of a cell that has to be filled.
+EMPTY = "The cell is empty."
 
 _OTHER_FORMATS = {
-    b"\x1f\x8b": "a gzip archive. Unpack it on the way: gunzip --stdout FILE | headwater ingest csv -",
+    b"\x1f\x8b": "a gzip archive. Unpack it on the way: gunzip --stdout FILE | {command}",
     b"PK\x03\x04": "a zip archive or a workbook. Save the sheet as CSV in UTF-8.",
     b"\xff\xfe": "text in UTF-16. Save it in UTF-8.",
     b"\xfe\xff": "text in UTF-16. Save it in UTF-8.",
@@ -46,8 +36,6 @@ _OTHER_FORMATS = {
     b"{": "JSON.",
     b"[": "JSON.",
 }
-_DETAIL = '{"detail_type": "email", "detail_value": "ann@shop.example"}'
-_EXPECTED = "It has to name display_name and entity_type, and may name entity_uid, details and change_ts."
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -62,19 +50,30 @@ _REASONS = {
 }
 
 
-class EntityFile:
-    """A file as a stream of rows and faults, in its order. What is no CSV of entities at all is refused at once."""
+class CsvFile(ABC):
+    """A file as a stream of rows and faults, in its order. What is no CSV of its kind at all is refused at once."""
 
     part = "column"
-    # there is nothing in such a file that an entity could wait for
-    resolvable: tuple[type[HeadwaterError], ...] = ()
+    resolvable: tuple[type[HeadwaterError], ...]
+    # every column that there may be, and the field that it is elsewhere
+    fields: Mapping[str, str]
+    # of each of these, the header names one at least
+    required: Sequence[Sequence[str]]
+    # what to say to a header that is none
+    expected: str
+    # what loads such a file from standard input
+    command: str
 
     def __init__(self, file: BinaryIO) -> None:
         self._lines = _Lines(file)
-        self.columns = _header(self._lines)
+        self.columns = self._header()
         # what the header does not name is read from an empty cell behind the last
-        self._pick = itemgetter(*(self.columns.index(name) if name in self.columns else -1 for name in COLUMNS))
+        self._pick = itemgetter(*(self.columns.index(name) if name in self.columns else -1 for name in self.fields))
         self._reread_until = 0
+
+    @abstractmethod
+    def said(self, cells: tuple[str, ...]) -> Said:
+        """What a row says, by its cells in the order of `fields`; those of absent columns are empty. A refusal names a column."""
 
     @property
     def position(self) -> int:
@@ -82,14 +81,15 @@ class EntityFile:
 
     def blame(self, line: int, error: HeadwaterError) -> Fault:
         """Why a row was refused, in the words of the file."""
-        if error.field not in _COLUMNS:
+        candidates = [column for column, field in self.fields.items() if field == error.field]
+        if not candidates:
             return fault_of(line, None, error.message, error.code)
-        column = _COLUMNS[error.field]
-        message = re.sub(rf"^{error.field}\b", column, error.message)
-        return fault_of(line, column if column in self.columns else None, message, error.code)
+        column = next((it for it in candidates if it in self.columns), None)
+        message = re.sub(rf"^{error.field}\b", column or candidates[0], error.message)
+        return fault_of(line, column, message, error.code)
 
     def __iter__(self) -> Iterator[Row | Fault]:
-        lines = self._lines
+        lines, pick, said, width = self._lines, self._pick, self.said, len(self.columns)
         reader = csv.reader(iter(lines), strict=True)
         while True:
             lines.begin_row()
@@ -101,36 +101,50 @@ class EntityFile:
                 continue
             if cells is None:
                 return
-            read = self._read(cells)
-            if read is not None:
-                yield read
+            if len(cells) != width:
+                if fault := self._miscounted(cells):
+                    yield fault
+            elif lines.suspect and (unfit := _unfit(cells)):
+                place, reason = unfit
+                yield Fault(lines.first, self.columns[place], reason)
+            else:
+                cells.append("")
+                try:
+                    row = Row(lines.first, said(pick(cells)))
+                except BadInput as error:
+                    yield fault_of(lines.first, error.field, error.message)
+                else:
+                    yield row
 
-    def _read(self, cells: list[str]) -> Row | Fault | None:
-        line = self._lines.first
-        if len(cells) != len(self.columns):
-            return self._miscounted(cells)
-        if self._lines.suspect and (unfit := _unfit(cells)):
-            place, reason = unfit
-            return Fault(line, self.columns[place], reason)
-        cells.append("")
-        uid_text, display_name, entity_type, details_text, instant_text = self._pick(cells)
-        if not display_name or display_name.isspace():
-            return Fault(line, "display_name", "The cell is empty.")
-        if not entity_type or entity_type.isspace():
-            return Fault(line, "entity_type", "The cell is empty.")
+    def _header(self) -> tuple[str, ...]:
+        """The columns, once it is sure that the file can be meant."""
+        lines = self._lines
+        beginning = lines.first_that_says_something()
+        place = f"line {lines.number + 1}"
+        for magic, meaning in _OTHER_FORMATS.items():
+            if beginning.lstrip().startswith(magic):
+                raise BadInput(f"{place}: This is no CSV file but {meaning.format(command=self.command)}")
         try:
-            uid = UUID(uid_text) if uid_text else entity_uid(entity_type, display_name)
-        except ValueError:
-            return fault_of(line, "entity_uid", f"{uid_text!r} is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.")
+            beginning.decode()
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{place}: This is no CSV file in UTF-8: the line holds other bytes.") from error
+        if _CONTROL.search(beginning):
+            raise BadInput(f"{place}: This is no CSV file: the line holds control characters.")
         try:
-            details = _details(details_text) if details_text else {}
-        except BadInput as error:
-            return fault_of(line, "details", error.message)
-        try:
-            at = read_instant(instant_text) if instant_text else None
-        except BadInput as error:
-            return fault_of(line, "change_ts", error.message)
-        return Row(line, EntityState(Ref(uid, entity_type), display_name, details, at))
+            names = next(csv.reader(iter(lines), strict=True), None)
+        except (csv.Error, _RowTooLong) as error:
+            raise BadInput(f"{place}: The header cannot be read. {self.expected}") from error
+        if names is None:
+            raise BadInput(f"line 1: The file is empty: there is not even a header. {self.expected}")
+        columns = tuple(name.strip() for name in names)
+        faults = [f"{' or '.join(choice)} is missing" for choice in self.required if not set(choice) & set(columns)]
+        faults += [f"{name} comes twice" for name in self.fields if columns.count(name) > 1]
+        faults += [f"{name!r} is unknown" for name in dict.fromkeys(columns) if name not in self.fields]
+        if faults:
+            separated = " Columns are separated by commas." if len(columns) == 1 and re.search("[;\t|]", columns[0]) else ""
+            named = ", ".join(repr(name) for name in columns)
+            raise BadInput(brief(f"{place}: In the header {', '.join(faults)}; it names {named}.{separated} {self.expected}"))
+        return columns
 
     def _miscounted(self, cells: Sequence[str]) -> Fault | None:
         """Why a row has not as many cells as the header, unless it is blank."""
@@ -238,36 +252,6 @@ class _Lines:
             self.position += len(line)
 
 
-def _header(lines: _Lines) -> tuple[str, ...]:
-    """The columns, once it is sure that the file can be meant."""
-    beginning = lines.first_that_says_something()
-    place = f"line {lines.number + 1}"
-    for magic, meaning in _OTHER_FORMATS.items():
-        if beginning.lstrip().startswith(magic):
-            raise BadInput(f"{place}: This is no CSV file but {meaning}")
-    try:
-        beginning.decode()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{place}: This is no CSV file in UTF-8: the line holds other bytes.") from error
-    if _CONTROL.search(beginning):
-        raise BadInput(f"{place}: This is no CSV file: the line holds control characters.")
-    try:
-        names = next(csv.reader(iter(lines), strict=True), None)
-    except (csv.Error, _RowTooLong) as error:
-        raise BadInput(f"{place}: The header cannot be read. {_EXPECTED}") from error
-    if names is None:
-        raise BadInput(f"line 1: The file is empty: there is not even a header. {_EXPECTED}")
-    columns = tuple(name.strip() for name in names)
-    faults = [f"{name} is missing" for name in REQUIRED if name not in columns]
-    faults += [f"{name} comes twice" for name in COLUMNS if columns.count(name) > 1]
-    faults += [f"{name!r} is unknown" for name in dict.fromkeys(columns) if name not in COLUMNS]
-    if faults:
-        separated = " Columns are separated by commas." if len(columns) == 1 and re.search("[;\t|]", columns[0]) else ""
-        named = ", ".join(repr(name) for name in columns)
-        raise BadInput(brief(f"{place}: In the header {', '.join(faults)}; it names {named}.{separated} {_EXPECTED}"))
-    return columns
-
-
 def _unfit(cells: Sequence[str]) -> tuple[int, str] | None:
     """The first cell that holds what is no character, and what that is."""
     for place, cell in enumerate(cells):
@@ -278,25 +262,25 @@ def _unfit(cells: Sequence[str]) -> tuple[int, str] | None:
     return None
 
 
-def _details(cell: str) -> dict[str, str]:
+def uuid_of(column: str, cell: str) -> UUID:
+    """The UUID that a cell holds."""
     try:
-        stated = orjson.loads(cell)
+        return UUID(cell)
+    except ValueError as error:
+        raise BadInput(f"{cell!r} is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.", field=column) from error
+
+
+def json_of(column: str, cell: str) -> Any:
+    """What a cell says in JSON."""
+    try:
+        return orjson.loads(cell)
     except orjson.JSONDecodeError as error:
-        if not cell.strip():
-            return {}
-        raise BadInput(f"The cell is no JSON: {error.msg}, at character {error.pos + 1}.") from error
-    if not isinstance(stated, list):
-        raise BadInput(f"The cell is no JSON list of objects such as {_DETAIL}.")
-    details: dict[str, str] = {}
-    for it in stated:
-        if (
-            not isinstance(it, dict)
-            or len(it) != 2
-            or not isinstance(code := it.get("detail_type"), str)
-            or not isinstance(value := it.get("detail_value"), str)
-        ):
-            raise BadInput(f"Item {stated.index(it) + 1} of the list is no object with just two texts, such as {_DETAIL}.")
-        if code in details:
-            raise BadInput(f"There are two details of the type {code!r}.")
-        details[code] = value
-    return details
+        raise BadInput(f"The cell is no JSON: {error.msg}, at character {error.pos + 1}.", field=column) from error
+
+
+def instant_of(column: str, cell: str) -> datetime | None:
+    """The instant that a cell holds, if any."""
+    try:
+        return read_instant(cell) if cell else None
+    except BadInput as error:
+        raise BadInput(error.message, field=column) from error

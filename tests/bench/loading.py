@@ -19,7 +19,7 @@ from uuid import uuid4
 import asyncpg
 
 from db import migrations
-from graph_api.ingestion.csv import COLUMNS
+from graph_api.ingestion.entity_csv import COLUMNS
 from tests.bench import entities
 from tests.bench.data import Size, in_database, plain_address, verify
 from tests.bench.loads import Load

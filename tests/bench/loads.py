@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from graph_api.ingestion.csv import COLUMNS
+from graph_api.ingestion.entity_csv import COLUMNS
 from tests.bench import graph
 from tests.bench.data import Size
 from tests.bench.entities import entity_uid, surname

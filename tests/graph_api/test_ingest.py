@@ -23,7 +23,7 @@ from sqlalchemy.engine import ExceptionContext
 from db import product
 from db.connection import Author, Database
 from db.ingest import BATCH
-from graph_api.ingestion.csv import COLUMNS, EntityFile
+from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED, Progress, Rejects, described
 from graph_api.ingestion.row import Fault
@@ -318,6 +318,16 @@ async def test_what_is_no_csv_file_ends_the_load_whatever_is_to_become_of_bad_ro
         (line,) = command.err.lines
         assert reason in line
         assert counted(command) == (0, 0, 0, 0)
+
+
+async def test_a_file_of_joins_is_read_as_one_where_that_is_said(world: World) -> None:
+    entities, joins = world.file(HEADER), world.file("type,origin,related\n")
+    told, untold, mistaken = await asyncio.gather(
+        world.ingest("--relationships", joins), world.ingest(joins), world.ingest("--relationships", entities)
+    )
+    assert (told.process.returncode, counted(told)) == (0, (0, 0, 0, 0))
+    assert "'type' is unknown, 'origin' is unknown, 'related' is unknown" in str(untold.err)
+    assert "origin or origin_uid is missing, related or related_uid is missing, 'entity_uid' is unknown" in str(mistaken.err)
 
 
 async def test_a_file_that_cannot_be_read_is_one_clear_sentence(world: World) -> None:

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import BadInput
-from graph_api.ingestion.csv import COLUMNS, ROW_LENGTH, EntityFile
+from graph_api.ingestion.csv import ROW_LENGTH
+from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
 from graph_api.ingestion.row import EntityState, Fault, Row
 from graph_api.ingestion.uids import entity_uid
 

@@ -1,0 +1,53 @@
+"""CSV files of relationships: a row states one join whole, from an instant on."""
+
+from db.bond import End
+from db.errors import BadInput, Contested, HeadwaterError, NotFound, Unregistered
+from db.relationship import Stated
+from db.relationship_fields import whole
+from graph_api.ingestion.csv import EMPTY, CsvFile, instant_of, json_of, uuid_of
+
+# Every column, and the field of a relationship that it is elsewhere.
+_FIELDS = {
+    "type": "type",
+    "origin": "origin",
+    "origin_uid": "origin",
+    "related": "related",
+    "related_uid": "related",
+    "attributes": "attributes",
+    "change_ts": "at",
+}
+COLUMNS = tuple(_FIELDS)
+
+
+class RelationshipFile(CsvFile):
+    """A file of joins. An end is named by its uid, or by what it is called: the key of an entity, the name of a product. Which of
+    the two that is, only the type of the join tells."""
+
+    # an asset or a type may come from elsewhere meanwhile; further down, a join may give way to another
+    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, Contested, Unregistered)
+    fields = _FIELDS
+    required = (("type",), ("origin", "origin_uid"), ("related", "related_uid"))
+    expected = "It has to name type, origin or origin_uid, and related or related_uid, and may name attributes and change_ts."
+    command = "headwater ingest csv --relationships -"
+
+    def said(self, cells: tuple[str, ...]) -> Stated:
+        type_, origin, origin_uid, related, related_uid, attributes, instant = cells
+        if not type_ or type_.isspace():
+            raise BadInput(EMPTY, field="type")
+        return Stated(
+            type_,
+            self._end("origin", origin, origin_uid),
+            self._end("related", related, related_uid),
+            whole({"attributes": {} if not attributes or attributes.isspace() else json_of("attributes", attributes)}),
+            instant_of("change_ts", instant),
+        )
+
+    def _end(self, column: str, name: str, uid: str) -> End:
+        """What a join begins or ends at: exactly one of both cells says it."""
+        named, borne = bool(name.strip()), bool(uid.strip())
+        if named != borne:
+            return End(key=name) if named else End(uid=uuid_of(f"{column}_uid", uid))
+        there = [it for it in (column, f"{column}_uid") if it in self.columns]
+        if len(there) == 1:
+            raise BadInput(EMPTY, field=there[0])
+        raise BadInput(f"{' and '.join(there)} are both {'filled' if named else 'empty'}: give one of them.", field=column)
