@@ -9,7 +9,8 @@ from sqlalchemy import Text, select, text
 
 from db import fields
 from db.connection import ReadConnection, WriteConnection
-from db.errors import Conflict, NotFound
+from db.errors import BadInput, Conflict, NotFound
+from db.kinds import ASSET_KINDS
 from db.sql import any_of, load
 from db.tables import entity_type as entity_types
 
@@ -67,6 +68,8 @@ async def put(
 
 def whole(code: str, label: str, domain: str | None = None, source: Mapping[str, Any] | None = None) -> EntityTypeRow:
     """A whole type: what is left out is not registered of it."""
+    if code in (kind.name for kind in ASSET_KINDS):
+        raise BadInput(f"{code} is a kind of asset, and cannot be the code of a type, too.", field="code")
     return EntityTypeRow(
         code=fields.code("code", code),
         label=fields.line("label", label),

@@ -1,7 +1,7 @@
 """What every node of the graph has, whatever its kind."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -14,6 +14,8 @@ from schema.history import Version, version_connection
 from schema.lineage import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connection
 from schema.node import AsOf, Node
 from schema.pagination import After, Before, Connection, First, Last
+from schema.relationship import BOTH, Relationship, Types, related_connection, relationships_of_asset
+from schema.relationship import Direction as Side
 from schema.scope import READ, field, resolver
 
 
@@ -69,6 +71,35 @@ class Asset(Node):
         as_of: AsOf = None,
     ) -> LineageConnection | None:
         return await walk_connection(info, self, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
+
+    @resolver(READ, "The joins that it stands at either end of, in order of their type.")
+    async def relationships(
+        self,
+        info: Info,
+        types: Types = None,
+        direction: Side = BOTH,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        as_of: AsOf = None,
+    ) -> Connection[Relationship]:
+        return await relationships_of_asset(
+            info, self, types, direction, first=first, after=after, last=last, before=before, as_of=as_of
+        )
+
+    @resolver(READ, "What it is joined with under a key, from whichever end that is the key; each asset once.")
+    async def related(
+        self,
+        info: Info,
+        key: Annotated[str, strawberry.argument(description="What the join is called, seen from here.")],
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        as_of: AsOf = None,
+    ) -> "Connection[Asset]":
+        return await related_connection(info, self, key, first=first, after=after, last=last, before=before, as_of=as_of)
 
     @resolver(
         READ,

@@ -11,7 +11,6 @@ from strawberry.scalars import JSON
 from strawberry.utils.str_converters import to_camel_case
 
 from db import link as links
-from db.bond import End
 from db.errors import NotFound
 from db.fields import refuse_unstorable
 from db.link import LinkQuery, LinkRow
@@ -20,7 +19,7 @@ from db.request import once
 from schema.context import Info
 from schema.node import AsOf, Node, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last
-from schema.ref import AssetRef
+from schema.ref import AssetRef, end_of
 from schema.scope import READ, WRITE, field, resolver
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, described, given, optional, request_of
 
@@ -193,9 +192,3 @@ def parts_of(asked: dict[str, Any]) -> dict[str, Any]:
         for text in part if isinstance(part, list) else ():
             refuse_unstorable(to_camel_case(name), text)
     return {name: tuple(part) if isinstance(part, list) else part for name, part in asked.items()}
-
-
-def end_of(ref: dict[str, Any]) -> End:
-    """What a reference means; it names exactly one thing."""
-    key = ref.get("entity")
-    return End(uid=ref.get("uid"), product=ref.get("product")) if key is None else End(type=key["type"], key=key["key"])

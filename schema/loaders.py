@@ -10,13 +10,14 @@ from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from db import analytics, domain, entity, entity_type, history, lineage, link, node, product
+from db import analytics, domain, entity, entity_type, history, lineage, link, node, product, relationship
 from db.asset import Identity, identities
 from db.connection import ReadConnection
 from db.graph import Shape, components
 from db.kind import Kind
 from db.pagination import Page, Slice
 from db.path import most_trusted
+from db.relationship_type import RelationshipTypes, Ways, all_relationship_types
 from schema.asset import Asset
 from schema.entity import EntityDetail
 from schema.entity_type import EntityType
@@ -62,6 +63,12 @@ class Loaders:
         self.uids_by_id: DataLoader[tuple[tuple[int, ...]], list[UUID]]
         self.link_by_uid: DataLoader[tuple[UUID, datetime | None], link.LinkRow | None]
         self.said_of_link: DataLoader[tuple[tuple[int, datetime]], link.LinkSaid]
+        self.relationship_types: DataLoader[tuple[None], RelationshipTypes]
+        self.relationship_by_uid: DataLoader[tuple[UUID, datetime | None], relationship.RelationshipRow | None]
+        self.relationships_of_asset: DataLoader[tuple[tuple[int, datetime], Ways, Page], Slice[relationship.RelationshipRow]]
+        self.relationship_count_of_asset: DataLoader[tuple[tuple[int, datetime], Ways], int]
+        self.related_to_asset: DataLoader[tuple[tuple[int, datetime], Ways, Page], Slice[int]]
+        self.related_count_of_asset: DataLoader[tuple[tuple[int, datetime], Ways], int]
         self.walk_by_root: DataLoader[tuple[tuple[int, datetime | None], lineage.WalkQuery], lineage.Walk]
         self.links_of_stretch: DataLoader[tuple[lineage.Stretch, lineage.WalkQuery], lineage.Links]
         self.graph_of_walk: DataLoader[tuple[lineage.Walk, lineage.WalkQuery], lineage.Graph]
@@ -97,6 +104,12 @@ class Loaders:
         self.uids_by_id = self._loader(node.uids_by_id)
         self.link_by_uid = self._loader(link.links_by_uid)
         self.said_of_link = self._loader(link.said_of_links)
+        self.relationship_types = self._loader(_relationship_types)
+        self.relationship_by_uid = self._loader(relationship.relationships_by_uid)
+        self.relationships_of_asset = self._loader(relationship.relationships_of_assets)
+        self.relationship_count_of_asset = self._loader(relationship.count_relationships_of_assets)
+        self.related_to_asset = self._loader(relationship.related_to_assets)
+        self.related_count_of_asset = self._loader(relationship.count_related)
         self.walk_by_root = self._loader(lineage.walks)
         self.links_of_stretch = self._loader(lineage.links_of_stretches)
         self.graph_of_walk = self._loader(lineage.graphs_of_walks)
@@ -147,6 +160,11 @@ async def _entity_types_by_code(
     return [
         None if row is None else EntityType.of(row, as_of, pinned) for row, (_, as_of, pinned) in zip(rows, readings, strict=True)
     ]
+
+
+async def _relationship_types(connection: ReadConnection, asked: Sequence[None]) -> list[RelationshipTypes]:
+    """The whole registry: it is small."""
+    return [await all_relationship_types(connection)] * len(asked)
 
 
 async def _nodes_by_id(

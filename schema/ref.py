@@ -1,10 +1,12 @@
 """References: how an input names assets."""
 
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 import strawberry
 
+from db.bond import End
 from schema.writing import described, optional
 
 
@@ -25,3 +27,9 @@ class AssetRef:
     uid: UUID | None = optional("By its uid, whatever its kind.")
     product: str | None = optional("A product, by the name it has at that instant.")
     entity: EntityKey | None = optional("An entity, by its key.")
+
+
+def end_of(ref: dict[str, Any]) -> End:
+    """What a reference means; it names exactly one thing."""
+    key = ref.get("entity")
+    return End(uid=ref.get("uid"), product=ref.get("product")) if key is None else End(type=key["type"], key=key["key"])

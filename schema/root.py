@@ -24,8 +24,14 @@ from schema.link import LineageLink, LinkMutations, LinkQueries
 from schema.node import AsOf, Node, read_id
 from schema.path import PathQueries
 from schema.product import Product, ProductMutations, ProductQueries
+from schema.relationship import Relationship, RelationshipMutations, RelationshipQueries
+from schema.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
 from schema.scalars import SCALARS
 from schema.scope import READ, resolver
+
+
+# What an id may name, besides versions.
+NODE_TYPES: tuple[type[Asset | LineageLink | Relationship], ...] = (*ASSET_TYPES.values(), LineageLink, Relationship)
 
 
 @strawberry.type(description="What can be asked.")
@@ -34,6 +40,8 @@ class Query(
     EntityQueries,
     EntityTypeQueries,
     DetailTypeQueries,
+    RelationshipTypeQueries,
+    RelationshipQueries,
     LinkQueries,
     LineageQueries,
     PathQueries,
@@ -65,17 +73,23 @@ class Query(
 
 
 @strawberry.type(description="What can be changed. A request is atomic: all of its mutations hold, or none.")
-class Mutation(ProductMutations, EntityMutations, EntityTypeMutations, DetailTypeMutations, LinkMutations):
+class Mutation(
+    ProductMutations,
+    EntityMutations,
+    EntityTypeMutations,
+    DetailTypeMutations,
+    RelationshipTypeMutations,
+    RelationshipMutations,
+    LinkMutations,
+):
     pass
 
 
 async def _find(info: Info, id: str) -> Node | None:
     type_name, uid, instant = read_id(id)
-    for asset_type in ASSET_TYPES.values():
-        if type_name == asset_type.__name__:
-            return await asset_type.find(info, uid, instant)
-    if type_name == "LineageLink":
-        return await LineageLink.find(info, uid, instant)
+    for node_type in NODE_TYPES:
+        if type_name == node_type.__name__:
+            return await node_type.find(info, uid, instant)
     if type_name == "Version" and instant is not None:
         identity = await info.context.loaders.identity_by_uid.load((uid,))
         if identity is not None:

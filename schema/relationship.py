@@ -1,0 +1,254 @@
+"""Joins between assets: reading them at any instant, following them from asset to asset, and saying that there is one."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import strawberry
+from strawberry.scalars import JSON
+
+from db import relationship as relationships
+from db import relationship_fields
+from db.errors import NotFound
+from db.relationship import RelationshipQuery, RelationshipRow, Stated
+from db.relationship_type import RelationshipTypes, Ways
+from db.request import once
+from schema.context import Info
+from schema.node import AsOf, Node, write_id
+from schema.pagination import After, Before, Connection, First, Keyset, Last
+from schema.ref import AssetRef, end_of
+from schema.relationship_type import RelationshipType, registry_of
+from schema.scope import READ, WRITE, field, resolver
+from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, described, given, optional, request_of
+
+if TYPE_CHECKING:
+    from schema.asset import Asset
+
+AnyAsset = Annotated["Asset", strawberry.lazy("schema.asset")]
+
+Types = Annotated[
+    list[str] | None,
+    strawberry.argument(description="Only joins of these types, by their keys or codes. An empty list matches nothing."),
+]
+
+
+@strawberry.enum(description="From which of its ends a join is looked at.")
+class RelationshipDirection(Enum):
+    FORWARD = strawberry.enum_value("FORWARD", description="The asset is the origin.")
+    REVERSE = strawberry.enum_value("REVERSE", description="The asset is the related end.")
+    BOTH = strawberry.enum_value("BOTH", description="Either.")
+
+
+Direction = Annotated[RelationshipDirection, strawberry.argument(description="From which of their ends.")]
+BOTH = RelationshipDirection("BOTH")
+
+
+@strawberry.type(description="That two assets are joined, as it was at one instant.")
+class Relationship(Node):
+    uid: UUID = field(READ, "Stable across time: the same for the same type and ends.")
+    type: RelationshipType = field(READ, "What joins them.")
+    origin: AnyAsset = field(READ, "What the join leads from.")
+    related: AnyAsset = field(READ, "What it leads to.")
+    attributes: JSON = field(READ, "Whatever else was said of it, a JSON object.")
+    valid_from: datetime = field(READ, "Since when it has been like this: said, and with both ends alive.")
+    valid_to: datetime | None = field(READ, "Until when it was like this; null: still so.")
+
+    @classmethod
+    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Relationship | None":
+        row = await info.context.loaders.relationship_by_uid.load((uid, pinned))
+        return None if row is None else (await joins_of(info, [row], pinned))[0]
+
+
+async def joins_of(
+    info: Info, rows: Sequence[RelationshipRow], pinned: datetime | None, known: "Mapping[int, Asset] | None" = None
+) -> list[Relationship]:
+    """Joins out of their rows, all read at one instant. Ends that are known already are not read again."""
+    if not rows:
+        return []
+    types = await registry_of(info)
+    nodes = known or {}
+    missing = {it for row in rows for it in (row.origin_id, row.related_id) if it not in nodes}
+    if missing:
+        found = await info.context.loaders.nodes_by_id.load(((tuple(sorted(missing)), rows[0].as_of, pinned),))
+        nodes = {**nodes, **found}
+    return [
+        Relationship(
+            id=write_id("Relationship", row.uid, pinned),
+            uid=row.uid,
+            type=RelationshipType.of(types.by_id[row.type_id]),
+            origin=nodes[row.origin_id],
+            related=nodes[row.related_id],
+            attributes=JSON(row.attributes),
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+        )
+        for row in rows
+    ]
+
+
+@strawberry.input(description="Which joins: those that match every part given.")
+class RelationshipFilter:
+    types: list[str] | None = optional("Of any of these types, by their keys or codes. An empty list matches nothing.")
+    origin: UUID | None = optional("From the asset with this uid.")
+    related: UUID | None = optional("To the asset with this uid.")
+
+
+@strawberry.input(description="That two assets are joined, whole: what is left out takes its default.")
+class RelateInput:
+    type: str = described("What joins them: the key of a relationship type, or its code where several have that key.")
+    origin: AssetRef = described("What the join leads from.")
+    related: AssetRef = described("What it leads to.")
+    attributes: JSON | None = optional("Whatever else is to be said of it, a JSON object.")
+    at: datetime | None = optional(AT)
+    idempotency_key: str | None = optional(KEY)
+
+
+@strawberry.type(description="What became of a join.")
+class RelationshipPayload:
+    relationship: Relationship = field(READ, "The join from that instant on.")
+    changed: bool = field(READ, "false: it was so already.")
+
+
+@strawberry.type
+class RelationshipQueries:
+    @resolver(READ, "The joins that hold at that instant, in the order in which they were first heard of.")
+    async def relationships(
+        self,
+        info: Info,
+        filter: Annotated[RelationshipFilter | None, strawberry.argument(description="Which of them.")] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        as_of: AsOf = None,
+    ) -> Connection[Relationship]:
+        asked = given(filter) or {}
+        types = asked.get("types")
+        if types is not None:
+            types = _meant(await registry_of(info), types)
+        query = RelationshipQuery(types, asked.get("origin"), asked.get("related"), as_of)
+        keyset = Keyset("relationships", query, key=(int,))
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
+        connection = await info.context.transaction.reader()
+        found = await relationships.list_relationships(connection, query, page)
+        built = dict(zip((it.relation_id for it in found.items), await joins_of(info, found.items, as_of), strict=True))
+        page_of: Connection[Relationship] = keyset.connection(
+            Connection[Relationship],
+            page,
+            found,
+            node=lambda row: built[row.relation_id],
+            place=relationships.place_of,
+            count=lambda: relationships.count_relationships(connection, query),
+        )
+        return page_of
+
+
+@strawberry.type
+class RelationshipMutations:
+    @resolver(
+        WRITE,
+        "Joins two assets. CONFLICT where the type allows one and there is another. An end that is named by its key, and of which"
+        " nothing else is known, becomes a stub where its type has a source.",
+    )
+    async def relate(self, info: Info, input: Annotated[RelateInput, INPUT]) -> RelationshipPayload:
+        # a whole statement: null is the same as left out
+        content = {name: part for name, part in given(input).items() if part is not None}
+        request = request_of("relate", content)
+        at = content.get("at")
+        origin, related = end_of(content["origin"]), end_of(content["related"])
+        stated = Stated(input.type, origin, related, relationship_fields.whole(content), at)
+        connection = await info.context.transaction.writer()
+        outcome = await once(connection, request, lambda: relationships.relate(connection, stated))
+        info.context.loaders.forget()
+        row = await relationships.relationship_by_id(connection, outcome.subject_id, outcome.at)
+        if row is None:
+            raise NotFound("The join, or one of its ends, has been ended at that very instant since.", field="at")
+        (joined,) = await joins_of(info, [row], at)
+        return RelationshipPayload(relationship=joined, changed=outcome.changed)
+
+    @resolver(WRITE, "Ends a join at that instant. A read before it still sees it.")
+    async def unrelate(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
+        content = given(input)
+        request = request_of("unrelate", content)
+        connection = await info.context.transaction.writer()
+        outcome = await once(connection, request, lambda: relationships.unrelate(connection, input.uid, at=content.get("at")))
+        info.context.loaders.forget()
+        return DeletePayload(uid=input.uid, changed=outcome.changed)
+
+
+async def relationships_of_asset(
+    info: Info,
+    asset: "Asset",
+    names: list[str] | None,
+    direction: RelationshipDirection,
+    *,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+    as_of: datetime | None,
+) -> Connection[Relationship]:
+    """A page of the joins of an asset, at an instant of its own if one is asked for."""
+    types = await registry_of(info)
+    ids = tuple(types.by_id) if names is None else _meant(types, names)
+    ways = Ways(
+        () if direction is RelationshipDirection.REVERSE else ids,
+        () if direction is RelationshipDirection.FORWARD else ids,
+    )
+    instant, pinned = as_of or asset.as_of, as_of or asset.pinned
+    keyset = Keyset("relationships of", asset.uid, ways, pinned, key=(int, int, int))
+    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
+    loaders, reading = info.context.loaders, (asset.asset_id, instant)
+    found = await loaders.relationships_of_asset.load((reading, ways, page))
+    # at another instant than its own, the asset is not what it is here
+    known = {asset.asset_id: asset} if (instant, pinned) == (asset.as_of, asset.pinned) else None
+    built = dict(zip((it.relation_id for it in found.items), await joins_of(info, found.items, pinned, known), strict=True))
+    page_of: Connection[Relationship] = keyset.connection(
+        Connection[Relationship],
+        page,
+        found,
+        node=lambda row: built[row.relation_id],
+        place=lambda row: relationships.place_at(asset.asset_id, row),
+        count=lambda: loaders.relationship_count_of_asset.load((reading, ways)),
+    )
+    return page_of
+
+
+async def related_connection(
+    info: Info,
+    asset: "Asset",
+    key: str,
+    *,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+    as_of: datetime | None,
+) -> "Connection[Asset]":
+    """A page of what an asset is joined with under a key, at an instant of its own if one is asked for."""
+    ways = (await registry_of(info)).ways(key)
+    instant, pinned = as_of or asset.as_of, as_of or asset.pinned
+    keyset = Keyset("related", asset.uid, ways, pinned, key=(int,))
+    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
+    loaders, reading = info.context.loaders, (asset.asset_id, instant)
+    found = await loaders.related_to_asset.load((reading, ways, page))
+    nodes = await loaders.nodes_by_id.load(((tuple(found.items), instant, pinned),)) if found.items else {}
+    # assets know what they are joined with
+    from schema.asset import Asset
+
+    page_of: Connection[Asset] = keyset.connection(
+        Connection[Asset],
+        page,
+        found,
+        node=lambda asset_id: nodes[asset_id],
+        place=lambda asset_id: (asset_id,),
+        count=lambda: loaders.related_count_of_asset.load((reading, ways)),
+    )
+    return page_of
+
+
+def _meant(types: RelationshipTypes, names: Sequence[str]) -> tuple[int, ...]:
+    """The types that a filter names."""
+    return tuple(sorted({it.type_id for name in names for it in types.named(name, field="types")}))
