@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from db.asset import Ended
 from db.connection import ReadConnection, WriteConnection
-from db.errors import BadInput, Interrupted, NotFound
-from db.fields import refuse_unstorable
+from db.errors import Interrupted, NotFound
+from db.fields import storable
 from db.instants import write_instant
 from db.kind import Bond
 from db.life import lock_by_id
@@ -75,9 +75,9 @@ async def resolve(connection: ReadConnection, ends: Sequence[End], instants: Seq
         _RESOLVE,
         {
             "uids": [end.uid for end, _ in places],
-            "products": [_storable(end.product) for end, _ in places],
-            "types": [_storable(end.type) for end, _ in places],
-            "keys": [_storable(end.key) for end, _ in places],
+            "products": [storable(end.product) for end, _ in places],
+            "types": [storable(end.type) for end, _ in places],
+            "keys": [storable(end.key) for end, _ in places],
             "instants": [instant for _, instant in places],
             "now": connection.now,
         },
@@ -189,12 +189,3 @@ def _columns(bond: Bond, keys: Sequence[Key]) -> dict[str, list[Any]]:
     """The parts of identities, column by column, as statements are given them."""
     names = ("near", "far", *bond.parts)
     return {name: [key[place] for key in keys] for place, name in enumerate(names)}
-
-
-def _storable(name: str | None) -> str | None:
-    """A name, unless nothing can be called so."""
-    try:
-        refuse_unstorable("name", name or "")
-    except BadInput:
-        return None
-    return name

@@ -5,14 +5,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-
 from db.connection import ReadConnection
-from db.kind import Kind
-from db.sql import load
-
-_LINKS = text(load("export_links"))
-_LINKS_AT = text(load("export_links_at"))
+from db.kind import Bond, Kind
 
 
 class AssetStretch(NamedTuple):
@@ -26,18 +20,16 @@ class AssetStretch(NamedTuple):
     ended: datetime | None
 
 
-class LinkStretch(NamedTuple):
-    """What was said of a link from an instant on, and when it ended, if nothing else was said next."""
+class BondStretch(NamedTuple):
+    """What was said of a bond between two assets from an instant on, and when it ended, if nothing else was said next. The part
+    of its identity is what tells it apart from others between the two."""
 
     uid: UUID
-    source: UUID
-    target: UUID
-    producer: str | None
+    near: UUID
+    far: UUID
+    part: Any
     valid_from: datetime
-    type: str
-    transformation: str | None
-    confidence: float
-    metadata: dict[str, Any]
+    state: dict[str, Any]
     ended: datetime | None
 
 
@@ -47,8 +39,8 @@ async def assets(connection: ReadConnection, kind: Kind, as_of: datetime | None)
         yield AssetStretch._make(row)
 
 
-async def links(connection: ReadConnection, as_of: datetime | None) -> AsyncIterator[LinkStretch]:
-    """What was asserted of links, one link after the other, be its ends there or not; or the links that hold at an instant."""
-    statement, parameters = (_LINKS, {}) if as_of is None else (_LINKS_AT, {"instant": as_of})
-    async for row in connection.stream(statement, parameters):
-        yield LinkStretch._make(row)
+async def bonds(connection: ReadConnection, kind: Bond, as_of: datetime | None) -> AsyncIterator[BondStretch]:
+    """What was asserted of bonds, one after the other, be their ends there or not; or the bonds that hold at an instant."""
+    name, parameters = ("export_bonds", {}) if as_of is None else ("export_bonds_at", {"instant": as_of})
+    async for row in connection.stream(kind.statement(name), parameters):
+        yield BondStretch._make(row)

@@ -61,6 +61,15 @@ def refuse_unstorable(field: str, value: str) -> None:
         raise BadInput(f"{field} holds half of a surrogate pair, which is no character.", field=field) from error
 
 
+def storable(value: str | None) -> str | None:
+    """A text to look for, unless nothing can be called so."""
+    try:
+        refuse_unstorable("name", value or "")
+    except BadInput:
+        return None
+    return value
+
+
 def json_object(field: str, value: Any, *, example: str) -> dict[str, Any]:
     """A JSON object that can be kept as it is."""
     if not isinstance(value, dict):

@@ -10,7 +10,7 @@ from db.cardinality import kept_in_type
 from db.connection import ReadConnection, WriteConnection
 from db.entity_type import Put
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, Unregistered
-from db.fields import code, line
+from db.fields import code, line, storable
 from db.kinds import ASSET_KINDS
 from db.sql import any_of, load
 from db.tables import entity_type as entity_types
@@ -128,7 +128,7 @@ async def all_relationship_types(connection: ReadConnection) -> RelationshipType
 
 async def types_shared(connection: WriteConnection, names: Collection[str]) -> RelationshipTypes:
     """The registry, of which the types with these names stay as they are until the transaction ends."""
-    await connection.fetch(_SHARE, {"names": sorted(names)})
+    await connection.fetch(_SHARE, {"names": sorted(name for name in names if storable(name))})
     return await all_relationship_types(connection)
 
 
@@ -188,8 +188,8 @@ async def put_each(connection: WriteConnection, rows: Sequence[RelationshipTypeR
     return [found[row.code] for row in rows]
 
 
-async def remove(connection: WriteConnection, name: str) -> str:
-    """Take a type out of the registry by which nothing is joined, or ever was. Gives its code."""
+async def remove(connection: WriteConnection, name: str) -> None:
+    """Take a type out of the registry by which nothing is joined, or ever was."""
     rows = [row for row in (await all_relationship_types(connection)).rows if name in (row.key, row.code)]
     if not rows:
         raise NotFound(f"There is no relationship type {name[:100]!r}.", field="code")
@@ -205,7 +205,6 @@ async def remove(connection: WriteConnection, name: str) -> str:
         raise Conflict(f"{joins} of this type (ended ones count: their history needs it). It cannot be removed.", field="code")
     await connection.execute(_REMOVE_KEYS, {"type": row.type_id, "near": [], "keys": [], "far": []})
     await connection.execute(_REMOVE, {"type": row.type_id})
-    return row.code
 
 
 async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> Put:

@@ -144,7 +144,7 @@ def ingest_jsonl(
     actor: Actor = None,
     data: Data = None,
 ) -> None:
-    """Load JSON lines: each states a whole product, entity, link or type, or ends one. In any order; safe to repeat."""
+    """Load JSON lines: each states a whole product, entity, link, join or type, or ends one. In any order; safe to repeat."""
     _ingest(JsonLines, file, read_settings(data=data), rejects, actor, on_error=on_error, dry_run=dry_run)
 
 

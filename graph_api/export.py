@@ -12,11 +12,12 @@ from db.connection import ReadConnection
 from db.detail_type import all_detail_types
 from db.entity_type import all_entity_types
 from db.instants import write_instant
-from db.kinds import ENTITY, PRODUCT
+from db.kinds import ENTITY, LINK, PRODUCT, RELATIONSHIP
+from db.relationship_type import all_relationship_types
 
 
 async def lines(connection: ReadConnection, as_of: datetime | None) -> AsyncIterator[bytes]:
-    """All that ever was, or what holds at an instant: registries, assets, links, one object a line."""
+    """All that ever was, or what holds at an instant: registries, assets, what is between them, one object a line."""
     async for said in _said(connection, as_of):
         stated = {name: value for name, value in said.items() if value is not None}
         # the driver's UUIDs are a class of its own
@@ -30,6 +31,19 @@ async def _said(connection: ReadConnection, as_of: datetime | None) -> AsyncIter
         yield {"kind": "entityType", **registered, "domain": entity_type.domain, "source": source}
     for detail_type in await all_detail_types(connection):
         yield {"kind": "detailType", "code": detail_type.code, "label": detail_type.label, "format": detail_type.format}
+    relationship_types = await all_relationship_types(connection)
+    joined_by = relationship_types.by_id
+    for type_ in relationship_types.rows:
+        yield {
+            "kind": "relationshipType",
+            "key": type_.key,
+            "reverseKey": type_.reverse_key,
+            "origin": type_.origin,
+            "related": type_.related,
+            "cardinality": type_.cardinality,
+            "onDelete": type_.on_delete,
+            "foreignKeyField": type_.foreign_key_field,
+        }
     async for it in export.assets(connection, PRODUCT, as_of):
         yield {"kind": "product", "uid": it.uid, **it.state, "at": write_instant(it.valid_from)}
         if it.ended is not None:
@@ -40,20 +54,17 @@ async def _said(connection: ReadConnection, as_of: datetime | None) -> AsyncIter
         yield {"kind": "entity", "uid": it.uid, "type": it.type, "key": it.key, **state, "at": write_instant(it.valid_from)}
         if it.ended is not None:
             yield _end(it.uid, it.ended)
-    async for link in export.links(connection, as_of):
-        yield {
-            "kind": "link",
-            "source": {"uid": link.source},
-            "target": {"uid": link.target},
-            "type": link.type,
-            "transformation": link.transformation,
-            "confidence": link.confidence,
-            "metadata": link.metadata,
-            "producer": link.producer,
-            "at": write_instant(link.valid_from),
-        }
+    async for link in export.bonds(connection, LINK, as_of):
+        ends = {"source": {"uid": link.near}, "target": {"uid": link.far}}
+        yield {"kind": "link", **ends, "producer": link.part, **link.state, "at": write_instant(link.valid_from)}
         if link.ended is not None:
             yield _end(link.uid, link.ended)
+    async for join in export.bonds(connection, RELATIONSHIP, as_of):
+        ends = {"origin": {"uid": join.near}, "related": {"uid": join.far}}
+        code = joined_by[join.part].code
+        yield {"kind": "relationship", "type": code, **ends, **join.state, "at": write_instant(join.valid_from)}
+        if join.ended is not None:
+            yield _end(join.uid, join.ended)
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:

@@ -99,9 +99,9 @@ class RelationshipTypeMutations:
     )
     async def remove_relationship_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()
-        code = await relationship_types.remove(connection, input.code)
+        await relationship_types.remove(connection, input.code)
         info.context.loaders.forget()
-        return RemovePayload(code=code)
+        return RemovePayload(code=input.code)
 
 
 async def registry_of(info: Info) -> RelationshipTypes:

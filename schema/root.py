@@ -29,7 +29,6 @@ from schema.relationship_type import RelationshipTypeMutations, RelationshipType
 from schema.scalars import SCALARS
 from schema.scope import READ, resolver
 
-
 # What an id may name, besides versions.
 NODE_TYPES: tuple[type[Asset | LineageLink | Relationship], ...] = (*ASSET_TYPES.values(), LineageLink, Relationship)
 

@@ -72,6 +72,19 @@ REGISTER_LINEAGE = """
 """
 REMOVE_LINEAGE = "mutation ($input: DeleteInput!) { removeLineage(input: $input) { uid changed } }"
 
+PUT_RELATIONSHIP_TYPE = """
+  mutation ($input: PutRelationshipTypeInput!) { putRelationshipType(input: $input) {
+    relationshipType { code key reverseKey origin related cardinality onDelete foreignKeyField }
+  } }
+"""
+REMOVE_RELATIONSHIP_TYPE = "mutation ($input: RemoveTypeInput!) { removeRelationshipType(input: $input) { code } }"
+RELATE = """
+  mutation ($input: RelateInput!) { relate(input: $input) {
+    changed relationship { id uid type { code } origin { label } related { label } attributes validFrom validTo }
+  } }
+"""
+UNRELATE = "mutation ($input: DeleteInput!) { unrelate(input: $input) { uid changed } }"
+
 
 def detail_list(details: dict[str, str]) -> list[dict[str, str]]:
     """Details as an input lists them."""
@@ -162,6 +175,21 @@ class Api:
         given = {"source": {"product": source}, "target": {"product": target}, "at": written(at or day(0)), **changes}
         link: dict[str, Any] = (await self(REGISTER_LINEAGE, input=given)).data["registerLineage"]["link"]
         return link
+
+    async def join_type(self, key: str = "steward", **changes: Any) -> dict[str, Any]:
+        """A relationship type, from products to the people who answer for them unless told otherwise."""
+        ends = {"origin": "PRODUCT", "related": "PERSON", "reverseKey": f"{key}Of", "cardinality": "MANY_TO_MANY"}
+        put = await self(PUT_RELATIONSHIP_TYPE, input={"key": key, **ends, **changes})
+        registered: dict[str, Any] = put.data["putRelationshipType"]["relationshipType"]
+        return registered
+
+    async def relate(
+        self, type_: str, origin: dict[str, Any], related: dict[str, Any], *, at: datetime | None = None, **changes: Any
+    ) -> Answer:
+        """Join two assets, from the first day of the tests unless told otherwise."""
+        return await self(
+            RELATE, input={"type": type_, "origin": origin, "related": related, "at": written(at or day(0)), **changes}
+        )
 
     async def lineage(self, *chains: str, at: datetime | None = None) -> dict[str, str]:
         """Products and the links between them, as in "raw -> clean -> report"; gives the uid of each product."""

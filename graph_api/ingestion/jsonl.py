@@ -10,11 +10,21 @@ from uuid import UUID
 
 import orjson
 
-from db import detail_type, entity_fields, entity_type, link, link_fields, product_fields
+from db import (
+    detail_type,
+    entity_fields,
+    entity_type,
+    link,
+    link_fields,
+    product_fields,
+    relationship,
+    relationship_fields,
+    relationship_type,
+)
 from db.asset import Ended, Ref
 from db.bond import End
 from db.entity import entity_uid_by_key
-from db.errors import BadInput, HeadwaterError, NameTaken, NotFound, Unregistered
+from db.errors import BadInput, Contested, HeadwaterError, NotFound, Unregistered
 from db.fields import refuse_unstorable
 from db.ingest import Registered, Stated
 from db.instants import read_instant
@@ -32,8 +42,8 @@ class JsonLines:
     """A file as a stream of rows and faults, in its order."""
 
     part = "field"
-    # an asset or a type may come, and a name may be given up, further down
-    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, NameTaken, Unregistered)
+    # an asset or a type may come, and what is in the way may be given up, further down
+    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, Contested, Unregistered)
 
     def __init__(self, file: BinaryIO) -> None:
         self.position = 0
@@ -172,6 +182,28 @@ def _link(content: dict[str, Any]) -> link.Stated:
     )
 
 
+def _relationship_type(content: dict[str, Any]) -> Registered:
+    return relationship_type.whole(
+        key=_text(content, "key"),
+        reverse_key=_text(content, "reverseKey"),
+        origin=_text(content, "origin"),
+        related=_text(content, "related"),
+        cardinality=_text(content, "cardinality"),
+        on_delete=content.get("onDelete"),
+        foreign_key_field=content.get("foreignKeyField"),
+    )
+
+
+def _relationship(content: dict[str, Any]) -> relationship.Stated:
+    return relationship.Stated(
+        _text(content, "type"),
+        _end(content, "origin"),
+        _end(content, "related"),
+        relationship_fields.whole(content),
+        _instant(content),
+    )
+
+
 def _delete(content: dict[str, Any]) -> Ended:
     uid = _uid(content)
     assert uid is not None, "it is required"
@@ -183,6 +215,10 @@ KINDS = {
     "entity": LineKind(Fields("type displayName", "uid key details at"), _entity),
     "entityType": LineKind(Fields("code label", "domain source"), _entity_type),
     "detailType": LineKind(Fields("code label", "format"), _detail_type),
+    "relationshipType": LineKind(
+        Fields("key reverseKey origin related cardinality", "onDelete foreignKeyField"), _relationship_type
+    ),
+    "relationship": LineKind(Fields("type origin related", "attributes at"), _relationship),
     "link": LineKind(Fields("source target", "type transformation confidence metadata producer at"), _link),
     "delete": LineKind(Fields("uid", "at"), _delete),
 }
@@ -232,7 +268,7 @@ def _details(listed: Any) -> dict[str, str]:
 
 
 def _end(content: Mapping[str, Any], field: str) -> End:
-    """The asset that a link begins or ends at."""
+    """The asset that a bond begins or ends at."""
     meant = {name: value for name, value in _REFERENCE.within(content, field).items() if value is not None}
     if len(meant) != 1:
         raise BadInput(f"{field} names an asset by exactly one of uid, product and entity.", field=field)

@@ -9,7 +9,8 @@ from functools import partial
 from threading import Thread
 from typing import Protocol, TypeVar
 
-from db import link
+from db import link, relationship
+from db.bond import End
 from db.entity_fields import Types, whole
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.ingest import BATCH, Registered, Stated, Statement
@@ -50,7 +51,7 @@ class Source:
     """A file, the types as they were known last, and the instant from which a row holds unless it names one.
 
     What is meant by the name of a product waits until all else that is known of products is written: only then a name means one
-    thing. Products without a uid have the first turn after that, links to names the second.
+    thing. Products without a uid have the first turn after that, links and joins to names the second.
     """
 
     def __init__(self, parser: Parser, types: Types, began: datetime) -> None:
@@ -138,9 +139,13 @@ def _turn(said: Said) -> int:
     """When a row is heard: what is meant by the name of a product has to wait."""
     if isinstance(said, Stated):
         return 1 if said.kind is PRODUCT and said.ref.uid is None else 0
+    ends: tuple[End, ...] = ()
     if isinstance(said, link.Stated):
-        return 2 if said.source.product is not None or said.target.product is not None else 0
-    return 0
+        ends = said.source, said.target
+    elif isinstance(said, relationship.Stated):
+        ends = said.origin, said.related
+    # a key without a type may be the name of a product
+    return 2 if any(it.product is not None or (it.key is not None and it.type is None) for it in ends) else 0
 
 
 def in_background(work: Callable[[], T]) -> asyncio.Future[T]:
