@@ -1,12 +1,14 @@
-"""Stories: what happened to products, entities and links, as lines that say it in the order in which it came to be."""
+"""Stories: what happened to products, entities, links and joins, as lines that say it in the order in which it came to be."""
 
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from uuid import UUID, uuid5
 
+from db import relationship_type
 from db.entity import entity_uid_by_key
 from db.link import link_uid
+from db.relationship import relationship_uid
 from graph_api.ingestion.uids import product_uid
 from tests.builders import day, product_fields, written
 
@@ -16,25 +18,44 @@ TYPES: list[dict[str, Any]] = [
     {"kind": "detailType", "code": "email", "label": "Email", "format": "email"},
     {"kind": "detailType", "code": "note", "label": "Note"},
 ]
+SEEN_IN = relationship_type.whole("seenIn", "shows", "PRODUCT", "ENTITY", "MANY_TO_MANY")
+HOME = relationship_type.whole("home", "houses", "ENTITY", "PRODUCT", "MANY_TO_ONE", "RESTRICT")
+JOIN_TYPES = [
+    {
+        "kind": "relationshipType",
+        "key": it.key,
+        "reverseKey": it.reverse_key,
+        "origin": it.origin,
+        "related": it.related,
+        "cardinality": it.cardinality,
+        "onDelete": it.on_delete,
+    }
+    for it in (SEEN_IN, HOME)
+]
 NAMES = [f"name {letter}" for letter in "abcdef"]
 
 
 @dataclass
 class Story:
-    """Products that take over each other's names, are known by them, end and return; entities; links by uid, name and key."""
+    """Products that take over each other's names, are known by them, end and return; entities; links and joins by uid, name and
+    key, of which some hold what they join."""
 
     random: Random
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def tell(self, events: int) -> list[dict[str, Any]]:
         """So many events, each at an instant of its own. All of them can be."""
-        self.lines = list(TYPES)
+        self.lines = [*TYPES, *JOIN_TYPES]
         self._names: dict[UUID, str] = {}
         self._entities: dict[UUID, str] = {}
         self._links: list[tuple[UUID, UUID, str | None]] = []
+        self._seen_in: list[tuple[UUID, UUID]] = []
+        # where each entity is at home
+        self._homes: dict[UUID, UUID] = {}
         self._ended: set[UUID] = set()
         acts = [self._name, self._name, self._rename, self._change_by_name, self._new_by_name, self._entity, self._end]
         acts += [self._link, self._link, self._link, self._end_link]
+        acts += [self._see, self._see, self._move, self._move, self._leave, self._end_sight]
         for number in range(events):
             self._at = written(day(number))
             self.random.choice(acts)()
@@ -81,7 +102,8 @@ class Story:
         self._say("entity", type="TABLE", key=key, displayName=f"Table {key}", details=details[: self.random.randrange(3)])
 
     def _end(self) -> None:
-        alive = sorted([*self._names, *self._entities])
+        held = {*self._homes, *self._homes.values()}
+        alive = sorted({*self._names, *self._entities} - held)
         if alive:
             uid = self.random.choice(alive)
             self._names.pop(uid, None)
@@ -100,6 +122,35 @@ class Story:
     def _end_link(self) -> None:
         if self._links:
             self._say("delete", uid=str(link_uid(*self.random.choice(self._links))))
+
+    def _see(self) -> None:
+        if self._names and self._entities:
+            product, entity = self.random.choice(sorted(self._names)), self.random.choice(sorted(self._entities))
+            self._seen_in.append((product, entity))
+            self._join(SEEN_IN, product, entity)
+
+    def _end_sight(self) -> None:
+        if self._seen_in:
+            self._say("delete", uid=str(relationship_uid(SEEN_IN, *self.random.choice(self._seen_in))))
+
+    def _move(self) -> None:
+        """An entity leaves its home, and is in another at the same instant."""
+        if self._names and self._entities:
+            entity, product = self.random.choice(sorted(self._entities)), self.random.choice(sorted(self._names))
+            if self._homes.get(entity) not in (None, product):
+                self._say("delete", uid=str(relationship_uid(HOME, entity, self._homes[entity])))
+            self._homes[entity] = product
+            self._join(HOME, entity, product)
+
+    def _leave(self) -> None:
+        if self._homes:
+            entity = self.random.choice(sorted(self._homes))
+            self._say("delete", uid=str(relationship_uid(HOME, entity, self._homes.pop(entity))))
+
+    def _join(self, type_: relationship_type.RelationshipTypeRow, origin: UUID, related: UUID) -> None:
+        name = self.random.choice([type_.key, type_.code])
+        attributes = {"n": self.random.randrange(2)}
+        self._say("relationship", type=name, origin=self._meant(origin), related=self._meant(related), attributes=attributes)
 
     def _meant(self, uid: UUID) -> dict[str, Any]:
         """Any of the ways in which an asset can be meant."""

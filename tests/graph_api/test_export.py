@@ -120,7 +120,9 @@ async def test_what_holds_at_an_instant_holds_elsewhere_then(server: str, seed: 
     async with base_on(server) as here, base_on(server) as there:
         await here.load(Story(Random(seed)).tell(120))
         said = await exported(here, day(80))
-        assert {it["kind"] for it in said} == {"entityType", "detailType", "product", "entity", "link"}
+        assert {it["kind"] for it in said} == {
+            *("entityType", "detailType", "relationshipType", "product", "entity", "link", "relationship")
+        }
         load = await there.load(said)
         assert (there.faults, load.summary.created) == ([], len(said))
         # a link holds there as soon as what is known of its ends does

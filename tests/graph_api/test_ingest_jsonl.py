@@ -4,34 +4,40 @@ import asyncio
 import io
 import json
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4, uuid5
 
 import asyncpg
 import pytest
 
 from db.connection import Author, Database
+from db.entity import entity_uid_by_key
 from db.ingest import BATCH
 from db.link import link_uid
+from db.relationship import relationship_uid
 from db.verification import verify_tenant
 from graph_api.ingestion import source, waiting
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
-from graph_api.ingestion.row import Fault
+from graph_api.ingestion.row import Fault, Parser
 from graph_api.ingestion.uids import product_uid
 from tests.builders import day, product_fields, written
 from tests.conftest import MIGRATED, own_database, recording
-from tests.graph_api.story import SPACE, TYPES, Story
+from tests.graph_api.story import HOME, JOIN_TYPES, SPACE, TYPES, Story
 from tests.graph_api.test_ingest import World, counted
 from tests.graph_api.test_process import awaited
 
 # All there is, but for what tells one load from another: ids, who wrote and when, and what changed something as it came.
 STATE = """
-  WITH i AS (SELECT 'LINK' AS kind, id, uid FROM link UNION ALL SELECT kind, id, uid FROM asset),
+  WITH i AS (
+    SELECT 'LINK' AS kind, id, uid FROM link
+    UNION ALL SELECT 'RELATIONSHIP', id, uid FROM relation
+    UNION ALL SELECT kind, id, uid FROM asset
+  ),
   v AS (
     SELECT 'product' AS what, 'PRODUCT' AS kind, asset_id AS id, to_jsonb(product_version) AS said FROM product_version
     UNION ALL SELECT 'entity', 'ENTITY', asset_id, to_jsonb(entity_version) FROM entity_version
@@ -39,18 +45,26 @@ STATE = """
     UNION ALL SELECT 'life', kind, asset_id, to_jsonb(asset_life) FROM asset_life JOIN asset ON id = asset_id
     UNION ALL SELECT 'asserted', 'LINK', link_id, to_jsonb(link_version) FROM link_version
     UNION ALL SELECT 'held', 'LINK', link_id, to_jsonb(lineage_link) FROM lineage_link
+    UNION ALL SELECT 'asserted', 'RELATIONSHIP', relation_id, to_jsonb(relation_version) FROM relation_version
+    UNION ALL SELECT 'held', 'RELATIONSHIP', relation_id, to_jsonb(relationship) FROM relationship
     UNION ALL SELECT 'log', kind, subject_id, jsonb_build_array(operation, change_ts, payload) FROM change
     UNION ALL SELECT 'asset', kind, id, to_jsonb(asset) FROM asset
     UNION ALL SELECT 'link', 'LINK', l.id, to_jsonb(s.uid || ' to ' || t.uid)
     FROM link l JOIN asset s ON s.id = l.source_id JOIN asset t ON t.id = l.target_id
+    UNION ALL SELECT 'join', 'RELATIONSHIP', r.id, to_jsonb(o.uid || ' ' || y.key || ' ' || t.uid)
+    FROM relation r
+    JOIN relationship_type y ON y.id = r.type_id
+    JOIN asset o ON o.id = r.origin_id
+    JOIN asset t ON t.id = r.related_id
   )
   SELECT what, uid::text AS who, CASE jsonb_typeof(said)
-      WHEN 'object' THEN said - 'id' - 'asset_id' - 'link_id' - 'source_id' - 'target_id'
+      WHEN 'object' THEN said - '{id,asset_id,link_id,source_id,target_id,relation_id,type_id,origin_id,related_id}'::text[]
       ELSE said
     END::text AS said
   FROM v JOIN i USING (kind, id)
   UNION ALL SELECT 'entity type', code, to_jsonb(entity_type)::text FROM entity_type
   UNION ALL SELECT 'detail type', code, to_jsonb(detail_type)::text FROM detail_type
+  UNION ALL SELECT 'relationship type', key, (to_jsonb(relationship_type) - 'id')::text FROM relationship_type
   ORDER BY 1, 2, 3
 """
 A, B, C = (UUID(int=number) for number in (10, 11, 12))
@@ -81,7 +95,12 @@ class Base:
         self.database = database
         self.faults: list[Fault] = []
 
-    async def load(self, lines: Iterable[dict[str, Any]], *, stop_after: int | None = None, **options: Any) -> Load:
+    async def load(self, lines: Iterable[dict[str, Any]], **options: Any) -> Load:
+        return await self.load_file(in_lines(lines), JsonLines, **options)
+
+    async def load_file(
+        self, file: bytes, parse: Callable[[BinaryIO], Parser], *, stop_after: int | None = None, **options: Any
+    ) -> Load:
         self.faults = []
         load = Load(
             self.database,
@@ -91,7 +110,7 @@ class Base:
             rejected=self.faults.append,
             **{"on_error": OnError.SKIP, **options},
         )
-        await load.run(io.BytesIO(in_lines(lines)), JsonLines)
+        await load.run(io.BytesIO(file), parse)
         return load
 
     async def state(self) -> list[Any]:
@@ -249,17 +268,32 @@ async def test_of_a_type_a_file_says_one_thing(base: Base) -> None:
 
 
 async def test_a_batch_takes_as_many_statements_whatever_its_size(base: Base) -> None:
+    await base.load([*TYPES, *JOIN_TYPES])
     counts = []
     for size in (3, 60):
         space = f"{size} "
         uids = [uuid5(SPACE, f"{space}{number}") for number in range(size)]
-        lines = [*({**it, "label": str(size)} for it in TYPES), *(a_product(uid, f"{space}{uid}", 0) for uid in uids)]
+        lines = [{**it, "label": str(size)} for it in TYPES]
+        lines += [a_product(uid, f"{space}{uid}", 0) for uid in uids]
         lines += [
             {"kind": "entity", "type": "TABLE", "key": f"{space}{number}", "displayName": "x", "details": []}
             for number in range(size)
         ]
         lines += [a_link(uid, uids[number - 1], 1) for number, uid in enumerate(uids)]
         lines += [an_end(link_uid(uid, uids[number - 1], None), 2) for number, uid in enumerate(uids)]
+        lines += [
+            {
+                "kind": "relationship",
+                "type": type_,
+                ends[0]: {"uid": str(uid)},
+                ends[1]: {"entity": {"type": "TABLE", "key": f"{space}{number}"}},
+                "at": written(day(1)),
+            }
+            for number, uid in enumerate(uids)
+            for type_, ends in (("seenIn", ("origin", "related")), ("home", ("related", "origin")))
+        ]
+        tables = [entity_uid_by_key("TABLE", f"{space}{number}") for number in range(size)]
+        lines += [an_end(relationship_uid(HOME, *ends), 2) for ends in zip(tables, uids, strict=True)]
         lines += [an_end(uid, 3) for uid in uids]
         with recording(base.database) as statements:
             assert (await base.load(lines)).summary.rejected == 0
