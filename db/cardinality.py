@@ -15,8 +15,17 @@ from db.quarrel import Quarrel, Quarrels, Side, subject_of
 from db.sql import load
 
 _CLASHING = load("clashing_joins")
+_JOINS_OF_TYPE = (
+    "j.relation_id IN (SELECT id FROM relation WHERE tenant_id = CAST(:tenant AS bigint) AND type_id = CAST(:type AS bigint))"
+)
 _OF_JOINS = text(_CLASHING.replace("{narrowed}", "j.relation_id = ANY (CAST(:relations AS bigint[]))"))
-_OF_TYPE = text(_CLASHING.replace("{narrowed}", "j.type_id = CAST(:type AS bigint)") + "LIMIT 1")
+_OF_TYPE = text(
+    _CLASHING.replace(
+        "{narrowed}",
+        _JOINS_OF_TYPE,
+    )
+    + "LIMIT 1"
+)
 _LATER = text("SET CONSTRAINTS relationship_one_origin, relationship_one_related DEFERRED")
 _NOW = text("SET CONSTRAINTS relationship_one_origin, relationship_one_related IMMEDIATE")
 

@@ -38,6 +38,8 @@ _FIRST, _LAST = -1, 2**63 - 1
 
 _tenant = bindparam("tenant", type_=BigInteger)
 
+_IDENTITY = (relations.c.tenant_id == held.c.tenant_id) & (relations.c.id == held.c.relation_id)
+
 
 class Stated(NamedTuple):
     """The whole state, checked, that a join is said to have from an instant on; without one, from now on."""
@@ -113,7 +115,8 @@ async def list_relationships(connection: ReadConnection, query: RelationshipQuer
 
 async def count_relationships(connection: ReadConnection, query: RelationshipQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("joins")).where(held.c.tenant_id == _tenant, holds_at(held, instant))
+    counting = select(func.count().label("joins")).join_from(held, relations, _IDENTITY)
+    counting = counting.where(held.c.tenant_id == _tenant, holds_at(held, instant))
     row = await connection.fetch_one(_filtered(counting, query))
     return int(row.joins) if row else 0
 
@@ -348,7 +351,7 @@ def _select(instant: datetime) -> Select[Any]:
             held.c.valid_from,
             func.nullif(held.c.valid_to, text("'infinity'")).label("valid_to"),
         )
-        .join(relations, (relations.c.tenant_id == held.c.tenant_id) & (relations.c.id == held.c.relation_id))
+        .join(relations, _IDENTITY)
         .where(held.c.tenant_id == _tenant, holds_at(held, instant))
     )
 
@@ -359,7 +362,7 @@ def _filtered(statement: Select[Any], query: RelationshipQuery) -> Select[Any]:
             named = select(assets.c.id).where(assets.c.tenant_id == _tenant, assets.c.uid == uid).scalar_subquery()
             statement = statement.where(column == named)
     if query.types is not None:
-        statement = statement.where(held.c.type_id == any_of(query.types, BigInteger))
+        statement = statement.where(relations.c.type_id == any_of(query.types, BigInteger))
     return statement
 
 

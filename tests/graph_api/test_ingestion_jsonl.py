@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strawberry.utils.str_converters import to_camel_case
 
-from db import link
+from db import link, relationship
 from db.asset import Ended, Ref
 from db.bond import End
 from db.detail_type import DetailTypeRow
@@ -21,6 +21,7 @@ from db.entity import entity_uid_by_key
 from db.entity_type import EntityTypeRow
 from db.ingest import Stated
 from db.kinds import PRODUCT
+from db.relationship_type import RelationshipTypeRow
 from graph_api.ingestion.jsonl import KINDS, LINE_LENGTH, JsonLines
 from graph_api.ingestion.row import EntityState, Fault, Row, Said
 from graph_api.ingestion.uids import entity_uid, product_uid
@@ -35,12 +36,23 @@ INPUTS = {
     "entity": "CreateEntityInput",
     "entityType": "PutEntityTypeInput",
     "detailType": "PutDetailTypeInput",
+    "relationshipType": "PutRelationshipTypeInput",
+    "relationship": "RelateInput",
     "link": "RegisterLineageInput",
     "delete": "DeleteInput",
 }
 PRODUCT_LINE = {"kind": "product", **product_fields()}
 ENTITY_LINE = {"kind": "entity", "type": "TABLE", "displayName": "Orders"}
 LINK_LINE = {"kind": "link", "source": {"uid": str(UID)}, "target": {"uid": str(OTHER)}}
+JOIN_TYPE_LINE = {
+    "kind": "relationshipType",
+    "key": "steward",
+    "reverseKey": "stewardOf",
+    "origin": "PRODUCT",
+    "related": "PERSON",
+    "cardinality": "MANY_TO_ONE",
+}
+JOIN_LINE = {"kind": "relationship", "type": "steward", "origin": {"product": "orders"}, "related": {"uid": str(OTHER)}}
 DELETE_LINE = {"kind": "delete", "uid": str(UID)}
 TYPE_LINE = {"kind": "entityType", "code": "TABLE", "label": "Table"}
 
@@ -99,6 +111,25 @@ def test_a_link_names_its_ends_in_one_of_three_ways() -> None:
     assert said(**LINK_LINE, confidence=None) == link.Stated(End(uid=UID), End(uid=OTHER), None, default, None)
 
 
+def test_a_join_and_its_type_are_read_whole() -> None:
+    type_ = said(**JOIN_TYPE_LINE, onDelete="RESTRICT", foreignKeyField="steward_id")
+    ends = {"origin": "PRODUCT", "related": "PERSON"}
+    assert type_ == RelationshipTypeRow(
+        key="steward",
+        reverse_key="stewardOf",
+        cardinality="MANY_TO_ONE",
+        on_delete="RESTRICT",
+        foreign_key_field="steward_id",
+        **ends,
+    )
+    least = said(**JOIN_TYPE_LINE, onDelete=None)
+    assert isinstance(least, RelationshipTypeRow)
+    assert (least.on_delete, least.foreign_key_field) == ("CLOSE", None)
+    join = said(**JOIN_LINE, attributes={"a": 1}, at="2026-03-01T12:00:00Z")
+    assert join == relationship.Stated("steward", End(product="orders"), End(uid=OTHER), {"attributes": {"a": 1}}, AT)
+    assert said(**JOIN_LINE) == relationship.Stated("steward", End(product="orders"), End(uid=OTHER), {"attributes": {}})
+
+
 def test_an_end_names_a_uid_and_perhaps_an_instant() -> None:
     assert said(**DELETE_LINE, at="2026-03-01T12:00:00Z") == Ended(UID, AT)
     assert said(**DELETE_LINE) == Ended(UID)
@@ -121,7 +152,7 @@ def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_endin
         (b'{"kind": "delete", "uid": NaN}', None, "The line is no JSON"),
         (b'{"kind": "\xff"}', None, "The line is no JSON"),
         (b"[]", None, "no JSON object"),
-        (b"{}", "kind", "kind is one of product, entity, entityType, detailType, link, delete; here it is None."),
+        (b"{}", "kind", "; here it is None."),
         ({"kind": ["product"]}, "kind", "kind is one of"),
         ({**DELETE_LINE, "kind": "Delete"}, "kind", "here it is 'Delete'"),
         ({**DELETE_LINE, "when": "now"}, "when", "There is no field 'when' here. There are at, uid."),
@@ -151,6 +182,12 @@ def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_endin
         ({**TYPE_LINE, "source": "crm"}, "source", "source has to be a JSON object."),
         ({**TYPE_LINE, "source": {"service": "crm"}}, "source", "endpoint is missing."),
         ({"kind": "detailType", "code": "a", "label": "A", "format": "shoe"}, "format", "format is one of"),
+        ({**JOIN_TYPE_LINE, "cardinality": "SOME"}, "cardinality", "cardinality is one of"),
+        ({**JOIN_TYPE_LINE, "onDelete": 1}, "onDelete", "onDelete is one of"),
+        ({**JOIN_TYPE_LINE, "reverseKey": "a b"}, "reverseKey", "reverseKey begins with a letter"),
+        ({**JOIN_LINE, "type": 1}, "type", "type has to be text."),
+        ({**JOIN_LINE, "origin": {"uid": str(UID), "product": "a"}}, "origin", "exactly one of uid, product and entity"),
+        ({**JOIN_LINE, "attributes": []}, "attributes", "JSON object"),
         ({**LINK_LINE, "source": str(UID)}, "source", "source has to be a JSON object."),
         ({**LINK_LINE, "source": {}}, "source", "exactly one of uid, product and entity"),
         ({**LINK_LINE, "target": {"uid": str(UID), "product": "a"}}, "target", "exactly one of uid, product and entity"),

@@ -81,6 +81,8 @@ CREATE TABLE relation (
   CONSTRAINT relation_elsewhere CHECK (origin_id <> related_id)
 );
 CREATE INDEX relation_by_related ON relation (tenant_id, related_id, id);
+-- The joins of a type, in the order in which they were first heard of. (Beside those that hold, an index by type would be taken for
+-- those of an asset, while nothing is known of how many there are.)
 CREATE INDEX relation_by_type ON relation (tenant_id, type_id, id);
 
 -- What was asserted of joins: the fold of the log. Overlaps would meet the constraint of relationship.
@@ -129,8 +131,6 @@ CREATE UNIQUE INDEX relationship_current ON relationship (tenant_id, relation_id
 -- What an asset is joined with, in order of the ids.
 CREATE INDEX relationship_forward ON relationship (tenant_id, origin_id, type_id, related_id, valid_from, valid_to);
 CREATE INDEX relationship_reverse ON relationship (tenant_id, related_id, type_id, origin_id, valid_from, valid_to);
--- The joins of a type, in the order in which they were first heard of.
-CREATE INDEX relationship_by_type ON relationship (tenant_id, type_id, relation_id, valid_from);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON relationship_type, relationship_key, relation_version, relationship TO headwater_service;
 -- UPDATE is what a row lock asks for, and what repeats a cardinality that has changed.
