@@ -113,15 +113,8 @@ def test_a_link_names_its_ends_in_one_of_three_ways() -> None:
 
 def test_a_join_and_its_type_are_read_whole() -> None:
     type_ = said(**JOIN_TYPE_LINE, onDelete="RESTRICT", foreignKeyField="steward_id")
-    ends = {"origin": "PRODUCT", "related": "PERSON"}
-    assert type_ == RelationshipTypeRow(
-        key="steward",
-        reverse_key="stewardOf",
-        cardinality="MANY_TO_ONE",
-        on_delete="RESTRICT",
-        foreign_key_field="steward_id",
-        **ends,
-    )
+    named = ("PRODUCT", "steward", "PERSON", "stewardOf")
+    assert type_ == RelationshipTypeRow(*named, "MANY_TO_ONE", "RESTRICT", "steward_id")
     least = said(**JOIN_TYPE_LINE, onDelete=None)
     assert isinstance(least, RelationshipTypeRow)
     assert (least.on_delete, least.foreign_key_field) == ("CLOSE", None)
