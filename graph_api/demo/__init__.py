@@ -1,5 +1,5 @@
-"""The demo mesh: an online shop's data products, whom and what they go through, what feeds what, who answers for it and to whom, and
-the year they have had. Loaded once, whole, into an empty tenant."""
+"""The demo mesh: an online shop's data products, whom and what they go through, what feeds what, who answers for it, and the year
+they have had. Loaded once, whole, into an empty tenant."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Who answers for the shop's data products, what they promise, and to whom: as it was first said, and what has become of it since."""
+"""Who answers for the shop's data products, what they promise, and to whom: as it was first said, and what became of it."""
 
 # key, reverse key, from what, to what, cardinality, on delete, foreign key field
 RELATIONSHIP_TYPES: list[tuple[str, str, str, str, str, str, str | None]] = [
