@@ -1,12 +1,24 @@
-"""The demo mesh: an online shop's data products, whom and what they go through, what feeds what, and the year they have had.
-Loaded once, whole, into an empty tenant."""
+"""The demo mesh: an online shop's data products, whom and what they go through, what feeds what, who answers for it, and the year
+they have had. Loaded once, whole, into an empty tenant."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from db import asset, detail_type, entity, entity_fields, entity_type, link, link_fields, product_fields
+from db import (
+    asset,
+    detail_type,
+    entity,
+    entity_fields,
+    entity_type,
+    link,
+    link_fields,
+    product_fields,
+    relationship,
+    relationship_fields,
+    relationship_type,
+)
 from db.asset import Ended, Ref
 from db.bond import End
 from db.connection import Author, Database, WriteConnection
@@ -18,7 +30,7 @@ from db.life import record
 from db.pagination import Page
 from db.temporal import Assertion, Operation, anything_recorded
 from graph_api.auth import DEFAULT_TENANT_ID
-from graph_api.demo import entities, lineage, products
+from graph_api.demo import entities, lineage, products, relationships
 
 T = TypeVar("T")
 
@@ -38,6 +50,7 @@ async def load(database: Database) -> bool:
         await _write_products(connection)
         await _write_entities(connection)
         await _write_lineage(connection)
+        await _write_relationships(connection)
         return True
 
 
@@ -103,6 +116,40 @@ async def _write_lineage(connection: WriteConnection) -> None:
     await _say(connection, again)
 
 
+async def _write_relationships(connection: WriteConnection) -> None:
+    joined_by = {it.key: it for it in (relationship_type.whole(*it) for it in relationships.RELATIONSHIP_TYPES)}
+    _accepted(await register(connection, list(joined_by.values())))
+    types = await entity.types_known(connection)
+
+    def stated(type_: str, key: str, name: str, since: str, details: str) -> Stated:
+        state = entity_fields.whole(types, type_, name, _parts(details))
+        return Stated(ENTITY, Ref(None, type_, key, entity.entity_uid_by_key(type_, key)), state, _at(since))
+
+    def joined(type_: str, origins: str, related: str, since: str, attributes: str) -> list[relationship.Stated]:
+        by, state = joined_by[type_], relationship_fields.whole({"attributes": _parts(attributes)})
+        ends = [(_joined_end(by.origin, it), _joined_end(by.related, related)) for it in origins.split(", ")]
+        return [relationship.Stated(by.code, *each, state, _at(since)) for each in ends]
+
+    def ended(type_: str, origins: str, related: str, day: str) -> list[Ended]:
+        by = joined_by[type_]
+        ends = [(_joined_uid(by.origin, it), _joined_uid(by.related, related)) for it in origins.split(", ")]
+        return [Ended(relationship.relationship_uid(by, *each), _at(day)) for each in ends]
+
+    said: list[Statement] = [stated("CONTRACT", *it) for it in relationships.CONTRACTS]
+    for it in relationships.JOINED + relationships.CHANGED:
+        said += joined(*it)
+    for ending in relationships.ENDED:
+        said += ended(*ending)
+    await _say(connection, said)
+    later: list[Statement] = [stated("CUSTOMER", *it) for it in relationships.CUSTOMERS]
+    later += [Ended(_joined_uid("CONTRACT", key), _at(day)) for key, day in relationships.CONTRACTS_DELETED]
+    for it in relationships.SAID_LATE:
+        later += joined(*it)
+    for ending in relationships.ENDED_SAID_LATE:
+        later += ended(*ending)
+    await _say(connection, later)
+
+
 async def _say(connection: WriteConnection, statements: Sequence[Statement]) -> None:
     _accepted(await ingest(connection, statements))
 
@@ -126,6 +173,17 @@ def _accepted(outcomes: Iterable[T | HeadwaterError]) -> list[T]:
 
 def _link_uid(source: str, target: str, producer: str | None) -> UUID:
     return link.link_uid(uid(source), uid(target), producer)
+
+
+def _joined_end(type_: str, name: str) -> End:
+    """An end of a join. What is named by its key may be unknown but for that."""
+    return End(type=type_, key=name) if type_ in relationships.BY_KEY else End(_joined_uid(type_, name))
+
+
+def _joined_uid(type_: str, name: str) -> UUID:
+    if type_ in relationships.BY_KEY:
+        return entity.entity_uid_by_key(type_, name)
+    return uid(name if type_ == PRODUCT.name else f"{type_}/{name}")
 
 
 def _at(day: str) -> datetime:

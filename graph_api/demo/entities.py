@@ -11,6 +11,8 @@ ENTITY_TYPES: list[tuple[str, str, str | None, dict[str, Any] | None]] = [
     ("JOB", "Job", None, None),
     ("DASHBOARD", "Dashboard", "science", None),
     ("WAREHOUSE", "Warehouse", "logistics", None),
+    ("CONTRACT", "Contract", None, {"service": "headwater", "endpoint": "/contracts", "lookup_field": "key", "is_local": True}),
+    ("CUSTOMER", "Customer", None, {"service": "crm", "endpoint": "/customers", "lookup_field": "id"}),
 ]  # fmt: skip
 
 # code, label, format
@@ -24,6 +26,9 @@ DETAIL_TYPES: list[tuple[str, str, str | None]] = [
     ("minutes", "Minutes it takes", "number"),
     ("rows", "Rows", "number"),
     ("area", "Square metres", "number"),
+    ("freshness", "Hours after which it may be missed", "number"),
+    ("availability", "Per cent of the time", "number"),
+    ("city", "City", "text"),
 ]
 
 # type, key, display name, since, details
