@@ -31,7 +31,7 @@ _NOW = text("SET CONSTRAINTS relationship_one_origin, relationship_one_related I
 
 
 @asynccontextmanager
-async def kept_among(connection: WriteConnection, *, limited: bool) -> AsyncIterator[list[int]]:
+async def kept_among(connection: WriteConnection, *, limited: bool, field: str) -> AsyncIterator[list[int]]:
     """What is done within to joins, whose ids are to be noted, is looked at as a whole: what collides in the end is told of. None
     can where there may be any number of them."""
     touched: list[int] = []
@@ -42,7 +42,7 @@ async def kept_among(connection: WriteConnection, *, limited: bool) -> AsyncIter
     yield touched
     clashing = await connection.fetch(_OF_JOINS, {"relations": touched})
     if clashing:
-        raise Quarrels([_quarrel(row) for row in clashing])
+        raise Quarrels([_quarrel(row, field) for row in clashing])
     # what another writer has not committed yet is waited for
     await connection.execute(_NOW)
 
@@ -58,13 +58,13 @@ async def kept_in_type(connection: WriteConnection, type_id: int) -> AsyncIterat
     await connection.execute(_NOW)
 
 
-def _quarrel(row: Any) -> Quarrel:
+def _quarrel(row: Any, field: str) -> Quarrel:
     return Quarrel(
         (
             _side(row.relation_id, row.origin_id, row.related_id, row.valid_from, row.valid_to),
             _side(row.rival_id, row.rival_origin_id, row.rival_related_id, row.rival_from, row.rival_to),
         ),
-        Contested(_told(row), field="related"),
+        Contested(_told(row), field=field),
     )
 
 

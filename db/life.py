@@ -61,7 +61,7 @@ async def _follow_bonds(connection: WriteConnection, turned: Sequence[Row[Any]],
     for bond, ids in bound.items():
         if ids:
             # what only ends makes room
-            async with kept_among(connection, limited=bond is RELATIONSHIP and len(ended) < len(turned)) as touched:
+            async with kept_among(connection, limited=bond is RELATIONSHIP and len(ended) < len(turned), field="uid") as touched:
                 touched += ids
                 await follow(connection, bond, "cut_bonds", turned)
     if falling:

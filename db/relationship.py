@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select, text
 
 from db.asset import Ended
-from db.bond import End, Found, Stating, hold, missing, resolve, write
+from db.bond import NOTHING, End, Found, Stating, hold, missing, resolve, write
 from db.cardinality import kept_among
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError
@@ -231,7 +231,7 @@ async def _write(
         else:
             stating[place] = _stating(one.stated, type_, origin, related)
     ending = {place: it for place, it in statements.items() if isinstance(it, Ended)}
-    async with kept_among(connection, limited=any(limited)) as touched:
+    async with kept_among(connection, limited=any(limited), field="related") as touched:
         results, of = await write(connection, RELATIONSHIP, stating, ending, once=once, called="relationship")
         for place, relation_id in of.items():
             touched.append(relation_id)
@@ -286,24 +286,29 @@ def _fitting(
     it: _Meant, origin: Found, related: Found, instant: datetime, *, early: bool
 ) -> RelationshipTypeRow | HeadwaterError:
     """The type by which two assets are joined then, if they can be."""
+    fitting = list(it.types)
+    for name, named in (("origin", _named(it.origin, origin)), ("related", _named(it.related, related))):
+        fitting = [type_ for type_ in fitting if not named or getattr(type_, name) in named]
+        if not fitting:
+            return BadInput(f"{name} is a {named[0]}, and {it.stated.type} joins {_joined(it.types)}.", field=name)
     for name, end, found in (("origin", it.origin, origin), ("related", it.related, related)):
         if (reason := missing(end, found, instant, field=name, needs="a join", early=early)) is not None:
             return reason
-    fitting = [type_ for type_ in it.types if _fits(origin, type_.origin) and _fits(related, type_.related)]
     if len(fitting) > 1:
         codes = ", ".join(type_.code for type_ in fitting)
         return BadInput(f"{it.stated.type} may mean {codes}. Name one of them like this.", field="type")
-    if not fitting:
-        name, found = ("related", related) if any(_fits(origin, type_.origin) for type_ in it.types) else ("origin", origin)
-        what = found.type or found.kind
-        return BadInput(f"{name} is a {what}, and {it.stated.type} joins {_joined(it.types)}.", field=name)
     if origin == related:
         return BadInput("origin and related are the same asset. A join is between two.", field="related")
     return fitting[0]
 
 
-def _fits(found: Found, end: str) -> bool:
-    return end in (found.kind, found.type)
+def _named(end: End, found: Found) -> tuple[str, ...]:
+    """What an asset is, its type first; or what a reference says of one that is not there. Nothing, where that is not told."""
+    if found is not NOTHING:
+        return (found.kind,) if found.type is None else (found.type, found.kind)
+    if end.type is not None:
+        return end.type, ENTITY.name
+    return () if end.product is None else (PRODUCT.name,)
 
 
 def _joined(types: Sequence[RelationshipTypeRow]) -> str:

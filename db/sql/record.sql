@@ -96,7 +96,13 @@ judged AS (
   SELECT c.*, r.instant, r.now, s.last_ts, CASE
       WHEN r.instant > r.now + CAST(:tolerance AS interval) THEN 'AHEAD'
       WHEN c.again AND c.alike THEN 'REPLAYED'
-      WHEN r.creating AND c.state_before IS NOT NULL THEN 'TAKEN'
+      -- what is known of a stub is only that it is there
+      WHEN r.creating AND c.state_before IS NOT NULL AND EXISTS (
+        SELECT
+        FROM change l
+        WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.kind = CAST(:kind AS text) AND l.subject_id = c.subject_id
+          AND l.change_ts <= c.change_ts AND l.operation <> 'STUB'
+      ) THEN 'TAKEN'
       WHEN c.operation = 'PATCH' AND c.state_before IS NULL THEN 'MISSING'
       WHEN c.operation = 'DELETE' AND NOT c.begun AND NOT EXISTS (
         SELECT

@@ -9,6 +9,7 @@ import pytest
 from db.connection import Database
 from db.verification import verify_tenant
 from tests.builders import (
+    CREATE_ENTITY,
     DELETE,
     DELETE_ENTITY,
     PUT_RELATIONSHIP_TYPE,
@@ -305,7 +306,7 @@ async def test_an_end_returns_with_its_joins_unless_another_took_the_place(shop:
     assert (await shop(DELETE_ENTITY, input={"uid": ann, "at": written(day(4))})).data
     bo = (await shop.relate("steward", ORDERS, BO, at=day(5))).data["relate"]["relationship"]
     answer = await shop(RESTORE_ENTITY, input={"uid": ann, "at": written(day(6))})
-    assert answer.fault == ("CONFLICT", "related")
+    assert answer.fault == ("CONFLICT", "uid")
     assert "Bo" in answer.error["message"]
     assert (await shop(UNRELATE, input={"uid": bo["uid"], "at": written(day(6))})).data
     assert (await shop(RESTORE_ENTITY, input={"uid": ann, "at": written(day(6))})).data
@@ -370,6 +371,8 @@ async def test_what_would_be_taken_along_may_be_held_by_another(shop: Api) -> No
     [
         ("steward", ANN, ORDERS, ("BAD_INPUT", "origin")),
         ("steward", ORDERS, SALES, ("BAD_INPUT", "related")),
+        ("steward", {"entity": {"type": "PERSON", "key": "9"}}, ANN, ("BAD_INPUT", "origin")),
+        ("steward", ORDERS, {"product": "nobody"}, ("BAD_INPUT", "related")),
         ("nobody", ORDERS, ANN, ("BAD_INPUT", "type")),
         ("stewardOf", ANN, ORDERS, ("BAD_INPUT", "type")),
         ("steward", {"product": "nobody"}, ANN, ("NOT_FOUND", "origin")),
@@ -532,3 +535,39 @@ async def uid_of(api: Api, ref: dict[str, Any]) -> str:
         return str((await api("query ($n: String!) { product(name: $n) { uid } }", n=ref["product"])).data["product"]["uid"])
     query = "query ($k: EntityKey!) { entity(key: $k) { uid } }"
     return str((await api(query, k=ref["entity"])).data["entity"]["uid"])
+
+
+CUSTOMERS = """
+  mutation { putEntityType(input: {
+    code: "CUSTOMER", label: "Customer", source: { service: "crm", endpoint: "/customers", lookupField: "id" }
+  }) { entityType { code } } }
+"""
+CUSTOMER = """
+  query ($asOf: DateTime) { entity(key: {type: "CUSTOMER", key: "42"}, asOf: $asOf) {
+    uid displayName related(key: "uses") { nodes { label } }
+  } }
+"""
+
+
+async def test_what_is_known_elsewhere_is_joined_by_its_key_before_anything_else_is_known(shop: Api) -> None:
+    assert (await shop(CUSTOMERS)).data
+    await shop.join_type("customer", related="CUSTOMER", reverseKey="uses")
+    ref = {"entity": {"type": "CUSTOMER", "key": "42"}}
+    assert (await shop.relate("customer", ORDERS, ref, at=day(3))).data["relate"]["relationship"]["related"] == {
+        "label": "Customer 42"
+    }
+    assert (await shop(CUSTOMER, asOf=written(day(2)))).data == {"entity": None}
+    stub = (await shop(CUSTOMER)).data["entity"]
+    assert (stub["displayName"], stub["related"]["nodes"]) == ("Customer 42", [{"label": "orders"}])
+    # it is created by its key like what is not there; and not twice
+    created = {"type": "CUSTOMER", "key": "42", "at": written(day(5))}
+    filled = await shop.create("Shah & Sons", **created)
+    assert filled["uid"] == stub["uid"]
+    again = {"type": "CUSTOMER", "key": "42", "displayName": "Other", "at": written(day(6))}
+    assert (await shop(CREATE_ENTITY, input=again)).fault == ("CONFLICT", "key")
+    for at, name in ((day(3), "Customer 42"), (day(5), "Shah & Sons")):
+        assert (await shop(CUSTOMER, asOf=written(at))).data["entity"]["displayName"] == name
+    # once it was there and is deleted, it is joined no more
+    assert (await shop(DELETE_ENTITY, input={"uid": stub["uid"], "at": written(day(8))})).data
+    assert (await shop.relate("customer", SALES, ref, at=day(9))).fault == ("NOT_FOUND", "related")
+    await clean(shop.database)
