@@ -38,8 +38,6 @@ class Remote:
         self.targets: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
-        # what is held up in a handler goes on when the test is over
-        self.over = asyncio.Event()
         self._at_once = 0
         self.app = Starlette(routes=[Route("/{path:path}", self._take)])
         self.port = 0
@@ -75,10 +73,7 @@ async def remote() -> AsyncIterator[Remote]:
     service = Remote()
     async with listening(service.app) as port:
         service.port = port
-        try:
-            yield service
-        finally:
-            service.over.set()
+        yield service
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from db import entity as entities
-from db.errors import Interrupted
+from db import history
+from db.errors import Interrupted, Unavailable
 from graph_api import addresses, records
 from graph_api.addresses import CheckedAddresses, NotPublic, is_public
 from graph_api.app import create_app
@@ -565,6 +566,30 @@ async def test_what_stands_below_something_that_became_null_is_not_fetched(addre
         assert answer.body["data"] is None
         assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
     assert len(crm.targets) == 1
+
+
+async def test_what_was_asked_for_before_what_it_stands_in_became_null_is_not_fetched_either(
+    address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: Any) -> Any:
+        await asyncio.sleep(0.1)
+        raise Unavailable("It took a while to fail.")
+
+    monkeypatch.setattr(history, "histories", late)
+    query = """{
+      nodes(ids: $ids) { ... on Entity { label record } }
+      gone: domain(name: "sales") { entities { nodes { record history { nodes { id } } } } }
+    }"""
+    async with serving(address, crm=crm.address) as api:
+        await put_type(api)
+        await api("""mutation { putEntityType(input: { code: "LEAD", label: "Lead", domain: "sales",
+          source: { service: "crm", endpoint: "/leads", lookupField: "id" } }) { entityType { code } } }""")
+        await api.create("3", type="LEAD", key="3")
+        made = [await api.create(it, type="CUSTOMER", key=it) for it in ("1", "2")]
+        answer = await api("query ($ids: [ID!]!) " + query, ids=[made[1]["id"]])
+    assert answer.body["data"] == {"nodes": [{"label": "2", "record": record("2")}], "gone": None}
+    assert answer.error["path"] == ["gone", "entities", "nodes", 0, "history"]
+    assert crm.targets == ["/customers?id=2"]
 
 
 async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing_else_of_it_does(address: str) -> None:
