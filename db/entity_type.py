@@ -9,12 +9,11 @@ from sqlalchemy import Text, select, text
 
 from db import fields
 from db.connection import ReadConnection, WriteConnection
+from db.endpoint import read_endpoint
 from db.errors import BadInput, Conflict, NotFound
 from db.kinds import ASSET_KINDS
 from db.sql import any_of, load
 from db.tables import entity_type as entity_types
-
-ENDPOINT_LENGTH = 2_000
 
 _ADD_DOMAINS = text(load("add_domains"))
 _COUNT_USE = text(load("count_entity_type_use"))
@@ -111,7 +110,7 @@ async def remove(connection: WriteConnection, code: str) -> None:
 def _source(source: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "service": fields.line("service", source["service"]),
-        "endpoint": fields.line("endpoint", source["endpoint"], length=ENDPOINT_LENGTH),
+        "endpoint": read_endpoint(source["endpoint"]),
         "lookup_field": fields.line("lookupField", source["lookup_field"]),
         "is_local": bool(source.get("is_local")),
     }

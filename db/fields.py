@@ -74,7 +74,7 @@ def json_object(field: str, value: Any, *, example: str) -> dict[str, Any]:
     """A JSON object that can be kept as it is."""
     if not isinstance(value, dict):
         raise BadInput(f"{field} has to be a JSON object, such as {example}.", field=field)
-    if _depth(value) > JSON_DEPTH:
+    if depth_of(value) > JSON_DEPTH:
         raise BadInput(f"{field} is nested more than {JSON_DEPTH} levels deep.", field=field)
     try:
         encoded = orjson.dumps(value).decode()
@@ -86,7 +86,7 @@ def json_object(field: str, value: Any, *, example: str) -> dict[str, Any]:
     return value
 
 
-def _depth(value: Any) -> int:
+def depth_of(value: Any) -> int:
     """How deep a JSON value is nested, without nesting calls that deep."""
     depth, level = 0, [value]
     while level := [it for it in level if isinstance(it, dict | list)]:

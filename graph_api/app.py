@@ -19,6 +19,7 @@ from graph_api import explorer, ops
 from graph_api.auth import LoopbackOnly
 from graph_api.graphql import graphql
 from graph_api.ingestion.http import ingest
+from graph_api.records import Records
 from graph_api.responses import refusal
 from graph_api.settings import Settings, read_settings
 from schema.executor import Executor
@@ -66,10 +67,12 @@ def create_app(settings: Settings) -> Starlette:
         )
         app.state.database = database
         app.state.settings = settings
-        app.state.executor = Executor(schema, database, settings.limits)
+        records = Records(settings.services)
+        app.state.executor = Executor(schema, database, settings.limits, records)
         try:
             yield
         finally:
+            await records.close()
             await database.close()
 
     return Starlette(

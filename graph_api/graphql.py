@@ -41,7 +41,8 @@ async def _run(request: Request) -> Response:
         reason = BadInput(f"An operation is sent as JSON, with Content-Type: {JSON}.")
         return refusal(scope, 415, reason, media_type=media_type)
     try:
-        operation = _read(await _body(request, request.app.state.settings.max_body_bytes))
+        body = await _body(request, request.app.state.settings.max_body_bytes)
+        operation = _read(body, request.headers.get("authorization"))
     except LimitExceeded as error:
         # the rest of the body is not worth reading
         return refusal(scope, 413, error, media_type=media_type, headers={"Connection": "close"})
@@ -118,7 +119,7 @@ async def _body(request: Request, largest: int) -> bytes:
     raise LimitExceeded(f"The body is larger than {largest} bytes. Send less at once.")
 
 
-def _read(body: bytes) -> Operation:
+def _read(body: bytes, authorization: str | None) -> Operation:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -134,4 +135,4 @@ def _read(body: bytes) -> Operation:
         raise BadInput("operationName has to be text.", field="operationName")
     if content.get("extensions") is not None and not isinstance(content["extensions"], dict):
         raise BadInput("extensions has to be a JSON object.", field="extensions")
-    return Operation(query, variables, name or None)
+    return Operation(query, variables, name or None, authorization)

@@ -121,6 +121,6 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # uvicorn tells of starting and stopping; what it says of each request, RequestLog says
-    for name in ("uvicorn", "uvicorn.error"):
+    # uvicorn tells of starting and stopping; what it says of each request, RequestLog says. What httpx asks names keys of records
+    for name in ("uvicorn", "uvicorn.error", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(max(logging.getLevelName(level), logging.WARNING))

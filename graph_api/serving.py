@@ -18,7 +18,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until a signal comes. Announces the address once it answers there."""
     configure_logging(settings.log_level)
     # worker processes read the same settings from the environment
-    os.environ.update({f"HEADWATER_{name.upper()}": str(value) for name, value in settings.model_dump().items()})
+    os.environ.update(settings.environment)
     listener = _listen(settings)
     address = f"http://{_named(settings.host)}:{listener.getsockname()[1]}/graphql"
     config = uvicorn.Config(

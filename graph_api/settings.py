@@ -3,18 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from db.errors import BadInput
 from db.lineage import Bounds
+from graph_api.service import Service
 from schema.context import Limits
 
 
 class Settings(BaseSettings):
     """How one process runs."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADWATER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", frozen=True, hide_input_in_errors=True)
 
     database_url: Annotated[
         str | None, Field(description="Address of the PostgreSQL to use (16 to 18). Without it the embedded server is used.")
@@ -42,6 +44,13 @@ class Settings(BaseSettings):
     lineage_timeout: Annotated[
         float, Field(gt=0, description="Seconds a lineage walk may take before it is cut off, and the answer says so.")
     ] = 10
+    services: Annotated[
+        dict[str, Service],
+        Field(
+            description="Services that records live in, as JSON: an object of name and address, or of name and an object of"
+            " address and options, which relationships.md lists. No other is called."
+        ),
+    ] = {}
     log_level: Annotated[
         str,
         Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line to write: DEBUG, INFO, WARNING, ERROR."),
@@ -53,11 +62,28 @@ class Settings(BaseSettings):
         walk = Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000))
         return Limits(self.max_page_size, self.max_lineage_page_size, self.max_lineage_depth, walk)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that reads as these settings, secrets included."""
+        said = {name: str(value) for name, value in self if value is not None}
+        said["services"] = orjson.dumps({name: service.written() for name, service in self.services.items()}).decode()
+        return {f"HEADWATER_{name.upper()}": value for name, value in said.items()}
+
 
 def read_settings(**overrides: Any) -> Settings:
     """The settings of this environment; an override of None leaves the environment's word."""
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except SettingsError as error:
+        raise BadInput(
+            'The settings do not fit. HEADWATER_SERVICES: it is no JSON; it reads like {"crm": "https://crm.shop.example"}.'
+        ) from error
     except ValidationError as error:
-        faults = "; ".join(f"HEADWATER_{str(it['loc'][0]).upper()}: {it['msg']}" for it in error.errors())
-        raise BadInput(f"The settings do not fit. {faults}.") from error
+        raise BadInput(f"The settings do not fit. {'; '.join(_fault(it) for it in error.errors())}.") from error
+
+
+def _fault(error: Any) -> str:
+    """What is wrong with a setting: which, where in it, and why."""
+    setting, *place = map(str, error["loc"])
+    where = f"HEADWATER_{setting.upper()}" + "".join(f", {step}" for step in place)
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"

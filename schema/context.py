@@ -10,6 +10,7 @@ from schema.scope import Scope
 
 if TYPE_CHECKING:
     from schema.loaders import Loaders
+    from schema.record import Asked
     from schema.transaction import Transaction
 
 
@@ -41,6 +42,7 @@ class Context:
     limits: Limits
     transaction: "Transaction"
     loaders: "Loaders"
+    records: "list[Asked]" = field(default_factory=list)
 
 
 Info = strawberry.Info[Context, None]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import strawberry
+from strawberry.scalars import JSON
 
 from db import asset as assets
 from db import entity as entities
@@ -25,6 +26,7 @@ from schema.domain import Domain
 from schema.entity_type import EntityType
 from schema.node import AsOf, read_id, read_uid, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
+from schema.record import Lookup, ask
 from schema.ref import EntityKey
 from schema.scope import READ, WRITE, field, resolver
 from schema.search import searchable
@@ -80,6 +82,22 @@ class Entity(Asset):
     @resolver(READ, "The value of one of its details; null: it has none of this type.")
     def detail(self, type: Annotated[str, strawberry.argument(description="The type of detail.")]) -> str | None:
         return self.values.get(type)
+
+    @resolver(
+        READ,
+        "Its row in the system that the source of its type names, fetched live: as it is there now, whatever the instant. Of a"
+        " local source it is the entity's own details, by their types. null: the type has no source, or the entity no key.",
+    )
+    async def record(self, info: Info) -> JSON | None:
+        type_ = await info.context.loaders.entity_type_by_code.load(((self.type_code, self.as_of, self.pinned),))
+        source = type_.source
+        if source is None:
+            return None
+        if source.is_local:
+            return JSON(self.values)
+        if self.key is None:
+            return None
+        return JSON(ask(info, Lookup(source.service, source.endpoint, source.lookup_field, self.key)))
 
     @classmethod
     def of(cls, row: EntityRow, pinned: datetime | None) -> "Entity":

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
@@ -24,6 +24,7 @@ from schema.errors import describe
 from schema.federation import SubgraphSchema
 from schema.loaders import Loaders
 from schema.plain import PlainSelections
+from schema.record import Asked, Caller, Fetch, fetch_nothing, fill
 from schema.transaction import Transaction
 
 # How often a mutation that lost against another writer is tried in all.
@@ -37,6 +38,8 @@ class Request:
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
+    # what the caller said of itself, for services that are to know it
+    authorization: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,15 @@ class Response:
 
 
 class Executor:
-    """One a process: the schema, the database, and the documents it has seen."""
+    """One a process: the schema, the database, what fetches records elsewhere, and the documents it has seen."""
 
-    def __init__(self, schema: SubgraphSchema, database: Database, limits: Limits | None = None) -> None:
+    def __init__(
+        self, schema: SubgraphSchema, database: Database, limits: Limits | None = None, fetch: Fetch = fetch_nothing
+    ) -> None:
         self._schema: GraphQLSchema = schema._schema
         self._database = database
         self._limits = limits or Limits()
+        self._fetch = fetch
         self._documents = Documents(schema)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
@@ -70,8 +76,10 @@ class Executor:
             if scope not in principal.scopes:
                 reason = Forbidden(f"{coordinate} needs the scope {scope.value}, which these credentials do not have.")
                 return _refused([GraphQLError(reason.message, original_error=reason)])
-        result, lost = await self._run(prepared.document, operation, request, principal, request_id)
-        errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *lost]]
+        result, lost, awaited = await self._run(prepared.document, operation, request, principal, request_id)
+        # nothing is held by now: a service that is slow keeps nobody else waiting, one that fails undoes nothing
+        missing = await fill(result.data, awaited, self._fetch, Caller(request_id, request.authorization))
+        errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *lost, *missing]]
         # graphql-core gives request errors, such as a bad variable, no path; one that came while it ran has one
         ran = bool(lost) or not result.errors or any(error.path is not None for error in result.errors)
         name = operation.name.value if operation.name else ""
@@ -84,8 +92,8 @@ class Executor:
         request: Request,
         principal: Principal,
         request_id: str,
-    ) -> tuple[ExecutionResult, list[GraphQLError]]:
-        """What came of it; and, should the commit have failed, why."""
+    ) -> tuple[ExecutionResult, list[GraphQLError], list[Asked]]:
+        """What came of it; should the commit have failed, why; and the records that are to come into it."""
         writes = operation.operation is OperationType.MUTATION
         for attempt in range(1, ATTEMPTS + 1):
             author = Author(principal.actor, request_id)
@@ -114,12 +122,12 @@ class Executor:
                     # writers that met once should not meet again
                     await asyncio.sleep(random.uniform(0, 0.02 * attempt))
                     continue
-                return finished, []
+                return finished, [], context.records
             try:
                 await transaction.keep()
             except HeadwaterError as error:
-                return ExecutionResult(None, finished.errors), [GraphQLError(error.message, original_error=error)]
-            return finished, []
+                return ExecutionResult(None, finished.errors), [GraphQLError(error.message, original_error=error)], []
+            return finished, [], context.records
         raise AssertionError("the last attempt returns")
 
 

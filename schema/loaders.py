@@ -29,6 +29,15 @@ Value = TypeVar("Value")
 # Several threads that compute would keep the event loop waiting for its turn; one does not for long.
 _BESIDE = ThreadPoolExecutor(1, "headwater-graphs")
 
+
+class Loader(DataLoader[Any, Any]):
+    """A loader that gives each caller a future of its own: where a field fails, graphql-core cancels what stands beside it, and
+    what that waited for may be awaited elsewhere too."""
+
+    def load(self, key: Any) -> "asyncio.Future[Any]":
+        return asyncio.shield(super().load(key))
+
+
 Connect = Callable[[], Awaitable[ReadConnection]]
 
 
@@ -136,7 +145,7 @@ class Loaders:
                     found[place] = value if build is None else build(value)
             return found
 
-        return DataLoader(batch)
+        return Loader(batch)
 
     def _computed(self, compute: Callable[[lineage.Graph, lineage.Walk], Any]) -> "DataLoader[Any, Any]":
         """A loader of what is computed of each walk's graph, beside the event loop: one batch after the other."""
@@ -149,7 +158,7 @@ class Loaders:
 
             return await asyncio.get_running_loop().run_in_executor(_BESIDE, work)
 
-        return DataLoader(batch)
+        return Loader(batch)
 
 
 async def _entity_types_by_code(

@@ -15,6 +15,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from graph_api import demo
 from graph_api.cli import app
 from graph_api.examples import EXAMPLES
+from graph_api.service import Service
 from graph_api.settings import Settings
 from schema.root import schema
 from schema.scope import scope_of
@@ -32,6 +33,17 @@ def test_every_setting_is_documented_as_it_is() -> None:
         (f"HEADWATER_{name.upper()}", "" if field.default is None else str(field.default), field.description)
         for name, field in Settings.model_fields.items()
     ]
+
+
+def test_every_option_of_a_service_is_documented_as_it_is_and_the_example_is_one() -> None:
+    page = (ROOT / "docs/relationships.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? *\| (.*?) \|$", page, re.MULTILINE)
+    assert [it for it in listed if it[0] in Service.model_fields] == [
+        (name, "" if field.is_required() else json.dumps(field.default), field.description)
+        for name, field in Service.model_fields.items()
+    ]
+    (example,) = re.findall(r"HEADWATER_SERVICES='(.*?)'", page, re.DOTALL)
+    assert set(Settings(services=json.loads(example)).services) == {"directory", "crm"}
 
 
 def test_every_command_is_documented_and_explains_itself() -> None:

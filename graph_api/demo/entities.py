@@ -4,8 +4,7 @@ from typing import Any
 
 # code, label, domain, where the records live
 ENTITY_TYPES: list[tuple[str, str, str | None, dict[str, Any] | None]] = [
-    ("PERSON", "Person", None, {"service": "directory", "endpoint": "https://directory.shop.example/graphql",
-                                "lookup_field": "employeeNumber"}),
+    ("PERSON", "Person", None, {"service": "directory", "endpoint": "/people", "lookup_field": "employeeNumber"}),
     ("TEAM", "Team", None, None),
     ("TABLE", "Table", None, None),
     ("JOB", "Job", None, None),

@@ -95,8 +95,8 @@ def test_an_entity_is_meant_by_its_uid_its_key_or_its_name() -> None:
 
 
 def test_types_are_read_whole() -> None:
-    source = {"service": "crm", "endpoint": "https://crm.shop.example", "lookupField": "id", "isLocal": True}
-    kept = {"service": "crm", "endpoint": "https://crm.shop.example", "lookup_field": "id", "is_local": True}
+    source = {"service": "crm", "endpoint": "/customers/{key}", "lookupField": "id", "isLocal": True}
+    kept = {"service": "crm", "endpoint": "/customers/{key}", "lookup_field": "id", "is_local": True}
     assert said(**TYPE_LINE, domain="sales", source=source) == EntityTypeRow("TABLE", "Table", "sales", kept)
     assert said(**TYPE_LINE) == EntityTypeRow("TABLE", "Table", None, None)
     assert said(kind="detailType", code="email", label="Email", format="email") == DetailTypeRow("email", "Email", "email")
@@ -174,6 +174,7 @@ def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_endin
         ({**TYPE_LINE, "code": "A B"}, "code", "code begins with a letter"),
         ({**TYPE_LINE, "source": "crm"}, "source", "source has to be a JSON object."),
         ({**TYPE_LINE, "source": {"service": "crm"}}, "source", "endpoint is missing."),
+        ({**TYPE_LINE, "source": {"service": "crm", "endpoint": "//evil", "lookupField": "id"}}, "endpoint", "is a path"),
         ({"kind": "detailType", "code": "a", "label": "A", "format": "shoe"}, "format", "format is one of"),
         ({**JOIN_TYPE_LINE, "cardinality": "SOME"}, "cardinality", "cardinality is one of"),
         ({**JOIN_TYPE_LINE, "onDelete": 1}, "onDelete", "onDelete is one of"),

@@ -430,3 +430,16 @@ async def test_a_bad_question_says_what_is_at_fault(typed: Api) -> None:
         ("{ entities(first: 101) { totalCount } }", ("LIMIT_EXCEEDED", "first")),
     ):
         assert (await typed(query)).fault == fault, query
+
+
+async def test_what_one_field_waits_for_is_there_for_another_though_the_first_is_given_up(api: Api) -> None:
+    await api.put_types()
+    await api.create("Ann", key="1")
+    await api.create("Bo", key="2")
+    query = """{
+      gone: entity(key: { type: "PERSON", key: "1" }) { type { label } history(first: 100000) { totalCount } }
+      there: entity(key: { type: "PERSON", key: "2" }) { type { label } }
+    }"""
+    answer = await api(query)
+    assert answer.body["data"] == {"gone": None, "there": {"type": {"label": "Person"}}}
+    assert answer.fault == ("LIMIT_EXCEEDED", "first")

@@ -41,8 +41,8 @@ DELETE = "mutation ($input: DeleteInput!) { deleteEntity(input: $input) { change
 RESTORE = "mutation ($input: RestoreInput!) { restoreEntity(input: $input) { changed } }"
 DETAIL_NOW = 'query ($uid: UUID!) { entity(uid: $uid) { detail(type: "email") } }'
 
-SOURCE = {"service": "crm", "endpoint": "https://crm.example/graphql", "lookupField": "email"}
-SOURCE_ROW = {"service": "crm", "endpoint": "https://crm.example/graphql", "lookup_field": "email", "is_local": False}
+SOURCE = {"service": "crm", "endpoint": "/customers", "lookupField": "email"}
+SOURCE_ROW = {"service": "crm", "endpoint": "/customers", "lookup_field": "email", "is_local": False}
 
 _WAITING = (
     "SELECT count(*) FROM pg_stat_activity"
@@ -152,6 +152,44 @@ async def test_a_code_is_plain(api: Api, code: str) -> None:
 @pytest.mark.parametrize("format_", FORMATS)
 async def test_every_format_can_be_registered(api: Api, format_: str) -> None:
     assert (await put_detail_type(api, format=format_)).data["putDetailType"]["detailType"]["format"] == format_
+
+
+NO_PATHS = [
+    "customers",
+    "https://crm.example/customers",
+    "//evil.example",
+    "/../admin",
+    "/customers/./x",
+    "/customers/%2e%2E/admin",
+    "/customers/%252e%252e/admin",
+    "/customers/..;x=1/admin",
+    "/customers%2f..%2f..",
+    "/customers%5c..",
+    "/customers\\..",
+    "/customers?all=1",
+    "/customers#one",
+    "/custom ers",
+    "/customers%0d%0aX: y",
+    "/customers\t",
+    "/k\u00fcnden",
+    "/customers/{key}/{key}",
+    "/customers/{id}",
+    "/customers/{",
+    "/customers/%zz",
+]
+
+
+@pytest.mark.parametrize("endpoint", NO_PATHS)
+async def test_an_endpoint_that_is_no_path_in_its_service_is_refused(api: Api, endpoint: str) -> None:
+    answer = await api(PUT_ENTITY_TYPE, input={"code": "A", "label": "A", "source": {**SOURCE, "endpoint": endpoint}})
+    assert answer.fault == ("BAD_INPUT", "endpoint")
+    assert await codes(api) == ([], [])
+
+
+@pytest.mark.parametrize("endpoint", ["/", "/customers", "/v1/customers/{key}.json", "/a;b=c/@me/%C3%A9/..x/x..", "/a//b/"])
+async def test_an_endpoint_that_is_a_path_is_kept_as_it_is(api: Api, endpoint: str) -> None:
+    answer = await api(PUT_ENTITY_TYPE, input={"code": "A", "label": "A", "source": {**SOURCE, "endpoint": endpoint}})
+    assert answer.data["putEntityType"]["entityType"]["source"]["endpoint"] == endpoint
 
 
 CODES = ["", "1st", "_x", "a b", "a/b", "pérson", "person\n", "a\0", "A" * 101]

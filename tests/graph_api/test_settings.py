@@ -1,0 +1,118 @@
+"""Settings that are more than a word: what is refused, and how they reach other processes."""
+
+import json
+
+import pytest
+
+from db.errors import BadInput
+from graph_api.service import Service
+from graph_api.settings import read_settings
+
+SERVICES = {
+    "crm": "https://crm.shop.example/api",
+    "directory": {
+        "address": "http://[::1]:8080",
+        "authorization": True,
+        "private": True,
+        "timeout": 0.5,
+        "max_bytes": 1_000,
+        "concurrency": 2,
+        "batch": 50,
+        "headers": {"X-Api-Key": "hush"},
+    },
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("HEADWATER_SERVICES", "HEADWATER_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_services_are_named_by_an_address_or_by_an_address_and_options(environment: pytest.MonkeyPatch) -> None:
+    assert read_settings().services == {}
+    environment.setenv("HEADWATER_SERVICES", json.dumps(SERVICES))
+    services = read_settings().services
+    assert services["crm"] == Service(address="https://crm.shop.example/api")
+    least = services["crm"]
+    assert (least.authorization, least.private, least.timeout, least.max_bytes) == (False, False, 2, 1_048_576)
+    assert (least.concurrency, least.batch, least.headers) == (8, 1, {})
+    assert services["directory"].written() == SERVICES["directory"]
+
+
+def test_other_processes_read_the_same_settings_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HEADWATER_SERVICES", json.dumps(SERVICES))
+    settings = read_settings(database_url="postgresql://there", workers=2, lineage_timeout=0.5)
+    for name, value in settings.environment.items():
+        environment.setenv(name, value)
+    assert read_settings() == settings
+    assert read_settings().services["directory"].headers["X-Api-Key"].get_secret_value() == "hush"
+
+
+def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HEADWATER_SERVICES", json.dumps(SERVICES))
+    settings = read_settings()
+    assert "hush" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+ADDRESS = "HEADWATER_SERVICES, crm, address: this is http or https, a host, and perhaps a port and a path"
+BAD_ADDRESSES = [
+    "",
+    "crm.shop.example",
+    "//crm.shop.example",
+    "ftp://crm.shop.example",
+    "file:///etc/passwd",
+    "http://",
+    "http:///customers",
+    "http://user:hush@crm.shop.example",
+    "http://user@crm.shop.example",
+    "http://crm.shop.example?key=hush",
+    "http://crm.shop.example/#a",
+    "http://crm.shop.example/a/../b",
+    "http://crm.shop.example/a b",
+    "http://crm.shop.example:99999",
+    "http://crm.shop.example:0",
+    "http://crm.shop.example\\@evil.example",
+    "http://crm.shop.example\n",
+    " http://crm.shop.example",
+    "http://[::1",
+    "http://[fe80::1%25eth0]",
+    "http://kündin.example",
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        *((json.dumps({"crm": it}), ADDRESS) for it in BAD_ADDRESSES),
+        *((json.dumps({"crm": {"address": it}}), ADDRESS) for it in BAD_ADDRESSES[:4]),
+        ("{", 'HEADWATER_SERVICES: it is no JSON; it reads like {"crm": "https://crm.shop.example"}.'),
+        ("[]", "HEADWATER_SERVICES: Input should be a valid dictionary"),
+        ('{"crm": 5}', "HEADWATER_SERVICES, crm: Input should be"),
+        ('{"crm": {}}', "HEADWATER_SERVICES, crm, address: Field required"),
+        ('{"crm": {"address": "http://a", "adress": "hush"}}', "HEADWATER_SERVICES, crm, adress: Extra inputs"),
+        ('{"crm": {"address": "http://a", "timeout": 0}}', "HEADWATER_SERVICES, crm, timeout: "),
+        ('{"crm": {"address": "http://a", "timeout": 60}}', "HEADWATER_SERVICES, crm, timeout: "),
+        ('{"crm": {"address": "http://a", "batch": 0}}', "HEADWATER_SERVICES, crm, batch: "),
+        ('{"crm": {"address": "http://a", "concurrency": 0}}', "HEADWATER_SERVICES, crm, concurrency: "),
+        (
+            '{"crm": {"address": "http://a", "headers": {"X-Key": "hush\\r\\nX: y"}}}',
+            "HEADWATER_SERVICES, crm: the header 'X-Key'",
+        ),
+        ('{"crm": {"address": "http://a", "headers": {"X Key": "hush"}}}', "HEADWATER_SERVICES, crm: the header 'X Key'"),
+        ('{"crm": {"address": "http://a", "headers": {"HOST": "hush"}}}', "HEADWATER_SERVICES, crm: the header HOST"),
+        (
+            '{"crm": {"address": "http://a", "authorization": true, "headers": {"authorization": "hush"}}}',
+            "HEADWATER_SERVICES, crm: it has a header Authorization of its own",
+        ),
+    ],
+)
+def test_services_that_do_not_fit_are_named_and_nothing_secret_is_repeated(
+    environment: pytest.MonkeyPatch, given: str, message: str
+) -> None:
+    environment.setenv("HEADWATER_SERVICES", given)
+    with pytest.raises(BadInput) as refused:
+        read_settings()
+    assert message in refused.value.message
+    assert "hush" not in f"{refused.value.message} {refused.value.__cause__}"
