@@ -115,6 +115,8 @@ class Executor:
             except BaseException:
                 await transaction.leave()
                 raise
+            finally:
+                context.loaders.let_go()
             # every mutation field is non-null: where one failed, or was not reached, there is no data
             if not writes or finished.data is None:
                 await transaction.leave()

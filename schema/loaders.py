@@ -128,6 +128,12 @@ class Loaders:
         self.history_by_subject = self._loader(history.histories)
         self.history_count_by_subject = self._loader(history.count_histories)
 
+    def let_go(self) -> None:
+        """Keep nothing of what was found: whoever runs an operation is held in circles, and this would be with it."""
+        for loader in vars(self).values():
+            if isinstance(loader, DataLoader):
+                loader.clear_all()
+
     def _loader(
         self, find: Callable[..., Awaitable[Sequence[Any]]], build: Callable[[Any], Any] | None = None
     ) -> "DataLoader[Any, Any]":

@@ -16,7 +16,7 @@ from db.embedded import EmbeddedServer
 from db.verification import verify_tenant
 from graph_api.auth import DEFAULT_TENANT_ID
 from graph_api.settings import Settings
-from tests.bench import entities, products
+from tests.bench import entities, products, relationships
 from tests.bench.graph import Scale
 from tests.bench.versions import VERSIONS
 
@@ -102,13 +102,16 @@ async def prepare(address: str, size: Size) -> None:
     await migrations.upgrade(address)
     owner = await asyncpg.connect(plain_address(address))
     try:
-        expected = {products.product_uid(number) for number in range(size.products)}
-        expected |= {entities.entity_uid(number) for number in range(size.entities)}
-        found = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset")}
+        assets = {products.product_uid(number) for number in range(size.products)}
+        assets |= {entities.entity_uid(number) for number in range(size.entities)}
+        joins = {join.uid: join for join in relationships.joins(size.entities, size.products)}
+        least = len(assets) * VERSIONS + sum(len(join.tale) for join in joins.values())
+        found = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset UNION ALL SELECT uid FROM relation")}
         if not found:
             await products.fill(address, owner, size.products)
             await entities.fill(owner, size.entities)
-        elif found != expected or await _changes(owner) < len(expected) * VERSIONS:
+            await relationships.fill(address, owner, list(joins.values()))
+        elif found != assets | joins.keys() or await _changes(owner) < least:
             raise OtherDataThere(f"{GIVEN} names a database that holds other data. Name an empty one.")
         await owner.execute("VACUUM ANALYZE")
         if not found:

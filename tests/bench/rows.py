@@ -1,4 +1,4 @@
-"""What is asked of products and entities. A row of the table is an entry of `ROWS`, and nothing else has to know of it."""
+"""What is asked of products, entities and joins. A row of the table is an entry of `ROWS`, and nothing else has to know of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +45,27 @@ query Search($search: String!) {
   entities(search: $search) { nodes { uid type { code } displayName } pageInfo { hasNextPage endCursor } }
 }
 """
+_RELATED = """
+query Related($asOf: DateTime) {
+  entities(first: 50, asOf: $asOf) {
+    nodes { uid displayName related(key: "mentors") {
+      nodes { uid label related(key: "maintains") {
+        nodes { uid label }
+      } }
+    } }
+  }
+}
+"""
+_RELATIONSHIPS = """
+query Relationships($uid: UUID!) {
+  entity(uid: $uid) {
+    relationships(first: 50) {
+      nodes { uid type { code } origin { uid label } related { uid label } attributes validFrom validTo }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}
+"""
 THEN = MIDDLE.isoformat()
 
 
@@ -82,6 +103,10 @@ ROWS = (
         lambda sample: {"search": entities.surname(sample, VERSIONS - 1).lower()},
         samples=20,
     ),
+    Row("related two levels deep", _RELATED),
+    Row("related two levels deep, as-of", _RELATED, lambda _: {"asOf": THEN}, beside="related two levels deep"),
+    # managers come first
+    Row("page of 50 relationships", _RELATIONSHIPS, _entity, samples=4),
     Row(
         "update of an entity",
         'mutation ($input: UpdateEntityInput!) { updateEntity(input: $input) { changed entity { uid detail(type: "team") } } }',

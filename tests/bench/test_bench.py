@@ -4,15 +4,17 @@ import os
 import re
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 from tests.bench.__main__ import WHOLE
 from tests.bench.data import GIVEN
 from tests.bench.entities import surname
 from tests.bench.graph import DEPTH, QUICK, REACHED, Asset, Component, components, root_of
+from tests.bench.relationships import joins
 from tests.bench.versions import MIDDLE, VERSIONS, since
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -32,6 +34,21 @@ def test_a_quick_run_compares_the_service_with_its_floor() -> None:
     assert re.search(r"update of a product .*\d\.\d\d×", printed), printed
     assert re.search(r"update of an entity .*\d\.\d\d×", printed), printed
     assert re.search(r"entity by uid, as-of : now = \d+\.\d\d×", printed), printed
+
+
+def test_a_quick_run_follows_joins() -> None:
+    printed = bench("related", "relationships")
+    assert re.search(r"related two levels deep, as-of : now = \d+\.\d\d×", printed), printed
+    assert re.search(r"page of 50 relationships .*\d\.\d\d×", printed), printed
+
+
+def test_everybody_is_joined_with_as_many_at_any_instant() -> None:
+    for instant in (MIDDLE, since(VERSIONS)):
+        joined: Counter[tuple[str, UUID]] = Counter()
+        for join in joins(entities=400, products=200):
+            said = [note for version, note in join.tale if since(version) <= instant]
+            joined[join.type.key, join.origin] += bool(said) and said[-1] is not None
+        assert {number for (key, _), number in joined.items() if key != "reports-to"} == {3}
 
 
 def test_a_quick_run_compares_loads_with_copy() -> None:
