@@ -75,13 +75,13 @@ async def write_undisputed(
 
 
 def _yielding(quarrels: Sequence[Quarrel], said: Said) -> tuple[Results, Results]:
-    """Which statements give way: those against what nobody here has a say in; and of several that want what only one can have, those
-    that want it later, as if each were heard at its instant."""
+    """Which statements give way: those against what nobody here has a say in, and any that is against itself; and of several that want
+    what only one can have, those that want it later, as if each were heard at its instant."""
     against_others: Results = {}
     later: Results = {}
     for quarrel in quarrels:
         wanting = [wanted for side in quarrel.sides if (wanted := _wanting(side, said))]
-        if len(wanting) == 1:
+        if len(wanting) == 1 or len(set().union(*wanting)) == 1:
             against_others |= {place: quarrel.reason for _, place in wanting[0]}
         elif wanting:
             later |= {place: quarrel.reason for _, place in max(_apart(wanting), key=min)}
