@@ -9,7 +9,7 @@ from sqlalchemy import Text, select, text
 from db.cardinality import kept_in_type
 from db.connection import ReadConnection, WriteConnection
 from db.entity_type import Put
-from db.errors import BadInput, Conflict, HeadwaterError, NotFound, Unregistered
+from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, NotFound, Unregistered
 from db.fields import code, line
 from db.kinds import ASSET_KINDS
 from db.sql import any_of, load
@@ -225,7 +225,8 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> Put:
         return Put(created=True, changed=True)
     # another writer may have registered it meanwhile
     before = before or await _locked(connection, row)
-    assert before is not None, "what could not be added is there"
+    if before is None:
+        raise _overtaken()
     if before == row:
         return Put(created=False, changed=False)
     await connection.execute(_UPDATE, {**stated, "type": before.type_id})
@@ -245,9 +246,16 @@ async def _call(connection: WriteConnection, row: RelationshipTypeRow) -> None:
     await connection.execute(_ADD_KEYS, called)
     taken = await connection.fetch_one(_KEYS_TAKEN, called)
     if taken is not None:
+        if taken.code is None:
+            raise _overtaken()
         at_fault = "key" if (taken.near, taken.key, taken.far) == (row.origin, row.key, row.related) else "reverseKey"
         told = f"{taken.near} {taken.key} {taken.far} is what the type {taken.code} is called from {taken.seen_from}."
         raise Conflict(f"{told} Nothing is called so twice.", field=at_fault)
+
+
+def _overtaken() -> Interrupted:
+    """Another type was in the way when this one was written, and is gone by now."""
+    return Interrupted("Another writer removed a relationship type meanwhile. Try again.")
 
 
 async def _locked(connection: WriteConnection, row: RelationshipTypeRow) -> RelationshipTypeRow | None:
