@@ -128,8 +128,10 @@ async def all_relationship_types(connection: ReadConnection) -> RelationshipType
 
 async def types_shared(connection: WriteConnection, names: Collection[str]) -> RelationshipTypes:
     """The registry, of which the types with these names stay as they are until the transaction ends."""
-    await connection.fetch(_SHARE, {"names": sorted(names)})
-    return await all_relationship_types(connection)
+    shared = {row.id for row in await connection.fetch(_SHARE, {"names": sorted(names)})}
+    rows = (await all_relationship_types(connection)).rows
+    # one that came in between would not stay as it is
+    return RelationshipTypes(it for it in rows if it.type_id in shared or not {it.key, it.code} & set(names))
 
 
 async def put(connection: WriteConnection, **fields: Any) -> RelationshipTypeRow:
