@@ -75,7 +75,7 @@ async def write_undisputed(
 
 
 def _yielding(quarrels: Sequence[Quarrel], said: Said) -> tuple[Results, Results]:
-    """Which statements give way: those against what nobody here has a say in, and any that is against itself; and of several that want
+    """Which statements give way: those against what nobody here has a say in, or against themselves; and of several that want
     what only one can have, those that want it later, as if each were heard at its instant."""
     against_others: Results = {}
     later: Results = {}
