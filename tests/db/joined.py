@@ -121,12 +121,11 @@ class Joined:
                     falling.add(other)
                     waiting.append(other)
         before = {it: list(self.lives[it]) for it in falling}
-        for it in falling:
-            self.hear(self.lives[it], Said(at, Operation.DELETE, None))
-        lives = {it: self.life(it) for it in falling}
-        for it in falling:
-            for _, on_delete, join in self._joined(held, it):
-                kept = any(since <= join.since and join.until <= until for since, until in lives[it])
+        for ending in falling:
+            self.hear(self.lives[ending], Said(at, Operation.DELETE, None))
+            life = self.life(ending)
+            for _, on_delete, join in self._joined(held, ending):
+                kept = any(since <= join.since and join.until <= until for since, until in life)
                 if on_delete == "RESTRICT" and join.until > at and not kept:
                     self.lives |= before
                     return False
