@@ -16,7 +16,7 @@ from db.sql import load
 
 _CLASHING = load("clashing_joins")
 _OF_JOINS = text(_CLASHING.replace("{narrowed}", "j.relation_id = ANY (CAST(:relations AS bigint[]))"))
-_OF_TYPE = text(_CLASHING.replace("{narrowed}", "j.type_id = CAST(:type AS bigint)") + "LIMIT 1")
+_OF_TYPE = text(_CLASHING.replace("{narrowed}", "j.type_id + 0 = CAST(:type AS bigint)") + "LIMIT 1")
 _LATER = text("SET CONSTRAINTS relationship_one_origin, relationship_one_related DEFERRED")
 _NOW = text("SET CONSTRAINTS relationship_one_origin, relationship_one_related IMMEDIATE")
 

@@ -359,7 +359,7 @@ def _filtered(statement: Select[Any], query: RelationshipQuery) -> Select[Any]:
             named = select(assets.c.id).where(assets.c.tenant_id == _tenant, assets.c.uid == uid).scalar_subquery()
             statement = statement.where(column == named)
     if query.types is not None:
-        statement = statement.where(held.c.type_id == any_of(query.types, BigInteger))
+        statement = statement.where(held.c.type_id + 0 == any_of(query.types, BigInteger))
     return statement
 
 
