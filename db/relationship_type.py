@@ -201,10 +201,10 @@ async def remove(connection: WriteConnection, name: str) -> str:
     # whoever is about to join by it waits for the lock, and whoever just did is counted
     if await _locked(connection, row) is None:
         raise NotFound(f"There is no relationship type {row.code}.", field="code")
-    use = await connection.fetch_one(_COUNT_USE, {"type": row.type_id})
-    if use is not None and use.joins:
-        joins = "1 join is" if use.joins == 1 else f"{use.joins} joins are"
-        raise Conflict(f"{joins} of this type (ended ones count: their history needs it). It cannot be removed.", field="code")
+    joins = await _joins(connection, row.type_id)
+    if joins:
+        told = "1 join is" if joins == 1 else f"{joins} joins are"
+        raise Conflict(f"{told} of this type (ended ones count: their history needs it). It cannot be removed.", field="code")
     await connection.execute(_REMOVE_KEYS, {"type": row.type_id, "near": [], "keys": [], "far": []})
     await connection.execute(_REMOVE, {"type": row.type_id})
     return row.code
@@ -231,6 +231,9 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> Put:
         raise _overtaken()
     if before == row:
         return Put(created=False, changed=False)
+    if before.mutual != row.mutual and await _joins(connection, before.type_id):
+        told = "There are joins of this type. One that reads alike from both ends has no origin, so only a type without joins can"
+        raise Conflict(f"{told} become one, or cease to be one.", field="reverseKey")
     await connection.execute(_UPDATE, {**stated, "type": before.type_id})
     await _call(connection, replace(row, type_id=before.type_id))
     if before.cardinality != row.cardinality:
@@ -253,6 +256,12 @@ async def _call(connection: WriteConnection, row: RelationshipTypeRow) -> None:
         at_fault = "key" if (taken.near, taken.key, taken.far) == (row.origin, row.key, row.related) else "reverseKey"
         told = f"{taken.near} {taken.key} {taken.far} is what the type {taken.code} is called from {taken.seen_from}."
         raise Conflict(f"{told} Nothing is called so twice.", field=at_fault)
+
+
+async def _joins(connection: WriteConnection, type_id: int) -> int:
+    """How many joins are of a type, or ever were."""
+    use = await connection.fetch_one(_COUNT_USE, {"type": type_id})
+    return int(use.joins) if use else 0
 
 
 def _overtaken() -> Interrupted:
