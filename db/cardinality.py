@@ -19,13 +19,7 @@ _JOINS_OF_TYPE = (
     "j.relation_id IN (SELECT id FROM relation WHERE tenant_id = CAST(:tenant AS bigint) AND type_id = CAST(:type AS bigint))"
 )
 _OF_JOINS = text(_CLASHING.replace("{narrowed}", "j.relation_id = ANY (CAST(:relations AS bigint[]))"))
-_OF_TYPE = text(
-    _CLASHING.replace(
-        "{narrowed}",
-        _JOINS_OF_TYPE,
-    )
-    + "LIMIT 1"
-)
+_OF_TYPE = text(_CLASHING.replace("{narrowed}", _JOINS_OF_TYPE) + "LIMIT 1")
 _LATER = text("SET CONSTRAINTS relationship_one_origin, relationship_one_related DEFERRED")
 _NOW = text("SET CONSTRAINTS relationship_one_origin, relationship_one_related IMMEDIATE")
 

@@ -18,8 +18,9 @@ _BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "created_at", "digest"}
 class Kind:
     """A versioned kind: its name in the log and its table of versions. Every column that is not bookkeeping is a field.
 
-    A projection is another table that is kept in step with the versions: `project_<name>` does it, `verify_<name>` compares. The
-    subjects of a kind are assets, whose lives are such a projection too, or have a table of identities of their own.
+    A projection is another table that is kept in step with the versions: `project_<name>` does it, `verify_<name>` compares. What
+    else has to be true of a kind has a `verify_<name>` too. The subjects of a kind are assets, whose lives are such a projection
+    too, or have a table of identities of their own.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Kind:
         subject: str = "asset_id",
         identities: Table = assets,
         projections: Sequence[str] = (),
+        verifications: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.versions = versions
@@ -37,6 +39,7 @@ class Kind:
         self.identities = identities
         self.of_assets = identities is assets
         self.projections = tuple(projections)
+        self.verifications = tuple(verifications)
         self.fields = tuple(
             column.name
             for column in versions.columns
@@ -90,8 +93,11 @@ class Bond(Kind):
         held: Table,
         ends: tuple[str, str],
         parts: Mapping[str, str],
+        verifications: Sequence[str] = (),
     ) -> None:
-        super().__init__(name, versions, subject=subject, identities=identities, projections=["bonds"])
+        super().__init__(
+            name, versions, subject=subject, identities=identities, projections=["bonds"], verifications=verifications
+        )
         self.held = held
         self.ends = ends
         self.parts = dict(parts)

@@ -31,6 +31,7 @@ RELATIONSHIP = Bond(
     held=relationship,
     ends=("origin_id", "related_id"),
     parts={"type_id": "bigint", "one_origin": "boolean", "one_related": "boolean"},
+    verifications=["relations", "cardinality", "relationship_keys"],
 )
 
 # What is a node of the graph, and what is between two of them.

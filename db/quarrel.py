@@ -55,32 +55,44 @@ async def write_undisputed(
     """Write a batch, of which whatever is in a quarrel is left out: then the rest is written once more. The writer notes what it
     says of whom."""
     refused: Results = {}
+    outdone: Results = {}
     while True:
-        heard = {place: it for place, it in statements.items() if place not in refused}
+        heard = {place: it for place, it in statements.items() if place not in refused and place not in outdone}
         said: Said = {}
         try:
             async with connection.savepoint():
-                return refused | await write(heard, said)
+                return refused | outdone | await write(heard, said)
         except Quarrels as quarrels:
-            yielding = _yielding(quarrels.quarrels, said)
-            if not yielding:
+            against_others, later = _yielding(quarrels.quarrels, said)
+            if against_others:
+                # what was outdone by one of these has another chance
+                refused, outdone = refused | against_others, {}
+            elif later:
+                outdone |= later
+            else:
                 # nobody here is at fault
                 raise Interrupted("Another writer changed what this rests on meanwhile. Try again.") from None
-            refused |= yielding
 
 
-def _yielding(quarrels: Sequence[Quarrel], said: Said) -> dict[int, HeadwaterError]:
-    """Which statements give way: those against what nobody here has a say in. Where there are none, but several that want what
-    only one can have: those that want it later, as if each were heard at its instant."""
-    against_others: dict[int, HeadwaterError] = {}
-    later: dict[int, HeadwaterError] = {}
+def _yielding(quarrels: Sequence[Quarrel], said: Said) -> tuple[Results, Results]:
+    """Which statements give way: those against what nobody here has a say in, or against themselves; and of several that want
+    what only one can have, those that want it later, as if each were heard at its instant."""
+    against_others: Results = {}
+    later: Results = {}
     for quarrel in quarrels:
         wanting = [wanted for side in quarrel.sides if (wanted := _wanting(side, said))]
-        if len(wanting) == 1:
+        if len(wanting) == 1 or len(set().union(*wanting)) == 1:
             against_others |= {place: quarrel.reason for _, place in wanting[0]}
         elif wanting:
-            later |= {place: quarrel.reason for _, place in max(wanting, key=min)}
-    return against_others or later
+            later |= {place: quarrel.reason for _, place in max(_apart(wanting), key=min)}
+    return against_others, later
+
+
+def _apart(wanting: Sequence[list[tuple[datetime, int]]]) -> list[list[tuple[datetime, int]]]:
+    """What tells the sides apart: by what all of them want they do not quarrel, unless they want nothing else."""
+    common = set.intersection(*map(set, wanting))
+    own = [rest for wanted in wanting if (rest := [it for it in wanted if it not in common])]
+    return own or [sorted(common)]
 
 
 def _wanting(side: Side, said: Said) -> list[tuple[datetime, int]]:

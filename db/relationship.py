@@ -216,7 +216,7 @@ async def _write(
                 meant[place] = _meant(it, types)
             except BadInput as reason:
                 refused[place] = reason
-    await _make_stubs(connection, meant, early=early)
+    await _make_stubs(connection, meant, said, early=early)
     ends = [it.origin for it in meant.values()] + [it.related for it in meant.values()]
     instants = [it.stated.at for it in meant.values()]
     limited = [any(type_.one_origin or type_.one_related for type_ in it.types) for it in meant.values()]
@@ -258,7 +258,7 @@ def _meant(stated: Stated, types: RelationshipTypes) -> _Meant:
     return _Meant(stated, found, *ends)
 
 
-async def _make_stubs(connection: WriteConnection, meant: Mapping[int, _Meant], *, early: bool) -> None:
+async def _make_stubs(connection: WriteConnection, meant: Mapping[int, _Meant], said: Said, *, early: bool) -> None:
     """Have what is known elsewhere, and is only named here, be there from then on; if nothing else is in the way of its join."""
     keyed = {end.type for it in meant.values() for end in (it.origin, it.related) if end.type is not None}
     sourced = await sourced_types(connection, keyed) if keyed else {}
@@ -268,18 +268,17 @@ async def _make_stubs(connection: WriteConnection, meant: Mapping[int, _Meant], 
     instants = [it.stated.at for it in meant.values()]
     found = await resolve(connection, ends, instants * 2)
     stubs: list[Stub] = []
-    for place, it in enumerate(meant.values()):
+    for (place, it), origin, related in zip(meant.items(), found, found[len(meant) :], strict=False):
         wanted = []
-        origin, related = found[place], found[len(meant) + place]
         if it.origin.type in sourced and not origin.begun:
-            wanted.append(Stub(it.origin.type, it.origin.key or "", it.stated.at))
+            wanted.append(Stub(it.origin.type, it.origin.key or "", it.stated.at, place))
             origin = wanted[-1].found
         if it.related.type in sourced and not related.begun:
-            wanted.append(Stub(it.related.type, it.related.key or "", it.stated.at))
+            wanted.append(Stub(it.related.type, it.related.key or "", it.stated.at, place))
             related = wanted[-1].found
         if not isinstance(_fitting(it, origin, related, it.stated.at or connection.now, early=early), HeadwaterError):
             stubs += wanted
-    await make(connection, sourced, stubs)
+    await make(connection, sourced, stubs, said)
 
 
 def _fitting(

@@ -9,7 +9,7 @@ from sqlalchemy import Text, select, text
 from db.cardinality import kept_in_type
 from db.connection import ReadConnection, WriteConnection
 from db.entity_type import Put
-from db.errors import BadInput, Conflict, HeadwaterError, NotFound, Unregistered
+from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, NotFound, Unregistered
 from db.fields import code, line, storable
 from db.kinds import ASSET_KINDS
 from db.sql import any_of, load
@@ -128,8 +128,10 @@ async def all_relationship_types(connection: ReadConnection) -> RelationshipType
 
 async def types_shared(connection: WriteConnection, names: Collection[str]) -> RelationshipTypes:
     """The registry, of which the types with these names stay as they are until the transaction ends."""
-    await connection.fetch(_SHARE, {"names": sorted(name for name in names if storable(name))})
-    return await all_relationship_types(connection)
+    shared = {row.id for row in await connection.fetch(_SHARE, {"names": sorted(name for name in names if storable(name))})}
+    rows = (await all_relationship_types(connection)).rows
+    # one that came in between would not stay as it is
+    return RelationshipTypes(it for it in rows if it.type_id in shared or not {it.key, it.code} & set(names))
 
 
 async def put(connection: WriteConnection, **fields: Any) -> RelationshipTypeRow:
@@ -199,10 +201,10 @@ async def remove(connection: WriteConnection, name: str) -> None:
     # whoever is about to join by it waits for the lock, and whoever just did is counted
     if await _locked(connection, row) is None:
         raise NotFound(f"There is no relationship type {row.code}.", field="code")
-    use = await connection.fetch_one(_COUNT_USE, {"type": row.type_id})
-    if use is not None and use.joins:
-        joins = "1 join is" if use.joins == 1 else f"{use.joins} joins are"
-        raise Conflict(f"{joins} of this type (ended ones count: their history needs it). It cannot be removed.", field="code")
+    joins = await _joins(connection, row.type_id)
+    if joins:
+        told = "1 join is" if joins == 1 else f"{joins} joins are"
+        raise Conflict(f"{told} of this type (ended ones count: their history needs it). It cannot be removed.", field="code")
     await connection.execute(_REMOVE_KEYS, {"type": row.type_id, "near": [], "keys": [], "far": []})
     await connection.execute(_REMOVE, {"type": row.type_id})
 
@@ -224,9 +226,13 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> Put:
         return Put(created=True, changed=True)
     # another writer may have registered it meanwhile
     before = before or await _locked(connection, row)
-    assert before is not None, "what could not be added is there"
+    if before is None:
+        raise _overtaken()
     if before == row:
         return Put(created=False, changed=False)
+    if before.mutual != row.mutual and await _joins(connection, before.type_id):
+        told = "There are joins of this type. One that reads alike from both ends has no origin, so only a type without joins can"
+        raise Conflict(f"{told} become one, or cease to be one.", field="reverseKey")
     await connection.execute(_UPDATE, {**stated, "type": before.type_id})
     await _call(connection, replace(row, type_id=before.type_id))
     if before.cardinality != row.cardinality:
@@ -244,9 +250,22 @@ async def _call(connection: WriteConnection, row: RelationshipTypeRow) -> None:
     await connection.execute(_ADD_KEYS, called)
     taken = await connection.fetch_one(_KEYS_TAKEN, called)
     if taken is not None:
+        if taken.code is None:
+            raise _overtaken()
         at_fault = "key" if (taken.near, taken.key, taken.far) == (row.origin, row.key, row.related) else "reverseKey"
         told = f"{taken.near} {taken.key} {taken.far} is what the type {taken.code} is called from {taken.seen_from}."
         raise Conflict(f"{told} Nothing is called so twice.", field=at_fault)
+
+
+async def _joins(connection: WriteConnection, type_id: int) -> int:
+    """How many joins are of a type, or ever were."""
+    use = await connection.fetch_one(_COUNT_USE, {"type": type_id})
+    return int(use.joins) if use else 0
+
+
+def _overtaken() -> Interrupted:
+    """Another type was in the way when this one was written, and is gone by now."""
+    return Interrupted("Another writer removed a relationship type meanwhile. Try again.")
 
 
 async def _locked(connection: WriteConnection, row: RelationshipTypeRow) -> RelationshipTypeRow | None:

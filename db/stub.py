@@ -13,6 +13,7 @@ from db.connection import WriteConnection
 from db.entity import entity_uid_by_key
 from db.kinds import ENTITY
 from db.life import record
+from db.quarrel import Said, subject_of
 from db.relationship_fields import is_identifier
 from db.sql import load
 from db.temporal import Assertion, Operation, accepted
@@ -26,6 +27,8 @@ class Stub(NamedTuple):
     type: str
     key: str
     at: datetime | None
+    # which statement wants it
+    place: int
 
     @property
     def found(self) -> Found:
@@ -40,8 +43,9 @@ async def sourced_types(connection: WriteConnection, codes: Collection[str]) -> 
     return {row.code: row.label for row in await connection.fetch(_SOURCED, {"codes": sorted(codes)})}
 
 
-async def make(connection: WriteConnection, labels: Mapping[str, str], stubs: Sequence[Stub]) -> None:
-    """Have entities be there, called by their type and key, each from the first instant at which it is wanted."""
+async def make(connection: WriteConnection, labels: Mapping[str, str], stubs: Sequence[Stub], said: Said) -> None:
+    """Have entities be there, called by their type and key, each from the first instant at which it is wanted; and note who wants
+    it, for joins may hold with it that cannot be together."""
     first: dict[tuple[str, str], datetime | None] = {}
     for it in stubs:
         known = first.get((it.type, it.key), it.at)
@@ -54,4 +58,7 @@ async def make(connection: WriteConnection, labels: Mapping[str, str], stubs: Se
         Assertion(it.asset_id, Operation.STUB, {"display_name": f"{labels[type_]} {key}", "details": {}}, at)
         for it, ((type_, key), at) in zip(identities, first.items(), strict=True)
     ]
+    ids = {key: it.asset_id for key, it in zip(first, identities, strict=True)}
+    for stub in stubs:
+        said.setdefault(subject_of(ENTITY, ids[stub.type, stub.key]), []).append((stub.at or connection.now, stub.place))
     await record(connection, ENTITY, assertions)

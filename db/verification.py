@@ -26,8 +26,8 @@ async def verify_tenant(connection: ReadConnection) -> Report:
     differences: list[str] = []
     versions = 0
     for kind in KINDS:
-        projected = [f"verify_{it}" for it in (*kind.projections, *(["lives"] if kind.of_assets else []))]
-        for statement in ("verify", "orphans", "overlaps", *projected):
+        further = (*kind.projections, *(["lives"] if kind.of_assets else []), *kind.verifications)
+        for statement in ("verify", "orphans", "overlaps", *(f"verify_{it}" for it in further)):
             rows = await connection.fetch(kind.statement(statement), {"kind": kind.name})
             differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]
         (total,) = await connection.fetch(kind.statement("count_versions"))

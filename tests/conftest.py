@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # The tests of these share a database that takes a while to fill.
-TOGETHER = {"tests/db/test_lineage_adversaries.py", "tests/db/test_entity_plans.py"}
+TOGETHER = {"tests/db/test_lineage_adversaries.py", "tests/db/test_entity_plans.py", "tests/db/test_relationship_plans.py"}
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]

@@ -1,5 +1,6 @@
 -- The joins of each of some assets at an instant of its own, of types whose origin it is, and of types whose related end; in order of the
 -- type, of the other end, and of the join. From each type no more is read than the page may need.
+-- (Identities are looked up one by one, which no guess of how many there are turns into a scan.)
 SELECT found.relation_id, i.uid, found.type_id, found.origin_id, found.related_id, found.attributes, found.valid_from,
   NULLIF(found.valid_to, 'infinity') AS valid_to, asked.place
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS asked (asset_id, instant, place)
@@ -35,5 +36,10 @@ CROSS JOIN LATERAL (
   ORDER BY near.type_id {direction}, near.other_id {direction}, near.relation_id {direction}
   LIMIT CAST(:limit AS bigint)
 ) found
-JOIN relation i ON i.tenant_id = CAST(:tenant AS bigint) AND i.id = found.relation_id
+CROSS JOIN LATERAL (
+  SELECT i.uid
+  FROM relation i
+  WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.id = found.relation_id
+  OFFSET 0
+) i
 ORDER BY asked.place, found.type_id {direction}, found.other_id {direction}, found.relation_id {direction}

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from db import detail_type, entity, entity_type, link
+from db import detail_type, entity, entity_type, link, relationship, relationship_type
 from db.asset import Ref
 from db.bond import End
 from db.connection import Author, Database
@@ -33,9 +33,55 @@ _IDENTITY = (
     "INSERT INTO link (tenant_id, uid, source_id, target_id, producer)"
     " SELECT 1, gen_random_uuid(), {source}, target_id, {producer} FROM link"
 )
+_TYPE = (
+    "INSERT INTO relationship_type (tenant_id, origin, key, related, reverse_key, cardinality, on_delete)"
+    " VALUES (1, {origin}, {key}, {related}, {reverse_key}, {cardinality}, {on_delete})"
+)
+_RELATION = (
+    "INSERT INTO relation (tenant_id, uid, type_id, origin_id, related_id, one_origin, one_related)"
+    " SELECT {tenant}, {uid}, type_id, {origin}, {related}, one_origin, one_related FROM relation"
+)
+_ASSERTED = (
+    "INSERT INTO relation_version (tenant_id, relation_id, valid_from, valid_to, created_at, attributes, digest)"
+    " SELECT 1, {relation}, {since}, {until}, {created}, '{{}}', gen_random_uuid() FROM relation"
+)
+_JOINED = (
+    "INSERT INTO relationship (tenant_id, relation_id, valid_from, valid_to, type_id, origin_id, related_id, one_origin,"
+    " one_related, attributes, digest) SELECT 1, {relation}, {since}, {until}, type_id, {origin}, {related}, one_origin,"
+    " one_related, '{{}}', gen_random_uuid() FROM relation"
+)
+# another join of the type, of which one may be beside Ann's with Bo only if it shares neither end
+_BESIDE = (
+    "WITH another AS (INSERT INTO relation (tenant_id, uid, type_id, origin_id, related_id, one_origin, one_related)"
+    " SELECT 1, gen_random_uuid(), type_id, {origin}, {related}, one_origin, one_related FROM relation RETURNING *)"
+    " INSERT INTO relationship SELECT 1, id, '2026-02-01', 'infinity', type_id, origin_id, related_id, one_origin, one_related,"
+    " '{{}}', gen_random_uuid() FROM another"
+)
+
+
+def of_type(**changes: str) -> str:
+    given = {"origin": "PERSON", "key": "serves", "related": "ENTITY", "reverse_key": "served_by"}
+    given |= {"cardinality": "ONE_TO_ONE", "on_delete": "CLOSE", **changes}
+    return _TYPE.format(**{name: f"'{value}'" for name, value in given.items()})
+
+
+def of_relation(**changes: str) -> str:
+    given = {"tenant": "1", "uid": "gen_random_uuid()", "origin": "related_id", "related": "origin_id"}
+    return _RELATION.format(**{**given, **changes})
+
+
+def of_join(template: str, **changes: str) -> str:
+    given = {"relation": "id", "since": "'2025-02-01'", "until": "'2025-03-01'", "created": "'2025-01-01'"}
+    return template.format(**{**given, "origin": "origin_id", "related": "related_id", **changes})
+
+
+BO = "(SELECT id FROM asset WHERE key = '8')"
+CY = "(SELECT id FROM asset WHERE key = '9')"
+# another tenant's
+DI = "(SELECT id FROM asset WHERE key = '10')"
 ANN = "(SELECT id FROM asset WHERE key = '7')"
 
-# Ann has lived since January 1st, with a note, and has fed Bo since then.
+# Ann has lived since January 1st, with a note, and has fed Bo since then; and is Bo's only guide, as Bo is Ann's only guest.
 REFUSED = {
     "entity_version_overlap": _VERSION.format(asset=ANN, since="'2026-02-01'", until="'2026-03-01'", created="'2026-01-01'"),
     "entity_version_current": _VERSION.format(asset=ANN, since="'2026-02-01'", until="'infinity'", created="'2026-01-01'"),
@@ -60,6 +106,34 @@ REFUSED = {
     "lineage_link_current": _HELD.format(since="'2026-02-01'", until="'infinity'"),
     "lineage_link_pkey": _HELD.format(since="'2026-01-01'", until="'2026-03-01'"),
     "lineage_link_validity": _HELD.format(since="'2025-03-01'", until="'2025-03-01'"),
+    "relationship_type_taken": of_type(key="guides"),
+    "relationship_type_origin": of_type(origin="GHOST"),
+    "relationship_type_related": of_type(related="GHOST"),
+    "relationship_type_key_given": of_type(key=""),
+    "relationship_type_cardinality": of_type(cardinality="MANY"),
+    "relationship_type_on_delete": of_type(on_delete="FORGET"),
+    "relationship_type_mutual": of_type(related="PERSON", reverse_key="serves"),
+    "relationship_type_tenant": of_type().replace("VALUES (1,", "VALUES (99,").replace("'PERSON'", "'PRODUCT'"),
+    "relationship_key_pkey": "INSERT INTO relationship_key SELECT tenant_id, near, key, far, type_id FROM relationship_key",
+    "relationship_key_type": "INSERT INTO relationship_key VALUES (1, 'PERSON', 'x', 'PERSON', 99)",
+    "relation_uid_taken": of_relation(uid="uid"),
+    "relation_taken": of_relation(origin="origin_id", related="related_id"),
+    "relation_type": of_relation().replace("SELECT 1, gen_random_uuid(), type_id", "SELECT 1, gen_random_uuid(), 99"),
+    "relation_origin": of_relation(origin=DI),
+    "relation_related": of_relation(related=DI),
+    "relation_elsewhere": of_relation(origin="related_id", related="related_id"),
+    "relation_version_pkey": of_join(_ASSERTED, since="'2026-01-01'", until="'2026-03-01'"),
+    "relation_version_current": of_join(_ASSERTED, since="'2026-02-01'", until="'infinity'"),
+    "relation_version_validity": of_join(_ASSERTED, until="'2025-02-01'"),
+    "relation_version_created": of_join(_ASSERTED, created="'2026-01-01'"),
+    "relation_version_relation": of_join(_ASSERTED, relation="99"),
+    "relationship_pkey": of_join(_JOINED, since="'2026-01-01'", until="'2026-03-01'", origin=CY, related=CY),
+    "relationship_current": of_join(_JOINED, since="'2026-02-01'", until="'infinity'", origin=CY, related=CY),
+    "relationship_overlap": of_join(_JOINED, since="'2026-02-01'", until="'2026-03-01'", origin=CY, related=CY),
+    "relationship_validity": of_join(_JOINED, until="'2025-02-01'"),
+    "relationship_relation": of_join(_JOINED, relation="99"),
+    "relationship_one_origin": _BESIDE.format(origin=CY, related=BO),
+    "relationship_one_related": _BESIDE.format(origin=ANN, related=CY),
     "asset_uid_taken": "INSERT INTO asset (tenant_id, uid, kind) SELECT 1, uid, 'PRODUCT' FROM asset",
     "asset_key_taken": "INSERT INTO asset (tenant_id, uid, kind, type, key) "
     "SELECT 1, gen_random_uuid(), kind, type, key FROM asset",
@@ -70,6 +144,11 @@ REFUSED = {
     "detail_type_format": "INSERT INTO detail_type (tenant_id, code, label, format) VALUES (1, 'x', 'x', 'colour')",
     "entity_type_domain": "INSERT INTO entity_type (tenant_id, code, label, domain) VALUES (1, 'x', 'x', 'nowhere')",
 }
+_OTHER = """
+    INSERT INTO tenant (name) VALUES ('other');
+    INSERT INTO entity_type (tenant_id, code, label) VALUES (2, 'PERSON', 'Person');
+    INSERT INTO asset (tenant_id, uid, kind, type, key) VALUES (2, gen_random_uuid(), 'ENTITY', 'PERSON', '10');
+"""
 
 
 @pytest.fixture
@@ -79,9 +158,15 @@ async def owner(database: Database, address: str, author: Author) -> "AsyncItera
         await detail_type.put(connection, "note", "Note")
         await entity.create(connection, Ref(type="PERSON", key="7"), "Ann", {"note": "x"}, at=day(0))
         await entity.create(connection, Ref(type="PERSON", key="8"), "Bo", {}, at=day(0))
+        await entity.create(connection, Ref(type="PERSON", key="9"), "Cy", {}, at=day(0))
         ann, bo = End(type="PERSON", key="7"), End(type="PERSON", key="8")
         await link.register(connection, ann, bo, None, {}, at=day(0))
+        await relationship_type.put(
+            connection, key="guides", reverse_key="guided_by", origin="PERSON", related="ENTITY", cardinality="ONE_TO_ONE"
+        )
+        await relationship.relate(connection, relationship.Stated("guides", ann, bo, {"attributes": {}}, day(0)))
     owner = await asyncpg.connect(address)
+    await owner.execute(_OTHER)
     yield owner
     await owner.close()
 

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from db import detail_type, entity, entity_type, link, product
+from db import detail_type, entity, entity_type, link, product, relationship, relationship_type
 from db.asset import Ref
 from db.bond import End
 from db.connection import Author, Database, ReadConnection
 from db.entity import EntityQuery
 from db.errors import HeadwaterError, Unavailable
 from db.kind import Kind
-from db.kinds import ASSET_KINDS, ENTITY, LINK, PRODUCT
+from db.kinds import ASSET_KINDS, BONDS, ENTITY, PRODUCT, RELATIONSHIP
 from db.lineage import Direction
 from db.pagination import Page
 from db.product import ProductQuery
@@ -32,7 +32,7 @@ OTHER = 2
 
 @pytest.fixture
 async def two_tenants(database: Database, address: str) -> Database:
-    """Two tenants with a product of the same name, an entity of the same type and key, and a link between them, each."""
+    """Two tenants with a product of the same name, an entity of the same type and key, a link and a join between them, each."""
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
     await owner.close()
@@ -44,7 +44,12 @@ async def two_tenants(database: Database, address: str) -> Database:
             await detail_type.put(connection, "note", "Note")
             details = {"note": f"of {tenant_id}"}
             await entity.create(connection, Ref(type="PERSON", key="7"), "ann", details, at=day(0))
-            await link.register(connection, End(product="orders"), End(type="PERSON", key="7"), None, {}, at=day(0))
+            ends = End(product="orders"), End(type="PERSON", key="7")
+            await link.register(connection, *ends, None, {}, at=day(0))
+            await relationship_type.put(
+                connection, key="owned_by", reverse_key="owns", origin="PRODUCT", related="PERSON", cardinality="MANY_TO_ONE"
+            )
+            await relationship.relate(connection, relationship.Stated("owned_by", *ends, {"attributes": {}}, day(0)))
     return database
 
 
@@ -86,7 +91,8 @@ OF_KINDS = ["history", "verify", "count_versions", "count_history"]
     [
         *((kind, it) for kind in ASSET_KINDS for it in OF_KINDS),
         (ENTITY, "verify_details"),
-        *((LINK, it) for it in ("verify", "count_versions", "count_history", "verify_links")),
+        *((kind, it) for kind in BONDS for it in ("verify", "count_versions", "count_history", "verify_bonds")),
+        *((RELATIONSHIP, f"verify_{it}") for it in RELATIONSHIP.verifications),
     ],
     ids=lambda it: it if isinstance(it, str) else it.name,
 )
@@ -174,8 +180,58 @@ async def test_without_its_predicate_a_statistic_still_counts_nothing_of_the_oth
         assert sorted(found, key=str) == sorted(STATISTICS[statement], key=str)
 
 
+# What each says where a product is owned by an entity, asked of either by the way that leads to the other.
+JOINS: dict[str, Any] = {
+    "related": lambda row: row.other_id,
+    "count_related": lambda row: row.assets,
+    "relationships_of_assets": lambda row: row.relation_id,
+    "count_relationships_of_assets": lambda row: row.joins,
+    "count_relationship_type_use": lambda row: row.joins,
+    "falling": lambda row: row.other_id,
+    "resolve_ends": lambda row: row.id,
+    "share_relationship_types": lambda row: row.id,
+    "relationship_keys_taken": lambda row: row.code,
+    "sourced_types": lambda row: row.code,
+}
+
+
+@pytest.mark.parametrize("statement", JOINS)
+async def test_without_its_predicate_a_statement_about_joins_still_shows_nothing_of_the_other(
+    two_tenants: Database, address: str, statement: str
+) -> None:
+    whole = unguarded(load(statement).replace("{direction}", "ASC"))
+    assert "tenant_id = :" not in str(whole)
+    owner = await asyncpg.connect(address)
+    await owner.execute("UPDATE relationship_type SET on_delete = 'CASCADE'; UPDATE entity_type SET source = '{}'")
+    types = [it["id"] for it in await owner.fetch("SELECT id FROM relationship_type ORDER BY tenant_id")]
+    assets = [it["id"] for it in await owner.fetch("SELECT id FROM asset")]
+    await owner.close()
+    for tenant_id in (1, OTHER):
+        async with two_tenants.transaction(tenant_id, Author("reader")) as connection:
+            own = {kind.name: await own_subject(connection, kind) for kind in (PRODUCT, ENTITY, RELATIONSHIP)}
+            type_id = types[tenant_id - 1]
+            given: dict[str, Any] = {
+                "assets": assets, "subjects": assets, "instants": [day(1)] * len(assets), "forward": types, "reverse": types,
+                "after": -1, "before": 2**62, "limit": 10, "type": type_id, "names": ["owned_by"], "codes": ["PERSON"],
+                "near": ["PRODUCT"], "far": ["PERSON"], "now": day(1), "uids": [None], "types": ["PERSON"], "products": [None],
+                **{f"after_{number}": -1 for number in range(3)}, **{f"before_{number}": 2**62 for number in range(3)},
+            }  # fmt: skip
+            given["keys"] = ["7"] if statement == "resolve_ends" else ["owned_by"]
+            rows = await connection.fetch(whole, {name: it for name, it in given.items() if f":{name} " in str(whole)})
+        assert sorted(JOINS[statement](row) for row in rows) == {
+            "related": sorted([own["PRODUCT"], own["ENTITY"]]),
+            "falling": sorted([own["PRODUCT"], own["ENTITY"]]),
+            "relationships_of_assets": [own["RELATIONSHIP"]] * 2,
+            "resolve_ends": [own["ENTITY"]],
+            "share_relationship_types": [type_id],
+            "relationship_keys_taken": [],
+            "sourced_types": ["PERSON"],
+            "count_relationship_type_use": [1],
+        }.get(statement, [1, 1])
+
+
 async def own_subject(connection: ReadConnection, kind: Kind) -> int:
-    of_kind = "WHERE kind = :kind" if kind.of_assets else "WHERE :kind = 'LINK'"
+    of_kind = "WHERE kind = :kind" if kind.of_assets else f"WHERE :kind = '{kind.name}'"
     (own,) = await connection.fetch(text(f"SELECT id FROM {kind.identities.name} {of_kind}"), {"kind": kind.name})
     return int(own.id)
 
@@ -216,6 +272,14 @@ async def test_without_a_tenant_there_is_nothing(two_tenants: Database) -> None:
         "INSERT INTO domain (tenant_id, name) VALUES (2, 'x')",
         "INSERT INTO entity_type (tenant_id, code, label) VALUES (2, 'x', 'x')",
         "INSERT INTO asset (tenant_id, uid, kind, type) VALUES (1, gen_random_uuid(), 'ENTITY', 'NONE')",
+        "INSERT INTO relationship_type (tenant_id, origin, key, related, reverse_key, cardinality, on_delete)"
+        " VALUES (2, 'PRODUCT', 'x', 'PRODUCT', 'y', 'ONE_TO_ONE', 'CLOSE')",
+        "INSERT INTO relationship_key SELECT 2, near, 'x', far, type_id FROM relationship_key",
+        "INSERT INTO relation (tenant_id, uid, type_id, origin_id, related_id, one_origin, one_related)"
+        " SELECT 2, gen_random_uuid(), type_id, related_id, origin_id, false, false FROM relation",
+        "UPDATE relationship SET tenant_id = 2",
+        "UPDATE relation_version SET tenant_id = 2",
+        "DELETE FROM relation",
         "UPDATE change SET actor = 'me'",
         "DELETE FROM change",
         "DELETE FROM asset",

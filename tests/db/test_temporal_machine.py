@@ -273,6 +273,10 @@ def machine_for(bench: Bench, world: World) -> type[RuleBasedStateMachine]:
         def patch(self, subject: int, patch: dict[str, Any], at: datetime) -> None:
             self.example.say(subject, Operation.PATCH, patch, at)
 
+        @rule(subject=subjects, patch=world.states, at=instants)
+        def stub(self, subject: int, patch: dict[str, Any], at: datetime) -> None:
+            self.example.say(subject, Operation.STUB, world.whole(subject, patch), at)
+
         @rule(subject=subjects, at=instants)
         def delete(self, subject: int, at: datetime) -> None:
             self.example.say(subject, Operation.DELETE, None, at)
@@ -299,6 +303,7 @@ def machine_for(bench: Bench, world: World) -> type[RuleBasedStateMachine]:
         def several(self, batch: list[Any]) -> None:
             payloads: dict[Operation, Callable[..., Any]] = {
                 Operation.SET: lambda subject, state, _: world.whole(subject, state),
+                Operation.STUB: lambda subject, state, _: world.whole(subject, state),
                 Operation.PATCH: lambda _, __, patch: patch,
                 Operation.DELETE: lambda *_: None,
             }
@@ -333,7 +338,7 @@ def test_any_arrival_order_folds_to_the_same_versions(bench: Bench, world: World
 
 def changes_of(world: World) -> st.SearchStrategy[list[Any]]:
     change = st.one_of(
-        st.tuples(st.just(Operation.SET), world.states, st.integers(0, 5)),
+        st.tuples(st.sampled_from([Operation.SET, Operation.STUB]), world.states, st.integers(0, 5)),
         st.tuples(st.just(Operation.PATCH), world.patches, st.integers(0, 5)),
     )
     return st.lists(change, min_size=2, max_size=6)
@@ -362,7 +367,7 @@ def heard_in(bench: Bench, world: World, changes: list[Any], arrival: list[int])
         example.say(0, Operation.SET, world.whole(0, {}), START - timedelta(days=1))
         for number in arrival:
             operation, patch, hours = changes[number]
-            payload = world.whole(0, patch) if operation is Operation.SET else patch
+            payload = patch if operation is Operation.PATCH else world.whole(0, patch)
             example.say(0, operation, payload, START + timedelta(hours=hours))
         return example.standing()[0]
     finally:
