@@ -28,11 +28,18 @@ CONFLICTS = {
     "asset_type": Conflict(
         "An entity type was removed while an entity was given it, and only one of the two can be. See which types there are."
     ),
-    "relationship_type_origin": Conflict("A relationship type joins entities of this type. Remove that first.", field="code"),
-    "relationship_type_related": Conflict("A relationship type joins entities of this type. Remove that first.", field="code"),
+    **dict.fromkeys(
+        ("relationship_type_origin", "relationship_type_related"),
+        Conflict(
+            "An entity type was removed while a relationship type was declared on it, and only one of the two can be. See which"
+            " types there are."
+        ),
+    ),
     # what is committed is looked at before; this is another writer's, just now
-    "relationship_one_origin": Interrupted("Another writer joined the same meanwhile. Try again."),
-    "relationship_one_related": Interrupted("Another writer joined the same meanwhile. Try again."),
+    **dict.fromkeys(
+        ("relationship_one_origin", "relationship_one_related"),
+        Interrupted("Another writer joined the same meanwhile. Try again."),
+    ),
     "entity_detail_type": Conflict(
         "A detail type was removed while an entity was given such a detail, and only one of the two can be. See which types there"
         " are."

@@ -96,7 +96,7 @@ async def put_each(connection: WriteConnection, rows: Sequence[EntityTypeRow]) -
 
 
 async def remove(connection: WriteConnection, code: str) -> None:
-    """Take a type out of the registry that no entity has, or ever had."""
+    """Take a type out of the registry that no entity has, or ever had, and that nothing joins."""
     # whoever is about to give an entity this type waits for the lock, and whoever just did is counted
     if await connection.fetch_one(_LOCK, {"code": code}) is None:
         raise NotFound(f"There is no entity type {code!r}.", field="code")
@@ -104,6 +104,8 @@ async def remove(connection: WriteConnection, code: str) -> None:
     if use is not None and use.entities:
         have = "1 entity has" if use.entities == 1 else f"{use.entities} entities have"
         raise Conflict(f"{have} this type (ended ones count: their history needs it). It cannot be removed.", field="code")
+    if use is not None and use.joined_by is not None:
+        raise Conflict(f"The relationship type {use.joined_by} joins entities of this type. Remove that first.", field="code")
     await connection.execute(_REMOVE, {"code": code})
 
 

@@ -10,7 +10,7 @@ from db.connection import WriteConnection
 from db.errors import Contested, HeadwaterError
 from db.instants import write_instant
 from db.kind import Bond, Kind
-from db.kinds import BONDS, KIND_OF, RELATIONSHIP
+from db.kinds import ASSET_KINDS, BONDS, RELATIONSHIP
 from db.quarrel import Quarrel, Quarrels, Side, Subject
 from db.sql import load
 from db.temporal import Assertion, Operation, Outcome, accepted, follow, hear, outcomes_of
@@ -79,23 +79,18 @@ async def _falling(connection: WriteConnection, ended: Sequence[Row[Any]]) -> li
 
 
 async def _take_along(connection: WriteConnection, falling: Sequence[Row[Any]]) -> None:
-    """End the other ends of joins that cascade, at the instant of the first of their fellows."""
-    first: dict[tuple[str, int], Row[Any]] = {}
-    for row in sorted(falling, key=lambda it: it.instant):
-        first.setdefault((row.other_kind, row.other_id), row)
-    await lock_by_id(connection, [other_id for _, other_id in first])
-    for kind in KIND_OF.values():
-        ending = {row.other_id: row for (name, _), row in first.items() if name == kind.name}
-        if ending:
-            await _end_along(connection, kind, ending)
-
-
-async def _end_along(connection: WriteConnection, kind: Kind, ending: Mapping[int, Row[Any]]) -> None:
-    try:
-        await record(connection, kind, [Assertion(it, Operation.DELETE, None, row.instant) for it, row in ending.items()])
-    except Quarrels as quarrels:
-        # whoever began it is the one to give way
-        raise Quarrels([_carried(quarrel, ending) for quarrel in quarrels.quarrels]) from quarrels
+    """End the other ends of joins that cascade, at the instants of their fellows."""
+    await lock_by_id(connection, {row.other_id for row in falling})
+    for kind in ASSET_KINDS:
+        ending = {(row.other_id, row.instant): row for row in falling if row.other_kind == kind.name}
+        if not ending:
+            continue
+        try:
+            await record(connection, kind, [Assertion(other_id, Operation.DELETE, None, at) for other_id, at in ending])
+        except Quarrels as quarrels:
+            # whoever began it is the one to give way
+            along = {ending_of(row.other_id): ending_of(row.asset_id) for row in ending.values()}
+            raise Quarrels([_carried(quarrel, along) for quarrel in quarrels.quarrels]) from quarrels
 
 
 def _held(row: Row[Any]) -> Quarrel:
@@ -104,8 +99,7 @@ def _held(row: Row[Any]) -> Quarrel:
     return Quarrel((side,), Contested(f"{told} End that join first.", field="uid"))
 
 
-def _carried(quarrel: Quarrel, ending: Mapping[int, Row[Any]]) -> Quarrel:
-    """The same quarrel, about the end of whatever takes these along."""
-    along = {ending_of(it): ending_of(row.asset_id) for it, row in ending.items()}
+def _carried(quarrel: Quarrel, along: Mapping[Subject, Subject]) -> Quarrel:
+    """The same quarrel, about those that take along whom it is about."""
     sides = (side._replace(subjects=tuple(along.get(it, it) for it in side.subjects)) for side in quarrel.sides)
     return quarrel._replace(sides=tuple(sides))

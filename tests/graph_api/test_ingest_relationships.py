@@ -170,6 +170,24 @@ async def test_what_was_deleted_is_no_stub(base: Base) -> None:
     await base.sound()
 
 
+@pytest.mark.temporal
+async def test_what_is_taken_along_twice_ends_twice(base: Base) -> None:
+    """By each of its fellows, at the instant of each: in between, the directory knew it again."""
+    cascading = {**TYPES[4], "onDelete": "CASCADE"}
+    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah"}
+    lives = [{**customer, "at": written(day(it))} for it in (0, 3)]
+    joins = [a_join("customer", it, "42", 1) for it in (A, B)]
+    await base.load([*TYPES[:4], cascading, *(a_product(*it, 0) for it in ((A, "a"), (B, "b"))), *lives, *joins])
+    await base.load([an_end(A, 2), an_end(B, 5)])
+    connection = await asyncpg.connect(base.address)
+    rows = await connection.fetch(
+        "SELECT valid_from, valid_to FROM asset_life JOIN asset ON id = asset_id WHERE kind = 'ENTITY' ORDER BY 1"
+    )
+    await connection.close()
+    assert [tuple(it) for it in rows] == [(day(0), day(2)), (day(3), day(5))]
+    await base.sound()
+
+
 @pytest.mark.parametrize("key", ["042", "x", "4.2", "A2B5F0E0-7C1D-4F3B-9A55-0D6C2A7BE101", "shop.customers", "+1"])
 async def test_a_stub_is_made_of_what_identifies_a_record(base: Base, key: str) -> None:
     await base.load([*TYPES, a_product(A, "orders", 0), a_join("customer", A, key, 3)])
