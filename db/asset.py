@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select, text
 
+from db import life
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict, HeadwaterError, NotFound
 from db.kind import Kind
-from db.life import record
 from db.sql import any_of, load
 from db.tables import asset as assets
 from db.temporal import Assertion, Operation, Outcome
@@ -96,10 +96,8 @@ async def add_or_lock_each(connection: WriteConnection, kind: Kind, refs: Sequen
 
 
 async def end(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """End an asset's life. What was before stays readable."""
-    asset_id = await lock(connection, kind, uid, field="uid")
-    (outcome,) = await record(connection, kind, [Assertion(asset_id, Operation.DELETE, None, at)])
-    return outcome
+    """End an asset's life, and what joins take along with it. What was before stays readable."""
+    return await life.end(connection, kind, await lock(connection, kind, uid, field="uid"), at)
 
 
 async def revive(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
@@ -110,7 +108,7 @@ async def revive(connection: WriteConnection, kind: Kind, uid: UUID, *, at: date
         raise NotFound(
             f"The {kind.name.lower()} {uid} was never there before that instant, so it cannot return to what it was.", field="at"
         )
-    (outcome,) = await record(connection, kind, [Assertion(asset_id, Operation.SET, last.state, at)])
+    (outcome,) = await life.record(connection, kind, [Assertion(asset_id, Operation.SET, last.state, at)])
     return outcome
 
 

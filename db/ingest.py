@@ -21,7 +21,7 @@ from db.entity_type import EntityTypeRow, Put
 from db.errors import HeadwaterError, Interrupted, NameTaken, NotFound
 from db.kind import Kind
 from db.kinds import ASSET_KINDS, KIND_OF, PRODUCT
-from db.life import ending_of, record_each
+from db.life import record_each
 from db.product import add_domains
 from db.quarrel import Quarrel, Quarrels, Results, Said, Side, subject_of, write_undisputed
 from db.relationship_type import RelationshipTypeRow
@@ -173,7 +173,6 @@ async def _write(connection: WriteConnection, kind: Kind, statements: Mapping[in
             results[place] = identity
         elif isinstance(it, Ended):
             assertions[place] = Assertion(identity.asset_id, Operation.DELETE, None, it.at)
-            said.setdefault(ending_of(identity.asset_id), []).append((it.at or connection.now, place))
         else:
             assertions[place] = Assertion(identity.asset_id, Operation.SET, it.payload, it.at)
             said.setdefault(subject_of(kind, identity.asset_id), []).append((it.at or connection.now, place))

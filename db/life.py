@@ -1,6 +1,7 @@
-"""What is said of assets, and what follows of it: when they live, what ends with them, and which bonds hold between them."""
+"""What is said of assets, and what follows of it: when they live, which bonds hold between them, and what ends with them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -11,7 +12,6 @@ from db.errors import Contested, HeadwaterError
 from db.instants import write_instant
 from db.kind import Bond, Kind
 from db.kinds import ASSET_KINDS, BONDS, RELATIONSHIP
-from db.quarrel import Quarrel, Quarrels, Side, Subject
 from db.sql import load
 from db.temporal import Assertion, Operation, Outcome, accepted, follow, hear, outcomes_of
 
@@ -28,15 +28,29 @@ async def record(connection: WriteConnection, kind: Kind, assertions: Sequence[A
 async def record_each(
     connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, once: bool = False
 ) -> list[Outcome | HeadwaterError]:
-    """The same, where each is accepted or refused by itself. What joins forbid is raised, as a quarrel."""
+    """The same, where each is accepted or refused by itself. Joins that cannot be together are raised, as a quarrel."""
     rows = await hear(connection, kind, assertions, once=once)
-    turned = [(row, it.operation) for row, it in zip(rows, assertions, strict=True) if row.of_life]
-    await follow(connection, kind, "project_lives", [row for row, _ in turned])
-    # nothing hangs on what nobody had heard of
-    heard = [(row, operation) for row, operation in turned if not row.unheard]
-    if heard:
-        await _follow_bonds(connection, [row for row, _ in heard], [row for row, it in heard if it is Operation.DELETE])
+    turned = await _turn(connection, kind, rows)
+    if turned:
+        begins = any(row.of_life and it.operation is not Operation.DELETE for row, it in zip(rows, assertions, strict=True))
+        await _cut(connection, turned, await _lock_bonds(connection, turned), begins=begins)
     return outcomes_of(kind, rows)
+
+
+async def end(connection: WriteConnection, kind: Kind, asset_id: int, at: datetime | None) -> Outcome:
+    """End an asset that is locked, and with it what joins that cascade take along, level by level. A join that restricts holds
+    them all."""
+    first, falling = await _end_level(connection, kind, [(asset_id, at)])
+    while falling:
+        await lock_by_id(connection, {row.other_id for row in falling})
+        level, falling = falling, []
+        for kind_ in ASSET_KINDS:
+            ending = list(dict.fromkeys((row.other_id, row.instant) for row in level if row.other_kind == kind_.name))
+            if ending:
+                _, further = await _end_level(connection, kind_, ending)
+                falling += further
+    (outcome,) = accepted(first)
+    return outcome
 
 
 async def lock_by_id(connection: WriteConnection, asset_ids: Collection[int]) -> None:
@@ -44,62 +58,51 @@ async def lock_by_id(connection: WriteConnection, asset_ids: Collection[int]) ->
     await connection.fetch(_LOCK, {"assets": sorted(asset_ids)})
 
 
-def ending_of(subject_id: int) -> Subject:
-    """What a quarrel about the end of an asset is about."""
-    return "ending", subject_id
+async def _end_level(
+    connection: WriteConnection, kind: Kind, ending: Sequence[tuple[int, datetime | None]]
+) -> tuple[list[Outcome | HeadwaterError], list[Row[Any]]]:
+    """End assets: what became of it, and what falls with them."""
+    rows = await hear(connection, kind, [Assertion(asset_id, Operation.DELETE, None, at) for asset_id, at in ending])
+    turned = await _turn(connection, kind, rows)
+    falling: list[Row[Any]] = []
+    if turned:
+        bound = await _lock_bonds(connection, turned)
+        if bound[RELATIONSHIP]:
+            falling = await _falling(connection, turned)
+        await _cut(connection, turned, bound, begins=False)
+    return outcomes_of(kind, rows), falling
 
 
-async def _follow_bonds(connection: WriteConnection, turned: Sequence[Row[Any]], ended: Sequence[Row[Any]]) -> None:
-    """Bring what hangs on lives up to them."""
+async def _turn(connection: WriteConnection, kind: Kind, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Bring lives up to what was heard. Which of it began or ended the life of something that others may hang on?"""
+    turned = [row for row in rows if row.of_life]
+    await follow(connection, kind, "project_lives", turned)
+    # nothing hangs on what nobody had heard of
+    return [row for row in turned if not row.unheard]
+
+
+async def _lock_bonds(connection: WriteConnection, turned: Sequence[Row[Any]]) -> dict[Bond, list[int]]:
+    """Keep others from cutting what hangs on assets. Which is it?"""
     subjects = sorted({row.subject_id for row in turned})
-    bound: dict[Bond, list[int]] = {}
-    for bond in BONDS:
-        found = await connection.fetch(bond.statement("lock_bonds_of_assets"), {"subjects": subjects})
-        bound[bond] = [row.id for row in found]
-    joins = bound[RELATIONSHIP]
-    falling = await _falling(connection, ended) if joins and ended else []
+    found = {bond: await connection.fetch(bond.statement("lock_bonds_of_assets"), {"subjects": subjects}) for bond in BONDS}
+    return {bond: [row.id for row in rows] for bond, rows in found.items()}
+
+
+async def _cut(connection: WriteConnection, turned: Sequence[Row[Any]], bound: dict[Bond, list[int]], *, begins: bool) -> None:
+    """Bring what hangs on lives up to them. What only ends makes room."""
     for bond, ids in bound.items():
         if ids:
-            # what only ends makes room
-            async with kept_among(connection, limited=bond is RELATIONSHIP and len(ended) < len(turned), field="uid") as touched:
+            async with kept_among(connection, limited=bond is RELATIONSHIP and begins, field="uid") as touched:
                 touched += ids
                 await follow(connection, bond, "cut_bonds", turned)
-    if falling:
-        await _take_along(connection, falling)
 
 
 async def _falling(connection: WriteConnection, ended: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """What else ends with assets, if joins do not hold them."""
+    """What falls with assets that end, if no join holds them."""
     asked = {"subjects": [row.subject_id for row in ended], "instants": [row.instant for row in ended]}
     found = await connection.fetch(_FALLING, asked)
-    held = [row for row in found if row.on_delete == "RESTRICT"]
-    if held:
-        raise Quarrels([_held(row) for row in held])
+    held = next((row for row in found if row.on_delete == "RESTRICT"), None)
+    if held is not None:
+        told = f"{held.type} restricts: from {write_instant(held.since)} on {held.label} is joined with {held.other}"
+        raise Contested(f"{told} (relationship {held.uid}). End that join first.", field="uid")
     return list(found)
-
-
-async def _take_along(connection: WriteConnection, falling: Sequence[Row[Any]]) -> None:
-    """End the other ends of joins that cascade, at the instants of their fellows."""
-    await lock_by_id(connection, {row.other_id for row in falling})
-    for kind in ASSET_KINDS:
-        ending = {(row.other_id, row.instant): row for row in falling if row.other_kind == kind.name}
-        if not ending:
-            continue
-        try:
-            await record(connection, kind, [Assertion(other_id, Operation.DELETE, None, at) for other_id, at in ending])
-        except Quarrels as quarrels:
-            # whoever began it is the one to give way
-            along = {ending_of(row.other_id): ending_of(row.asset_id) for row in ending.values()}
-            raise Quarrels([_carried(quarrel, along) for quarrel in quarrels.quarrels]) from quarrels
-
-
-def _held(row: Row[Any]) -> Quarrel:
-    told = f"{row.type} restricts: from {write_instant(row.since)} on it is joined with {row.other} (relationship {row.uid})."
-    side = Side((ending_of(row.asset_id),), row.valid_from, row.valid_to)
-    return Quarrel((side,), Contested(f"{told} End that join first.", field="uid"))
-
-
-def _carried(quarrel: Quarrel, along: Mapping[Subject, Subject]) -> Quarrel:
-    """The same quarrel, about those that take along whom it is about."""
-    sides = (side._replace(subjects=tuple(along.get(it, it) for it in side.subjects)) for side in quarrel.sides)
-    return quarrel._replace(sides=tuple(sides))

@@ -2,7 +2,11 @@
 -- what they are to be, joins are still what they were.
 SELECT t.on_delete, h.asset_id, h.instant, i.uid, h.valid_from, NULLIF(h.valid_to, 'infinity') AS valid_to, h.since,
   t.origin || ' ' || t.key || ' ' || t.related AS type, o.id AS other_id, o.kind AS other_kind,
-  {include label} AS other
+  {include label} AS other, (
+    SELECT {include label}
+    FROM (SELECT h.asset_id, h.instant - interval '1 microsecond' AS since) h
+    JOIN asset o ON o.tenant_id = CAST(:tenant AS bigint) AND o.id = h.asset_id
+  ) AS label
 FROM (
   SELECT e.asset_id, e.instant, r.*, greatest(e.instant, r.valid_from) AS since
   FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS e (asset_id, instant)

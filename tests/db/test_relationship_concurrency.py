@@ -198,11 +198,13 @@ CASES: dict[str, tuple[list[Write], Write, Write, type[HeadwaterError] | None, H
     "a join, and its end that it holds": (
         [put("MANY_TO_MANY", "RESTRICT")], join(1, 2, 1), end(1, 5), Conflict, [(1, 2, 1, None)]),
     "a join, and its other end that it holds": (
-        [put("ONE_TO_ONE", "RESTRICT")], join(1, 2, 1), end_in_bulk(2, 5), Conflict, [(1, 2, 1, None)]),
+        [put("ONE_TO_ONE", "RESTRICT")], join(1, 2, 1), end(2, 5), Conflict, [(1, 2, 1, None)]),
+    "a join, and its end that is told of in bulk": (
+        [put("ONE_TO_ONE", "RESTRICT")], join(1, 2, 1), end_in_bulk(2, 5), None, [(1, 2, 1, 5)]),
     "a join, and its end that takes the other along": (
         [put("MANY_TO_MANY", "CASCADE"), join(2, 3, 1)], join(1, 2, 1), end(1, 5), None, [(1, 2, 1, 5), (2, 3, 1, 5)]),
     "a join, and its other end that takes it along": (
-        [put("ONE_TO_ONE", "CASCADE"), join(3, 1, 1)], join(1, 2, 1), end_in_bulk(2, 5), None, [(1, 2, 1, 5), (3, 1, 1, 5)]),
+        [put("ONE_TO_ONE", "CASCADE"), join(3, 1, 1)], join(1, 2, 1), end(2, 5), None, [(1, 2, 1, 5), (3, 1, 1, 5)]),
     "an end under way, and a join from before it": (
         [put("MANY_TO_MANY", "RESTRICT")], end(1, 5), join(1, 2, 1), None, [(1, 2, 1, 5)]),
     "an end under way, and a join from after it": ([put("ONE_TO_ONE")], end(1, 5), join(1, 2, 6), NotFound, []),

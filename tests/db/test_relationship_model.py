@@ -201,16 +201,17 @@ async def unrelate(world: World) -> None:
 
 
 async def end(world: World) -> None:
-    """Allowed unless a join holds it, or something that falls with it."""
+    """Allowed unless a join holds it, or something that falls with it; in bulk it is told, not asked for."""
     it, at = world.asset(), world.instant()
-    if world.chance.random() < 0.5:
+    asked_for = world.chance.random() < 0.7
+    if asked_for:
         outcome = await world.attempt(asset.end(world.connection, KIND_OF[it.kind], it.uid, at=at))
     else:
         (outcome,) = await ingest(world.connection, [Ended(it.uid, at)])
     log = world.model.lives[it.asset_id]
     if not world.model.heard_of(log, at):
         assert isinstance(outcome, NotFound)
-    elif not world.model.alive(it.asset_id, at):
+    elif not asked_for or not world.model.alive(it.asset_id, at):
         assert isinstance(outcome, Outcome)
         world.model.hear(log, Said(at, Operation.DELETE, None))
     elif world.model.end(it.asset_id, at):

@@ -131,8 +131,6 @@ async def test_what_collides_is_refused_by_itself(base: Base) -> None:
     assert [(it.line, it.code, it.field) for it in base.faults] == [(2, "CONFLICT", "related")]
     assert "Ann" in base.faults[0].message
     assert "Bo" in base.faults[0].message
-    await base.load([an_end(ANN_UID, 9), a_product(B, "sold", 9)])
-    assert [(it.line, it.code, it.field) for it in base.faults] == [(1, "CONFLICT", "uid")]
     assert [it[1:] for it in await held(base)] == [
         ("orders", "Ann", day(1), day(7)),
         ("sales", "Bo", day(5), None),
@@ -171,20 +169,20 @@ async def test_what_was_deleted_is_no_stub(base: Base) -> None:
 
 
 @pytest.mark.temporal
-async def test_what_is_taken_along_twice_ends_twice(base: Base) -> None:
-    """By each of its fellows, at the instant of each: in between, the directory knew it again."""
-    cascading = {**TYPES[4], "onDelete": "CASCADE"}
-    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah"}
-    lives = [{**customer, "at": written(day(it))} for it in (0, 3)]
-    joins = [a_join("customer", it, "42", 1) for it in (A, B)]
-    await base.load([*TYPES[:4], cascading, *(a_product(*it, 0) for it in ((A, "a"), (B, "b"))), *lives, *joins])
-    await base.load([an_end(A, 2), an_end(B, 5)])
-    connection = await asyncpg.connect(base.address)
-    rows = await connection.fetch(
-        "SELECT valid_from, valid_to FROM asset_life JOIN asset ON id = asset_id WHERE kind = 'ENTITY' ORDER BY 1"
-    )
-    await connection.close()
-    assert [tuple(it) for it in rows] == [(day(0), day(2)), (day(3), day(5))]
+@pytest.mark.parametrize("on_delete", ["RESTRICT", "CASCADE"])
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_line_that_ends_an_asset_ends_that_and_no_other(
+    base: Base, on_delete: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells what happened: whatever its place in the file, and whatever is joined with it when it is heard."""
+    monkeypatch.setattr(source, "BATCH", 3)
+    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": written(day(0))}
+    lines = [*TYPES[:4], {**TYPES[4], "onDelete": on_delete}, a_product(A, "a", 0), customer]
+    lines += [a_join("customer", A, "42", 1), an_end(A, 2)]
+    await base.load(Random(seed).sample(lines, len(lines)))
+    assert base.faults == []
+    assert [it[3:] for it in await held(base)] == [(day(1), day(2))]
+    assert await named(base, entity_uid_by_key("CUSTOMER", "42")) == [("Shah", day(0))]
     await base.sound()
 
 
