@@ -12,6 +12,7 @@ from db.entity_type import Put
 from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, NotFound, Unregistered
 from db.fields import code, line, storable
 from db.kinds import ASSET_KINDS
+from db.seen import Seen
 from db.sql import any_of, load
 from db.tables import entity_type as entity_types
 from db.tables import relationship_type as relationship_types
@@ -55,6 +56,11 @@ class RelationshipTypeRow:
         return f"{self.origin} {self.key} {self.related}"
 
     @property
+    def reverse_code(self) -> str:
+        """The same, seen from its other end."""
+        return f"{self.related} {self.reverse_key} {self.origin}"
+
+    @property
     def mutual(self) -> bool:
         """Whether it reads alike from both ends: then neither of two is the origin."""
         return (self.origin, self.key) == (self.related, self.reverse_key)
@@ -80,7 +86,7 @@ class RelationshipTypes:
 
     def __init__(self, rows: Iterable[RelationshipTypeRow]) -> None:
         self.rows = list(rows)
-        self.by_id = {row.type_id: row for row in self.rows}
+        self.by_id = Seen({row.type_id: row for row in self.rows})
 
     def named(self, name: str, *, field: str) -> list[RelationshipTypeRow]:
         """The types that a name means: a key may be that of several, with other ends."""
@@ -89,14 +95,16 @@ class RelationshipTypes:
             return found
         if turned := [row for row in self.rows if row.reverse_key == name]:
             told = f"{name[:100]!r} is what {turned[0].code} is called from its other end."
-            raise Unregistered(f"{told} Give {turned[0].key!r}, and the ends the other way round.", field=field)
+            ends = f"and leads from {turned[0].origin} to {turned[0].related}"
+            raise Unregistered(f"{told} A type is meant by its key, here {turned[0].key!r}, {ends}.", field=field)
         known = self._known(row.key for row in self.rows)
         raise Unregistered(f"There is no relationship type {name[:100]!r}. {known}", field=field)
 
     def ways(self, key: str) -> "Ways":
-        """The types that an asset is joined by under a key, as their origin and as what is related."""
-        forward = tuple(row.type_id for row in self.rows if row.key == key)
-        reverse = tuple(row.type_id for row in self.rows if row.reverse_key == key)
+        """The types that an asset is joined by under a key, as their origin and as what is related. A key with its ends is one
+        type's."""
+        forward = tuple(row.type_id for row in self.rows if key in (row.key, row.code))
+        reverse = tuple(row.type_id for row in self.rows if key in (row.reverse_key, row.reverse_code))
         if not forward and not reverse:
             known = self._known(it for row in self.rows for it in (row.key, row.reverse_key))
             raise Unregistered(f"No relationship type is called {key[:100]!r} from either end. {known}", field="key")

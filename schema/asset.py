@@ -92,7 +92,12 @@ class Asset(Node):
     async def related(
         self,
         info: Info,
-        key: Annotated[str, strawberry.argument(description="What the join is called, seen from here.")],
+        key: Annotated[
+            str,
+            strawberry.argument(
+                description="What the join is called, seen from here: a key, or with its ends, such as `PRODUCT steward PERSON`."
+            ),
+        ],
         first: First = None,
         after: After = None,
         last: Last = None,

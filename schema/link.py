@@ -16,6 +16,7 @@ from db.fields import refuse_unstorable
 from db.link import LinkQuery, LinkRow
 from db.link_fields import confidence_of
 from db.request import once
+from db.seen import Seen
 from schema.context import Info
 from schema.node import AsOf, Node, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last
@@ -93,7 +94,7 @@ async def links_of(
     missing = {it for row in rows for it in (row.source_id, row.target_id) if it not in nodes}
     if missing:
         found = await info.context.loaders.nodes_by_id.load(((tuple(sorted(missing)), rows[0].as_of, pinned),))
-        nodes = {**nodes, **found}
+        nodes = Seen({**nodes, **found})
     return [LineageLink.of(row, nodes, pinned) for row in rows]
 
 

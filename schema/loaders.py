@@ -18,6 +18,7 @@ from db.kind import Kind
 from db.pagination import Page, Slice
 from db.path import most_trusted
 from db.relationship_type import RelationshipTypes, Ways, all_relationship_types
+from db.seen import Seen
 from schema.asset import Asset
 from schema.entity import EntityDetail
 from schema.entity_type import EntityType
@@ -184,7 +185,7 @@ async def _relationship_types(connection: ReadConnection, asked: Sequence[None])
 
 async def _nodes_by_id(
     connection: ReadConnection, sets: Sequence[tuple[tuple[int, ...], datetime, datetime | None]]
-) -> list[Mapping[int, Asset]]:
+) -> list[Seen[int, Asset]]:
     """Sets of assets, whatever their kinds, each set at an instant: one statement for all of them."""
     readings = list(dict.fromkeys((it, instant) for ids, instant, _ in sets for it in ids))
     rows = dict(zip(readings, await node.nodes_by_id(connection, readings), strict=True))
@@ -195,4 +196,6 @@ async def _nodes_by_id(
             row = rows[it, instant]
             if row is not None and (it, instant, pinned) not in nodes:
                 nodes[it, instant, pinned] = node_of(row, pinned)
-    return [{it: nodes[it, instant, pinned] for it in ids if (it, instant, pinned) in nodes} for ids, instant, pinned in sets]
+    return [
+        Seen({it: nodes[it, instant, pinned] for it in ids if (it, instant, pinned) in nodes}) for ids, instant, pinned in sets
+    ]

@@ -15,6 +15,7 @@ from db.errors import NotFound
 from db.relationship import RelationshipQuery, RelationshipRow, Stated
 from db.relationship_type import RelationshipTypes, Ways
 from db.request import once
+from db.seen import Seen
 from schema.context import Info
 from schema.node import AsOf, Node, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last
@@ -36,7 +37,9 @@ Types = Annotated[
 
 @strawberry.enum(description="From which of its ends a join is looked at.")
 class RelationshipDirection(Enum):
-    FORWARD = strawberry.enum_value("FORWARD", description="The asset is the origin.")
+    FORWARD = strawberry.enum_value(
+        "FORWARD", description="The asset is the origin. Joins that read alike from both ends have none, and count as either."
+    )
     REVERSE = strawberry.enum_value("REVERSE", description="The asset is the related end.")
     BOTH = strawberry.enum_value("BOTH", description="Either.")
 
@@ -72,7 +75,7 @@ async def joins_of(
     missing = {it for row in rows for it in (row.origin_id, row.related_id) if it not in nodes}
     if missing:
         found = await info.context.loaders.nodes_by_id.load(((tuple(sorted(missing)), rows[0].as_of, pinned),))
-        nodes = {**nodes, **found}
+        nodes = Seen({**nodes, **found})
     return [
         Relationship(
             id=write_id("Relationship", row.uid, pinned),
@@ -129,7 +132,7 @@ class RelationshipQueries:
         if types is not None:
             types = _meant(await registry_of(info), types)
         query = RelationshipQuery(types, asked.get("origin"), asked.get("related"), as_of)
-        keyset = Keyset("relationships", query, key=(int,))
+        keyset = Keyset("relationships", sorted(asked.items(), key=lambda it: it[0]), as_of, key=(int,))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
         found = await relationships.list_relationships(connection, query, page)
@@ -193,12 +196,14 @@ async def relationships_of_asset(
     """A page of the joins of an asset, at an instant of its own if one is asked for."""
     types = await registry_of(info)
     ids = tuple(types.by_id) if names is None else _meant(types, names)
+    # where a join reads alike from both ends, neither of them is the origin
+    mutual = tuple(it for it in ids if types.by_id[it].mutual)
     ways = Ways(
-        () if direction is RelationshipDirection.REVERSE else ids,
-        () if direction is RelationshipDirection.FORWARD else ids,
+        mutual if direction is RelationshipDirection.REVERSE else ids,
+        mutual if direction is RelationshipDirection.FORWARD else ids,
     )
     instant, pinned = as_of or asset.as_of, as_of or asset.pinned
-    keyset = Keyset("relationships of", asset.uid, ways, pinned, key=(int, int, int))
+    keyset = Keyset("relationships of", asset.uid, names and sorted(names), direction, pinned, key=(int, int, int))
     page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
     loaders, reading = info.context.loaders, (asset.asset_id, instant)
     found = await loaders.relationships_of_asset.load((reading, ways, page))
@@ -230,7 +235,7 @@ async def related_connection(
     """A page of what an asset is joined with under a key, at an instant of its own if one is asked for."""
     ways = (await registry_of(info)).ways(key)
     instant, pinned = as_of or asset.as_of, as_of or asset.pinned
-    keyset = Keyset("related", asset.uid, ways, pinned, key=(int,))
+    keyset = Keyset("related", asset.uid, key, pinned, key=(int,))
     page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
     loaders, reading = info.context.loaders, (asset.asset_id, instant)
     found = await loaders.related_to_asset.load((reading, ways, page))

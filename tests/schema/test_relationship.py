@@ -1,12 +1,16 @@
 """Joins through GraphQL: declared, said, followed from either end at any instant, ended, refused."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import orjson
 import pytest
 
-from db.connection import Database
+from db import asset, node
+from db.connection import Author, Database, ReadConnection
+from db.kinds import ENTITY
 from db.verification import verify_tenant
 from tests.builders import (
     CREATE_ENTITY,
@@ -415,6 +419,10 @@ async def test_a_join_that_reads_alike_from_both_ends_is_one_whichever_is_named_
     again = (await shop.relate("knows", BO, ANN, at=day(1))).data["relate"]
     assert (first["changed"], again["changed"]) == (True, False)
     assert first["relationship"]["uid"] == again["relationship"]["uid"]
+    for key in ("1", "2"):
+        for direction in ("FORWARD", "REVERSE", "BOTH"):
+            found = (await shop(OF_PERSON, key=key, direction=direction)).data["entity"]["relationships"]
+            assert found["totalCount"] == len(found["nodes"]) == 1
     for key, other in (("1", "Bo"), ("2", "Ann")):
         query = 'query ($key: String!) { entity(key: {type: "PERSON", key: $key}) { related(key: "knows") { nodes { label } } } }'
         assert (await shop(query, key=key)).data["entity"]["related"]["nodes"] == [{"label": other}]
@@ -515,6 +523,92 @@ async def test_a_walk_costs_as_many_statements_however_many_walk_it(shop: Api) -
     # and what they reach; stewards of what is upstream and who they are
     assert len(set(counts)) == 1
     assert counts[0] <= 16
+
+
+async def test_a_cursor_outlives_the_types_that_come_after_it(shop: Api) -> None:
+    await shop.join_type()
+    await shop.relate("steward", ORDERS, ANN)
+    await shop.relate("steward", ORDERS, BO)
+    query = """
+      query ($after: String, $first: Int) { product(name: "orders") {
+        related(key: "steward", first: $first, after: $after) { nodes { label } pageInfo { endCursor } }
+        relationships(first: $first, after: $after) { nodes { related { label } } pageInfo { endCursor } }
+      } }
+    """
+    first = (await shop(query, first=1)).data["product"]
+    await shop.join_type("steward", related="TABLE")
+    for part, names in (("related", [{"label": "Bo"}]), ("relationships", [{"related": {"label": "Bo"}}])):
+        only = query.replace("relationships(" if part == "related" else 'related(key: "steward",', f"__{part}(")
+        only = "\n".join(line for line in only.splitlines() if "__" not in line)
+        found = (await shop(only, after=first[part]["pageInfo"]["endCursor"], first=5)).data["product"]
+        assert found[part]["nodes"] == names
+
+
+async def test_one_of_several_types_with_a_key_is_followed_by_its_code(shop: Api) -> None:
+    await shop.join_type()
+    await shop.join_type(related="ENTITY")
+    await shop.relate("PRODUCT steward PERSON", ORDERS, ANN)
+    await shop.relate("PRODUCT steward ENTITY", ORDERS, BO)
+    assert await related(shop, "orders", "steward") == ["Ann", "Bo"]
+    assert await related(shop, "orders", "PRODUCT steward ENTITY") == ["Bo"]
+    query = 'query ($key: String!) { entity(key: {type: "PERSON", key: "2"}) { related(key: $key) { totalCount } } }'
+    for key, count in (("stewardOf", 1), ("ENTITY stewardOf PRODUCT", 1), ("PERSON stewardOf PRODUCT", 0)):
+        assert (await shop(query, key=key)).data["entity"]["related"]["totalCount"] == count
+
+
+async def test_a_chain_falls_however_long_it_is(shop: Api) -> None:
+    await shop.join_type("next", origin="PERSON", related="PERSON", reverseKey="last", onDelete="CASCADE")
+    lines: list[dict[str, Any]] = [
+        {"kind": "entity", "type": "PERSON", "key": f"c{number}", "displayName": f"C{number}", "at": written(day(0))}
+        for number in range(400)
+    ]
+    lines += [
+        {
+            "kind": "relationship",
+            "type": "next",
+            "origin": {"entity": {"type": "PERSON", "key": f"c{number}"}},
+            "related": {"entity": {"type": "PERSON", "key": f"c{number + 1}"}},
+            "at": written(day(0)),
+        }
+        for number in range(399)
+    ]
+    body = b"".join(orjson.dumps(it) + b"\n" for it in lines)
+    loaded = await shop.client.post("/api/v1/ingest", content=body, headers={"Content-Type": "application/x-ndjson"})
+    assert loaded.json()["rejected"] == 0
+    uid = await uid_of(shop, {"entity": {"type": "PERSON", "key": "c200"}})
+    assert (await shop(DELETE_ENTITY, input={"uid": uid})).data["deleteEntity"]["changed"]
+    assert (await shop('{ entities(search: "C") { totalCount } }')).data["entities"]["totalCount"] == 0
+
+
+async def test_a_payload_that_others_change_meanwhile_is_read_once_more(shop: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the joins and what they join, somebody deletes one of these."""
+    await shop.join_type()
+    await shop.relate("steward", ORDERS, BO)
+    bo = UUID(await uid_of(shop, BO))
+    read = node.nodes_by_id
+    asked: list[Any] = []
+    ended: list[Any] = []
+
+    async def late(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> Any:
+        asked.append(readings)
+        # the ends of the join itself come first
+        if len(asked) == 2:
+            async with shop.database.transaction(1, Author("other")) as other:
+                ended.append(await asset.end(other, ENTITY, bo, at=day(1)))
+        return await read(connection, readings)
+
+    monkeypatch.setattr(node, "nodes_by_id", late)
+    query = """
+      mutation ($input: RelateInput!) { relate(input: $input) {
+        changed relationship { origin { relationships { nodes { related { label } } } } }
+      } }
+    """
+    given = {"type": "steward", "origin": ORDERS, "related": ANN, "at": written(day(2))}
+    answer = (await shop(query, input=given)).data["relate"]
+    assert ended
+    assert answer["changed"]
+    assert answer["relationship"]["origin"]["relationships"]["nodes"] == [{"related": {"label": "Ann"}}]
+    await clean(shop.database)
 
 
 @pytest.mark.idempotency
