@@ -19,7 +19,7 @@ from graph_api import explorer, ops
 from graph_api.auth import LoopbackOnly
 from graph_api.graphql import graphql
 from graph_api.ingestion.http import ingest
-from graph_api.records import Records
+from graph_api.records.fetching import Records
 from graph_api.responses import refusal
 from graph_api.settings import Settings, read_settings
 from schema.executor import Executor

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from db.errors import BadInput
 from db.lineage import Bounds
-from graph_api.service import Service
+from graph_api.records.service import Service
 from schema.context import Limits
 
 

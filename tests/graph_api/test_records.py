@@ -18,10 +18,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from db import entity as entities
 from db import history
 from db.errors import Interrupted, Unavailable
-from graph_api import addresses, records
-from graph_api.addresses import CheckedAddresses, NotPublic, is_public
 from graph_api.app import create_app
 from graph_api.auth import OPEN
+from graph_api.records import addresses, fetching
+from graph_api.records.addresses import CheckedAddresses, NotPublic, is_public
 from graph_api.settings import Settings
 from schema.executor import Executor
 from schema.executor import Request as Operation
@@ -429,7 +429,7 @@ async def test_a_service_that_is_not_configured_is_not_called_and_the_message_sa
 async def test_a_request_does_not_wait_for_records_without_end(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "PATIENCE", 0.3)
+    monkeypatch.setattr(fetching, "PATIENCE", 0.3)
     crm.answer = forever
     async with serving(address, crm={"address": crm.address, "timeout": 10, "concurrency": 2}) as api:
         await customers(api, "1", "2", "3", "4")
@@ -444,7 +444,7 @@ async def test_a_request_does_not_wait_for_records_without_end(
 async def test_a_request_gets_no_more_records_than_fit_however_often_it_asks(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "TOTAL_BYTES", 5_000)
+    monkeypatch.setattr(fetching, "TOTAL_BYTES", 5_000)
     crm.answer = answers({"text": "x" * 1_000})
     async with serving(address, crm={"address": crm.address, "concurrency": 1}) as api:
         await customers(api, *"123456789")
