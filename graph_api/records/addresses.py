@@ -63,7 +63,7 @@ class CheckedAddresses(httpx.AsyncBaseTransport):
         if not allowed:
             raise NotPublic
         # one that swallows what is sent to it leaves time for the next
-        timeout = {**request.extensions["timeout"], "connect": self._patience / len(allowed)}
+        timeout = {**request.extensions.get("timeout", {}), "connect": self._patience / len(allowed)}
         for left, address in zip(reversed(range(len(allowed))), allowed, strict=True):
             try:
                 return await self._within.handle_async_request(
