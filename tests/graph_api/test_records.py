@@ -739,6 +739,10 @@ async def test_this_machine_is_called_where_the_configuration_names_it(address: 
         "169.254.169.254",
         "100.64.0.1",
         "192.0.2.1",
+        "192.0.0.9",
+        "192.0.0.10",
+        "168.63.129.16",
+        "192.88.99.1",
         "198.18.0.1",
         "224.0.0.1",
         "239.1.1.1",
@@ -763,6 +767,13 @@ async def test_this_machine_is_called_where_the_configuration_names_it(address: 
         "64:ff9b:1::1",
         "2002:7f00:1::",
         "2002:a00:1::",
+        "2002:a83f:8110::",
+        "::ffff:168.63.129.16",
+        "3fff::1",
+        "3fff:fff::1",
+        "2606:2800::5efe:10.0.0.1",
+        "2606:2800::200:5efe:10.0.0.1",
+        "2606:2800::5efe:168.63.129.16",
     ],
 )
 def test_an_address_that_is_not_public_is_known_for_that(address: str) -> None:
@@ -770,7 +781,17 @@ def test_an_address_that_is_not_public_is_known_for_that(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "93.184.215.14", "2606:2800::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+    "address",
+    [
+        "8.8.8.8",
+        "93.184.215.14",
+        "2606:2800::1",
+        "::ffff:8.8.8.8",
+        "64:ff9b::808:808",
+        "2002:808:808::1",
+        "2606:2800::5efe:808:808",
+        "3ffe::1",
+    ],
 )
 def test_an_address_that_is_public_is_known_for_that(address: str) -> None:
     assert is_public(ip_address(address))
