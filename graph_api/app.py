@@ -59,6 +59,8 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # ahead of the database, which would be left open should this fail
+        records = Records(settings.services)
         database = Database(
             address,
             pool_size=settings.pool_size,
@@ -67,7 +69,6 @@ def create_app(settings: Settings) -> Starlette:
         )
         app.state.database = database
         app.state.settings = settings
-        records = Records(settings.services)
         app.state.executor = Executor(schema, database, settings.limits, records)
         try:
             yield

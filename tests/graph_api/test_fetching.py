@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from db.errors import LimitExceeded, NotFound, Unavailable
+from graph_api import app as application
 from graph_api.records import fetching
 from graph_api.records.fetching import Records
 from graph_api.records.service import Service
+from graph_api.settings import Settings
 from schema.record import Caller, Lookup
 from tests.graph_api.remote import PATIENCE, Remote, raw, record, remote
 
@@ -283,3 +285,18 @@ async def test_a_large_answer_is_read_beside_the_event_loop(crm: Remote, monkeyp
     async with fetching_from(crm.address) as records:
         assert [len(it["text"]) for it in await fetch(records, "1", "2")] == [1_000, 200_000]
     assert beside == [len(json.dumps({"text": "x" * 200_000}, separators=(",", ":")))]
+
+
+async def test_where_what_fetches_cannot_be_made_no_database_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def broken(_: Any) -> Records:
+        raise OSError("no certificates")
+
+    monkeypatch.setattr(application, "Records", broken)
+    monkeypatch.setattr(application, "Database", lambda address, **_: opened.append(address))
+    app = application.create_app(Settings(database_url="postgresql://there"))
+    with pytest.raises(OSError, match="no certificates"):
+        async with app.router.lifespan_context(app):
+            pass
+    assert opened == []
