@@ -312,8 +312,10 @@ class _LastOf(httpx.AsyncByteStream):
         return self._stream.__aiter__()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
-        await self._transport.aclose()
+        try:
+            await self._stream.aclose()
+        finally:
+            await self._transport.aclose()
 
 
 def _query(question: Sequence[Lookup]) -> str:
