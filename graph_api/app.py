@@ -19,7 +19,7 @@ from graph_api import explorer, ops
 from graph_api.auth import LoopbackOnly
 from graph_api.graphql import graphql
 from graph_api.ingestion.http import ingest
-from graph_api.records import Records
+from graph_api.records.fetching import Records
 from graph_api.responses import refusal
 from graph_api.settings import Settings, read_settings
 from schema.executor import Executor
@@ -59,6 +59,8 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # ahead of the database, which would be left open should this fail
+        records = Records(settings.services)
         database = Database(
             address,
             pool_size=settings.pool_size,
@@ -67,7 +69,6 @@ def create_app(settings: Settings) -> Starlette:
         )
         app.state.database = database
         app.state.settings = settings
-        records = Records(settings.services)
         app.state.executor = Executor(schema, database, settings.limits, records)
         try:
             yield

@@ -1,15 +1,17 @@
 """Settings: one frozen class, read from HEADWATER_* environment variables. docs/settings.md lists them; a test compares."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from db import fields
 from db.errors import BadInput
 from db.lineage import Bounds
-from graph_api.service import Service
+from graph_api.records.service import Service
 from schema.context import Limits
 
 
@@ -46,6 +48,7 @@ class Settings(BaseSettings):
     ] = 10
     services: Annotated[
         dict[str, Service],
+        NoDecode,
         Field(
             description="Services that records live in, as JSON: an object of name and address, or of name and an object of"
             " address and options, which relationships.md lists. No other is called."
@@ -55,6 +58,31 @@ class Settings(BaseSettings):
         str,
         Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line to write: DEBUG, INFO, WARNING, ERROR."),
     ] = "INFO"
+
+    @field_validator("services", mode="before")
+    @classmethod
+    def _services_read(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if not given.strip():
+            return {}
+        try:
+            return json.loads(given, object_pairs_hook=_each_once)
+        except json.JSONDecodeError:
+            raise ValueError('it is no JSON; it reads like {"crm": "https://crm.shop.example"}') from None
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
+
+    @field_validator("services")
+    @classmethod
+    def _services_named(cls, services: dict[str, Service]) -> dict[str, Service]:
+        for name in services:
+            try:
+                # as the source of a type names it
+                fields.line("service", name)
+            except BadInput as error:
+                raise ValueError(error.message.rstrip(".")) from None
+        return services
 
     @property
     def limits(self) -> Limits:
@@ -74,12 +102,18 @@ def read_settings(**overrides: Any) -> Settings:
     """The settings of this environment; an override of None leaves the environment's word."""
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except SettingsError as error:
-        raise BadInput(
-            'The settings do not fit. HEADWATER_SERVICES: it is no JSON; it reads like {"crm": "https://crm.shop.example"}.'
-        ) from error
     except ValidationError as error:
         raise BadInput(f"The settings do not fit. {'; '.join(_fault(it) for it in error.errors())}.") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which no name may stand for two things."""
+    read: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in read:
+            raise ValueError(f"{name[:50]!r} is named twice")
+        read[name] = value
+    return read
 
 
 def _fault(error: Any) -> str:

@@ -36,7 +36,28 @@ class Loader(DataLoader[Any, Any]):
     what that waited for may be awaited elsewhere too."""
 
     def load(self, key: Any) -> "asyncio.Future[Any]":
-        return asyncio.shield(super().load(key))
+        found = super().load(key)
+        if found.done():
+            # it cannot be cancelled any more
+            return found
+        awaited = self.loop.create_future()
+
+        def pass_on(found: "asyncio.Future[Any]") -> None:
+            if found.cancelled():
+                awaited.cancel()
+                return
+            error = found.exception()
+            if awaited.done():
+                return
+            if error is None:
+                awaited.set_result(found.result())
+                return
+            awaited.set_exception(error)
+            # a field that was given up asks no more what became of it, and asyncio would complain of that
+            awaited.exception()
+
+        found.add_done_callback(pass_on)
+        return awaited
 
 
 Connect = Callable[[], Awaitable[ReadConnection]]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from db.errors import BadInput
-from graph_api.service import Service
+from graph_api.records.service import Service
 from graph_api.settings import read_settings
 
 SERVICES = {
@@ -39,6 +39,12 @@ def test_services_are_named_by_an_address_or_by_an_address_and_options(environme
     assert (least.authorization, least.private, least.timeout, least.max_bytes) == (False, False, 2, 1_048_576)
     assert (least.concurrency, least.batch, least.headers) == (8, 1, {})
     assert services["directory"].written() == SERVICES["directory"]
+
+
+def test_a_variable_that_is_empty_names_no_service(environment: pytest.MonkeyPatch) -> None:
+    for nothing in ("", " ", "{}"):
+        environment.setenv("HEADWATER_SERVICES", nothing)
+        assert read_settings().services == {}
 
 
 def test_other_processes_read_the_same_settings_from_the_environment(environment: pytest.MonkeyPatch) -> None:
@@ -96,6 +102,16 @@ BAD_ADDRESSES = [
         ('{"crm": {"address": "http://a", "timeout": 60}}', "HEADWATER_SERVICES, crm, timeout: "),
         ('{"crm": {"address": "http://a", "batch": 0}}', "HEADWATER_SERVICES, crm, batch: "),
         ('{"crm": {"address": "http://a", "concurrency": 0}}', "HEADWATER_SERVICES, crm, concurrency: "),
+        ('{"crm": {"address": "http://a", "concurrency": 51}}', "HEADWATER_SERVICES, crm, concurrency: "),
+        ('{"crm": {"address": "http://a", "max_bytes": 4194305}}', "HEADWATER_SERVICES, crm, max_bytes: "),
+        ("[" * 100_000, "HEADWATER_SERVICES: it is nested too deep."),
+        ('{"crm": "http://a", "directory": "http://b", "crm": "http://c"}', "HEADWATER_SERVICES: 'crm' is named twice."),
+        ('{"crm": {"address": "http://a", "batch": 1, "batch": 2}}', "HEADWATER_SERVICES: 'batch' is named twice."),
+        ('{"": "http://a"}', "HEADWATER_SERVICES: service is empty."),
+        ('{" crm": "http://a"}', "HEADWATER_SERVICES: service is one line"),
+        ('{"c\\u0000": "http://a"}', "HEADWATER_SERVICES: service "),
+        ('{"c\\ud800": "http://a"}', "HEADWATER_SERVICES: service "),
+        ('{"c\\u000am": "http://a"}', "HEADWATER_SERVICES: service is one line"),
         (
             '{"crm": {"address": "http://a", "headers": {"X-Key": "hush\\r\\nX: y"}}}',
             "HEADWATER_SERVICES, crm: the header 'X-Key'",

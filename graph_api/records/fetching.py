@@ -1,13 +1,13 @@
 """Records in other systems: fetched over HTTP from the services that are configured, and from nowhere else."""
 
 import asyncio
+import re
 import ssl
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import orjson
@@ -16,8 +16,8 @@ import structlog
 from db.endpoint import KEY, is_path
 from db.errors import HeadwaterError, LimitExceeded, NotFound, Unavailable
 from db.fields import JSON_DEPTH, depth_of
-from graph_api.addresses import CheckedAddresses, NotPublic
-from graph_api.service import Service
+from graph_api.records.addresses import CheckedAddresses, NotPublic
+from graph_api.records.service import Service
 from schema.record import Caller, Lookup, unconfigured
 
 # Seconds that one request waits for all of its records, and bytes that they may come to.
@@ -25,7 +25,13 @@ PATIENCE = 10
 TOTAL_BYTES = 33_554_432
 # Characters of a query beyond which no further key is put into it.
 _QUERY_LENGTH = 4_000
+# Bytes of an answer beyond which reading it would keep others waiting.
+_LARGE = 65_536
 _GONE = (404, 410)
+# What HTTP lets stand in a header: no control characters, and no blanks around it.
+_HEADER_VALUE = re.compile(r"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")
+# How httpx says that a connection ended before a byte of an answer came.
+_NO_ANSWER = "Server disconnected without sending a response."
 
 log = structlog.get_logger("headwater.records")
 
@@ -60,7 +66,7 @@ class Records:
             await asyncio.gather(*workers, return_exceptions=True)
         late = Unavailable(f"The records of this request take longer than {PATIENCE} seconds. Ask for fewer at once.")
         found = {lookup: answers.found.get(lookup, late) for lookup in asked}
-        _tell(found)
+        _tell(found, answers.causes)
         return found
 
     async def close(self) -> None:
@@ -73,20 +79,31 @@ class _Answers:
 
     def __init__(self, asked: Mapping[Lookup, int]) -> None:
         self.found: dict[Lookup, Any] = {}
+        # of a failure, by what the client is told of it, what the log is to say
+        self.causes: dict[str, str] = {}
         self._asked = asked
         self._room = TOTAL_BYTES
 
-    def require_room(self) -> None:
+    def count(self, size: int) -> None:
+        """Counts what is read, whatever becomes of it."""
+        self._room -= size
         if self._room < 0:
             raise LimitExceeded(f"The records of this request come to more than {TOTAL_BYTES} bytes. Ask for fewer at once.")
 
-    def admit(self, size: int, records: Mapping[Lookup, Any]) -> None:
-        """Counts what was read, and once more what stands in several places."""
-        self._room -= size
+    def admit(self, records: Mapping[Lookup, Any]) -> None:
+        """Counts once more what stands in several places."""
         for lookup, record in records.items():
             if self._asked[lookup] > 1 and not isinstance(record, Exception):
-                self._room -= len(orjson.dumps(record)) * (self._asked[lookup] - 1)
-        self.require_room()
+                self.count(len(orjson.dumps(record)) * (self._asked[lookup] - 1))
+        self.found.update(records)
+
+    def fail(self, question: Sequence[Lookup], error: Exception) -> None:
+        self.found.update(dict.fromkeys(question, error))
+        if isinstance(error, HeadwaterError):
+            if error.__cause__ is not None:
+                self.causes.setdefault(error.message, _told(error.__cause__))
+            # the frames it came through, and what it came of, hold all that was read
+            error.__cause__ = error.__context__ = error.__traceback__ = None
 
 
 class _Remote:
@@ -95,34 +112,23 @@ class _Remote:
     def __init__(self, name: str, service: Service) -> None:
         self._name = name
         self._service = service
-        self._origin = f"{service.parts.scheme}://{service.parts.netloc}"
+        self._origin = httpx.URL(f"{service.parts.scheme}://{service.parts.netloc}")
         self._base = service.parts.path.rstrip("/")
         self.concurrency = service.concurrency
         self._turns = asyncio.Semaphore(service.concurrency)
-        # connections are its own: one that TLS verified for a name must not carry what is meant for another at the same address
-        transport = httpx.AsyncHTTPTransport(
-            verify=_trusted(),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=service.concurrency, max_keepalive_connections=service.concurrency),
-        )
-        self._client = httpx.AsyncClient(
-            transport=CheckedAddresses(transport, private=service.private, patience=service.timeout),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,
-            # what it sets for one caller is not told it by the next
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            headers={
-                "User-Agent": "headwater",
-                "Accept": "application/json",
-                **{name: value.get_secret_value() for name, value in service.headers.items()},
-                # what is small on the wire may be anything once it is unpacked
-                "Accept-Encoding": "identity",
-            },
-        )
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._transport = CheckedAddresses(FreshConnections(), private=service.private, patience=service.timeout)
+        configured = {name: value.get_secret_value() for name, value in service.headers.items()}
+        self._headers = httpx.Headers({"User-Agent": "headwater", "Accept": "application/json"})
+        self._headers.update(configured)
+        # what is small on the wire may be anything once it is unpacked
+        self._headers.update({"Accept-Encoding": "identity", "Connection": "close"})
 
     async def close(self) -> None:
-        await self._client.aclose()
+        for fetch in self._under_way:
+            fetch.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._transport.aclose()
 
     def questions(self, lookups: Sequence[Lookup]) -> Iterator[list[Lookup]]:
         """What to ask: for one record each, or for several where the service takes that."""
@@ -143,29 +149,36 @@ class _Remote:
                 yield question
 
     async def work(self, questions: Iterator[list[Lookup]], answers: _Answers, caller: Caller) -> None:
-        """Asks one question after the other; others take from the same ones meanwhile."""
+        """Asks one question after the other; others take from the same ones meanwhile. Whoever ends this leaves what is under way
+        to its timeout: HTTP that is cut off in the middle would leave its connection, and its turn, in disorder."""
         for question in questions:
-            try:
-                answers.require_room()
-                async with self._turns:
-                    answers.found.update(await self._answer(question, answers, caller))
-            except HeadwaterError as error:
-                answers.found.update(dict.fromkeys(question, error))
-            except Exception as error:
-                # a defect, which whoever tells the client masks
-                answers.found.update(dict.fromkeys(question, error))
+            await self._turns.acquire()
+            fetch = asyncio.create_task(self._fetch(question, answers, caller))
+            self._under_way.add(fetch)
+            fetch.add_done_callback(self._over)
+            await asyncio.wait([fetch])
+
+    def _over(self, fetch: asyncio.Task[None]) -> None:
+        self._under_way.discard(fetch)
+        self._turns.release()
+
+    async def _fetch(self, question: list[Lookup], answers: _Answers, caller: Caller) -> None:
+        try:
+            answers.count(0)
+            answers.admit(await self._answer(question, answers, caller))
+        except Exception as error:
+            # what is no domain error is a defect, which whoever tells the client masks
+            answers.fail(question, error)
 
     async def _answer(self, question: list[Lookup], answers: _Answers, caller: Caller) -> Mapping[Lookup, Any]:
         address = self._address(question)
         if address is None:
             # a key that would name another place names no record
             return {lookup: self._missing(lookup) for lookup in question}
-        headers = {b"X-Request-ID": caller.request_id.encode()}
-        if self._service.authorization and caller.authorization is not None:
-            headers[b"Authorization"] = caller.authorization.encode("latin-1")
+        request = httpx.Request("GET", address, headers=self._headers_for(caller))
         try:
             async with asyncio.timeout(self._service.timeout):
-                status, content = await self._get(address, headers)
+                status, content = await self._get(request, answers)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise self._unavailable(f"does not answer within {self._service.timeout:g} s") from error
         except NotPublic as error:
@@ -175,7 +188,7 @@ class _Remote:
             raise self._unavailable("cannot be connected to") from error
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
             raise self._unavailable("breaks off before it has answered") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.HTTPError as error:
             raise self._unavailable("cannot be asked") from error
         if status in _GONE and len(question) == 1:
             return {question[0]: self._missing(question[0])}
@@ -183,36 +196,53 @@ class _Remote:
             raise self._unavailable("redirects, which is not followed")
         if status != 200:
             raise self._unavailable(f"answers {status}")
-        records = self._read(content, question)
-        answers.admit(len(content), records)
-        return records
+        if len(content) > _LARGE:
+            return await asyncio.to_thread(self._read, content, question)
+        return self._read(content, question)
+
+    def _headers_for(self, caller: Caller) -> httpx.Headers:
+        headers = self._headers.copy()
+        headers["X-Request-ID"] = caller.request_id
+        if self._service.authorization and caller.authorization is not None:
+            # blanks around a value are none of it, and servers that read them leave them there
+            value = caller.authorization.strip(" \t")
+            if value and not _HEADER_VALUE.fullmatch(value):
+                raise self._unavailable("cannot be told who asks: Authorization holds what no header may hold")
+            if value:
+                return httpx.Headers([*headers.raw, (b"Authorization", value.encode("latin-1"))])
+        return headers
 
     def _address(self, question: list[Lookup]) -> httpx.URL | None:
         """Where a question is asked; None where what stands in the path would lead out of it."""
-        endpoint, key = question[0].endpoint, quote(question[0].key, safe="")
+        endpoint, key = question[0].endpoint, question[0].key
         if not is_path(endpoint.replace(KEY, "key", 1)):
             raise self._unavailable("is to be asked at an endpoint that is no path in it")
-        path = self._base + endpoint.replace(KEY, key)
+        # some decode a path twice before they look for what is below it
+        if KEY in endpoint and {"/", "\\"} & set(unquote(unquote(key))):
+            return None
+        path = self._base + endpoint.replace(KEY, quote(key, safe=""))
         if not is_path(path):
             return None
-        target = path if KEY in endpoint else f"{path}?{_query(question)}"
-        address = httpx.URL(self._origin + target)
-        # whatever was overlooked above, nothing but this service is asked, and nothing but what was meant
-        configured = httpx.URL(self._origin)
-        same = (address.scheme, address.host, address.port) == (configured.scheme, configured.host, configured.port)
-        if not same or address.raw_path != target.encode():
+        target = (path if KEY in endpoint else f"{path}?{_query(question)}").encode()
+        address = self._origin.copy_with(raw_path=target)
+        # whatever was overlooked above, nothing is asked but what was meant
+        if address.raw_path != target:
             raise self._unavailable("cannot be asked for that")
         return address
 
-    async def _get(self, address: httpx.URL, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
+    async def _get(self, request: httpx.Request, answers: _Answers) -> tuple[int, bytes]:
         try:
-            return await self._get_once(address, headers)
+            return await self._get_once(request, answers)
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            log.info("record asked for again", service=self._name, error=repr(error))
-            return await self._get_once(address, headers)
+            # what began to answer would answer alike
+            if isinstance(error, httpx.RemoteProtocolError) and str(error) != _NO_ANSWER:
+                raise
+            log.info("record asked for again", service=self._name, error=_told(error))
+        return await self._get_once(request, answers)
 
-    async def _get_once(self, address: httpx.URL, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
-        async with self._client.stream("GET", address, headers=headers) as response:
+    async def _get_once(self, request: httpx.Request, answers: _Answers) -> tuple[int, bytes]:
+        response = await self._transport.handle_async_request(request)
+        try:
             if response.status_code != 200:
                 return response.status_code, b""
             if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -220,9 +250,12 @@ class _Remote:
             content = bytearray()
             async for piece in response.aiter_raw():
                 content += piece
+                answers.count(len(piece))
                 if len(content) > self._service.max_bytes:
                     raise self._unavailable(f"answers with more than {self._service.max_bytes} bytes")
             return 200, bytes(content)
+        finally:
+            await response.aclose()
 
     def _read(self, content: bytes, question: list[Lookup]) -> dict[Lookup, Any]:
         """The records in an answer: an object is the one asked for, of a list those that bear the keys."""
@@ -252,6 +285,39 @@ class _Remote:
         return Unavailable(f"The service {self._name} {reason}.")
 
 
+class FreshConnections(httpx.AsyncBaseTransport):
+    """A connection for each request, of which nothing is left once it is over: neither what came after an answer, nor one
+    that was given up half-way, nor one that TLS verified for another name at the same address."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        transport = httpx.AsyncHTTPTransport(verify=_trusted(), trust_env=False, limits=limits)
+        try:
+            response = await transport.handle_async_request(request)
+        except BaseException:
+            await transport.aclose()
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        return httpx.Response(response.status_code, headers=response.headers.raw, stream=_LastOf(transport, response.stream))
+
+
+class _LastOf(httpx.AsyncByteStream):
+    """What a connection answers; whoever closes it closes the connection."""
+
+    def __init__(self, transport: httpx.AsyncHTTPTransport, stream: httpx.AsyncByteStream) -> None:
+        self._transport = transport
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            await self._transport.aclose()
+
+
 def _query(question: Sequence[Lookup]) -> str:
     return "&".join(f"{quote(it.field, safe='')}={quote(it.key, safe='')}" for it in question)
 
@@ -263,21 +329,19 @@ def _written(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _tell(found: Mapping[Lookup, Any]) -> None:
+def _told(error: BaseException) -> str:
+    """What the log says of an error: its words too where they repeat neither a header nor what a service answered."""
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, httpx.ConnectError | orjson.JSONDecodeError) else kind
+
+
+def _tell(found: Mapping[Lookup, Any], causes: Mapping[str, str]) -> None:
     """One line of log for all records of a service that are missing for one reason. It says more than the client is told."""
-    failed = defaultdict(list)
-    for lookup, record in found.items():
-        if isinstance(record, Unavailable | LimitExceeded):
-            failed[lookup.service, record.message].append(record)
-    for (service, reason), errors in failed.items():
-        cause = errors[0].__cause__
-        log.warning(
-            "records not fetched",
-            service=service,
-            reason=reason,
-            records=len(errors),
-            cause=None if cause is None else repr(cause),
-        )
+    failed = Counter(
+        (lookup.service, record.message) for lookup, record in found.items() if isinstance(record, Unavailable | LimitExceeded)
+    )
+    for (service, reason), number in failed.items():
+        log.warning("records not fetched", service=service, reason=reason, records=number, cause=causes.get(reason))
 
 
 @cache

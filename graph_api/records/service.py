@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from db.endpoint import is_path
-from graph_api.addresses import is_address
+from graph_api.records.addresses import is_address
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
@@ -37,8 +37,8 @@ class Service(BaseModel):
     timeout: Annotated[
         float, Field(gt=0, le=10, description="Seconds that it has for one answer, a second try and the reading included.")
     ] = 2
-    max_bytes: Annotated[int, Field(ge=1, le=16_777_216, description="Largest answer that is read.")] = 1_048_576
-    concurrency: Annotated[int, Field(ge=1, le=100, description="Requests that one process has under way to it at once.")] = 8
+    max_bytes: Annotated[int, Field(ge=1, le=4_194_304, description="Largest answer that is read.")] = 1_048_576
+    concurrency: Annotated[int, Field(ge=1, le=50, description="Requests that one process has under way to it at once.")] = 8
     batch: Annotated[
         int, Field(ge=1, le=100, description="Most keys in one request: the lookup field is repeated, a list is the answer.")
     ] = 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx
 
@@ -11,6 +11,11 @@ Address = IPv4Address | IPv6Address
 # Addresses of IPv6 that are given out, and those among them, or beside them, behind which an address of IPv4 is.
 _GIVEN_OUT = IPv6Network("2000::/3")
 _TRANSLATED = IPv6Network("64:ff9b::/96")
+# What ISATAP puts ahead of an address of IPv4, whether or not that is one of a kind.
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)
+# Networks that ipaddress takes for public: of protocols, of what a cloud tells its machines, of relays, of documentation.
+_NOT_PUBLIC = [IPv4Network(it) for it in ("192.0.0.0/24", "168.63.129.16/32", "192.88.99.0/24")]
+_DOCUMENTATION = IPv6Network("3fff::/20")
 
 
 class NotPublic(Exception):
@@ -24,8 +29,13 @@ def is_public(address: Address) -> bool:
         if address in _TRANSLATED:
             behind = IPv4Address(int(address) & 0xFFFF_FFFF)
         if behind is None:
-            return address in _GIVEN_OUT and address.is_global
+            interface = int(address) & 0xFFFF_FFFF_FFFF_FFFF
+            if interface >> 32 in _ISATAP and not is_public(IPv4Address(interface & 0xFFFF_FFFF)):
+                return False
+            return address in _GIVEN_OUT and address.is_global and address not in _DOCUMENTATION
         address = behind
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -63,7 +73,7 @@ class CheckedAddresses(httpx.AsyncBaseTransport):
         if not allowed:
             raise NotPublic
         # one that swallows what is sent to it leaves time for the next
-        timeout = {**request.extensions["timeout"], "connect": self._patience / len(allowed)}
+        timeout = {**request.extensions.get("timeout", {}), "connect": self._patience / len(allowed)}
         for left, address in zip(reversed(range(len(allowed))), allowed, strict=True):
             try:
                 return await self._within.handle_async_request(
