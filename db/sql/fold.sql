@@ -1,6 +1,7 @@
 -- The meaning of the log: `log` (subject_id, change_ts, seq, operation, payload) becomes `target`, the versions it adds up to.
 folded AS (
-  SELECT subject_id, change_ts, seq, fold(operation, payload) OVER (PARTITION BY subject_id ORDER BY change_ts, seq) AS state
+  SELECT subject_id, change_ts, seq,
+    nullif(fold(operation, payload) OVER (PARTITION BY subject_id ORDER BY change_ts, seq), 'null') AS state
   FROM log
 ),
 -- of several changes at one instant, only what they end in ever held

@@ -46,14 +46,25 @@ contested AS (
     AND NOT (said.operation = r.operation AND said.payload IS NOT DISTINCT FROM r.payload)
 ),
 scope AS (
-  SELECT subject_id, min(instant) AS since, max(instant) AS until, min(last_ts) AS last_ts
+  SELECT subject_id, min(instant) AS since, max(instant) AS until, min(last_ts) AS last_ts, bool_or(operation = 'STUB') AS stubs
   FROM ranked
   GROUP BY subject_id
 ),
 -- what held just before, what the log says of the time that the batch is about, and the batch
 timeline AS (
-  SELECT s.subject_id, base.valid_from AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation, base.state AS payload,
-    CAST(NULL AS boolean) AS changed, CAST(NULL AS bigint) AS ordinal, base.created_at, base.place
+  -- (what has ended before, a stub does not begin again)
+  SELECT s.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
+    CAST('null' AS jsonb) AS payload, CAST(NULL AS boolean) AS changed, CAST(NULL AS bigint) AS ordinal,
+    CAST(NULL AS timestamptz) AS created_at, CAST(NULL AS tid) AS place
+  FROM scope s
+  WHERE (s.stubs OR s.last_ts >= s.since) AND EXISTS (
+    SELECT
+    FROM change c
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
+      AND c.change_ts < s.since AND c.operation <> 'STUB'
+  )
+  UNION ALL
+  SELECT s.subject_id, base.valid_from, 0, 'SET', base.state, NULL, NULL, base.created_at, base.place
   FROM scope s
   CROSS JOIN LATERAL (
     SELECT v.ctid AS place, v.valid_from, v.valid_to, v.created_at, {state} AS state
@@ -79,13 +90,13 @@ timeline AS (
   WHERE nth = 1 AND ordinal NOT IN (SELECT ordinal FROM contested)
 ),
 folded AS (
-  SELECT *, fold(operation, payload) OVER so_far AS state, bool_or(operation IN ('SET', 'STUB')) OVER so_far AS begun
+  SELECT *, nullif(fold(operation, payload) OVER so_far, 'null') AS state, bool_or(operation IN ('SET', 'STUB')) OVER so_far AS begun
   FROM timeline
   WINDOW so_far AS (PARTITION BY subject_id ORDER BY change_ts, seq)
 ),
 -- each beside what came before it
 compared AS (
-  SELECT *, lag(state) OVER so_far AS state_before, first_value(created_at) OVER so_far AS created_before,
+  SELECT *, lag(state) OVER so_far AS state_before, max(created_at) OVER so_far AS created_before,
     lag(place) OVER so_far AS place_before, lag(changed) OVER so_far AS changed_then,
     lag(change_ts) OVER so_far = change_ts AS again,
     lag(operation) OVER so_far = operation AND lag(payload) OVER so_far IS NOT DISTINCT FROM payload AS alike

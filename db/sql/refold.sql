@@ -29,8 +29,19 @@ standing AS (
   ) v
 ),
 log AS (
+  -- what has ended before, a stub does not begin again
+  SELECT s.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
+    CAST('null' AS jsonb) AS payload
+  FROM scope s
+  WHERE EXISTS (
+    SELECT
+    FROM change c
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
+      AND c.change_ts < s.since AND c.operation <> 'STUB'
+  )
+  UNION ALL
   -- what held just before counts as a first SET
-  SELECT subject_id, valid_from AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation, state AS payload
+  SELECT subject_id, valid_from, 0, 'SET', state
   FROM standing
   WHERE valid_from < since
   UNION ALL

@@ -52,8 +52,12 @@ def patched(state: State, payload: State) -> State:
 def state_at(log: Sequence[Said], instant: datetime) -> State | None:
     """What holds at an instant, by going through all that was said up to it."""
     state: State | None = None
+    told = False
     for said in sorted((it for it in log if it.at <= instant), key=lambda it: it.at):
-        state = apply(state, said)
+        # where anything is told of a subject, that there is one tells nothing: not even when it has ended
+        if not (told and said.operation is Operation.STUB):
+            state = apply(state, said)
+        told = told or said.operation is not Operation.STUB
     return state
 
 

@@ -26,7 +26,7 @@ from db.temporal import Assertion, Operation, Outcome
 from db.verification import verify_tenant
 from tests.builders import START
 from tests.conftest import MIGRATED, own_database
-from tests.db.model import Said, Stretch, apply, details_of, fold, state_at
+from tests.db.model import Said, Stretch, details_of, fold, state_at
 
 pytestmark = [pytest.mark.scd2, pytest.mark.temporal]
 
@@ -217,7 +217,7 @@ class Example:
         ):
             return "missing"
         log.append(said)
-        return "changed" if apply(before, said) != before else "same"
+        return "changed" if state_at(log, said.at) != before else "same"
 
     def standing(self) -> list[list[Stretch]]:
         """The versions as the database has them."""

@@ -1,7 +1,8 @@
 -- Relationships: which joins between assets may be, and those that are. A join holds only while both of its ends live, and never beside
 -- another where its type allows one.
 
--- The state after one more change. A stub is what is known of something that was only named: whatever else was said before counts more.
+-- The state after one more change. A stub is what is known of something that was only named: whatever else was said before counts more,
+-- and so what has ended, which is null to JSON, is told from what never was.
 CREATE OR REPLACE FUNCTION next_state(state jsonb, operation text, payload jsonb) RETURNS jsonb
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
@@ -9,7 +10,8 @@ BEGIN
   RETURN CASE
     WHEN operation = 'SET' THEN payload
     WHEN operation = 'STUB' THEN coalesce(state, payload)
-    WHEN operation = 'DELETE' OR state IS NULL THEN NULL
+    WHEN state IS NULL THEN NULL
+    WHEN operation = 'DELETE' OR state = 'null' THEN 'null'
     WHEN payload ? 'details' THEN
       state || payload || jsonb_build_object('details', jsonb_strip_nulls((state -> 'details') || (payload -> 'details')))
     ELSE state || payload
