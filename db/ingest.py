@@ -108,6 +108,9 @@ async def ingest(connection: WriteConnection, batch: Sequence[Statement]) -> lis
             connection, list(joins.values()), ended=list(ends.values()), once=True, early=True
         )
         results |= zip([*joins, *ends], outcomes, strict=True)
+        for place, end in ends.items():
+            if isinstance(results[place], NotFound):
+                results[place] = NotFound(f"There is nothing with the uid {end.uid}.", field="uid")
     return [results[place] for place in range(len(batch))]
 
 
