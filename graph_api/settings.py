@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from db import fields
 from db.errors import BadInput
 from db.lineage import Bounds
-from graph_api.records.service import Service
+from graph_api.records.configuration import Service
 from schema.context import Limits
 
 

@@ -15,7 +15,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from graph_api import demo
 from graph_api.cli import app
 from graph_api.examples import EXAMPLES
-from graph_api.records.service import Service
+from graph_api.records.configuration import Service
 from graph_api.settings import Settings
 from schema.root import schema
 from schema.scope import scope_of

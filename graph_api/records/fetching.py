@@ -17,7 +17,7 @@ from db.endpoint import KEY, is_path
 from db.errors import HeadwaterError, LimitExceeded, NotFound, Unavailable
 from db.fields import JSON_DEPTH, depth_of
 from graph_api.records.addresses import CheckedAddresses, NotPublic
-from graph_api.records.service import Service
+from graph_api.records.configuration import Service
 from schema.record import Caller, Lookup, unconfigured
 
 # Seconds that one request waits for all of its records, and bytes that they may come to.

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from db.errors import LimitExceeded, NotFound, Unavailable
 from graph_api import app as application
 from graph_api.records import fetching
+from graph_api.records.configuration import Service
 from graph_api.records.fetching import Records
-from graph_api.records.service import Service
 from graph_api.settings import Settings
 from schema.record import Caller, Lookup
 from tests.graph_api.remote import PATIENCE, Remote, raw, record, remote

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from db.errors import BadInput
-from graph_api.records.service import Service
+from graph_api.records.configuration import Service
 from graph_api.settings import read_settings
 
 SERVICES = {
