@@ -86,6 +86,7 @@ async def add_or_lock_each(connection: WriteConnection, kind: Kind, refs: Sequen
             _ADD,
             {"kind": kind.name, "uids": proposed, "types": [it.type for it in unknown], "keys": [it.key for it in unknown]},
         )
+        connection.added[kind.name] += len(added)
         # what is new is locked by being new
         _remember(found, [Identity(row.id, row.uid, kind.name, row.type, row.key) for row in added])
         overtaken = [ref for ref, uid in zip(unknown, proposed, strict=True) if uid not in found]

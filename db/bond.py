@@ -163,8 +163,10 @@ async def _add_or_lock(connection: WriteConnection, bond: Bond, uids: Mapping[Ke
     unknown = [it for it in uids if it not in found]
     if unknown:
         given = {"uids": [uids[it] for it in unknown], **_columns(bond, unknown)}
+        added = await connection.fetch(bond.statement("add_bonds"), given)
+        connection.added[bond.name] += len(added)
         # what is new is locked by being new
-        found |= {tuple(row[1:]): row.id for row in await connection.fetch(bond.statement("add_bonds"), given)}
+        found |= {tuple(row[1:]): row.id for row in added}
         overtaken = [it for it in unknown if it not in found]
         if overtaken:
             found |= await _lock(connection, bond, overtaken)

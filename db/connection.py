@@ -4,6 +4,8 @@ Nothing below this module opens or ends a transaction, and a function's signatur
 """
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, NameTaken, Timeout, Unavailable
+from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, LimitExceeded, NameTaken, Timeout, Unavailable
+from db.sql import load
 
 SERVICE_ROLE = "headwater_service"
 
@@ -57,15 +60,38 @@ _ROWS_AT_ONCE = 1_000
 
 _ENTER = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now")
 
+_CONCLUDE = text(load("conclude"))
+
 _REVISION = text("SELECT version_num FROM alembic_version")
+
+
+# What the audit has of a write that is kept; else it has the code of why not.
+KEPT = "KEPT"
+
+_ADDED = {"PRODUCT": "products", "ENTITY": "entities", "LINK": "lineage links", "RELATIONSHIP": "relationships"}
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who writes, and in which request: the log keeps both."""
+    """Who writes, and in which request: the log keeps both. The audit keeps by which credential, and what was asked for, too."""
 
     actor: str
     request_id: str | None = None
+    operation: str = "write"
+    credential: str = "none"
+    # whether it acts in a tenant that is not its own
+    operator: bool = False
+    # where it may write; None: anywhere
+    domains: frozenset[str] | None = None
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a connection was used for so far."""
+
+    statements: int = 0
+    rows: int = 0
+    seconds: float = 0.0
 
 
 class ReadConnection:
@@ -76,6 +102,7 @@ class ReadConnection:
         self.now: datetime
         # PostgreSQL runs nothing more in a transaction in which a statement failed
         self.failure: HeadwaterError | None = None
+        self.spent = Spent()
         self._connection = connection
         self._over = False
         # Loaders of one request run at the same time; the wire carries one statement at a time.
@@ -84,10 +111,14 @@ class ReadConnection:
 
     async def fetch(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Run one statement and give all its rows. Its `:tenant` is this connection's."""
-        return (await self._execute(statement, parameters)).all()
+        rows = (await self._execute(statement, parameters)).all()
+        self.spent.rows += len(rows)
+        return rows
 
     async def fetch_one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
-        return (await self._execute(statement, parameters)).first()
+        row = (await self._execute(statement, parameters)).first()
+        self.spent.rows += row is not None
+        return row
 
     async def stream(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[Row[Any]]:
         """Run one statement and give its rows as they come, so that nobody has to hold them all. Nothing else runs meanwhile."""
@@ -124,8 +155,7 @@ class ReadConnection:
                 raise Unavailable("This request is over.")
             self._running = asyncio.current_task()
             try:
-                with translated_errors():
-                    return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
+                return await self._run(statement, parameters)
             except BaseException as error:
                 self.failure = (
                     error if isinstance(error, HeadwaterError) else Unavailable("An earlier step of this request failed.")
@@ -134,6 +164,15 @@ class ReadConnection:
             finally:
                 self._running = None
 
+    async def _run(self, statement: Executable, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
+        started = time.perf_counter()
+        try:
+            with translated_errors():
+                return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
+        finally:
+            self.spent.statements += 1
+            self.spent.seconds += time.perf_counter() - started
+
 
 class WriteConnection(ReadConnection):
     """Reads and writes one tenant, on behalf of an author."""
@@ -141,14 +180,40 @@ class WriteConnection(ReadConnection):
     def __init__(self, connection: AsyncConnection, tenant_id: int, author: Author) -> None:
         super().__init__(connection, tenant_id)
         self.author = author
+        # how many identities of each kind were given
+        self.added: Counter[str] = Counter()
 
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
         """Run one statement and give the number of rows it touched."""
-        return (await self._execute(statement, parameters)).rowcount
+        touched = (await self._execute(statement, parameters)).rowcount
+        self.spent.rows += touched
+        return touched
+
+    async def conclude(self, outcome: str) -> None:
+        """Tell the audit what came of it, and count what was added; more than the tenant may have is refused. Nothing comes
+        after."""
+        author = self.author
+        told = {
+            "actor": author.actor,
+            "credential": author.credential,
+            "operator": author.operator,
+            "operation": author.operation,
+            "outcome": outcome,
+            "request_id": author.request_id,
+            "kinds": list(self.added),
+            "added": list(self.added.values()),
+        }
+        exceeded = (await self._run(_CONCLUDE, told)).first()
+        if exceeded is not None:
+            raise LimitExceeded(
+                f"This tenant may have {exceeded.allowed} {_ADDED[exceeded.kind]}, and with this it would have {exceeded.used}."
+                " What was deleted counts until it is purged."
+            )
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """What meets a conflict in it is undone by itself, and the transaction goes on."""
+        added = self.added.copy()
         async with self._turn:
             savepoint = await self._connection.begin_nested()
         try:
@@ -156,6 +221,7 @@ class WriteConnection(ReadConnection):
         except Conflict:
             async with self._turn:
                 await savepoint.rollback()
+            self.added = added
             self.failure = None
             raise
         async with self._turn:
@@ -205,6 +271,12 @@ class Database:
             if writer.failure is not None:
                 # PostgreSQL would answer COMMIT with a rollback and no error
                 raise writer.failure
+            await writer.conclude(KEPT)
+
+    async def tell(self, tenant_id: int, author: Author, outcome: str) -> None:
+        """Tell the audit of what left no other trace."""
+        async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
+            await writer.conclude(outcome)
 
     @asynccontextmanager
     async def _transaction(self, wrap: Callable[[AsyncConnection], C], options: dict[str, Any]) -> AsyncIterator[C]:

@@ -66,6 +66,8 @@ class Kind:
             "versions": self.versions.name,
             "identities": self.identities.name,
             "of_kind": f"i.kind = '{self.name}'" if self.of_assets else "true",
+            "of_bond": "false",
+            "answering": "n.subject_id",
             "subject": self.subject,
             "columns": _listed(self.fields),
             "after": _listed(self.fields, "after"),
@@ -80,7 +82,7 @@ class Bond(Kind):
     versions cut to the lives of both ends, with its identity beside them.
 
     Its identity is its ends and further parts, whose types in the database are given; the ends and the first of these tell it
-    apart from others.
+    apart from others. One end answers for it: who may write that may write the bond.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Bond(Kind):
         identities: Table,
         held: Table,
         ends: tuple[str, str],
+        answering: str,
         parts: Mapping[str, str],
         verifications: Sequence[str] = (),
     ) -> None:
@@ -100,6 +103,7 @@ class Bond(Kind):
         )
         self.held = held
         self.ends = ends
+        self.answering = answering
         self.parts = dict(parts)
 
     @property
@@ -108,6 +112,11 @@ class Bond(Kind):
         columns = (*identity, *self.fields)
         return {
             **super().tokens,
+            "of_bond": "true",
+            "answering": (
+                f"(SELECT i.{self.answering} FROM {self.identities.name} i"
+                " WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.id = n.subject_id)"
+            ),
             "held": self.held.name,
             "near": self.ends[0],
             "far": self.ends[1],

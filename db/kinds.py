@@ -21,6 +21,7 @@ LINK = Bond(
     identities=link,
     held=lineage_link,
     ends=("source_id", "target_id"),
+    answering="target_id",
     parts={"producer": "text"},
 )
 RELATIONSHIP = Bond(
@@ -30,6 +31,7 @@ RELATIONSHIP = Bond(
     identities=relation,
     held=relationship,
     ends=("origin_id", "related_id"),
+    answering="origin_id",
     parts={"type_id": "bigint", "one_origin": "boolean", "one_related": "boolean"},
     verifications=["relations", "cardinality", "relationship_keys"],
 )

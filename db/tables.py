@@ -7,6 +7,8 @@ from sqlalchemy import (
     Computed,
     DateTime,
     Double,
+    Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -21,6 +23,47 @@ tenant = Table(
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("name", Text, nullable=False),
+    Column("suspended_because", Text),
+    Column("retention_days", Integer),
+)
+
+quota = Table(
+    "quota",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("used", BigInteger, nullable=False),
+    Column("allowed", BigInteger),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("operator", Boolean, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("operator", Boolean, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("request_id", Text),
 )
 
 asset = Table(

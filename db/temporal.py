@@ -15,6 +15,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
 from db.kind import Kind
+from db.scope import require_domains
 from db.sql import load
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ async def hear(
     """Write assertions and bring the versions, and what is projected of them, up to the log: what became of each. A batch is
     heard in the order of its instants, and says one thing of a subject at one instant; with `once`, so does everything that one
     request writes."""
+    await require_domains(connection, kind, [it.subject_id for it in assertions], [it.at for it in assertions])
     rows = await connection.fetch(
         kind.statement("record"),
         {
@@ -88,6 +90,7 @@ async def hear(
     await follow(connection, kind, "refold", [row for row in rows if row.verdict == "LATE"])
     for projection in kind.projections:
         await follow(connection, kind, f"project_{projection}", [row for row in rows if row.verdict in ("NEWER", "LATE")])
+    await require_domains(connection, kind, [row.subject_id for row in rows], [row.instant for row in rows])
     # what was written as of now is read back as of now
     connection.now = max([connection.now, *(row.instant for row, it in zip(rows, assertions, strict=True) if it.at is None)])
     return rows

@@ -30,6 +30,8 @@ async def verify_tenant(connection: ReadConnection) -> Report:
         for statement in ("verify", "orphans", "overlaps", *(f"verify_{it}" for it in further)):
             rows = await connection.fetch(kind.statement(statement), {"kind": kind.name})
             differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]
+        for row in await connection.fetch(kind.statement("verify_quota"), {"kind": kind.name}):
+            differences.append(f"{kind.name}: {row.used or 0} are counted, and there are {row.identities}")
         (total,) = await connection.fetch(kind.statement("count_versions"))
         versions += total.versions
     return Report(counted.changes if counted else 0, versions, differences)

@@ -1,0 +1,5 @@
+-- A key by its name, and what is to be known of its tenant before anybody is let in.
+SELECT k.name, k.digest, k.scopes, k.operator, k.expires_at, k.revoked_at, k.last_used_at, t.name AS tenant, t.suspended_because
+FROM api_key k
+JOIN tenant t ON t.tenant_id = k.tenant_id
+WHERE k.tenant_id = CAST(:tenant AS bigint) AND k.name = CAST(:name AS text)
