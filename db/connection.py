@@ -18,11 +18,14 @@ from sqlalchemy import URL, CursorResult, Executable, Row, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, LimitExceeded, NameTaken, Timeout, Unavailable
 from db.sql import load
 
 SERVICE_ROLE = "headwater_service"
+
+INSUFFICIENT_PRIVILEGE = "42501"
 
 # What a violated constraint means to a caller. Constraints that only a defect could violate are absent: they stay unforeseen.
 CONFLICTS = {
@@ -65,8 +68,8 @@ _CONCLUDE = text(load("conclude"))
 _REVISION = text("SELECT version_num FROM alembic_version")
 
 
-# What the audit has of a write that is kept; else it has the code of why not.
-KEPT = "KEPT"
+# What the audit has of a write that is kept, else it has the code of why not; and of what was only read.
+KEPT, READ = "KEPT", "READ"
 
 _ADDED = {"PRODUCT": "products", "ENTITY": "entities", "LINK": "lineage links", "RELATIONSHIP": "relationships"}
 
@@ -92,6 +95,11 @@ class Spent:
     statements: int = 0
     rows: int = 0
     seconds: float = 0.0
+
+    def add(self, other: "Spent") -> None:
+        self.statements += other.statements
+        self.rows += other.rows
+        self.seconds += other.seconds
 
 
 class ReadConnection:
@@ -264,14 +272,16 @@ class Database:
             yield reader
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: int, author: Author) -> AsyncIterator[WriteConnection]:
-        """One transaction of one tenant: committed when the block ends, rolled back whole when it raises."""
+    async def transaction(self, tenant_id: int, author: Author, *, told: bool = True) -> AsyncIterator[WriteConnection]:
+        """One transaction of one tenant: committed when the block ends, rolled back whole when it raises. The audit is told of
+        it, unless it is mere bookkeeping."""
         async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
             yield writer
             if writer.failure is not None:
                 # PostgreSQL would answer COMMIT with a rollback and no error
                 raise writer.failure
-            await writer.conclude(KEPT)
+            if told:
+                await writer.conclude(KEPT)
 
     async def tell(self, tenant_id: int, author: Author, outcome: str) -> None:
         """Tell the audit of what left no other trace."""
@@ -314,6 +324,22 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+@asynccontextmanager
+async def owned(address: str) -> AsyncIterator[AsyncConnection]:
+    """One transaction as whoever owns the schema: that sees every tenant, and may do what the service may not."""
+    engine = create_async_engine(driver_address(address), poolclass=NullPool)
+    try:
+        with translated_errors():
+            async with engine.begin() as connection:
+                yield connection
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
+            raise Unavailable(f"The database user may not do what this takes: {error.orig}.") from error
+        raise
+    finally:
+        await engine.dispose()
 
 
 def driver_address(address: str) -> URL:

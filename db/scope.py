@@ -1,11 +1,32 @@
-"""Where an author may write: anywhere, or in some domains."""
+"""What a credential may do, and where its bearer may write: anywhere, or in some domains."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from db import fields
 from db.connection import WriteConnection
-from db.errors import Forbidden
+from db.errors import BadInput, Forbidden
 from db.kind import Kind
+
+READ, WRITE, ADMIN = "read", "write", "admin"
+SCOPES = (READ, WRITE, ADMIN)
+
+# What stands before the name of a domain.
+WRITE_IN = f"{WRITE}:"
+
+
+def checked_scopes(scopes: Sequence[str]) -> list[str]:
+    """Scopes that a credential may be given, each once."""
+    if not scopes:
+        raise BadInput("A key is for something: give it a scope.", field="scopes")
+    for it in scopes:
+        if it.startswith(WRITE_IN):
+            fields.line("scopes", it.removeprefix(WRITE_IN))
+        elif it not in SCOPES:
+            raise BadInput(
+                f"There is no scope {it[:50]!r}. There are {', '.join(SCOPES)}, and {WRITE_IN} with a domain.", field="scopes"
+            )
+    return list(dict.fromkeys(scopes))
 
 
 async def require_domains(

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 
 import strawberry
 
+from db.api_key import Seal
+from db.connection import Author
 from db.lineage import Bounds
+from db.scope import WRITE_IN
 from schema.scope import Scope
 
 if TYPE_CHECKING:
@@ -21,6 +24,24 @@ class Principal:
     tenant_id: int
     actor: str
     scopes: frozenset[Scope]
+    # where they may write who may not write anywhere
+    domains: frozenset[str] = frozenset()
+    tenant: str = "default"
+    # what they came with, as the audit has it
+    credential: str = "none"
+    # whether they act in a tenant that is not their own
+    operator: bool = False
+
+    @property
+    def given(self) -> list[str]:
+        """The scopes as they are given to credentials."""
+        plain = [it.value for it in (Scope.READ, Scope.WRITE, Scope.ADMIN) if it in self.scopes]
+        return plain + [f"{WRITE_IN}{it}" for it in sorted(self.domains)]
+
+    def author(self, request_id: str, operation: str) -> Author:
+        """Who writes, on this behalf."""
+        domains = None if Scope.WRITE in self.scopes else self.domains
+        return Author(self.actor, request_id, operation, self.credential, self.operator, domains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +61,7 @@ class Context:
     principal: Principal
     request_id: str
     limits: Limits
+    seal: Seal
     transaction: "Transaction"
     loaders: "Loaders"
     records: "list[Asked]" = field(default_factory=list)

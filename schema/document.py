@@ -84,8 +84,9 @@ def declared_scopes(schema: SubgraphSchema) -> dict[tuple[str, str], Scope]:
             for declared in definition.fields:
                 if scope := scope_of(declared):
                     scopes[type_name, schema.config.name_converter.get_graphql_name(declared)] = scope
-    # Federation's own field: whoever reads entities through a gateway reads.
+    # Federation's own fields: whoever reads entities through a gateway reads
     scopes["Query", "_entities"] = Scope.READ
+    scopes |= {("Query", name): Scope.SCHEMA for name in ("__schema", "__type", "_service")}
     return scopes
 
 

@@ -28,7 +28,7 @@ from schema.node import AsOf, read_id, read_uid, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
 from schema.record import Lookup, ask
 from schema.ref import EntityKey
-from schema.scope import READ, WRITE, field, resolver
+from schema.scope import DOMAIN, READ, field, resolver
 from schema.search import searchable
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
 
@@ -257,7 +257,7 @@ class EntityQueries:
 
 @strawberry.type
 class EntityMutations:
-    @resolver(WRITE, "Creates an entity. CONFLICT when its uid or its key is alive at that instant.")
+    @resolver(DOMAIN, "Creates an entity. CONFLICT when its uid or its key is alive at that instant.")
     async def create_entity(self, info: Info, input: Annotated[CreateEntityInput, INPUT]) -> EntityPayload:
         content = given(input)
         request = request_of("createEntity", content)
@@ -269,7 +269,7 @@ class EntityMutations:
         outcome = await once(connection, request, lambda: entities.create(connection, ref, input.display_name, details, at=at))
         return await _payload(info, outcome, at)
 
-    @resolver(WRITE, "Changes what is given about an entity, from that instant on. Each detail keeps its own validity.")
+    @resolver(DOMAIN, "Changes what is given about an entity, from that instant on. Each detail keeps its own validity.")
     async def update_entity(self, info: Info, input: Annotated[UpdateEntityInput, INPUT]) -> EntityPayload:
         content = given(input)
         request = request_of("updateEntity", content)
@@ -279,7 +279,7 @@ class EntityMutations:
         outcome = await once(connection, request, lambda: entities.update(connection, input.uid, fields, at=at))
         return await _payload(info, outcome, at)
 
-    @resolver(WRITE, "Ends an entity, and all its details, at that instant. A read before it still sees it.")
+    @resolver(DOMAIN, "Ends an entity, and all its details, at that instant. A read before it still sees it.")
     async def delete_entity(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)
         request = request_of("deleteEntity", content)
@@ -288,7 +288,7 @@ class EntityMutations:
         info.context.loaders.forget()
         return DeletePayload(uid=input.uid, changed=outcome.changed)
 
-    @resolver(WRITE, "Brings an entity back as it was last, details included, from that instant on.")
+    @resolver(DOMAIN, "Brings an entity back as it was last, details included, from that instant on.")
     async def restore_entity(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> EntityPayload:
         content = given(input)
         request = request_of("restoreEntity", content)

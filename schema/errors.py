@@ -36,6 +36,14 @@ def describe(error: GraphQLError, document: DocumentNode | None = None) -> dict[
     return described
 
 
+def code_of(error: GraphQLError) -> str:
+    """The code that a client sees of an error."""
+    cause = _cause(error)
+    if isinstance(cause, HeadwaterError):
+        return cause.code
+    return BadInput.code if cause is None else "INTERNAL"
+
+
 def _cause(error: GraphQLError) -> BaseException | None:
     """The exception behind an error; None where the request itself is at fault."""
     cause: BaseException | None = error.original_error

@@ -21,7 +21,7 @@ from schema.context import Info
 from schema.node import AsOf, Node, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last
 from schema.ref import AssetRef, end_of
-from schema.scope import READ, WRITE, field, resolver
+from schema.scope import DOMAIN, READ, field, resolver
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, described, given, optional, request_of
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class LinkQueries:
 
 @strawberry.type
 class LinkMutations:
-    @resolver(WRITE, "Says that one asset feeds another. One link holds at an instant for each source, target and producer.")
+    @resolver(DOMAIN, "Says that one asset feeds another. One link holds at an instant for each source, target and producer.")
     async def register_lineage(self, info: Info, input: Annotated[RegisterLineageInput, INPUT]) -> LineageLinkPayload:
         # a whole statement: null is the same as left out, and that is the same as its default
         content = {"confidence": 1.0, **{name: part for name, part in given(input).items() if part is not None}}
@@ -177,7 +177,7 @@ class LinkMutations:
         (link,) = await links_of(info, [row], at)
         return LineageLinkPayload(link=link, changed=outcome.changed)
 
-    @resolver(WRITE, "Ends a lineage link at that instant. A read before it still sees it.")
+    @resolver(DOMAIN, "Ends a lineage link at that instant. A read before it still sees it.")
     async def remove_lineage(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)
         request = request_of("removeLineage", content)

@@ -23,7 +23,7 @@ from schema.context import Info
 from schema.domain import Domain
 from schema.node import AsOf, read_id, read_uid, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
-from schema.scope import READ, WRITE, field, resolver
+from schema.scope import DOMAIN, READ, field, resolver
 from schema.search import searchable
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
 
@@ -223,7 +223,7 @@ class ProductQueries:
 
 @strawberry.type
 class ProductMutations:
-    @resolver(WRITE, "Registers a product. CONFLICT when its name is taken at that instant, or its uid is alive then.")
+    @resolver(DOMAIN, "Registers a product. CONFLICT when its name is taken at that instant, or its uid is alive then.")
     async def register_product(self, info: Info, input: Annotated[RegisterProductInput, INPUT]) -> ProductPayload:
         content = given(input)
         request = request_of("registerProduct", content)
@@ -232,7 +232,7 @@ class ProductMutations:
         outcome = await once(connection, request, lambda: products.register(connection, content, uid=uid, at=at))
         return await _payload(info, outcome, at)
 
-    @resolver(WRITE, "Changes what is given about a product, from that instant on.")
+    @resolver(DOMAIN, "Changes what is given about a product, from that instant on.")
     async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
         content = given(input)
         request = request_of("updateProduct", content)
@@ -242,7 +242,7 @@ class ProductMutations:
         outcome = await once(connection, request, lambda: products.update(connection, ref, content, at=at))
         return await _payload(info, outcome, at)
 
-    @resolver(WRITE, "Ends a product at that instant. A read before it still sees it.")
+    @resolver(DOMAIN, "Ends a product at that instant. A read before it still sees it.")
     async def delete_product(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)
         request = request_of("deleteProduct", content)
@@ -251,7 +251,7 @@ class ProductMutations:
         info.context.loaders.forget()
         return DeletePayload(uid=input.uid, changed=outcome.changed)
 
-    @resolver(WRITE, "Brings a product back as it was last, from that instant on.")
+    @resolver(DOMAIN, "Brings a product back as it was last, from that instant on.")
     async def restore_product(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> ProductPayload:
         content = given(input)
         request = request_of("restoreProduct", content)

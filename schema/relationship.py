@@ -21,7 +21,7 @@ from schema.node import AsOf, Node, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last
 from schema.ref import AssetRef, end_of
 from schema.relationship_type import RelationshipType, registry_of
-from schema.scope import READ, WRITE, field, resolver
+from schema.scope import DOMAIN, READ, field, resolver
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, described, given, optional, request_of
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class RelationshipQueries:
 @strawberry.type
 class RelationshipMutations:
     @resolver(
-        WRITE,
+        DOMAIN,
         "Joins two assets. CONFLICT where the type allows one and there is another. An end that is named by its key, and of which"
         " nothing else is known, becomes a stub where its type has a source.",
     )
@@ -171,7 +171,7 @@ class RelationshipMutations:
         (joined,) = await joins_of(info, [row], at)
         return RelationshipPayload(relationship=joined, changed=outcome.changed)
 
-    @resolver(WRITE, "Ends a join at that instant. A read before it still sees it.")
+    @resolver(DOMAIN, "Ends a join at that instant. A read before it still sees it.")
     async def unrelate(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)
         request = request_of("unrelate", content)

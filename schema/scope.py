@@ -1,11 +1,13 @@
 """What a caller needs to be allowed: declared on each field, read by the executor before anything runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import strawberry
 from strawberry.types.field import StrawberryField
+
+from db import scope as scopes
 
 _SCOPE = "headwater.scope"
 
@@ -13,14 +15,40 @@ Resolver = TypeVar("Resolver", bound=Callable[..., Any])
 
 
 class Scope(StrEnum):
-    """What a principal may do."""
+    """What a field may need."""
 
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
+    SCHEMA = "schema"
+    """To see what there is to ask; whoever is let in may."""
+    SELF = "self"
+    """To be known; whoever is let in is."""
+    READ = scopes.READ
+    DOMAIN = "domain"
+    """To write in the domain of what is written: that is seen when it is written, here it is whether one may write at all."""
+    WRITE = scopes.WRITE
+    ADMIN = scopes.ADMIN
 
 
-READ, WRITE = Scope.READ, Scope.WRITE
+SELF, READ, DOMAIN, WRITE, ADMIN = Scope.SELF, Scope.READ, Scope.DOMAIN, Scope.WRITE, Scope.ADMIN
+
+_CALLED = {
+    Scope.DOMAIN: f"the scope {scopes.WRITE}, or {scopes.WRITE_IN} and a domain",
+    **{it: f"the scope {it.value}" for it in (READ, WRITE, ADMIN)},
+}
+
+
+def called(scope: Scope) -> str:
+    """What to ask for where it is missing."""
+    return _CALLED[scope]
+
+
+def granted(given: Iterable[str]) -> tuple[frozenset[Scope], frozenset[str]]:
+    """What these scopes of a credential allow, and the domains it may write in besides. What is no scope here allows nothing."""
+    known = set(given)
+    domains = frozenset(it.removeprefix(scopes.WRITE_IN) for it in known if it.startswith(scopes.WRITE_IN))
+    allowed = {Scope(it) for it in known & set(scopes.SCOPES)} | {Scope.SCHEMA, Scope.SELF}
+    if domains or WRITE in allowed:
+        allowed.add(DOMAIN)
+    return frozenset(allowed), domains
 
 
 def field(scope: Scope, description: str, **options: Any) -> Any:

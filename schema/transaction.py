@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack, suppress
 
-from db.connection import Author, Database, ReadConnection, WriteConnection
+from db.connection import Author, Database, ReadConnection, Spent, WriteConnection
 from db.errors import HeadwaterError, Unavailable
 
 
@@ -14,10 +14,11 @@ class Abandoned(Exception):
 class Transaction:
     """Lazily opens the connection of one operation. Introspection never needs one."""
 
-    def __init__(self, database: Database, tenant_id: int, author: Author, *, writes: bool) -> None:
+    def __init__(self, database: Database, tenant_id: int, author: Author, spent: Spent, *, writes: bool) -> None:
         self._database = database
         self._tenant_id = tenant_id
         self._author = author
+        self._spent = spent
         self._writes = writes
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -36,7 +37,15 @@ class Transaction:
                     else self._database.snapshot(self._tenant_id)
                 )
                 self._connection = await self._stack.enter_async_context(opened)
+                # across attempts, one account
+                self._spent.add(self._connection.spent)
+                self._connection.spent = self._spent
             return self._connection
+
+    @property
+    def opened(self) -> bool:
+        """Whether it ever had a connection."""
+        return self._connection is not None
 
     async def writer(self) -> WriteConnection:
         """The connection, to write."""

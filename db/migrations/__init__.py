@@ -1,8 +1,6 @@
 """Brings a database to the schema this code was written for. The bodies are SQL; Alembic keeps the order and the record."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alembic import command, op
@@ -10,16 +8,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
-from db.connection import driver_address, translated_errors
-from db.errors import Unavailable
+from db.connection import owned
 
 # Any two processes that migrate agree on this number and on nothing else.
 MIGRATION_LOCK = 0x4EAD_A7E2
-INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def run_body(revision_file: str) -> None:
@@ -38,13 +31,13 @@ def latest_revision() -> str:
 
 async def revision_of(address: str) -> str | None:
     """The revision the database is at, or nothing where it was never migrated."""
-    async with _connected(address) as connection:
+    async with owned(address) as connection:
         return await connection.run_sync(_applied)
 
 
 async def upgrade(address: str) -> tuple[str | None, str]:
     """Migrate to the latest revision, whoever else may be doing so now. Gives the revision before and after."""
-    async with _connected(address) as connection:
+    async with owned(address) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         before = await connection.run_sync(_applied)
         await connection.run_sync(_upgrade)
@@ -53,22 +46,6 @@ async def upgrade(address: str) -> tuple[str | None, str]:
 
 def upgrade_now(address: str) -> tuple[str | None, str]:
     return asyncio.run(upgrade(address))
-
-
-@asynccontextmanager
-async def _connected(address: str) -> AsyncIterator[AsyncConnection]:
-    """One transaction as whoever owns the schema."""
-    engine = create_async_engine(driver_address(address), poolclass=NullPool)
-    try:
-        with translated_errors():
-            async with engine.begin() as connection:
-                yield connection
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
-            raise Unavailable(f"The database user may not do what migrating takes: {error.orig}.") from error
-        raise
-    finally:
-        await engine.dispose()
 
 
 def _applied(connection: Connection) -> str | None:
