@@ -1,67 +1,190 @@
-"""Who asks. Until keys come there is one principal, and the service is bound to loopback."""
+"""Who asks: a key or a token in, a principal out. What is presented and does not hold is refused, never passed over."""
 
-import ipaddress
-import re
+import hmac
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
 
+import structlog
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Send
-from starlette.types import Scope as ASGIScope
 
-from db.errors import BadInput, Forbidden
-from graph_api.responses import refusal
+from db import api_key, tenant
+from db.api_key import MARK, FoundKey, KeyName, Seal
+from db.connection import Author, Database
+from db.errors import BadInput, Forbidden, HeadwaterError, Unauthenticated
+from db.instants import write_instant
+from db.tenant import Standing
+from graph_api.fresh import Fresh
+from graph_api.settings import Settings
+from graph_api.tokens import Tokens
 from schema.context import Principal
-from schema.scope import Scope
-
-# A name or an address, and perhaps a port; nothing else that a lenient reader might take for another host.
-_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\s]+)(?::\d{1,5})?")
+from schema.scope import Scope, granted
 
 # The tenant that the first migration makes.
 DEFAULT_TENANT_ID = 1
 
+# Who comes without credentials to a service that asks for them.
+NOBODY = 0
+
+# The last use of a key is written down once in so many seconds.
+_USES = 60
+
 OPEN = Principal(DEFAULT_TENANT_ID, "anonymous", frozenset(Scope))
-"""The one that everybody is until there are keys: the default tenant, with every scope."""
+"""Whoever comes to the demo: the default tenant, with every scope."""
+
+UNKNOWN = "This key is not known here. A key is shown once, when it is made; it is of one service only."
+MALFORMED = "The Authorization header has to read: Bearer, and a key or a token."
+
+log = structlog.get_logger("headwater.auth")
 
 
-def require_loopback(host: str) -> None:
-    """Refuse to listen where others could reach what nothing guards yet."""
-    if not _is_loopback(host):
+class Door:
+    """One a process: who may come in. A key counts before a token; who presents neither is let in as nobody, or as everybody
+    where the service is open."""
+
+    def __init__(
+        self,
+        database: Database,
+        seal: Seal,
+        tokens: Tokens | None,
+        *,
+        seconds: float,
+        schema_open: bool = True,
+        guarded: bool = True,
+    ) -> None:
+        self._database = database
+        self._seal = seal
+        self._tokens = tokens
+        nobody = Principal(NOBODY, "anonymous", frozenset({Scope.SCHEMA} if schema_open else ()), tenant="")
+        self._without = nobody if guarded else OPEN
+        self._keys = Fresh(self._find_key, seconds)
+        self._tenants = Fresh(self._find_tenant, seconds)
+        self._uses = Fresh(self._note_use, _USES)
+
+    async def enter(self, headers: Headers) -> Principal:
+        """Who this is. Unauthenticated or Forbidden, if it is nobody whom we let in."""
+        wanted = headers.get("x-headwater-tenant")
+        key, bearer = headers.get("x-api-key"), headers.get("authorization")
+        if key is None and bearer is not None:
+            scheme, _, given = bearer.partition(" ")
+            given = given.strip()
+            if scheme.lower() != "bearer" or not given:
+                raise Unauthenticated(MALFORMED)
+            if not given.startswith(MARK):
+                return _within(await self._by_token(given), wanted)
+            key = given
+        if key is None:
+            return self._without if wanted is None else _within(self._without, wanted)
+        found = await self._proven(key.strip())
+        if wanted is None or not found.operator or wanted == found.tenant:
+            return _within(_bearer_of(found), wanted)
+        return _operator(found, await self._standing(wanted))
+
+    async def close(self) -> None:
+        if self._tokens is not None:
+            await self._tokens.close()
+
+    async def _proven(self, key: str) -> FoundKey:
+        """What is known of a key that holds."""
+        name = self._seal.read(key)
+        if name is None:
+            raise Unauthenticated(UNKNOWN)
+        found = await self._keys.get(name)
+        if found is None or not hmac.compare_digest(found.digest, self._seal.digest(key)):
+            raise Unauthenticated(UNKNOWN)
+        if found.revoked_at is not None:
+            raise Unauthenticated(f"The key {name} was revoked at {write_instant(found.revoked_at)}.")
+        if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+            raise Unauthenticated(f"The key {name} expired at {write_instant(found.expires_at)}.")
+        _require_running(Standing(name.tenant_id, found.tenant, found.suspended_because))
+        await self._uses.get(name)
+        return found
+
+    async def _by_token(self, token: str) -> Principal:
+        if self._tokens is None:
+            raise Unauthenticated(f"Tokens are not taken here; a key begins with {MARK}.")
+        claims = await self._tokens.read(token)
+        standing = await self._standing(claims.tenant)
+        scopes, domains = granted(claims.scopes)
+        return Principal(standing.tenant_id, claims.actor, scopes, domains, standing.name, "token")
+
+    async def _standing(self, name: str) -> Standing:
+        """A tenant that is let in, by its name."""
+        found = await self._tenants.get(name)
+        if found is None:
+            raise Forbidden(f"There is no tenant called {name[:200]!r}.")
+        _require_running(found)
+        return found
+
+    async def _find_key(self, name: KeyName) -> FoundKey | None:
+        async with self._database.snapshot(name.tenant_id) as connection:
+            return await api_key.find(connection, name.name)
+
+    async def _find_tenant(self, name: str) -> Standing | None:
+        async with self._database.snapshot(NOBODY) as connection:
+            tenant_id = await tenant.tenant_id_of(connection, name)
+        if tenant_id is None:
+            return None
+        async with self._database.snapshot(tenant_id) as connection:
+            return await tenant.standing(connection)
+
+    async def _note_use(self, name: KeyName) -> None:
+        try:
+            async with self._database.transaction(name.tenant_id, Author(str(name)), told=False) as connection:
+                await api_key.note_use(connection, name.name)
+        except HeadwaterError as error:
+            log.warning("use of a key not noted", key=str(name), reason=error.message)
+
+
+def seal_of(settings: Settings) -> Seal:
+    """What keys are made and proven by: the secret that is configured, or one beside the embedded server's data."""
+    if settings.key_secret is not None:
+        return Seal(settings.key_secret.encode())
+    if settings.database_url is not None:
         raise BadInput(
-            f"{host} is not a loopback address. Requests are not authenticated yet, so the service listens on 127.0.0.1, ::1 "
-            "or localhost only.",
-            field="host",
+            "HEADWATER_KEY_SECRET is missing: keys are made and proven with it. Set it to 32 or more characters made at random, the"
+            " same in every process, and keep it: with another one, no key is known any more."
         )
+    return Seal(_kept_secret(settings.data / "key.secret"))
 
 
-class LoopbackOnly:
-    """Lets in only requests that come from this machine and know that they do: a page elsewhere that has its own name resolve to
-    this machine sends that name as Host."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not (_peer_is_local(scope) and _host_is_local(scope)):
-            await refusal(scope, 403, Forbidden("Only requests from this machine, to its own name, are answered."))(
-                scope, receive, send
-            )
-            return
-        await self._app(scope, receive, send)
-
-
-def _peer_is_local(scope: ASGIScope) -> bool:
-    # a unix socket has no peer address, and is as local as can be
-    return scope.get("client") is None or _is_loopback(scope["client"][0])
+def _kept_secret(path: Path) -> bytes:
+    """A secret in a file that only its owner reads, made when it is first asked for."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(token_hex(32))
+        try:
+            # of several processes that do so at once, the first is heard
+            os.link(unfinished, path)
+        except FileExistsError:
+            pass
+        finally:
+            unfinished.unlink()
+    return path.read_bytes()
 
 
-def _host_is_local(scope: ASGIScope) -> bool:
-    host = _HOST.fullmatch(Headers(scope=scope).get("host", ""))
-    return host is not None and _is_loopback(host[1].strip("[]"))
+def _bearer_of(found: FoundKey) -> Principal:
+    scopes, domains = granted(found.scopes)
+    return Principal(found.name.tenant_id, str(found.name), scopes, domains, found.tenant, str(found.name))
 
 
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _operator(found: FoundKey, standing: Standing) -> Principal:
+    """The bearer of an operator's key in a tenant that is not its own."""
+    scopes, domains = granted(found.scopes)
+    named = str(found.name)
+    return Principal(standing.tenant_id, named, scopes, domains, standing.name, named, operator=True)
+
+
+def _within(principal: Principal, wanted: str | None) -> Principal:
+    """A principal that has said in which tenant it thinks it is."""
+    if wanted is not None and principal.tenant_id != NOBODY and wanted != principal.tenant:
+        raise Forbidden(f"These credentials are of the tenant {principal.tenant!r}. Only an operator's key acts in another one.")
+    return principal
+
+
+def _require_running(standing: Standing) -> None:
+    if standing.suspended_because is not None:
+        raise Forbidden(f"The tenant {standing.name!r} is suspended: {standing.suspended_because}")

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
         str | None, Field(description="Address of the PostgreSQL to use (16 to 18). Without it the embedded server is used.")
     ] = None
     data: Annotated[Path, Field(description="Directory of the embedded server.")] = Path(".headwater")
-    host: Annotated[str, Field(description="Address to listen on. Until there are keys, only a loopback address.")] = "127.0.0.1"
+    host: Annotated[str, Field(description="Address to listen on. The demo takes only a loopback address.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
     workers: Annotated[int, Field(ge=1, le=64, description="Processes that serve.")] = 1
     pool_size: Annotated[int, Field(ge=1, le=500, description="Connections to PostgreSQL that one process holds.")] = 10
@@ -46,6 +46,35 @@ class Settings(BaseSettings):
     lineage_timeout: Annotated[
         float, Field(gt=0, description="Seconds a lineage walk may take before it is cut off, and the answer says so.")
     ] = 10
+    key_secret: Annotated[
+        str | None,
+        Field(
+            min_length=32,
+            repr=False,
+            description="Secret that keys are made and proven with: 32 or more characters made at random, the same in every process."
+            " Without it, and with the embedded server only, one is made and kept beside the data.",
+        ),
+    ] = None
+    bootstrap_key: Annotated[
+        str | None,
+        Field(
+            repr=False,
+            description="A key with every scope that `serve` makes in the tenant `default` while that has none: `hw_1_bootstrap_` and"
+            " 64 or more letters and digits made at random.",
+        ),
+    ] = None
+    credential_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=60,
+            description="Seconds for which what was looked up of a key or a tenant is believed. So long a key works after it was"
+            " revoked, at most.",
+        ),
+    ] = 1
+    anonymous_introspection: Annotated[
+        bool, Field(description="Whether who presents no credentials may see the schema, and nothing else.")
+    ] = True
     services: Annotated[
         dict[str, Service],
         NoDecode,
