@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from db import fields
 from db.errors import BadInput
 from db.lineage import Bounds
+from graph_api.jwks import Algorithm, KeySet, NoKeys, Published, keys_in, published_at
 from graph_api.records.configuration import Service
+from graph_api.tokens import Trust
 from schema.context import Limits
 
 
@@ -83,6 +85,45 @@ class Settings(BaseSettings):
             " address and options, which relationships.md lists. No other is called."
         ),
     ] = {}
+    jwt_algorithm: Annotated[
+        Algorithm | None,
+        Field(
+            description="What JWTs are signed with, whatever they say themselves: RS256, RS384, RS512, PS256, PS384, PS512,"
+            " ES256, ES384, ES512, EdDSA, HS256, HS384 or HS512. Without it none is accepted."
+        ),
+    ] = None
+    jwt_issuer: Annotated[str | None, Field(description="Who issues them, as their claim `iss` has it.")] = None
+    jwt_audience: Annotated[str | None, Field(description="Whom they are issued for, as their claim `aud` has it.")] = None
+    jwt_keys: Annotated[
+        Path | None,
+        Field(
+            description="File of the keys to check them with: a public key as PEM, or a JWKS; for HS256 and its like a secret as"
+            " long as its hash (32, 48 or 64 bytes) or longer, or a JWKS."
+        ),
+    ] = None
+    jwt_jwks_url: Annotated[
+        str | None,
+        Field(description="Address of a JWKS to fetch instead: https, or on this machine http. Redirects are not followed."),
+    ] = None
+    jwt_jwks_ttl: Annotated[
+        float,
+        Field(
+            ge=10,
+            le=86_400,
+            description="Seconds after which the JWKS is fetched again. A token that names a key not in it has it fetched"
+            " earlier, but never twice within 10 seconds.",
+        ),
+    ] = 300
+    jwt_leeway: Annotated[
+        float, Field(ge=0, le=300, description="Seconds that the issuer's clock may differ from the one here.")
+    ] = 10
+    jwt_tenant_claim: Annotated[
+        str, Field(min_length=1, description="Claim that names the tenant; dots lead into objects, as in `realm.tenant`.")
+    ] = "tenant"
+    jwt_scopes_claim: Annotated[
+        str,
+        Field(min_length=1, description="Claim that has the scopes, as words in a text or as a list; dots lead into objects."),
+    ] = "scope"
     log_level: Annotated[
         str,
         Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line to write: DEBUG, INFO, WARNING, ERROR."),
@@ -112,6 +153,42 @@ class Settings(BaseSettings):
             except BadInput as error:
                 raise ValueError(error.message.rstrip(".")) from None
         return services
+
+    @field_validator("jwt_algorithm", "jwt_issuer", "jwt_audience", "jwt_keys", "jwt_jwks_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, given: Any) -> Any:
+        return None if given == "" else given
+
+    @model_validator(mode="after")
+    def _trust_fits(self) -> "Settings":
+        # ahead of the first token
+        self.trust()
+        return self
+
+    def trust(self) -> Trust | None:
+        """Which tokens are believed, if any are. Reads the file of their keys."""
+        algorithm, issuer, audience = self.jwt_algorithm, self.jwt_issuer, self.jwt_audience
+        if algorithm is None:
+            if issuer or audience or self.jwt_keys or self.jwt_jwks_url:
+                raise ValueError("HEADWATER_JWT_ALGORITHM is missing; what else is set of JWTs has no use without it")
+            return None
+        if issuer is None or audience is None:
+            raise ValueError(
+                "HEADWATER_JWT_ISSUER and HEADWATER_JWT_AUDIENCE are both needed where HEADWATER_JWT_ALGORITHM is set"
+            )
+        if (self.jwt_keys is None) == (self.jwt_jwks_url is None):
+            raise ValueError(
+                "of HEADWATER_JWT_KEYS and HEADWATER_JWT_JWKS_URL one is needed where HEADWATER_JWT_ALGORITHM is set"
+            )
+        keys: KeySet | Published
+        try:
+            if self.jwt_keys is not None:
+                keys = keys_in(self.jwt_keys, algorithm)
+            else:
+                keys = published_at(self.jwt_jwks_url or "", algorithm, self.jwt_jwks_ttl)
+        except NoKeys as error:
+            raise ValueError(f"HEADWATER_JWT_{'KEYS' if self.jwt_keys else 'JWKS_URL'}: {error}") from None
+        return Trust(algorithm, issuer, audience, keys, self.jwt_leeway, self.jwt_tenant_claim, self.jwt_scopes_claim)
 
     @property
     def limits(self) -> Limits:
@@ -147,6 +224,10 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _fault(error: Any) -> str:
     """What is wrong with a setting: which, where in it, and why."""
+    message: str = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        # several settings do not go together, and it names them
+        return message
     setting, *place = map(str, error["loc"])
     where = f"HEADWATER_{setting.upper()}" + "".join(f", {step}" for step in place)
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {message}"
