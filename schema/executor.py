@@ -40,6 +40,7 @@ class Request:
     operation_name: str | None = None
     # what the caller said of itself, for services that are to know it
     authorization: str | None = field(default=None, repr=False)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Executor:
                 return _refused([GraphQLError(reason.message, original_error=reason)])
         result, lost, awaited = await self._run(prepared.document, operation, request, principal, request_id)
         # nothing is held by now: a service that is slow keeps nobody else waiting, one that fails undoes nothing
-        missing = await fill(result.data, awaited, self._fetch, Caller(request_id, request.authorization))
+        missing = await fill(result.data, awaited, self._fetch, Caller(request_id, request.authorization, request.traceparent))
         errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *lost, *missing]]
         # graphql-core gives request errors, such as a bad variable, no path; one that came while it ran has one
         ran = bool(lost) or not result.errors or any(error.path is not None for error in result.errors)
