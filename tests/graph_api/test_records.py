@@ -611,6 +611,8 @@ async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing
         assert set(told) == ours | {"authorization"}
         assert set(untold) == ours | {"x-api-key"}
         assert (told["x-request-id"], told["accept-encoding"], told["user-agent"]) == ("traced-1", "identity", "headwater")
+        # a part of the trace that the caller is told of, too
+        assert told["traceparent"] == untold["traceparent"] == response.headers["traceparent"]
         assert "hush" not in str(logged)
         assert "cret" not in str(logged)
 
