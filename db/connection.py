@@ -242,11 +242,21 @@ C = TypeVar("C", bound=ReadConnection)
 class Database:
     """The pool of one process, and the only place where transactions begin and end."""
 
-    def __init__(self, address: str, *, pool_size: int = 10, statement_timeout: float = 30, pool_timeout: float = 10) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        pool_size: int = 10,
+        spare: int = 0,
+        statement_timeout: float = 30,
+        lock_timeout: float = 10,
+        pool_timeout: float = 10,
+    ) -> None:
         self.engine: AsyncEngine = create_async_engine(
             driver_address(address),
             pool_size=pool_size,
-            max_overflow=0,
+            # for what takes no turn among operations, and has to get through while these hold the whole pool
+            max_overflow=spare,
             pool_timeout=pool_timeout,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
@@ -257,6 +267,7 @@ class Database:
                     "timezone": "UTC",
                     "jit": "off",
                     "statement_timeout": str(round(statement_timeout * 1000)),
+                    "lock_timeout": str(round(lock_timeout * 1000)),
                     "idle_in_transaction_session_timeout": str(round(statement_timeout * 1000)),
                     # a cancellation that comes before the server has begun is lost; then it sees by itself that nobody is there
                     "client_connection_check_interval": "1s",

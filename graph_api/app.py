@@ -3,8 +3,9 @@
 import asyncio
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,14 +17,21 @@ from starlette.routing import Route
 from db.connection import Database
 from db.errors import BadInput, NotFound
 from graph_api import explorer, ops
+from graph_api.admission import Admission, done_with_the_database
 from graph_api.auth import LoopbackOnly
+from graph_api.browsers import for_browsers
 from graph_api.graphql import graphql
 from graph_api.ingestion.http import ingest
+from graph_api.rates import Rates
 from graph_api.records.fetching import Records
 from graph_api.responses import refusal
 from graph_api.settings import Settings, read_settings
 from schema.executor import Executor
+from schema.record import Caller, Lookup
 from schema.root import schema
+
+# Connections for what is soon over and takes no place: who asks, and whether the service is ready.
+LOOKING_UP = 2
 
 
 def create_worker() -> Starlette:
@@ -59,20 +67,33 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # ahead of the database, which would be left open should this fail
+        # ahead of the database, which would be left open should these fail
+        rates = Rates(settings.tenant_rate, settings.key_rate, settings.redis_url)
         records = Records(settings.services)
         database = Database(
             address,
             pool_size=settings.pool_size,
+            spare=settings.max_loads + LOOKING_UP,
             pool_timeout=settings.pool_timeout,
             statement_timeout=settings.statement_timeout,
+            lock_timeout=settings.lock_timeout,
         )
+
+        async def fetch(asked: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
+            # an operation that only waits for another service keeps nobody else from the database
+            done_with_the_database()
+            return await records(asked, caller)
+
         app.state.database = database
         app.state.settings = settings
-        app.state.executor = Executor(schema, database, settings.limits, records)
+        app.state.rates = rates
+        app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
+        app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout)
+        app.state.executor = Executor(schema, database, settings.limits, fetch)
         try:
             yield
         finally:
+            await rates.close()
             await records.close()
             await database.close()
 
@@ -85,7 +106,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/", _home),
             explorer.assets(),
         ],
-        middleware=[Middleware(ops.RequestLog), Middleware(LoopbackOnly)],
+        middleware=[*for_browsers(settings.cors_origins), Middleware(ops.RequestLog), Middleware(LoopbackOnly)],
         exception_handlers={HTTPException: _not_served},
         lifespan=lifespan,
     )

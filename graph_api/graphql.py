@@ -1,138 +1,155 @@
 """The GraphQL view: a request comes in, is run, and its answer goes out. GraphQL over HTTP, and GraphiQL for browsers."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 
-from db.errors import BadInput, LimitExceeded, Unavailable
+from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
 from graph_api import explorer
 from graph_api.auth import OPEN
+from graph_api.deadline import CLIENT_GONE, until_gone, within
 from graph_api.examples import EXAMPLES
-from graph_api.responses import GRAPHQL, JSON, answer, refusal, request_id_of
-from schema.executor import Executor
+from graph_api.operations import acceptable, from_address, from_body, is_json, operation_in, writes
+from graph_api.rates import Standing
+from graph_api.responses import GRAPHQL, JSON, answer, refusal, refused, request_id_of, status_of
+from graph_api.settings import Settings
+from schema.context import Principal
 from schema.executor import Request as Operation
+from schema.executor import Response as Result
 
-# What log readers know a client by that did not wait for its answer; HTTP has no word for it.
-CLIENT_GONE = 499
+# The rest of a body is not worth reading.
+_LAST = {"Connection": "close"}
 
 
 async def graphql(request: Request) -> Response:
-    """POST runs an operation; a browser's GET opens GraphiQL."""
-    if request.method == "POST":
-        return await _run(request)
-    if "text/html" in request.headers.get("accept", ""):
+    """POST runs an operation, and so does a GET that no page elsewhere can have sent; a browser's GET opens GraphiQL."""
+    if request.method != "POST" and "text/html" in request.headers.get("accept", ""):
         page = explorer.page(EXAMPLES, str(request.url.replace(query="")))
         return HTMLResponse(page, headers={"Content-Security-Policy": explorer.CONTENT_SECURITY_POLICY})
-    reason = BadInput("Send operations by POST, as JSON. A browser that asks for text/html is shown GraphiQL here.")
-    return refusal(request.scope, 405, reason, headers={"Allow": "GET, POST"})
-
-
-async def _run(request: Request) -> Response:
-    scope = request.scope
-    media_type = _acceptable(request.headers.get("accept", "*/*"))
+    media_type = acceptable(request.headers.get("accept", "*/*"))
     if media_type is None:
-        return refusal(scope, 406, BadInput(f"Answers are {GRAPHQL} or {JSON}; Accept names neither."))
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        return refusal(request.scope, 406, BadInput(f"Answers are {GRAPHQL} or {JSON}; Accept names neither."))
+    if request.method == "POST" and not is_json(request):
         reason = BadInput(f"An operation is sent as JSON, with Content-Type: {JSON}.")
-        return refusal(scope, 415, reason, media_type=media_type)
-    try:
-        body = await _body(request, request.app.state.settings.max_body_bytes)
-        operation = _read(body, request.headers.get("authorization"))
-    except LimitExceeded as error:
-        # the rest of the body is not worth reading
-        return refusal(scope, 413, error, media_type=media_type, headers={"Connection": "close"})
-    except BadInput as error:
-        return refusal(scope, 400, error, media_type=media_type)
-    executor: Executor = request.app.state.executor
-    try:
-        async with until_gone(request):
-            result = await executor.execute(operation, OPEN, request_id_of(scope))
-    except ClientDisconnect:
-        # nobody reads this but the log
-        return refusal(scope, CLIENT_GONE, Unavailable("The client went away before its answer was there."))
-    scope["state"]["operation"] = result.operation
-    scope["state"]["errors"] = [error["extensions"]["code"] for error in result.errors]
-    content: dict[str, Any] = {"data": result.data} if result.ran else {}
-    if result.errors:
-        content["errors"] = result.errors
-    content["extensions"] = {"requestId": request_id_of(scope)}
-    status = 400 if media_type == GRAPHQL and not result.ran else 200
-    return answer(content, status, media_type=media_type)
+        return refusal(request.scope, 415, reason, media_type=media_type)
+    principal = OPEN
+    standing = await request.app.state.rates.standing(principal.tenant_id, principal.actor)
+    outcome = await _Visit(request, principal, standing, media_type).run()
+    return answer(outcome.content, outcome.status, media_type=media_type, headers=outcome.headers)
 
 
-@asynccontextmanager
-async def until_gone(request: Request) -> AsyncIterator[None]:
-    """Ends what runs within when the client goes away, for nobody waits for it any more. The body has to be read before."""
-    task = asyncio.current_task()
-    assert task is not None, "requests run in tasks"
-    gone = False
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What an operation, or a request of several, is answered."""
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        raise ClientDisconnect from None
-    finally:
-        watching.cancel()
+    content: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
 
 
-def _acceptable(accept: str) -> str | None:
-    """The media type to answer in: the more telling one where the client takes it."""
-    offered = set()
-    for part in accept.split(","):
-        name, *parameters = (it.strip().lower() for it in part.split(";"))
-        if not any(it.startswith("q=0") and not it.strip("q=0.") for it in parameters):
-            offered.add(name)
-    if GRAPHQL in offered:
-        return GRAPHQL
-    return JSON if offered & {JSON, "*/*", "application/*", ""} else None
+class _Visit:
+    """One request of a caller who is known, and where that one stands."""
 
+    def __init__(self, request: Request, principal: Principal, standing: Standing, media_type: str) -> None:
+        self._request = request
+        self._principal = principal
+        self._standing = standing
+        self._media_type = media_type
+        self._state = request.app.state
+        self._operations: list[str] = []
+        self._codes: list[str] = []
 
-async def _body(request: Request, largest: int) -> bytes:
-    length = request.headers.get("content-length", "0")
-    body = bytearray()
-    if not length.isdigit() or int(length) <= largest:
+    async def run(self) -> _Outcome:
+        """Reads what is asked, and runs it, for as long as somebody waits for the answer."""
+        outcome = self._overdrawn() or await self._read_and_run()
+        self._request.scope["state"].update(operation=", ".join(self._operations), errors=self._codes)
+        return _Outcome(outcome.content, outcome.status, {**self._standing.headers, **outcome.headers})
+
+    async def _read_and_run(self) -> _Outcome:
+        posted = self._request.method == "POST"
+        settings: Settings = self._state.settings
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > largest:
-                    break
+            if posted:
+                content = await from_body(self._request, settings.max_body_bytes, settings.body_timeout)
             else:
-                return bytes(body)
-        except ClientDisconnect as error:
-            raise BadInput("The request ended before its body did.") from error
-    raise LimitExceeded(f"The body is larger than {largest} bytes. Send less at once.")
+                content = from_address(self._request)
+        except Timeout as error:
+            return self._refuse(error, 408, _LAST)
+        except LimitExceeded as error:
+            return self._refuse(error, 413 if posted else 414, _LAST)
+        except BadInput as error:
+            return self._refuse(error, 400)
+        try:
+            async with until_gone(self._request):
+                return await (self._several(content) if isinstance(content, list) else self._one(content))
+        except ClientDisconnect:
+            # nobody reads this but the log
+            return self._refuse(Unavailable("The client went away before its answer was there."), CLIENT_GONE)
+
+    async def _several(self, contents: list[Any]) -> _Outcome:
+        """One after the other, each as if it were sent alone."""
+        most = self._state.settings.max_batch
+        if not most:
+            reason = BadInput("Batching is off: send one operation a request, as a JSON object. HEADWATER_MAX_BATCH allows more.")
+            return self._refuse(reason, 400)
+        if not contents:
+            return self._refuse(BadInput("The list of operations is empty."), 400)
+        if len(contents) > most:
+            return self._refuse(LimitExceeded(f"A request may send {most} operations; these are {len(contents)}."), 400)
+        return _Outcome([(await self._one(content)).content for content in contents])
+
+    async def _one(self, content: Any) -> _Outcome:
+        if (overdrawn := self._overdrawn()) is not None:
+            return overdrawn
+        try:
+            operation = operation_in(content, self._request)
+            if self._request.method != "POST" and writes(operation):
+                return self._refuse(BadInput("A GET only reads. Send mutations by POST."), 405, {"Allow": "POST"})
+            result = await self._execute(operation)
+        except HeadwaterError as error:
+            return self._refuse(error, status_of([error.code], 400))
+        codes = [error["extensions"]["code"] for error in result.errors]
+        self._operations.append(result.operation)
+        self._codes += codes
+        body: dict[str, Any] = {"data": result.data} if result.ran else {}
+        if result.errors:
+            body["errors"] = result.errors
+        body["extensions"] = {"requestId": request_id_of(self._request.scope)}
+        if result.ran:
+            return _Outcome(body)
+        return _Outcome(body, status_of(codes, 400 if self._media_type == GRAPHQL else 200))
+
+    async def _execute(self, operation: Operation) -> Result:
+        """Runs it when its turn comes, and charges what it cost."""
+        tenant_id, who = self._principal.tenant_id, self._principal.actor
+        admitted = False
+        result: Result | None = None
+        try:
+            async with within(self._state.settings.request_timeout), self._state.admission.place(tenant_id, who):
+                admitted = True
+                result = await self._state.executor.execute(operation, self._principal, request_id_of(self._request.scope))
+                return result
+        except Timeout as error:
+            kept = " Whether it was kept is not known; with an idempotencyKey it is safe to send it again."
+            raise Timeout(f"{error.message}{kept if writes(operation) else ''}") from error
+        finally:
+            if admitted:
+                self._standing = await self._state.rates.charge(self._standing, _price(result))
+
+    def _overdrawn(self) -> _Outcome | None:
+        """Why nothing more is run for now, if that is so."""
+        if not (wait := self._standing.wait):
+            return None
+        reason = self._standing.overdrawn()
+        return self._refuse(reason, status_of([reason.code], 400), {"Retry-After": str(wait)})
+
+    def _refuse(self, error: HeadwaterError, status: int, headers: dict[str, str] | None = None) -> _Outcome:
+        self._codes.append(error.code)
+        return _Outcome(refused(self._request.scope, error), status, headers or {})
 
 
-def _read(body: bytes, authorization: str | None) -> Operation:
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadInput(f"The body is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise BadInput('The body has to be a JSON object, such as {"query": "{ __typename }"}.')
-    query, variables, name = content.get("query"), content.get("variables"), content.get("operationName")
-    if not isinstance(query, str) or not query:
-        raise BadInput("query has to be text: the GraphQL document to run.", field="query")
-    if variables is not None and not isinstance(variables, dict):
-        raise BadInput("variables has to be a JSON object.", field="variables")
-    if name is not None and not isinstance(name, str):
-        raise BadInput("operationName has to be text.", field="operationName")
-    if content.get("extensions") is not None and not isinstance(content["extensions"], dict):
-        raise BadInput("extensions has to be a JSON object.", field="extensions")
-    return Operation(query, variables, name or None, authorization)
+def _price(result: Result | None) -> int:
+    """What an operation is charged. None is what came to no result."""
+    return 1

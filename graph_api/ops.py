@@ -18,6 +18,7 @@ from db.connection import Database
 from db.errors import HeadwaterError
 from db.migrations import latest_revision
 from graph_api.responses import answer, unforeseen
+from graph_api.traces import going_on
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
@@ -43,7 +44,7 @@ async def ready(request: Request) -> Response:
 
 
 class RequestLog:
-    """Gives each request its id, in and out, and writes one line about it when it is done."""
+    """Gives each request its id and its place in a trace, in and out, and writes one line about it when it is done."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -52,10 +53,12 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sent = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        sent = headers.get("x-request-id", "")
+        trace = going_on(headers.getlist("traceparent"))
         request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid4())
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state.update(request_id=request_id, trace=trace)
         status = 0
         started = time.perf_counter()
 
@@ -63,10 +66,10 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                MutableHeaders(scope=message).update({"X-Request-ID": request_id, "traceparent": trace.traceparent})
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=trace.trace_id)
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
@@ -84,7 +87,7 @@ class RequestLog:
                 milliseconds=round((time.perf_counter() - started) * 1000, 2),
                 **{name: state[name] for name in ("operation", "errors") if state.get(name)},
             )
-            structlog.contextvars.unbind_contextvars("request_id")
+            structlog.contextvars.unbind_contextvars("request_id", "trace_id")
 
 
 def settle() -> None:

@@ -1,16 +1,29 @@
 """JSON answers, and refusals in the shape that GraphQL errors have."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from starlette.responses import Response
 from starlette.types import Scope
 
-from db.errors import HeadwaterError
+from db.errors import Forbidden, HeadwaterError, RateLimited, Timeout, Unauthenticated, Unavailable
 from schema.errors import INTERNAL
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
+
+# What HTTP calls a request that was not run, by the code of its error. Any other is the client's to mend.
+STATUSES = {
+    Unauthenticated.code: 401,
+    Forbidden.code: 403,
+    RateLimited.code: 429,
+    Unavailable.code: 503,
+    Timeout.code: 504,
+}
+
+# What a client is told beside that, so that it knows how to go on. Whoever knows better says so.
+_HOW_TO_GO_ON = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 
 def request_id_of(scope: Scope) -> str:
@@ -18,8 +31,9 @@ def request_id_of(scope: Scope) -> str:
     return str(scope["state"]["request_id"])
 
 
-def answer(content: Any, status: int = 200, *, media_type: str = JSON, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, media_type=f"{media_type}; charset=utf-8")
+def answer(content: Any, status: int = 200, *, media_type: str = JSON, headers: Mapping[str, str] | None = None) -> Response:
+    told = {**_HOW_TO_GO_ON.get(status, {}), **(headers or {})}
+    return Response(orjson.dumps(content), status, told, media_type=f"{media_type}; charset=utf-8")
 
 
 def described(error: HeadwaterError) -> dict[str, Any]:
@@ -28,15 +42,21 @@ def described(error: HeadwaterError) -> dict[str, Any]:
     return {"message": error.message, "extensions": extensions}
 
 
+def status_of(codes: Iterable[str], otherwise: int) -> int:
+    """The status of a request that was not run, by what was wrong with it."""
+    return next((STATUSES[code] for code in codes if code in STATUSES), otherwise)
+
+
+def refused(scope: Scope, error: HeadwaterError) -> dict[str, Any]:
+    """Why a request was not run, as its answer has it."""
+    return {"errors": [described(error)], "extensions": {"requestId": request_id_of(scope)}}
+
+
 def refusal(
-    scope: Scope, status: int, error: HeadwaterError, *, media_type: str = JSON, headers: dict[str, str] | None = None
+    scope: Scope, status: int, error: HeadwaterError, *, media_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A request that was not run, and why."""
-    content = {
-        "errors": [described(error)],
-        "extensions": {"requestId": request_id_of(scope)},
-    }
-    return answer(content, status, media_type=media_type, headers=headers)
+    return answer(refused(scope, error), status, media_type=media_type, headers=headers)
 
 
 def unforeseen(scope: Scope) -> Response:

@@ -1,6 +1,7 @@
 """Settings: one frozen class, read from HEADWATER_* environment variables. docs/settings.md lists them; a test compares."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,14 @@ from db import fields
 from db.errors import BadInput
 from db.lineage import Bounds
 from graph_api.jwks import Algorithm, KeySet, NoKeys, Published, keys_in, published_at
+from graph_api.rates import read_rate
 from graph_api.records.configuration import Service
 from graph_api.tokens import Trust
 from schema.context import Limits
+
+# As a browser writes it in Origin: anything else would never match.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
+_REDIS_URL = re.compile(r"rediss?://[^\s/?#]+(?:/\d*)?(?:\?\S*)?")
 
 
 class Settings(BaseSettings):
@@ -29,11 +35,60 @@ class Settings(BaseSettings):
     host: Annotated[str, Field(description="Address to listen on. The demo takes only a loopback address.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
     workers: Annotated[int, Field(ge=1, le=64, description="Processes that serve.")] = 1
-    pool_size: Annotated[int, Field(ge=1, le=500, description="Connections to PostgreSQL that one process holds.")] = 10
-    pool_timeout: Annotated[float, Field(gt=0, description="Seconds a request waits for a connection.")] = 10
+    pool_size: Annotated[
+        int,
+        Field(ge=1, le=500, description="Operations that one process runs at once, each with a connection to PostgreSQL."),
+    ] = 10
+    pool_timeout: Annotated[
+        float, Field(gt=0, description="Seconds an operation waits for its turn; then it is answered 503.")
+    ] = 10
+    max_waiting: Annotated[
+        int, Field(ge=0, le=10_000, description="Operations that wait for their turn at once; more are answered 503 at once.")
+    ] = 40
+    max_loads: Annotated[
+        int, Field(ge=1, le=100, description="Loads by HTTP that one process takes in at once; more are answered 503 at once.")
+    ] = 2
+    request_timeout: Annotated[
+        float, Field(gt=0, description="Seconds an operation may take, waiting included; then it is ended and answered 504.")
+    ] = 30
     statement_timeout: Annotated[float, Field(gt=0, description="Seconds one statement may take.")] = 30
+    lock_timeout: Annotated[float, Field(gt=0, description="Seconds one statement waits for what another writer has locked.")] = (
+        10
+    )
     shutdown_timeout: Annotated[int, Field(ge=0, description="Seconds that running requests get to finish at shutdown.")] = 30
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body; a larger one is answered 413.")] = 262_144
+    body_timeout: Annotated[
+        float,
+        Field(
+            gt=0, description="Seconds the body of an operation may take to come, and a load may be silent; then 408 is answered."
+        ),
+    ] = 10
+    max_batch: Annotated[
+        int, Field(ge=0, le=100, description="Most operations that one request may send as a JSON array; with 0 batching is off.")
+    ] = 0
+    tenant_rate: Annotated[
+        str,
+        Field(description="Cost that a tenant may come to in a time, as in 20000000/minute or 500/10 seconds; empty: no limit."),
+    ] = "20000000/minute"
+    key_rate: Annotated[
+        str, Field(description="Cost that one credential may come to in a time, in the same notation; empty: no limit.")
+    ] = "10000000/minute"
+    redis_url: Annotated[
+        str | None,
+        Field(
+            repr=False,
+            description="Address of the Redis in which all processes count rates together (needs the extra redis). Without it"
+            " each process counts by itself.",
+        ),
+    ] = None
+    cors_origins: Annotated[
+        list[str],
+        NoDecode,
+        Field(
+            description="Origins whose pages may call the API, as a JSON list or separated by commas, or * for every one."
+            " Without any, browsers let no other page read an answer."
+        ),
+    ] = []
     max_page_size: Annotated[int, Field(ge=1, le=10_000, description="Most items that come on one page.")] = 100
     max_lineage_page_size: Annotated[
         int, Field(ge=1, le=10_000, description="Most assets that come on one page of a lineage walk.")
@@ -143,6 +198,45 @@ class Settings(BaseSettings):
         except RecursionError:
             raise ValueError("it is nested too deep") from None
 
+    @field_validator("tenant_rate", "key_rate")
+    @classmethod
+    def _rate_read(cls, given: str) -> str:
+        if given.strip():
+            read_rate(given)
+        return given.strip()
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_read(cls, given: str | None) -> str | None:
+        if given and not _REDIS_URL.fullmatch(given):
+            raise ValueError("it looks like redis://user:password@host:6379/0, or rediss:// for TLS")
+        return given or None
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _cors_origins_read(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if not given.lstrip().startswith("["):
+            return [origin.strip() for origin in given.split(",") if origin.strip()]
+        try:
+            return json.loads(given)
+        except (json.JSONDecodeError, RecursionError):
+            raise ValueError('it is no JSON; it reads like ["https://app.shop.example"]') from None
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _cors_origins_meant(cls, origins: list[str]) -> list[str]:
+        if origins == ["*"]:
+            return origins
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin[:100]!r} is no origin, which is http or https, a host in lower case, and perhaps a port;"
+                    " * stands for all, and alone"
+                )
+        return origins
+
     @field_validator("services")
     @classmethod
     def _services_named(cls, services: dict[str, Service]) -> dict[str, Service]:
@@ -200,6 +294,7 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment that reads as these settings, secrets included."""
         said = {name: str(value) for name, value in self if value is not None}
+        said["cors_origins"] = ",".join(self.cors_origins)
         said["services"] = orjson.dumps({name: service.written() for name, service in self.services.items()}).decode()
         return {f"HEADWATER_{name.upper()}": value for name, value in said.items()}
 

@@ -54,6 +54,7 @@ class Request:
     authorization: str | None = field(default=None, repr=False)
     # whether it is to be told what it took
     tracked: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Executor:
         spent = Spent()
         result, lost, awaited = await self._run(prepared.document, operation, request, principal, author, spent)
         # nothing is held by now: a service that is slow keeps nobody else waiting, one that fails undoes nothing
-        missing = await fill(result.data, awaited, self._fetch, Caller(request_id, request.authorization))
+        missing = await fill(result.data, awaited, self._fetch, Caller(request_id, request.authorization, request.traceparent))
         errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *lost, *missing]]
         # graphql-core gives request errors, such as a bad variable, no path; one that came while it ran has one
         ran = bool(lost) or not result.errors or any(error.path is not None for error in result.errors)

@@ -35,6 +35,7 @@ class Caller:
 
     request_id: str
     authorization: str | None = field(default=None, repr=False)
+    traceparent: str | None = None
 
 
 class Fetch(Protocol):

@@ -13,12 +13,14 @@ from starlette.responses import Response
 from db.connection import Author
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unavailable
 from graph_api.auth import OPEN
-from graph_api.graphql import CLIENT_GONE
+from graph_api.deadline import CLIENT_GONE, within
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED
 from graph_api.ingestion.row import Fault
+from graph_api.rates import Standing
 from graph_api.responses import answer, described, refusal, request_id_of
+from schema.context import Principal
 from schema.scope import Scope
 
 # None of them is what a page elsewhere can have a browser send without being asked first.
@@ -30,8 +32,8 @@ _LAST = {"Connection": "close"}
 
 async def ingest(request: Request) -> Response:
     """Loads the body, and answers what became of its lines."""
-    scope = request.scope
-    if Scope.WRITE not in OPEN.scopes:
+    scope, principal = request.scope, OPEN
+    if Scope.WRITE not in principal.scopes:
         return refusal(scope, 403, Forbidden("Loading needs the scope write."), headers=_LAST)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         reason = BadInput(f"Lines are sent as JSON, one object a line, with Content-Type: {' or '.join(MEDIA_TYPES)}.")
@@ -39,9 +41,24 @@ async def ingest(request: Request) -> Response:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         return refusal(scope, 415, BadInput("Lines are sent as they are, without a Content-Encoding."), headers=_LAST)
     try:
-        on_error, dry_run = _options(request.query_params)
+        options = _options(request.query_params)
     except BadInput as error:
         return refusal(scope, 400, error, headers=_LAST)
+    state = request.app.state
+    standing = await state.rates.standing(principal.tenant_id, principal.actor)
+    if standing.wait:
+        headers = {**_LAST, **standing.headers, "Retry-After": str(standing.wait)}
+        return refusal(scope, 429, standing.overdrawn(), headers=headers)
+    try:
+        # a dry run holds a connection for as long as its client sends
+        async with state.loads.place(principal.tenant_id, principal.actor):
+            return await _load(request, principal, standing, *options)
+    except Unavailable as error:
+        return refusal(scope, 503, error, headers=_LAST)
+
+
+async def _load(request: Request, principal: Principal, standing: Standing, on_error: OnError, dry_run: bool) -> Response:
+    state = request.app.state
     faults: list[Fault] = []
 
     def reject(fault: Fault) -> None:
@@ -49,30 +66,31 @@ async def ingest(request: Request) -> Response:
             faults.append(fault)
 
     load = Load(
-        request.app.state.database,
-        OPEN.tenant_id,
+        state.database,
+        principal.tenant_id,
         # a client may send one id twice, but what a load has said it has said by itself
-        Author(OPEN.actor, f"{request_id_of(scope)}/{uuid4()}"),
+        Author(principal.actor, f"{request_id_of(request.scope)}/{uuid4()}"),
         advanced=lambda rows, position: None,
         rejected=reject,
         on_error=on_error,
         dry_run=dry_run,
     )
     failure: HeadwaterError | None = None
-    body = _Body(request, load)
+    body = _Body(request, load, state.settings.body_timeout)
     try:
         await load.run(io.BufferedReader(body), JsonLines)
     except HeadwaterError as error:
         failure = error
     finally:
         body.abandon()
+        await state.rates.charge(standing, max(1, load.summary.rows))
     if body.gone:
         # nobody reads this but the log
-        return refusal(scope, CLIENT_GONE, Unavailable("The client went away before its lines were loaded."))
-    return _answer(request, load, faults, failure)
+        return refusal(request.scope, CLIENT_GONE, Unavailable("The client went away before its lines were loaded."))
+    return _answer(request, load, faults, failure, silent=body.silent)
 
 
-def _answer(request: Request, load: Load, faults: list[Fault], failure: HeadwaterError | None) -> Response:
+def _answer(request: Request, load: Load, faults: list[Fault], failure: HeadwaterError | None, *, silent: bool) -> Response:
     """What became of the lines: what is kept, if something ended the load, too."""
     content: dict[str, Any] = {
         "created": load.summary.created,
@@ -85,7 +103,7 @@ def _answer(request: Request, load: Load, faults: list[Fault], failure: Headwate
     status = 200
     if failure is not None:
         content["errors"] = [described(failure)]
-        status = 503 if isinstance(failure, Unavailable | Timeout) else 400
+        status = 408 if silent else 503 if isinstance(failure, Unavailable | Timeout) else 400
     elif load.stopped:
         status = 400
     content["extensions"] = {"requestId": request_id_of(request.scope)}
@@ -106,11 +124,13 @@ def _options(given: QueryParams) -> tuple[OnError, bool]:
 
 class _Body(io.RawIOBase):
     """A request's body as a file for another thread. That one asks the loop for each piece, and nothing is read ahead of it, so a
-    client is slowed down to what the database takes in. One that goes away ends the load."""
+    client is slowed down to what the database takes in. One that goes away ends the load, and so does one that is silent."""
 
-    def __init__(self, request: Request, load: Load) -> None:
+    def __init__(self, request: Request, load: Load, patience: float) -> None:
         super().__init__()
         self.gone = False
+        self.silent = False
+        self._patience = patience
         self._request = request
         self._pieces = request.stream()
         self._load = load
@@ -140,9 +160,13 @@ class _Body(io.RawIOBase):
     async def _next(self) -> bytes:
         """The next piece; none is the end."""
         try:
-            async for piece in self._pieces:
-                if piece:
-                    return piece
+            async with within(self._patience):
+                async for piece in self._pieces:
+                    if piece:
+                        return piece
+        except Timeout as error:
+            self.silent = True
+            raise Timeout(f"Nothing of the body came for {self._patience:g} s.") from error
         except ClientDisconnect as error:
             self.gone = True
             raise BadInput("The request ended before its body did.") from error

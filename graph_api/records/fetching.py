@@ -203,6 +203,8 @@ class _Remote:
     def _headers_for(self, caller: Caller) -> httpx.Headers:
         headers = self._headers.copy()
         headers["X-Request-ID"] = caller.request_id
+        if caller.traceparent is not None:
+            headers["traceparent"] = caller.traceparent
         if self._service.authorization and caller.authorization is not None:
             # blanks around a value are none of it, and servers that read them leave them there
             value = caller.authorization.strip(" \t")

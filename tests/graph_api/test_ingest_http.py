@@ -32,8 +32,8 @@ LINES = {"Content-Type": MEDIA_TYPES[0]}
 class Loading(Service):
     """A service to load lines into."""
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address)
+    def __init__(self, address: str, **settings: Any) -> None:
+        super().__init__(address, **settings)
         self._address = address
 
     @property

@@ -607,10 +607,12 @@ async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing
         assert "authorization" not in trusted.headers[1]
         assert "authorization" not in untold
         assert (untold["x-api-key"], untold["accept"], told["accept"]) == ("hush", "application/vnd.crm+json", "application/json")
-        ours = {"host", "user-agent", "accept", "accept-encoding", "connection", "x-request-id"}
+        ours = {"host", "user-agent", "accept", "accept-encoding", "connection", "x-request-id", "traceparent"}
         assert set(told) == ours | {"authorization"}
         assert set(untold) == ours | {"x-api-key"}
         assert (told["x-request-id"], told["accept-encoding"], told["user-agent"]) == ("traced-1", "identity", "headwater")
+        # a part of the trace that the caller is told of, too
+        assert told["traceparent"] == untold["traceparent"] == response.headers["traceparent"]
         assert "hush" not in str(logged)
         assert "cret" not in str(logged)
 
