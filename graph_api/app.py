@@ -18,10 +18,11 @@ from db.connection import Database
 from db.errors import BadInput, NotFound
 from graph_api import explorer, ops
 from graph_api.admission import Admission, done_with_the_database
-from graph_api.auth import LoopbackOnly
+from graph_api.auth import Door
 from graph_api.browsers import for_browsers
 from graph_api.graphql import graphql
 from graph_api.ingestion.http import ingest
+from graph_api.loopback import LoopbackOnly
 from graph_api.rates import Rates
 from graph_api.records.fetching import Records
 from graph_api.responses import refusal
@@ -60,8 +61,9 @@ def create_worker() -> Starlette:
     return app
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The service. Its settings name the database it rests on."""
+def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
+    """The service. Its settings name the database it rests on. One that is not guarded asks nobody who they are, and answers this
+    machine only."""
     assert settings.database_url is not None, "whoever builds the app says which database it rests on"
     address = settings.database_url
 
@@ -89,10 +91,12 @@ def create_app(settings: Settings) -> Starlette:
         app.state.rates = rates
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout)
-        app.state.executor = Executor(schema, database, settings.limits, fetch)
+        app.state.door = door = Door(settings, database, guarded=guarded)
+        app.state.executor = Executor(schema, database, settings.limits, fetch, door.seal)
         try:
             yield
         finally:
+            await door.close()
             await rates.close()
             await records.close()
             await database.close()
@@ -106,7 +110,11 @@ def create_app(settings: Settings) -> Starlette:
             Route("/", _home),
             explorer.assets(),
         ],
-        middleware=[*for_browsers(settings.cors_origins), Middleware(ops.RequestLog), Middleware(LoopbackOnly)],
+        middleware=[
+            *for_browsers(settings.cors_origins),
+            Middleware(ops.RequestLog),
+            *([] if guarded else [Middleware(LoopbackOnly)]),
+        ],
         exception_handlers={HTTPException: _not_served},
         lifespan=lifespan,
     )

@@ -4,7 +4,7 @@ import hmac
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from secrets import token_hex
+from secrets import token_bytes, token_hex
 
 import structlog
 from starlette.datastructures import Headers
@@ -43,23 +43,16 @@ class Door:
     """One a process: who may come in. A key counts before a token; who presents neither is let in as nobody, or as everybody
     where the service is open."""
 
-    def __init__(
-        self,
-        database: Database,
-        seal: Seal,
-        tokens: Tokens | None,
-        *,
-        seconds: float,
-        schema_open: bool = True,
-        guarded: bool = True,
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, *, guarded: bool) -> None:
         self._database = database
-        self._seal = seal
-        self._tokens = tokens
-        nobody = Principal(NOBODY, "anonymous", frozenset({Scope.SCHEMA} if schema_open else ()), tenant="")
+        # where nobody has to have a key, there may be no secret to make one with
+        self.seal = Seal(token_bytes()) if settings.key_secret is None and not guarded else seal_of(settings)
+        self._tokens = None if (trust := settings.trust()) is None else Tokens(trust)
+        may_see = frozenset({Scope.SCHEMA} if settings.anonymous_introspection else ())
+        nobody = Principal(NOBODY, "anonymous", may_see, tenant="")
         self._without = nobody if guarded else OPEN
-        self._keys = Fresh(self._find_key, seconds)
-        self._tenants = Fresh(self._find_tenant, seconds)
+        self._keys = Fresh(self._find_key, settings.credential_seconds)
+        self._tenants = Fresh(self._find_tenant, settings.credential_seconds)
         self._uses = Fresh(self._note_use, _USES)
 
     async def enter(self, headers: Headers) -> Principal:
@@ -87,11 +80,11 @@ class Door:
 
     async def _proven(self, key: str) -> FoundKey:
         """What is known of a key that holds."""
-        name = self._seal.read(key)
+        name = self.seal.read(key)
         if name is None:
             raise Unauthenticated(UNKNOWN)
         found = await self._keys.get(name)
-        if found is None or not hmac.compare_digest(found.digest, self._seal.digest(key)):
+        if found is None or not hmac.compare_digest(found.digest, self.seal.digest(key)):
             raise Unauthenticated(UNKNOWN)
         if found.revoked_at is not None:
             raise Unauthenticated(f"The key {name} was revoked at {write_instant(found.revoked_at)}.")
@@ -137,25 +130,28 @@ class Door:
             log.warning("use of a key not noted", key=str(name), reason=error.message)
 
 
+def bears_key(headers: Headers) -> bool:
+    """Whether the Authorization header holds a key of ours, or what is meant as one."""
+    return headers.get("authorization", "").partition(" ")[2].strip().startswith(MARK)
+
+
 def seal_of(settings: Settings) -> Seal:
-    """What keys are made and proven by: the secret that is configured, or one beside the embedded server's data."""
-    if settings.key_secret is not None:
-        return Seal(settings.key_secret.encode())
-    if settings.database_url is not None:
+    """What keys are made and proven by."""
+    if settings.key_secret is None:
         raise BadInput(
-            "HEADWATER_KEY_SECRET is missing: keys are made and proven with it. Set it to 32 or more characters made at random, the"
-            " same in every process, and keep it: with another one, no key is known any more."
+            "HEADWATER_KEY_SECRET is missing: keys are made and proven with it. Set it to 32 or more characters made at random,"
+            " the same in every process, and keep it: with another one, no key is known any more."
         )
-    return Seal(_kept_secret(settings.data / "key.secret"))
+    return Seal(settings.key_secret.encode())
 
 
-def _kept_secret(path: Path) -> bytes:
+def kept_secret(path: Path) -> str:
     """A secret in a file that only its owner reads, made when it is first asked for."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(token_hex(32))
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(token_hex(32))
         try:
             # of several processes that do so at once, the first is heard
             os.link(unfinished, path)
@@ -163,7 +159,7 @@ def _kept_secret(path: Path) -> bytes:
             pass
         finally:
             unfinished.unlink()
-    return path.read_bytes()
+    return path.read_text()
 
 
 def _bearer_of(found: FoundKey) -> Principal:

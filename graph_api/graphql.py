@@ -8,7 +8,6 @@ from starlette.responses import HTMLResponse, Response
 
 from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
 from graph_api import explorer
-from graph_api.auth import OPEN
 from graph_api.deadline import CLIENT_GONE, until_gone, within
 from graph_api.examples import EXAMPLES
 from graph_api.operations import acceptable, from_address, from_body, is_json, operation_in, writes
@@ -34,8 +33,11 @@ async def graphql(request: Request) -> Response:
     if request.method == "POST" and not is_json(request):
         reason = BadInput(f"An operation is sent as JSON, with Content-Type: {JSON}.")
         return refusal(request.scope, 415, reason, media_type=media_type)
-    principal = OPEN
-    standing = await request.app.state.rates.standing(principal.tenant_id, principal.actor)
+    try:
+        principal = await request.app.state.door.enter(request.headers)
+    except HeadwaterError as error:
+        return refusal(request.scope, status_of([error.code], 400), error, media_type=media_type, headers=_LAST)
+    standing = await request.app.state.rates.standing(principal.tenant_id, principal.credential)
     outcome = await _Visit(request, principal, standing, media_type).run()
     return answer(outcome.content, outcome.status, media_type=media_type, headers=outcome.headers)
 
@@ -117,13 +119,15 @@ class _Visit:
         if result.errors:
             body["errors"] = result.errors
         body["extensions"] = {"requestId": request_id_of(self._request.scope)}
+        if result.resources is not None:
+            body["extensions"]["resources"] = result.resources
         if result.ran:
             return _Outcome(body)
         return _Outcome(body, status_of(codes, 400 if self._media_type == GRAPHQL else 200))
 
     async def _execute(self, operation: Operation) -> Result:
         """Runs it when its turn comes, and charges what it cost."""
-        tenant_id, who = self._principal.tenant_id, self._principal.actor
+        tenant_id, who = self._principal.tenant_id, self._principal.credential
         admitted = False
         result: Result | None = None
         try:

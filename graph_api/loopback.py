@@ -12,6 +12,7 @@ from graph_api.responses import refusal
 # A name or an address, and perhaps a port; nothing else that a lenient reader might take for another host.
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\s]+)(?::\d{1,5})?")
 
+
 def require_loopback(host: str) -> None:
     """Refuse to listen where others could reach what nothing guards yet."""
     if not _is_loopback(host):

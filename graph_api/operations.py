@@ -7,6 +7,7 @@ from graphql import GraphQLError, OperationType, get_operation_ast, parse
 from starlette.requests import ClientDisconnect, Request
 
 from db.errors import BadInput, LimitExceeded, Timeout
+from graph_api.auth import bears_key
 from graph_api.browsers import PREFLIGHT_HEADERS
 from graph_api.deadline import within
 from graph_api.responses import GRAPHQL, JSON
@@ -84,7 +85,16 @@ def operation_in(content: Any, request: Request) -> Operation:
         raise BadInput("operationName has to be text.", field="operationName")
     if content.get("extensions") is not None and not isinstance(content["extensions"], dict):
         raise BadInput("extensions has to be a JSON object.", field="extensions")
-    return Operation(query, variables, name or None, request.headers.get("authorization"), traceparent_of(request.scope))
+    headers = request.headers
+    return Operation(
+        query,
+        variables,
+        name or None,
+        # a key of ours is nobody else's business
+        None if bears_key(headers) else headers.get("authorization"),
+        headers.get("x-debug-resource-tracking", "").strip().lower() == "true",
+        traceparent_of(request.scope),
+    )
 
 
 def writes(operation: Operation) -> bool:

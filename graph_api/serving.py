@@ -14,15 +14,16 @@ from graph_api.ops import configure_logging, settle
 from graph_api.settings import Settings
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+def serve(settings: Settings, announce: Callable[[str], None], *, guarded: bool = True) -> None:
     """Serve until a signal comes. Announces the address once it answers there."""
+    assert guarded or settings.workers == 1, "workers guard what they serve"
     configure_logging(settings.log_level)
     # worker processes read the same settings from the environment
     os.environ.update(settings.environment)
     listener = _listen(settings)
     address = f"http://{_named(settings.host)}:{listener.getsockname()[1]}/graphql"
     config = uvicorn.Config(
-        create_app(settings) if settings.workers == 1 else "graph_api.app:create_worker",
+        create_app(settings, guarded=guarded) if settings.workers == 1 else "graph_api.app:create_worker",
         factory=settings.workers > 1,
         workers=settings.workers,
         loop="uvloop",

@@ -108,16 +108,16 @@ class Settings(BaseSettings):
         Field(
             min_length=32,
             repr=False,
-            description="Secret that keys are made and proven with: 32 or more characters made at random, the same in every process."
-            " Without it, and with the embedded server only, one is made and kept beside the data.",
+            description="Secret that keys are made and proven with: 32 or more characters made at random, the same in every"
+            " process. Without it, and with the embedded server only, one is made and kept beside the data.",
         ),
     ] = None
     bootstrap_key: Annotated[
         str | None,
         Field(
             repr=False,
-            description="A key with every scope that `serve` makes in the tenant `default` while that has none: `hw_1_bootstrap_` and"
-            " 64 or more letters and digits made at random.",
+            description="A key with every scope that `serve` makes in the tenant `default` while that has none: `hw_1_bootstrap_`"
+            " and 64 or more letters and digits made at random.",
         ),
     ] = None
     credential_seconds: Annotated[

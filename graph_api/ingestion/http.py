@@ -10,16 +10,14 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from db.connection import Author
-from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unavailable
-from graph_api.auth import OPEN
+from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
 from graph_api.deadline import CLIENT_GONE, within
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED
 from graph_api.ingestion.row import Fault
 from graph_api.rates import Standing
-from graph_api.responses import answer, described, refusal, request_id_of
+from graph_api.responses import answer, described, refusal, request_id_of, status_of
 from schema.context import Principal
 from schema.scope import Scope
 
@@ -32,9 +30,13 @@ _LAST = {"Connection": "close"}
 
 async def ingest(request: Request) -> Response:
     """Loads the body, and answers what became of its lines."""
-    scope, principal = request.scope, OPEN
-    if Scope.WRITE not in principal.scopes:
-        return refusal(scope, 403, Forbidden("Loading needs the scope write."), headers=_LAST)
+    scope = request.scope
+    try:
+        principal: Principal = await request.app.state.door.enter(request.headers)
+        if Scope.WRITE not in principal.scopes:
+            raise _denied(principal)
+    except HeadwaterError as error:
+        return refusal(scope, status_of([error.code], 400), error, headers=_LAST)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         reason = BadInput(f"Lines are sent as JSON, one object a line, with Content-Type: {' or '.join(MEDIA_TYPES)}.")
         return refusal(scope, 415, reason, headers=_LAST)
@@ -45,13 +47,13 @@ async def ingest(request: Request) -> Response:
     except BadInput as error:
         return refusal(scope, 400, error, headers=_LAST)
     state = request.app.state
-    standing = await state.rates.standing(principal.tenant_id, principal.actor)
+    standing = await state.rates.standing(principal.tenant_id, principal.credential)
     if standing.wait:
         headers = {**_LAST, **standing.headers, "Retry-After": str(standing.wait)}
         return refusal(scope, 429, standing.overdrawn(), headers=headers)
     try:
         # a dry run holds a connection for as long as its client sends
-        async with state.loads.place(principal.tenant_id, principal.actor):
+        async with state.loads.place(principal.tenant_id, principal.credential):
             return await _load(request, principal, standing, *options)
     except Unavailable as error:
         return refusal(scope, 503, error, headers=_LAST)
@@ -69,7 +71,7 @@ async def _load(request: Request, principal: Principal, standing: Standing, on_e
         state.database,
         principal.tenant_id,
         # a client may send one id twice, but what a load has said it has said by itself
-        Author(principal.actor, f"{request_id_of(request.scope)}/{uuid4()}"),
+        principal.author(f"{request_id_of(request.scope)}/{uuid4()}", "ingest"),
         advanced=lambda rows, position: None,
         rejected=reject,
         on_error=on_error,
@@ -88,6 +90,13 @@ async def _load(request: Request, principal: Principal, standing: Standing, on_e
         # nobody reads this but the log
         return refusal(request.scope, CLIENT_GONE, Unavailable("The client went away before its lines were loaded."))
     return _answer(request, load, faults, failure, silent=body.silent)
+
+
+def _denied(principal: Principal) -> HeadwaterError:
+    """Why who cannot write anywhere cannot load: what a line is about shows only when it is written, with many others."""
+    if Scope.SELF in principal.scopes:
+        return Forbidden("Loading needs the scope write, for every domain; these credentials do not have it.")
+    return Unauthenticated("Loading is not for everybody. Send a key as X-API-Key, or as Authorization: Bearer.")
 
 
 def _answer(request: Request, load: Load, faults: list[Fault], failure: HeadwaterError | None, *, silent: bool) -> Response:

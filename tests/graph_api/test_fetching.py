@@ -295,7 +295,7 @@ async def test_where_what_fetches_cannot_be_made_no_database_is_left_open(monkey
 
     monkeypatch.setattr(application, "Records", broken)
     monkeypatch.setattr(application, "Database", lambda address, **_: opened.append(address))
-    app = application.create_app(Settings(database_url="postgresql://there"))
+    app = application.create_app(Settings(database_url="postgresql://there"), guarded=False)
     with pytest.raises(OSError, match="no certificates"):
         async with app.router.lifespan_context(app):
             pass

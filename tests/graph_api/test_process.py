@@ -22,7 +22,7 @@ import pytest
 
 from db import migrations
 from db.embedded import EmbeddedServer
-from graph_api.cli import DATABASE
+from graph_api.commands import DATABASE
 from graph_api.examples import EXAMPLES
 from tests.builders import REGISTER, UPDATE, Answer, day, product_fields, written
 

@@ -48,7 +48,7 @@ async def crm() -> AsyncIterator[Remote]:
 
 
 def app_of(address: str, services: dict[str, Any]) -> Starlette:
-    return create_app(Settings(database_url=address, services=services))
+    return create_app(Settings(database_url=address, services=services), guarded=False)
 
 
 @asynccontextmanager
