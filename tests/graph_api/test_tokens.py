@@ -63,7 +63,7 @@ async def test_a_token_of_the_issuer_says_who_asks(algorithm: Algorithm) -> None
         ({"exp": True}, "it has expired (exp)"),
         ({"exp": "soon"}, "it is malformed"),
         ({"exp": float("inf")}, "it is malformed"),
-        ({"exp": 1e18}, "it expires at no instant (exp)"),
+        *(({"exp": it}, "it expires at no instant (exp)") for it in (1e12, 1e18, 1e30)),
         ({"nbf": 4_000_000_000}, "it is not valid yet (nbf or iat)"),
         ({"iat": 4_000_000_000}, "it is not valid yet (nbf or iat)"),
         ({"nbf": []}, "it is malformed"),
