@@ -242,10 +242,12 @@ async def test_settings_say_whose_tokens_are_believed(environment: pytest.Monkey
     environment.delenv("HEADWATER_JWT_KEYS")
     environment.setenv("HEADWATER_JWT_JWKS_URL", "https://idp.shop.example/keys?policy=1")
     environment.setenv("HEADWATER_JWT_JWKS_TTL", "60")
+    environment.setenv("HEADWATER_JWT_LEEWAY", "3")
     environment.setenv("HEADWATER_JWT_SCOPES_CLAIM", "realm.roles")
     believed = read_settings().trust()
     assert believed is not None
-    assert (believed.keys, believed.scopes_claim) == (Published("https://idp.shop.example/keys?policy=1", 60), "realm.roles")
+    assert (believed.keys, believed.leeway) == (Published("https://idp.shop.example/keys?policy=1", 60), 3)
+    assert believed.scopes_claim == "realm.roles"
 
 
 def test_other_processes_read_the_same_trust(environment: pytest.MonkeyPatch) -> None:
