@@ -371,6 +371,7 @@ async def test_an_issuer_that_hangs_keeps_callers_waiting_once(
         async with asyncio.timeout(PATIENCE):
             while len(idp.targets) < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
+        clock.now += PAUSE
         assert await believed(tokens)
         assert not asking.done()
         asking.cancel()
@@ -390,6 +391,10 @@ async def test_after_a_failure_the_keys_are_fetched_beside_those_who_ask(idp: Re
         assert await believed(tokens, "b")
         assert not await believed(tokens)
         assert len(idp.targets) == 3
+        # what has recovered is waited for again
+        publish(idp, "a")
+        clock.now += KEPT
+        assert not await believed(tokens, "b")
 
 
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
