@@ -16,10 +16,12 @@ from graph_api import demo
 from graph_api.cli import app
 from graph_api.examples import EXAMPLES
 from graph_api.records.configuration import Service
+from graph_api.responses import STATUSES
 from graph_api.settings import Settings
 from schema.root import schema
 from schema.scope import scope_of
 from tests.builders import Api
+from tests.graph_api.test_browsers import serving
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -136,6 +138,38 @@ async def test_an_example_answers_as_the_page_says(api: Api, query: str, answer:
     else:
         assert body.get("errors") is None
         assert body["data"] == answer
+
+
+async def test_a_caller_that_has_spent_all_is_answered_as_the_page_says(address: str) -> None:
+    page = (ROOT / "docs/crowds.md").read_text()
+    (rate,) = re.findall(r"HEADWATER_KEY_RATE=(\S+?)`", page)
+    ((status, told, body),) = re.findall(r"```\nHTTP/1.1 (\d+) .*?\n(.*?)\n\n(.*?)\n```", page, re.DOTALL)
+    async with serving(address, key_rate=rate) as api:
+        answers = [await api("{ __typename }") for _ in range(3)]
+    assert [it.status for it in answers] == [200, 200, int(status)]
+    for line in told.splitlines():
+        name, value = line.split(": ", 1)
+        assert without_seconds(answers[2].headers[name]) == without_seconds(value)
+    refused = {**answers[2].body, "extensions": {"requestId": "…"}}
+    assert without_seconds(json.dumps(refused)) == without_seconds(json.dumps(json.loads(body)))
+
+
+def without_seconds(told: str) -> str:
+    """How long a window lasts still depends on when it is asked."""
+    return re.sub(r"(t=|in |^)\d+", r"\1…", told)
+
+
+async def test_a_query_in_the_address_is_answered_as_the_page_says(api: Api) -> None:
+    await demo.load(api.database)
+    page = (ROOT / "docs/crowds.md").read_text()
+    ((name, value, query, body),) = re.findall(r'--header "(.*?): (.*?)" --data-urlencode "query=(.*?)" .*?\n(.*?)\n```', page)
+    response = await api.client.get("/graphql", params={"query": query}, headers={name: value})
+    assert response.json()["data"] == json.loads(body)["data"]
+
+
+def test_the_status_of_what_was_not_run_is_documented() -> None:
+    listed = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", (ROOT / "docs/crowds.md").read_text(), re.MULTILINE)
+    assert {code: int(status) for code, status in listed} == STATUSES
 
 
 def without_locations(error: dict[str, Any]) -> dict[str, Any]:

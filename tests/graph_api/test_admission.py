@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import Unavailable
-from graph_api.admission import Admission
+from graph_api.admission import Admission, Place
 from graph_api.records.configuration import Service as Remote
 from tests.graph_api.remote import remote
 from tests.graph_api.test_leaving import PATIENCE, Service, locked
@@ -78,6 +78,7 @@ class Crowd:
         self.admission = admission
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.done: dict[int, asyncio.Event] = {}
+        self.places: dict[int, Place] = {}
         self.holding: set[int] = set()
         self.refused: list[int] = []
 
@@ -87,7 +88,7 @@ class Crowd:
 
     async def hold(self, number: int, tenant: int, who: str) -> None:
         try:
-            async with self.admission.place(tenant, who):
+            async with self.admission.place(tenant, who) as self.places[number]:
                 self.holding.add(number)
                 await self.done[number].wait()
         except Unavailable:
@@ -129,8 +130,8 @@ def test_places_go_to_whom_the_rules_give_them(places: int, room: int, steps: li
                 # whose turn comes goes away before it knows
                 leaving = model.holding[drawn % len(model.holding)]
                 model.leave(leaving)
+                crowd.places[leaving].give_back()
                 crowd.done[leaving].set()
-                await crowd.tasks[leaving]
                 gone = model.holding[-1]
                 model.leave(gone)
                 crowd.tasks[gone].cancel()
@@ -275,6 +276,7 @@ async def test_what_waits_for_another_service_keeps_nobody_from_the_database(add
         waits = asyncio.create_task(service.ask("{ entities { nodes { record } } }"))
         async with asyncio.timeout(PATIENCE):
             await asked.wait()
-        assert (await service.answer(LIST)).status_code == 200
+        beside = await service.answer(LIST)
         answered.set()
+        assert beside.status_code == 200
         assert (await waits)["data"]["entities"]["nodes"][0]["record"]["name"] == "Customer 1"

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from db.connection import Database
 from db.errors import Unavailable
-from tests.graph_api.test_ingest_http import Loading, in_lines, products, summary
+from tests.graph_api.test_ingest_http import Loading, products, summary
+from tests.graph_api.test_ingest_jsonl import in_lines
 from tests.graph_api.test_leaving import PATIENCE, REGISTER, Service, locked
 from tests.graph_api.test_process import awaited
 
@@ -83,7 +84,7 @@ async def test_a_transaction_in_which_nothing_happens_is_ended_by_the_server(add
     idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'headwater'"
 
     async def ended() -> bool:
-        return await observer.fetchval(idle) == 0
+        return bool(await observer.fetchval(idle) == 0)
 
     async def nothing() -> None:
         async with database.snapshot(1) as connection:
@@ -162,10 +163,11 @@ async def test_a_load_whose_client_is_slow_is_not_silent(address: str) -> None:
 
 async def test_as_many_loads_as_may_leave_room_for_operations_and_one_more_is_refused(address: str) -> None:
     async with Loading(address, max_loads=2) as service:
-        loads = service.app.state.loads
+        pool = service.app.state.database.engine.pool
 
         async def both() -> bool:
-            return loads._held.total() == 2
+            # each holds a connection while it waits for its client
+            return bool(pool.checkedout() == 2)
 
         async with (
             sending(service, "/api/v1/ingest?dry_run=true", "application/jsonl"),

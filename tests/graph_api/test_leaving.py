@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 import httpx
@@ -31,7 +31,7 @@ class Service:
         self.app = create_app(Settings(database_url=address, **{"pool_size": 1, **settings}), guarded=False)
         self._server = uvicorn.Server(uvicorn.Config(self.app, port=0, log_config=None, loop="asyncio"))
 
-    async def __aenter__(self) -> "Service":
+    async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._server.serve())
         async with asyncio.timeout(PATIENCE):
             while not self._server.started:  # noqa: ASYNC110

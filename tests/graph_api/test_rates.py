@@ -19,7 +19,8 @@ from graph_api.rates import Rates, Standing
 from tests.builders import Api
 from tests.graph_api.remote import PATIENCE, raw
 from tests.graph_api.test_browsers import serving
-from tests.graph_api.test_ingest_http import Loading, in_lines, products
+from tests.graph_api.test_ingest_http import Loading, products
+from tests.graph_api.test_ingest_jsonl import in_lines
 from tests.graph_api.test_process import awaited
 
 

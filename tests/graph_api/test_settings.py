@@ -132,3 +132,70 @@ def test_services_that_do_not_fit_are_named_and_nothing_secret_is_repeated(
         read_settings()
     assert message in refused.value.message
     assert "hush" not in f"{refused.value.message} {refused.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        ("", []),
+        ("*", ["*"]),
+        ("https://app.shop.example", ["https://app.shop.example"]),
+        (
+            "https://a.example, http://localhost:5173 ,http://[::1]:1,",
+            ["https://a.example", "http://localhost:5173", "http://[::1]:1"],
+        ),
+        ('["https://a.example", "https://b.example"]', ["https://a.example", "https://b.example"]),
+        ("[]", []),
+    ],
+)
+def test_origins_are_a_list_as_json_or_separated_by_commas(
+    environment: pytest.MonkeyPatch, given: str, origins: list[str]
+) -> None:
+    environment.setenv("HEADWATER_CORS_ORIGINS", given)
+    settings = read_settings()
+    assert settings.cors_origins == origins
+    environment.setenv("HEADWATER_CORS_ORIGINS", settings.environment["HEADWATER_CORS_ORIGINS"])
+    assert read_settings().cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "message"),
+    [
+        *(
+            ("cors_origins", it, "is no origin")
+            for it in (
+                "a.example",
+                "https://a.example/",
+                "https://A.example",
+                "null",
+                "*, https://a.example",
+                "https://u@a.example",
+            )
+        ),
+        ("cors_origins", "[", "it is no JSON"),
+        ("cors_origins", "[5]", "valid string"),
+        ("tenant_rate", "many", "HEADWATER_TENANT_RATE: it is one rate"),
+        ("key_rate", "1/second;5/minute", "HEADWATER_KEY_RATE: it is one rate"),
+        ("key_rate", "0/minute", "leave it empty"),
+        ("redis_url", "localhost:6379", "HEADWATER_REDIS_URL: it looks like redis://"),
+        ("redis_url", "http://hush@localhost", "HEADWATER_REDIS_URL: it looks like redis://"),
+        ("max_batch", "-1", "HEADWATER_MAX_BATCH"),
+        ("request_timeout", "0", "HEADWATER_REQUEST_TIMEOUT"),
+    ],
+)
+def test_what_a_setting_cannot_mean_is_told_and_no_secret_is_repeated(
+    environment: pytest.MonkeyPatch, setting: str, given: str, message: str
+) -> None:
+    environment.setenv(f"HEADWATER_{setting.upper()}", given)
+    with pytest.raises(BadInput) as refused:
+        read_settings()
+    assert message in refused.value.message
+    assert "hush" not in refused.value.message
+
+
+def test_a_rate_or_a_redis_that_is_empty_is_none(environment: pytest.MonkeyPatch) -> None:
+    for name in ("TENANT_RATE", "KEY_RATE", "REDIS_URL"):
+        environment.setenv(f"HEADWATER_{name}", "")
+    settings = read_settings()
+    assert (settings.tenant_rate, settings.key_rate, settings.redis_url) == ("", "", None)
+    assert "hush" not in repr(read_settings(redis_url="redis://:hush@cache:6379/1"))
