@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -61,6 +62,8 @@ async def _run(request: Request) -> Response:
     if result.errors:
         content["errors"] = result.errors
     content["extensions"] = {"requestId": request_id_of(scope)}
+    if result.cost is not None:
+        content["extensions"]["cost"] = asdict(result.cost)
     status = 400 if media_type == GRAPHQL and not result.ran else 200
     return answer(content, status, media_type=media_type)
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import strawberry
 
-from db.lineage import Bounds
+from schema.cost import Spent
+from schema.limits import Limits
 from schema.scope import Scope
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ class Principal:
     scopes: frozenset[Scope]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one field may ask for."""
-
-    page_size: int = 100
-    walk_page_size: int = 1_000
-    walk_depth: int = 100
-    walk: Bounds = field(default_factory=Bounds)
-
-
 @dataclass(slots=True)
 class Context:
     """One attempt at one operation. Nothing in it outlives the attempt."""
@@ -43,6 +34,7 @@ class Context:
     transaction: "Transaction"
     loaders: "Loaders"
     records: "list[Asked]" = field(default_factory=list)
+    spent: Spent = field(default_factory=Spent)
 
 
 Info = strawberry.Info[Context, None]

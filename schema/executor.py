@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphql import (
@@ -17,14 +17,16 @@ from graphql import (
 )
 
 from db.connection import Author, Database
-from db.errors import Forbidden, HeadwaterError, Interrupted
-from schema.context import Context, Limits, Principal
+from db.errors import Forbidden, HeadwaterError, Interrupted, LimitExceeded
+from schema.context import Context, Principal
+from schema.cost import FETCH_WEIGHT, Charge
 from schema.document import Documents
 from schema.errors import describe
 from schema.federation import SubgraphSchema
+from schema.limits import Limits
 from schema.loaders import Loaders
 from schema.plain import PlainSelections
-from schema.record import Asked, Caller, Fetch, fetch_nothing, fill
+from schema.record import Caller, Fetch, fetch_nothing, fill
 from schema.transaction import Transaction
 
 # How often a mutation that lost against another writer is tried in all.
@@ -50,6 +52,8 @@ class Response:
     errors: list[dict[str, Any]]
     ran: bool
     operation: str = ""
+    # what it may have come to and came to; nothing, where it was refused before that was reckoned
+    cost: Charge | None = None
 
 
 class Executor:
@@ -62,7 +66,7 @@ class Executor:
         self._database = database
         self._limits = limits or Limits()
         self._fetch = fetch
-        self._documents = Documents(schema)
+        self._documents = Documents(schema, self._limits)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
         prepared = self._documents.read(request.query)
@@ -76,14 +80,24 @@ class Executor:
             if scope not in principal.scopes:
                 reason = Forbidden(f"{coordinate} needs the scope {scope.value}, which these credentials do not have.")
                 return _refused([GraphQLError(reason.message, original_error=reason)])
-        result, lost, awaited = await self._run(prepared.document, operation, request, principal, request_id)
+        reckoning = self._documents.reckon(prepared, operation, request.variables or {})
+        if reckoning.requested > self._limits.cost:
+            beyond = LimitExceeded(
+                f"The operation may come to a cost of {reckoning.requested}. At most {self._limits.cost} is run. Ask for smaller"
+                " pages, or for fewer lists and walks below lists."
+            )
+            cost = Charge(reckoning.requested, 0, self._limits.cost)
+            return replace(_refused([GraphQLError(beyond.message, original_error=beyond)]), cost=cost)
+        result, lost, context = await self._run(prepared.document, operation, request, principal, request_id)
         # nothing is held by now: a service that is slow keeps nobody else waiting, one that fails undoes nothing
-        missing = await fill(result.data, awaited, self._fetch, Caller(request_id, request.authorization))
+        missing = await fill(result.data, context.records, self._fetch, Caller(request_id, request.authorization))
         errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *lost, *missing]]
         # graphql-core gives request errors, such as a bad variable, no path; one that came while it ran has one
         ran = bool(lost) or not result.errors or any(error.path is not None for error in result.errors)
         name = operation.name.value if operation.name else ""
-        return Response(result.data, errors, ran, f"{operation.operation.value} {name}".strip())
+        actual = context.spent.total + FETCH_WEIGHT * len(context.records) + (reckoning.writes if ran else 0)
+        cost = Charge(reckoning.requested, actual, self._limits.cost)
+        return Response(result.data, errors, ran, f"{operation.operation.value} {name}".strip(), cost)
 
     async def _run(
         self,
@@ -92,8 +106,8 @@ class Executor:
         request: Request,
         principal: Principal,
         request_id: str,
-    ) -> tuple[ExecutionResult, list[GraphQLError], list[Asked]]:
-        """What came of it; should the commit have failed, why; and the records that are to come into it."""
+    ) -> tuple[ExecutionResult, list[GraphQLError], Context]:
+        """What came of it; should the commit have failed, why; and what the last attempt stood in."""
         writes = operation.operation is OperationType.MUTATION
         for attempt in range(1, ATTEMPTS + 1):
             author = Author(principal.actor, request_id)
@@ -124,12 +138,12 @@ class Executor:
                     # writers that met once should not meet again
                     await asyncio.sleep(random.uniform(0, 0.02 * attempt))
                     continue
-                return finished, [], context.records
+                return finished, [], context
             try:
                 await transaction.keep()
             except HeadwaterError as error:
-                return ExecutionResult(None, finished.errors), [GraphQLError(error.message, original_error=error)], []
-            return finished, [], context.records
+                return ExecutionResult(None, finished.errors), [GraphQLError(error.message, original_error=error)], context
+            return finished, [], context
         raise AssertionError("the last attempt returns")
 
 
