@@ -89,14 +89,14 @@ class Author:
 
 
 @dataclass(slots=True)
-class Spent:
+class Used:
     """What a connection was used for so far."""
 
     statements: int = 0
     rows: int = 0
     seconds: float = 0.0
 
-    def add(self, other: "Spent") -> None:
+    def add(self, other: "Used") -> None:
         self.statements += other.statements
         self.rows += other.rows
         self.seconds += other.seconds
@@ -110,7 +110,7 @@ class ReadConnection:
         self.now: datetime
         # PostgreSQL runs nothing more in a transaction in which a statement failed
         self.failure: HeadwaterError | None = None
-        self.spent = Spent()
+        self.used = Used()
         self._connection = connection
         self._over = False
         # Loaders of one request run at the same time; the wire carries one statement at a time.
@@ -120,12 +120,12 @@ class ReadConnection:
     async def fetch(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Run one statement and give all its rows. Its `:tenant` is this connection's."""
         rows = (await self._execute(statement, parameters)).all()
-        self.spent.rows += len(rows)
+        self.used.rows += len(rows)
         return rows
 
     async def fetch_one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
         row = (await self._execute(statement, parameters)).first()
-        self.spent.rows += row is not None
+        self.used.rows += row is not None
         return row
 
     async def stream(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[Row[Any]]:
@@ -178,8 +178,8 @@ class ReadConnection:
             with translated_errors():
                 return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
         finally:
-            self.spent.statements += 1
-            self.spent.seconds += time.perf_counter() - started
+            self.used.statements += 1
+            self.used.seconds += time.perf_counter() - started
 
 
 class WriteConnection(ReadConnection):
@@ -194,7 +194,7 @@ class WriteConnection(ReadConnection):
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
         """Run one statement and give the number of rows it touched."""
         touched = (await self._execute(statement, parameters)).rowcount
-        self.spent.rows += touched
+        self.used.rows += touched
         return touched
 
     async def conclude(self, outcome: str) -> None:

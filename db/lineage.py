@@ -119,6 +119,11 @@ class Walk:
         return [self.root_id, *chain.from_iterable(self.reached)]
 
     @property
+    def visited(self) -> int:
+        """How many assets were visited, shown or not."""
+        return sum(map(len, self.reached))
+
+    @property
     def depths(self) -> dict[int, int]:
         """How far away each asset is, the root among them."""
         return {asset_id: depth for depth, level in enumerate([[self.root_id], *self.reached]) for asset_id in level}

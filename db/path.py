@@ -32,6 +32,8 @@ class Paths(NamedTuple):
 
     paths: list[Path]
     exhaustive: bool
+    # how many assets were visited to find them
+    visited: int = 0
 
 
 async def find_paths(
@@ -51,8 +53,9 @@ async def find_paths(
     # a path passes only what is reached from both sides, in as many steps as there are
     between = [it for it, depth in from_origin.items() if it in to_goal and depth + to_goal[it] <= query.max_depth]
     whole = ahead.truncated is None and behind.truncated is None
+    visited = ahead.visited + behind.visited
     if goal not in between:
-        return Paths([], exhaustive=whole)
+        return Paths([], exhaustive=whole, visited=visited)
     (graph,) = await graphs_among(connection, [between], [ahead.instant], query)
     found = await asyncio.to_thread(
         paths_between, origin, goal, graph, longest=query.max_depth, most=most, only_shortest=only_shortest
@@ -60,6 +63,7 @@ async def find_paths(
     shown = {origin, goal}.union(*ahead.shown)
     return Paths(
         exhaustive=found.exhaustive and whole,
+        visited=visited,
         paths=[it._replace(assets=tuple(filter(shown.__contains__, it.assets))) for it in found.paths],
     )
 

@@ -1,6 +1,7 @@
 """The GraphQL view: a request comes in, is run, and its answer goes out. GraphQL over HTTP, and GraphiQL for browsers."""
 
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -8,14 +9,15 @@ from starlette.responses import HTMLResponse, Response
 
 from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
 from graph_api import explorer
+from graph_api.admission import Admission
 from graph_api.deadline import CLIENT_GONE, until_gone, within
 from graph_api.examples import EXAMPLES
-from graph_api.operations import acceptable, from_address, from_body, is_json, operation_in, writes
+from graph_api.operations import acceptable, from_address, from_body, is_json, operation_in
 from graph_api.rates import Standing
 from graph_api.responses import GRAPHQL, JSON, answer, refusal, refused, request_id_of, status_of
 from graph_api.settings import Settings
 from schema.context import Principal
-from schema.executor import Request as Operation
+from schema.executor import Executor, Ready
 from schema.executor import Response as Result
 
 # The rest of a body is not worth reading.
@@ -105,11 +107,14 @@ class _Visit:
     async def _one(self, content: Any) -> _Outcome:
         if (overdrawn := self._overdrawn()) is not None:
             return overdrawn
+        executor: Executor = self._state.executor
         try:
             operation = operation_in(content, self._request)
-            if self._request.method != "POST" and writes(operation):
-                return self._refuse(BadInput("A GET only reads. Send mutations by POST."), 405, {"Allow": "POST"})
-            result = await self._execute(operation)
+            result = executor.prepare(operation, self._principal)
+            if isinstance(result, Ready):
+                if result.writes and self._request.method != "POST":
+                    return self._refuse(BadInput("A GET only reads. Send mutations by POST."), 405, {"Allow": "POST"})
+                result = await self._run(result)
         except HeadwaterError as error:
             return self._refuse(error, status_of([error.code], 400))
         codes = [error["extensions"]["code"] for error in result.errors]
@@ -119,28 +124,36 @@ class _Visit:
         if result.errors:
             body["errors"] = result.errors
         body["extensions"] = {"requestId": request_id_of(self._request.scope)}
+        if result.cost is not None:
+            body["extensions"]["cost"] = asdict(result.cost)
         if result.resources is not None:
             body["extensions"]["resources"] = result.resources
         if result.ran:
             return _Outcome(body)
         return _Outcome(body, status_of(codes, 400 if self._media_type == GRAPHQL else 200))
 
-    async def _execute(self, operation: Operation) -> Result:
-        """Runs it when its turn comes, and charges what it cost."""
-        tenant_id, who = self._principal.tenant_id, self._principal.credential
-        admitted = False
-        result: Result | None = None
+    async def _run(self, ready: Ready) -> Result:
+        """Runs an operation when its turn comes, and charges what it cost; what it asked for, if it came to no result."""
+        cost = 0
         try:
-            async with within(self._state.settings.request_timeout), self._state.admission.place(tenant_id, who):
-                admitted = True
-                result = await self._state.executor.execute(operation, self._principal, request_id_of(self._request.scope))
+            async with within(self._state.settings.request_timeout), self._turn(ready):
+                cost = ready.reckoning.requested
+                result: Result = await self._state.executor.run(ready, request_id_of(self._request.scope))
+                if result.cost is not None:
+                    cost = result.cost.actual
                 return result
         except Timeout as error:
             kept = " Whether it was kept is not known; with an idempotencyKey it is safe to send it again."
-            raise Timeout(f"{error.message}{kept if writes(operation) else ''}") from error
+            raise Timeout(f"{error.message}{kept if ready.writes else ''}") from error
         finally:
-            if admitted:
-                self._standing = await self._state.rates.charge(self._standing, _price(result))
+            self._standing = await self._state.rates.charge(self._standing, max(1, cost))
+
+    def _turn(self, ready: Ready) -> AbstractAsyncContextManager[Any]:
+        """A place at the database, for what asks for something there."""
+        if not ready.asks_database:
+            return nullcontext()
+        admission: Admission = self._state.admission
+        return admission.place(self._principal.tenant_id, self._principal.credential)
 
     def _overdrawn(self) -> _Outcome | None:
         """Why nothing more is run for now, if that is so."""
@@ -152,8 +165,3 @@ class _Visit:
     def _refuse(self, error: HeadwaterError, status: int, headers: dict[str, str] | None = None) -> _Outcome:
         self._codes.append(error.code)
         return _Outcome(refused(self._request.scope, error), status, headers or {})
-
-
-def _price(result: Result | None) -> int:
-    """What an operation is charged. None is what came to no result."""
-    return 1

@@ -3,7 +3,6 @@
 from typing import Any
 
 import orjson
-from graphql import GraphQLError, OperationType, get_operation_ast, parse
 from starlette.requests import ClientDisconnect, Request
 
 from db.errors import BadInput, LimitExceeded, Timeout
@@ -95,16 +94,6 @@ def operation_in(content: Any, request: Request) -> Operation:
         headers.get("x-debug-resource-tracking", "").strip().lower() == "true",
         traceparent_of(request.scope),
     )
-
-
-def writes(operation: Operation) -> bool:
-    """Whether it is a mutation that would be run. What cannot be parsed runs nothing."""
-    try:
-        document = parse(operation.query, no_location=True)
-    except (GraphQLError, RecursionError):
-        return False
-    chosen = get_operation_ast(document, operation.operation_name)
-    return chosen is not None and chosen.operation is not OperationType.QUERY
 
 
 async def _body(request: Request, largest: int) -> bytes:

@@ -16,7 +16,7 @@ from graph_api.jwks import Algorithm, KeySet, NoKeys, Published, keys_in, publis
 from graph_api.rates import read_rate
 from graph_api.records.configuration import Service
 from graph_api.tokens import Trust
-from schema.context import Limits
+from schema.limits import Limits
 
 # As a browser writes it in Origin: anything else would never match.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
@@ -89,6 +89,16 @@ class Settings(BaseSettings):
             " Without any, browsers let no other page read an answer."
         ),
     ] = []
+    max_tokens: Annotated[int, Field(ge=100, description="Most tokens that a GraphQL document may have.")] = 2_000
+    max_depth: Annotated[int, Field(ge=1, description="Most fields within each other, introspection not counted.")] = 16
+    max_introspection_depth: Annotated[
+        int, Field(ge=1, description="How often one introspection may go from a type to the types of its fields, and so on.")
+    ] = 2
+    max_aliases: Annotated[int, Field(ge=0, description="Most aliases that an operation may have.")] = 15
+    max_repeats: Annotated[int, Field(ge=0, description="How often a field may be selected again beside itself.")] = 15
+    max_root_fields: Annotated[int, Field(ge=1, description="Most fields at the root of an operation.")] = 10
+    max_fragment_spreads: Annotated[int, Field(ge=0, description="Most fragment spreads that an operation may have.")] = 50
+    max_cost: Annotated[int, Field(ge=1, description="Most that an operation may come to, as limits.md counts it.")] = 1_000_000
     max_page_size: Annotated[int, Field(ge=1, le=10_000, description="Most items that come on one page.")] = 100
     max_lineage_page_size: Annotated[
         int, Field(ge=1, le=10_000, description="Most assets that come on one page of a lineage walk.")
@@ -286,9 +296,21 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
-        """How much one field of an operation may ask for."""
-        walk = Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000))
-        return Limits(self.max_page_size, self.max_lineage_page_size, self.max_lineage_depth, walk)
+        """How much may be asked for."""
+        return Limits(
+            tokens=self.max_tokens,
+            depth=self.max_depth,
+            introspection_depth=self.max_introspection_depth,
+            aliases=self.max_aliases,
+            repeats=self.max_repeats,
+            root_fields=self.max_root_fields,
+            spreads=self.max_fragment_spreads,
+            cost=self.max_cost,
+            page_size=self.max_page_size,
+            walk_page_size=self.max_lineage_page_size,
+            walk_depth=self.max_lineage_depth,
+            walk=Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000)),
+        )
 
     @property
     def environment(self) -> dict[str, str]:

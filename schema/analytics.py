@@ -10,6 +10,7 @@ from db.entity import EntityQuery
 from db.lineage import Direction
 from schema.asset import Asset
 from schema.context import Info
+from schema.cost import sized
 from schema.domain import Domain
 from schema.lineage import nodes_of
 from schema.link import LineageType
@@ -47,6 +48,7 @@ class DomainStats:
     async def products(self, info: Info) -> int:
         return (await self._products(info)).products
 
+    @sized(3)
     @resolver(READ, "How many of them have each status that occurs.")
     async def by_status(self, info: Info) -> list[StatusCount]:
         counts = (await self._products(info)).by_status
@@ -84,6 +86,7 @@ class LineageStats:
     async def links(self, info: Info) -> int:
         return (await info.context.loaders.link_statistics.load((self.as_of,))).links
 
+    @sized(3)
     @resolver(READ, "How many of them are of each type that occurs.")
     async def by_type(self, info: Info) -> list[TypeCount]:
         counts = (await info.context.loaders.link_statistics.load((self.as_of,))).by_type
@@ -101,10 +104,12 @@ class LineageStats:
     def assets_without_downstream(self, info: Info) -> int:
         return info.context.loaders.unlinked_count.load((self.as_of, Direction.DOWNSTREAM))  # type: ignore[return-value]
 
+    @sized(10, by=("first",))
     @resolver(READ, "The assets that most others feed directly, the most first.")
     async def most_upstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.UPSTREAM, first)
 
+    @sized(10, by=("first",))
     @resolver(READ, "The assets that feed most others directly, the most first.")
     async def most_downstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.DOWNSTREAM, first)
@@ -140,6 +145,7 @@ class Analytics:
     as_of: strawberry.Private[datetime]
     pinned: strawberry.Private[datetime | None]
 
+    @sized(50)
     @resolver(READ, "Each domain that there is, in order of the name.")
     async def domains(self, info: Info) -> list[DomainStats]:
         names = await info.context.loaders.domains_then.load((self.as_of,))

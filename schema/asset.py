@@ -10,10 +10,11 @@ from db.history import Stretch
 from db.kind import Kind
 from db.lineage import Direction
 from schema.context import Info
+from schema.cost import sized, walks
 from schema.history import Version, version_connection
 from schema.lineage import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connection
 from schema.node import AsOf, Node
-from schema.pagination import After, Before, Connection, First, Last
+from schema.pagination import After, Before, Connection, First, Last, paged
 from schema.relationship import BOTH, Relationship, Types, related_connection, relationships_of_asset
 from schema.relationship import Direction as Side
 from schema.scope import READ, field, resolver
@@ -48,6 +49,8 @@ class Asset(Node):
         """The asset as one stretch of its history has it."""
         raise TypeError(f"{cls.__name__} does not say how it is read from its history")
 
+    @walks()
+    @sized(100, by=("first",), of=("edges", "nodes", "links"))
     @resolver(READ, "All that feeds it, directly or through others; null: it could not be found out.")
     async def upstream(
         self,
@@ -60,6 +63,8 @@ class Asset(Node):
     ) -> LineageConnection | None:
         return await walk_connection(info, self, Direction.UPSTREAM, max_depth, filter, first, after, as_of)
 
+    @walks()
+    @sized(100, by=("first",), of=("edges", "nodes", "links"))
     @resolver(READ, "All that it feeds, directly or through others; null: it could not be found out.")
     async def downstream(
         self,
@@ -72,6 +77,7 @@ class Asset(Node):
     ) -> LineageConnection | None:
         return await walk_connection(info, self, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
 
+    @paged
     @resolver(READ, "The joins that it stands at either end of, in order of their type.")
     async def relationships(
         self,
@@ -88,6 +94,7 @@ class Asset(Node):
             info, self, types, direction, first=first, after=after, last=last, before=before, as_of=as_of
         )
 
+    @paged
     @resolver(READ, "What it is joined with under a key, from whichever end that is the key; each asset once.")
     async def related(
         self,
@@ -106,6 +113,7 @@ class Asset(Node):
     ) -> "Connection[Asset]":
         return await related_connection(info, self, key, first=first, after=after, last=last, before=before, as_of=as_of)
 
+    @paged
     @resolver(
         READ,
         "Everything it ever was, oldest first, and what changed at each step: the whole history, whenever it was read.",

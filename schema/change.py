@@ -12,10 +12,11 @@ from db.change import ChangeQuery, ChangeRow
 from db.errors import BadInput
 from schema.asset import Asset
 from schema.context import Info
+from schema.cost import sized
 from schema.history import FieldChange, field_changes
 from schema.kinds import ASSET_TYPES
 from schema.node import write_id
-from schema.pagination import After, Before, Connection, First, Keyset, Last
+from schema.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.ref import AssetKind
 from schema.scope import READ, field, resolver
 from schema.writing import given, optional
@@ -41,7 +42,9 @@ class Change:
     recorded_at: datetime = field(READ, "When it was written down, which may be long after it came to hold.")
     actor: str | None = field(READ, "Who said so.")
     request_id: str | None = field(READ, "In which request.")
-    fields: list[FieldChange] = field(READ, "What was different before. Where it begins or ends: every field there is.")
+    fields: list[FieldChange] = sized(10)(
+        field(READ, "What was different before. Where it begins or ends: every field there is.")
+    )
 
 
 @strawberry.input(description="Which changes: those that match every part given. An empty list matches nothing.")
@@ -63,6 +66,7 @@ Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Which o
 
 @strawberry.type
 class ChangeQueries:
+    @paged
     @resolver(READ, "How assets changed from one instant on and before another, by all that is known now; oldest first.")
     async def changes(
         self,

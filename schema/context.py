@@ -7,8 +7,9 @@ import strawberry
 
 from db.api_key import Seal
 from db.connection import Author
-from db.lineage import Bounds
 from db.scope import WRITE_IN
+from schema.cost import Spent
+from schema.limits import Limits
 from schema.scope import Scope
 
 if TYPE_CHECKING:
@@ -44,16 +45,6 @@ class Principal:
         return Author(self.actor, request_id, operation, self.credential, self.operator, domains)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one field may ask for."""
-
-    page_size: int = 100
-    walk_page_size: int = 1_000
-    walk_depth: int = 100
-    walk: Bounds = field(default_factory=Bounds)
-
-
 @dataclass(slots=True)
 class Context:
     """One attempt at one operation. Nothing in it outlives the attempt."""
@@ -65,6 +56,7 @@ class Context:
     transaction: "Transaction"
     loaders: "Loaders"
     records: "list[Asked]" = field(default_factory=list)
+    spent: Spent = field(default_factory=Spent)
 
 
 Info = strawberry.Info[Context, None]

@@ -8,6 +8,7 @@ from db import detail_type as detail_types
 from db.detail_format import FORMATS
 from db.detail_type import DetailTypeRow
 from schema.context import Info
+from schema.cost import WRITE_WEIGHT, sized, weighs
 from schema.scope import READ, WRITE, field, resolver
 from schema.writing import INPUT, RemovePayload, RemoveTypeInput, described, given, optional
 
@@ -39,6 +40,7 @@ class DetailTypePayload:
 
 @strawberry.type
 class DetailTypeQueries:
+    @sized(100)
     @resolver(READ, "All that may be known of an entity, in order of the code.")
     async def detail_types(self, info: Info) -> list[DetailType]:
         connection = await info.context.transaction.reader()
@@ -47,6 +49,7 @@ class DetailTypeQueries:
 
 @strawberry.type
 class DetailTypeMutations:
+    @weighs(WRITE_WEIGHT)
     @resolver(WRITE, "Registers a detail type, or replaces the whole of it. CONFLICT when the format of one in use would change.")
     async def put_detail_type(self, info: Info, input: Annotated[PutDetailTypeInput, INPUT]) -> DetailTypePayload:
         connection = await info.context.transaction.writer()
@@ -54,6 +57,7 @@ class DetailTypeMutations:
         info.context.loaders.forget()
         return DetailTypePayload(detail_type=DetailType.of(row))
 
+    @weighs(WRITE_WEIGHT)
     @resolver(WRITE, "Takes a detail type out of the registry. CONFLICT while an entity has such a detail, or ever had one.")
     async def remove_detail_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()

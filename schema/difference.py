@@ -11,9 +11,10 @@ from db.history import Stretch
 from schema.asset import Asset
 from schema.change import Filter, From, To, query_of
 from schema.context import Info
+from schema.cost import sized
 from schema.history import FieldChange, field_changes
 from schema.kinds import ASSET_TYPES
-from schema.pagination import After, Before, Connection, First, Keyset, Last
+from schema.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.scope import READ, field, resolver
 
 
@@ -30,11 +31,12 @@ class Difference:
     uid: UUID = field(READ, "What differs.")
     before: Asset | None = field(READ, "The asset as it was at the earlier instant; null: it was not there.")
     after: Asset | None = field(READ, "The asset as it is at the later instant; null: it is not there.")
-    fields: list[FieldChange] = field(READ, "What is different. Where it is on one side only: every field there is.")
+    fields: list[FieldChange] = sized(10)(field(READ, "What is different. Where it is on one side only: every field there is."))
 
 
 @strawberry.type
 class DifferenceQueries:
+    @paged
     @resolver(
         READ,
         "What is different at one instant from what it was at an earlier one. What changed and changed back is not."

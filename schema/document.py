@@ -17,32 +17,45 @@ from graphql import (
     Visitor,
     get_named_type,
     parse,
+    specified_rules,
     validate,
     visit,
 )
+from graphql.validation import MaxIntrospectionDepthRule
 from strawberry.types.base import StrawberryObjectDefinition
 
+from db.errors import LimitExceeded
+from schema.cost import Prices, Reckoning, Reckonings
 from schema.federation import SubgraphSchema
+from schema.limits import Limits, check
 from schema.scope import Scope, scope_of
 
 # Characters of the documents that are kept parsed; each takes some 200 times its size.
 DOCUMENTS_KEPT = 262_144
 
+# Introspection has a bound of its own here.
+RULES = tuple(it for it in specified_rules if it is not MaxIntrospectionDepthRule)
+# How graphql-core says that it gave up, in its errors of syntax and of validation.
+_TOO_MANY_TOKENS, _TOO_DEEP, _TOO_MUCH_TO_COMPARE = "Document contains more than", "nested too deeply", "Validation aborted."
+
 
 @dataclass(slots=True)
 class Prepared:
-    """A document, or why there is none. `needs` is filled in as its operations are asked for, by their names."""
+    """A document, or why there is none. What is told of its operations is filled in as they are asked for, by their names."""
 
     document: DocumentNode
     errors: list[GraphQLError]
     needs: dict[str, dict[Scope, str]] = field(default_factory=dict)
+    reckonings: dict[str, Reckonings] = field(default_factory=dict)
 
 
 class Documents:
     """Reads documents, and remembers the valid ones that were used last."""
 
-    def __init__(self, schema: SubgraphSchema) -> None:
+    def __init__(self, schema: SubgraphSchema, limits: Limits) -> None:
         self._schema = schema._schema
+        self._limits = limits
+        self._prices = Prices(self._schema, limits)
         self._scopes = declared_scopes(schema)
         self._remembered: OrderedDict[str, Prepared] = OrderedDict()
         self._size = 0
@@ -53,16 +66,36 @@ class Documents:
             self._remembered.move_to_end(query)
             return known
         try:
-            document = parse(query)
+            document = parse(query, max_tokens=self._limits.tokens)
+            check(document, self._limits)
         except GraphQLError as error:
-            return Prepared(DocumentNode(definitions=()), [error])
-        prepared = Prepared(document, validate(self._schema, document, max_errors=20))
+            return Prepared(DocumentNode(definitions=()), [self._beyond(error) or error])
+        except LimitExceeded as error:
+            return Prepared(DocumentNode(definitions=()), [_told(error)])
+        errors = validate(self._schema, document, RULES, max_errors=20)
+        prepared = Prepared(document, [self._beyond(it) or it for it in errors])
         if not prepared.errors:
             self._remembered[query] = prepared
             self._size += len(query)
             while self._size > DOCUMENTS_KEPT:
                 self._size -= len(self._remembered.popitem(last=False)[0])
         return prepared
+
+    def reckon(self, prepared: Prepared, operation: OperationDefinitionNode, variables: dict[str, Any]) -> Reckoning:
+        """What an operation may come to, by what its variables say."""
+        return self._prices.reckon(operation, prepared.document, variables, prepared.reckonings)
+
+    def _beyond(self, error: GraphQLError) -> GraphQLError | None:
+        """The same as an error of ours, where graphql-core gave up on a document that is too much."""
+        if _TOO_MANY_TOKENS in error.message:
+            most = self._limits.tokens
+            return _told(LimitExceeded(f"The document has more than {most} tokens. At most {most} are read. Part it."))
+        if _TOO_DEEP in error.message:
+            return _told(LimitExceeded("The document nests deeper than it can be read. Nest less."))
+        if error.message == _TOO_MUCH_TO_COMPARE:
+            reason = "Too many fields would have to be compared that are selected by the same names. Select each once."
+            return _told(LimitExceeded(reason))
+        return None
 
     def needs_of(self, prepared: Prepared, operation: OperationDefinitionNode) -> dict[Scope, str]:
         """The scopes that an operation asks for, each with the first field that does."""
@@ -73,6 +106,10 @@ class Documents:
             visit(_alone(operation, prepared.document), TypeInfoVisitor(types, found))
             prepared.needs[name] = found.needs
         return prepared.needs[name]
+
+
+def _told(error: LimitExceeded) -> GraphQLError:
+    return GraphQLError(error.message, original_error=error)
 
 
 def declared_scopes(schema: SubgraphSchema) -> dict[tuple[str, str], Scope]:

@@ -8,8 +8,9 @@ import strawberry
 from db.domain import Reading
 from db.fields import refuse_unstorable
 from schema.context import Info
+from schema.cost import sized
 from schema.node import AsOf
-from schema.pagination import After, Before, Connection, First, Last
+from schema.pagination import After, Before, Connection, First, Last, paged
 from schema.scope import READ, field, resolver
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Domain:
     as_of: strawberry.Private[datetime]
     pinned: strawberry.Private[datetime | None]
 
+    @paged
     @resolver(READ, "The products that are in it then, in order of the name.")
     async def products(
         self,
@@ -42,6 +44,7 @@ class Domain:
 
         return await products_of_domain(info, self, status, first=first, after=after, last=last, before=before)
 
+    @paged
     @resolver(READ, "The entities then of the types that belong to it, in order of the display name. Types are not versioned.")
     async def entities(
         self,
@@ -68,6 +71,7 @@ class Domain:
 
 @strawberry.type
 class DomainQueries:
+    @sized(50)
     @resolver(
         READ,
         "The domains that there are at that instant, in order of the name. A domain is there while a product is in it; one that a"

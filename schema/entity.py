@@ -21,11 +21,12 @@ from db.request import once
 from db.temporal import Outcome
 from schema.asset import Asset
 from schema.context import Info
+from schema.cost import FETCH_WEIGHT, LIFE_WEIGHT, WRITE_WEIGHT, sized, weighs
 from schema.detail_type import DetailType
 from schema.domain import Domain
 from schema.entity_type import EntityType
 from schema.node import AsOf, read_id, read_uid, write_id
-from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
+from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
 from schema.record import Lookup, ask
 from schema.ref import EntityKey
 from schema.scope import DOMAIN, READ, field, resolver
@@ -74,6 +75,7 @@ class Entity(Asset):
     def type(self, info: Info) -> EntityType:
         return info.context.loaders.entity_type_by_code.load(((self.type_code, self.as_of, self.pinned),))  # type: ignore[return-value]
 
+    @sized(20, like="types")
     @resolver(READ, "What is known of it, in order of the type of detail; each has its own validity.")
     def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
         key = (self.asset_id, self.as_of), None if types is None else tuple(types)
@@ -83,6 +85,7 @@ class Entity(Asset):
     def detail(self, type: Annotated[str, strawberry.argument(description="The type of detail.")]) -> str | None:
         return self.values.get(type)
 
+    @weighs(FETCH_WEIGHT)
     @resolver(
         READ,
         "Its row in the system that the source of its type names, fetched live: as it is there now, whatever the instant. Of a"
@@ -218,6 +221,7 @@ class EntityQueries:
         assert key is not None, "one of the two is given"
         return await entity_by_key(info, (key.type, key.key), as_of)
 
+    @paged
     @resolver(READ, "Entities, searched, filtered and ordered as they were at that instant.")
     async def entities(
         self,
@@ -257,6 +261,7 @@ class EntityQueries:
 
 @strawberry.type
 class EntityMutations:
+    @weighs(WRITE_WEIGHT)
     @resolver(DOMAIN, "Creates an entity. CONFLICT when its uid or its key is alive at that instant.")
     async def create_entity(self, info: Info, input: Annotated[CreateEntityInput, INPUT]) -> EntityPayload:
         content = given(input)
@@ -269,6 +274,7 @@ class EntityMutations:
         outcome = await once(connection, request, lambda: entities.create(connection, ref, input.display_name, details, at=at))
         return await _payload(info, outcome, at)
 
+    @weighs(WRITE_WEIGHT)
     @resolver(DOMAIN, "Changes what is given about an entity, from that instant on. Each detail keeps its own validity.")
     async def update_entity(self, info: Info, input: Annotated[UpdateEntityInput, INPUT]) -> EntityPayload:
         content = given(input)
@@ -279,6 +285,7 @@ class EntityMutations:
         outcome = await once(connection, request, lambda: entities.update(connection, input.uid, fields, at=at))
         return await _payload(info, outcome, at)
 
+    @weighs(LIFE_WEIGHT)
     @resolver(DOMAIN, "Ends an entity, and all its details, at that instant. A read before it still sees it.")
     async def delete_entity(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)
@@ -288,6 +295,7 @@ class EntityMutations:
         info.context.loaders.forget()
         return DeletePayload(uid=input.uid, changed=outcome.changed)
 
+    @weighs(LIFE_WEIGHT)
     @resolver(DOMAIN, "Brings an entity back as it was last, details included, from that instant on.")
     async def restore_entity(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> EntityPayload:
         content = given(input)

@@ -8,6 +8,7 @@ import strawberry
 from db import entity_type as entity_types
 from db.entity_type import EntityTypeRow
 from schema.context import Info
+from schema.cost import WRITE_WEIGHT, sized, weighs
 from schema.domain import Domain
 from schema.scope import READ, WRITE, field, resolver
 from schema.writing import INPUT, RemovePayload, RemoveTypeInput, described, given, optional
@@ -62,6 +63,7 @@ class EntityTypePayload:
 
 @strawberry.type
 class EntityTypeQueries:
+    @sized(100)
     @resolver(READ, "All that an entity may be, in order of the code.")
     async def entity_types(self, info: Info) -> list[EntityType]:
         connection = await info.context.transaction.reader()
@@ -70,6 +72,7 @@ class EntityTypeQueries:
 
 @strawberry.type
 class EntityTypeMutations:
+    @weighs(WRITE_WEIGHT)
     @resolver(WRITE, "Registers an entity type, or replaces the whole of it.")
     async def put_entity_type(self, info: Info, input: Annotated[PutEntityTypeInput, INPUT]) -> EntityTypePayload:
         connection = await info.context.transaction.writer()
@@ -77,6 +80,7 @@ class EntityTypeMutations:
         info.context.loaders.forget()
         return EntityTypePayload(entity_type=EntityType.of(row, connection.now, None))
 
+    @weighs(WRITE_WEIGHT)
     @resolver(WRITE, "Takes an entity type out of the registry. CONFLICT while an entity has it, ended or not.")
     async def remove_entity_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()

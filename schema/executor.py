@@ -5,7 +5,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -22,15 +22,17 @@ from graphql import (
 )
 
 from db.api_key import Seal
-from db.connection import READ, Author, Database, Spent
-from db.errors import Forbidden, HeadwaterError, Interrupted, Unauthenticated
-from schema.context import Context, Limits, Principal
+from db.connection import READ, Author, Database, Used
+from db.errors import Forbidden, HeadwaterError, Interrupted, LimitExceeded, Unauthenticated
+from schema.context import Context, Principal
+from schema.cost import FETCH_WEIGHT, Charge, Reckoning
 from schema.document import Documents
 from schema.errors import code_of, describe
 from schema.federation import SubgraphSchema
+from schema.limits import Limits
 from schema.loaders import Loaders
 from schema.plain import PlainSelections
-from schema.record import Asked, Caller, Fetch, fetch_nothing, fill
+from schema.record import Caller, Fetch, fetch_nothing, fill
 from schema.scope import Scope, called
 from schema.transaction import Transaction
 
@@ -66,6 +68,25 @@ class Response:
     ran: bool
     operation: str = ""
     resources: dict[str, Any] | None = None
+    # what it may have come to and came to; nothing, where it was refused before that was reckoned
+    cost: Charge | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An operation that may be run."""
+
+    request: Request
+    principal: Principal
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    reckoning: Reckoning
+    # whether anything in it asks for more than the schema
+    asks_database: bool
+
+    @property
+    def writes(self) -> bool:
+        return self.operation.operation is OperationType.MUTATION
 
 
 class Executor:
@@ -85,9 +106,15 @@ class Executor:
         self._fetch = fetch
         # keys that nobody needs to prove elsewhere may be made by any seal
         self._seal = seal or Seal(secrets.token_bytes())
-        self._documents = Documents(schema)
+        self._documents = Documents(schema, self._limits)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
+        """Prepare and run."""
+        ready = self.prepare(request, principal)
+        return ready if isinstance(ready, Response) else await self.run(ready, request_id)
+
+    def prepare(self, request: Request, principal: Principal) -> "Ready | Response":
+        """What is to be run, or why it is not. Nothing is asked of the database for it."""
         prepared = self._documents.read(request.query)
         if prepared.errors:
             return _refused(prepared.errors, prepared.document)
@@ -101,47 +128,56 @@ class Executor:
                 return _denied(principal, coordinate, scope)
         if request.tracked and Scope.ADMIN not in principal.scopes:
             return _denied(principal, "To be told what a request took", Scope.ADMIN)
+        reckoning = self._documents.reckon(prepared, operation, request.variables or {})
+        if reckoning.requested > self._limits.cost:
+            beyond = LimitExceeded(
+                f"The operation may come to a cost of {reckoning.requested}. At most {self._limits.cost} is run. Ask for smaller"
+                " pages, or for fewer lists and walks below lists."
+            )
+            cost = Charge(reckoning.requested, 0, self._limits.cost)
+            return replace(_refused([GraphQLError(beyond.message, original_error=beyond)]), cost=cost)
+        return Ready(request, principal, prepared.document, operation, reckoning, bool(needs.keys() - {Scope.SCHEMA}))
+
+    async def run(self, ready: "Ready", request_id: str) -> Response:
+        """Run what was prepared."""
         started = time.perf_counter()
+        request, principal, operation = ready.request, ready.principal, ready.operation
         author = principal.author(request_id, _written(operation))
-        if principal.operator and needs and operation.operation is not OperationType.MUTATION:
+        if principal.operator and ready.asks_database and not ready.writes:
             # told beforehand, so that nothing is seen untold
             await self._database.tell(principal.tenant_id, author, READ)
-        spent = Spent()
-        result, lost, awaited = await self._run(prepared.document, operation, request, principal, author, spent)
+        used = Used()
+        result, lost, context = await self._run(ready, author, used)
         # nothing is held by now: a service that is slow keeps nobody else waiting, one that fails undoes nothing
+        awaited = context.records if result.data is not None else []
         missing = await fill(result.data, awaited, self._fetch, Caller(request_id, request.authorization, request.traceparent))
-        errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *lost, *missing]]
+        errors = [describe(error, ready.document) for error in [*(result.errors or ()), *lost, *missing]]
         # graphql-core gives request errors, such as a bad variable, no path; one that came while it ran has one
         ran = bool(lost) or not result.errors or any(error.path is not None for error in result.errors)
         resources = {
-            "statements": spent.statements,
-            "rows": spent.rows,
-            "databaseMilliseconds": round(spent.seconds * 1000, 3),
+            "statements": used.statements,
+            "rows": used.rows,
+            "databaseMilliseconds": round(used.seconds * 1000, 3),
             "totalMilliseconds": round((time.perf_counter() - started) * 1000, 3),
         }
         name = operation.name.value if operation.name else ""
         told = f"{operation.operation.value} {name}".strip()
-        return Response(result.data, errors, ran, told, resources if request.tracked else None)
+        actual = context.spent.total + FETCH_WEIGHT * len(awaited) + (ready.reckoning.writes if ran else 0)
+        cost = Charge(ready.reckoning.requested, actual, self._limits.cost)
+        return Response(result.data, errors, ran, told, resources if request.tracked else None, cost)
 
-    async def _run(
-        self,
-        document: DocumentNode,
-        operation: OperationDefinitionNode,
-        request: Request,
-        principal: Principal,
-        author: Author,
-        spent: Spent,
-    ) -> tuple[ExecutionResult, list[GraphQLError], list[Asked]]:
-        """What came of it; should the commit have failed, why; and the records that are to come into it. Notes what was spent."""
-        request_id = author.request_id or ""
-        writes = operation.operation is OperationType.MUTATION
+    async def _run(self, ready: "Ready", author: Author, used: Used) -> tuple[ExecutionResult, list[GraphQLError], Context]:
+        """What came of it; should the commit have failed, why; and what the last attempt stood in. Notes what was used."""
+        request, principal, writes = ready.request, ready.principal, ready.writes
         for attempt in range(1, ATTEMPTS + 1):
-            transaction = Transaction(self._database, principal.tenant_id, author, spent, writes=writes)
-            context = Context(principal, request_id, self._limits, self._seal, transaction, Loaders(transaction.reader))
+            transaction = Transaction(self._database, principal.tenant_id, author, used, writes=writes)
+            context = Context(
+                principal, author.request_id or "", self._limits, self._seal, transaction, Loaders(transaction.reader)
+            )
             try:
                 result = execute(
                     self._schema,
-                    document,
+                    ready.document,
                     context_value=context,
                     variable_values=request.variables,
                     operation_name=request.operation_name,
@@ -165,14 +201,14 @@ class Executor:
                     continue
                 if writes and transaction.opened:
                     await self._tell_failure(principal, author, finished.errors or [])
-                return finished, [], context.records
+                return finished, [], context
             try:
                 await transaction.keep()
             except HeadwaterError as error:
                 lost = GraphQLError(error.message, original_error=error)
                 await self._tell_failure(principal, author, [lost])
-                return ExecutionResult(None, finished.errors), [lost], []
-            return finished, [], context.records
+                return ExecutionResult(None, finished.errors), [lost], context
+            return finished, [], context
         raise AssertionError("the last attempt returns")
 
     async def _tell_failure(self, principal: Principal, author: Author, errors: Sequence[GraphQLError]) -> None:

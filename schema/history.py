@@ -12,6 +12,7 @@ from strawberry.utils.str_converters import to_camel_case
 from db.history import Changed, VersionRow
 from db.pagination import Page
 from schema.context import Info
+from schema.cost import sized
 from schema.node import Node, write_id
 from schema.pagination import Connection, Keyset
 from schema.scope import READ, field
@@ -35,7 +36,9 @@ class Version(Node):
     valid_from: datetime = field(READ, "When this stretch began.")
     valid_to: datetime | None = field(READ, "When it ended; null: it has not.")
     is_current: bool = field(READ, "Whether it has no end.")
-    changed: list[FieldChange] = field(READ, "What was different before. At the beginning: every field that was given.")
+    changed: list[FieldChange] = sized(10)(
+        field(READ, "What was different before. At the beginning: every field that was given.")
+    )
     recorded_at: datetime = field(READ, "When this was written down, which may be long after it came to hold.")
     actor: str | None = field(READ, "Who said so.")
 

@@ -18,6 +18,7 @@ from db.lineage import Direction, Step, Stretch, Walk, WalkQuery
 from db.link import LinkRow
 from db.link_fields import confidence_of
 from schema.context import Info
+from schema.cost import sized, walks
 from schema.link import AnyAsset, LineageLink, LineageType, links_of, parts_of
 from schema.pagination import Keyset, PageInfo
 from schema.ref import AssetKind
@@ -150,6 +151,7 @@ class LineageConnection:
     def total_count(self) -> int | None:
         return self.walk.total
 
+    @sized(10)
     @resolver(READ, "How many assets the walk gives at each depth.")
     def by_depth(self) -> list[DepthCount]:
         return [DepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.shown, 1) if level]
@@ -194,15 +196,19 @@ class LineageLinkChange:
     after: LineageLink = field(READ, "What it is at the later one.")
 
 
+# What differs is seldom more; nobody can say beforehand how much it is.
+several = sized(100)
+
+
 @strawberry.type(description="How what is reached from one asset differs between two instants.")
 class LineageDiff:
     from_: datetime = field(READ, "The one instant.", name="from")
     to: datetime = field(READ, "The other.")
-    added_assets: list[AnyAsset] = field(READ, "What is reached at the other instant only, as it is then.")
-    removed_assets: list[AnyAsset] = field(READ, "What is reached at the one instant only, as it was then.")
-    added_links: list[LineageLink] = field(READ, "Links among the root and what is reached at the other instant only.")
-    removed_links: list[LineageLink] = field(READ, "Links among the root and what is reached at the one instant only.")
-    changed_links: list[LineageLinkChange] = field(READ, "Links that hold at both and are not the same.")
+    added_assets: list[AnyAsset] = several(field(READ, "What is reached at the other instant only, as it is then."))
+    removed_assets: list[AnyAsset] = several(field(READ, "What is reached at the one instant only, as it was then."))
+    added_links: list[LineageLink] = several(field(READ, "Links among the root and what is reached at the other instant only."))
+    removed_links: list[LineageLink] = several(field(READ, "Links among the root and what is reached at the one instant only."))
+    changed_links: list[LineageLinkChange] = several(field(READ, "Links that hold at both and are not the same."))
     truncated: Truncation | None = field(
         READ, "Whether a bound cut one of the walks, so that some of this may be no difference; null: it is exact."
     )
@@ -210,6 +216,7 @@ class LineageDiff:
 
 @strawberry.type
 class LineageQueries:
+    @walks(2)
     @resolver(READ, "How what is reached from an asset differs between two instants. null: it was there at neither.")
     async def lineage_diff(
         self,
@@ -258,7 +265,7 @@ class _Seen(NamedTuple):
 
 
 async def _seen(info: Info, root: int, instant: datetime, query: WalkQuery) -> _Seen:
-    walk = await info.context.loaders.walk_by_root.load(((root, instant), query))
+    walk = await _walked(info, root, instant, query)
     found = await info.context.loaders.links_of_stretch.load((Stretch(walk, 0, walk.total), query))
     cut = None if found.cut is None else lineage.Truncation.of(found.cut, query.bounds)
     return _Seen(set(chain.from_iterable(walk.shown)), {it.link_id: it for it in found.rows}, walk.truncated or cut)
@@ -288,7 +295,7 @@ async def walk_connection(
                 f"after is the cursor of a walk at {write_instant(instant)}, another instant than asOf.", field="after"
             )
         pinned, step = instant, Step(*place)
-    walk = await info.context.loaders.walk_by_root.load(((root.asset_id, pinned), query))
+    walk = await _walked(info, root.asset_id, pinned, query)
     start = walk.after(step)
     stretch = Stretch(walk, start, min(start + page.size, walk.total))
     steps = walk.steps(start, stretch.stop)
@@ -308,6 +315,12 @@ async def walk_connection(
         draws=selects(info, "links"),
         circles=selects(info, "cycles"),
     )
+
+
+async def _walked(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
+    walk = await info.context.loaders.walk_by_root.load(((root, instant), query))
+    info.context.spent.walks.add(walk)
+    return walk
 
 
 def walk_query(info: Info, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:

@@ -18,8 +18,9 @@ from db.link_fields import confidence_of
 from db.request import once
 from db.seen import Seen
 from schema.context import Info
+from schema.cost import WRITE_WEIGHT, weighs
 from schema.node import AsOf, Node, write_id
-from schema.pagination import After, Before, Connection, First, Keyset, Last
+from schema.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.ref import AssetRef, end_of
 from schema.scope import DOMAIN, READ, field, resolver
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, described, given, optional, request_of
@@ -128,6 +129,7 @@ class LineageLinkPayload:
 
 @strawberry.type
 class LinkQueries:
+    @paged
     @resolver(READ, "The lineage links that hold at that instant, in the order in which they were first heard of.")
     async def lineage_links(
         self,
@@ -161,6 +163,7 @@ class LinkQueries:
 
 @strawberry.type
 class LinkMutations:
+    @weighs(WRITE_WEIGHT)
     @resolver(DOMAIN, "Says that one asset feeds another. One link holds at an instant for each source, target and producer.")
     async def register_lineage(self, info: Info, input: Annotated[RegisterLineageInput, INPUT]) -> LineageLinkPayload:
         # a whole statement: null is the same as left out, and that is the same as its default
@@ -177,6 +180,7 @@ class LinkMutations:
         (link,) = await links_of(info, [row], at)
         return LineageLinkPayload(link=link, changed=outcome.changed)
 
+    @weighs(WRITE_WEIGHT)
     @resolver(DOMAIN, "Ends a lineage link at that instant. A read before it still sees it.")
     async def remove_lineage(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)

@@ -13,6 +13,7 @@ import strawberry
 from db.errors import BadInput, LimitExceeded
 from db.instants import write_instant
 from db.pagination import Page, Slice
+from schema.cost import sized
 from schema.scalars import parse_instant
 from schema.scope import READ, field, resolver
 
@@ -27,6 +28,9 @@ First = Annotated[
 After = Annotated[str | None, strawberry.argument(description="Give what comes after this cursor of the same list.")]
 Last = Annotated[int | None, strawberry.argument(description="How many to give, from the end back.")]
 Before = Annotated[str | None, strawberry.argument(description="Give what comes before this cursor of the same list.")]
+
+# A field that gives a page of a list.
+paged = sized(DEFAULT_PAGE_SIZE, by=("first", "last"), of=("edges", "nodes"))
 
 
 @strawberry.enum(description="Which way an order runs.")

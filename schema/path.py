@@ -12,6 +12,7 @@ from db import path
 from db.errors import BadInput
 from db.lineage import Direction
 from schema.context import Info
+from schema.cost import sized, walks
 from schema.lineage import WalkFilter, living, nodes_of, walk_query
 from schema.link import AnyAsset, LineageLink, links_of
 from schema.node import AsOf
@@ -21,8 +22,10 @@ from schema.scope import READ, field, resolver
 
 @strawberry.type(description="A way from one asset to another.")
 class LineagePath:
-    assets: list[AnyAsset] = field(READ, "What lies on it, from what feeds to what is fed, both ends included.")
-    links: list[LineageLink] = field(READ, "The links along it, in their order. Of several between two assets, the most trusted.")
+    assets: list[AnyAsset] = sized(10)(field(READ, "What lies on it, from what feeds to what is fed, both ends included."))
+    links: list[LineageLink] = sized(10)(
+        field(READ, "The links along it, in their order. Of several between two assets, the most trusted.")
+    )
     confidence: float = field(READ, "The product of the confidences along it.")
 
 
@@ -40,6 +43,8 @@ class PathMode(Enum):
 
 @strawberry.type
 class PathQueries:
+    @walks(2)
+    @sized(10, by=("first",), of=("paths",))
     @resolver(
         READ,
         "Ways by which one asset feeds another, from source to target. null: one of the two is not there at that instant.",
@@ -65,6 +70,7 @@ class PathQueries:
         connection = await info.context.transaction.reader()
         only_shortest = mode is PathMode.SHORTEST
         found = await path.find_paths(connection, origin, goal, query, as_of, most=most, only_shortest=only_shortest)
+        info.context.spent.visited += found.visited
         instant = as_of or connection.now
         rows = await links.links_by_id(connection, sorted({it for one in found.paths for it in one.links}), instant)
         nodes = await nodes_of(info, {it for one in found.paths for it in one.assets}, instant, as_of)

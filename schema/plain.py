@@ -21,6 +21,8 @@ from graphql.execution.collect_fields import FieldDetailsList
 from graphql.pyutils import Path, Undefined
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from schema.cost import Spent
+
 # Marks a field's resolver: the field is the attribute of this name.
 ATTRIBUTE = "_headwater_attribute"
 
@@ -38,6 +40,14 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
         super().__init__(*args, **options)
         # by type and selection; that is kept too, so that its id stays its own
         self._known: dict[tuple[str, int], tuple[FieldDetailsList, Complete | None]] = {}
+        # counts the objects of the answer
+        self._spent: Spent = getattr(self.context_value, "spent", None) or Spent()
+
+    def collect_and_execute_subfields(self, return_type: GraphQLObjectType, *rest: Any) -> Any:
+        # introspection costs nothing: it is bounded, and asks for nothing that would have to be found
+        if not return_type.name.startswith("__"):
+            self._spent.objects += 1
+        return super().collect_and_execute_subfields(return_type, *rest)
 
     def complete_iterable_value(
         self,
@@ -50,11 +60,12 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
     ) -> Any:
         complete = self._plain(item_type, field_details_list) if isinstance(items, list) else None
         if complete is not None:
+            counted = self._spent.objects
             try:
                 return [complete(item) for item in items]
             except Exception:
-                # told better by what follows
-                pass
+                # told better, and counted, by what follows
+                self._spent.objects = counted
         return super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
 
     def _plain(self, item_type: GraphQLOutputType, selection: FieldDetailsList) -> Complete | None:
@@ -96,7 +107,13 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
         if deferred:
             raise NotPlain
         steps = [(name, *self._step(type_, details)) for name, details in fields.items()]
-        return lambda value: {name: complete(getattr(value, attribute)) for name, attribute, complete in steps}
+        spent = self._spent
+
+        def complete_object(value: Any) -> dict[str, Any]:
+            spent.objects += 1
+            return {name: complete(getattr(value, attribute)) for name, attribute, complete in steps}
+
+        return complete_object
 
     def _step(self, type_: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, Complete]:
         """The attribute that a field is, and what completes it."""

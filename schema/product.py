@@ -20,9 +20,10 @@ from db.request import once
 from db.temporal import Outcome
 from schema.asset import Asset
 from schema.context import Info
+from schema.cost import LIFE_WEIGHT, WRITE_WEIGHT, sized, weighs
 from schema.domain import Domain
 from schema.node import AsOf, read_id, read_uid, write_id
-from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection
+from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
 from schema.scope import DOMAIN, READ, field, resolver
 from schema.search import searchable
 from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
@@ -62,6 +63,7 @@ class Product(Asset):
 
     kind: ClassVar[Kind] = PRODUCT
 
+    @sized(20)
     @resolver(
         READ, "The fields of its schema, read from any of the usual forms: a list of fields, JSON Schema, or names with types."
     )
@@ -183,6 +185,7 @@ class ProductQueries:
     ) -> Product | None:
         return await product_by_name(info, name, as_of)
 
+    @paged
     @resolver(READ, "Products, searched, filtered and ordered as they were at that instant.")
     async def products(
         self,
@@ -223,6 +226,7 @@ class ProductQueries:
 
 @strawberry.type
 class ProductMutations:
+    @weighs(WRITE_WEIGHT)
     @resolver(DOMAIN, "Registers a product. CONFLICT when its name is taken at that instant, or its uid is alive then.")
     async def register_product(self, info: Info, input: Annotated[RegisterProductInput, INPUT]) -> ProductPayload:
         content = given(input)
@@ -232,6 +236,7 @@ class ProductMutations:
         outcome = await once(connection, request, lambda: products.register(connection, content, uid=uid, at=at))
         return await _payload(info, outcome, at)
 
+    @weighs(WRITE_WEIGHT)
     @resolver(DOMAIN, "Changes what is given about a product, from that instant on.")
     async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
         content = given(input)
@@ -242,6 +247,7 @@ class ProductMutations:
         outcome = await once(connection, request, lambda: products.update(connection, ref, content, at=at))
         return await _payload(info, outcome, at)
 
+    @weighs(LIFE_WEIGHT)
     @resolver(DOMAIN, "Ends a product at that instant. A read before it still sees it.")
     async def delete_product(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)
@@ -251,6 +257,7 @@ class ProductMutations:
         info.context.loaders.forget()
         return DeletePayload(uid=input.uid, changed=outcome.changed)
 
+    @weighs(LIFE_WEIGHT)
     @resolver(DOMAIN, "Brings a product back as it was last, from that instant on.")
     async def restore_product(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> ProductPayload:
         content = given(input)

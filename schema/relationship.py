@@ -17,8 +17,9 @@ from db.relationship_type import RelationshipTypes, Ways
 from db.request import once
 from db.seen import Seen
 from schema.context import Info
+from schema.cost import WRITE_WEIGHT, weighs
 from schema.node import AsOf, Node, write_id
-from schema.pagination import After, Before, Connection, First, Keyset, Last
+from schema.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.ref import AssetRef, end_of
 from schema.relationship_type import RelationshipType, registry_of
 from schema.scope import DOMAIN, READ, field, resolver
@@ -116,6 +117,7 @@ class RelationshipPayload:
 
 @strawberry.type
 class RelationshipQueries:
+    @paged
     @resolver(READ, "The joins that hold at that instant, in the order in which they were first heard of.")
     async def relationships(
         self,
@@ -150,6 +152,7 @@ class RelationshipQueries:
 
 @strawberry.type
 class RelationshipMutations:
+    @weighs(WRITE_WEIGHT)
     @resolver(
         DOMAIN,
         "Joins two assets. CONFLICT where the type allows one and there is another. An end that is named by its key, and of which"
@@ -171,6 +174,7 @@ class RelationshipMutations:
         (joined,) = await joins_of(info, [row], at)
         return RelationshipPayload(relationship=joined, changed=outcome.changed)
 
+    @weighs(WRITE_WEIGHT)
     @resolver(DOMAIN, "Ends a join at that instant. A read before it still sees it.")
     async def unrelate(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         content = given(input)

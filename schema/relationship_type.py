@@ -8,6 +8,7 @@ import strawberry
 from db import relationship_type as relationship_types
 from db.relationship_type import RelationshipTypeRow, RelationshipTypes
 from schema.context import Info
+from schema.cost import WRITE_WEIGHT, sized, weighs
 from schema.scope import READ, WRITE, field, resolver
 from schema.writing import INPUT, RemovePayload, RemoveTypeInput, described, given, optional
 
@@ -72,6 +73,7 @@ class RelationshipTypePayload:
 
 @strawberry.type
 class RelationshipTypeQueries:
+    @sized(100)
     @resolver(READ, "Which joins may be, in order of the code.")
     async def relationship_types(self, info: Info) -> list[RelationshipType]:
         return [RelationshipType.of(row) for row in (await registry_of(info)).rows]
@@ -79,6 +81,7 @@ class RelationshipTypeQueries:
 
 @strawberry.type
 class RelationshipTypeMutations:
+    @weighs(WRITE_WEIGHT)
     @resolver(
         WRITE,
         "Registers a relationship type, or replaces the whole of one. CONFLICT when another is called so between the same ends,"
@@ -92,6 +95,7 @@ class RelationshipTypeMutations:
         info.context.loaders.forget()
         return RelationshipTypePayload(relationship_type=RelationshipType.of(row))
 
+    @weighs(WRITE_WEIGHT)
     @resolver(
         WRITE,
         "Takes a relationship type out of the registry, by its code, or by its key if that is the key of no other. CONFLICT while"

@@ -11,6 +11,7 @@ from schema.analytics import AnalyticsQueries
 from schema.asset import Asset
 from schema.change import ChangeQueries
 from schema.context import Info
+from schema.cost import sized
 from schema.detail_type import DetailTypeMutations, DetailTypeQueries
 from schema.difference import DifferenceQueries
 from schema.domain import DomainQueries
@@ -53,6 +54,7 @@ class Query(
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
         return await _find(info, id)
 
+    @sized(100, like="ids")
     @resolver(READ, "What these ids name, in their order; null where there is nothing.")
     def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The ids.")]

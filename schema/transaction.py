@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack, suppress
 
-from db.connection import Author, Database, ReadConnection, Spent, WriteConnection
+from db.connection import Author, Database, ReadConnection, Used, WriteConnection
 from db.errors import HeadwaterError, Unavailable
 
 
@@ -14,11 +14,11 @@ class Abandoned(Exception):
 class Transaction:
     """Lazily opens the connection of one operation. Introspection never needs one."""
 
-    def __init__(self, database: Database, tenant_id: int, author: Author, spent: Spent, *, writes: bool) -> None:
+    def __init__(self, database: Database, tenant_id: int, author: Author, used: Used, *, writes: bool) -> None:
         self._database = database
         self._tenant_id = tenant_id
         self._author = author
-        self._spent = spent
+        self._used = used
         self._writes = writes
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -38,8 +38,8 @@ class Transaction:
                 )
                 self._connection = await self._stack.enter_async_context(opened)
                 # across attempts, one account
-                self._spent.add(self._connection.spent)
-                self._connection.spent = self._spent
+                self._used.add(self._connection.used)
+                self._connection.used = self._used
             return self._connection
 
     @property
