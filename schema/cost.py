@@ -248,8 +248,8 @@ class _Bill:
         prices = self._prices.get(type_name, {})
         fixed = each = 0
         for node in selected.selections:
-            if node.directives and self._left_out(node):
-                continue
+            # what is left out is looked at all the same: its variables matter when it is not
+            before = (fixed, each) if node.directives and self._left_out(node) else None
             if isinstance(node, FieldNode):
                 price = prices.get(node.name.value)
                 if price is None:
@@ -272,6 +272,8 @@ class _Bill:
                 condition = node.type_condition.name.value if node.type_condition else type_name
                 below, below_each = self.of(node.selection_set, condition)
                 fixed, each = fixed + below, each + below_each
+            if before is not None:
+                fixed, each = before
         return fixed, each
 
     def writes(self, selected: SelectionSetNode, type_name: str) -> int:
@@ -297,12 +299,13 @@ class _Bill:
 
     def _left_out(self, node: Any) -> bool:
         """Whether @skip or @include leave a selection out."""
-        for directive in node.directives:
-            if (name := directive.name.value) in ("skip", "include"):
-                for argument in directive.arguments or ():
-                    if self._said(argument.value) is (name == "skip"):
-                        return True
-        return False
+        said = [
+            self._said(argument.value) is (directive.name.value == "skip")
+            for directive in node.directives
+            if directive.name.value in ("skip", "include")
+            for argument in directive.arguments or ()
+        ]
+        return any(said)
 
     def _length(self, size: Size, node: FieldNode) -> int:
         """How long a list is that a field sizes."""

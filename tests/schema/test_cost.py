@@ -84,8 +84,8 @@ def test_every_mutation_says_what_it_weighs() -> None:
         ("query ($n: Int = 4) { products(first: $n) { nodes { name } } }", {}, 1 + 4),
         ('{ product(name: "a") { upstream { nodes { label } } } }', {}, 1 + 5_000 + 100),
         ('{ product(name: "a") { upstream(first: 5) { links { source { label } } } } }', {}, 1 + 5_000 + 5 * 2),
-        ("{ products(first: 2) { ...F } } fragment F on ProductConnection { nodes { ...G } } fragment G on Asset { history { nodes { id } } }",
-         {}, 1 + 2 * (1 + 1 + 50)),
+        ("{ products(first: 2) { ...F } } fragment F on ProductConnection { nodes { ...G } }"
+         " fragment G on Asset { history { nodes { id } } }", {}, 1 + 2 * (1 + 1 + 50)),
         ('{ nodes(ids: ["a", "b"]) { id } }', {}, 2),
         ("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ["a"] * 9}, 9),
         ("query ($r: [_Any!]!) { _entities(representations: $r) { __typename } }", {"r": [{}] * 4}, 4),
