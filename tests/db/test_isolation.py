@@ -1,19 +1,14 @@
 """Two tenants: each statement names its own, and row-level security holds where one would not."""
 
 import re
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from db import api_key, detail_type, entity, entity_type, link, product, relationship, relationship_type
-from db.api_key import Seal
-from db.asset import Ref
-from db.bond import End
+from db import entity, product
 from db.connection import Author, Database, ReadConnection
 from db.entity import EntityQuery
 from db.errors import HeadwaterError, Unavailable
@@ -22,37 +17,11 @@ from db.kinds import ASSET_KINDS, BONDS, ENTITY, PRODUCT, RELATIONSHIP
 from db.lineage import Direction
 from db.pagination import Page
 from db.product import ProductQuery
-from db.request import Request, once
 from db.sql import load
 from db.tables import metadata
 from db.tenant import all_tenants
-from tests.builders import day, product_fields
-
-OTHER = 2
-
-
-@pytest.fixture
-async def two_tenants(database: Database, address: str) -> Database:
-    """Two tenants with a product of the same name, an entity of the same type and key, a link and a join between them, each."""
-    owner = await asyncpg.connect(address)
-    await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
-    await owner.close()
-    for tenant_id in (1, OTHER):
-        async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
-            fields = product_fields(owner=f"owner {tenant_id}")
-            await once(connection, Request("key", UUID(int=tenant_id)), partial(product.register, connection, fields, at=day(0)))
-            await api_key.create(connection, Seal(bytes(32)), f"key {tenant_id}", ["read"])
-            await entity_type.put(connection, "PERSON", "Person", "people")
-            await detail_type.put(connection, "note", "Note")
-            details = {"note": f"of {tenant_id}"}
-            await entity.create(connection, Ref(type="PERSON", key="7"), "ann", details, at=day(0))
-            ends = End(product="orders"), End(type="PERSON", key="7")
-            await link.register(connection, *ends, None, {}, at=day(0))
-            await relationship_type.put(
-                connection, key="owned_by", reverse_key="owns", origin="PRODUCT", related="PERSON", cardinality="MANY_TO_ONE"
-            )
-            await relationship.relate(connection, relationship.Stated("owned_by", *ends, {"attributes": {}}, day(0)))
-    return database
+from tests.builders import day
+from tests.db.conftest import OTHER
 
 
 def unguarded(statement: Any) -> Any:
@@ -67,22 +36,6 @@ async def test_a_table_shows_only_the_tenant_that_asks(two_tenants: Database, ta
         async with two_tenants.snapshot(tenant_id) as connection:
             rows = await connection.fetch(text(f"SELECT tenant_id FROM {table}"))
             assert {row.tenant_id for row in rows} == {tenant_id}
-
-
-async def test_every_table_is_guarded(address: str) -> None:
-    owner = await asyncpg.connect(address)
-    try:
-        guarded = await owner.fetch(
-            "SELECT c.relname FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE c.relrowsecurity AND c.relkind = 'r'"
-        )
-        tables = await owner.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-        )
-        owned = await owner.fetchval("SELECT count(*) FROM pg_class WHERE relowner = 'headwater_service'::regrole")
-    finally:
-        await owner.close()
-    assert {row["relname"] for row in guarded} == {row["tablename"] for row in tables} == set(metadata.tables)
-    assert owned == 0
 
 
 OF_KINDS = ["history", "verify", "count_versions", "count_history"]
@@ -259,12 +212,6 @@ async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants
             assert by_key is not None
             assert by_key == listed
             assert by_key.details == {"note": f"of {tenant_id}"}
-
-
-async def test_without_a_tenant_there_is_nothing(two_tenants: Database) -> None:
-    async with two_tenants.engine.connect() as connection:
-        for table in metadata.tables:
-            assert (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar() == 0
 
 
 @pytest.mark.parametrize(

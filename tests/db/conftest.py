@@ -1,0 +1,41 @@
+"""Two tenants for the tests of isolation."""
+
+from functools import partial
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from db import api_key, detail_type, entity, entity_type, link, product, relationship, relationship_type
+from db.api_key import Seal
+from db.asset import Ref
+from db.bond import End
+from db.connection import Author, Database
+from db.request import Request, once
+from tests.builders import day, product_fields
+
+OTHER = 2
+
+
+@pytest.fixture
+async def two_tenants(database: Database, address: str) -> Database:
+    """Two tenants with a product of the same name, an entity of the same type and key, a link and a join between them, each."""
+    owner = await asyncpg.connect(address)
+    await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
+    await owner.close()
+    for tenant_id in (1, OTHER):
+        async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
+            fields = product_fields(owner=f"owner {tenant_id}")
+            await once(connection, Request("key", UUID(int=tenant_id)), partial(product.register, connection, fields, at=day(0)))
+            await api_key.create(connection, Seal(bytes(32)), f"key {tenant_id}", ["read"])
+            await entity_type.put(connection, "PERSON", "Person", "people")
+            await detail_type.put(connection, "note", "Note")
+            details = {"note": f"of {tenant_id}"}
+            await entity.create(connection, Ref(type="PERSON", key="7"), "ann", details, at=day(0))
+            ends = End(product="orders"), End(type="PERSON", key="7")
+            await link.register(connection, *ends, None, {}, at=day(0))
+            await relationship_type.put(
+                connection, key="owned_by", reverse_key="owns", origin="PRODUCT", related="PERSON", cardinality="MANY_TO_ONE"
+            )
+            await relationship.relate(connection, relationship.Stated("owned_by", *ends, {"attributes": {}}, day(0)))
+    return database
