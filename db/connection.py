@@ -43,6 +43,11 @@ CONFLICTS = {
         ("relationship_one_origin", "relationship_one_related"),
         Interrupted("Another writer joined the same meanwhile. Try again."),
     ),
+    # what was found a moment ago has been removed for good
+    **dict.fromkeys(
+        ("link_source", "link_target", "relation_origin", "relation_related"),
+        Interrupted("An end was purged meanwhile. Try again."),
+    ),
     "entity_detail_type": Conflict(
         "A detail type was removed while an entity was given such a detail, and only one of the two can be. See which types there"
         " are."

@@ -38,6 +38,7 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import Progress, Rejects
 from graph_api.ingestion.relationship_csv import RelationshipFile
+from graph_api.purge import Purge
 from graph_api.settings import Settings, read_settings
 from schema.root import schema as graphql_schema
 
@@ -109,6 +110,21 @@ def verify(data: Data = None) -> None:
         differences = asyncio.run(_verify(running))
     if differences:
         raise typer.Exit(1)
+
+
+@app.command()
+def purge(
+    tenant: Annotated[str | None, typer.Option(help="The tenant. All of them by default.", metavar="NAME")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be removed, and remove nothing.")] = False,
+    data: Data = None,
+) -> None:
+    """Remove for good what was deleted longer ago than its tenant keeps it. Says how much that was; safe to repeat."""
+    with _database(read_settings(data=data)) as running:
+        asyncio.run(_require_migrated(running))
+        interrupted = asyncio.run(_purge(running, tenant, dry_run=dry_run))
+    if interrupted is not None:
+        err.print("Interrupted. What is counted is gone for good; running it again removes the rest.", soft_wrap=True)
+        raise typer.Exit(128 + interrupted)
 
 
 @ingest.command("csv")
@@ -217,6 +233,18 @@ async def _verify(settings: Settings) -> int:
     finally:
         await database.close()
     return differences
+
+
+async def _purge(settings: Settings, tenant: str | None, *, dry_run: bool) -> int | None:
+    purging = Purge(
+        _address(settings),
+        Author(_user(), str(uuid4()), "purge"),
+        say=lambda line: out.print(line, markup=False, highlight=False, soft_wrap=True),
+        progress=lambda total: Progress(err, total, of="changes"),
+    )
+    with _signals_given_to(purging.interrupt):
+        await purging.run(tenant, dry_run=dry_run)
+    return purging.interrupted
 
 
 def _ingest(
