@@ -108,12 +108,12 @@ async def hold(
     if shared:
         await connection.fetch(_SHARE, {"assets": sorted(shared)})
     if early and all(end.product is None for end in ends):
-        # what bears a uid or a key bears it always
+        # what bears a uid or a key bears it always, and what was purged since cannot be pointed at
         return first
-    # whoever held a lock may have renamed one, or ended it
+    # whoever held a lock may have renamed one, or ended it, for good even
     found = await resolve(connection, ends, instants)
     if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True)):
-        raise Interrupted("Another writer gave the name of an end to another product meanwhile. Try again.")
+        raise Interrupted("An end was purged meanwhile, or its name given to another product. Try again.")
     return found
 
 

@@ -46,6 +46,11 @@ CONFLICTS = {
         ("relationship_one_origin", "relationship_one_related"),
         Interrupted("Another writer joined the same meanwhile. Try again."),
     ),
+    # what was found a moment ago has been removed for good
+    **dict.fromkeys(
+        ("link_source", "link_target", "relation_origin", "relation_related"),
+        Interrupted("An end was purged meanwhile. Try again."),
+    ),
     "entity_detail_type": Conflict(
         "A detail type was removed while an entity was given such a detail, and only one of the two can be. See which types there"
         " are."
@@ -347,7 +352,9 @@ async def owned(address: str) -> AsyncIterator[AsyncConnection]:
                 yield connection
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
-            raise Unavailable(f"The database user may not do what this takes: {error.orig}.") from error
+            raise Unavailable(
+                f"This database user may not do what that takes: {error.orig}. Use the one that owns the tables."
+            ) from error
         raise
     finally:
         await engine.dispose()

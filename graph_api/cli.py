@@ -24,6 +24,7 @@ from graph_api.commands.audit import show_audit
 from graph_api.commands.export import exports
 from graph_api.commands.ingest import ingest
 from graph_api.commands.keys import keys
+from graph_api.commands.purge import purge
 from graph_api.commands.tenants import tenants
 from graph_api.examples import EXAMPLES
 from graph_api.loopback import require_loopback
@@ -38,6 +39,7 @@ app.add_typer(exports, name="export")
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.command("audit")(show_audit)
+app.command("purge")(purge)
 log = structlog.get_logger("headwater")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [HEADWATER_HOST]")]

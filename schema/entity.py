@@ -343,7 +343,7 @@ async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityP
     connection = await info.context.transaction.writer()
     row = await entities.entity_by_asset(connection, outcome.subject_id, outcome.at)
     if row is None:
-        raise NotFound("The entity has been ended at that very instant since.", field="at")
+        raise NotFound("The entity has been ended at that very instant since, or was purged.", field="at")
     return EntityPayload(entity=Entity.of(row, at), changed=outcome.changed)
 
 

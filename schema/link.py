@@ -176,7 +176,7 @@ class LinkMutations:
         info.context.loaders.forget()
         (row,) = await links.links_by_id(connection, [outcome.subject_id], outcome.at)
         if row is None:
-            raise NotFound("The link, or one of its ends, has been ended at that very instant since.", field="at")
+            raise NotFound("The link, or one of its ends, has been ended at that very instant since, or was purged.", field="at")
         (link,) = await links_of(info, [row], at)
         return LineageLinkPayload(link=link, changed=outcome.changed)
 

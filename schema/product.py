@@ -305,7 +305,7 @@ async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> Product
     connection = await info.context.transaction.writer()
     row = await products.product_by_asset(connection, outcome.subject_id, outcome.at)
     if row is None:
-        raise NotFound("The product has been ended at that very instant since.", field="at")
+        raise NotFound("The product has been ended at that very instant since, or was purged.", field="at")
     return ProductPayload(product=Product.of(row, at), changed=outcome.changed)
 
 

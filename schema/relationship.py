@@ -170,7 +170,7 @@ class RelationshipMutations:
         info.context.loaders.forget()
         row = await relationships.relationship_by_id(connection, outcome.subject_id, outcome.at)
         if row is None:
-            raise NotFound("The join, or one of its ends, has been ended at that very instant since.", field="at")
+            raise NotFound("The join, or one of its ends, has been ended at that very instant since, or was purged.", field="at")
         (joined,) = await joins_of(info, [row], at)
         return RelationshipPayload(relationship=joined, changed=outcome.changed)
 

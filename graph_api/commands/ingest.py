@@ -3,14 +3,11 @@
 import asyncio
 import gc
 import os
-import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, BinaryIO, TextIO
 
 import typer
@@ -30,6 +27,7 @@ from graph_api.commands import (
     require_migrated,
     tenant_named,
 )
+from graph_api.commands.signals import signals_given_to
 from graph_api.ingestion.csv import CsvFile
 from graph_api.ingestion.entity_csv import EntityFile
 from graph_api.ingestion.jsonl import JsonLines
@@ -163,26 +161,6 @@ async def _load(
         out.print(f"{load.summary.rows} rows in {time.monotonic() - started:.1f} s.{trial}", highlight=False)
         await database.close()
     return load
-
-
-@contextmanager
-def signals_given_to(receiver: Callable[[int], None]) -> Iterator[None]:
-    """What usually ends a process on the spot is told to something that works in this loop."""
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # what nohup has ignored stays ignored
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-
-    def tell(number: int, _: FrameType | None) -> None:
-        loop.call_soon_threadsafe(receiver, number)
-
-    for number in heard:
-        signal.signal(number, tell)
-    try:
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])
 
 
 def _opened(file: Path) -> BinaryIO:

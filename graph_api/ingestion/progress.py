@@ -1,4 +1,4 @@
-"""What a load says while it works: how far it has come, and which rows it refused."""
+"""What a load, or whatever else takes its time, says while it works: how far it has come, and which rows it refused."""
 
 import csv
 import time
@@ -20,15 +20,16 @@ NAMED = 100
 class Progress:
     """A bar on a terminal, a plain line now and then elsewhere. Without a total there is no end to foresee."""
 
-    def __init__(self, console: Console, total: int | None, *, interval: float = INTERVAL) -> None:
+    def __init__(self, console: Console, total: int | None, *, of: str = "rows", interval: float = INTERVAL) -> None:
         self._console = console
         self._total = total
+        self._of = of
         self._interval = interval
         self._started = self._spoke = time.monotonic()
         self._bar: Bar | None = None
         if console.is_interactive:
             self._bar = Bar(BarColumn(), TextColumn("{task.description}", markup=False), console=console, transient=True)
-            self._task = self._bar.add_task("0 rows", total=total)
+            self._task = self._bar.add_task(f"0 {of}", total=total)
 
     def __enter__(self) -> "Progress":
         if self._bar is not None:
@@ -42,7 +43,7 @@ class Progress:
     def advance(self, rows: int, position: int) -> None:
         """So many rows are done, up to this byte of the file."""
         now = time.monotonic()
-        said = described(rows, position, self._total, now - self._started)
+        said = described(rows, position, self._total, now - self._started, of=self._of)
         if self._bar is not None:
             self._bar.update(self._task, completed=position, description=said)
         elif now - self._spoke >= self._interval:
@@ -84,11 +85,11 @@ class Rejects:
             self._progress.say(f"… and {self._count - NAMED} more. {where}")
 
 
-def described(rows: int, position: int, total: int | None, seconds: float) -> str:
+def described(rows: int, position: int, total: int | None, seconds: float, *, of: str = "rows") -> str:
     """How far, how fast, how long still."""
-    parts = [f"{_grouped(rows)} rows"]
+    parts = [f"{_grouped(rows)} {of}"]
     if seconds > 0:
-        parts.append(f"{_grouped(rows / seconds)} rows/s")
+        parts.append(f"{_grouped(rows / seconds)} {of}/s")
     if total and position:
         position = min(position, total)
         parts.append(f"{100 * position // total} %")
