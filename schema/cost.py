@@ -5,6 +5,7 @@ weigh and how long their lists are: `@cost` and `@listSize`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
@@ -48,6 +49,8 @@ FETCH_WEIGHT = 10
 # What it weighs where all links and joins of an asset may have to be cut or brought back.
 LIFE_WEIGHT = 50
 
+# What a field weighs.
+_WEIGHS = "headwater.weighs"
 # How many walks a field takes, of which each weighs as many assets as it may visit.
 _WALKS = "headwater.walks"
 # The argument that is as long as the list.
@@ -62,12 +65,20 @@ Field = TypeVar("Field")
 
 def weighs(weight: int) -> Callable[[Field], Field]:
     """Says what a field weighs."""
-    return _declared(Cost(weight=weight), {})
+    return _declared(Cost(weight=weight), {_WEIGHS: weight})
 
 
 def walks(times: int = 1) -> Callable[[Field], Field]:
     """Says that a field walks, so many times: each weighs what a walk may visit."""
     return _declared(Cost(weight=times * Bounds().assets), {_WALKS: times})
+
+
+def unweighed(declared: StrawberryField) -> StrawberryField:
+    """The field of an interface, which gateways take no `@cost` of: its types say the same."""
+    said = copy(declared)
+    said.directives = [it for it in declared.directives if not isinstance(it, Cost)]
+    said.metadata = declared.metadata
+    return said
 
 
 def sized(
@@ -201,10 +212,9 @@ def _price(described: Any, limits: Limits) -> Price:
     weight, size = 0 if is_leaf_type(named) else 1, None
     if declared is not None:
         for directive in declared.directives:
-            if isinstance(directive, Cost):
-                weight = directive.weight
-            elif isinstance(directive, ListSize):
+            if isinstance(directive, ListSize):
                 size = _size(directive, described, limits)
+        weight = declared.metadata.get(_WEIGHS, weight)
         if _WALKS in declared.metadata:
             weight = declared.metadata[_WALKS] * limits.walk.assets
     return Price(weight, named.name, size, is_list(type_))

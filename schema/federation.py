@@ -9,6 +9,7 @@ from strawberry.federation.schema import FederationAny
 from strawberry.types.base import StrawberryObjectDefinition
 
 from db.errors import BadInput
+from schema.cost import unweighed
 from schema.plain import attribute
 
 
@@ -20,6 +21,8 @@ class SubgraphSchema(Schema):
         for described in self._schema.type_map.values():
             if isinstance(described, GraphQLObjectType | GraphQLInterfaceType):
                 for declared in described.fields.values():
+                    if isinstance(described, GraphQLInterfaceType):
+                        declared.extensions["strawberry-definition"] = unweighed(declared.extensions["strawberry-definition"])
                     if getattr(declared.resolve, "_is_default", False):
                         # what Strawberry's own does, and known for what it is
                         declared.resolve = attribute(declared.extensions["strawberry-definition"].python_name)

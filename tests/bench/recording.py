@@ -5,7 +5,7 @@ place, and so would be statements that go past SQLAlchemy.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -84,7 +84,9 @@ async def _sample(
     statements = [
         (sql, None if parameters is None else [write(it, since, until) for it in parameters]) for sql, parameters in heard
     ]
-    return Sample(statements, {"data": result.data, "extensions": {"requestId": request_id}})
+    assert result.cost is not None, "what ran was reckoned"
+    extensions = {"requestId": request_id, "cost": asdict(result.cost)}
+    return Sample(statements, {"data": result.data, "extensions": extensions})
 
 
 async def _server_settings(database: Database) -> dict[str, str]:

@@ -170,7 +170,9 @@ def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tupl
         elif isinstance(node, FieldNode) and node.name.value != "__typename":
             field = TYPES[type_name].fields[node.name.value]
             inner = get_named_type(field.type)
-            size, cost = declared(field, ListSize), declared(field, Cost)
+            # an interface leaves it to its types to say what a field weighs
+            weighed = TYPES["Product"].fields[node.name.value] if type_name == "Asset" else field
+            size, cost = declared(field, ListSize), declared(weighed, Cost)
             said = [int(it.value.value) for it in node.arguments or () if it.name.value in ("first", "last")]  # type: ignore[attr-defined]
             count, below = 1, None
             if size is not None:
