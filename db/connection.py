@@ -352,9 +352,7 @@ async def owned(address: str) -> AsyncIterator[AsyncConnection]:
                 yield connection
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
-            raise Unavailable(
-                f"This database user may not do what that takes: {error.orig}. Use the one that owns the tables."
-            ) from error
+            raise Unavailable(f"This database user may not do that: {error.orig}. Use the one that owns the tables.") from error
         raise
     finally:
         await engine.dispose()

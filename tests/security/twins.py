@@ -12,8 +12,9 @@ from sqlalchemy import make_url
 
 from db.connection import Database
 from db.lineage import Bounds
-from schema.context import Limits, Principal
+from schema.context import Principal
 from schema.executor import Executor, Request, Response
+from schema.limits import Limits
 from schema.record import Caller, Lookup
 from schema.root import schema
 from schema.scope import Scope
