@@ -115,6 +115,9 @@ class _Visit:
                 if result.writes and self._request.method != "POST":
                     return self._refuse(BadInput("A GET only reads. Send mutations by POST."), 405, {"Allow": "POST"})
                 result = await self._run(result)
+            else:
+                # to read it was work, too
+                self._standing = await self._state.rates.charge(self._standing, 1)
         except HeadwaterError as error:
             return self._refuse(error, status_of([error.code], 400))
         codes = [error["extensions"]["code"] for error in result.errors]
@@ -134,7 +137,7 @@ class _Visit:
 
     async def _run(self, ready: Ready) -> Result:
         """Runs an operation when its turn comes, and charges what it cost; what it asked for, if it came to no result."""
-        cost = 0
+        cost: int | None = None
         try:
             async with within(self._state.settings.request_timeout), self._turn(ready):
                 cost = ready.reckoning.requested
@@ -146,7 +149,8 @@ class _Visit:
             kept = " Whether it was kept is not known; with an idempotencyKey it is safe to send it again."
             raise Timeout(f"{error.message}{kept if ready.writes else ''}") from error
         finally:
-            self._standing = await self._state.rates.charge(self._standing, max(1, cost))
+            if cost is not None:
+                self._standing = await self._state.rates.charge(self._standing, max(1, cost))
 
     def _turn(self, ready: Ready) -> AbstractAsyncContextManager[Any]:
         """A place at the database, for what asks for something there."""
