@@ -15,6 +15,8 @@ import uvloop
 from rich.console import Console
 
 from db.errors import HeadwaterError
+from db.scope import READ, WRITE
+from graph_api.auth import DEFAULT_TENANT_ID
 from tests.bench import graph, lineage, report, rows
 from tests.bench.data import (
     NotSound,
@@ -23,6 +25,7 @@ from tests.bench.data import (
     database,
     environment_of,
     make_directory,
+    make_key,
     plain_address,
     prepare,
     remove_directory,
@@ -116,6 +119,7 @@ class _Bench:
                 asked,
                 floor=floor.port(),
                 service=service.port(),
+                key=await make_key(address, DEFAULT_TENANT_ID, READ, WRITE),
                 rounds=self.rounds,
                 seconds=self.seconds,
             )

@@ -73,10 +73,10 @@ async def connected(port: int, number: int) -> AsyncIterator[list[HttpConnection
             connection.close()
 
 
-def post(port: int, body: bytes) -> bytes:
-    """A whole request, as bytes."""
+def post(port: int, body: bytes, key: str) -> bytes:
+    """A whole request of the bearer of a key, as bytes."""
     head = (
         f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"X-API-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
