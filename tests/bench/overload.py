@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from tests.bench.versions import VERSIONS, since
 # Tenants that only read, and keys of each.
 _TENANTS = 3
 _KEYS = 2
+# In each tenant.
+_PEOPLE = 500
 # Until a crowd begins: its process has to start, and its clients to connect.
 _AHEAD = 1.5
 # How long the server may take to be rid of what nobody waits for.
@@ -44,8 +46,8 @@ _SETTLES = 5.0
 # What the service may hold at most with default settings, as docs/crowds.md has it.
 MOST_BACKENDS = 14
 
-_PEOPLE = """
-query People($asOf: DateTime) {
+_DETAILED = """
+query Detailed($asOf: DateTime) {
   entities(first: 50, filter: { types: ["PERSON"] }, asOf: $asOf) {
     nodes { uid displayName details { type { code } value } }
     pageInfo { hasNextPage endCursor }
@@ -73,8 +75,9 @@ class Extent:
     # of a round
     seconds: float
     warming: float
-    people: int
+    # of the graph of every tenant; and of the hub of those who mean harm, which is more than a walk may visit
     scale: Scale
+    hub: int
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -87,16 +90,16 @@ WHOLE = Extent(
     hostile=20,
     seconds=20,
     warming=3,
-    people=1_000,
-    scale=Scale(few=50, many=4, most=0, ordinary=4, chain=10, hub=6_000, clique=5, cycle=10, tree=11),
+    scale=Scale(few=50, many=2, most=0, ordinary=4, chain=10, hub=10, clique=5, cycle=10, tree=11),
+    hub=6_000,
 )
 QUICK = Extent(
     readers=10,
     hostile=10,
     seconds=1,
     warming=0.5,
-    people=100,
-    scale=Scale(few=4, many=1, most=0, ordinary=1, chain=10, hub=300, clique=5, cycle=10, tree=11),
+    scale=Scale(few=4, many=1, most=0, ordinary=1, chain=10, hub=10, clique=5, cycle=10, tree=11),
+    hub=300,
     # so that a body that drips does not take longer than all the rest
     settings={"HEADWATER_BODY_TIMEOUT": "1"},
 )
@@ -135,9 +138,11 @@ class Round:
     readers: Met
     hostile: dict[str, Met]
     memory: tuple[int, int]
-    # seconds for which the service, and the clients, kept a processor busy
+    # seconds for which the service, the clients, and whatever runs on this machine kept a processor busy
     service: float
     clients: float
+    machine: float
+    lasted: float
     # connections to the database by application and state, and after how many seconds none of them was at work
     backends: dict[tuple[str, str], int]
     settled: float | None
@@ -177,7 +182,7 @@ async def measure_overload(databases: Databases, directory: Path, extent: Extent
     address = databases.address(name)
     await migrations.upgrade(address)
     names = [f"reader-{number}" for number in range(_TENANTS)]
-    tenants = [await _filled(address, it, directory, extent) for it in (*names, "hostile")]
+    tenants = await _fill(address, [*names, "hostile"], directory, extent)
     readers = [await make_key(address, it, READ) for it in tenants[:-1] for _ in range(_KEYS)]
     credentials = await _hostile_credentials(address, tenants[-1])
     secret = directory / "jwt.secret"
@@ -226,12 +231,14 @@ class _Course:
         crowds = [self._reading()]
         if hostile:
             crowds.append(self._harming())
-        memory, busy = self._process.memory_info().rss, _busy(self._process)
+        memory, busy, machine = self._process.memory_info().rss, _busy(self._process), _busy_of_all()
+        started = time.monotonic()
         begins = time.time() + _AHEAD
         told = await asyncio.gather(
             *(self._play(number, Plan(self._port, begins, seconds, parts)) for number, parts in enumerate(crowds))
         )
-        busy = _busy(self._process) - busy
+        busy, machine = _busy(self._process) - busy, _busy_of_all() - machine
+        lasted = time.monotonic() - started
         backends, settled = await self._settle()
         met = [
             {part.name: Met(part.clients, it["taken"][part.name], it["until_answered"][part.name]) for part in parts}
@@ -243,6 +250,8 @@ class _Course:
             (memory, self._process.memory_info().rss),
             busy,
             sum(it["processor"] for it in told),
+            machine,
+            lasted,
             backends,
             settled,
         )
@@ -295,14 +304,19 @@ def _busy(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+def _busy_of_all() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
+
+
 def _reads(extent: Extent) -> list[tuple[Row, int]]:
     """What readers ask, and how many in a hundred times."""
     walks = {it.name: it for it in WALKS}
     products = [f"{place:06} of few-{number}" for number in range(min(extent.scale.few, 10)) for place in (0, 4, 8, 12)]
     return [
         (Row("product by name", _PRODUCT, lambda it: {"name": products[it]}, samples=len(products)), 30),
-        (Row("page of 50 with details", _PEOPLE), 20),
-        (Row("page of 50 with details, as-of", _PEOPLE, lambda _: {"asOf": THEN}), 10),
+        (Row("page of 50 with details", _DETAILED), 20),
+        (Row("page of 50 with details, as-of", _DETAILED, lambda _: {"asOf": THEN}), 10),
         (Row("search", _SEARCH, lambda it: {"search": surname(it, VERSIONS - 1).lower()}, samples=20), 10),
         (_of(walks["walk of 20"], extent.scale.few), 15),
         (_of(walks["walk of 20, as-of"], extent.scale.few), 10),
@@ -319,44 +333,42 @@ def _text(port: int, row: Row, sample: int, key: str) -> str:
     return post(port, body, key).decode()
 
 
-async def _filled(address: str, name: str, directory: Path, extent: Extent) -> int:
-    """A tenant of that name with people and a graph in it; gives its number."""
-    tenant_id = await tenant.create(address, name, Author("bench"))
-    files = [directory / f"{it}.jsonl" for it in ("people", "assets", "links")]
-    if not files[0].exists():
-        with files[0].open("wb") as file:
-            file.writelines(orjson.dumps(it, option=orjson.OPT_APPEND_NEWLINE) for it in _people(extent.people))
-        graph.write_assets(files[1], extent.scale)
-        graph.write_links(files[2], extent.scale)
+async def _fill(address: str, names: list[str], directory: Path, extent: Extent) -> list[int]:
+    """Tenants of these names with people and a graph in each, and in the last one with what hurts; gives their numbers."""
+    tenants = [await tenant.create(address, it, Author("bench")) for it in names]
     database = Database(address, pool_size=1, statement_timeout=600)
-    try:
-        for it in files:
-            load = Load(database, tenant_id, Author("bench"), advanced=lambda *_: None, rejected=_refused)
-            with it.open("rb") as opened:
-                await load.run(opened, JsonLines)
-    finally:
-        await database.close()
     owner = await asyncpg.connect(plain_address(address))
     try:
-        # a batch into tables without statistics takes four times as long
-        await owner.execute("VACUUM ANALYZE")
+        for write in (_write_people, graph.write_assets, graph.write_links):
+            for tenant_id in tenants:
+                file = directory / "tenant.jsonl"
+                write(file, extent.scale if tenant_id != tenants[-1] else replace(extent.scale, hub=extent.hub))
+                load = Load(database, tenant_id, Author("bench"), advanced=lambda *_: None, rejected=_refused)
+                with file.open("rb") as opened:
+                    await load.run(opened, JsonLines)
+            # Not after each: a load into a tenant that statistics do not know takes many times as long as one without any.
+            await owner.execute("VACUUM ANALYZE")
     finally:
         await owner.close()
-    return tenant_id
+        await database.close()
+    return tenants
 
 
 def _refused(fault: Any) -> None:
     raise LoadFailed(f"What readers ask for could not be loaded: {fault}")
 
 
-def _people(number: int) -> Iterator[dict[str, Any]]:
-    """People who take another name and change their team in the middle of the history."""
+def _write_people(path: Path, _: Scale) -> int:
+    """A file of people who take another name and change their team in their history; gives how many lines it has."""
     types = (
         {"kind": "entityType", "code": "PERSON", "label": "Person"},
         {"kind": "detailType", "code": "email", "label": "Email", "format": "email"},
         {"kind": "detailType", "code": "team", "label": "Team", "format": "text"},
     )
-    return chain(types, (_person(it, version) for version in (0, VERSIONS - 1) for it in range(number)))
+    people = (_person(number, version) for version in (0, VERSIONS - 1) for number in range(_PEOPLE))
+    lines = [orjson.dumps(it, option=orjson.OPT_APPEND_NEWLINE) for it in chain(types, people)]
+    path.write_bytes(b"".join(lines))
+    return len(lines)
 
 
 def _person(number: int, version: int) -> dict[str, Any]:

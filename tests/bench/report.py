@@ -180,14 +180,15 @@ def overload_table(measured: Overload, conditions: str) -> Table:
         f"{conditions}. {extent.readers} clients, each with a connection of its own, of three tenants with two keys each, read "
         f"what is listed below for {extent.seconds:g} s, as fast as they are answered: alone, then beside {extent.hostile} who "
         "mean harm. Service: `headwater serve` with default settings and one worker, on the processors that PostgreSQL and the "
-        "clients (two processes) have as well, so that only the ratio of both rounds says something. Answered: with 200 and no error; "
-        "busy: with 503, whereupon a client waits as it is told and asks the same again. p50 and p99 are of answers, in "
-        "milliseconds, and with all waiting for one. CPU: for how many of each second the service, and the clients, kept a "
-        "processor busy. Conn.: connections to PostgreSQL after the round. At rest: after how many seconds none of them was at work any more.",
-        *("answers\n/s", "answered", "busy", "p50", "p99", "p50 with\nwaiting", "p99 with\nwaiting"),
-        *("memory\nMB", "CPU\nservice", "CPU\nclients", "conn.", "at\nrest"),
+        "clients (two processes) have as well, so that only the ratio of both rounds says something. Answered: with 200 and "
+        "no error; 503: whereupon a client waits as it is told and asks the same again. p50 and p99 are of answers, in "
+        "milliseconds, and with all waiting for one. CPU: seconds of a processor, in each "
+        "second of the round, that the service, the clients, and all that runs on the machine took, others beside us too. "
+        "Conn.: connections to PostgreSQL after the round. At rest: after how many seconds none of them was at work any more.",
+        *("answers\n/s", "200", "503", "p50", "p99", "p50\nwaited", "p99\nwaited"),
+        *("memory\nMB", "CPU\nservice", "CPU\nclients", "CPU\nall", "conn.", "at\nrest"),
     )
-    for name, it in (("alone", measured.alone), ("beside hostile ones", measured.beside)):
+    for name, it in (("alone", measured.alone), ("beside", measured.beside)):
         readers = it.readers
         busy = len(readers.outcomes.get("503 UNAVAILABLE", ()))
         waited = readers.until_answered
@@ -198,8 +199,9 @@ def overload_table(measured: Overload, conditions: str) -> Table:
             f"{busy / readers.requests:.1%}",
             *(f"{quantile(taken, of) * 1000:,.0f}" for taken in (readers.answered, waited) for of in (50, 99)),
             " → ".join(f"{size / 1e6:,.0f}" for size in it.memory),
-            f"{it.service / extent.seconds:.2f}",
-            f"{it.clients / extent.seconds:.2f}",
+            f"{it.service / it.lasted:.2f}",
+            f"{it.clients / it.lasted:.2f}",
+            f"{it.machine / it.lasted:.2f}",
             str(sum(it.backends.values())),
             "never" if it.settled is None else f"{it.settled:.1f} s",
         )
