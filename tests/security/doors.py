@@ -205,6 +205,11 @@ def believing(keys: Path) -> dict[str, str]:
     return {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_keys": str(keys)}
 
 
+def prefix_of(key: str) -> str:
+    """What is public of a key."""
+    return "_".join(key.split("_")[:3])
+
+
 def refused(answer: Answer) -> tuple[int, str]:
     """Its status and code; nothing was run, and the answer names the request."""
     assert "data" not in answer.body
