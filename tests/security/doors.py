@@ -156,7 +156,7 @@ class Client:
         return self.service.owner
 
     async def __call__(
-        self, query: str = LIST, key: str | None = None, headers: dict[str, str] | None = None, **variables: Any
+        self, query: str = LIST, key: str | None = None, headers: dict[Any, Any] | None = None, **variables: Any
     ) -> Answer:
         given = {**({} if key is None else {"X-API-Key": key}), **(headers or {})}
         response = await self.http.post("/graphql", json={"query": query, "variables": variables}, headers=given)

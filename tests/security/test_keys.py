@@ -77,7 +77,7 @@ def broken(key: str) -> dict[str, str]:
 async def test_what_is_no_key_of_this_service_is_refused_by_either_header(ask: Client, owner: Owner, kind: str) -> None:
     sent = broken(await owner.key("read", "write", "admin"))[kind].encode("latin-1")
     for headers in ({b"X-API-Key": sent}, {b"Authorization": (b"Bearer " + sent).strip()}):
-        answer = await ask(headers=headers)  # type: ignore[arg-type]
+        answer = await ask(headers=headers)
         assert refused(answer) == (401, "UNAUTHENTICATED"), headers
         assert answer.headers["connection"] == "close"
 
