@@ -38,6 +38,9 @@ async def graphql(request: Request) -> Response:
     if request.method == "POST" and not is_json(request):
         reason = BadInput(f"An operation is sent as JSON, with Content-Type: {JSON}.")
         return refusal(request.scope, 415, reason, media_type=media_type)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        reason = BadInput("An operation is sent as it is, without a Content-Encoding.")
+        return refusal(request.scope, 415, reason, media_type=media_type, headers=_LAST)
     try:
         principal = await request.app.state.door.enter(request.headers)
     except HeadwaterError as error:
