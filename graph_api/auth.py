@@ -27,6 +27,9 @@ DEFAULT_TENANT_ID = 1
 # Who comes without credentials to a service that asks for them.
 NOBODY = 0
 
+# Characters of a secret that is made here.
+_SECRET_LENGTH = 64
+
 # The last use of a key is written down once in so many seconds.
 _USES = 60
 
@@ -152,7 +155,11 @@ def kept_secret(path: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         unfinished.touch(mode=0o600)
-        unfinished.write_text(token_hex(32))
+        with unfinished.open("w") as file:
+            file.write(token_hex(_SECRET_LENGTH // 2))
+            file.flush()
+            # keys that it makes outlive a crash of the machine, and so has it to
+            os.fsync(file.fileno())
         try:
             # of several processes that do so at once, the first is heard
             os.link(unfinished, path)
@@ -160,7 +167,12 @@ def kept_secret(path: Path) -> str:
             pass
         finally:
             unfinished.unlink()
-    return path.read_text()
+    kept = path.read_text().strip()
+    if len(kept) < _SECRET_LENGTH:
+        raise BadInput(
+            f"{path} does not hold the {_SECRET_LENGTH} characters that keys are proven with. Bring back the file as it was."
+        )
+    return kept
 
 
 def _bearer_of(found: FoundKey) -> Principal:
