@@ -206,6 +206,8 @@ class WriteConnection(ReadConnection):
         """Tell the audit what came of it, and count what was added; more than the tenant may have is refused. Nothing comes
         after."""
         author = self.author
+        # what another writer was first to add counts there
+        added = +self.added
         told = {
             "actor": author.actor,
             "credential": author.credential,
@@ -213,8 +215,8 @@ class WriteConnection(ReadConnection):
             "operation": author.operation,
             "outcome": outcome,
             "request_id": author.request_id,
-            "kinds": list(self.added),
-            "added": list(self.added.values()),
+            "kinds": list(added),
+            "added": list(added.values()),
         }
         exceeded = (await self._run(_CONCLUDE, told)).first()
         if exceeded is not None:

@@ -112,7 +112,9 @@ async def change(
     """Change what is set of a tenant: `suspended_because`, `retention_days`, and how many of a kind it may have. What it has
     already it keeps."""
     async with owned(address) as connection:
-        found: int | None = await connection.scalar(select(tenants.c.tenant_id).where(tenants.c.name == name).with_for_update())
+        # (who writes in the tenant need not wait)
+        named = select(tenants.c.tenant_id).where(tenants.c.name == name).with_for_update(key_share=True)
+        found: int | None = await connection.scalar(named)
         if found is None:
             known = (await connection.scalars(select(tenants.c.name).order_by(tenants.c.tenant_id).limit(10))).all()
             raise NotFound(f"There is no tenant called {name!r}. There are: {', '.join(known)}.", field="tenant")

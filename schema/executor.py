@@ -12,7 +12,6 @@ import structlog
 from graphql import (
     DocumentNode,
     ExecutionResult,
-    FieldNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -34,13 +33,15 @@ from schema.loaders import Loaders
 from schema.plain import PlainSelections
 from schema.record import Caller, Fetch, fetch_nothing, fill
 from schema.scope import Scope, called
+from schema.selection import root_fields
 from schema.transaction import Transaction
 
 # How often a mutation that lost against another writer is tried in all.
 ATTEMPTS = 5
 
-# Characters of an operation that the audit keeps.
+# Characters of an operation that the audit keeps, and of what it calls itself: that leaves room for what it does.
 OPERATION_LENGTH = 500
+NAME_LENGTH = 100
 
 log = structlog.get_logger("headwater.graphql")
 
@@ -149,7 +150,7 @@ class Executor:
         """Run what was prepared."""
         started = time.perf_counter()
         request, principal, operation = ready.request, ready.principal, ready.operation
-        author = principal.author(request_id, _written(operation))
+        author = principal.author(request_id, _written(ready.document, operation))
         if principal.operator and ready.asks_database and not ready.writes:
             # told beforehand, so that nothing is seen untold
             await self._database.tell(principal.tenant_id, author, READ)
@@ -241,11 +242,10 @@ def _denied(principal: Principal, coordinate: str, scope: Scope) -> Response:
     return _refused([GraphQLError(reason.message, original_error=reason)])
 
 
-def _written(operation: OperationDefinitionNode) -> str:
-    """An operation as the audit has it: what it is, what it is called, and the fields at its root."""
-    fields = [it.name.value for it in operation.selection_set.selections if isinstance(it, FieldNode)]
-    name = f" {operation.name.value}" if operation.name else ""
-    return f"{operation.operation.value}{name} {{ {' '.join(fields)} }}"[:OPERATION_LENGTH]
+def _written(document: DocumentNode, operation: OperationDefinitionNode) -> str:
+    """An operation as the audit has it: what it is, what it is called, and the fields at its root, wherever they are selected."""
+    name = f" {operation.name.value[:NAME_LENGTH]}" if operation.name else ""
+    return f"{operation.operation.value}{name} {{ {' '.join(root_fields(operation, document))} }}"[:OPERATION_LENGTH]
 
 
 def _refused(errors: list[GraphQLError], document: DocumentNode | None = None) -> Response:

@@ -1,8 +1,16 @@
-"""What an operation selects below a field, for resolvers that have to know beforehand."""
+"""What an operation selects: at its root, and below a field for resolvers that have to know beforehand."""
 
 from collections.abc import Mapping
 
-from graphql import FieldNode, FragmentDefinitionNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
 
 from schema.context import Info
 
@@ -28,3 +36,26 @@ def _selects(selected: SelectionSetNode | None, path: list[str], fragments: Mapp
         if found:
             return True
     return False
+
+
+def root_fields(operation: OperationDefinitionNode, document: DocumentNode) -> list[str]:
+    """The fields at the root of an operation, each once, wherever they are selected."""
+    fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+    found: dict[str, None] = {}
+
+    def look(selected: SelectionSetNode) -> None:
+        for node in selected.selections:
+            match node:
+                case FieldNode():
+                    found[node.name.value] = None
+                case FragmentSpreadNode():
+                    # a fragment adds what it adds the first time
+                    if (fragment := fragments.pop(node.name.value, None)) is not None:
+                        look(fragment.selection_set)
+                case InlineFragmentNode():
+                    look(node.selection_set)
+                case _:
+                    raise AssertionError("a selection is one of these")
+
+    look(operation.selection_set)
+    return list(found)

@@ -75,7 +75,7 @@ AS $$
 $$;
 DO $$
 BEGIN
-  EXECUTE format('ALTER FUNCTION tenant_named SET search_path = %I, pg_catalog', current_schema());
+  EXECUTE format('ALTER FUNCTION tenant_named SET search_path = %I, pg_catalog, pg_temp', current_schema());
 END
 $$;
 REVOKE EXECUTE ON FUNCTION tenant_named FROM PUBLIC;
