@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, text, update
@@ -34,7 +34,8 @@ _SECRET_BYTES = 32
 _TAG_BYTES = 9
 _NAME_LENGTH = 10
 _KEY = re.compile(r"hw_([1-9]\d{0,17})_([a-z0-9]{1,20})_([A-Za-z0-9_-]{32,200})", re.ASCII)
-_PREFIX = re.compile(r"hw_([1-9]\d{0,17})_([a-z0-9]{1,20})", re.ASCII)
+# The prefix, or the whole key.
+_PREFIX = re.compile(r"hw_([1-9]\d{0,17})_([a-z0-9]{1,20})(?:_.*)?", re.ASCII)
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 NO_SUCH_KEY = "There is no such key in this tenant. A key is named by its prefix, such as hw_1_k7f3m2qpxa."
@@ -160,7 +161,7 @@ async def bootstrap(connection: WriteConnection, seal: Seal, key: str, scopes: S
 async def revoke(connection: WriteConnection, prefix: str) -> tuple[KeyRow, bool]:
     """End a key, for good. Says whether it was one until now."""
     # whoever gives the whole key means it too
-    begun = _PREFIX.match(prefix)
+    begun = _PREFIX.fullmatch(prefix)
     if begun is None or int(begun[1]) != connection.tenant_id:
         raise NotFound(NO_SUCH_KEY, field="prefix")
     name = begun[2]
@@ -185,9 +186,12 @@ async def find(connection: ReadConnection, name: str) -> FoundKey | None:
     return FoundKey(named, row.digest, tuple(row.scopes), row.operator, *ends, row.tenant, row.suspended_because)
 
 
-async def note_use(connection: WriteConnection, name: str) -> None:
-    """Note that a key was used just now."""
-    used = update(keys).where(keys.c.tenant_id == connection.tenant_id, keys.c.name == name)
+async def note_use(connection: WriteConnection, name: str, *, every: timedelta) -> None:
+    """Note that a key was used just now, unless that was noted already within this time, or somebody is at the key."""
+    mine = (keys.c.tenant_id == connection.tenant_id) & (keys.c.name == name)
+    long_ago = keys.c.last_used_at.is_(None) | (keys.c.last_used_at <= connection.now - every)
+    free = select(keys.c.name).where(mine, long_ago).with_for_update(key_share=True, skip_locked=True)
+    used = update(keys).where(keys.c.tenant_id == connection.tenant_id, keys.c.name.in_(free))
     await connection.execute(used.values(last_used_at=connection.now))
 
 

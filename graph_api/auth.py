@@ -2,7 +2,7 @@
 
 import hmac
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_bytes, token_hex
 
@@ -84,7 +84,7 @@ class Door:
     async def _proven(self, key: str) -> FoundKey:
         """What is known of a key that holds."""
         name = self.seal.read(key)
-        # one that is made up bears no seal, so that any number could be tried: but it is of one tenant only
+        # the one that is made up is of one tenant: nobody has us look for it in others
         if name is None or (name.name == BOOTSTRAP and name.tenant_id != DEFAULT_TENANT_ID):
             raise Unauthenticated(UNKNOWN)
         found = await self._keys.get(name)
@@ -129,7 +129,7 @@ class Door:
     async def _note_use(self, name: KeyName) -> None:
         try:
             async with self._database.transaction(name.tenant_id, Author(str(name)), told=False) as connection:
-                await api_key.note_use(connection, name.name)
+                await api_key.note_use(connection, name.name, every=timedelta(seconds=_USES))
         except HeadwaterError as error:
             log.warning("use of a key not noted", key=str(name), reason=error.message)
 
