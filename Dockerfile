@@ -18,7 +18,8 @@ RUN python -m venv /opt/headwater \
 FROM python:3.13-slim
 RUN useradd --system --no-create-home --uid 10001 headwater
 COPY --from=build /opt/headwater /opt/headwater
-ENV PATH=/opt/headwater/bin:$PATH
+ENV PATH=/opt/headwater/bin:$PATH \
+    HEADWATER_HOST=0.0.0.0
 USER headwater
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \

@@ -90,6 +90,7 @@ def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
         app.state.settings = settings
         app.state.rates = rates
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
+        app.state.reading = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout)
         app.state.door = door = Door(settings, database, guarded=guarded)
         app.state.executor = Executor(schema, database, settings.limits, fetch, door.seal)

@@ -69,8 +69,8 @@ def serve(
     """Serve the API, to whoever has a key or a token. The database has to be migrated."""
     with on_database(read_settings(host=host, port=port, workers=workers, data=data)) as running:
         asyncio.run(require_migrated(running))
-        asyncio.run(_make_bootstrap_key(running))
-        serving.serve(running, lambda address: log.info("serving", address=address))
+        first = {"bootstrap_key": "made"} if asyncio.run(_make_bootstrap_key(running)) else {}
+        serving.serve(running, lambda address: log.info("serving", address=address, **first))
 
 
 @app.command()
@@ -105,18 +105,17 @@ async def _load_mesh(settings: Settings) -> bool:
         await database.close()
 
 
-async def _make_bootstrap_key(settings: Settings) -> None:
-    """Make the first key, if one was made up for that and there is none."""
+async def _make_bootstrap_key(settings: Settings) -> bool:
+    """Make the first key, if one was made up for that and there is none. Says whether it did."""
     seal = seal_of(settings)
     if settings.bootstrap_key is None:
-        return
+        return False
     database = Database(address_of(settings), pool_size=1)
     try:
         async with database.transaction(DEFAULT_TENANT_ID, author_of("bootstrap")) as connection:
-            made = await api_key.bootstrap(connection, seal, settings.bootstrap_key, SCOPES)
+            return await api_key.bootstrap(connection, seal, settings.bootstrap_key, SCOPES)
     finally:
         await database.close()
-    log.info("bootstrap key", made=made)
 
 
 async def _verify(settings: Settings) -> int:

@@ -1,5 +1,7 @@
 """The GraphQL view: a request comes in, is run, and its answer goes out. GraphQL over HTTP, and GraphiQL for browsers."""
 
+import asyncio
+import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,6 +20,7 @@ from graph_api.responses import GRAPHQL, JSON, answer, refusal, refused, request
 from graph_api.settings import Settings
 from schema.context import Principal
 from schema.executor import Executor, Ready
+from schema.executor import Request as Operation
 from schema.executor import Response as Result
 
 # The rest of a body is not worth reading.
@@ -35,6 +38,9 @@ async def graphql(request: Request) -> Response:
     if request.method == "POST" and not is_json(request):
         reason = BadInput(f"An operation is sent as JSON, with Content-Type: {JSON}.")
         return refusal(request.scope, 415, reason, media_type=media_type)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        reason = BadInput("An operation is sent as it is, without a Content-Encoding.")
+        return refusal(request.scope, 415, reason, media_type=media_type, headers=_LAST)
     try:
         principal = await request.app.state.door.enter(request.headers)
     except HeadwaterError as error:
@@ -107,14 +113,16 @@ class _Visit:
     async def _one(self, content: Any) -> _Outcome:
         if (overdrawn := self._overdrawn()) is not None:
             return overdrawn
-        executor: Executor = self._state.executor
         try:
             operation = operation_in(content, self._request)
-            result = executor.prepare(operation, self._principal)
+            result = await self._prepare(operation)
             if isinstance(result, Ready):
                 if result.writes and self._request.method != "POST":
                     return self._refuse(BadInput("A GET only reads. Send mutations by POST."), 405, {"Allow": "POST"})
                 result = await self._run(result)
+            else:
+                # to read it was work, too
+                self._standing = await self._state.rates.charge(self._standing, 1)
         except HeadwaterError as error:
             return self._refuse(error, status_of([error.code], 400))
         codes = [error["extensions"]["code"] for error in result.errors]
@@ -132,9 +140,22 @@ class _Visit:
             return _Outcome(body)
         return _Outcome(body, status_of(codes, 400 if self._media_type == GRAPHQL else 200))
 
+    async def _prepare(self, operation: Operation) -> Ready | Result:
+        """What is to be run, or why it is not. A document that is not known is read in its turn, and then none for as long again:
+        reading is work that nothing else runs beside, and whoever sends what is refused is not charged for it."""
+        executor: Executor = self._state.executor
+        if executor.knows(operation.query):
+            return executor.prepare(operation, self._principal)
+        reading: Admission = self._state.reading
+        async with reading.place(self._principal.tenant_id, self._principal.credential):
+            began = time.perf_counter()
+            prepared = executor.prepare(operation, self._principal)
+            await asyncio.sleep(time.perf_counter() - began)
+        return prepared
+
     async def _run(self, ready: Ready) -> Result:
         """Runs an operation when its turn comes, and charges what it cost; what it asked for, if it came to no result."""
-        cost = 0
+        cost: int | None = None
         try:
             async with within(self._state.settings.request_timeout), self._turn(ready):
                 cost = ready.reckoning.requested
@@ -146,7 +167,8 @@ class _Visit:
             kept = " Whether it was kept is not known; with an idempotencyKey it is safe to send it again."
             raise Timeout(f"{error.message}{kept if ready.writes else ''}") from error
         finally:
-            self._standing = await self._state.rates.charge(self._standing, max(1, cost))
+            if cost is not None:
+                self._standing = await self._state.rates.charge(self._standing, max(1, cost))
 
     def _turn(self, ready: Ready) -> AbstractAsyncContextManager[Any]:
         """A place at the database, for what asks for something there."""

@@ -4,12 +4,14 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from db.errors import Unavailable
 from graph_api.app import create_app
+from graph_api.heads import Connection
 from graph_api.ops import configure_logging, settle
 from graph_api.settings import Settings
 
@@ -27,7 +29,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, guarded: bool 
         factory=settings.workers > 1,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=partial(Connection, patience=settings.body_timeout),  # type: ignore[arg-type]
         ws="none",
         access_log=False,
         log_config=None,

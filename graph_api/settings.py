@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     body_timeout: Annotated[
         float,
         Field(
-            gt=0, description="Seconds the body of an operation may take to come, and a load may be silent; then 408 is answered."
+            gt=0,
+            description="Seconds that the head of a request may take to come, and then the body of an operation, and that a load"
+            " may be silent; then 408 is answered.",
         ),
     ] = 10
     max_batch: Annotated[

@@ -7,10 +7,11 @@ import strawberry
 
 from db.analytics import Crossing, ProductStatistics
 from db.entity import EntityQuery
+from db.graph import Shape
 from db.lineage import Direction
 from schema.asset import Asset
 from schema.context import Info
-from schema.cost import sized
+from schema.cost import GRAPH_WEIGHT, sized, weighs
 from schema.domain import Domain
 from schema.lineage import nodes_of
 from schema.link import LineageType
@@ -114,23 +115,29 @@ class LineageStats:
     async def most_downstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.DOWNSTREAM, first)
 
+    @weighs(GRAPH_WEIGHT)
     @resolver(
         READ,
         "How many links the longest chain has, where assets that feed each other in circles count as one; null: it would take too"
         " long to find out.",
     )
     async def longest_path(self, info: Info) -> int | None:
-        found = await info.context.loaders.shape_of_lineage.load((self.as_of,))
+        found = await self._shape(info)
         return None if found is None else found.longest_path
 
+    @weighs(GRAPH_WEIGHT)
     @resolver(
         READ,
         "How many groups of assets feed each other in circles: strongly connected components of more than one asset; null: it"
         " would take too long to find out.",
     )
     async def cycles(self, info: Info) -> int | None:
-        found = await info.context.loaders.shape_of_lineage.load((self.as_of,))
+        found = await self._shape(info)
         return None if found is None else found.cycles
+
+    async def _shape(self, info: Info) -> Shape | None:
+        info.context.spent.visited += GRAPH_WEIGHT
+        return await info.context.loaders.shape_of_lineage.load((self.as_of,))
 
     async def _most(self, info: Info, direction: Direction, first: int) -> list[AssetDegree]:
         loaders = info.context.loaders
@@ -151,8 +158,10 @@ class Analytics:
         names = await info.context.loaders.domains_then.load((self.as_of,))
         return [DomainStats(domain=Domain(name=it, as_of=self.as_of, pinned=self.pinned)) for it in names]
 
+    @weighs(GRAPH_WEIGHT)
     @resolver(READ, "What feeds what, all of it.")
-    def lineage(self) -> LineageStats:
+    def lineage(self, info: Info) -> LineageStats:
+        info.context.spent.visited += GRAPH_WEIGHT - 1
         return LineageStats(as_of=self.as_of, pinned=self.pinned)
 
 

@@ -39,6 +39,10 @@ class Principal:
         plain = [it.value for it in (Scope.READ, Scope.WRITE, Scope.ADMIN) if it in self.scopes]
         return plain + [f"{WRITE_IN}{it}" for it in sorted(self.domains)]
 
+    def holds(self, scope: str) -> bool:
+        """Whether what a scope allows is theirs. Who may write anywhere may write in any domain."""
+        return scope in self.given or (scope.startswith(WRITE_IN) and Scope.WRITE in self.scopes)
+
     def author(self, request_id: str, operation: str) -> Author:
         """Who writes, on this behalf."""
         domains = None if Scope.WRITE in self.scopes else self.domains

@@ -48,6 +48,8 @@ WRITE_WEIGHT = 10
 FETCH_WEIGHT = 10
 # What it weighs where all links and joins of an asset may have to be cut or brought back.
 LIFE_WEIGHT = 50
+# What it weighs to go through every link there is, to count them or to see what shape they have.
+GRAPH_WEIGHT = 5_000
 
 # What a field weighs.
 _WEIGHS = "headwater.weighs"
@@ -112,7 +114,7 @@ class Spent:
 
     objects: int = 0
     walks: set[Walk] = field(default_factory=set)
-    # what was visited on the way to paths
+    # what was visited besides: on the way to paths, or to count it all
     visited: int = 0
 
     @property

@@ -60,6 +60,10 @@ class Documents:
         self._remembered: OrderedDict[str, Prepared] = OrderedDict()
         self._size = 0
 
+    def knows(self, query: str) -> bool:
+        """Whether a document is remembered."""
+        return query in self._remembered
+
     def read(self, query: str) -> Prepared:
         """The document of a query."""
         if (known := self._remembered.get(query)) is not None:

@@ -114,8 +114,15 @@ class Executor:
         ready = self.prepare(request, principal)
         return ready if isinstance(ready, Response) else await self.run(ready, request_id)
 
+    def knows(self, query: str) -> bool:
+        """Whether a document has been read, so that preparing it takes next to no time."""
+        return self._documents.knows(query)
+
     def prepare(self, request: Request, principal: Principal) -> "Ready | Response":
         """What is to be run, or why it is not. Nothing is asked of the database for it."""
+        if Scope.SCHEMA not in principal.scopes:
+            # even what is wrong with a document would tell of the schema
+            return _denied(principal, "This API", Scope.SCHEMA)
         prepared = self._documents.read(request.query)
         if prepared.errors:
             return _refused(prepared.errors, prepared.document)

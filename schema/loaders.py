@@ -10,7 +10,7 @@ from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from db import analytics, domain, entity, entity_type, history, lineage, link, node, product, relationship
+from db import analytics, domain, entity, entity_type, history, lineage, link, node, product, relationship, tenant
 from db.asset import Identity, identities
 from db.connection import ReadConnection
 from db.graph import Shape, components
@@ -108,6 +108,7 @@ class Loaders:
         self.identity_by_uid: DataLoader[tuple[UUID], Identity | None]
         self.history_by_subject: DataLoader[tuple[int, Kind, Page], Slice[history.VersionRow]]
         self.history_count_by_subject: DataLoader[tuple[int, Kind], int]
+        self.quotas: DataLoader[tuple[None], Mapping[str, tenant.Quota]]
         self.forget()
 
     def forget(self) -> None:
@@ -149,6 +150,7 @@ class Loaders:
         self.identity_by_uid = self._loader(identities)
         self.history_by_subject = self._loader(history.histories)
         self.history_count_by_subject = self._loader(history.count_histories)
+        self.quotas = self._loader(_quotas)
 
     def let_go(self) -> None:
         """Keep nothing of what was found: whoever runs an operation is held in circles, and this would be with it."""
@@ -202,6 +204,11 @@ async def _entity_types_by_code(
 async def _relationship_types(connection: ReadConnection, asked: Sequence[None]) -> list[RelationshipTypes]:
     """The whole registry: it is small."""
     return [await all_relationship_types(connection)] * len(asked)
+
+
+async def _quotas(connection: ReadConnection, asked: Sequence[None]) -> list[Mapping[str, tenant.Quota]]:
+    """All quotas of the tenant: there are few."""
+    return [await tenant.quotas(connection)] * len(asked)
 
 
 async def _nodes_by_id(

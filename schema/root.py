@@ -8,6 +8,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from db.errors import LimitExceeded
 from schema.analytics import AnalyticsQueries
+from schema.api_key import ApiKeyMutations, ApiKeyQueries
 from schema.asset import Asset
 from schema.change import ChangeQueries
 from schema.context import Info
@@ -29,6 +30,7 @@ from schema.relationship import Relationship, RelationshipMutations, Relationshi
 from schema.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
 from schema.scalars import SCALARS
 from schema.scope import READ, resolver
+from schema.viewer import ViewerQueries
 
 # What an id may name, besides versions.
 NODE_TYPES: tuple[type[Asset | LineageLink | Relationship], ...] = (*ASSET_TYPES.values(), LineageLink, Relationship)
@@ -49,6 +51,8 @@ class Query(
     AnalyticsQueries,
     ChangeQueries,
     DifferenceQueries,
+    ApiKeyQueries,
+    ViewerQueries,
 ):
     @resolver(READ, "What an id names, at the instant it names; null: there is nothing.")
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
@@ -82,6 +86,7 @@ class Mutation(
     RelationshipTypeMutations,
     RelationshipMutations,
     LinkMutations,
+    ApiKeyMutations,
 ):
     pass
 

@@ -129,7 +129,7 @@ async def own_database(server: str, how: str) -> AsyncIterator[str]:
 # Opening a transaction names the tenant by setting it; the revision belongs to no tenant, nor do savepoints and constraints.
 _OPENING = "set_config('headwater.tenant_id'"
 _NAMES_TENANT = re.compile(r"tenant_id = |INSERT INTO \w+ \(tenant_id")
-_WITHOUT_TENANT = (_OPENING, "alembic_version", "SAVEPOINT", "SET CONSTRAINTS")
+_WITHOUT_TENANT = (_OPENING, "tenant_named(", "alembic_version", "SAVEPOINT", "SET CONSTRAINTS")
 
 
 @pytest.fixture

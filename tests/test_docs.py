@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import typer
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLNonNull, GraphQLObjectType
@@ -15,12 +16,15 @@ from strawberry.types.base import StrawberryObjectDefinition
 from graph_api import demo
 from graph_api.cli import app
 from graph_api.examples import EXAMPLES
+from graph_api.jwks import Published
 from graph_api.records.configuration import Service
 from graph_api.responses import STATUSES
 from graph_api.settings import Settings
+from graph_api.tokens import Tokens
 from schema.root import schema
-from schema.scope import scope_of
+from schema.scope import ADMIN, READ, WRITE, granted, scope_of
 from tests.builders import Api
+from tests.graph_api import issuer
 from tests.graph_api.test_browsers import serving
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +50,44 @@ def test_every_option_of_a_service_is_documented_as_it_is_and_the_example_is_one
     ]
     (example,) = re.findall(r"HEADWATER_SERVICES='(.*?)'", page, re.DOTALL)
     assert set(Settings(services=json.loads(example)).services) == {"directory", "crm"}
+
+
+def test_every_limit_is_documented_with_what_it_is_by_default() -> None:
+    table = (ROOT / "docs/security.md").read_text().partition("\n## Limits\n")[2]
+    listed = re.findall(r"^\| .*? \| (.*?) \| `HEADWATER_(\w+)` \| (.*?) \|", table, re.MULTILINE)
+    assert all(beyond for *_, beyond in listed)
+    for limit, name, _ in listed:
+        said = re.sub(r"(?<=\d) (?=\d{3}\b)", "", limit).split()[0]
+        assert said == str(Settings.model_fields[name.lower()].default), name
+    limits = re.compile(r"max_\w+|pool_\w+|tenant_rate|key_rate|(request|statement|lock|body|lineage)_timeout")
+    assert {name.lower() for _, name, _ in listed} == {name for name in Settings.model_fields if limits.fullmatch(name)}
+
+
+def test_every_setting_in_the_compose_file_and_the_image_is_one() -> None:
+    files = [(ROOT / name).read_text() for name in ("docker-compose.yml", "Dockerfile")]
+    named = {name.lower() for text in files for name in re.findall(r"HEADWATER_([A-Z_]+)", text)}
+    assert {"database_url", "key_secret", "bootstrap_key", "host"} <= named <= set(Settings.model_fields)
+    published = re.findall(r"ports:\n\s+- (.*)", files[0])
+    assert len(published) == 2
+    assert all(it.startswith('"127.0.0.1:') for it in published), "what is published is open to this machine only"
+
+
+async def test_a_token_is_read_by_the_settings_and_to_the_effect_that_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    said = dict(re.findall(r"^HEADWATER_(JWT_\w+)=(.*)$", page, re.MULTILINE))
+    settings = {name.lower(): value for name, value in said.items()}
+    published = Settings(**settings).trust()
+    assert published is not None
+    assert published.keys == Published(settings.pop("jwt_jwks_url"), 300)
+    ((claims, actor, tenant),) = re.findall(r"```json\n(.*?)```\n\nfor `(.*?)` in the tenant `(.*?)`", page, re.DOTALL)
+    (tmp_path / "keys.pem").write_bytes(issuer.public_pem("RS256"))
+    trust = Settings(**settings, jwt_keys=tmp_path / "keys.pem").trust()
+    assert trust is not None
+    read = await Tokens(trust).read(jwt.encode(json.loads(claims), issuer.signing_key("RS256"), "RS256"))
+    assert (read.actor, read.tenant) == (actor, tenant)
+    scopes, domains = granted(read.scopes)
+    assert scopes & {READ, WRITE, ADMIN} == {READ}
+    assert domains == {"sales"}
 
 
 def test_every_command_is_documented_and_explains_itself() -> None:
@@ -141,7 +183,7 @@ async def test_an_example_answers_as_the_page_says(api: Api, query: str, answer:
 
 
 async def test_a_caller_that_has_spent_all_is_answered_as_the_page_says(address: str) -> None:
-    page = (ROOT / "docs/crowds.md").read_text()
+    page = (ROOT / "docs/http.md").read_text()
     (rate,) = re.findall(r"HEADWATER_KEY_RATE=(\S+?)`", page)
     ((status, told, body),) = re.findall(r"```\nHTTP/1.1 (\d+) .*?\n(.*?)\n\n(.*?)\n```", page, re.DOTALL)
     async with serving(address, key_rate=rate) as api:
@@ -161,14 +203,14 @@ def without_seconds(told: str) -> str:
 
 async def test_a_query_in_the_address_is_answered_as_the_page_says(api: Api) -> None:
     await demo.load(api.database)
-    page = (ROOT / "docs/crowds.md").read_text()
+    page = (ROOT / "docs/http.md").read_text()
     ((name, value, query, body),) = re.findall(r'--header "(.*?): (.*?)" --data-urlencode "query=(.*?)" .*?\n(.*?)\n```', page)
     response = await api.client.get("/graphql", params={"query": query}, headers={name: value})
     assert response.json()["data"] == json.loads(body)["data"]
 
 
 def test_the_status_of_what_was_not_run_is_documented() -> None:
-    listed = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", (ROOT / "docs/crowds.md").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", (ROOT / "docs/http.md").read_text(), re.MULTILINE)
     assert {code: int(status) for code, status in listed} == STATUSES
 
 

@@ -38,8 +38,13 @@ def on_database(settings: Settings) -> Iterator[Settings]:
         return
     with embedded.EmbeddedServer.start(settings.data) as server:
         server.ensure_database(DATABASE)
-        secret = settings.key_secret or kept_secret(settings.data / "key.secret")
+        secret = settings.key_secret or _kept_secret(settings.data / "key.secret")
         yield settings.model_copy(update={"database_url": server.address(DATABASE), "key_secret": secret})
+
+
+def _kept_secret(path: Path) -> str:
+    with blaming(path):
+        return kept_secret(path)
 
 
 def address_of(settings: Settings) -> str:
@@ -58,8 +63,12 @@ async def tenant_named(database: Database, name: str) -> int:
     async with database.snapshot(NOBODY) as connection:
         tenant_id = await tenant_id_of(connection, name)
     if tenant_id is None:
-        raise NotFound(f"There is no tenant called {name!r}. See: headwater tenants list", field="tenant")
+        raise no_tenant(name)
     return tenant_id
+
+
+def no_tenant(name: str) -> NotFound:
+    return NotFound(f"There is no tenant called {name!r}. See: headwater tenants list", field="tenant")
 
 
 def author_of(operation: str) -> Author:

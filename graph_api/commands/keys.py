@@ -69,7 +69,8 @@ def revoke(
     with on_database(read_settings(data=data)) as running:
         asyncio.run(require_migrated(running))
         key, now = asyncio.run(_revoke(running, tenant, prefix))
-    out.print(f"{key.prefix} ({key.label}) is revoked{'' if now else ' since before'}.", highlight=False, markup=False)
+    since = "" if now else " since before"
+    out.print(f"{key.prefix} ({key.label}) is revoked{since}.", highlight=False, markup=False, soft_wrap=True)
 
 
 async def _create(

@@ -8,7 +8,7 @@ import typer
 from db import tenant
 from db.errors import BadInput
 from db.tenant import LIMITED, Quota, Tenant, all_tenants
-from graph_api.commands import Data, address_of, author_of, on_database, out, require_migrated, show
+from graph_api.commands import Data, address_of, author_of, no_tenant, on_database, out, require_migrated, show
 from graph_api.settings import read_settings
 
 tenants = typer.Typer(no_args_is_help=True, help="Who shares the service, and what they may.")
@@ -26,7 +26,7 @@ def create(name: Name, data: Data = None) -> None:
     with on_database(read_settings(data=data)) as running:
         asyncio.run(require_migrated(running))
         asyncio.run(tenant.create(address_of(running), name, author_of("tenants create")))
-    out.print(f"The tenant {name} is there.", highlight=False)
+    out.print(f"The tenant {name} is there.", highlight=False, markup=False, soft_wrap=True)
 
 
 @tenants.command("list")
@@ -43,14 +43,14 @@ def suspend(name: Name, reason: Annotated[str, typer.Option(help="Why, as its pe
     if not reason.strip():
         raise BadInput("A suspension has a reason, which its people are told.", field="reason")
     _change(name, data, "tenants suspend", settings={"suspended_because": reason.strip()})
-    out.print(f"The tenant {name} is suspended: {reason}", highlight=False, markup=False)
+    out.print(f"The tenant {name} is suspended: {reason.strip()}", highlight=False, markup=False, soft_wrap=True)
 
 
 @tenants.command("resume")
 def resume(name: Name, data: Data = None) -> None:
     """Let the people of a suspended tenant in again."""
     _change(name, data, "tenants resume", settings={"suspended_because": None})
-    out.print(f"The tenant {name} is let in.", highlight=False)
+    out.print(f"The tenant {name} is let in.", highlight=False, markup=False, soft_wrap=True)
 
 
 @tenants.command("settings")
@@ -72,7 +72,11 @@ def settings(
     if allowed or kept:
         _change(name, data, "tenants settings", settings=kept, allowed=allowed)
     with on_database(read_settings(data=data)) as running:
-        _show([it for it in asyncio.run(all_tenants(address_of(running))) if it.name == name])
+        asyncio.run(require_migrated(running))
+        found = [it for it in asyncio.run(all_tenants(address_of(running))) if it.name == name]
+    if not found:
+        raise no_tenant(name)
+    _show(found)
 
 
 def _change(name: str, data: Data, operation: str, **changes: object) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure the service beside its floor and loads beside COPY, and print the tables."""
+"""`python -m tests.bench`: measure the service beside its floor, loads beside COPY and a crowd, and print the tables."""
 
 import asyncio
 import os
@@ -15,7 +15,9 @@ import uvloop
 from rich.console import Console
 
 from db.errors import HeadwaterError
-from tests.bench import graph, lineage, report, rows
+from db.scope import READ, WRITE
+from graph_api.auth import DEFAULT_TENANT_ID
+from tests.bench import graph, lineage, overload, report, rows
 from tests.bench.data import (
     NotSound,
     OtherDataThere,
@@ -23,6 +25,7 @@ from tests.bench.data import (
     database,
     environment_of,
     make_directory,
+    make_key,
     plain_address,
     prepare,
     remove_directory,
@@ -36,6 +39,9 @@ from tests.bench.recording import NotRecordable, record
 from tests.bench.rows import Row
 from tests.bench.servers import ServerDidNotStart, running
 from tests.bench.visits import Visits, count_visits
+
+# What ends a run, and says why.
+FAILURES = (OtherDataThere, NotRecordable, NotComparable, NotSound, LoadFailed, ServerDidNotStart, overload.DidNotStand)
 
 # Narrower, a table would lose columns where its output goes into a file.
 WIDTH = 130
@@ -91,6 +97,17 @@ class _Bench:
                 if walks:
                     await self._walk(address, walks, contents)
 
+    async def crowd(self, extent: overload.Extent) -> None:
+        """Many clients at once, some of whom mean harm."""
+        async with databases_beside(self.address) as databases:
+            with err.status("Crowding …"):
+                measured = await overload.measure_overload(databases, self.directory, extent)
+        out.print(
+            report.overload_table(measured, self.conditions), report.readers_table(measured), report.hostile_table(measured)
+        )
+        if faults := list(measured.faults()):
+            raise overload.DidNotStand("\n".join(faults))
+
     async def _walk(self, address: str, walks: list[Row], contents: report.Contents) -> None:
         with err.status("Walking …"):
             results, visits = await self._beside_floor(address, walks)
@@ -116,6 +133,7 @@ class _Bench:
                 asked,
                 floor=floor.port(),
                 service=service.port(),
+                key=await make_key(address, DEFAULT_TENANT_ID, READ, WRITE),
                 rounds=self.rounds,
                 seconds=self.seconds,
             )
@@ -129,15 +147,17 @@ def bench(
     only: Annotated[list[str] | None, typer.Option("--rows", help="Only rows whose name contains this. May be repeated.")] = None,
     seconds: Annotated[float, typer.Option(help="How long measuring the service may take in all.")] = 30,
     rounds: Annotated[int, typer.Option(min=1, help="How often service and floor take turns.")] = 6,
+    crowd_seconds: Annotated[float, typer.Option(help="How long each of the two rounds of the overload takes.")] = 20,
 ) -> None:
-    """Measure the service beside its floor, and loads beside COPY. HEADWATER_BENCH_DATABASE_URL names an empty database to do it
-    in; loads make others on its server, and remove them."""
+    """Measure the service beside its floor, loads beside COPY, and the service in a crowd. HEADWATER_BENCH_DATABASE_URL names an
+    empty database to do it in; loads and the crowd make others on its server, and remove them."""
     asked = [] if large else _chosen(rows.ROWS, only)
     walks = _chosen(lineage.ROWS, only)
     # what is walked has to be loaded
     loads = [it for it in (GRAPH if large else LOADS) if it in _chosen(LOADS, only) or (walks and it in GRAPH)]
-    if not asked and not loads:
-        there: list[_Named] = [*rows.ROWS, *lineage.ROWS, *LOADS]
+    extents = [] if large else _chosen([overload.QUICK if quick else replace(overload.WHOLE, seconds=crowd_seconds)], only)
+    if not asked and not loads and not extents:
+        there: list[_Named] = [*rows.ROWS, *lineage.ROWS, *LOADS, overload.WHOLE]
         err.print(f"There is no such row. There are: {', '.join(it.name for it in there)}.")
         raise typer.Exit(2)
     load = os.getloadavg()[0]
@@ -161,7 +181,9 @@ def bench(
                 runner.run(course.ask(asked))
             if loads:
                 runner.run(course.load(loads, walks))
-        except (HeadwaterError, OtherDataThere, NotRecordable, NotComparable, NotSound, LoadFailed, ServerDidNotStart) as error:
+            for extent in extents:
+                runner.run(course.crowd(extent))
+        except (HeadwaterError, *FAILURES) as error:
             err.print(str(error), markup=False, soft_wrap=True)
             raise typer.Exit(1) from error
 

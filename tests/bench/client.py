@@ -10,11 +10,12 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
 class HttpConnection(asyncio.Protocol):
-    """One kept-alive connection, one request at a time."""
+    """One kept-alive connection, one request at a time. `status` is that of the last answer."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
         self._received = bytearray()
+        self.status = 0
         self._begin = 0
         self._end = 0
         self._answer: asyncio.Future[bytes] | None = None
@@ -39,12 +40,27 @@ class HttpConnection(asyncio.Protocol):
             if self._begin < 4:
                 return
             length = _LENGTH.search(received, 0, self._begin)
-            if length is None or not received.startswith(b"HTTP/1.1 200 "):
+            if length is None or not received.startswith(b"HTTP/1.1 "):
                 self._fail(ConnectionError(f"Not an answer: {received.decode(errors='replace')}"))
                 return
+            self.status = int(received[9:12])
             self._end = self._begin + int(length[1])
         if len(received) >= self._end and self._answer and not self._answer.done():
             self._answer.set_result(bytes(received[self._begin : self._end]))
+
+    def header(self, name: bytes) -> bytes | None:
+        """What a header of the last answer says."""
+        found = re.search(rb"\r\n" + name + rb": *([^\r]*)\r\n", self._received[: self._begin], re.IGNORECASE)
+        return found and found[1]
+
+    def write(self, data: bytes) -> None:
+        """Send more of a request that was sent in part."""
+        if not self.closed:
+            self._transport.write(data)
+
+    @property
+    def closed(self) -> bool:
+        return self._transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(exc or ConnectionError("The server closed the connection."))
@@ -52,6 +68,11 @@ class HttpConnection(asyncio.Protocol):
     def close(self) -> None:
         self._answer = None
         self._transport.close()
+
+    def abort(self) -> None:
+        """Go away, whatever was asked."""
+        self._answer = None
+        self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
         if self._answer and not self._answer.done():
@@ -73,10 +94,10 @@ async def connected(port: int, number: int) -> AsyncIterator[list[HttpConnection
             connection.close()
 
 
-def post(port: int, body: bytes) -> bytes:
-    """A whole request, as bytes."""
+def post(port: int, body: bytes, key: str) -> bytes:
+    """A whole request of the bearer of a key, as bytes."""
     head = (
         f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"X-API-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import asyncpg
 
-from db import migrations
-from db.connection import Database, driver_address
+from db import api_key, migrations
+from db.api_key import Seal
+from db.connection import Author, Database, driver_address
 from db.embedded import EmbeddedServer
 from db.verification import verify_tenant
 from graph_api.auth import DEFAULT_TENANT_ID
@@ -21,6 +22,10 @@ from tests.bench.graph import Scale
 from tests.bench.versions import VERSIONS
 
 GIVEN = "HEADWATER_BENCH_DATABASE_URL"
+
+# What keys are made and proven with, in databases that last as long as a run.
+KEY_SECRET = "of the bench, which has nothing to hide"
+ANY_RATE = "1000000000000/minute"
 
 
 class OtherDataThere(Exception):
@@ -46,8 +51,28 @@ class Size:
 
 
 def settings_for(address: str) -> Settings:
-    """How the service runs that is measured: a walk may go as far as the largest one that is asked for."""
-    return Settings(database_url=address, max_lineage_page_size=10_000, max_lineage_assets=10_000, max_lineage_links=40_000)
+    """How the service runs that is measured: a walk may go as far as the largest one that is asked for, and one caller may ask on
+    and on, which is counted all the same."""
+    return Settings(
+        database_url=address,
+        key_secret=KEY_SECRET,
+        max_lineage_page_size=10_000,
+        max_lineage_assets=10_000,
+        max_lineage_links=40_000,
+        tenant_rate=ANY_RATE,
+        key_rate=ANY_RATE,
+    )
+
+
+async def make_key(address: str, tenant_id: int, *scopes: str) -> str:
+    """A key of a tenant, as the service would make it."""
+    database = Database(address, pool_size=1)
+    try:
+        async with database.transaction(tenant_id, Author("bench")) as connection:
+            _, key = await api_key.create(connection, Seal(KEY_SECRET.encode()), "bench", scopes)
+    finally:
+        await database.close()
+    return key
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

@@ -59,6 +59,8 @@ INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_t
 SELECT {DEFAULT_TENANT_ID}, id, 'email', valid_from, 'infinity', email FROM filled WHERE version = 0 ORDER BY id;
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value)
 SELECT {DEFAULT_TENANT_ID}, id, 'team', valid_from, valid_to, team FROM filled ORDER BY version, id;
+INSERT INTO quota (tenant_id, kind, used)
+SELECT {DEFAULT_TENANT_ID}, '{ENTITY.name}', count(*) FROM filled WHERE version = 0;
 DROP TABLE stated, filled;
 """
 

@@ -83,7 +83,7 @@ class Result:
 
 
 async def measure(
-    address: str, recording: Recording, rows: list[Row], *, floor: int, service: int, rounds: int, seconds: float
+    address: str, recording: Recording, rows: list[Row], *, floor: int, service: int, key: str, rounds: int, seconds: float
 ) -> list[Result]:
     """Measure rows at two ports, in about so many seconds in all. Rows that stand beside each other take turns too."""
     length = max(seconds / (len(rows) * (rounds * _SLICES + 1)), SHORTEST_SLICE)
@@ -91,7 +91,7 @@ async def measure(
     held = await asyncpg.connect(plain_address(address), server_settings=recording.server_settings)
     gc.collect()
     gc.freeze()
-    courses = [_Course(row, recording.rows[row.name], floor, service, held, owner) for row in rows]
+    courses = [_Course(row, recording.rows[row.name], floor, service, key, held, owner) for row in rows]
     try:
         for _, beside in itertools.groupby(courses, key=lambda course: course.row.beside or course.row.name):
             together = list(beside)
@@ -117,6 +117,7 @@ class _Course:
         samples: list[Sample],
         floor: int,
         service: int,
+        key: str,
         held: "asyncpg.Connection[asyncpg.Record]",
         owner: "asyncpg.Connection[asyncpg.Record]",
     ) -> None:
@@ -128,7 +129,7 @@ class _Course:
         self._service = service
         self._scripts = [read_script(sample.statements) for sample in samples]
         bodies = [_body(row, number) for number in range(len(samples))]
-        self._requests = {port: [post(port, body) for body in bodies] for port in (floor, service)}
+        self._requests = {port: [post(port, body, key) for body in bodies] for port in (floor, service)}
         # numbers that no earlier run has left in the database
         self._numbers = itertools.count(time.time_ns() // 1000)
         self._done = 0

@@ -43,6 +43,13 @@ SELECT CAST(sum(n_tup_ins + n_tup_upd + n_tup_del) AS bigint)
 FROM pg_stat_user_tables
 WHERE relname = ANY ($1)
 """
+_ACTIVITY = """
+SELECT application_name, coalesce(state, 'starting') AS state, count(*)
+FROM pg_stat_activity
+WHERE datname = $1 AND backend_type = 'client backend'
+GROUP BY application_name, state
+ORDER BY application_name, state
+"""
 
 
 class LoadFailed(Exception):
@@ -119,6 +126,11 @@ class Databases:
     async def drop_all(self) -> None:
         while self._names:
             await self._server.execute(f"DROP DATABASE {self._names.pop()} WITH (FORCE)")
+
+    async def connections(self, name: str) -> dict[tuple[str, str], int]:
+        """How many there are to it, by application and state."""
+        found = await self._server.fetch(_ACTIVITY, name)
+        return {(it["application_name"], it["state"]): it["count"] for it in found}
 
     async def left_alone(self, name: str) -> None:
         """Wait until nobody is connected to it: only then it is known what was counted there."""

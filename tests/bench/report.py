@@ -11,6 +11,7 @@ from tests.bench import relationships
 from tests.bench.data import Size, plain_address, settings_for
 from tests.bench.harness import CONNECTIONS, Result
 from tests.bench.loading import Figures
+from tests.bench.overload import Overload, quantile
 from tests.bench.versions import VERSIONS
 from tests.bench.visits import Visits
 
@@ -170,6 +171,81 @@ def graph_rates(assets: Figures, links: Figures, contents: Contents) -> Text:
         f"{contents.assets:,} assets in {assets.loading:.1f} s, {contents.assets / assets.loading:,.0f}/s; "
         f"{contents.versions:,} link versions in {links.loading:.1f} s, {contents.versions / links.loading:,.0f}/s"
     )
+
+
+def overload_table(measured: Overload, conditions: str) -> Table:
+    extent = measured.extent
+    drawn = _table(
+        "The service in a crowd",
+        f"{conditions}. {extent.readers} clients, each with a connection of its own, of three tenants with two keys each, read "
+        f"what is listed below for {extent.seconds:g} s, as fast as they are answered: alone, then beside {extent.hostile} who "
+        "mean harm. Service: `headwater serve` with default settings and one worker, on the processors that PostgreSQL and the "
+        "clients (two processes) have as well, so that only the ratio of both rounds says something. Answered: with 200 and "
+        "no error; 503: whereupon a client waits as it is told and asks the same again. p50 and p99 are of answers, in "
+        "milliseconds, and with all waiting for one. CPU: seconds of a processor, in each "
+        "second of the round, that the service, the clients, and all that runs on the machine took, others beside us too. "
+        "Conn.: connections to PostgreSQL after the round. At rest: after how many seconds none of them was at work any more.",
+        *("answers\n/s", "200", "503", "p50", "p99", "p50\nwaited", "p99\nwaited"),
+        *("memory\nMB", "CPU\nservice", "CPU\nclients", "CPU\nall", "conn.", "at\nrest"),
+    )
+    for name, it in (("alone", measured.alone), ("beside", measured.beside)):
+        readers = it.readers
+        busy = len(readers.outcomes.get("503 UNAVAILABLE", ()))
+        waited = readers.until_answered
+        drawn.add_row(
+            name,
+            f"{len(readers.answered) / extent.seconds:,.0f}",
+            f"{len(readers.answered) / readers.requests:.1%}",
+            f"{busy / readers.requests:.1%}",
+            *(f"{quantile(taken, of) * 1000:,.0f}" for taken in (readers.answered, waited) for of in (50, 99)),
+            " → ".join(f"{size / 1e6:,.0f}" for size in it.memory),
+            f"{it.service / it.lasted:.2f}",
+            f"{it.clients / it.lasted:.2f}",
+            f"{it.machine / it.lasted:.2f}",
+            str(sum(it.backends.values())),
+            "never" if it.settled is None else f"{it.settled:.1f} s",
+        )
+    return drawn
+
+
+def readers_table(measured: Overload) -> Table:
+    drawn = _table(
+        "What readers were answered",
+        "Answers with 200 and no error, in milliseconds.",
+        *("answers\nalone", "answers\nbeside", "p50\nalone", "p50\nbeside", "ratio", "p99\nalone", "p99\nbeside", "ratio"),
+    )
+    for name, outcomes in measured.alone.readers.taken.items():
+        alone, beside = outcomes.get("200", []), measured.beside.readers.taken.get(name, {}).get("200", [])
+        drawn.add_row(
+            name,
+            f"{len(alone):,}",
+            f"{len(beside):,}",
+            *(part for of in (50, 99) for part in _before_and_after(quantile(alone, of), quantile(beside, of))),
+        )
+    return drawn
+
+
+def hostile_table(measured: Overload) -> Table:
+    drawn = _table(
+        "What hostile ones met with",
+        "Each asks again at once. Milliseconds until it was over.",
+        *("clients", "requests", "/s", "p50", "p99", "how it ended"),
+    )
+    for name, met in measured.beside.hostile.items():
+        taken = [it for every in met.outcomes.values() for it in every]
+        drawn.add_row(
+            name,
+            str(met.clients),
+            f"{len(taken):,}",
+            f"{len(taken) / measured.extent.seconds:,.0f}",
+            *(f"{quantile(taken, of) * 1000:,.1f}" for of in (50, 99)),
+            ", ".join(f"{outcome} × {len(every):,}" for outcome, every in sorted(met.outcomes.items())),
+        )
+    return drawn
+
+
+def _before_and_after(before: float, after: float) -> tuple[str, str, str]:
+    return f"{before * 1000:,.0f}", f"{after * 1000:,.0f}", _times(after / before) if before else ""
 
 
 def visits_table(counted: list[Visits]) -> Table:

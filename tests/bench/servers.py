@@ -1,5 +1,5 @@
-"""The processes that the harness starts: the two servers that are compared, loads, and one that cleans up should the harness be
-killed.
+"""The processes that the harness starts: the two servers that are compared, loads, crowds of clients, and one that cleans up
+should the harness be killed.
 
 Each ends when its standard input does, and that ends with the harness, however the harness ends.
 """
@@ -27,7 +27,7 @@ class ServerDidNotStart(Exception):
 
 
 class Server:
-    """A process that serves, or loads, or will clean up."""
+    """A process that serves, or loads, or asks, or will clean up."""
 
     def __init__(self, log: Path, environment: Mapping[str, str], *arguments: str) -> None:
         self._log = log
@@ -54,6 +54,10 @@ class Server:
                 break
             time.sleep(0.02)
         raise ServerDidNotStart(self.said()[-2000:])
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     async def ended(self) -> int:
         """Its exit status, once it has ended by itself."""
@@ -105,6 +109,10 @@ def main() -> None:
         from tests.bench.floor import serve
 
         serve(Path(sys.argv[1]))
+    elif which == "crowd":
+        from tests.bench.crowd import play
+
+        play(*map(Path, sys.argv[1:]))
     else:
         from graph_api import cli
 

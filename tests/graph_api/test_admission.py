@@ -280,3 +280,26 @@ async def test_what_waits_for_another_service_keeps_nobody_from_the_database(add
         answered.set()
         assert beside.status_code == 200
         assert (await waits)["data"]["entities"]["nodes"][0]["record"]["name"] == "Customer 1"
+
+
+async def test_a_document_that_is_not_known_takes_its_turn_and_one_that_is_known_does_not(address: str) -> None:
+    async with Service(address, max_waiting=0) as service:
+        assert "errors" not in await service.ask(LIST)
+        async with service.app.state.reading.place(1, "another"):
+            assert "errors" not in await service.ask(LIST)
+            refused = await service.answer("{ __typename }")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert (await service.answer("{ __typename }")).status_code == 200
+
+
+async def test_after_a_document_was_read_none_is_for_as_long_again(address: str) -> None:
+    body = json.dumps({"query": f"{{ {'a ' * 3_000} }}"}).encode()
+    head = f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with asyncio.timeout(PATIENCE), Service(address, max_waiting=0) as service:
+        clients = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(2)]
+        for _, writer in clients:
+            writer.write(head.encode() + body)
+        answers = sorted([(await reader.readline()).split()[1] for reader, _ in clients])
+        for _, writer in clients:
+            writer.close()
+    assert answers == [b"200", b"503"]

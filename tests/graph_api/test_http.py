@@ -165,7 +165,7 @@ async def test_a_defect_of_ours_is_answered_with_the_id_to_quote(api: Api, monke
     async def broken(*_: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("schema.executor.Executor.execute", broken)
+    monkeypatch.setattr("schema.executor.Executor.run", broken)
     answer = await api("{ __typename }", headers={"X-Request-ID": "quote-me"})
     assert (answer.status, answer.fault, answer.headers["x-request-id"]) == (500, ("INTERNAL", None), "quote-me")
     assert "secret" not in str(answer.body)

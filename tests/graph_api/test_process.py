@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import pwd
 import re
 import shutil
 import signal
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -29,6 +31,9 @@ from tests.builders import REGISTER, UPDATE, Answer, day, product_fields, writte
 COMMAND = str(Path(sys.executable).with_name("headwater"))
 PATIENCE = 20
 WRITERS = 4
+
+# The key that a service makes at its first start on data of its own.
+FIRST_KEY = f"hw_1_bootstrap_{'first' * 13}"
 
 ADDRESS = r"http://127\.0\.0\.1:\d+/graphql"
 HISTORY = """
@@ -106,20 +111,29 @@ class Command:
 
 
 @asynccontextmanager
-async def headwater(data: Path, *arguments: str) -> AsyncIterator[Command]:
+async def headwater(data: Path, *arguments: str, user: int | None = None, **settings: str) -> AsyncIterator[Command]:
     """Runs the command, and has it ended whatever happens."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
     command = Command(
         await asyncio.create_subprocess_exec(
             COMMAND,
             *arguments,
-            env={**environment, "HEADWATER_DATA": str(data), "HEADWATER_PORT": "0", "COLUMNS": "80"},
+            env={
+                **environment,
+                "HEADWATER_DATA": str(data),
+                "HEADWATER_PORT": "0",
+                "COLUMNS": "80",
+                **{f"HEADWATER_{name.upper()}": value for name, value in settings.items()},
+            },
             cwd=data.parent,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=2**24,
             start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
     )
     try:
@@ -131,9 +145,9 @@ async def headwater(data: Path, *arguments: str) -> AsyncIterator[Command]:
         await command.finished()
 
 
-async def run(data: Path, *arguments: str) -> Command:
+async def run(data: Path, *arguments: str, user: int | None = None, **settings: str) -> Command:
     """Runs the command to its end."""
-    async with headwater(data, *arguments) as command:
+    async with headwater(data, *arguments, user=user, **settings) as command:
         await command.finished()
         return command
 
@@ -164,17 +178,19 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(address: str) -> AsyncIterator[Client]:
-    async with httpx.AsyncClient(base_url=address.removesuffix("/graphql"), timeout=PATIENCE, trust_env=False) as http:
+async def client_of(address: str, key: str | None = None) -> AsyncIterator[Client]:
+    headers = {} if key is None else {"X-API-Key": key}
+    base = address.removesuffix("/graphql")
+    async with httpx.AsyncClient(base_url=base, headers=headers, timeout=PATIENCE, trust_env=False) as http:
         yield Client(http)
 
 
 @asynccontextmanager
-async def serving(data: Path, *arguments: str) -> AsyncIterator[tuple[Command, Client]]:
-    """A service that answers, and somebody to ask it."""
-    async with headwater(data, "serve", *arguments) as service:
+async def serving(data: Path, *arguments: str, **settings: str) -> AsyncIterator[tuple[Command, Client]]:
+    """A service that answers, and somebody with every scope to ask it."""
+    async with headwater(data, "serve", *arguments, user=None, bootstrap_key=FIRST_KEY, **settings) as service:
         address = (await service.err.saying(ADDRESS))[0]
-        async with client_of(address) as client:
+        async with client_of(address, FIRST_KEY) as client:
             yield service, client
 
 
@@ -220,7 +236,8 @@ class Writers:
             except httpx.TransportError:
                 self.cut_off += 1
                 return
-            assert answer.status == 200
+            # while there is no database nobody knows who this is, and nothing is run
+            assert answer.status == (200 if "data" in answer.body else 503)
             async with self._progress:
                 if answer.errors:
                     self.refused[writer].add(answer.fault[0])
@@ -468,6 +485,61 @@ async def ended_by_ctrl_c(command: Command) -> None:
     await gone(*others)
 
 
+async def test_the_demo_is_open_but_a_credential_that_does_not_hold_is_refused_there_too(data: Path) -> None:
+    async with headwater(data, "demo", workers="3") as demo:
+        address = (await demo.out.saying(ADDRESS))[0]
+        everything = {"tenant": "default", "actor": "anonymous", "scopes": ["read", "write", "admin"]}
+        async with client_of(address) as client:
+            assert (await client("{ viewer { tenant actor scopes } }")).data["viewer"] == everything
+        wrong = [{"X-API-Key": FIRST_KEY}, {"X-API-Key": ""}, {"Authorization": "Bearer e.e.e"}, {"Authorization": "Basic YTph"}]
+        async with client_of(address) as client:
+            for headers in wrong:
+                answer = await client("{ __typename }", headers)
+                assert (answer.status, answer.fault[0]) == (401, "UNAUTHENTICATED"), headers
+        key = (await run(data, "keys", "create", "somebody", "--scope", "read")).out.lines[0]
+        async with client_of(address, key) as client:
+            assert (await client("{ viewer { scopes } }")).data == {"viewer": {"scopes": ["read"]}}
+        # what is open is one process, however many the environment asks for
+        assert not [it for it in demo.workers() if "postgres" not in it.name()]
+
+
+@pytest.mark.parametrize("user", [None, pwd.getpwnam("nobody").pw_uid], ids=["as oneself", "as an ordinary user"])
+async def test_two_that_need_a_secret_at_once_make_one_that_nobody_else_reads(new_data: Path, user: int | None) -> None:
+    if user is not None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can be somebody else")
+        os.chown(new_data.parent, user, user)
+    try:
+        migrated = await run(new_data, "migrate", user=user)
+    except PermissionError:
+        pytest.skip("that user cannot execute the command")
+    assert migrated.process.returncode == 0, str(migrated.err)
+    secret = new_data / "key.secret"
+    secret.unlink()
+    made = await asyncio.gather(
+        *(run(new_data, "keys", "create", name, "--scope", "read", user=user) for name in ("first", "second"))
+    )
+    assert [it.process.returncode for it in made] == [0, 0], [str(it.err) for it in made]
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert secret.stat().st_uid == (os.geteuid() if user is None else user)
+    assert [it.name for it in new_data.iterdir() if "secret" in it.name] == ["key.secret"]
+    async with headwater(new_data, "serve", user=user) as service:
+        address = (await service.err.saying(ADDRESS))[0]
+        for command in made:
+            async with client_of(address, command.out.lines[0]) as client:
+                assert (await client("{ viewer { tenant } }")).data == {"viewer": {"tenant": "default"}}
+        service.process.terminate()
+        await service.finished()
+
+
+async def test_a_secret_that_was_cut_short_is_not_used(data: Path) -> None:
+    (data / "key.secret").write_text("")
+    refused = await run(data, "serve")
+    assert refused.process.returncode == 1
+    (line,) = refused.err.lines
+    assert line.startswith(f"error: {data / 'key.secret'} does not hold the 64 characters that keys are proven with.")
+
+
 async def test_a_port_in_use_is_one_clear_sentence(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -492,6 +564,9 @@ async def test_several_workers_answer_and_all_end_when_told_to(data: Path) -> No
     async with serving(data, "--workers", "2") as (service, client):
         await register_what_is_written_to(client)
         assert await client.status("/ready") == 200
+        # whichever of them answers knows the key
+        asked = await asyncio.gather(*(client("{ viewer { tenant } }", {"Connection": "close"}) for _ in range(16)))
+        assert [it.data for it in asked] == [{"viewer": {"tenant": "default"}}] * 16
         workers = service.workers()
         assert len(workers) >= 2
         service.process.terminate()

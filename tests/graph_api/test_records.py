@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,8 +16,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
+from db import api_key, history
 from db import entity as entities
-from db import history
+from db.connection import Author
 from db.errors import Interrupted, Unavailable
 from graph_api.app import create_app
 from graph_api.auth import OPEN
@@ -28,6 +30,7 @@ from schema.executor import Request as Operation
 from schema.root import schema
 from tests.builders import Api
 from tests.conftest import recording
+from tests.graph_api.issuer import AUDIENCE, ISSUER, jwks, token
 from tests.graph_api.remote import PATIENCE, Remote, listening, raw, record, remote
 
 pytestmark = pytest.mark.api
@@ -47,14 +50,14 @@ async def crm() -> AsyncIterator[Remote]:
         yield service
 
 
-def app_of(address: str, services: dict[str, Any]) -> Starlette:
-    return create_app(Settings(database_url=address, services=services), guarded=False)
+def app_of(address: str, services: dict[str, Any], **settings: Any) -> Starlette:
+    return create_app(Settings(database_url=address, services=services, **settings), guarded=False)
 
 
 @asynccontextmanager
-async def serving(address: str, **services: Any) -> AsyncIterator[Api]:
+async def serving(address: str, settings: dict[str, Any] | None = None, **services: Any) -> AsyncIterator[Api]:
     """The service, which knows other services."""
-    app = app_of(address, services)
+    app = app_of(address, services, **(settings or {}))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as client:
@@ -589,22 +592,33 @@ async def test_what_was_asked_for_before_what_it_stands_in_became_null_is_not_fe
     assert crm.targets == ["/customers?id=2"]
 
 
-async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing_else_of_it_does(address: str) -> None:
-    sent = {"Authorization": "Bearer s\xe9cret", "Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "X-Request-ID": "traced-1"}
+async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing_else_of_it_does(
+    address: str, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(jwks("ES256", "a"))
+    believing = {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_keys": keys}
+    bearer = f"Bearer {token(tenant='default')}"
+    sent = {"Authorization": bearer, "Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "X-Request-ID": "traced-1"}
     async with remote() as trusted, remote() as other:
         known = {"address": trusted.address, "authorization": True}
         with_key = {"address": other.address, "headers": {"X-Api-Key": "hush", "Accept": "application/vnd.crm+json"}}
-        async with serving(address, crm=known, other=with_key) as api:
+        async with serving(address, believing, crm=known, other=with_key) as api:
             await customers(api, "1")
             await put_type(api, "OTHER", service="other")
             await api.create("b", type="OTHER", key="1")
             with structlog.testing.capture_logs() as logged:
-                response = await api.client.post("/graphql", json={"query": ALL}, headers=httpx.Headers(sent, encoding="latin-1"))
+                response = await api.client.post("/graphql", json={"query": ALL}, headers=sent)
             assert "errors" not in response.json()
             assert (await api(ALL)).data
+            # a key is for this service alone
+            async with api.database.transaction(1, Author("tester")) as connection:
+                _, key = await api_key.create(connection, api.client._transport.app.state.door.seal, "a", ["read"])  # type: ignore[attr-defined]
+            assert (await api(ALL, headers={"Authorization": f"Bearer {key}"})).data
         told, untold = trusted.headers[0], other.headers[0]
-        assert told["authorization"] == "Bearer s\xe9cret"
+        assert told["authorization"] == bearer
         assert "authorization" not in trusted.headers[1]
+        assert "authorization" not in trusted.headers[2]
         assert "authorization" not in untold
         assert (untold["x-api-key"], untold["accept"], told["accept"]) == ("hush", "application/vnd.crm+json", "application/json")
         ours = {"host", "user-agent", "accept", "accept-encoding", "connection", "x-request-id", "traceparent"}
@@ -614,7 +628,7 @@ async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing
         # a part of the trace that the caller is told of, too
         assert told["traceparent"] == untold["traceparent"] == response.headers["traceparent"]
         assert "hush" not in str(logged)
-        assert "cret" not in str(logged)
+        assert bearer not in str(logged)
 
 
 async def test_what_a_service_sets_for_one_caller_is_not_told_it_by_the_next(address: str, crm: Remote) -> None:
@@ -679,7 +693,7 @@ WHERE tenant_id = CAST(:tenant AS bigint)
 async def test_an_endpoint_that_got_in_some_other_way_leads_nowhere(address: str, crm: Remote, endpoint: str) -> None:
     async with serving(address, crm=f"{crm.address}/api") as api:
         await customers(api, "42")
-        async with api.database.transaction(1, None) as connection:  # type: ignore[arg-type]
+        async with api.database.transaction(1, Author("intruder")) as connection:
             await connection.execute(text(_STORE), {"endpoint": endpoint})
         error = (await api(ONE, key="42")).error
         message = "The service crm is to be asked at an endpoint that is no path in it."

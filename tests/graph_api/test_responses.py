@@ -3,6 +3,8 @@
 import orjson
 import pytest
 
+from db import api_key
+from db.connection import Author
 from db.errors import (
     BadInput,
     Forbidden,
@@ -14,9 +16,7 @@ from db.errors import (
     Unauthenticated,
     Unavailable,
 )
-from graph_api.auth import OPEN
 from graph_api.responses import refusal, status_of
-from schema.context import Principal
 from tests.builders import REGISTER, Api, product_fields
 
 
@@ -49,9 +49,9 @@ def test_of_several_errors_the_first_that_has_a_status_gives_it() -> None:
 
 @pytest.mark.api
 @pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
-async def test_what_the_credentials_do_not_allow_is_403_whatever_is_accepted(
-    api: Api, monkeypatch: pytest.MonkeyPatch, accept: str
-) -> None:
-    monkeypatch.setattr("graph_api.graphql.OPEN", Principal(OPEN.tenant_id, "nobody", frozenset()))
-    answer = await api(REGISTER, headers={"accept": accept}, input=product_fields())
+async def test_what_the_credentials_do_not_allow_is_403_whatever_is_accepted(api: Api, accept: str) -> None:
+    async with api.database.transaction(1, Author("tester")) as connection:
+        door = api.client._transport.app.state.door  # type: ignore[attr-defined]
+        _, key = await api_key.create(connection, door.seal, "reader", ["read"])
+    answer = await api(REGISTER, headers={"accept": accept, "x-api-key": key}, input=product_fields())
     assert (answer.status, answer.fault) == (403, ("FORBIDDEN", None))

@@ -19,7 +19,7 @@ from db.tables import domain, entity_detail
 from schema.context import Principal
 from schema.executor import Executor, Request
 from schema.root import schema
-from schema.scope import Scope
+from schema.scope import Scope, granted
 from tests.builders import Answer, Api, Statements, day, written
 from tests.db.test_plans import plans
 
@@ -391,7 +391,7 @@ async def test_each_tenant_has_types_of_its_own(api: Api, address: str) -> None:
 async def test_who_may_only_read_sees_the_types_and_changes_none(api: Api, mutation: str) -> None:
     await put_entity_type(api, "a")
     await put_detail_type(api, "a")
-    executor, reader = Executor(schema, api.database), Principal(1, "reader", frozenset({Scope.READ}))
+    executor, reader = Executor(schema, api.database), Principal(1, "reader", granted(["read"])[0])
     content = {"code": "a"} if "remove" in mutation else {"code": "a", "label": "changed"}
     response = await executor.execute(Request(mutation, {"input": content}), reader, "request")
     assert [it["extensions"]["code"] for it in response.errors] == ["FORBIDDEN"]

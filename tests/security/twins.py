@@ -10,7 +10,8 @@ import asyncpg
 from graphql import get_named_type
 from sqlalchemy import make_url
 
-from db.connection import Database
+from db import api_key
+from db.connection import Author, Database
 from db.lineage import Bounds
 from schema.context import Principal
 from schema.executor import Executor, Request, Response
@@ -33,11 +34,12 @@ AT = written(day(9))
 
 @dataclass
 class Tenant:
-    """A tenant: its mark, and the uids of its things by what they are called in the story."""
+    """A tenant: its mark, and the uids of its things and the prefixes of its keys by what they are called in the story."""
 
     tenant_id: int
     mark: str
     uids: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def only(self) -> str:
@@ -72,15 +74,19 @@ class World:
         owner = await asyncpg.connect(self.address)
         try:
             await owner.execute("INSERT INTO tenant VALUES ($1, $2) ON CONFLICT DO NOTHING", tenant.tenant_id, tenant.mark)
+            await owner.execute("INSERT INTO quota (tenant_id, kind, allowed) VALUES ($1, 'PRODUCT', 1000)", tenant.tenant_id)
             for it in await owner.fetch("SELECT sequencename FROM pg_sequences WHERE sequencename <> 'tenant_tenant_id_seq'"):
                 await owner.execute(f'ALTER SEQUENCE "{it[0]}" RESTART {FIRST_IDS[tenant.tenant_id]}')
         finally:
             await owner.close()
-        return [await _tell(self, tenant, *it) for it in story(tenant)]
+        told = [await _tell(self, tenant, *it) for it in story(tenant)]
+        async with self.database.transaction(tenant.tenant_id, Author(tenant.mark)) as connection:
+            await api_key.note_use(connection, name_of(tenant.keys["key"]))
+        return told
 
     async def ask(self, tenant: Tenant, question: Question) -> Response:
         """What the service answers somebody of the tenant who may do everything there."""
-        principal = Principal(tenant.tenant_id, f"actor {tenant.mark}", frozenset(Scope))
+        principal = Principal(tenant.tenant_id, f"actor {tenant.mark}", frozenset(Scope), tenant=tenant.mark)
         return await self.executor.execute(Request(question.text, question.variables), principal, f"request {tenant.mark}")
 
     async def cursor(self, tenant: Tenant, question: Question) -> str | None:
@@ -114,7 +120,7 @@ class World:
         finally:
             await owner.close()
         assert set(tenant.uids.values()) <= set(found)
-        return [tenant.mark, *found]
+        return [tenant.mark, *found, *map(name_of, tenant.keys.values())]
 
 
 async def tables_with(owner: asyncpg.Connection, column: str) -> list[str]:
@@ -127,6 +133,11 @@ async def tables_with(owner: asyncpg.Connection, column: str) -> list[str]:
             column,
         )
     ]
+
+
+def name_of(prefix: str) -> str:
+    """What a prefix has of a key beside its tenant."""
+    return prefix.rpartition("_")[2]
 
 
 async def _column(owner: asyncpg.Connection, statement: str, tenant: Tenant) -> list[Any]:
@@ -154,7 +165,10 @@ async def _tell(world: World, tenant: Tenant, mutation: str, called: str | None,
     assert told.data is not None
     if called is not None:
         (thing,) = (it for it in told.data[mutation].values() if isinstance(it, dict))
-        tenant.uids[called] = thing["uid"]
+        if "prefix" in thing:
+            tenant.keys[called] = thing["prefix"]
+        else:
+            tenant.uids[called] = thing["uid"]
     return told.data
 
 
@@ -234,6 +248,10 @@ def story(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
         yield f"{it}Entity", None, {"uid": uids["lone"], **said, "idempotencyKey": f"entity {number}"}
     yield "removeLineage", None, {"uid": uids["link 4"], "at": written(day(18))}
     yield "unrelate", None, {"uid": uids["join steward other"], "at": written(day(18))}
+    for called in ("key", "revoked"):
+        said = {"label": f"{called} {mark}", "scopes": ["read", "write:sales", f"write:{mark}"], "expiresAt": "2100-01-01"}
+        yield "createKey", called, said
+    yield "revokeKey", None, {"prefix": tenant.keys["revoked"]}
     # what it is joined with goes as well; and what was sent is sent again
     for _ in range(2):
         yield "deleteProduct", None, {"uid": uids["leaving"], "at": written(day(21)), "idempotencyKey": "leave"}
@@ -294,4 +312,5 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
 
 def stranger(like: Tenant) -> Tenant:
     """Somebody who is not there: nobody knows what they would call their things."""
-    return Tenant(0, "of-nil", {called.replace(like.mark, "of-nil"): str(uuid4()) for called in like.uids})
+    uids = {called.replace(like.mark, "of-nil"): str(uuid4()) for called in like.uids}
+    return Tenant(0, "of-nil", uids, dict.fromkeys(like.keys, "hw_2_nobodyhas2"))
