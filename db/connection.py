@@ -148,13 +148,12 @@ class ReadConnection:
         async with self._turn:
             self._over = True
 
-    async def abort(self) -> None:
+    def stop(self) -> None:
         """Have the server end the statement that runs, if one does, and begin no other."""
         self._over = True
         # whoever is being cancelled already is just telling the server so
         if self._running is not None and not self._running.cancelling():
             self._running.cancel()
-        await self.finish()
 
     async def _enter(self) -> None:
         row = (await self._execute(_ENTER, None)).one()

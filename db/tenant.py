@@ -120,8 +120,9 @@ async def change(
             raise NotFound(f"There is no tenant called {name!r}. There are: {', '.join(known)}.", field="tenant")
         if settings:
             await connection.execute(update(tenants).where(tenants.c.tenant_id == found).values(settings))
-        for limited, count in (allowed or {}).items():
-            saying = insert(quota).values(tenant_id=found, kind=LIMITED[limited], allowed=count)
+        # in the order of conclude.sql, so that no writer waits for us while we wait for it
+        for kind, count in sorted((LIMITED[limited], count) for limited, count in (allowed or {}).items()):
+            saying = insert(quota).values(tenant_id=found, kind=kind, allowed=count)
             await connection.execute(
                 saying.on_conflict_do_update(index_elements=[quota.c.tenant_id, quota.c.kind], set_={"allowed": count})
             )

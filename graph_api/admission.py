@@ -1,6 +1,7 @@
 """Admission: no more runs at once than the pool can serve, and whoever comes in a crowd keeps nobody else out."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,24 +55,32 @@ def done_with_the_database() -> None:
 class Admission:
     """One a process: so many places, and a room in which so many more wait for so many seconds.
 
-    A place that falls free goes to the tenant that holds the fewest, and in it to the credential that does; into a full room
-    comes who has fewer waiting there than another, in whose stead.
+    A place that falls free goes to the tenant that holds the fewest, of these to the one that got one longest ago, and in it to
+    the credential that holds the fewest; into a full room comes who has fewer waiting there than another, in whose stead. With
+    `one_for_others`, the last place is for tenants that have none.
     """
 
-    def __init__(self, places: int, waiting: int, patience: float) -> None:
+    def __init__(self, places: int, waiting: int, patience: float, *, one_for_others: bool = False) -> None:
         self._places = places
         self._room = waiting
         self._patience = patience
         self._held: Counter[_Caller] = Counter()
         self._waiters: list[_Waiter] = []
+        self._one_for_others = one_for_others and places > 1
+        # in which order tenants got their last place
+        self._turns = itertools.count()
+        self._got: dict[int, int] = {}
 
     @asynccontextmanager
     async def place(self, tenant_id: int, who: str) -> AsyncIterator[Place]:
         """A place for the block, or Unavailable."""
         caller = _Caller(tenant_id, who)
-        if self._held.total() < self._places:
+        free = self._places - self._held.total()
+        if self._one_for_others and free == 1 and any(it.tenant_id == tenant_id for it in self._held):
+            raise Unavailable(BUSY)
+        if free:
             # whoever waited got what was free before
-            self._held[caller] += 1
+            self._give(caller)
         else:
             await self._wait(caller)
         place = Place(self, caller)
@@ -132,10 +141,17 @@ class Admission:
         for holder, number in self._held.items():
             tenants[holder.tenant_id] += number
         # of those alike the first
-        waiter = min(waiters, key=lambda it: (tenants[it.caller.tenant_id], self._held[it.caller]))
+        waiter = min(
+            waiters,
+            key=lambda it: (tenants[it.caller.tenant_id], self._got.get(it.caller.tenant_id, -1), self._held[it.caller]),
+        )
         self._waiters.remove(waiter)
-        self._held[waiter.caller] += 1
+        self._give(waiter.caller)
         waiter.turn.set_result(True)
+
+    def _give(self, caller: _Caller) -> None:
+        self._held[caller] += 1
+        self._got[caller.tenant_id] = next(self._turns)
 
     def _waiting(self) -> list[_Waiter]:
         """Who waits, without those that are just leaving."""

@@ -20,6 +20,7 @@ from graph_api import explorer, ops
 from graph_api.admission import Admission, done_with_the_database
 from graph_api.auth import Door
 from graph_api.browsers import for_browsers
+from graph_api.fresh import Fresh
 from graph_api.graphql import graphql
 from graph_api.ingestion.http import ingest
 from graph_api.loopback import LoopbackOnly
@@ -30,6 +31,9 @@ from graph_api.settings import Settings, read_settings
 from schema.executor import Executor
 from schema.record import Caller, Lookup
 from schema.root import schema
+
+# For how long what the database said of itself is believed.
+READY_SECONDS = 1
 
 # Connections for what is soon over and takes no place: who asks, and whether the service is ready.
 LOOKING_UP = 2
@@ -88,10 +92,12 @@ def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
 
         app.state.database = database
         app.state.settings = settings
+        # whoever asks whether it is ready may ask often
+        app.state.revision = Fresh(lambda _: database.revision(), READY_SECONDS)
         app.state.rates = rates
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.reading = Admission(1, settings.max_waiting, settings.pool_timeout)
-        app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout)
+        app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout, one_for_others=True)
         app.state.door = door = Door(settings, database, guarded=guarded)
         app.state.executor = Executor(schema, database, settings.limits, fetch, door.seal)
         try:

@@ -45,7 +45,7 @@ async def graphql(request: Request) -> Response:
         principal = await request.app.state.door.enter(request.headers)
     except HeadwaterError as error:
         return refusal(request.scope, status_of([error.code], 400), error, media_type=media_type, headers=_LAST)
-    standing = await request.app.state.rates.standing(principal.tenant_id, principal.credential)
+    standing = await request.app.state.rates.standing(principal.tenant_id, principal.who)
     outcome = await _Visit(request, principal, standing, media_type).run()
     return answer(outcome.content, outcome.status, media_type=media_type, headers=outcome.headers)
 
@@ -147,7 +147,7 @@ class _Visit:
         if executor.knows(operation.query):
             return executor.prepare(operation, self._principal)
         reading: Admission = self._state.reading
-        async with reading.place(self._principal.tenant_id, self._principal.credential):
+        async with reading.place(self._principal.tenant_id, self._principal.who):
             began = time.perf_counter()
             prepared = executor.prepare(operation, self._principal)
             await asyncio.sleep(time.perf_counter() - began)
@@ -175,7 +175,7 @@ class _Visit:
         if not ready.asks_database:
             return nullcontext()
         admission: Admission = self._state.admission
-        return admission.place(self._principal.tenant_id, self._principal.credential)
+        return admission.place(self._principal.tenant_id, self._principal.who)
 
     def _overdrawn(self) -> _Outcome | None:
         """Why nothing more is run for now, if that is so."""

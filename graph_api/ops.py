@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from db.connection import Database
 from db.errors import HeadwaterError
 from db.migrations import latest_revision
 from graph_api.responses import answer, unforeseen
@@ -32,9 +31,8 @@ async def health(_: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """The database answers, and its schema is the one this code was written for."""
-    database: Database = request.app.state.database
     try:
-        revision = await database.revision()
+        revision = await request.app.state.revision.get(None)
     except HeadwaterError as error:
         return answer({"status": "unavailable", "reason": error.message}, 503)
     if revision != latest_revision():

@@ -29,7 +29,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEADWATER_", frozen=True, hide_input_in_errors=True)
 
     database_url: Annotated[
-        str | None, Field(description="Address of the PostgreSQL to use (16 to 18). Without it the embedded server is used.")
+        str | None,
+        Field(repr=False, description="Address of the PostgreSQL to use (16 to 18). Without it the embedded server is used."),
     ] = None
     data: Annotated[Path, Field(description="Directory of the embedded server.")] = Path(".headwater")
     host: Annotated[str, Field(description="Address to listen on. The demo takes only a loopback address.")] = "127.0.0.1"

@@ -34,6 +34,11 @@ class Principal:
     operator: bool = False
 
     @property
+    def who(self) -> str:
+        """By whom places and rates are counted: a key is one, and of tokens whoever they speak of."""
+        return f"{self.credential} {self.actor}"
+
+    @property
     def given(self) -> list[str]:
         """The scopes as they are given to credentials."""
         plain = [it.value for it in (Scope.READ, Scope.WRITE, Scope.ADMIN) if it in self.scopes]

@@ -8,7 +8,7 @@ from strawberry.federation import Schema
 from strawberry.federation.schema import FederationAny
 from strawberry.types.base import StrawberryObjectDefinition
 
-from db.errors import BadInput
+from db.errors import BadInput, LimitExceeded
 from schema.cost import unweighed
 from schema.plain import attribute
 
@@ -35,6 +35,11 @@ class SubgraphSchema(Schema):
                 described.is_one_of = described.extensions["strawberry-definition"].is_one_of
 
     def entities_resolver(self, info: strawberry.Info, representations: list[FederationAny]) -> list[FederationAny]:
+        largest = info.context.limits.page_size
+        if len(representations) > largest:
+            raise LimitExceeded(
+                f"representations has {len(representations)} entries. At most {largest} come at once.", field="representations"
+            )
         return [cast(FederationAny, self._entity(info, cast(Any, it))) for it in representations]
 
     def _entity(self, info: strawberry.Info, representation: Any) -> Any:

@@ -5,7 +5,9 @@ selected, what an item becomes is known before the first is seen, and is one fun
 null where there may be none, is left to graphql-core, which tells what and where.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
+from inspect import isawaitable
 from typing import Any
 
 from graphql import (
@@ -25,6 +27,9 @@ from schema.cost import Spent
 
 # Marks a field's resolver: the field is the attribute of this name.
 ATTRIBUTE = "_headwater_attribute"
+
+# How many items of a list are completed at once.
+AT_ONCE = 200
 
 Complete = Callable[[Any], Any]
 
@@ -60,6 +65,8 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
     ) -> Any:
         complete = self._plain(item_type, field_details_list) if isinstance(items, list) else None
         if complete is not None:
+            if isinstance(items, list) and len(items) > AT_ONCE:
+                return self._at_length(complete, item_type, field_details_list, info, path, items, position_context)
             counted = self._spent.objects
             try:
                 return [complete(item) for item in items]
@@ -67,6 +74,30 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
                 # told better, and counted, by what follows
                 self._spent.objects = counted
         return super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
+
+    async def _at_length(
+        self,
+        complete: Complete,
+        item_type: GraphQLOutputType,
+        field_details_list: FieldDetailsList,
+        info: GraphQLResolveInfo[Any],
+        path: Path,
+        items: list[Any],
+        position_context: Any,
+    ) -> Any:
+        """The same for a long list, with pauses in which others get their turn."""
+        completed: list[Any] = []
+        counted = self._spent.objects
+        try:
+            for start in range(0, len(items), AT_ONCE):
+                completed += [complete(item) for item in items[start : start + AT_ONCE]]
+                await asyncio.sleep(0)
+        except Exception:
+            # told better, and counted, by what follows
+            self._spent.objects = counted
+            told = super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
+            return await told if isawaitable(told) else told
+        return completed
 
     def _plain(self, item_type: GraphQLOutputType, selection: FieldDetailsList) -> Complete | None:
         key = (str(item_type), id(selection))

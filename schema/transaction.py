@@ -1,7 +1,9 @@
 """One transaction an operation: opened when first needed, a snapshot for queries, all or nothing for mutations."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 from db.connection import Author, Database, ReadConnection, Used, WriteConnection
 from db.errors import HeadwaterError, Unavailable
@@ -24,6 +26,7 @@ class Transaction:
         self._opening = asyncio.Lock()
         self._connection: ReadConnection | None = None
         self._over = False
+        self._given_up = False
 
     async def reader(self) -> ReadConnection:
         """The connection, to read what the operation sees: in a mutation, its own writes too."""
@@ -55,9 +58,40 @@ class Transaction:
 
     async def keep(self) -> None:
         """Keep what was written. Returns when the database has said so."""
+        await self._whole(self._keep())
+
+    async def leave(self) -> None:
+        """Leave no trace of what was written. A connection that is gone leaves none either."""
+        await self._whole(self._leave())
+
+    async def abort(self) -> None:
+        """Leave at once: nobody waits for what runs."""
+        self._stop()
+        await self.leave()
+
+    async def _whole(self, ending: Coroutine[Any, Any, None]) -> None:
+        """End, wholly: where nobody waits for it any more, the connection is given back all the same."""
+        task = asyncio.ensure_future(ending)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._stop()
+            # what became of it, nobody asks any more
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            raise
+
+    def _stop(self) -> None:
+        self._over = self._given_up = True
+        if self._connection is not None:
+            self._connection.stop()
+
+    async def _keep(self) -> None:
         await self._end()
+        if self._given_up:
+            await self._leave()
+            return
         if self._connection is not None and self._connection.failure is not None:
-            await self.leave()
+            await self._leave()
             raise Unavailable("A step of this request failed in the database, so nothing of it was kept.")
         try:
             await self._stack.aclose()
@@ -66,20 +100,11 @@ class Transaction:
                 f"{error.message} Whether anything was kept is not known; with an idempotencyKey it is safe to send it again."
             ) from error
 
-    async def leave(self) -> None:
-        """Leave no trace of what was written. A connection that is gone leaves none either."""
+    async def _leave(self) -> None:
         await self._end()
         abandoned = Abandoned()
         with suppress(Abandoned, HeadwaterError):
             await self._stack.__aexit__(Abandoned, abandoned, None)
-
-    async def abort(self) -> None:
-        """Leave at once: nobody waits for what runs."""
-        async with self._opening:
-            self._over = True
-        if self._connection is not None:
-            await self._connection.abort()
-        await self.leave()
 
     async def _end(self) -> None:
         """Let what opens or runs come to its end, and nothing more begin: where a non-null field fails, graphql-core answers

@@ -10,6 +10,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from db.connection import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
 from graph_api.deadline import CLIENT_GONE, within
 from graph_api.ingestion.jsonl import JsonLines
@@ -47,13 +48,16 @@ async def ingest(request: Request) -> Response:
     except BadInput as error:
         return refusal(scope, 400, error, headers=_LAST)
     state = request.app.state
-    standing = await state.rates.standing(principal.tenant_id, principal.credential)
+    standing = await state.rates.standing(principal.tenant_id, principal.who)
     if standing.wait:
         headers = {**_LAST, **standing.headers, "Retry-After": str(standing.wait)}
         return refusal(scope, 429, standing.overdrawn(), headers=headers)
     try:
         # a dry run holds a connection for as long as its client sends
-        async with state.loads.place(principal.tenant_id, principal.credential):
+        if principal.operator and options[1]:
+            # a dry run leaves nothing, not even the word of it
+            await state.database.tell(principal.tenant_id, principal.author(request_id_of(scope), "ingest, tried out"), READ)
+        async with state.loads.place(principal.tenant_id, principal.who):
             return await _load(request, principal, standing, *options)
     except Unavailable as error:
         return refusal(scope, 503, error, headers=_LAST)

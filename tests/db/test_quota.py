@@ -304,6 +304,22 @@ async def test_writers_of_several_kinds_and_whoever_sets_quotas_do_not_wait_for_
         await database.close()
 
 
+async def test_quotas_are_set_in_the_order_in_which_writers_count(address: str, owner: asyncpg.Connection) -> None:
+    for kind in ("LINK", "PRODUCT"):
+        await allow(owner, kind, 1)
+    async with owner.transaction():
+        await owner.execute("SELECT FROM quota WHERE kind = 'LINK' FOR UPDATE")
+        setting = asyncio.create_task(tenant.change(address, "default", Author("owner"), allowed={"products": 7, "links": 7}))
+
+        async def waited_for() -> bool:
+            return bool(await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+        await awaited(waited_for)
+        # it holds nothing yet that comes later
+        await owner.execute("SELECT FROM quota WHERE kind = 'PRODUCT' FOR UPDATE NOWAIT")
+    await setting
+
+
 async def test_whoever_sets_a_tenant_up_does_not_wait_for_its_writers(database: Database, address: str) -> None:
     async def set_up(_: WriteConnection) -> None:
         async with asyncio.timeout(5):

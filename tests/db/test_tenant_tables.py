@@ -77,7 +77,7 @@ async def test_what_works_with_the_rights_of_the_owner_asks_for_the_tenant_that_
             it["proname"] == TOLD_OF_TENANTS
             or "tenant_id = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)" in it["prosrc"]
         )
-        assert it["proconfig"] == ["search_path=public, pg_catalog"]
+        assert it["proconfig"] == ["search_path=public, pg_catalog, pg_temp"]
         assert not it["for_anybody"]
 
 

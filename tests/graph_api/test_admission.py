@@ -29,11 +29,14 @@ class Model:
         self.holding: list[int] = []
         self.waiting: list[int] = []
         self.refused: list[int] = []
+        # who got a place, in order
+        self.got: list[int] = []
 
     def come(self, number: int, tenant: int, who: str) -> None:
         self.callers[number] = (tenant, who)
         if len(self.holding) < self.places:
             self.holding.append(number)
+            self.got.append(tenant)
             return
         if len(self.waiting) == self.room:
             pushed = self.pushed_out_by(tenant, who)
@@ -66,9 +69,16 @@ class Model:
         if self.waiting:
             tenants = Counter(self.callers[it][0] for it in self.holding)
             callers = Counter(self.callers[it] for it in self.holding)
-            next_ = min(self.waiting, key=lambda it: (tenants[self.callers[it][0]], callers[self.callers[it]], it))
+
+            def turn(number: int) -> tuple[int, int, int, int]:
+                tenant = self.callers[number][0]
+                last = max((place for place, it in enumerate(self.got) if it == tenant), default=-1)
+                return tenants[tenant], last, callers[self.callers[number]], number
+
+            next_ = min(self.waiting, key=turn)
             self.waiting.remove(next_)
             self.holding.append(next_)
+            self.got.append(self.callers[next_][0])
 
 
 class Crowd:

@@ -73,9 +73,14 @@ CREATE FUNCTION tenant_named(wanted text) RETURNS bigint
 AS $$
   SELECT tenant_id FROM tenant WHERE name = wanted
 $$;
+-- (what works with the owner's rights looks in temporary tables, which anybody may make, last)
 DO $$
+DECLARE
+  name text;
 BEGIN
-  EXECUTE format('ALTER FUNCTION tenant_named SET search_path = %I, pg_catalog, pg_temp', current_schema());
+  FOREACH name IN ARRAY ARRAY['tenant_named', 'search_products', 'search_entities'] LOOP
+    EXECUTE format('ALTER FUNCTION %I SET search_path = %I, pg_catalog, pg_temp', name, current_schema());
+  END LOOP;
 END
 $$;
 REVOKE EXECUTE ON FUNCTION tenant_named FROM PUBLIC;
