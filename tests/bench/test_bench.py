@@ -10,10 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+from tests.bench import overload
 from tests.bench.__main__ import WHOLE
 from tests.bench.data import GIVEN
 from tests.bench.entities import surname
 from tests.bench.graph import DEPTH, QUICK, REACHED, Asset, Component, components, root_of
+from tests.bench.overload import Met, Overload, Round
 from tests.bench.relationships import joins
 from tests.bench.versions import MIDDLE, VERSIONS, since
 
@@ -93,3 +95,31 @@ def test_what_is_searched_for_has_a_few_dozen_hits() -> None:
     names = [surname(number, VERSIONS - 1).lower() for number in range(WHOLE.entities)]
     for sample in range(20):
         assert 36 <= sum(names[sample] in name for name in names) <= 48
+
+
+def test_a_quick_run_crowds_the_service_which_stands() -> None:
+    """Nothing unforeseen, nobody without an answer, hostile ones refused as documented, nobody left at work in the database: else
+    the run says so, and fails."""
+    printed = bench("overload")
+    assert re.search(r"alone .* beside ", printed, re.DOTALL), printed
+    assert re.search(r"10 000 aliases .* 200 LIMIT_EXCEEDED × \d", printed), printed
+    assert re.search(r"a forged key .* 401 UNAUTHENTICATED × \d", printed), printed
+    assert re.search(r"a byte a second .* 408 TIMEOUT × \d", printed), printed
+
+
+def test_what_should_never_be_in_a_crowd_is_said() -> None:
+    good = Round(Met(1, {"page": {"200": [0.1], "503 UNAVAILABLE": [0.1]}}, [0.1]), {}, (1, 1), 1, 1, 1, 1, {}, 0.0)
+    bad = Met(1, {"page": {"200": [0.1], "200 INTERNAL": [0.1], "hung": [45.0], "429 RATE_LIMITED": [0.1]}}, [0.1])
+    aliases = Met(1, {"10 000 aliases": {"200": [0.1]}}, [])
+    leaking = replace(
+        good, readers=bad, hostile={"10 000 aliases": aliases}, backends={("headwater", "active"): 15}, settled=None
+    )
+    assert list(Overload(overload.QUICK, good, good).faults()) == []
+    assert [it.split(":")[0] for it in Overload(overload.QUICK, good, leaking).faults()] == [
+        "Readers beside hostile ones met with 200 INTERNAL, 1 times.",
+        "Readers beside hostile ones met with hung, 1 times.",
+        "Readers beside hostile ones met with 429 RATE_LIMITED, 1 times.",
+        "5 s after readers beside hostile ones, connections are still at work",
+        "After readers beside hostile ones, the service has more than 14 connections",
+        "Who sends 10 000 aliases met with 200, 1 times.",
+    ]

@@ -200,7 +200,7 @@ def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
     raise AssertionError("it does not say where it answers")
 
 
-def believing(keys: Path) -> dict[str, str]:
+def believing(keys: Path) -> dict[str, Any]:
     """Settings that have tokens of the tests' issuer believed."""
     return {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_keys": str(keys)}
 

@@ -17,7 +17,7 @@ from tests.builders import Answer
 from tests.graph_api.issuer import AUDIENCE, ISSUER, jwks, token
 from tests.graph_api.remote import listening
 from tests.security.doors import LIST, SECRET, Owner, believing, refused
-from tests.security.test_keys import broken, forged, never_made
+from tests.security.test_keys import WHO, broken, forged, never_made
 from tests.security.test_tokens import BAD, bearing
 
 pytestmark = pytest.mark.api
@@ -41,8 +41,8 @@ class Counted:
 
 
 @asynccontextmanager
-async def counted(address: str, **settings: Any) -> AsyncIterator[Counted]:
-    app = create_app(Settings(database_url=address, key_secret=SECRET, credential_seconds=60, **settings))
+async def counted(address: str, *, guarded: bool = True, **settings: Any) -> AsyncIterator[Counted]:
+    app = create_app(Settings(database_url=address, key_secret=SECRET, credential_seconds=60, **settings), guarded=guarded)
     async with listening(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
         service = Counted(http)
         event.listen(app.state.database.engine.sync_engine, "checkout", service.count)
@@ -141,7 +141,7 @@ async def test_whoever_presents_nothing_costs_no_connection(service: Counted) ->
 async def test_a_token_whose_keys_cannot_be_fetched_is_answered_503_and_a_key_is_let_in_beside_it(
     address: str, owner: Owner, unused_port: int
 ) -> None:
-    issuer = {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
+    issuer: dict[str, Any] = {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
     async with counted(address, **issuer, jwt_jwks_url=f"http://127.0.0.1:{unused_port}/keys") as service:
         answer = await service(headers=bearing(token(tenant="default")))
         assert refused(answer) == (503, "UNAVAILABLE")
@@ -171,3 +171,16 @@ async def test_where_no_issuer_is_trusted_no_token_is_believed(address: str) -> 
         assert refused(answer) == (401, "UNAUTHENTICATED")
         assert answer.error["message"] == "Tokens are not taken here; a key begins with hw_."
         assert service.connections == 0
+
+
+async def test_the_demo_lets_everybody_do_everything_and_yet_nobody_in_whose_credential_is_wrong(
+    address: str, owner: Owner
+) -> None:
+    async with counted(address, guarded=False) as service:
+        everybody = {"tenant": "default", "actor": "anonymous", "scopes": ["read", "write", "admin"]}
+        assert (await service(WHO)).data["viewer"] == everybody
+        for headers in ({"X-API-Key": forged()}, {"X-API-Key": ""}, {"Authorization": "Bearer x"}, {"Authorization": "Basic x"}):
+            assert refused(await service(WHO, headers)) == (401, "UNAUTHENTICATED")
+        key = await owner.key("read")
+        assert (await service(WHO, {"X-API-Key": key})).data["viewer"]["scopes"] == ["read"]
+        assert refused(await service(WHO, {"X-Headwater-Tenant": "another"})) == (403, "FORBIDDEN")
