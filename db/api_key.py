@@ -30,9 +30,6 @@ BOOTSTRAP = "bootstrap"
 # Characters of a secret that was made up, at least: as many as 256 bits take in hexadecimal digits.
 MADE_UP = 64
 
-# How often the use of a key is noted.
-NOTED_EVERY = timedelta(seconds=60)
-
 _SECRET_BYTES = 32
 _TAG_BYTES = 9
 _NAME_LENGTH = 10
@@ -189,10 +186,10 @@ async def find(connection: ReadConnection, name: str) -> FoundKey | None:
     return FoundKey(named, row.digest, tuple(row.scopes), row.operator, *ends, row.tenant, row.suspended_because)
 
 
-async def note_use(connection: WriteConnection, name: str) -> None:
-    """Note that a key was used just now, unless that was noted a moment ago, or somebody is at the key."""
+async def note_use(connection: WriteConnection, name: str, *, every: timedelta) -> None:
+    """Note that a key was used just now, unless that was noted already within this time, or somebody is at the key."""
     mine = (keys.c.tenant_id == connection.tenant_id) & (keys.c.name == name)
-    long_ago = keys.c.last_used_at.is_(None) | (keys.c.last_used_at <= connection.now - NOTED_EVERY)
+    long_ago = keys.c.last_used_at.is_(None) | (keys.c.last_used_at <= connection.now - every)
     free = select(keys.c.name).where(mine, long_ago).with_for_update(key_share=True, skip_locked=True)
     used = update(keys).where(keys.c.tenant_id == connection.tenant_id, keys.c.name.in_(free))
     await connection.execute(used.values(last_used_at=connection.now))

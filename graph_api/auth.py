@@ -2,7 +2,7 @@
 
 import hmac
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_bytes, token_hex
 
@@ -10,7 +10,7 @@ import structlog
 from starlette.datastructures import Headers
 
 from db import api_key, tenant
-from db.api_key import BOOTSTRAP, MARK, NOTED_EVERY, FoundKey, KeyName, Seal
+from db.api_key import BOOTSTRAP, MARK, FoundKey, KeyName, Seal
 from db.connection import Author, Database
 from db.errors import BadInput, Forbidden, HeadwaterError, Unauthenticated
 from db.instants import write_instant
@@ -29,6 +29,9 @@ NOBODY = 0
 
 # Characters of a secret that is made here.
 _SECRET_LENGTH = 64
+
+# The last use of a key is written down once in so many seconds.
+_USES = 60
 
 OPEN = Principal(DEFAULT_TENANT_ID, "anonymous", frozenset(Scope))
 """Whoever comes to the demo: the default tenant, with every scope."""
@@ -53,7 +56,7 @@ class Door:
         self._without = nobody if guarded else OPEN
         self._keys = Fresh(self._find_key, settings.credential_seconds)
         self._tenants = Fresh(self._find_tenant, settings.credential_seconds)
-        self._uses = Fresh(self._note_use, NOTED_EVERY.total_seconds())
+        self._uses = Fresh(self._note_use, _USES)
 
     async def enter(self, headers: Headers) -> Principal:
         """Who this is. Unauthenticated or Forbidden, if it is nobody whom we let in."""
@@ -81,7 +84,7 @@ class Door:
     async def _proven(self, key: str) -> FoundKey:
         """What is known of a key that holds."""
         name = self.seal.read(key)
-        # one that is made up bears no seal, so that any number could be tried: but it is of one tenant only
+        # the one that is made up is of one tenant: nobody has us look for it in others
         if name is None or (name.name == BOOTSTRAP and name.tenant_id != DEFAULT_TENANT_ID):
             raise Unauthenticated(UNKNOWN)
         found = await self._keys.get(name)
@@ -126,7 +129,7 @@ class Door:
     async def _note_use(self, name: KeyName) -> None:
         try:
             async with self._database.transaction(name.tenant_id, Author(str(name)), told=False) as connection:
-                await api_key.note_use(connection, name.name)
+                await api_key.note_use(connection, name.name, every=timedelta(seconds=_USES))
         except HeadwaterError as error:
             log.warning("use of a key not noted", key=str(name), reason=error.message)
 

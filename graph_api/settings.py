@@ -47,8 +47,14 @@ class Settings(BaseSettings):
         int, Field(ge=0, le=10_000, description="Operations that wait for their turn at once; more are answered 503 at once.")
     ] = 40
     max_loads: Annotated[
-        int, Field(ge=1, le=100, description="Loads by HTTP that one process takes in at once; more are answered 503 at once.")
-    ] = 2
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="Loads by HTTP that one process takes in at once, one of them for tenants that have none; more are"
+            " answered 503 at once.",
+        ),
+    ] = 3
     request_timeout: Annotated[
         float, Field(gt=0, description="Seconds an operation may take, waiting included; then it is ended and answered 504.")
     ] = 30
@@ -71,11 +77,11 @@ class Settings(BaseSettings):
     ] = 0
     tenant_rate: Annotated[
         str,
-        Field(description="Cost that a tenant may come to in a time, as in 20000000/minute or 500/10 seconds; empty: no limit."),
-    ] = "20000000/minute"
+        Field(description="Cost that a tenant may come to in a time, as in 6000000/minute or 500/10 seconds; empty: no limit."),
+    ] = "6000000/minute"
     key_rate: Annotated[
         str, Field(description="Cost that one credential may come to in a time, in the same notation; empty: no limit.")
-    ] = "10000000/minute"
+    ] = "2000000/minute"
     redis_url: Annotated[
         str | None,
         Field(

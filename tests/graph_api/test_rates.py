@@ -211,4 +211,4 @@ async def test_a_service_without_limits_tells_of_none(address: str) -> None:
 
 
 async def test_the_default_limits_are_told(api: Api) -> None:
-    assert (await api("{ __typename }")).headers["ratelimit-policy"] == '"tenant";q=20000000;w=60, "key";q=10000000;w=60'
+    assert (await api("{ __typename }")).headers["ratelimit-policy"] == '"tenant";q=6000000;w=60, "key";q=2000000;w=60'

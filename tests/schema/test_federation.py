@@ -41,6 +41,12 @@ async def test_representations_alike_in_kind_cost_one_statement(api: Api) -> Non
     assert len(api.statements) == 1
 
 
+async def test_more_representations_than_fit_on_a_page_are_refused_at_once(api: Api) -> None:
+    answer = await api(ENTITIES, them=[1] * 101)
+    assert answer.fault == ("LIMIT_EXCEEDED", "representations")
+    assert len((await api(ENTITIES, them=[1] * 100)).errors) == 100
+
+
 async def test_a_bad_representation_fails_alone(api: Api) -> None:
     uid = (await api.register())["uid"]
     bad: list[Any] = [

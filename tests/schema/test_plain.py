@@ -1,5 +1,6 @@
 """Lists that are completed at once come out as graphql-core completes them, errors included."""
 
+import asyncio
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,7 +13,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph_api import demo
 from graph_api.examples import EXAMPLES
-from schema import executor
+from schema import executor, plain
 from schema.federation import SubgraphSchema
 from schema.plain import PlainSelections
 from tests.builders import Api
@@ -101,15 +102,21 @@ SELECTIONS = [
 
 
 def run(query: str, world: World, context: type[Any]) -> ExecutionResult:
-    result = execute(schema._schema, parse(query), context_value=world, executor_class=context)
-    assert isinstance(result, ExecutionResult)
-    return result
+    async def executed() -> ExecutionResult:
+        result = execute(schema._schema, parse(query), context_value=world, executor_class=context)
+        return result if isinstance(result, ExecutionResult) else await result
+
+    return asyncio.run(executed())
 
 
 @pytest.mark.parametrize("shapes", [SOUND, *([*SOUND, it] for it in FAULTY.values())], ids=["sound", *FAULTY])
 @pytest.mark.parametrize("field", ["shapes", "perhaps"])
 @pytest.mark.parametrize("selection", SELECTIONS)
-def test_what_comes_out_is_the_same_either_way(shapes: list[Any], field: str, selection: str) -> None:
+@pytest.mark.parametrize("at_once", [1, plain.AT_ONCE], ids=["with pauses", "at once"])
+def test_what_comes_out_is_the_same_either_way(
+    shapes: list[Any], field: str, selection: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain, "AT_ONCE", at_once)
     selected, fragment, rest = selection.partition("fragment")
     query = f"{{ {field} {selected} }} {fragment}{rest}"
     plainly, usually = (run(query, World(shapes), it) for it in (PlainSelections, StrawberryGraphQLCoreExecutionContext))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -81,7 +82,7 @@ class World:
             await owner.close()
         told = [await _tell(self, tenant, *it) for it in story(tenant)]
         async with self.database.transaction(tenant.tenant_id, Author(tenant.mark)) as connection:
-            await api_key.note_use(connection, name_of(tenant.keys["key"]))
+            await api_key.note_use(connection, name_of(tenant.keys["key"]), every=timedelta(0))
         return told
 
     async def ask(self, tenant: Tenant, question: Question) -> Response:
