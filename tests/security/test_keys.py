@@ -32,7 +32,8 @@ async def test_a_key_is_let_in_by_either_header(ask: Client, owner: Owner) -> No
     key = await owner.key("read")
     for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}, {"Authorization": f"bearer  {key}"}):
         answer = await ask(headers=headers)
-        assert (answer.status, answer.data) == (200, {"products": {"nodes": []}}), headers
+        # what others have written meanwhile is there, too
+        assert (answer.status, answer.data.keys()) == (200, {"products"}), headers
 
 
 async def test_an_expired_key_is_refused_and_told_since_when(ask: Client, owner: Owner) -> None:
