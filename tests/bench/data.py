@@ -12,7 +12,8 @@ import asyncpg
 
 from db import api_key, migrations
 from db.api_key import Seal
-from db.connection import Author, Database, driver_address
+from db.connection import Author, Database
+from db.driver import driver_address
 from db.embedded import EmbeddedServer
 from db.verification import verify_tenant
 from graph_api.auth import DEFAULT_TENANT_ID

@@ -20,7 +20,8 @@ import db.sql
 from db import asset, entity, entity_type, ingest, link, product, purge, relationship, relationship_type
 from db.asset import Ref
 from db.bond import End
-from db.connection import Author, Database, WriteConnection, driver_address
+from db.connection import Author, Database, WriteConnection
+from db.driver import driver_address
 from db.errors import HeadwaterError, Interrupted, NotFound, Timeout
 from db.kinds import BONDS, KINDS, PRODUCT
 from db.purge import Place, Removed, count_past_retention, purge_step
