@@ -22,8 +22,8 @@ check: .venv/installed ## Format, lint, types, import rules, committed schema
 	$(BIN)/lint-imports
 	$(BIN)/headwater schema | diff schema/schema.graphql - || { echo "schema/schema.graphql is stale: make schema"; exit 1; }
 
-conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json ## Compose with another subgraph, ask through a gateway
-	$(BIN)/python -m tests.conformance
+conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json ## What its consumers' own tools say of it; ARGS names suites
+	$(BIN)/python -m tests.conformance $(ARGS)
 
 bench: .venv/installed ## The service beside its floor; ARGS=--help tells what else may be asked
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -1,4 +1,4 @@
-"""Federation as gateways see it: another subgraph beside Headwater, composed, and asked through Apollo Gateway.
+"""The API as its consumers' own tools see it, one suite for each kind of consumer.
 
-The overrides in package.json hold back two packages whose later versions want a Node later than 20.
+The overrides in package.json hold back packages whose later versions want a Node later than 20.
 """

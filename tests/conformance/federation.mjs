@@ -1,12 +1,11 @@
-// node checks.mjs <address of Headwater> <file for the results>
-// Asks Headwater directly, and through a gateway that has a second subgraph beside it. Each check becomes one line of JSON
-// in the file: { name, ok, detail }. A check that fails stops no other.
-import { appendFileSync, readFileSync } from "node:fs";
-import { isDeepStrictEqual } from "node:util";
+// node federation.mjs <address of Headwater>
+// Asks Headwater directly, and through a gateway that has a second subgraph beside it.
+import { readFileSync } from "node:fs";
 import { compose, startGateway } from "./gateway.mjs";
+import { check, expectEqual } from "./results.mjs";
 import { sdl as reviewsSdl, startReviews, textOf } from "./reviews.mjs";
 
-const [address, results] = process.argv.slice(2);
+const [address] = process.argv.slice(2);
 
 // A product of the demo mesh: customer_accounts until 2026-02-10, customers from then on.
 const UID = "d93586aa-49fa-5734-bb1c-7c71451dfa5c";
@@ -19,24 +18,6 @@ const reviewsOf = (id) => [{ text: textOf(id) }];
 const product = (keys) => ({ __typename: "Product", ...keys });
 const sorted = (values) => [...new Set(values)].sort();
 const coded = (errors) => errors.map(({ path, extensions }) => ({ path, code: extensions?.code }));
-
-/** Runs one check; what it returns is the detail to show. */
-async function check(name, body) {
-  let result;
-  try {
-    result = { name, ok: true, detail: (await body()) ?? "" };
-  } catch (error) {
-    result = { name, ok: false, detail: error.message };
-  }
-  appendFileSync(results, JSON.stringify(result) + "\n");
-}
-
-/** Fails with both sides on a line each. */
-function expectEqual(actual, expected) {
-  if (!isDeepStrictEqual(actual, expected)) {
-    throw new Error(`got ${JSON.stringify(actual)}\nexpected ${JSON.stringify(expected)}`);
-  }
-}
 
 async function askHeadwater(query, variables) {
   const response = await fetch(address, {
