@@ -85,20 +85,16 @@ def _each_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _fault(name: str, text: str) -> str | None:
     """Why a document could not be run whatever the schema is, or could not be named."""
-    if not name:
-        return "the id is empty"
+    if not name or not name.isprintable():
+        return "an id has to be text that can be written"
     try:
-        if name.startswith(BY_HASH) and name != BY_HASH + hash_of(text):
-            return f"its text has another hash, {hash_of(text)}"
         # how much a document may be is a matter of the limits, as for any other
         parse(text)
-    except UnicodeEncodeError:
-        return "it is not Unicode"
     except GraphQLSyntaxError as error:
         place = error.locations[0] if error.locations else None
         return error.message + (f" (line {place.line}, column {place.column})" if place else "")
-    except RecursionError:
-        return "it nests deeper than it can be read"
+    if name.startswith(BY_HASH) and name != BY_HASH + (actual := hash_of(text)):
+        return f"its text has another hash, {actual}"
     return None
 
 
