@@ -55,7 +55,7 @@ from tests.builders import Api
         (f"{GRAPHQL};q=high", None),
         (f"{GRAPHQL};q=0.1234, {JSON};q=-1", None),
         # the same twice
-        (f"{JSON};q=0.1, {GRAPHQL};q=0.5, {JSON};q=0.9", JSON),
+        (f"{JSON};q=0.9, {GRAPHQL};q=0.5, {JSON};q=0.1", JSON),
     ],
 )
 def test_an_answer_is_of_the_type_that_weighs_most(accept: str, media_type: str | None) -> None:

@@ -13,13 +13,14 @@ from db.errors import BadInput
 from graph_api.media_types import GRAPHQL
 from graph_api.persisted import MAX_BYTES
 from graph_api.settings import read_settings
-from schema.document import DOCUMENT_KEPT, DOCUMENTS_KEPT, Documents
+from schema.document import DOCUMENT_KEPT, DOCUMENTS_KEPT, Documents, Registered
 from schema.limits import Limits
 from schema.root import schema
 from tests.builders import REGISTER, Answer, Api, product_fields
 from tests.graph_api.test_browsers import FORCED, serving
 from tests.graph_api.test_commands import Shell
 from tests.graph_api.test_leaving import Service
+from tests.graph_api.test_process import PATIENCE
 
 pytestmark = pytest.mark.api
 
@@ -146,6 +147,11 @@ async def test_what_names_no_document_is_told_where_and_remembers_nothing(api: A
     assert (answer.status, answer.fault, "data" in answer.body) == (400, ("BAD_INPUT", field), False)
     for text_hash in (hashed(TWO), WRONG):
         assert (await post(api, {"documentId": f"sha256:{text_hash}"})).errors == [MISSED]
+
+
+async def test_a_text_beside_an_id_that_is_no_hash_is_told_what_is_wrong(api: Api) -> None:
+    answer = await post(api, {"query": TWO, "documentId": "two"})
+    assert answer.error["message"] == "query and a documentId that is no hash: send either."
 
 
 async def test_a_document_that_is_wrong_is_never_remembered(api: Api) -> None:
@@ -353,7 +359,7 @@ async def test_a_manifest_is_checked_by_a_command_and_one_that_is_broken_starts_
 async def test_every_worker_knows_what_is_registered(address: str, tmp_path: Path) -> None:
     shell, manifest = Shell(address, tmp_path), written(tmp_path, {"one": "{ __typename }"})
     given = {"persisted_documents": str(manifest), "persisted_only": "true"}
-    async with shell.serving("--workers", "2", **given) as served, httpx.AsyncClient(trust_env=False) as client:
+    async with shell.serving("--workers", "2", **given) as served, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         for _ in range(20):
             # each over a connection of its own, which either may take
             ran = await client.post(served, json={"documentId": "one"}, headers={"connection": "close"})
@@ -363,7 +369,5 @@ async def test_every_worker_knows_what_is_registered(address: str, tmp_path: Pat
 
 
 def test_a_document_is_read_once_however_many_ids_it_has() -> None:
-    from schema.document import Registered
-
     documents = Documents(schema, Limits(), Registered({"a": TWO, "b": TWO}))
     assert documents.named("a", 1) is documents.named("b", 2) is documents.read(TWO, 3)
