@@ -23,13 +23,13 @@ from schema.scope import READ, field, resolver
 Most = Annotated[int, strawberry.argument(description="How many to give.")]
 
 
-@strawberry.type(description="How many products have a status.")
+@strawberry.federation.type(description="How many products have a status.", shareable=True)
 class StatusCount:
     status: ProductStatus = field(READ, "The status.")
     count: int = field(READ, "How many have it.")
 
 
-@strawberry.type(description="How many links are of a type.")
+@strawberry.federation.type(description="How many links are of a type.", shareable=True)
 class TypeCount:
     type: LineageType = field(READ, "The type.")
     count: int = field(READ, "How many are of it.")

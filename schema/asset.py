@@ -20,7 +20,7 @@ from schema.relationship import Direction as Side
 from schema.scope import READ, field, resolver
 
 
-@strawberry.interface(description="A node of the graph, as it was at one instant.")
+@strawberry.federation.interface(keys=["id", "uid"], description="A node of the graph, as it was at one instant.")
 class Asset(Node):
     uid: UUID = field(READ, "Stable across time, whatever changes about it.")
     label: str = field(READ, "What to call it: a product's name, an entity's display name.")
