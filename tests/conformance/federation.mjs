@@ -4,14 +4,36 @@ import { readFileSync } from "node:fs";
 import { checkAtTheDoor, checkEntities } from "./entities.mjs";
 import { checkThroughGateway } from "./crossing.mjs";
 import { compose, otherComposers, startGateway, startSubgraph } from "./gateway.mjs";
-import { askService } from "./mesh.mjs";
+import { NOW_ID, askService } from "./mesh.mjs";
 import { check, expectEqual } from "./results.mjs";
 import * as reviews from "./reviews.mjs";
 import * as watches from "./watches.mjs";
 
 const [address, guarded] = process.argv.slice(2);
 
+const blocks = (page, pattern) => [...page.matchAll(pattern)].map(([, ...parts]) => parts);
 const stops = [];
+
+/** Through a gateway over the service that asks who comes. */
+async function checkKeysThroughGateway([{ sdl }, ...others]) {
+  const { address: door, key, stranger_key: strangerKey } = JSON.parse(guarded);
+  const { supergraphSdl } = compose([{ name: "headwater", url: `${door}/graphql`, sdl }, ...others]);
+  const gateway = await startGateway(supergraphSdl);
+  await gateway.start();
+  stops.push(gateway.stop);
+  await check("a gateway passes on whose request it is", async () => {
+    const query = `query ($id: ID!) { reviewed(id: $id) { id description reviews { text } } }`;
+    const about = async (headers) => {
+      const { data, errors } = await gateway.ask(query, { id: NOW_ID }, headers);
+      return [typeof data.reviewed?.description, data.reviewed?.reviews.length, errors.map((it) => it.extensions.code)];
+    };
+    expectEqual(await about({ "x-api-key": key }), ["string", 1, []]);
+    expectEqual(await about({}), ["object", 1, ["UNAUTHENTICATED"]]);
+    expectEqual(await about({ "x-api-key": strangerKey }), ["object", 1, []]);
+    return "with a key its answer; without one UNAUTHENTICATED, and with one of another tenant null, beside what reviews knows";
+  });
+}
+
 try {
   let sdl;
   await check("_service gives the committed schema", async () => {
@@ -32,12 +54,18 @@ try {
     stops.push(started.stop);
     subgraphs.push(started);
   }
+  const page = readFileSync(new URL("../../docs/federation.md", import.meta.url), "utf8");
   let supergraphSdl;
   await check("Apollo's composer takes it beside the others, without a hint", () => {
     const { errors, hints, ...composition } = compose(subgraphs);
     supergraphSdl = composition.supergraphSdl;
     expectEqual([...errors, ...hints], []);
     return "they share Product, PageInfo, Asset, Node, Query.node and SchemaField";
+  });
+  await check("and beside the two that docs/federation.md shows", () => {
+    const shown = blocks(page, /```graphql subgraph\n(.*?)```/gs).map(([sdl], at) => ({ name: `shown${at}`, url: "http://none", sdl }));
+    const { errors, hints } = compose([subgraphs[0], ...shown]);
+    expectEqual([shown.length, ...errors, ...hints], [2]);
   });
   for (const [composer, complaints] of Object.entries(otherComposers)) {
     await check(`so does the composer of ${composer}, without a warning`, () => expectEqual(complaints(subgraphs), []));
@@ -49,6 +77,15 @@ try {
     await gateway.start();
     stops.push(gateway.stop);
     await checkThroughGateway(gateway.ask);
+    for (const [query, answer] of blocks(page, /```graphql gateway\n(.*?)```\n+```json\n(.*?)```/gs)) {
+      await check("an example of docs/federation.md answers as the page says", async () => {
+        const { data, errors } = await gateway.ask(query);
+        expectEqual([errors, data], [[], JSON.parse(answer)]);
+      });
+    }
+    await gateway.stop();
+    stops.pop();
+    await checkKeysThroughGateway(subgraphs);
   }
 } finally {
   for (const stop of stops.reverse()) await stop();
