@@ -2,7 +2,7 @@
 // clients themselves make of them.
 import { InMemoryCache } from "@apollo/client/cache";
 import { print as printByApollo } from "@apollo/client/utilities";
-import { stringifyDocument } from "@urql/core";
+import { createRequest, stringifyDocument } from "@urql/core";
 import { createHash } from "node:crypto";
 import { parse } from "graphql";
 
@@ -22,7 +22,8 @@ export const urqlOther = parse(product("UrqlOther"));
 
 /** What Apollo Client sends of a document: it asks for every __typename. */
 export const apolloText = (document) => printByApollo(new InMemoryCache().transformDocument(document));
-export const urqlText = stringifyDocument;
+/** What urql sends of one: as it keeps it, on which what it was parsed from has a say. */
+export const urqlText = (document) => stringifyDocument(createRequest(document, {}).query);
 
 const operation = (name, body) => ({ id: sha256(body), name, type: "query", body });
 
