@@ -4,6 +4,7 @@ HeadwaterError
 ├── BadInput         BAD_INPUT         the caller asked for something that cannot be
 │   └── Unregistered                   a type that is in no registry; it may come
 ├── NotFound         NOT_FOUND         what the caller names is not there at that instant
+├── NotPersisted     PERSISTED_QUERY_NOT_FOUND   a document that the caller names and nobody here knows; its text helps
 ├── Conflict         CONFLICT          what the caller wants collides with what is there
 │   └── Contested                      it collides with what is known yet; what comes may resolve it
 │       └── NameTaken                  a name that another bears
@@ -40,6 +41,15 @@ class Unregistered(BadInput):
 
 class NotFound(HeadwaterError):
     code = "NOT_FOUND"
+
+
+class NotPersisted(HeadwaterError):
+    """Clients tell it by its code or by its message, word for word, and send the text."""
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("PersistedQueryNotFound")
 
 
 class Conflict(HeadwaterError):

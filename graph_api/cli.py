@@ -21,6 +21,7 @@ from graph_api import serving
 from graph_api.auth import DEFAULT_TENANT_ID, seal_of
 from graph_api.commands import Data, address_of, author_of, err, on_database, out, require_migrated
 from graph_api.commands.audit import show_audit
+from graph_api.commands.documents import check_documents
 from graph_api.commands.export import exports
 from graph_api.commands.ingest import ingest
 from graph_api.commands.keys import keys
@@ -40,6 +41,7 @@ app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.command("audit")(show_audit)
 app.command("purge")(purge)
+app.command("documents")(check_documents)
 log = structlog.get_logger("headwater")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [HEADWATER_HOST]")]

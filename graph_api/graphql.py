@@ -14,9 +14,10 @@ from graph_api import explorer
 from graph_api.admission import Admission
 from graph_api.deadline import CLIENT_GONE, until_gone, within
 from graph_api.examples import EXAMPLES
-from graph_api.operations import acceptable, from_address, from_body, is_json, operation_in
+from graph_api.media_types import GRAPHQL, JSON, acceptable, is_json
+from graph_api.operations import from_address, from_body, operation_in
 from graph_api.rates import Standing
-from graph_api.responses import GRAPHQL, JSON, answer, refusal, refused, request_id_of, status_of
+from graph_api.responses import answer, refusal, refused, request_id_of, status_of
 from graph_api.settings import Settings
 from schema.context import Principal
 from schema.executor import Executor, Ready
@@ -32,11 +33,11 @@ async def graphql(request: Request) -> Response:
     if request.method != "POST" and "text/html" in request.headers.get("accept", ""):
         page = explorer.page(EXAMPLES, str(request.url.replace(query="")))
         return HTMLResponse(page, headers={"Content-Security-Policy": explorer.CONTENT_SECURITY_POLICY})
-    media_type = acceptable(request.headers.get("accept", "*/*"))
+    media_type = acceptable(request.headers.getlist("accept"))
     if media_type is None:
         return refusal(request.scope, 406, BadInput(f"Answers are {GRAPHQL} or {JSON}; Accept names neither."))
-    if request.method == "POST" and not is_json(request):
-        reason = BadInput(f"An operation is sent as JSON, with Content-Type: {JSON}.")
+    if request.method == "POST" and not is_json(request.headers.get("content-type", "")):
+        reason = BadInput(f"An operation is sent as JSON in UTF-8, with Content-Type: {JSON}.")
         return refusal(request.scope, 415, reason, media_type=media_type)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         reason = BadInput("An operation is sent as it is, without a Content-Encoding.")
@@ -144,7 +145,7 @@ class _Visit:
         """What is to be run, or why it is not. A document that is not known is read in its turn, and then none for as long again:
         reading is work that nothing else runs beside, and whoever sends what is refused is not charged for it."""
         executor: Executor = self._state.executor
-        if executor.knows(operation.query):
+        if not executor.has_to_read(operation, self._principal):
             return executor.prepare(operation, self._principal)
         reading: Admission = self._state.reading
         async with reading.place(self._principal.tenant_id, self._principal.who):

@@ -1,5 +1,6 @@
 """What a request asks to be run: read from its body, or from its address."""
 
+import re
 from typing import Any
 
 import orjson
@@ -9,28 +10,14 @@ from db.errors import BadInput, LimitExceeded, Timeout
 from graph_api.auth import bears_key
 from graph_api.browsers import PREFLIGHT_HEADERS
 from graph_api.deadline import within
-from graph_api.responses import GRAPHQL, JSON
 from graph_api.traces import traceparent_of
+from schema.document import BY_HASH, hash_of
 from schema.executor import Request as Operation
 
 # Characters of an address that asks something; whoever asks more sends it by POST.
 ADDRESS_LENGTH = 16_384
 
-
-def acceptable(accept: str) -> str | None:
-    """The media type to answer in: the more telling one where the client takes it."""
-    offered = set()
-    for part in accept.split(","):
-        name, *parameters = (it.strip().lower() for it in part.split(";"))
-        if not any(it.startswith("q=0") and not it.strip("q=0.") for it in parameters):
-            offered.add(name)
-    if GRAPHQL in offered:
-        return GRAPHQL
-    return JSON if offered & {JSON, "*/*", "application/*", ""} else None
-
-
-def is_json(request: Request) -> bool:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 async def from_body(request: Request, largest: int, seconds: float) -> Any:
@@ -75,15 +62,14 @@ def operation_in(content: Any, request: Request) -> Operation:
     """The operation that some JSON is, asked by whoever sent the request."""
     if not isinstance(content, dict):
         raise BadInput('An operation has to be a JSON object, such as {"query": "{ __typename }"}.')
-    query, variables, name = content.get("query"), content.get("variables"), content.get("operationName")
-    if not isinstance(query, str) or not query:
-        raise BadInput("query has to be text: the GraphQL document to run.", field="query")
+    variables, name = content.get("variables"), content.get("operationName")
     if variables is not None and not isinstance(variables, dict):
         raise BadInput("variables has to be a JSON object.", field="variables")
     if name is not None and not isinstance(name, str):
         raise BadInput("operationName has to be text.", field="operationName")
     if content.get("extensions") is not None and not isinstance(content["extensions"], dict):
         raise BadInput("extensions has to be a JSON object.", field="extensions")
+    query, document_id = _document_in(content)
     headers = request.headers
     return Operation(
         query,
@@ -93,7 +79,49 @@ def operation_in(content: Any, request: Request) -> Operation:
         None if bears_key(headers) else headers.get("authorization"),
         headers.get("x-debug-resource-tracking", "").strip().lower() == "true",
         traceparent_of(request.scope),
+        document_id,
     )
+
+
+def _document_in(content: dict[str, Any]) -> tuple[str | None, str]:
+    """The text of the document, or else what names it. Where both are sent they have to be of the same."""
+    query, document_id = content.get("query"), content.get("documentId")
+    hash_field = "documentId"
+    if (persisted := (content.get("extensions") or {}).get("persistedQuery")) is not None:
+        if document_id is not None:
+            raise BadInput("documentId and extensions.persistedQuery both name a document. Send one.", field="documentId")
+        hash_field = "extensions.persistedQuery.sha256Hash"
+        document_id = _persisted_query(persisted)
+    if document_id is None:
+        if not isinstance(query, str) or not query:
+            raise BadInput("query has to be text: the GraphQL document to run. Or send its documentId.", field="query")
+        return query, ""
+    if not isinstance(document_id, str) or not document_id:
+        raise BadInput("documentId has to be text: sha256: and the hash of a document, or the id of one.", field="documentId")
+    if document_id.startswith(BY_HASH) and not _HASH.fullmatch(document_id.removeprefix(BY_HASH)):
+        raise BadInput(f"{hash_field}: a SHA-256 is 64 hexadecimal digits, in lower case.", field=hash_field)
+    if query is None or query == "":
+        return None, document_id
+    if not isinstance(query, str):
+        raise BadInput("query has to be text: the GraphQL document to run.", field="query")
+    if not document_id.startswith(BY_HASH):
+        raise BadInput("query and a documentId that is no hash: send either.", field="documentId")
+    if document_id != BY_HASH + (actual := hash_of(query)):
+        raise BadInput(f"{hash_field} is the hash of another text than query, which has {actual}.", field=hash_field)
+    return query, ""
+
+
+def _persisted_query(said: Any) -> str:
+    """What the extension of automatic persisted queries names, as a documentId."""
+    place = "extensions.persistedQuery"
+    if not isinstance(said, dict):
+        raise BadInput(f"{place} has to be a JSON object.", field=place)
+    version, hashed = said.get("version"), said.get("sha256Hash")
+    if version != 1 or isinstance(version, bool):
+        raise BadInput(f"{place}.version has to be 1.", field=f"{place}.version")
+    if not isinstance(hashed, str):
+        raise BadInput(f"{place}.sha256Hash has to be text.", field=f"{place}.sha256Hash")
+    return BY_HASH + hashed
 
 
 async def _body(request: Request, largest: int) -> bytes:

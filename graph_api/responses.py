@@ -8,10 +8,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from db.errors import Forbidden, HeadwaterError, RateLimited, Timeout, Unauthenticated, Unavailable
+from graph_api.media_types import JSON
 from schema.errors import INTERNAL
-
-JSON = "application/json"
-GRAPHQL = "application/graphql-response+json"
 
 # What HTTP calls a request that was not run, by the code of its error. Any other is the client's to mend.
 STATUSES = {

@@ -13,9 +13,11 @@ from db import fields
 from db.errors import BadInput
 from db.lineage import Bounds
 from graph_api.jwks import Algorithm, KeySet, NoKeys, Published, keys_in, published_at
+from graph_api.persisted import NoManifest, documents_in
 from graph_api.rates import read_rate
 from graph_api.records.configuration import Service
 from graph_api.tokens import Trust
+from schema.document import Registered
 from schema.limits import Limits
 
 # As a browser writes it in Origin: anything else would never match.
@@ -125,6 +127,14 @@ class Settings(BaseSettings):
     lineage_timeout: Annotated[
         float, Field(gt=0, description="Seconds a lineage walk may take before it is cut off, and the answer says so.")
     ] = 10
+    persisted_documents: Annotated[
+        Path | None,
+        Field(
+            description="File of documents that are always known: JSON, an object of id and text, or a persisted query manifest"
+            " of Apollo. Read at the start."
+        ),
+    ] = None
+    persisted_only: Annotated[bool, Field(description="Whether no other documents are run.")] = False
     key_secret: Annotated[
         str | None,
         Field(
@@ -270,16 +280,30 @@ class Settings(BaseSettings):
                 raise ValueError(error.message.rstrip(".")) from None
         return services
 
-    @field_validator("jwt_algorithm", "jwt_issuer", "jwt_audience", "jwt_keys", "jwt_jwks_url", mode="before")
+    @field_validator(
+        "jwt_algorithm", "jwt_issuer", "jwt_audience", "jwt_keys", "jwt_jwks_url", "persisted_documents", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, given: Any) -> Any:
         return None if given == "" else given
 
     @model_validator(mode="after")
-    def _trust_fits(self) -> "Settings":
-        # ahead of the first token
+    def _files_fit(self) -> "Settings":
+        # ahead of the first request
         self.trust()
+        self.registered()
         return self
+
+    def registered(self) -> Registered:
+        """Which documents are always known, and whether no others are run. Reads the file of them."""
+        if self.persisted_documents is None:
+            if self.persisted_only:
+                raise ValueError("HEADWATER_PERSISTED_DOCUMENTS is needed where HEADWATER_PERSISTED_ONLY is set")
+            return Registered()
+        try:
+            return Registered(documents_in(self.persisted_documents), self.persisted_only)
+        except NoManifest as error:
+            raise ValueError(f"HEADWATER_PERSISTED_DOCUMENTS: {error}") from None
 
     def trust(self) -> Trust | None:
         """Which tokens are believed, if any are. Reads the file of their keys."""

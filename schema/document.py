@@ -1,7 +1,9 @@
-"""Documents: parsed and validated once, and what each of their operations needs to be allowed."""
+"""Documents: parsed and validated once, named by their hash, and what each of their operations needs to be allowed."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from graphql import (
@@ -24,19 +26,32 @@ from graphql import (
 from graphql.validation import MaxIntrospectionDepthRule
 from strawberry.types.base import StrawberryObjectDefinition
 
-from db.errors import LimitExceeded
+from db.errors import Forbidden, LimitExceeded, NotPersisted
 from schema.cost import Prices, Reckoning, Reckonings
 from schema.federation import SubgraphSchema
 from schema.limits import Limits, check
 from schema.scope import Scope, scope_of
 
-# Characters of the documents that are kept parsed; each takes some 200 times its size.
+# Characters of the documents that are kept parsed, which take some 200 times their size; and of one, so that one alone does not
+# push out all the others.
 DOCUMENTS_KEPT = 262_144
+DOCUMENT_KEPT = DOCUMENTS_KEPT // 8
+
+# How a document is named by its text, as the appendix on persisted documents of GraphQL over HTTP has it.
+BY_HASH = "sha256:"
 
 # Introspection has a bound of its own here.
 RULES = tuple(it for it in specified_rules if it is not MaxIntrospectionDepthRule)
 # How graphql-core says that it gave up, in its errors of syntax and of validation.
 _TOO_MANY_TOKENS, _TOO_DEEP, _TOO_MUCH_TO_COMPARE = "Document contains more than", "nested too deeply", "Validation aborted."
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Documents that are always known: the text of each, by its id; and whether no others are run."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    only: bool = False
 
 
 @dataclass(slots=True)
@@ -49,26 +64,75 @@ class Prepared:
     reckonings: dict[str, Reckonings] = field(default_factory=dict)
 
 
-class Documents:
-    """Reads documents, and remembers the valid ones that were used last."""
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A document, and who has sent its text: to nobody else does its name tell that it was sent."""
 
-    def __init__(self, schema: SubgraphSchema, limits: Limits) -> None:
+    text_length: int
+    prepared: Prepared
+    tenants: set[int]
+
+
+class Documents:
+    """Reads documents, and remembers the valid ones that were used last, and all that are registered."""
+
+    def __init__(self, schema: SubgraphSchema, limits: Limits, registered: Registered | None = None) -> None:
         self._schema = schema._schema
         self._limits = limits
         self._prices = Prices(self._schema, limits)
         self._scopes = declared_scopes(schema)
-        self._remembered: OrderedDict[str, Prepared] = OrderedDict()
+        # both by the hash of their text
+        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._size = 0
+        registered = registered or Registered()
+        self._only_registered = registered.only
+        self._hashes = {name: hash_of(text) for name, text in registered.texts.items()}
+        self._registered = {self._hashes[name]: self._read(text) for name, text in registered.texts.items()}
 
-    def knows(self, query: str) -> bool:
-        """Whether a document is remembered."""
-        return query in self._remembered
+    def unfit(self) -> dict[str, list[GraphQLError]]:
+        """The registered documents that would not run, by their ids, and why."""
+        return {name: errors for name, key in self._hashes.items() if (errors := self._registered[key].errors)}
 
-    def read(self, query: str) -> Prepared:
-        """The document of a query."""
-        if (known := self._remembered.get(query)) is not None:
-            self._remembered.move_to_end(query)
-            return known
+    def knows(self, query: str | None) -> bool:
+        """Whether there is nothing to be read: a document is only named, is remembered, or is not one of those that are run."""
+        if query is None or self._only_registered:
+            return True
+        key = hash_of(query)
+        return key in self._registered or key in self._remembered
+
+    def named(self, name: str, tenant_id: int) -> Prepared:
+        """The document of that name, if it is registered or that tenant has sent its text."""
+        key = name.removeprefix(BY_HASH) if name.startswith(BY_HASH) else self._hashes.get(name, "")
+        if (registered := self._registered.get(key)) is not None:
+            return registered
+        if (remembered := self._remembered.get(key)) is None or tenant_id not in remembered.tenants:
+            raise NotPersisted
+        self._remembered.move_to_end(key)
+        return remembered.prepared
+
+    def read(self, query: str, tenant_id: int) -> Prepared:
+        """The document of a query, which that tenant sent."""
+        key = hash_of(query)
+        if (registered := self._registered.get(key)) is not None:
+            return registered
+        if self._only_registered:
+            raise Forbidden(
+                "Only documents that are registered with the service are run here. Send the id of one as documentId, or its text"
+                " as it was registered. Whoever runs the service registers more in HEADWATER_PERSISTED_DOCUMENTS."
+            )
+        if (remembered := self._remembered.get(key)) is not None:
+            self._remembered.move_to_end(key)
+            remembered.tenants.add(tenant_id)
+            return remembered.prepared
+        prepared = self._read(query)
+        if not prepared.errors and len(query) <= DOCUMENT_KEPT:
+            self._remembered[key] = _Remembered(len(query), prepared, {tenant_id})
+            self._size += len(query)
+            while self._size > DOCUMENTS_KEPT:
+                self._size -= self._remembered.popitem(last=False)[1].text_length
+        return prepared
+
+    def _read(self, query: str) -> Prepared:
         try:
             document = parse(query, max_tokens=self._limits.tokens)
             check(document, self._limits)
@@ -77,13 +141,7 @@ class Documents:
         except LimitExceeded as error:
             return Prepared(DocumentNode(definitions=()), [_told(error)])
         errors = validate(self._schema, document, RULES, max_errors=20)
-        prepared = Prepared(document, [self._beyond(it) or it for it in errors])
-        if not prepared.errors:
-            self._remembered[query] = prepared
-            self._size += len(query)
-            while self._size > DOCUMENTS_KEPT:
-                self._size -= len(self._remembered.popitem(last=False)[0])
-        return prepared
+        return Prepared(document, [self._beyond(it) or it for it in errors])
 
     def reckon(self, prepared: Prepared, operation: OperationDefinitionNode, variables: dict[str, Any]) -> Reckoning:
         """What an operation may come to, by what its variables say."""
@@ -110,6 +168,11 @@ class Documents:
             visit(_alone(operation, prepared.document), TypeInfoVisitor(types, found))
             prepared.needs[name] = found.needs
         return prepared.needs[name]
+
+
+def hash_of(text: str) -> str:
+    """What names a document by its text: 64 hexadecimal digits."""
+    return sha256(text.encode()).hexdigest()
 
 
 def _told(error: LimitExceeded) -> GraphQLError:

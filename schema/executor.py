@@ -25,7 +25,7 @@ from db.connection import READ, Author, Database, Used
 from db.errors import Forbidden, HeadwaterError, Interrupted, LimitExceeded, Unauthenticated
 from schema.context import Context, Principal
 from schema.cost import FETCH_WEIGHT, Charge, Reckoning
-from schema.document import Documents
+from schema.document import Documents, Registered
 from schema.errors import code_of, describe
 from schema.federation import SubgraphSchema
 from schema.limits import Limits
@@ -48,9 +48,9 @@ log = structlog.get_logger("headwater.graphql")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks to be run."""
+    """What a client asks to be run: a document, by its text or else by its name."""
 
-    query: str
+    query: str | None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
     # what the caller said of itself, for services that are to know it
@@ -58,6 +58,8 @@ class Request:
     # whether it is to be told what it took
     tracked: bool = False
     traceparent: str | None = None
+    # sha256: and the hash of the text, or the id of a registered document
+    document_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Executor:
         limits: Limits | None = None,
         fetch: Fetch = fetch_nothing,
         seal: Seal | None = None,
+        registered: Registered | None = None,
     ) -> None:
         self._schema: GraphQLSchema = schema._schema
         self._database = database
@@ -107,23 +110,31 @@ class Executor:
         self._fetch = fetch
         # keys that nobody needs to prove elsewhere may be made by any seal
         self._seal = seal or Seal(secrets.token_bytes())
-        self._documents = Documents(schema, self._limits)
+        self._documents = Documents(schema, self._limits, registered)
+        for name, errors in self._documents.unfit().items():
+            log.warning("document", id=name, reason=errors[0].message)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
         """Prepare and run."""
         ready = self.prepare(request, principal)
         return ready if isinstance(ready, Response) else await self.run(ready, request_id)
 
-    def knows(self, query: str) -> bool:
-        """Whether a document has been read, so that preparing it takes next to no time."""
-        return self._documents.knows(query)
+    def has_to_read(self, request: Request, principal: Principal) -> bool:
+        """Whether a document has to be read, which is all that takes time when something is prepared."""
+        return Scope.SCHEMA in principal.scopes and not self._documents.knows(request.query)
 
     def prepare(self, request: Request, principal: Principal) -> "Ready | Response":
         """What is to be run, or why it is not. Nothing is asked of the database for it."""
         if Scope.SCHEMA not in principal.scopes:
             # even what is wrong with a document would tell of the schema
             return _denied(principal, "This API", Scope.SCHEMA)
-        prepared = self._documents.read(request.query)
+        try:
+            if request.query is None:
+                prepared = self._documents.named(request.document_id, principal.tenant_id)
+            else:
+                prepared = self._documents.read(request.query, principal.tenant_id)
+        except HeadwaterError as error:
+            return _refused([GraphQLError(error.message, original_error=error)])
         if prepared.errors:
             return _refused(prepared.errors, prepared.document)
         operation = get_operation_ast(prepared.document, request.operation_name)

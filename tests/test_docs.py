@@ -12,6 +12,7 @@ import pytest
 import typer
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLNonNull, GraphQLObjectType
 from strawberry.types.base import StrawberryObjectDefinition
+from typer.testing import CliRunner
 
 from graph_api import demo
 from graph_api.cli import app
@@ -207,6 +208,29 @@ async def test_a_query_in_the_address_is_answered_as_the_page_says(api: Api) -> 
     ((name, value, query, body),) = re.findall(r'--header "(.*?): (.*?)" --data-urlencode "query=(.*?)" .*?\n(.*?)\n```', page)
     response = await api.client.get("/graphql", params={"query": query}, headers={name: value})
     assert response.json()["data"] == json.loads(body)["data"]
+
+
+async def test_a_document_is_named_as_the_page_says(api: Api) -> None:
+    await demo.load(api.database)
+    examples = re.findall(r"^\$ curl \S+ --json '(.*?)'\n(.*?)$", (ROOT / "docs/persisted.md").read_text(), re.MULTILINE)
+    assert len(examples) == 3
+    for sent, told in examples:
+        body = (await api.client.post("/graphql", json=json.loads(sent))).json()
+        assert {**body, "extensions": {**body["extensions"], "requestId": "…"}} == json.loads(told)
+
+
+def test_documents_are_registered_and_checked_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs/persisted.md").read_text()
+    manifests = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert len(manifests) == 2
+    file = tmp_path / "manifest.json"
+    for manifest in manifests:
+        file.write_text(manifest)
+        assert CliRunner().invoke(app, ["documents", str(file)]).exit_code == 0
+    file.write_text(manifests[1].replace("{ nodes { name } }", "{ titles }"))
+    ((said,),) = [re.findall(r"\$ headwater documents manifest\.json\n(.*?)```", page, re.DOTALL)]
+    checked = CliRunner().invoke(app, ["documents", str(file)])
+    assert (checked.exit_code, checked.stdout) == (1, said)
 
 
 def test_the_status_of_what_was_not_run_is_documented() -> None:

@@ -103,6 +103,14 @@ async def test_what_is_not_granted_is_refused_before_a_statement_is_run(
     assert len(statements) == 0
 
 
+def test_for_who_may_not_see_the_schema_no_document_is_read(database: Database) -> None:
+    """Nor does it wait for its turn to be read, by which it could tell what others have sent."""
+    executor, request = Executor(schema, database), Request("{ unheard: __typename }")
+    assert not executor.has_to_read(request, principal(None))
+    assert isinstance(executor.prepare(request, principal(None)), Response)
+    assert executor.has_to_read(request, principal(["read"]))
+
+
 def test_everything_that_changes_something_needs_a_scope_that_writes(database: Database) -> None:
     """Whatever is added to mutations later: none runs for whoever may only read."""
     executor = Executor(schema, database)

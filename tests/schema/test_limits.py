@@ -146,7 +146,7 @@ def timed(query: str) -> tuple[float, list[GraphQLError]]:
     # the least of some: others may be at work beside this
     for _ in range(3):
         began = time.process_time()
-        errors = documents.read(query).errors
+        errors = documents.read(query, 1).errors
         took.append(time.process_time() - began)
     return min(took), errors
 

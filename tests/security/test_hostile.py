@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from graph_api.heads import HEAD_BYTES
-from graph_api.responses import GRAPHQL
+from graph_api.media_types import GRAPHQL
 from tests.builders import REGISTER, product_fields
 from tests.schema.test_limits import HOSTILE
 from tests.security.doors import BODY_SECONDS, LIST, PATIENCE, Client, Owner, Service, refused
