@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     max_fragment_spreads: Annotated[int, Field(ge=0, description="Most fragment spreads that an operation may have.")] = 50
     max_cost: Annotated[int, Field(ge=1, description="Most that an operation may come to, as limits.md counts it.")] = 1_000_000
     max_page_size: Annotated[int, Field(ge=1, le=10_000, description="Most items that come on one page.")] = 100
+    max_representations: Annotated[
+        int, Field(ge=1, le=10_000, description="Most entities that a gateway may ask for at once, by their keys.")
+    ] = 1_000
     max_lineage_page_size: Annotated[
         int, Field(ge=1, le=10_000, description="Most assets that come on one page of a lineage walk.")
     ] = 1_000
@@ -316,6 +319,7 @@ class Settings(BaseSettings):
             spreads=self.max_fragment_spreads,
             cost=self.max_cost,
             page_size=self.max_page_size,
+            representations=self.max_representations,
             walk_page_size=self.max_lineage_page_size,
             walk_depth=self.max_lineage_depth,
             walk=Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000)),

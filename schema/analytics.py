@@ -23,13 +23,13 @@ from schema.scope import READ, field, resolver
 Most = Annotated[int, strawberry.argument(description="How many to give.")]
 
 
-@strawberry.type(description="How many products have a status.")
+@strawberry.federation.type(description="How many products have a status.", shareable=True)
 class StatusCount:
     status: ProductStatus = field(READ, "The status.")
     count: int = field(READ, "How many have it.")
 
 
-@strawberry.type(description="How many links are of a type.")
+@strawberry.federation.type(description="How many links are of a type.", shareable=True)
 class TypeCount:
     type: LineageType = field(READ, "The type.")
     count: int = field(READ, "How many are of it.")
@@ -105,12 +105,12 @@ class LineageStats:
     def assets_without_downstream(self, info: Info) -> int:
         return info.context.loaders.unlinked_count.load((self.as_of, Direction.DOWNSTREAM))  # type: ignore[return-value]
 
-    @sized(10, by=("first",))
+    @sized(by=("first",))
     @resolver(READ, "The assets that most others feed directly, the most first.")
     async def most_upstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.UPSTREAM, first)
 
-    @sized(10, by=("first",))
+    @sized(by=("first",))
     @resolver(READ, "The assets that feed most others directly, the most first.")
     async def most_downstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.DOWNSTREAM, first)

@@ -20,7 +20,7 @@ from schema.relationship import Direction as Side
 from schema.scope import READ, field, resolver
 
 
-@strawberry.interface(description="A node of the graph, as it was at one instant.")
+@strawberry.federation.interface(keys=["id", "uid"], description="A node of the graph, as it was at one instant.")
 class Asset(Node):
     uid: UUID = field(READ, "Stable across time, whatever changes about it.")
     label: str = field(READ, "What to call it: a product's name, an entity's display name.")
@@ -50,7 +50,7 @@ class Asset(Node):
         raise TypeError(f"{cls.__name__} does not say how it is read from its history")
 
     @walks()
-    @sized(100, by=("first",), of=("edges", "nodes", "links"))
+    @sized(by=("first",), of=("edges", "nodes", "links"))
     @resolver(READ, "All that feeds it, directly or through others; null: it could not be found out.")
     async def upstream(
         self,
@@ -64,7 +64,7 @@ class Asset(Node):
         return await walk_connection(info, self, Direction.UPSTREAM, max_depth, filter, first, after, as_of)
 
     @walks()
-    @sized(100, by=("first",), of=("edges", "nodes", "links"))
+    @sized(by=("first",), of=("edges", "nodes", "links"))
     @resolver(READ, "All that it feeds, directly or through others; null: it could not be found out.")
     async def downstream(
         self,

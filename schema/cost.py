@@ -84,12 +84,13 @@ def unweighed(declared: StrawberryField) -> StrawberryField:
 
 
 def sized(
-    assumed: int, *, by: Collection[str] = (), like: str | None = None, of: Collection[str] = ()
+    assumed: int | None = None, *, by: Collection[str] = (), like: str | None = None, of: Collection[str] = ()
 ) -> Callable[[Field], Field]:
     """Says how long a list is, or the lists `of` what a field gives: as many as these arguments ask for, or `like` one that is a
-    list itself, else as many as assumed. The SDL has no word for `like`."""
+    list itself, else as many as assumed. The SDL has no word for `like`. An argument with a default always asks, and composers
+    refuse what is assumed beside it."""
     directive = ListSize(
-        assumed_size=assumed,
+        assumed_size=strawberry.UNSET if assumed is None else assumed,
         slicing_arguments=list(by) or strawberry.UNSET,
         sized_fields=list(of) or strawberry.UNSET,
         # whoever gives none gets what is assumed

@@ -14,7 +14,7 @@ from schema.scope import READ, WRITE, field, resolver
 from schema.writing import INPUT, RemovePayload, RemoveTypeInput, described, given, optional
 
 
-@strawberry.type(description="Where records of a type live, when they live elsewhere.")
+@strawberry.federation.type(description="Where records of a type live, when they live elsewhere.", shareable=True)
 class RecordSource:
     service: str = field(READ, "The service that keeps them.")
     endpoint: str = field(READ, "Where in that service they are asked for.")

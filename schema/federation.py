@@ -1,23 +1,45 @@
 """The subgraph's side of Apollo Federation: representations in, entities out, each on its own."""
 
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, Undefined
 from strawberry.federation import Schema
 from strawberry.federation.schema import FederationAny
-from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.federation.schema_directives import Tag
+from strawberry.types.base import get_object_definition
 
 from db.errors import BadInput, LimitExceeded
 from schema.cost import unweighed
 from schema.plain import attribute
+from schema.scope import ADMIN, DOMAIN, READ, WRITE, Scope, scope_of
+
+# What the fields at the roots are tagged with, by what they need. Tags are one space for all subgraphs of a gateway.
+_TAGS: dict[Scope | None, Tag] = {
+    scope: Tag(name=f"headwater/{tag}") for scope, tag in {READ: "read", DOMAIN: "write", WRITE: "write", ADMIN: "admin"}.items()
+}
+
+Root = TypeVar("Root", bound=type)
+
+
+def tagged(root: Root) -> Root:
+    """Tags the fields at a root, so that a gateway can make a variant of its graph without those that write, or administer."""
+    for declared in get_object_definition(root, strict=True).fields:
+        if (tag := _TAGS.get(scope_of(declared))) is not None:
+            declared.directives = [*declared.directives, tag]
+    return root
 
 
 class SubgraphSchema(Schema):
-    """A federated schema that leaves the request as it is, and in which one bad representation does not null its neighbours."""
+    """A federated schema that leaves the request as it is, and in which one bad representation does not null its neighbours.
 
-    def __init__(self, **options: Any) -> None:
+    `references` find, for each type that has keys, the entity that some keys mean.
+    """
+
+    def __init__(self, *, references: Mapping[str, Callable[..., Awaitable[Any]]], **options: Any) -> None:
         super().__init__(**options)
+        self.references = references
         for described in self._schema.type_map.values():
             if isinstance(described, GraphQLObjectType | GraphQLInterfaceType):
                 for declared in described.fields.values():
@@ -35,7 +57,7 @@ class SubgraphSchema(Schema):
                 described.is_one_of = described.extensions["strawberry-definition"].is_one_of
 
     def entities_resolver(self, info: strawberry.Info, representations: list[FederationAny]) -> list[FederationAny]:
-        largest = info.context.limits.page_size
+        largest = info.context.limits.representations
         if len(representations) > largest:
             raise LimitExceeded(
                 f"representations has {len(representations)} entries. At most {largest} come at once.", field="representations"
@@ -48,11 +70,7 @@ class SubgraphSchema(Schema):
         type_name = keys.pop("__typename", None)
         if type_name is None:
             return _failed(BadInput("A representation has no __typename.", field="representations"))
-        known = self.schema_converter.type_map.get(type_name) if isinstance(type_name, str) else None
-        definition = getattr(known, "definition", None)
-        resolve = (
-            getattr(definition.origin, "resolve_reference", None) if isinstance(definition, StrawberryObjectDefinition) else None
-        )
+        resolve = self.references.get(type_name) if isinstance(type_name, str) else None
         if resolve is None:
             return _failed(BadInput(f"{type_name!r} is no entity of this subgraph.", field="representations"))
         accepted = {name: value for name, value in keys.items() if value is None or isinstance(value, str)}

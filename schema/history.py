@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MICROSECOND = timedelta(microseconds=1)
 
 
-@strawberry.type(description="How one field differs from what it was before.")
+@strawberry.federation.type(description="How one field differs from what it was before.", shareable=True)
 class FieldChange:
     name: str = field(READ, "The field that changed.", name="field")
     before: JSON | None = field(READ, "What it was; null where there was nothing.")

@@ -1,11 +1,16 @@
 """The GraphQL type of every kind of asset. Who adds one adds it here."""
 
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
+from db.errors import BadInput
 from db.node import NodeRow
 from db.product import ProductRow
 from schema.asset import Asset
+from schema.context import Info
 from schema.entity import Entity
+from schema.node import read_id, read_uid
 from schema.product import Product
 
 ASSET_TYPES: dict[str, type[Asset]] = {it.kind.name: it for it in (Product, Entity)}
@@ -14,3 +19,20 @@ ASSET_TYPES: dict[str, type[Asset]] = {it.kind.name: it for it in (Product, Enti
 def node_of(row: NodeRow, pinned: datetime | None) -> Asset:
     """An asset out of its row, whatever its kind."""
     return Product.of(row, pinned) if isinstance(row, ProductRow) else Entity.of(row, pinned)
+
+
+async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> Asset | None:
+    """The asset with a uid, whatever its kind, at the instant that was asked for, else now."""
+    identity = await info.context.loaders.identity_by_uid.load((uid,))
+    return None if identity is None else await ASSET_TYPES[identity.kind].find(info, uid, pinned)
+
+
+async def asset_reference(info: Info, /, id: str | None = None, uid: str | None = None, **_: Any) -> Asset | None:
+    """Finds the asset that a gateway means without knowing its kind; the instant travels inside the id."""
+    if id is not None:
+        type_name, known, pinned = read_id(id)
+        found = next((it for it in ASSET_TYPES.values() if it.__name__ == type_name), None)
+        return None if found is None else await found.find(info, known, pinned)
+    if uid is not None:
+        return await find_asset(info, read_uid(uid), None)
+    raise BadInput("A representation of an Asset names its id or its uid.", field="representations")

@@ -43,6 +43,7 @@ class Limits:
     spreads: int = 50
     cost: int = 1_000_000
     page_size: int = 100
+    representations: int = 1_000
     walk_page_size: int = 1_000
     walk_depth: int = 100
     walk: Bounds = field(default_factory=Bounds)

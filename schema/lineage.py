@@ -74,7 +74,7 @@ class TruncationReason(Enum):
     TIME = strawberry.enum_value("TIME", description="It took longer than a walk may.")
 
 
-@strawberry.type(description="That an answer is not all there is.")
+@strawberry.federation.type(description="That an answer is not all there is.", shareable=True)
 class Truncation:
     reason: TruncationReason = field(READ, "Which bound was met.")
     limit: int = field(READ, "That bound: so many assets or links, or milliseconds.")
@@ -84,7 +84,7 @@ class Truncation:
         return None if cut is None else cls(reason=TruncationReason[cut.reason], limit=cut.limit)
 
 
-@strawberry.type(description="How many assets are reached at a depth.")
+@strawberry.federation.type(description="How many assets are reached at a depth.", shareable=True)
 class DepthCount:
     depth: int = field(READ, "How many links away.")
     count: int = field(READ, "How many assets.")

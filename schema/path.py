@@ -44,7 +44,7 @@ class PathMode(Enum):
 @strawberry.type
 class PathQueries:
     @walks(2)
-    @sized(10, by=("first",), of=("paths",))
+    @sized(by=("first",), of=("paths",))
     @resolver(
         READ,
         "Ways by which one asset feeds another, from source to target. null: one of the two is not there at that instant.",

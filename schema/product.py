@@ -55,7 +55,7 @@ class ProductOrderField(Enum):
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="By when each first came to be.")
 
 
-@strawberry.type(description="One field of a product's schema.")
+@strawberry.federation.type(description="One field of a product's schema.", shareable=True)
 class SchemaField:
     name: str = field(READ, "Its name.")
     type: str = field(READ, "Its type, in the words of whoever registered it.")

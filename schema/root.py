@@ -18,9 +18,9 @@ from schema.difference import DifferenceQueries
 from schema.domain import DomainQueries
 from schema.entity import Entity, EntityMutations, EntityQueries
 from schema.entity_type import EntityTypeMutations, EntityTypeQueries
-from schema.federation import SubgraphSchema
+from schema.federation import SubgraphSchema, tagged
 from schema.history import version_by_start
-from schema.kinds import ASSET_TYPES
+from schema.kinds import ASSET_TYPES, asset_reference, find_asset
 from schema.lineage import LineageQueries
 from schema.link import LineageLink, LinkMutations, LinkQueries
 from schema.node import AsOf, Node, read_id
@@ -32,10 +32,14 @@ from schema.scalars import SCALARS
 from schema.scope import READ, resolver
 from schema.viewer import ViewerQueries
 
+# Every subgraph knows the ids of its own things: a gateway shows no such field, and may be given one by each of them.
+NOT_COMPOSED = {"inaccessible": True, "shareable": True}
+
 # What an id may name, besides versions.
 NODE_TYPES: tuple[type[Asset | LineageLink | Relationship], ...] = (*ASSET_TYPES.values(), LineageLink, Relationship)
 
 
+@tagged
 @strawberry.type(description="What can be asked.")
 class Query(
     ProductQueries,
@@ -54,12 +58,12 @@ class Query(
     ApiKeyQueries,
     ViewerQueries,
 ):
-    @resolver(READ, "What an id names, at the instant it names; null: there is nothing.")
+    @resolver(READ, "What an id names, at the instant it names; null: there is nothing.", **NOT_COMPOSED)
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
         return await _find(info, id)
 
     @sized(100, like="ids")
-    @resolver(READ, "What these ids name, in their order; null where there is nothing.")
+    @resolver(READ, "What these ids name, in their order; null where there is nothing.", **NOT_COMPOSED)
     def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The ids.")]
     ) -> list[Node | None]:
@@ -73,10 +77,10 @@ class Query(
     async def asset(
         self, info: Info, uid: Annotated[UUID, strawberry.argument(description="Its uid.")], as_of: AsOf = None
     ) -> Asset | None:
-        identity = await info.context.loaders.identity_by_uid.load((uid,))
-        return None if identity is None else await ASSET_TYPES[identity.kind].find(info, uid, as_of)
+        return await find_asset(info, uid, as_of)
 
 
+@tagged
 @strawberry.type(description="What can be changed. A request is atomic: all of its mutations hold, or none.")
 class Mutation(
     ProductMutations,
@@ -107,6 +111,7 @@ schema = SubgraphSchema(
     query=Query,
     mutation=Mutation,
     types=[Product, Entity],
+    references={"Asset": asset_reference, "Entity": Entity.resolve_reference, "Product": Product.resolve_reference},
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",
 )

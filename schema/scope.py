@@ -56,9 +56,9 @@ def field(scope: Scope, description: str, **options: Any) -> Any:
     return strawberry.federation.field(description=description, metadata={_SCOPE: scope}, **options)
 
 
-def resolver(scope: Scope, description: str) -> Callable[[Resolver], Resolver]:
+def resolver(scope: Scope, description: str, **options: Any) -> Callable[[Resolver], Resolver]:
     """A method that is a field: what it needs, and what it is."""
-    return field(scope, description)  # type: ignore[no-any-return]
+    return field(scope, description, **options)  # type: ignore[no-any-return]
 
 
 def scope_of(declared: StrawberryField) -> Scope | None:

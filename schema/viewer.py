@@ -7,7 +7,7 @@ from schema.context import Info
 from schema.scope import SELF, field, resolver
 
 
-@strawberry.type(description="How much of something there is, and how much there may be.")
+@strawberry.federation.type(description="How much of something there is, and how much there may be.", shareable=True)
 class Quota:
     used: int = field(SELF, "How many there are; what was deleted counts until it is purged.")
     allowed: int | None = field(SELF, "How many there may be; null: any number.")

@@ -176,7 +176,7 @@ def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tupl
             said = [int(it.value.value) for it in node.arguments or () if it.name.value in ("first", "last")]  # type: ignore[attr-defined]
             count, below = 1, None
             if size is not None:
-                length = said[0] if said else size.assumed_size
+                length = said[0] if said else size.assumed_size or field.args["first"].default_value
                 count, below = (1, (length, size.sized_fields)) if size.sized_fields else (length, None)
             elif page is not None and node.name.value in page[1]:
                 count = page[0]

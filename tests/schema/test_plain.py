@@ -89,7 +89,7 @@ class Query:
         return info.context.shapes  # type: ignore[no-any-return]
 
 
-schema = SubgraphSchema(query=Query, types=[Circle, Square], federation_version="2.9")
+schema = SubgraphSchema(query=Query, types=[Circle, Square], references={}, federation_version="2.9")
 
 SELECTIONS = [
     "{ name }",

@@ -283,6 +283,8 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "_Any": [
             *({"__typename": it.partition(":")[0], "id": it} for it in ids[:3]),
             *({"__typename": kind, "uid": uid} for kind, uid in zip(("Product", "Entity"), assets, strict=False)),
+            *({"__typename": "Asset", "uid": uid} for uid in assets[:2]),
+            *({"__typename": "Asset", "id": it} for it in ids[:2]),
             *({"__typename": "Product", "name": name} for name in ("raw", only)),
         ],
         "String:search": ["raw", "ann", mark],
