@@ -8,10 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from tests.conformance import federation, relay, typescript
+from tests.conformance import federation, python, relay, typescript
 from tests.conformance.stage import HERE, CannotCheck, Result, Stage, find_node
 
-SUITES: dict[str, Callable[[Stage], None]] = {"federation": federation.run, "relay": relay.run, "typescript": typescript.run}
+SUITES: dict[str, Callable[[Stage], None]] = {
+    "federation": federation.run,
+    "relay": relay.run,
+    "typescript": typescript.run,
+    "python": python.run,
+}
 
 
 def main() -> int:
