@@ -129,8 +129,24 @@ await check("a walk pages: later pages are of the instant of the first, and thei
   const shown = ({ node, depth, confidence }) => [node.label, depth, confidence];
   expectEqual([edges.map(shown), pageInfo.hasNextPage], [expected.map(shown), false]);
   const instants = edges.map(({ node }) => node.id.split("@")[1]);
+  expectEqual(instants.at(-1)?.length > 0, true);
   expectEqual(instants, [...Array(4).fill(undefined), ...Array(edges.length - 4).fill(instants.at(-1))]);
   return `4 + 4 + ${edges.length - 8} assets that feed attribution; those after the first 4 are of ${instants.at(-1)}`;
+});
+
+await check("the links of a walk come with its edges, so that what is appended is the whole graph", async () => {
+  const fragment = document("_upstream");
+  const whole = startApplication();
+  const { asset } = await whole.ask(document("AssetQuery"), { uid: WALKED, versions: 1, assets: 100 });
+  const expected = whole.read(fragment, asset).upstream.links.map((it) => it.uid);
+  const { ask, loadNext } = startApplication();
+  const paged = await ask(document("AssetQuery"), { uid: WALKED, versions: 1, assets: 4 });
+  const { edges, links } = await loadNext(fragment, paged.asset, 100);
+  const appended = edges.flatMap((it) => it.links.map((link) => link.uid));
+  expectEqual(appended.sort(), expected.sort());
+  // beside the edges of a connection Relay keeps what came with the last page
+  expectEqual(links.length < expected.length, true);
+  return `${appended.length} links on ${edges.length} edges; the connection's own list is that of the last page, ${links.length}`;
 });
 
 await check("a page that is refused throws with its code, and what is there stays", async () => {

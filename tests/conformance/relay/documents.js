@@ -131,6 +131,12 @@ graphql`
           id
           label
         }
+        links {
+          uid
+        }
+      }
+      links {
+        uid
       }
       truncated {
         reason
