@@ -439,6 +439,16 @@ async def test_a_cut_answer_says_so(api: Api, settings: dict[str, Any], truncate
     assert len(cut["edges"]) == cut["totalCount"] == least
 
 
+@pytest.mark.parametrize("selected", ["links { uid }", "edges { links { uid } }"])
+async def test_links_that_a_bound_cuts_say_so_though_the_walk_is_whole(api: Api, selected: str) -> None:
+    await api.lineage("raw -> a -> b", "raw -> b -> a")
+    executor = Executor(schema, api.database, Settings(max_lineage_links=3).limits)
+    query = f'{{ product(name: "raw") {{ downstream(maxDepth: 1) {{ truncated {{ reason limit }} {selected} }} }} }}'
+    response = await executor.execute(Request(query, {}), OPEN, "request")
+    assert response.data is not None
+    assert response.data["product"]["downstream"]["truncated"] == {"reason": "LINKS", "limit": 3}
+
+
 async def test_a_walk_in_a_payload_sees_what_the_request_has_written(api: Api) -> None:
     await api.lineage("raw", "clean")
     query = """

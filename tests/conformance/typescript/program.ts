@@ -96,6 +96,16 @@ const Register = graphql(`
   }
 `);
 
+const Update = graphql(`
+  mutation Update($input: UpdateProductInput!) {
+    updateProduct(input: $input) {
+      product {
+        description
+      }
+    }
+  }
+`);
+
 // A product of the demo mesh: customer_accounts until 2026-02-10, customers from then on.
 const uid = "d93586aa-49fa-5734-bb1c-7c71451dfa5c";
 const services: Record<string, Service> = { demo: { address: demo }, guarded: { address: guarded, key } };
@@ -184,6 +194,17 @@ for (const [name, service] of Object.entries(services)) {
     const other = codeOf(ask(service, Register, { input: { ...input, owner: "another" } }));
     expectEqual(await other, ["CONFLICT", "idempotencyKey"]);
     return `${first.registerProduct.product.id}, twice; with other content: CONFLICT`;
+  });
+
+  await check(`${name}: an update changes what is given`, async () => {
+    const found: (string | null)[] = [];
+    const owner = "typescript@shop.example";
+    for (const change of [{ description: "Who buys." }, { description: undefined, owner }, { description: null }]) {
+      const { updateProduct } = await ask(service, Update, { input: { product: { uid }, ...change } });
+      found.push(updateProduct.product.description);
+    }
+    expectEqual(found, ["Who buys.", "Who buys.", null]);
+    return "a description stays while it is undefined, and null clears it";
   });
 
   await check(`${name}: what is refused is an error with a code and the field at fault`, async () => {
