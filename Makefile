@@ -6,7 +6,7 @@ GRAPHIQL := graph_api/graphiql
 CONFORMANCE := tests/conformance
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test check conformance bench schema graphiql constraints clean
+.PHONY: demo test check conformance gateway bench schema graphiql constraints clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed graphiql ## Serve the demo mesh
@@ -24,6 +24,9 @@ check: .venv/installed ## Format, lint, types, import rules, committed schema
 
 conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json $(CONFORMANCE)/python/.venv/installed ## What its consumers' own tools say of it; ARGS names suites
 	$(BIN)/python -m tests.conformance $(ARGS)
+
+gateway: $(CONFORMANCE)/node_modules/.package-lock.json ## A gateway over the demo that is running, and two small subgraphs
+	$(WITH_NODE) exec node $(CONFORMANCE)/serve.mjs http://127.0.0.1:8000/graphql
 
 bench: .venv/installed ## The service beside its floor; ARGS=--help tells what else may be asked
 	$(BIN)/python -m tests.bench $(ARGS)

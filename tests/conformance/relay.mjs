@@ -47,7 +47,8 @@ function startApplication() {
   async function refetch(fragment, reference, id) {
     const { refetchableRequest, identifierInfo, fragmentRefPathInResponse } = relay.getRefetchMetadata(fragment, "relay.mjs");
     expectEqual(identifierInfo.identifierField, "id");
-    const variables = { ...relay.getVariablesFromFragment(fragment, reference), [identifierInfo.identifierQueryVariableName]: id };
+    const selected = relay.getVariablesFromFragment(fragment, reference);
+    const variables = { ...selected, [identifierInfo.identifierQueryVariableName]: id };
     const found = relay.getValueAtPath(await ask(refetchableRequest, variables), fragmentRefPathInResponse);
     return found && read(fragment, found);
   }

@@ -1,10 +1,7 @@
 // A second subgraph, of another team: it reviews products and knows nothing of Headwater's database. All it has of a product
 // is the id it was given, and its reviews repeat that id, so that a check sees what has crossed.
-import { ApolloServer } from "@apollo/server";
-import { ApolloServerPluginInlineTraceDisabled } from "@apollo/server/plugin/disabled";
-import { startStandaloneServer } from "@apollo/server/standalone";
-import { buildSubgraphSchema } from "@apollo/subgraph";
-import { parse } from "graphql";
+
+export const name = "reviews";
 
 // PageInfo is here because Headwater has one too: two subgraphs with connections must still compose.
 // A review's product is nullable because Headwater may not know it, or not at that instant.
@@ -42,7 +39,7 @@ export const sdl = `
 
 const reviewOf = (id) => ({ id: `Review of ${id}`, product: { id }, text: textOf(id) });
 
-const resolvers = {
+export const resolvers = {
   Query: {
     reviewed: (_, { id }) => ({ id }),
     reviewsOf: (_, { products }) => ({
@@ -58,11 +55,4 @@ const resolvers = {
 
 export function textOf(id) {
   return `asked about ${id}`;
-}
-
-export async function startReviews() {
-  const schema = buildSubgraphSchema({ typeDefs: parse(sdl), resolvers });
-  const server = new ApolloServer({ schema, plugins: [ApolloServerPluginInlineTraceDisabled()] });
-  const { url } = await startStandaloneServer(server, { listen: { host: "127.0.0.1", port: 0 } });
-  return { url, stop: () => server.stop() };
 }

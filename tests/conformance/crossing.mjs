@@ -1,0 +1,209 @@
+// Queries that cross from one subgraph to another, through a gateway.
+import { check, expectEqual } from "./results.mjs";
+import { NOW_ID, PAST, PAST_ID, UID, UNKNOWN_UID, asset, coded, product, sorted } from "./mesh.mjs";
+import { textOf } from "./reviews.mjs";
+import { watcherOf } from "./watches.mjs";
+
+const reviewsOf = (id) => [{ text: textOf(id) }];
+const watchersOf = (id) => [watcherOf(id)];
+
+/** What the gateway asked one subgraph to find, one list a request. */
+function representationsTo(name, hops) {
+  return hops.filter((it) => it.name === name && it.variables.representations).map((it) => it.variables.representations);
+}
+
+/** The way that an answer took, and how many statements each hop to Headwater cost, the one that opens its snapshot included. */
+function way(hops) {
+  const told = hops.map(({ name, statements }) => (statements === undefined ? name : `${name} (${statements})`));
+  return `statements: ${told.join(" → ")}`;
+}
+
+export async function checkThroughGateway(ask) {
+  await check("from Headwater to reviews: the instant crosses inside the id", async () => {
+    const { data, errors, hops } = await ask(
+      `query ($asOf: DateTime) { product(name: "customer_accounts", asOf: $asOf) { id name reviews { text } } }`,
+      { asOf: "2025-12-01" },
+    );
+    expectEqual(errors, []);
+    expectEqual(data.product, { id: PAST_ID, name: "customer_accounts", reviews: reviewsOf(PAST_ID) });
+    expectEqual(representationsTo("reviews", hops), [[product({ id: PAST_ID })]]);
+    return `${way(hops)}: reviews was asked about ${PAST_ID}`;
+  });
+
+  await check("from Headwater to reviews: read now, the id is plain", async () => {
+    const { data, errors } = await ask(`{ product(name: "customers") { id reviews { text } } }`);
+    expectEqual(errors, []);
+    expectEqual(data.product, { id: NOW_ID, reviews: reviewsOf(NOW_ID) });
+    return `reviews was asked about ${NOW_ID}`;
+  });
+
+  await check("from reviews to Headwater: read at the instant of the id", async () => {
+    const query = `query ($id: ID!) { reviewed(id: $id) { id name owner asOf reviews { text } } }`;
+    const { data, errors, hops } = await ask(query, { id: PAST_ID });
+    expectEqual(errors, []);
+    const then = { name: "customer_accounts", owner: "ann@shop.example", asOf: PAST };
+    expectEqual(data.reviewed, { id: PAST_ID, ...then, reviews: reviewsOf(PAST_ID) });
+    expectEqual(representationsTo("headwater", hops), [[product({ id: PAST_ID })]]);
+    return `${way(hops)}: customer_accounts, as it was called then`;
+  });
+
+  await check("from reviews to Headwater: a plain id is read now", async () => {
+    const { data, errors } = await ask(`query ($id: ID!) { reviewed(id: $id) { name owner } }`, { id: NOW_ID });
+    expectEqual(errors, []);
+    expectEqual(data.reviewed, { name: "customers", owner: "bo@shop.example" });
+    return "customers, as it is called now";
+  });
+
+  await check("one answer holds one product at two instants, and mixes nothing", async () => {
+    const { data, errors, hops } = await ask(
+      `query ($uid: UUID!, $then: DateTime) {
+        now: asset(uid: $uid) { ...read }
+        then: asset(uid: $uid, asOf: $then) { ...read }
+        again: product(name: "customer_accounts", asOf: $then) { ...read }
+      }
+      fragment read on Product { id name reviews { text } watchers }`,
+      { uid: UID, then: PAST },
+    );
+    expectEqual(errors, []);
+    const read = (id, name) => ({ id, name, reviews: reviewsOf(id), watchers: watchersOf(id) });
+    const then = read(PAST_ID, "customer_accounts");
+    expectEqual(data, { now: read(NOW_ID, "customers"), then, again: then });
+    return `${way(hops)}: asset now, asset then, product then`;
+  });
+
+  await check("one query crosses all three, there and back, as of an instant", async () => {
+    const { data, errors, hops } = await ask(
+      `query ($ids: [ID!]!) {
+        reviewsOf(products: $ids) {
+          nodes { product { id owner watchers upstream(maxDepth: 1) { nodes { __typename id label watchers } } } }
+        }
+      }`,
+      { ids: [PAST_ID, NOW_ID] },
+    );
+    expectEqual(errors, []);
+    const [then, now] = data.reviewsOf.nodes.map((it) => it.product);
+    expectEqual([then.owner, now.owner], ["ann@shop.example", "bo@shop.example"]);
+    expectEqual([then.watchers, now.watchers], [watchersOf(PAST_ID), watchersOf(NOW_ID)]);
+    const reached = [...then.upstream.nodes, ...now.upstream.nodes];
+    expectEqual(reached.length > 2, true);
+    for (const { id, watchers } of reached) expectEqual(watchers, watchersOf(id));
+    expectEqual(then.upstream.nodes.every(({ id }) => id.endsWith(`@${PAST}`)), true);
+    return `${way(hops)}; ${reached.length} assets reached, each at the instant of its root`;
+  });
+
+  await check("from watches to Headwater: an Asset becomes what it is, at the instant of the id", async () => {
+    const found = await ask(`{ entities(first: 1) { nodes { id displayName } } }`);
+    const [{ id: entityId, displayName }] = found.data.entities.nodes;
+    const ids = [PAST_ID, entityId, NOW_ID, `Product:${UNKNOWN_UID}`];
+    const { data, errors, hops } = await ask(
+      `query ($ids: [ID!]!) {
+        watched(ids: $ids) { __typename id label watchers ... on Product { reviews { text } } ... on Entity { displayName } }
+      }`,
+      { ids },
+    );
+    expectEqual(errors, []);
+    const read = (id, label) => ({ ...product({ id, label }), watchers: watchersOf(id), reviews: reviewsOf(id) });
+    const entity = { __typename: "Entity", id: entityId, label: displayName, watchers: watchersOf(entityId), displayName };
+    expectEqual(data.watched, [read(PAST_ID, "customer_accounts"), entity, read(NOW_ID, "customers"), null]);
+    const [asked] = representationsTo("headwater", hops);
+    expectEqual(asked, ids.map((id) => asset({ id })));
+    return `${way(hops)}: 4 assets in one request: 2 products, 1 entity, 1 unknown`;
+  });
+
+  await check("a field of every Asset is there on each type of asset", async () => {
+    const { data, errors, hops } = await ask(
+      `query ($then: DateTime) {
+        product(name: "customer_accounts", asOf: $then) { id watchers }
+        entities(first: 2, asOf: $then) { nodes { id watchers } }
+      }`,
+      { then: PAST },
+    );
+    expectEqual(errors, []);
+    for (const { id, watchers } of [data.product, ...data.entities.nodes]) expectEqual(watchers, watchersOf(id));
+    return `${way(hops)}: Product.watchers and Entity.watchers, at ${PAST}`;
+  });
+
+  await check("Query.node and nodes are not in the supergraph", async () => {
+    for (const query of [`{ node(id: "${NOW_ID}") { id } }`, `{ nodes(ids: ["${NOW_ID}"]) { id } }`]) {
+      const { errors } = await ask(query);
+      expectEqual(errors.map((it) => it.extensions.code), ["GRAPHQL_VALIDATION_FAILED"]);
+    }
+    return "GRAPHQL_VALIDATION_FAILED";
+  });
+
+  await check("a cursor of another list is coded, and the neighbours survive", async () => {
+    const { data: other } = await ask(`{ products(first: 1) { pageInfo { endCursor } } }`);
+    const { data, errors } = await ask(
+      `query ($ids: [ID!]!, $after: String!) {
+        product(name: "customers") { id name upstream(after: $after) { nodes { id } } reviews { text } }
+        watched(ids: $ids) { watchers }
+      }`,
+      { ids: [NOW_ID], after: other.products.pageInfo.endCursor },
+    );
+    const customers = { id: NOW_ID, name: "customers", upstream: null, reviews: reviewsOf(NOW_ID) };
+    expectEqual(data, { product: customers, watched: [{ watchers: watchersOf(NOW_ID) }] });
+    expectEqual(coded(errors), [{ path: ["product", "upstream"], code: "BAD_INPUT" }]);
+    return "BAD_INPUT at product.upstream";
+  });
+
+  await check("each stretch of a history crosses at its own instant", async () => {
+    const { data, errors } = await ask(
+      `{ product(name: "customers") { history { nodes { asset { ... on Product { id name validFrom reviews { text } } } } } } }`,
+    );
+    expectEqual(errors, []);
+    const stretches = data.product.history.nodes.map((it) => it.asset);
+    expectEqual(sorted(stretches.map((it) => it.name)), ["customer_accounts", "customers"]);
+    for (const { id, validFrom, reviews } of stretches) {
+      expectEqual(id, `${NOW_ID}@${validFrom}`);
+      expectEqual(reviews, reviewsOf(id));
+    }
+    return `${stretches.length} stretches, ${sorted(stretches.map((it) => it.id)).length} ids`;
+  });
+
+  await check("in a list, the unknown is null and the malformed a coded error", async () => {
+    const ids = [PAST_ID, `Product:${UNKNOWN_UID}`, "nonsense", NOW_ID];
+    const { data, errors, hops } = await ask(
+      `query ($ids: [ID!]!) {
+        reviewsOf(products: $ids) { nodes { text product { id name } } pageInfo { hasNextPage hasPreviousPage } }
+      }`,
+      { ids },
+    );
+    const found = [{ id: PAST_ID, name: "customer_accounts" }, null, null, { id: NOW_ID, name: "customers" }];
+    expectEqual(data.reviewsOf.nodes, ids.map((id, index) => ({ text: textOf(id), product: found[index] })));
+    expectEqual(coded(errors), [{ path: ["reviewsOf", "nodes", 2, "product"], code: "BAD_INPUT" }]);
+    expectEqual(representationsTo("headwater", hops), [ids.map((id) => product({ id }))]);
+    return `${way(hops)}: ${ids.length} products in one request to Headwater: 2 found, 1 unknown, 1 BAD_INPUT`;
+  });
+
+  await check("what another subgraph knows stays when Headwater fails", async () => {
+    const query = `query ($id: ID!) { reviewed(id: $id) { id description reviews { text } } }`;
+    const { data, errors } = await ask(query, { id: "nonsense" });
+    expectEqual(data.reviewed, { id: "nonsense", description: null, reviews: reviewsOf("nonsense") });
+    expectEqual(coded(errors), [{ path: ["reviewed"], code: "BAD_INPUT" }]);
+    return "reviews answers, description is null";
+  });
+
+  await check("a mutation's payload crosses too", async () => {
+    const { data, errors, hops } = await ask(
+      `mutation ($input: RegisterProductInput!) {
+        registerProduct(input: $input) { changed product { id owner reviews { text } } }
+      }`,
+      { input: { name: "gateway_made", domain: "gateways", owner: "gateway@shop.example", schema: {} } },
+    );
+    expectEqual(errors, []);
+    const { id } = data.registerProduct.product;
+    const product = { id, owner: "gateway@shop.example", reviews: reviewsOf(id) };
+    expectEqual(data.registerProduct, { changed: true, product });
+    return `${way(hops)}: registerProduct, then reviews was asked about ${id}`;
+  });
+
+  // Composition leaves @oneOf out, so the gateway lets through what only Headwater can refuse.
+  await check("Headwater itself refuses what the gateway lets through", async () => {
+    const query = `mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { changed } }`;
+    const { data, errors } = await ask(query, { input: { product: { uid: UID, name: "customers" }, owner: "nobody" } });
+    expectEqual(data, null);
+    expectEqual(errors.map((it) => it.extensions), [{ code: "BAD_INPUT", field: "product", serviceName: "headwater" }]);
+    return "both members of a @oneOf input: BAD_INPUT";
+  });
+}
+

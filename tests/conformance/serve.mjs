@@ -1,0 +1,20 @@
+// node serve.mjs <address of Headwater> [port]
+// A gateway over Headwater and the two small subgraphs, for people to ask: docs/federation.md.
+import { compose, startGateway, startSubgraph } from "./gateway.mjs";
+import { askService } from "./mesh.mjs";
+import * as reviews from "./reviews.mjs";
+import * as watches from "./watches.mjs";
+
+const [address, port = "4000"] = process.argv.slice(2);
+
+try {
+  const { data } = await askService(address, "{ _service { sdl } }");
+  const small = await Promise.all([reviews, watches].map((it) => startSubgraph(it)));
+  const { supergraphSdl, errors } = compose([{ name: "headwater", url: address, sdl: data._service.sdl }, ...small]);
+  if (errors.length) throw new Error(errors.join("\n"));
+  const gateway = await startGateway(supergraphSdl);
+  console.log(`The gateway is at ${await gateway.listen(Number(port))}. Ctrl-C ends it.`);
+} catch (error) {
+  console.error(`error: ${error.cause ? `${address} does not answer: ${error.cause.message}. Is \`make demo\` running?` : error.message}`);
+  process.exit(1);
+}
