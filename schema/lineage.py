@@ -1,6 +1,7 @@
 """Lineage: all that feeds an asset and all that it feeds, the paths between two, and how both differ between two instants."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
@@ -99,6 +100,9 @@ class LineageEdge:
         READ,
         "That of its most trusted path: the greatest product of confidences along one, however long, among all that is reached.",
     )
+    links: list[LineageLink] = sized(5)(
+        field(READ, "The links between it and what comes before it: the asset that the walk began at, and those given earlier.")
+    )
 
 
 @strawberry.type(description="What a walk reaches: each asset once, nearest first, then in one order. A page of it.")
@@ -113,18 +117,21 @@ class LineageConnection:
     turns: strawberry.Private[bool]
     trusts: strawberry.Private[bool]
     draws: strawberry.Private[bool]
+    draws_edges: strawberry.Private[bool]
     circles: strawberry.Private[bool]
 
     @resolver(READ, "The assets of this page with their places, depths and confidences.")
     async def edges(self, info: Info) -> list[LineageEdge]:
         nodes = await self._nodes(info)
         trusted = await info.context.loaders.trust_of_walk.load((self.walk, self.walk.query)) if self.trusts else {}
+        drawn = await self._links_by_later_end(info) if self.draws_edges else {}
         return [
             LineageEdge(
                 cursor=_cursor(self.keyset, self.walk, step) if self.turns else "",
                 node=nodes[step.asset_id],
                 depth=step.depth,
                 confidence=trusted.get(step.asset_id, 0.0),
+                links=drawn.get(step.asset_id, []),
             )
             for step in self.steps
         ]
@@ -140,12 +147,7 @@ class LineageConnection:
         " end: whoever draws the graph page by page draws all of it.",
     )
     async def links(self, info: Info) -> list[LineageLink]:
-        found, nodes = await asyncio.gather(
-            info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query)), self._nodes(info)
-        )
-        # the root is known, if it was read at the instant of the walk
-        same = (self.root.as_of, self.root.pinned) == (self.walk.instant, self.pinned)
-        return await links_of(info, found.rows, self.pinned, {**nodes, self.root.asset_id: self.root} if same else nodes)
+        return [link for _, link in await self._links(info)]
 
     @resolver(READ, "How many assets the walk gives in all; where it is truncated there are more.")
     def total_count(self) -> int | None:
@@ -172,7 +174,7 @@ class LineageConnection:
             return Truncation.of(self.walk.truncated)
         # what was selected beside this may have met a bound, though the walk did not
         cut = None
-        if self.draws:
+        if self.draws or self.draws_edges:
             cut = (await info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query))).cut
         if cut is None and (self.trusts or self.circles):
             cut = (await info.context.loaders.graph_of_walk.load((self.walk, self.walk.query))).cut
@@ -185,6 +187,22 @@ class LineageConnection:
     @cached_property
     def steps(self) -> list[Step]:
         return self.walk.steps(self.stretch.start, self.stretch.stop)
+
+    async def _links(self, info: Info) -> list[tuple[LinkRow, LineageLink]]:
+        found, nodes = await asyncio.gather(
+            info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query)), self._nodes(info)
+        )
+        # the root is known, if it was read at the instant of the walk
+        same = (self.root.as_of, self.root.pinned) == (self.walk.instant, self.pinned)
+        known = {**nodes, self.root.asset_id: self.root} if same else nodes
+        return list(zip(found.rows, await links_of(info, found.rows, self.pinned, known), strict=True))
+
+    async def _links_by_later_end(self, info: Info) -> dict[int, list[LineageLink]]:
+        places = {step.asset_id: place for place, step in enumerate(self.steps)}
+        drawn: dict[int, list[LineageLink]] = defaultdict(list)
+        for row, link in await self._links(info):
+            drawn[max(row.source_id, row.target_id, key=lambda end: places.get(end, -1))].append(link)
+        return drawn
 
     async def _nodes(self, info: Info) -> "Mapping[int, Asset]":
         return await nodes_of(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
@@ -313,6 +331,7 @@ async def walk_connection(
         turns=selects(info, "edges.cursor"),
         trusts=selects(info, "edges.confidence"),
         draws=selects(info, "links"),
+        draws_edges=selects(info, "edges.links"),
         circles=selects(info, "cycles"),
     )
 

@@ -12,6 +12,7 @@ import strawberry
 
 from db.errors import BadInput
 from db.request import Request
+from schema.node import write_id
 from schema.scope import READ, field
 
 KEY_LENGTH = 200
@@ -51,6 +52,14 @@ class RestoreInput:
 class DeletePayload:
     uid: UUID = field(READ, "What was to end.")
     changed: bool = field(READ, "false: it had ended already.")
+    deleted_id: strawberry.ID = field(
+        READ, "What no longer names anything, for a cache to forget: the plain id, or where at was given, the id at that instant."
+    )
+
+
+def deleted(type_name: str, ended: DeleteInput, *, changed: bool) -> DeletePayload:
+    """What became of a deletion, with the id that a payload of the same request would have had before it."""
+    return DeletePayload(uid=ended.uid, changed=changed, deleted_id=write_id(type_name, ended.uid, given(ended).get("at")))
 
 
 @strawberry.input(description="A type to take out of its registry.")

@@ -183,6 +183,22 @@ async def test_an_example_answers_as_the_page_says(api: Api, query: str, answer:
         assert body["data"] == answer
 
 
+def test_what_clients_are_shown_is_what_conformance_runs() -> None:
+    folder = ROOT / "tests/conformance"
+    run = [
+        (folder / name).read_text()
+        for name in (
+            "relay/relay.config.json", "relay/documents.js", "relay.mjs", "typescript/codegen.ts", "typescript/headwater.ts",
+            "python/pyproject.toml", "python/program.py",
+        )
+    ]  # fmt: skip
+    blocks = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs/clients.md").read_text(), re.DOTALL)
+    answers = {answer for (kind, _), (_, answer) in pairwise(blocks) if kind == "graphql"}
+    shown = [block for kind, block in blocks if kind != "graphql" and block not in answers]
+    assert len(shown) >= 9
+    assert [block for block in shown if not any(block in text for text in run)] == []
+
+
 async def test_a_caller_that_has_spent_all_is_answered_as_the_page_says(address: str) -> None:
     page = (ROOT / "docs/http.md").read_text()
     (rate,) = re.findall(r"HEADWATER_KEY_RATE=(\S+?)`", page)

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from tests.conformance import federation, http, persisted
+from tests.conformance import federation, http, persisted, python, relay, typescript
 from tests.conformance.stage import HERE, CannotCheck, Result, Stage, find_node
 
 SUITES: dict[str, Callable[[Stage], None]] = {
     "federation": federation.run,
     "http": http.run,
     "persisted": persisted.run,
+    "relay": relay.run,
+    "typescript": typescript.run,
+    "python": python.run,
 }
 
 

@@ -104,10 +104,16 @@ class Stage:
             yield address
 
     def node(self, script: str, *arguments: str | Path, **environment: str) -> None:
-        """Runs a script of this folder, which reports by results.mjs. One that breaks off does not pass for one that is done."""
-        found, log = self.directory / f"{Path(script).stem}.results", self._log(Path(script).stem)
+        """Runs a script of this folder, which reports by results.mjs."""
+        self.reporting([self._node, HERE / script, *arguments], **environment)
+
+    def reporting(self, command: Sequence[Path | str], **environment: str) -> None:
+        """Runs a script that writes a line of JSON a check. One that breaks off does not pass for one that is done."""
+        script = Path(command[1])
+        log = self._log(script.stem)
+        found = log.with_suffix(".results")
         found.touch()
-        with process([self._node, HERE / script, *arguments], log, {**environment, "HEADWATER_RESULTS": str(found)}) as running:
+        with process(command, log, {**environment, "HEADWATER_RESULTS": str(found)}) as running:
             try:
                 ended = f"ended with {running.wait(PATIENCE_TO_CHECK)}"
             except subprocess.TimeoutExpired:
@@ -115,7 +121,7 @@ class Stage:
         results = [Result(**json.loads(line)) for line in found.read_text().splitlines()]
         self.results += results
         if not results or running.returncode != 0:
-            self.report(f"{script} runs to its end", False, f"{ended}\n{_tail(log)}")
+            self.report(f"{script.name} runs to its end", False, f"{ended}\n{_tail(log)}")
 
     def run(
         self, name: str, command: Sequence[Path | str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None

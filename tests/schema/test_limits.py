@@ -92,6 +92,15 @@ def test_what_is_one_over_a_bound_is_refused_and_told_what_was_measured(beyond: 
     assert "At most" in (refusal(beyond) or "")
 
 
+def test_what_relay_writes_into_each_fragment_on_an_interface_is_no_alias() -> None:
+    spreads = " ".join(f"f{i} {{ ...F }}" for i in range(10))
+    marked = "__isAsset: __typename id ... on Node { __isNode: __typename }"
+    assert refusal(f"{{ {spreads} }} fragment F on Asset {{ {marked} }}") is None
+    others = ("__isNode: __typename", "__isAsset: label", "x { __isAsset: __typename }", "... on Node { __isAsset: __typename }")
+    for alias in others:
+        assert "20 aliases" in (refusal(f"{{ {spreads} }} fragment F on Asset {{ a: b {alias} }}") or "")
+
+
 INTROSPECTION = {
     "descriptions": True,
     "specified_by_url": True,

@@ -28,6 +28,10 @@ WALK = """
 """
 
 
+# the links are those of the page, wherever they are selected
+DRAWN = "edges { node { label } links { confidence source { label } } } links { uid target { label } }"
+
+
 async def walk(api: Api, name: str = "raw", **arguments: Any) -> dict[str, Any]:
     if isinstance(arguments.get("asOf"), datetime):
         arguments["asOf"] = written(arguments["asOf"])
@@ -246,6 +250,33 @@ async def test_pages_hang_together_and_draw_the_whole_graph(api: Api) -> None:
     assert {(it["source"]["label"], it["target"]["label"]) for it in links} == drawn(whole)
 
 
+@pytest.mark.parametrize("direction", ["downstream(first: $first, after: $after)", "upstream(first: $first, after: $after)"])
+async def test_each_edge_bears_its_links_to_what_comes_before_it(api: Api, direction: str) -> None:
+    """A cache that appends edges, and keeps nothing else of a page, has the whole graph."""
+    await api.lineage("raw -> a -> b -> c", "raw -> d -> c", "raw -> e", "c -> f", "f -> a", "c -> raw")
+    query = f"""
+      query ($first: Int!, $after: String) {{ product(name: "raw") {{ walk: {direction} {{
+        edges {{ node {{ label }} links {{ ...ends }} }} links {{ ...ends }} pageInfo {{ endCursor hasNextPage }}
+      }} }} }}
+      fragment ends on LineageLink {{ source {{ label }} target {{ label }} }}
+    """
+    whole = (await api(query, first=100)).data["product"]["walk"]
+    edges: list[Any] = []
+    page: dict[str, Any] = {"pageInfo": {"endCursor": None, "hasNextPage": True}}
+    while page["pageInfo"]["hasNextPage"]:
+        page = (await api(query, first=2, after=page["pageInfo"]["endCursor"])).data["product"]["walk"]
+        edges += page["edges"]
+        assert sorted(drawn({"links": [link for edge in page["edges"] for link in edge["links"]]})) == sorted(drawn(page))
+    assert edges == whole["edges"]
+    seen = {"raw"}
+    for edge in edges:
+        seen.add(edge["node"]["label"])
+        ends = drawn(edge)
+        assert len(ends) == len(edge["links"])
+        assert all(edge["node"]["label"] in pair and set(pair) <= seen for pair in ends)
+    assert sum(len(edge["links"]) for edge in edges) == len(whole["links"]) >= 8
+
+
 async def test_later_pages_are_of_the_instant_of_the_first(api: Api) -> None:
     """What is deleted, renamed or linked between two pages is not seen by the second."""
     uids = await api.lineage("raw -> a", "raw -> b", "raw -> c")
@@ -384,7 +415,7 @@ async def test_four_levels_deep_costs_two_statements_a_level(api: Api) -> None:
 
 async def test_only_what_is_selected_is_looked_for(api: Api) -> None:
     await api.lineage("raw -> clean")
-    for selection, statements in (("totalCount byDepth { count } truncated { reason }", 1), ("nodes { label }", 2)):
+    for selection, statements in (("totalCount byDepth { count } truncated { reason }", 1), ("nodes { label }", 2), (DRAWN, 3)):
         api.statements.clear()
         assert (await api('{ product(name: "raw") { downstream { %s } } }' % selection)).data  # noqa: UP031
         assert len(api.statements) == 1 + statements
@@ -406,6 +437,16 @@ async def test_a_cut_answer_says_so(api: Api, settings: dict[str, Any], truncate
     cut = response.data["product"]["downstream"]
     assert cut["truncated"] == truncated
     assert len(cut["edges"]) == cut["totalCount"] == least
+
+
+@pytest.mark.parametrize("selected", ["links { uid }", "edges { links { uid } }"])
+async def test_links_that_a_bound_cuts_say_so_though_the_walk_is_whole(api: Api, selected: str) -> None:
+    await api.lineage("raw -> a -> b", "raw -> b -> a")
+    executor = Executor(schema, api.database, Settings(max_lineage_links=3).limits)
+    query = f'{{ product(name: "raw") {{ downstream(maxDepth: 1) {{ truncated {{ reason limit }} {selected} }} }} }}'
+    response = await executor.execute(Request(query, {}), OPEN, "request")
+    assert response.data is not None
+    assert response.data["product"]["downstream"]["truncated"] == {"reason": "LINKS", "limit": 3}
 
 
 async def test_a_walk_in_a_payload_sees_what_the_request_has_written(api: Api) -> None:

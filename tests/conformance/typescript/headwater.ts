@@ -1,0 +1,36 @@
+// All that a typed client needs beside what is generated: one function.
+import type { TypedDocumentString } from "./generated/graphql.js";
+
+/** An answer that is not what was asked for: its message is for people, its code for programs. */
+export class HeadwaterError extends Error {
+  readonly code: string;
+  readonly field: string | undefined;
+
+  constructor(error: { message: string; extensions?: { code?: string; field?: string } }) {
+    super(error.message);
+    this.code = error.extensions?.code ?? "UNKNOWN";
+    this.field = error.extensions?.field;
+  }
+}
+
+export interface Service {
+  readonly address: string;
+  readonly key?: string;
+}
+
+export async function ask<Result, Variables>(
+  service: Service,
+  document: TypedDocumentString<Result, Variables>,
+  variables: Variables,
+): Promise<Result> {
+  const headers: Record<string, string> = {
+    "Content-Type": "application/json",
+    Accept: "application/graphql-response+json",
+  };
+  if (service.key !== undefined) headers["X-API-Key"] = service.key;
+  const body = JSON.stringify({ query: document.toString(), variables });
+  const response = await fetch(service.address, { method: "POST", headers, body });
+  const answer = await response.json();
+  if (answer.errors) throw new HeadwaterError(answer.errors[0]);
+  return answer.data;
+}
