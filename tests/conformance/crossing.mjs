@@ -123,6 +123,18 @@ export async function checkThroughGateway(ask) {
     return `${way(hops)}: Product.watchers and Entity.watchers, at ${PAST}`;
   });
 
+  await check("the gateway names what it asks by a hash, and sends the text once", async () => {
+    const query = `{ product(name: "customers") { id version tags } }`;
+    const sent = [];
+    for (const _ of [1, 2]) {
+      const answer = await ask(query);
+      expectEqual([answer.errors, answer.data.product.id], [[], NOW_ID]);
+      sent.push(answer.sent.map(({ hash, text }) => [hash?.length, text !== undefined]));
+    }
+    expectEqual(sent, [[[64, false], [64, true]], [[64, false]]]);
+    return "first the hash, which is not known, and the text; then the hash alone";
+  });
+
   await check("Query.node and nodes are not in the supergraph", async () => {
     for (const query of [`{ node(id: "${NOW_ID}") { id } }`, `{ nodes(ids: ["${NOW_ID}"]) { id } }`]) {
       const { errors } = await ask(query);
