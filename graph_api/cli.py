@@ -26,11 +26,11 @@ from graph_api.commands.export import exports
 from graph_api.commands.ingest import ingest
 from graph_api.commands.keys import keys
 from graph_api.commands.purge import purge
+from graph_api.commands.schema import print_schema
 from graph_api.commands.tenants import tenants
 from graph_api.examples import EXAMPLES
 from graph_api.loopback import require_loopback
 from graph_api.settings import Settings, read_settings
-from schema.root import schema as graphql_schema
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Where data came from, what it feeds, and what that looked like then."
@@ -41,6 +41,7 @@ app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.command("audit")(show_audit)
 app.command("purge")(purge)
+app.command("schema")(print_schema)
 app.command("documents")(check_documents)
 log = structlog.get_logger("headwater")
 
@@ -91,12 +92,6 @@ def verify(data: Data = None) -> None:
         differences = asyncio.run(_verify(running))
     if differences:
         raise typer.Exit(1)
-
-
-@app.command("schema")
-def print_schema() -> None:
-    """Print the GraphQL schema in SDL."""
-    sys.stdout.write(graphql_schema.as_str() + "\n")
 
 
 async def _load_mesh(settings: Settings) -> bool:

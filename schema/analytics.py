@@ -83,7 +83,7 @@ class LineageStats:
     as_of: strawberry.Private[datetime]
     pinned: strawberry.Private[datetime | None]
 
-    @resolver(READ, "How many links there are; each producer's count by themselves.")
+    @resolver(READ, "How many links there are; several producers' between the same two assets are several.")
     async def links(self, info: Info) -> int:
         return (await info.context.loaders.link_statistics.load((self.as_of,))).links
 
@@ -106,12 +106,12 @@ class LineageStats:
         return info.context.loaders.unlinked_count.load((self.as_of, Direction.DOWNSTREAM))  # type: ignore[return-value]
 
     @sized(by=("first",))
-    @resolver(READ, "The assets that most others feed directly, the most first.")
+    @resolver(READ, "The assets that are fed directly by most others, the largest number first.")
     async def most_upstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.UPSTREAM, first)
 
     @sized(by=("first",))
-    @resolver(READ, "The assets that feed most others directly, the most first.")
+    @resolver(READ, "The assets that feed most others directly, the largest number first.")
     async def most_downstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.DOWNSTREAM, first)
 

@@ -14,11 +14,13 @@ from schema.scope import ADMIN, field, resolver
 from schema.writing import INPUT, described, given, optional
 
 
-@strawberry.type(description="What a person or a program comes in with. What proves it is shown once, when it is made.")
+@strawberry.type(description="A key that a person or a program comes in with. The whole of it is shown once, when it is made.")
 class ApiKey:
     prefix: str = field(ADMIN, "What it begins with; it is public, and names the key.")
     label: str = field(ADMIN, "What it is for, or whose it is.")
-    scopes: list[str] = field(ADMIN, "What it may do: read, write, admin, and write: with a domain.")
+    scopes: list[str] = field(
+        ADMIN, "What it may do: `read`, `write`, `admin`, or `write:` with a domain, such as `write:sales`."
+    )
     operator: bool = field(ADMIN, "Whether it may act in other tenants.")
     created_at: datetime = field(ADMIN, "When it was made.")
     created_by: str = field(ADMIN, "Who made it.")
@@ -65,13 +67,13 @@ class CreateKeyPayload:
 @strawberry.type(description="What became of a key.")
 class RevokeKeyPayload:
     key: ApiKey = field(ADMIN, "The key as it is now.")
-    changed: bool = field(ADMIN, "false: it was revoked before.")
+    changed: bool = field(ADMIN, "Whether this revoked it; false: it was revoked before.")
 
 
 @strawberry.type
 class ApiKeyQueries:
     @sized(100)
-    @resolver(ADMIN, "The keys of this tenant, by their age; those that ended, too.")
+    @resolver(ADMIN, "The keys of this tenant, oldest first; those that have ended, too.")
     async def keys(self, info: Info) -> list[ApiKey]:
         connection = await info.context.transaction.reader()
         return [ApiKey.of(row) for row in await api_key.all_keys(connection)]

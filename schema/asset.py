@@ -20,7 +20,9 @@ from schema.relationship import Direction as Side
 from schema.scope import READ, field, resolver
 
 
-@strawberry.federation.interface(keys=["id", "uid"], description="A node of the graph, as it was at one instant.")
+@strawberry.federation.interface(
+    keys=["id", "uid"], description="A product or an entity, as it was at one instant: what lineage and joins lead from and to."
+)
 class Asset(Node):
     uid: UUID = field(READ, "Stable across time, whatever changes about it.")
     label: str = field(READ, "What to call it: a product's name, an entity's display name.")
@@ -51,7 +53,7 @@ class Asset(Node):
 
     @walks()
     @sized(by=("first",), of=("edges", "nodes", "links"))
-    @resolver(READ, "All that feeds it, directly or through others; null: it could not be found out.")
+    @resolver(READ, "All that feeds it, directly or through others; null: that could not be found out, and an error says why.")
     async def upstream(
         self,
         info: Info,
@@ -65,7 +67,7 @@ class Asset(Node):
 
     @walks()
     @sized(by=("first",), of=("edges", "nodes", "links"))
-    @resolver(READ, "All that it feeds, directly or through others; null: it could not be found out.")
+    @resolver(READ, "All that it feeds, directly or through others; null: that could not be found out, and an error says why.")
     async def downstream(
         self,
         info: Info,

@@ -32,7 +32,7 @@ class ChangeKind(Enum):
 
 @strawberry.type(description="An instant at which an asset became different: all that was said of that instant is one change.")
 class Change:
-    id: strawberry.ID = field(READ, "Made of the uid and the instant.")
+    id: strawberry.ID = field(READ, "Tells it apart from every other change. It is made of the uid and the instant.")
     cursor: str = field(READ, "The place of this change in its list.")
     kind: ChangeKind = field(READ, "What it does.")
     uid: UUID = field(READ, "What changed.")

@@ -13,7 +13,7 @@ from schema.scope import READ, WRITE, field, resolver
 from schema.writing import INPUT, RemovePayload, RemoveTypeInput, described, given, optional
 
 
-@strawberry.type(description="What may be known of an entity.")
+@strawberry.type(description="A type of detail: what may be known of an entity, such as an email address.")
 class DetailType:
     code: str = field(READ, "What programs call it, unique.")
     label: str = field(READ, "What people call it.")

@@ -40,7 +40,7 @@ class DifferenceQueries:
     @resolver(
         READ,
         "What is different at one instant from what it was at an earlier one. What changed and changed back is not."
-        " The order stays as it is, and means nothing.",
+        " They always come in the same order, which means nothing.",
     )
     async def diff(
         self,

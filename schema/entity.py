@@ -72,7 +72,10 @@ class EntityDetail:
         ]
 
 
-@strawberry.federation.type(keys=["id", "uid"], description="A thing with a type and details, as it was at one instant.")
+@strawberry.federation.type(
+    keys=["id", "uid"],
+    description="Anything of a registered type, with its details: a person, a table, a job. As it was at one instant.",
+)
 class Entity(Asset):
     key: str | None = field(
         READ, "Its identifier in the system it comes from, unique within the type: an integer, a uuid, a namespace and name."
@@ -176,7 +179,9 @@ class DetailFilter:
     to: str | None = optional("It is this or less.")
 
 
-@strawberry.input(description="Which entities: those that match every part given. No types, or no domains, match nothing.")
+@strawberry.input(
+    description="Which entities: those that match every part given. An empty list of types or domains matches nothing."
+)
 class EntityFilter:
     types: list[str] | None = optional("Of any of these types.")
     domains: list[str] | None = optional("Of a type that belongs to any of these domains.")
@@ -213,7 +218,7 @@ class UpdateEntityInput:
 @strawberry.type(description="What became of an entity.")
 class EntityPayload:
     entity: Entity = field(READ, "The entity from that instant on.")
-    changed: bool = field(READ, "false: it was so already.")
+    changed: bool = field(READ, "Whether anything is different now; false: it was so already.")
 
 
 @strawberry.type

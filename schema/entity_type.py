@@ -22,7 +22,7 @@ class RecordSource:
     is_local: bool = field(READ, "Whether they live in this service itself.")
 
 
-@strawberry.type(description="What an entity may be.")
+@strawberry.type(description="A type of entity: what an entity may be, such as a person or a table.")
 class EntityType:
     code: str = field(READ, "What programs call it, unique.")
     label: str = field(READ, "What people call it.")

@@ -68,14 +68,14 @@ class LineageDirection(Enum):
     DOWNSTREAM = strawberry.enum_value("DOWNSTREAM", description="Towards what is fed.")
 
 
-@strawberry.enum(description="What cut a walk.")
+@strawberry.enum(description="What cut a walk short.")
 class TruncationReason(Enum):
     ASSETS = strawberry.enum_value("ASSETS", description="More assets are reached than a walk gives.")
     LINKS = strawberry.enum_value("LINKS", description="More links are there than a walk looks at.")
     TIME = strawberry.enum_value("TIME", description="It took longer than a walk may.")
 
 
-@strawberry.federation.type(description="That an answer is not all there is.", shareable=True)
+@strawberry.federation.type(description="That a walk was cut short: there may be more than it gives.", shareable=True)
 class Truncation:
     reason: TruncationReason = field(READ, "Which bound was met.")
     limit: int = field(READ, "That bound: so many assets or links, or milliseconds.")
@@ -98,14 +98,17 @@ class LineageEdge:
     depth: int = field(READ, "How many links it is away, on the shortest path.")
     confidence: float = field(
         READ,
-        "That of its most trusted path: the greatest product of confidences along one, however long, among all that is reached.",
+        "How sure it is: the confidence of its most trusted path, which is the greatest product of confidences along one, however"
+        " long, among all that is reached.",
     )
     links: list[LineageLink] = sized(5)(
         field(READ, "The links between it and what comes before it: the asset that the walk began at, and those given earlier.")
     )
 
 
-@strawberry.type(description="What a walk reaches: each asset once, nearest first, then in one order. A page of it.")
+@strawberry.type(
+    description="A page of what a walk reaches: each asset once, nearest first, and those of one depth always in the same order."
+)
 class LineageConnection:
     page_info: PageInfo = field(READ, "Where this page stands in the walk.")
 
@@ -168,7 +171,7 @@ class LineageConnection:
         uids = iter(await info.context.loaders.uids_by_id.load((tuple(it for cycle in found for it in cycle),)) if found else ())
         return [[next(uids) for _ in cycle] for cycle in found]
 
-    @resolver(READ, "Whether something cut the answer; null: it is complete within maxDepth.")
+    @resolver(READ, "What cut the walk short; null: nothing did, and it is complete within maxDepth.")
     async def truncated(self, info: Info) -> Truncation | None:
         if self.walk.truncated is not None:
             return Truncation.of(self.walk.truncated)

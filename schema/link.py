@@ -38,7 +38,7 @@ class LineageType(Enum):
     AGGREGATED = strawberry.enum_value("AGGREGATED", description="It sums up much of it.")
 
 
-@strawberry.type(description="That one asset feeds another, by somebody's word, as it was at one instant.")
+@strawberry.type(description="A lineage link: one asset feeds another, by somebody's word. As it was at one instant.")
 class LineageLink(Node):
     uid: UUID = field(READ, "Stable across time: the same for the same ends and producer.")
     source: AnyAsset = field(READ, "What feeds.")
@@ -108,7 +108,7 @@ class LineageLinkFilter:
     min_confidence: float | None = optional("At least as sure as this.")
 
 
-@strawberry.input(description="That one asset feeds another, whole: what is left out takes its default.")
+@strawberry.input(description="A lineage link, stated whole: what is left out takes its default, also of a link that is there.")
 class RegisterLineageInput:
     source: AssetRef = described("What feeds.")
     target: AssetRef = described("What is fed.")
@@ -124,7 +124,7 @@ class RegisterLineageInput:
 @strawberry.type(description="What became of a lineage link.")
 class LineageLinkPayload:
     link: LineageLink = field(READ, "The link from that instant on.")
-    changed: bool = field(READ, "false: it was so already, and was seen once more.")
+    changed: bool = field(READ, "Whether anything is different now; false: it was so already, and was seen once more.")
 
 
 @strawberry.type

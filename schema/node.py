@@ -24,7 +24,11 @@ AsOf = Annotated[
 
 @strawberry.interface(description="Anything that can be fetched again by its id.")
 class Node:
-    id: strawberry.ID = field(READ, "Names this thing at an instant: read without asOf, now; read with asOf, then.")
+    id: strawberry.ID = field(
+        READ,
+        "Names this at an instant: plain where it is read now; where it is read with asOf, it carries that instant, and"
+        " leads back to that reading.",
+    )
 
 
 def write_id(type_name: str, uid: UUID, instant: datetime | None) -> strawberry.ID:

@@ -49,7 +49,7 @@ class PageInfo:
 
 @strawberry.type(description="An item of a list, and its place there.")
 class Edge(Generic[T]):
-    cursor: str = field(READ, "The place of this item in its list.")
+    cursor: str = field(READ, "The place of this item in its list, to be given as after or before.")
     node: T = field(READ, "The item.")
 
 

@@ -147,7 +147,7 @@ class ProductFilter:
     tags: list[str] | None = optional("With any of these tags.")
 
 
-@strawberry.input(one_of=True, description="Names a product.")
+@strawberry.input(one_of=True, description="Names a product, in one of these ways.")
 class ProductRef:
     uid: UUID | None = optional("By its uid.")
     name: str | None = optional("By the name it has at that instant.")
@@ -186,7 +186,7 @@ class UpdateProductInput:
 @strawberry.type(description="What became of a product.")
 class ProductPayload:
     product: Product = field(READ, "The product from that instant on.")
-    changed: bool = field(READ, "false: it was so already.")
+    changed: bool = field(READ, "Whether anything is different now; false: it was so already.")
 
 
 @strawberry.type

@@ -22,7 +22,7 @@ class EntityKey:
     key: str = described("Its key within the type.")
 
 
-@strawberry.input(one_of=True, description="Names an asset.")
+@strawberry.input(one_of=True, description="Names an asset, in one of these ways.")
 class AssetRef:
     uid: UUID | None = optional("By its uid, whatever its kind.")
     product: str | None = optional("A product, by the name it has at that instant.")

@@ -49,7 +49,7 @@ Direction = Annotated[RelationshipDirection, strawberry.argument(description="Fr
 BOTH = RelationshipDirection("BOTH")
 
 
-@strawberry.type(description="That two assets are joined, as it was at one instant.")
+@strawberry.type(description="A join of two assets, of a registered type. As it was at one instant.")
 class Relationship(Node):
     uid: UUID = field(READ, "Stable across time: the same for the same type and ends.")
     type: RelationshipType = field(READ, "What joins them.")
@@ -99,7 +99,9 @@ class RelationshipFilter:
     related: UUID | None = optional("To the asset with this uid.")
 
 
-@strawberry.input(description="That two assets are joined, whole: what is left out takes its default.")
+@strawberry.input(
+    description="A join of two assets, stated whole: what is left out takes its default, also of a join that is there."
+)
 class RelateInput:
     type: str = described("What joins them: the key of a relationship type, or its code where several have that key.")
     origin: AssetRef = described("What the join leads from.")
@@ -112,7 +114,7 @@ class RelateInput:
 @strawberry.type(description="What became of a join.")
 class RelationshipPayload:
     relationship: Relationship = field(READ, "The join from that instant on.")
-    changed: bool = field(READ, "false: it was so already.")
+    changed: bool = field(READ, "Whether anything is different now; false: it was so already.")
 
 
 @strawberry.type

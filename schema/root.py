@@ -115,3 +115,7 @@ schema = SubgraphSchema(
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",
 )
+schema._schema.description = (
+    "Where data came from, what it feeds, and what that looked like then. A root field takes `asOf`, an instant; all that is"
+    " below it is read as it was at that instant, or now."
+)

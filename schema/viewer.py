@@ -19,23 +19,23 @@ class Quota:
 
 @strawberry.type(name="Limits", description="How much may be asked for, and kept.")
 class ViewerLimits:
-    @resolver(SELF, "Most that an operation may come to.")
+    @resolver(SELF, "The most that an operation may cost.")
     def max_cost(self, info: Info) -> int:
         return info.context.limits.cost
 
-    @resolver(SELF, "Most fields within each other.")
+    @resolver(SELF, "How deep fields may stand within each other.")
     def max_depth(self, info: Info) -> int:
         return info.context.limits.depth
 
-    @resolver(SELF, "Most items that come on one page.")
+    @resolver(SELF, "The most items that come on one page.")
     def max_page_size(self, info: Info) -> int:
         return info.context.limits.page_size
 
-    @resolver(SELF, "Deepest that a lineage walk may be asked to go.")
+    @resolver(SELF, "How many links away a lineage walk may be asked to go, at most.")
     def max_lineage_depth(self, info: Info) -> int:
         return info.context.limits.walk_depth
 
-    @resolver(SELF, "Most assets that one lineage walk reaches; more are cut off, and the answer says so.")
+    @resolver(SELF, "The most assets that one lineage walk reaches; it is cut short beyond, and says so.")
     def max_lineage_assets(self, info: Info) -> int:
         return info.context.limits.walk.assets
 
@@ -56,7 +56,9 @@ class ViewerLimits:
 class Viewer:
     tenant: str = field(SELF, "The tenant that is asked.")
     actor: str = field(SELF, "What is written of whoever asks, as the author of a change.")
-    scopes: list[str] = field(SELF, "What they may do: read, write, admin, and write: with a domain.")
+    scopes: list[str] = field(
+        SELF, "What they may do: `read`, `write`, `admin`, or `write:` with a domain, such as `write:sales`."
+    )
 
     @resolver(SELF, "How much they may ask for, and their tenant may keep.")
     def limits(self) -> ViewerLimits:

@@ -51,7 +51,7 @@ class RestoreInput:
 @strawberry.type(description="What became of a deletion.")
 class DeletePayload:
     uid: UUID = field(READ, "What was to end.")
-    changed: bool = field(READ, "false: it had ended already.")
+    changed: bool = field(READ, "Whether this ended it; false: it had ended already.")
     deleted_id: strawberry.ID = field(
         READ, "What no longer names anything, for a cache to forget: the plain id, or where at was given, the id at that instant."
     )

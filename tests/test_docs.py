@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,18 @@ from typing import Any
 import jwt
 import pytest
 import typer
-from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLNonNull, GraphQLObjectType
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    build_schema,
+    is_input_field,
+    is_required_argument,
+    is_required_input_field,
+)
 from strawberry.types.base import StrawberryObjectDefinition
 from typer.testing import CliRunner
 
@@ -121,7 +132,8 @@ def test_every_link_between_pages_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_every_type_field_argument_and_value_is_described() -> None:
+def test_the_schema_and_every_type_field_argument_and_value_is_described() -> None:
+    assert schema._schema.description
     undescribed = []
     for name, known in schema._schema.type_map.items():
         if name.startswith("_") or "__" in name:
@@ -139,6 +151,70 @@ def test_every_type_field_argument_and_value_is_described() -> None:
                 arguments = getattr(field, "args", {})
                 undescribed += [f"{name}.{field_name}({it})" for it, argument in arguments.items() if not argument.description]
     assert undescribed == []
+
+
+def test_a_comparison_of_schemas_reads_as_the_page_says(tmp_path: Path) -> None:
+    ((name, told),) = re.findall(r"\$ headwater schema --since (\S+)\n(.*?)```", (ROOT / "docs/schema.md").read_text(), re.DOTALL)
+    ours = schema.as_str()
+    for now, then in (
+        ("type Product implements Asset & Node", 'type Product implements Asset & Node @key(fields: "sku")'),
+        ('  """Its semantic version."""\n', "  steward: String\n\n"),
+        ('  """No longer fed."""\n  INACTIVE\n', ""),
+        ('  """How much they may ask for, and their tenant may keep."""\n  limits: Limits!\n', ""),
+    ):
+        assert now in ours
+        ours = ours.replace(now, then, 1)
+    (tmp_path / name).write_text(ours)
+    result = CliRunner().invoke(app, ["schema", "--since", str(tmp_path / name)])
+    assert (result.output, result.exit_code) == (told, 1)
+
+
+# Coordinates, each with the reason for which it is deprecated, and whether it has to be given.
+Deprecated = dict[str, tuple[str, bool]]
+
+
+def deprecated_in(types: Iterable[GraphQLNamedType]) -> Deprecated:
+    found: Deprecated = {}
+    for known in types:
+        parts: dict[str, Any] = {}
+        if isinstance(known, GraphQLEnumType):
+            parts = {f"{known.name}.{name}": value for name, value in known.values.items()}
+        elif isinstance(known, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            for name, field in known.fields.items():
+                parts[f"{known.name}.{name}"] = field
+                arguments = getattr(field, "args", {})
+                parts |= {f"{known.name}.{name}({argument}:)": it for argument, it in arguments.items()}
+        for coordinate, it in parts.items():
+            if it.deprecation_reason is not None:
+                required = (
+                    is_required_argument(it) if coordinate.endswith(")") else is_input_field(it) and is_required_input_field(it)
+                )
+                found[coordinate] = (it.deprecation_reason, required)
+    return found
+
+
+def faults_of(deprecated: Deprecated) -> list[str]:
+    """A reason names, between backticks, what to use instead; what has to be given cannot be done without."""
+    return [it for it, (reason, required) in deprecated.items() if required or not re.search(r"\b[Uu]se `\w", reason)]
+
+
+def test_what_is_deprecated_can_be_done_without_and_says_what_to_use_instead() -> None:
+    assert faults_of(deprecated_in(schema._schema.type_map.values())) == []
+
+
+def test_a_deprecation_that_helps_nobody_is_found() -> None:
+    poor = build_schema("""
+        type Query {
+            good(good: Int @deprecated(reason: "Use `b`.") b: Int): Int @deprecated(reason: "Use `best`.")
+            bare: Int @deprecated
+            best(required: Int! @deprecated(reason: "Use `b`."), b: Int): Int
+        }
+        enum E { A B @deprecated(reason: "Old.") }
+        input I { required: Int! @deprecated(reason: "Use `c`.") c: Int }
+    """)
+    found = deprecated_in(poor.type_map.values())
+    assert {"Query.good", "Query.good(good:)"} < found.keys()
+    assert faults_of(found) == ["Query.bare", "Query.best(required:)", "E.B", "I.required"]
 
 
 def test_every_field_declares_the_scope_it_needs() -> None:
