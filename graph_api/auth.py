@@ -48,6 +48,7 @@ class Door:
 
     def __init__(self, settings: Settings, database: Database, *, guarded: bool) -> None:
         self._database = database
+        self.guarded = guarded
         # where nobody has to have a key, there may be no secret to make one with
         self.seal = Seal(token_bytes()) if settings.key_secret is None and not guarded else seal_of(settings)
         self._tokens = None if (trust := settings.trust()) is None else Tokens(trust)

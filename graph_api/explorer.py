@@ -44,8 +44,10 @@ _NOT_BUILT = Template("""\
     <link rel="icon" href="data:,">
   </head>
   <body>
-    <h1>GraphiQL is not built</h1>
-    <p><code>make graphiql</code> builds it; then reload this page. The API answers all the same:</p>
+    <h1>GraphiQL is not here</h1>
+    <p>It is built of npm packages. In a checkout, <code>make graphiql</code> does that: then reload this page. An installed
+    package lacks it if npm could not fetch them at the time: <code>pip install --force-reinstall --no-cache-dir</code> tries
+    again. The API answers all the same:</p>
     <pre>$command</pre>
   </body>
 </html>
@@ -61,11 +63,15 @@ class Example:
     variables: str = ""
 
 
-def page(examples: Sequence[Example], address: str = "http://127.0.0.1:8000/graphql") -> str:
-    """GraphiQL with a tab for each example, or, where its bundle has not been built, how to build it and do without."""
+def page(examples: Sequence[Example], address: str = "http://127.0.0.1:8000/graphql", *, guarded: bool = False) -> str:
+    """GraphiQL with a tab for each example, or, where its bundle is not there, how to get it and do without.
+
+    Of a service that is guarded, the tabs show where a key is entered.
+    """
     if not (_BUNDLE / "graphiql.js").is_file():
         return _NOT_BUILT.substitute(command=html.escape(_curl(examples, address)))
-    return _template().substitute(examples=_json_for_script([asdict(example) for example in examples]))
+    shown = _json_for_script([asdict(example) for example in examples])
+    return _template().substitute(examples=shown, guarded=" data-guarded" if guarded else "")
 
 
 def assets() -> Mount:

@@ -31,7 +31,7 @@ _LAST = {"Connection": "close"}
 async def graphql(request: Request) -> Response:
     """POST runs an operation, and so does a GET that no page elsewhere can have sent; a browser's GET opens GraphiQL."""
     if request.method != "POST" and "text/html" in request.headers.get("accept", ""):
-        page = explorer.page(EXAMPLES, str(request.url.replace(query="")))
+        page = explorer.page(EXAMPLES, str(request.url.replace(query="")), guarded=request.app.state.door.guarded)
         return HTMLResponse(page, headers={"Content-Security-Policy": explorer.CONTENT_SECURITY_POLICY})
     media_type = acceptable(request.headers.getlist("accept"))
     if media_type is None:

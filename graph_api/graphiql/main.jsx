@@ -1,5 +1,7 @@
+import { useGraphiQL, useGraphiQLActions } from "@graphiql/react";
 import { GraphiQL } from "graphiql";
 import "graphiql/style.css";
+import { useEffect } from "react";
 import { createRoot } from "react-dom/client";
 
 const WORKERS = { graphql: "graphql.worker.js", json: "json.worker.js" };
@@ -74,35 +76,109 @@ function openNewExamples() {
   if (!state) put("graphiql:visiblePlugin", "Documentation Explorer");
 }
 
-async function fetcher(request, { headers } = {}) {
-  const response = await fetch("/graphql", {
-    method: "POST",
-    headers: new Headers({
-      "Content-Type": "application/json",
-      Accept: "application/graphql-response+json, application/json",
-      ...headers,
-    }),
-    body: JSON.stringify(request),
-  });
-  if (!/[/+]json\b/.test(response.headers.get("Content-Type"))) {
-    throw new Error(`${response.status} ${response.statusText}: ${await response.text()}`);
-  }
-  return response.json();
+const CREDENTIALS = ["X-API-Key", "Authorization"];
+
+// What was entered last, in whichever tab: those that give nothing come in with it, and so does who asks for the schema. It is
+// kept as long as the page is open, and nowhere else.
+let entered = {};
+
+function credentialsIn(headers) {
+  const given = CREDENTIALS.map((name) => [name, headers.get(name)]);
+  return Object.fromEntries(given.filter(([, value]) => value && !/^bearer$/i.test(value)));
 }
 
+function remember(headers) {
+  const credentials = credentialsIn(headers);
+  if (Object.keys(credentials).length) entered = credentials;
+}
+
+// What is being typed is no JSON most of the time.
+function rememberTyped(text) {
+  try {
+    remember(new Headers(JSON.parse(text)));
+  } catch {}
+}
+
+function withCredentials(given) {
+  const headers = new Headers({
+    "Content-Type": "application/json",
+    Accept: "application/graphql-response+json, application/json",
+    ...given,
+  });
+  remember(headers);
+  // one that is only prepared for a key is not sent
+  CREDENTIALS.forEach((name) => headers.delete(name));
+  Object.entries(entered).forEach(([name, value]) => headers.set(name, value));
+  return headers;
+}
+
+// GraphiQL shows where in the bundle an error arose, unless there is nothing to show.
+function failure(message) {
+  const error = new Error(message);
+  delete error.stack;
+  return error;
+}
+
+async function fetcher(request, { headers: given } = {}) {
+  let headers, response;
+  try {
+    headers = withCredentials(given);
+  } catch (error) {
+    throw failure(`Nothing was sent, for these headers cannot be: ${error.message}`);
+  }
+  try {
+    response = await fetch("/graphql", { method: "POST", headers, body: JSON.stringify(request) });
+  } catch (error) {
+    throw failure(`No answer came from ${location.origin}: ${error.message}`);
+  }
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw failure(`${response.status} ${response.statusText}: ${text.slice(0, 1000)}`);
+  }
+}
+
+// Where the schema is shown to nobody without a key, it is asked for again when one has been entered.
+function SchemaOnceEntered() {
+  const { introspect } = useGraphiQLActions();
+  const { editor, schema } = useGraphiQL(({ headerEditor, schema }) => ({ editor: headerEditor, schema }));
+  useEffect(() => {
+    if (!editor || schema) return;
+    let waiting;
+    const listening = editor.onDidChangeModelContent(() => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => Object.keys(entered).length && introspect(), 500);
+    });
+    return () => {
+      clearTimeout(waiting);
+      listening.dispose();
+    };
+  }, [editor, schema, introspect]);
+  return null;
+}
+
+const root = document.getElementById("graphiql");
+const guarded = "guarded" in root.dataset;
+// Headers hold keys: they are kept in the browser only when somebody has asked for it in the settings.
+const persistHeaders = storage.getItem("graphiql:shouldPersistHeaders") === "true";
+
 openNewExamples();
-createRoot(document.getElementById("graphiql")).render(
+if (persistHeaders) stored("graphiql:tabState")?.tabs.forEach(({ headers }) => rememberTyped(headers));
+createRoot(root).render(
   <GraphiQL
     fetcher={fetcher}
     storage={storage}
     schemaDescription
     inputValueDeprecation
     isHeadersEditorEnabled
-    defaultEditorToolsVisibility
-    // Headers hold keys: they are kept in the browser only when somebody has asked for it in the settings.
+    defaultEditorToolsVisibility={guarded ? "headers" : true}
+    defaultHeaders={guarded ? '{ "X-API-Key": "" }' : undefined}
+    onEditHeaders={rememberTyped}
     showPersistHeadersSettings
-    shouldPersistHeaders={storage.getItem("graphiql:shouldPersistHeaders") === "true"}
+    shouldPersistHeaders={persistHeaders}
   >
     <GraphiQL.Logo>Headwater</GraphiQL.Logo>
+    <SchemaOnceEntered />
   </GraphiQL>,
 );

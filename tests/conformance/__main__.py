@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from tests.conformance import federation, http, persisted, python, relay, typescript
+from tests.conformance import explorer, federation, http, package, persisted, python, relay, typescript
 from tests.conformance.stage import HERE, CannotCheck, Result, Stage, find_node
 
 SUITES: dict[str, Callable[[Stage], None]] = {
@@ -18,6 +18,8 @@ SUITES: dict[str, Callable[[Stage], None]] = {
     "relay": relay.run,
     "typescript": typescript.run,
     "python": python.run,
+    "explorer": explorer.run,
+    "package": package.run,
 }
 
 

@@ -100,8 +100,17 @@ class Stage:
     def serve(self, **settings: str) -> Iterator[str]:
         """The address of a service over the demo's data that asks who comes, with these settings beside."""
         command: list[Path | str] = [HEADWATER, "serve", "--host", "127.0.0.1", "--port", "0", "--data", self._data]
-        with self._service(command, settings) as (_, address):
+        with self.service(command, settings) as (_, address):
             yield address
+
+    @contextmanager
+    def service(
+        self, command: Sequence[Path | str], settings: Mapping[str, str], *, cwd: Path | None = None
+    ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+        """A program that serves, once it is ready, and its address."""
+        log = self._log(str(command[1]))
+        with process(command, log, settings, cwd=cwd) as running:
+            yield running, _ready(running, log)
 
     def node(self, script: str, *arguments: str | Path, **environment: str) -> None:
         """Runs a script of this folder, which reports by results.mjs."""
@@ -164,21 +173,13 @@ class Stage:
         command: list[Path | str] = [HEADWATER, "demo", "--host", "127.0.0.1", "--port", "0", "--data", self._data]
         running = None
         try:
-            with self._service(command, {}) as (running, address):
+            with self.service(command, {}) as (running, address):
                 yield address
         finally:
             # ended before it could clean up, it leaves its server behind; to join and to leave that one stops it
             if running is not None and running.returncode is not None and running.returncode < 0 and self._data.is_dir():
                 with suppress(HeadwaterError):
                     EmbeddedServer.start(self._data).stop()
-
-    @contextmanager
-    def _service(
-        self, command: Sequence[Path | str], settings: Mapping[str, str]
-    ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-        log = self._log(str(command[1]))
-        with process(command, log, settings) as running:
-            yield running, _ready(running, log)
 
     def _log(self, name: str) -> Path:
         self._logs += 1

@@ -1,19 +1,15 @@
 import asyncio
 import html
 import json
-import os
 import re
-import select
 import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, cast
 
 import httpx
 import pytest
@@ -26,9 +22,9 @@ from starlette.routing import Route
 
 from graph_api import explorer
 from graph_api.explorer import Example
+from tests.browser import CHROMIUM, Browser
 
 HOSTILE = """</script><script>alert(1)</script><!-- & ' " $examples ${examples} \u2028 é"""
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BUNDLE = Path(explorer.__file__).parent / "graphiql" / "dist"
 
 SCHEMA = build_schema("""
@@ -111,6 +107,11 @@ def test_examples_reach_the_page_as_they_are_whatever_they_hold(built: Path) -> 
 
 def test_a_page_without_examples_holds_an_empty_list(built: Path) -> None:
     assert embedded(explorer.page([])) == []
+
+
+def test_the_page_of_a_guarded_service_knows_that_it_is(built: Path) -> None:
+    assert '<div id="graphiql"></div>' in explorer.page([])
+    assert '<div id="graphiql" data-guarded></div>' in explorer.page([], guarded=True)
 
 
 def test_the_page_names_no_other_host_and_holds_no_script_of_its_own(built: Path) -> None:
@@ -201,114 +202,19 @@ def test_the_lock_file_names_no_host() -> None:
 @pytest.mark.skipif(not (BUNDLE / "graphiql.js").is_file(), reason="GraphiQL is not built: make graphiql")
 def test_a_browser_without_a_network_opens_the_examples_and_runs_one(address: str, tmp_path: Path) -> None:
     with Browser(tmp_path / "profile") as browser:
-        browser.call("Page.navigate", url=address)
+        browser.open(address)
         browser.wait_for("text('.graphiql-doc-explorer').includes('All Schema Types')")
         browser.wait_for("text('.graphiql-query-editor .view-lines').includes('query OneProduct { product(name: ')")
         browser.wait_for("text('.graphiql-editor-tool .view-lines').includes('unused')")
         browser.wait_for("new Set(all('.graphiql-query-editor .view-line span span', e => e.className)).size > 2")
 
-        browser.evaluate("document.querySelector('.graphiql-execute-button').click()")
+        browser.click(".graphiql-execute-button")
         browser.wait_for("""text('.result-window').includes('"owner": "sales"')""")
         assert browser.evaluate("all('.graphiql-tab-button', e => e.textContent)") == ["OneProduct", "Markup"]
 
-        browser.evaluate("document.querySelector('.graphiql-tab-close').click()")
+        browser.click(".graphiql-tab-close")
         browser.wait_for("!localStorage['headwater:graphiql:tabState'].includes('OneProduct')")
-        browser.call("Page.navigate", url=address)
+        browser.open(address)
         browser.wait_for("text('.graphiql-query-editor .view-lines').includes('query Markup')")
         assert browser.evaluate("all('.graphiql-tab-button', e => e.textContent)") == ["Markup"]
         assert browser.complaints == []
-
-
-class Browser:
-    """Chromium without a network but loopback, driven through its debugging pipe (file descriptors 3 and 4)."""
-
-    _LAUNCH = """
-import fcntl, os, sys
-read, write = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
-os.dup2(read, 3)
-os.dup2(write, 4)
-os.execv(sys.argv[3], sys.argv[3:])
-"""
-    # Monaco writes each space as a no-break space.
-    _PRELUDE = """
-const all = (selector, of) => [...document.querySelectorAll(selector)].map(of);
-const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAll('\\u00a0', ' ');
-"""
-
-    def __init__(self, profile: Path) -> None:
-        assert CHROMIUM
-        self.complaints: list[Any] = []
-        self._identifier = 0
-        self._session: dict[str, Any] = {}
-        self._buffer = b""
-        browser_reads, self._write = os.pipe()
-        self._read, browser_writes = os.pipe()
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", self._LAUNCH, str(browser_reads), str(browser_writes), CHROMIUM),
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--no-proxy-server",
-                f"--user-data-dir={profile}",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                "--window-size=1400,850",
-                "--remote-debugging-pipe",
-            ],
-            pass_fds=(browser_reads, browser_writes),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(browser_reads)
-        os.close(browser_writes)
-
-    def __enter__(self) -> Self:
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self._session = {"sessionId": session}
-        self.call("Page.enable")
-        self.call("Log.enable")
-        self.call("Runtime.enable")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._write)
-        os.close(self._read)
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        self._identifier += 1
-        request = {"id": self._identifier, "method": method, "params": params, **self._session}
-        os.write(self._write, json.dumps(request).encode() + b"\0")
-        while (message := self._next_message()).get("id") != self._identifier:
-            if message.get("method") in {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"}:
-                self.complaints.append(message["params"])
-        assert "error" not in message, message
-        return cast("dict[str, Any]", message["result"])
-
-    def evaluate(self, expression: str) -> Any:
-        # In a block, because the prelude's names are declared each time.
-        result = self.call("Runtime.evaluate", expression=f"{{{self._PRELUDE};{expression}}}", returnByValue=True)
-        return result["result"].get("value")
-
-    def wait_for(self, expression: str) -> None:
-        deadline = time.monotonic() + 60
-        while self.evaluate(expression) is not True:
-            assert time.monotonic() < deadline, f"never came true: {expression}; {self.complaints}"
-            time.sleep(0.1)
-
-    def _next_message(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], 60)
-            chunk = os.read(self._read, 65536) if ready else b""
-            assert chunk, "Chromium has stopped answering"
-            self._buffer += chunk
-        message, self._buffer = self._buffer.split(b"\0", 1)
-        return cast("dict[str, Any]", json.loads(message))
