@@ -27,8 +27,8 @@ check: .venv/installed ## Format, lint, types, import rules, committed schema, w
 conformance: .venv/installed graphiql $(CONFORMANCE)/node_modules/.package-lock.json $(CONFORMANCE)/python/.venv/installed ## What its consumers' own tools say of it; ARGS names suites
 	$(BIN)/python -m tests.conformance $(ARGS)
 
-gateway: $(CONFORMANCE)/node_modules/.package-lock.json ## A gateway over the demo that is running, and two small subgraphs
-	$(WITH_NODE) exec node $(CONFORMANCE)/serve.mjs http://127.0.0.1:8000/graphql
+gateway: $(CONFORMANCE)/node_modules/.package-lock.json ## A gateway over the demo that is running, and two small subgraphs; ARGS="ADDRESS PORT"
+	$(WITH_NODE) exec node $(CONFORMANCE)/serve.mjs $(or $(ARGS),http://127.0.0.1:8000/graphql)
 
 bench: .venv/installed ## The service beside its floor; ARGS=--help tells what else may be asked
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 
-_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+# More than RFC 9110 has: clients of old leave out the 0, or write more digits.
+_WEIGHT = re.compile(r"0?\.[0-9]+|0|0\.|1(\.0*)?")
 _UTF_8 = {"utf-8", "utf8"}
 
 
@@ -42,4 +43,4 @@ def _parts(said: str) -> tuple[str, str, str]:
     """A media type, its charset and its weight. Other parameters tell nothing of the types here."""
     name, *parameters = (it.strip().lower() for it in said.split(";"))
     given = dict(it.partition("=")[::2] for it in parameters)
-    return name, given.get("charset", "utf-8").strip('"'), given.get("q", "1")
+    return name, given.get("charset", "utf-8").strip('"'), given.get("q", "1").strip('" ')

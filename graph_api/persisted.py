@@ -31,12 +31,13 @@ def documents_in(file: Path) -> dict[str, str]:
         raise NoManifest(f"{file} has more than {MAX_BYTES} bytes")
     try:
         texts = _each_once(_pairs(json.loads(content, object_pairs_hook=_Pairs)))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise NoManifest(f"{file} is no JSON: {error}; it reads like {SHAPES}") from None
-    except RecursionError:
-        raise NoManifest(f"{file} is nested too deep; it reads like {SHAPES}") from None
     except NoManifest as error:
         raise NoManifest(f"{file}: {error}") from None
+    except RecursionError:
+        raise NoManifest(f"{file} is nested too deep; it reads like {SHAPES}") from None
+    except ValueError as error:
+        # no text, no JSON, or a number of thousands of digits
+        raise NoManifest(f"{file} is no JSON: {error}; it reads like {SHAPES}") from None
     if not texts:
         raise NoManifest(f"{file} holds no document")
     for name, text in texts.items():

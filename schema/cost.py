@@ -39,6 +39,7 @@ from graphql import (
 from strawberry.federation.schema_directives import Cost, ListSize
 from strawberry.types.field import StrawberryField
 
+from db.errors import LimitExceeded
 from db.lineage import Bounds, Walk
 from schema.limits import Limits
 
@@ -117,6 +118,17 @@ class Spent:
     walks: set[Walk] = field(default_factory=set)
     # what was visited besides: on the way to paths, or to count it all
     visited: int = 0
+    # what the walks that were begun may visit
+    reserved: int = 0
+
+    def reserve(self, assets: int, limit: int) -> None:
+        """Lets a walk begin. Lists that turn out longer than was assumed may have more of them below than were reckoned with."""
+        self.reserved += assets
+        if self.reserved > limit:
+            raise LimitExceeded(
+                f"The walks of the operation may come to a cost of more than {limit}: a list above them is longer than was"
+                " assumed. Walk from fewer assets at once."
+            )
 
     @property
     def total(self) -> int:

@@ -14,6 +14,7 @@ from db import entity as entities
 from db import entity_fields
 from db.entity import DetailCondition, DetailRow, EntityQuery, EntityRow
 from db.errors import BadInput, LimitExceeded, NotFound
+from db.fields import refuse_unstorable
 from db.history import Stretch
 from db.kind import Kind
 from db.kinds import ENTITY
@@ -25,7 +26,7 @@ from schema.cost import FETCH_WEIGHT, LIFE_WEIGHT, WRITE_WEIGHT, sized, weighs
 from schema.detail_type import DetailType
 from schema.domain import Domain
 from schema.entity_type import EntityType
-from schema.node import AsOf, read_id, read_uid, write_id
+from schema.node import AsOf, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
 from schema.record import Lookup, ask
 from schema.ref import EntityKey
@@ -145,16 +146,6 @@ class Entity(Asset):
     @classmethod
     def then(cls, uid: UUID, version: Stretch) -> "Entity":
         return cls.of(entities.entity_then(uid, version), version.as_of)
-
-    @classmethod
-    async def resolve_reference(cls, info: Info, /, id: str | None = None, uid: str | None = None, **_: Any) -> "Entity | None":
-        """Finds the entity that a gateway means; the instant travels inside the id."""
-        if id is not None:
-            type_name, known, pinned = read_id(id)
-            return await cls.find(info, known, pinned) if type_name == "Entity" else None
-        if uid is not None:
-            return await cls.find(info, read_uid(uid), None)
-        raise BadInput("A representation of an Entity names its id or its uid.", field="representations")
 
 
 @strawberry.input(description="An order of entities.")
@@ -324,6 +315,9 @@ class EntityMutations:
 
 
 async def entity_by_key(info: Info, key: tuple[str, str], pinned: datetime | None) -> Entity | None:
+    for name, part in zip(("type", "key"), key, strict=True):
+        # it would fail those that are looked up with it
+        refuse_unstorable(name, part)
     row = await info.context.loaders.entity_by_key.load((key, pinned))
     return None if row is None else Entity.of(row, pinned)
 

@@ -139,7 +139,8 @@ class Executor:
             return _refused(prepared.errors, prepared.document)
         operation = get_operation_ast(prepared.document, request.operation_name)
         if operation is None:
-            asked = f"is no operation called {request.operation_name!r}" if request.operation_name else "are several operations"
+            name = (request.operation_name or "")[:NAME_LENGTH]
+            asked = f"is no operation called {name!r}" if name else "are several operations"
             return _refused([GraphQLError(f"There {asked} in the document. Name one of them in operationName.")])
         needs = self._documents.needs_of(prepared, operation)
         for scope, coordinate in needs.items():

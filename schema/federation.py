@@ -68,11 +68,11 @@ class SubgraphSchema(Schema):
         """An awaitable of the entity, so that the loaders see all representations before the first statement runs."""
         keys = dict(representation) if isinstance(representation, dict) else {}
         type_name = keys.pop("__typename", None)
-        if type_name is None:
-            return _failed(BadInput("A representation has no __typename.", field="representations"))
-        resolve = self.references.get(type_name) if isinstance(type_name, str) else None
+        if not isinstance(type_name, str):
+            return _failed(BadInput("A representation has a __typename, which is text.", field="representations"))
+        resolve = self.references.get(type_name)
         if resolve is None:
-            return _failed(BadInput(f"{type_name!r} is no entity of this subgraph.", field="representations"))
+            return _failed(BadInput(f"{type_name[:100]!r} is no entity of this subgraph.", field="representations"))
         accepted = {name: value for name, value in keys.items() if value is None or isinstance(value, str)}
         # whatever else a representation is called, it cannot take the place of info
         return resolve(info, **accepted)

@@ -11,7 +11,7 @@ from schema.asset import Asset
 from schema.context import Info
 from schema.entity import Entity
 from schema.node import read_id, read_uid
-from schema.product import Product
+from schema.product import Product, product_by_name
 
 ASSET_TYPES: dict[str, type[Asset]] = {it.kind.name: it for it in (Product, Entity)}
 
@@ -27,12 +27,18 @@ async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> Asset | 
     return None if identity is None else await ASSET_TYPES[identity.kind].find(info, uid, pinned)
 
 
-async def asset_reference(info: Info, /, id: str | None = None, uid: str | None = None, **_: Any) -> Asset | None:
-    """Finds the asset that a gateway means without knowing its kind; the instant travels inside the id."""
+async def referenced(
+    of: type[Asset] | None, info: Info, /, id: str | None = None, uid: str | None = None, name: str | None = None, **_: Any
+) -> Asset | None:
+    """Finds the asset that a gateway means, of one kind or of any; the instant travels inside the id."""
     if id is not None:
         type_name, known, pinned = read_id(id)
         found = next((it for it in ASSET_TYPES.values() if it.__name__ == type_name), None)
-        return None if found is None else await found.find(info, known, pinned)
+        return await found.find(info, known, pinned) if found is not None and of in (None, found) else None
     if uid is not None:
-        return await find_asset(info, read_uid(uid), None)
-    raise BadInput("A representation of an Asset names its id or its uid.", field="representations")
+        return await find_asset(info, read_uid(uid), None) if of is None else await of.find(info, read_uid(uid), None)
+    if of is not Product:
+        raise BadInput("A representation of an Asset or an Entity names its id or its uid.", field="representations")
+    if name is not None:
+        return await product_by_name(info, name, None)
+    raise BadInput("A representation of a Product names its id, its uid or its name.", field="representations")

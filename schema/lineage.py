@@ -340,6 +340,7 @@ async def walk_connection(
 
 
 async def _walked(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
+    info.context.spent.reserve(info.context.limits.walk.assets, info.context.limits.cost)
     walk = await info.context.loaders.walk_by_root.load(((root, instant), query))
     info.context.spent.walks.add(walk)
     return walk

@@ -55,5 +55,5 @@ def read_uid(text: str, *, field: str = "uid") -> UUID:
     """A uid as a gateway sends it."""
     try:
         return UUID(text)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise BadInput(f"{text!r} is no UUID.", field=field) from error
+    except ValueError as error:
+        raise BadInput(f"{text[:100]!r} is no UUID.", field=field) from error

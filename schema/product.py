@@ -11,7 +11,8 @@ from strawberry.scalars import JSON
 
 from db import asset as assets
 from db import product as products
-from db.errors import BadInput, NotFound
+from db.errors import NotFound
+from db.fields import refuse_unstorable
 from db.history import Stretch
 from db.kind import Kind
 from db.kinds import PRODUCT
@@ -22,7 +23,7 @@ from schema.asset import Asset
 from schema.context import Info
 from schema.cost import LIFE_WEIGHT, WRITE_WEIGHT, sized, weighs
 from schema.domain import Domain
-from schema.node import AsOf, read_id, read_uid, write_id
+from schema.node import AsOf, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
 from schema.scope import DOMAIN, READ, field, resolver
 from schema.search import searchable
@@ -114,20 +115,6 @@ class Product(Asset):
     @classmethod
     def then(cls, uid: UUID, version: Stretch) -> "Product":
         return cls.of(products.product_then(uid, version), version.as_of)
-
-    @classmethod
-    async def resolve_reference(
-        cls, info: Info, /, id: str | None = None, uid: str | None = None, name: str | None = None, **_: Any
-    ) -> "Product | None":
-        """Finds the product that a gateway means; the instant travels inside the id."""
-        if id is not None:
-            type_name, known, pinned = read_id(id)
-            return await cls.find(info, known, pinned) if type_name == "Product" else None
-        if uid is not None:
-            return await cls.find(info, read_uid(uid), None)
-        if name is not None:
-            return await product_by_name(info, name, None)
-        raise BadInput("A representation of a Product names its id, its uid or its name.", field="representations")
 
 
 @strawberry.input(description="An order of products.")
@@ -281,6 +268,8 @@ class ProductMutations:
 
 
 async def product_by_name(info: Info, name: str, pinned: datetime | None) -> Product | None:
+    # it would fail those that are looked up with it
+    refuse_unstorable("name", name)
     row = await info.context.loaders.product_by_name.load((name, pinned))
     return None if row is None else Product.of(row, pinned)
 

@@ -1,5 +1,6 @@
 """The schema: what can be asked and what can be changed, put together from the concepts."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from schema.entity import Entity, EntityMutations, EntityQueries
 from schema.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.federation import SubgraphSchema, tagged
 from schema.history import version_by_start
-from schema.kinds import ASSET_TYPES, asset_reference, find_asset
+from schema.kinds import ASSET_TYPES, find_asset, referenced
 from schema.lineage import LineageQueries
 from schema.link import LineageLink, LinkMutations, LinkQueries
 from schema.node import AsOf, Node, read_id
@@ -111,7 +112,7 @@ schema = SubgraphSchema(
     query=Query,
     mutation=Mutation,
     types=[Product, Entity],
-    references={"Asset": asset_reference, "Entity": Entity.resolve_reference, "Product": Product.resolve_reference},
+    references={it.__name__ if it else "Asset": partial(referenced, it) for it in (None, Entity, Product)},
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",
 )

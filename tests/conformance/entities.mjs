@@ -75,7 +75,7 @@ export async function checkEntities(address) {
   await check("a key that cannot be read is a coded error, its neighbours survive", async () => {
     const offset = `${NOW_ID}@2025-12-01T01:00:00+01:00`;
     const keys = [{ id: "nonsense" }, { id: `${NOW_ID}@yesterday` }, { id: offset }, { id: 7 }, { uid: "nonsense" }, {}];
-    const bad = [...keys.map(product), ...keys.map(asset), asset({ name: "customers" })];
+    const bad = [...keys.map(product), product({ name: "a\0b" }), ...keys.map(asset), asset({ name: "customers" })];
     await expectOnlyTheseToFail(bad, current);
     return `BAD_INPUT for ${bad.length} of ${bad.length + 2}`;
   });

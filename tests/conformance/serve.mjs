@@ -8,7 +8,8 @@ import * as watches from "./watches.mjs";
 const [address, port = "4000"] = process.argv.slice(2);
 
 try {
-  const { data } = await askService(address, "{ _service { sdl } }");
+  const { data, errors: refused } = await askService(address, "{ _service { sdl } }");
+  if (!data) throw new Error(`${address}: ${refused[0]?.message}`);
   const small = await Promise.all([reviews, watches].map((it) => startSubgraph(it)));
   const { supergraphSdl, errors } = compose([{ name: "headwater", url: address, sdl: data._service.sdl }, ...small]);
   if (errors.length) throw new Error(errors.join("\n"));

@@ -53,7 +53,10 @@ from tests.builders import Api
         # weights that are none
         (f"{GRAPHQL};q=2, {JSON};q=0.1", JSON),
         (f"{GRAPHQL};q=high", None),
-        (f"{GRAPHQL};q=0.1234, {JSON};q=-1", None),
+        (f"{GRAPHQL};q=1.5, {JSON};q=-1", None),
+        # weights as clients of old write them
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", JSON),
+        (f'{JSON};q="0.5", {GRAPHQL};q= 0.4999', JSON),
         # the same twice
         (f"{JSON};q=0.9, {GRAPHQL};q=0.5, {JSON};q=0.1", JSON),
     ],

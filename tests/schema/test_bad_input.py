@@ -25,6 +25,25 @@ async def written(api: Api) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        '{ bad: product(name: "a\\u0000") { name } good: product(name: "taken") { name } }',
+        '{ bad: entity(key: { type: "T", key: "a\\u0000" }) { key } good: entity(key: { type: "T", key: "1" }) { key } }',
+        '{ bad: domain(name: "a\\u0000") { name } good: domain(name: "d") { name } }',
+    ],
+)
+async def test_what_cannot_be_stored_is_looked_up_by_itself(api: Api, query: str) -> None:
+    type_ = 'putEntityType(input: { code: "T", label: "t" }) { entityType { code } }'
+    entity = 'createEntity(input: { type: "T", key: "1", displayName: "one" }) { changed }'
+    product = 'registerProduct(input: { name: "taken", domain: "d", owner: "o", schema: {} }) { changed }'
+    await api(f"mutation {{ {type_} {entity} {product} }}")
+    answer = await api(query)
+    assert answer.body["data"]["bad"] is None
+    assert answer.body["data"]["good"] is not None
+    assert [(it["path"], it["extensions"]["code"]) for it in answer.errors] == [(["bad"], "BAD_INPUT")]
+
+
+@pytest.mark.parametrize(
     ("given", "code", "field"),
     [
         ({"at": "2026-01-01T00:00:00"}, "BAD_INPUT", "at"),
@@ -105,7 +124,7 @@ async def test_a_registration_that_lacks_something_names_it(api: Api, missing: s
         ('mutation { updateProduct(input: { product: {}, owner: "x" }) { changed } }', "BAD_INPUT", "product"),
         ('{ product(name: "x", asOf: "9999-12-31T23:59:59.999999Z") { name } }', "BAD_INPUT", "asOf"),
         ('{ node(id: "Version:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@0001-01-01T00:00:00Z") { id } }', "BAD_INPUT", "id"),
-        ('{ product(name: "a\\u0000") { name } }', "BAD_INPUT", None),
+        ('{ product(name: "a\\u0000") { name } }', "BAD_INPUT", "name"),
         ('{ products(filter: { owners: ["a\\u0000"] }) { totalCount } }', "BAD_INPUT", None),
         ("{ products(", "BAD_INPUT", None),
         ("query A { viewer: products { totalCount } } query B { products { totalCount } }", "BAD_INPUT", None),

@@ -24,7 +24,7 @@ from graph_api import demo
 from graph_api.examples import EXAMPLES
 from schema.context import Principal
 from schema.cost import Prices, is_list
-from schema.executor import Executor, Request
+from schema.executor import Executor, Request, Response
 from schema.limits import Limits
 from schema.root import schema
 from schema.scope import Scope
@@ -245,3 +245,26 @@ async def test_a_mutation_came_to_its_weight(api: Api) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda it: it.name)
 def test_an_example_is_within_the_limit(example: Any) -> None:
     assert 0 < reckoned(example.query) < 1_000_000
+
+
+async def test_walks_below_a_list_that_is_longer_than_was_assumed_end_at_the_limit(api: Api) -> None:
+    # what is reached last feeds all that is reached before it, and its edge has all those links
+    await api.lineage(*(f"last -> {name} -> report" for name in "abcdefgh"))
+    limits = Limits(cost=700, walk=Bounds(assets=100))
+    executor = Executor(schema, api.database, limits)
+
+    async def upstream(arguments: str, selected: str) -> tuple[str, Response]:
+        query = f'{{ product(name: "report") {{ upstream({arguments}) {{ {selected} }} }} }}'
+        return query, await executor.execute(Request(query), Principal(1, "ann", frozenset(Scope)), "request")
+
+    _, page = await upstream("first: 8", "pageInfo { endCursor }")
+    assert page.data is not None
+    after = page.data["product"]["upstream"]["pageInfo"]["endCursor"]
+    query, response = await upstream(f'first: 1, after: "{after}"', "edges { links { target { upstream { totalCount } } } }")
+    # its own walk, and those of the five links that are assumed
+    assert 600 < reckoned(query, limits) <= 700
+    assert response.data is not None
+    (edge,) = response.data["product"]["upstream"]["edges"]
+    walked = [it["target"]["upstream"] for it in edge["links"]]
+    assert sorted(map(str, walked)) == ["None"] * 2 + [str({"totalCount": 1})] * 6
+    assert [it["extensions"]["code"] for it in response.errors] == ["LIMIT_EXCEEDED"] * 2

@@ -27,6 +27,14 @@ def product(**keys: Any) -> dict[str, Any]:
     return {"__typename": "Product", **keys}
 
 
+async def test_what_cannot_be_read_is_told_in_few_words(api: Api) -> None:
+    long = "\x7f" * 10_000
+    for bad in ({"__typename": long}, {"__typename": [long]}, product(uid=long), product(id=long), asset(uid=long)):
+        answer = await api("query ($it: _Any!) { _entities(representations: [$it, $it, $it]) { __typename } }", it=bad)
+        assert len(answer.errors) == 3
+        assert len(str(answer.body)) < 5_000
+
+
 async def test_the_service_tells_its_schema(api: Api) -> None:
     assert (await api("{ _service { sdl } }")).data["_service"]["sdl"] == schema.as_str()
 
@@ -129,8 +137,11 @@ async def test_a_bad_representation_fails_alone(api: Api) -> None:
         product(uid=5),
         {},
         product(name={"a": 1}),
+        product(name="a\0b"),
     ]
-    answer = await api(ENTITIES, them=[*bad, product(uid=uid), product(uid=str(uuid4())), product(uid=uid, info="x", cls="y")])
+    answer = await api(
+        ENTITIES, them=[*bad, product(uid=uid), product(uid=str(uuid4())), product(name="orders", info="x", of="y")]
+    )
     assert answer.body["data"]["_entities"][len(bad) :] == [
         {"id": f"Product:{uid}", "name": "orders"},
         None,
