@@ -1,7 +1,8 @@
 """What has become of a schema since an earlier one, and whether those who rely on it would notice."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -9,15 +10,24 @@ from graphql import (
     DirectiveNode,
     DocumentNode,
     EnumTypeDefinitionNode,
+    ExecutableDefinitionNode,
     FieldDefinitionNode,
+    GraphQLArgument,
     GraphQLError,
+    GraphQLInputField,
+    GraphQLSchema,
     Node,
+    OperationType,
     SchemaDefinitionNode,
     TypeDefinitionNode,
     TypeExtensionNode,
     build_ast_schema,
+    build_client_schema,
+    is_required_argument,
+    is_required_input_field,
     parse,
     print_ast,
+    print_schema,
 )
 from graphql.utilities.find_schema_changes import BreakingChange, DangerousChange, SafeChangeType, find_schema_changes
 
@@ -42,11 +52,16 @@ class Change:
     coordinate: str
     description: str
 
+    @property
+    def removes(self) -> bool:
+        """Whether what stood at the coordinate is gone."""
+        return self.description.endswith("was removed.")
+
 
 # graphql-core compares what may be asked, and what is answered. These it passes over, and gateways go by them: some promise
 # something, and some take something away. Any other says how much something weighs, or means to somebody.
-_PROMISES = {"key", "shareable", "interfaceObject"}
-_TAKES = {"inaccessible", "external", "override", "oneOf", "authenticated", "requiresScopes", "policy"}
+_PROMISES = {"key", "shareable", "interfaceObject", "link"}
+_TAKES = {"inaccessible", "external", "override", "oneOf", "authenticated", "requiresScopes", "policy", "interfaceObject"}
 _REPEATABLE = {"key", "tag", "link"}
 
 _COORDINATE = re.compile(r"@\w+(?:\(\w+:\))?|\w+\.\w+(?:\(\w+:\))?|(?<=union type )\w+")
@@ -55,25 +70,45 @@ _COORDINATE = re.compile(r"@\w+(?:\(\w+:\))?|\w+\.\w+(?:\(\w+:\))?|(?<=union typ
 def changes_between(earlier: str, later: str) -> list[Change]:
     """What is different in a later SDL, what breaks first; but for descriptions, which promise nothing."""
     before, after = _parsed(earlier), _parsed(later)
-    found = [*_in_requests(before, after), *_in_directives(before, after)]
+    found = list(_in_requests(before, after))
+    held = _directives(before)
+    # a copy from introspection knows no directives, and so tells nothing of them
+    if any(name.partition("(")[0] in _PROMISES for names in held.values() for name in names):
+        found += _in_directives(held, _directives(after))
     return sorted(found, key=lambda it: list(Effect).index(it.effect))
 
 
-def announced_in(changelog: str) -> set[str]:
-    """The coordinates that a changelog names among what its next release changes or removes."""
-    unreleased = re.search(r"^## \[Unreleased\]\n(.*?)(?=^## |\Z)", changelog, re.DOTALL | re.MULTILINE)
-    parts = re.findall(
-        r"^### (?:Changed|Removed)\n(.*?)(?=^### |\Z)", unreleased[1] if unreleased else "", re.DOTALL | re.MULTILINE
-    )
-    return {name for part in parts for name in re.findall(r"`([^`\n]+)`", part)}
+def announced_in(changelog: str) -> dict[str, set[str]]:
+    """The coordinates that a changelog names under the headings of its next release."""
+    shown = re.sub(r"<!--.*?-->|^```.*?^```", "", changelog, flags=re.DOTALL | re.MULTILINE)
+    unreleased = re.search(r"^## \[Unreleased\]\n(.*?)(?=^## |\Z)", shown, re.DOTALL | re.MULTILINE)
+    parts = re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", unreleased[1] if unreleased else "", re.DOTALL | re.MULTILINE)
+    return {heading: set(re.findall(r"`([^`\n]+)`", part)) for heading, part in parts}
 
 
-def _parsed(sdl: str) -> DocumentNode:
+def is_announced(change: Change, announced: Mapping[str, set[str]]) -> bool:
+    """Whether a changelog tells of a change: of what goes under Removed, of any other under Changed."""
+    return change.coordinate in announced.get("Removed" if change.removes else "Changed", ())
+
+
+def _parsed(text: str) -> DocumentNode:
+    """A schema in SDL, or as introspection answers."""
     try:
-        return parse(sdl)
+        document = parse(_printed(text) if text.lstrip().startswith("{") else text)
     except GraphQLError as error:
         line = error.locations[0].line if error.locations else 1
         raise BadInput(f"This is no schema in SDL: {error.message} That is in line {line}.") from error
+    if any(isinstance(it, ExecutableDefinitionNode) for it in document.definitions):
+        raise BadInput("This is no schema in SDL: it holds an operation or a fragment.")
+    return document
+
+
+def _printed(text: str) -> str:
+    try:
+        answer = json.loads(text)
+        return print_schema(build_client_schema(answer.get("data", answer)))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput("This is no schema: neither SDL, nor JSON as introspection answers.") from error
 
 
 def _in_requests(before: DocumentNode, after: DocumentNode) -> Iterator[Change]:
@@ -82,19 +117,49 @@ def _in_requests(before: DocumentNode, after: DocumentNode) -> Iterator[Change]:
         schemas = [build_ast_schema(it, assume_valid=True, assume_valid_sdl=True) for it in (before, after)]
     except TypeError as error:
         raise BadInput(f"This is no schema in SDL: {error}") from error
+    for operation in OperationType:
+        was, is_ = (it.get_root_type(operation) for it in schemas)
+        if was is None and operation is OperationType.QUERY:
+            raise BadInput("This is no schema in SDL: it has no type Query.")
+        if was is not None and (is_ is None or is_.name != was.name):
+            told = f"has {is_.name if is_ else 'no type'} in place of {was.name}"
+            yield Change(Effect.BREAKING, "schema", f"schema, for {operation.value}, {told}.")
     for change in find_schema_changes(*schemas):
-        if change.type is SafeChangeType.DESCRIPTION_CHANGED:
+        place = _COORDINATE.search(change.description)
+        coordinate = place[0] if place else change.description.partition(" ")[0]
+        # what gateways bring with them shows in some copies of a schema, and not in others
+        brought = coordinate.startswith(("@", "_")) or "__" in coordinate
+        if change.type is SafeChangeType.DESCRIPTION_CHANGED or brought:
             continue
         effect = Effect.COMPATIBLE
         if isinstance(change, BreakingChange | DangerousChange):
-            effect = Effect.BREAKING if isinstance(change, BreakingChange) else Effect.DANGEROUS
-        place = _COORDINATE.search(change.description)
-        yield Change(effect, place[0] if place else change.description.partition(" ")[0], change.description)
+            effect = (
+                Effect.BREAKING if isinstance(change, BreakingChange) or _now_needed(coordinate, *schemas) else Effect.DANGEROUS
+            )
+        yield Change(effect, coordinate, change.description)
 
 
-def _in_directives(before: DocumentNode, after: DocumentNode) -> Iterator[Change]:
-    now = _directives(after)
-    for coordinate, held in _directives(before).items():
+def _now_needed(coordinate: str, before: GraphQLSchema, after: GraphQLSchema) -> bool:
+    """Whether what could be left out has to be given, because its default is gone."""
+    was, is_ = (_given_at(coordinate, it) for it in (before, after))
+    return was is not None and is_ is not None and not _is_required(was) and _is_required(is_)
+
+
+def _given_at(coordinate: str, schema: GraphQLSchema) -> GraphQLArgument | GraphQLInputField | None:
+    type_name, _, rest = coordinate.partition(".")
+    field_name, _, argument = rest.partition("(")
+    field = getattr(schema.get_type(type_name), "fields", {}).get(field_name)
+    if argument and field is not None:
+        return getattr(field, "args", {}).get(argument.rstrip(":)"))
+    return field if isinstance(field, GraphQLInputField) else None
+
+
+def _is_required(given: GraphQLArgument | GraphQLInputField) -> bool:
+    return is_required_argument(given) if isinstance(given, GraphQLArgument) else is_required_input_field(given)
+
+
+def _in_directives(before: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]]) -> Iterator[Change]:
+    for coordinate, held in before.items():
         # what is not there any more is reported as a whole
         holds = now.get(coordinate, held)
         for key in {**held, **holds}:
@@ -109,7 +174,7 @@ def _in_directives(before: DocumentNode, after: DocumentNode) -> Iterator[Change
 def _effect(directive: str, *, gained: bool, lost: bool) -> Effect:
     if (directive in _PROMISES and lost) or (directive in _TAKES and gained):
         return Effect.BREAKING
-    if directive in {*_PROMISES, *_TAKES, "deprecated"} or (directive == "tag" and gained):
+    if directive in {*_PROMISES, *_TAKES, "deprecated"} - {"link"} or (directive == "tag" and gained):
         return Effect.COMPATIBLE
     return Effect.DANGEROUS
 
@@ -122,7 +187,9 @@ def _directives(document: DocumentNode) -> dict[str, dict[str, str]]:
         for directive in getattr(node, "directives", None) or ():
             text = _text(directive)
             name = directive.name.value
-            held[text.removeprefix("@") if name in _REPEATABLE else name] = text
+            # of what is linked another version may be, in place of this
+            key = re.sub(r"/v[\d.]+", "", text).removeprefix("@")
+            held[key if name in _REPEATABLE else name] = text
     return found
 
 
@@ -131,7 +198,11 @@ def _text(directive: DirectiveNode) -> str:
         # which version is spoken; what is imported of it shows where it is used
         url = next((print_ast(it) for it in directive.arguments or () if it.name.value == "url"), "")
         return f"@link({url})"
-    return re.sub(r"\s+", " ", print_ast(directive))
+    text = re.sub(r"\s+", " ", print_ast(directive))
+    if directive.name.value == "key":
+        # that a key can be resolved is what is meant if nothing is said
+        text = re.sub(r'"\s*(.*?)\s*"', r'"\1"', text.replace(", resolvable: true", ""))
+    return text
 
 
 def _places(document: DocumentNode) -> Iterator[tuple[str, Node]]:

@@ -129,6 +129,8 @@ const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAl
             const pasted = new ClipboardEvent("paste", {{ clipboardData, bubbles: true, cancelable: true }});
             document.activeElement.dispatchEvent(pasted);
         """)
+        # it takes what is pasted when it gets to it
+        self.wait_for(f"text({json.dumps(f'{selector} .view-lines')}).includes({json.dumps(text)})")
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

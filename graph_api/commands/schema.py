@@ -7,7 +7,7 @@ import typer
 
 from db.errors import BadInput
 from graph_api.commands import out
-from schema.compatibility import Change, Effect, announced_in, changes_between
+from schema.compatibility import Change, Effect, announced_in, changes_between, is_announced
 from schema.root import schema
 
 
@@ -22,15 +22,17 @@ def print_schema(
     ] = None,
 ) -> None:
     """Print the GraphQL schema in SDL, or compare it with an earlier one."""
+    if since is None and announced is not None:
+        raise BadInput("--announced says what may be different since a schema. Name that one by --since.")
     if since is None:
         typer.echo(schema.as_str())
         return
-    known = set() if announced is None else announced_in(_read(announced))
+    known = {} if announced is None else announced_in(_read(announced))
     changes = changes_between(_read(since), schema.as_str())
     breaking = [it for it in changes if it.effect is Effect.BREAKING]
-    unannounced = [it for it in breaking if it.coordinate not in known]
+    unannounced = [it for it in breaking if not is_announced(it, known)]
     _show("Breaking", unannounced)
-    _show("Breaking, and announced", [it for it in breaking if it.coordinate in known])
+    _show("Breaking, and announced", [it for it in breaking if is_announced(it, known)])
     _show("Dangerous", [it for it in changes if it.effect is Effect.DANGEROUS])
     compatible = [it.coordinate for it in changes if it.effect is Effect.COMPATIBLE]
     if compatible:

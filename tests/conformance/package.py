@@ -21,7 +21,7 @@ MAKE_SOURCES = "import sys, with_graphiql; with_graphiql.build_sdist(sys.argv[1]
 
 
 def run(stage: Stage) -> None:
-    with stage.check("a source distribution is made of what is committed") as detail:
+    with stage.check("a source distribution is made where nothing has been built") as detail:
         sources = _sources(stage)
         detail.append(sources.name)
     with stage.check("a package of it brings GraphiQL, and serves it from any directory") as detail:

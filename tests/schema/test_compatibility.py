@@ -1,23 +1,28 @@
+import json
 from pathlib import Path
 
 import pytest
+from graphql import build_client_schema, get_introspection_query, print_schema
 from typer.testing import CliRunner
 
 from db.errors import BadInput
 from graph_api.cli import app
 from schema.compatibility import Effect, announced_in, changes_between
 from schema.root import schema
+from tests.builders import Api
 
 BREAKING, DANGEROUS, COMPATIBLE = Effect.BREAKING, Effect.DANGEROUS, Effect.COMPATIBLE
 EARLIER = """
-schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"]) { query: Query }
-type Query { product(name: String!, like: String): Product @cost(weight: 10) products(by: By): [Product!]! }
+schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"]) { query: Query mutation: Mutation }
+type Mutation { do: Int }
+type Query {
+  pages(first: Int! = 5): Int product(name: String!, like: String): Product @cost(weight: 10) products(by: By): [Product!]! }
 type Product @key(fields: "id") @key(fields: "name") @tag(name: "read") {
   id: ID! name: String! status: Status owner: String @tag(name: "read")
 }
 type Page @shareable { next: String }
 enum Status { ACTIVE ENDED }
-input By { id: ID name: String }
+input By { id: ID name: String size: Int! = 5 }
 input Ref @oneOf { id: ID }
 """
 
@@ -54,6 +59,13 @@ input Ref @oneOf { id: ID }
         ("type Page", 'type Page @tag(name: "x")', COMPATIBLE, "Page", "gained @tag"),
         ("weight: 10", "weight: 50", DANGEROUS, "Query.product", "@cost(weight: 50) in place of @cost(weight: 10)"),
         ("v2.9", "v2.12", DANGEROUS, "schema", "v2.9"),
+        ('@link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])', "", BREAKING, "schema", "lost @link"),
+        ("type Page", "type Page @interfaceObject", BREAKING, "Page", "gained @interfaceObject"),
+        # what could be left out
+        ("first: Int! = 5", "first: Int!", BREAKING, "Query.pages(first:)", "defaultValue"),
+        ("size: Int! = 5", "size: Int!", BREAKING, "By.size", "defaultValue"),
+        ("size: Int! = 5", "size: Int! = 6", DANGEROUS, "By.size", "defaultValue"),
+        ("query: Query mutation: Mutation", "query: Query", BREAKING, "schema", "no type in place of Mutation"),
     ],
 )
 def test_a_change_is_named_by_its_coordinate_and_for_what_it_breaks(
@@ -72,7 +84,8 @@ def test_a_change_is_named_by_its_coordinate_and_for_what_it_breaks(
         ("@shareable { next", '@shareable { "Described." next'),
         ('["@key"]', '["@key", "@tag"]'),
         ('@key(fields: "id") @key(fields: "name")', '@key(fields:  "name") @key(fields: "id")'),
-        ("{ id: ID name: String }", "{ name: String id: ID }"),
+        ("{ id: ID name: String size", "{ name: String id: ID size"),
+        ('@key(fields: "id")', '@key(fields: " id ", resolvable: true)'),
     ],
 )
 def test_what_promises_nothing_may_change(was: str, becomes: str) -> None:
@@ -90,10 +103,37 @@ def test_what_breaks_comes_first() -> None:
     assert effects == [BREAKING, DANGEROUS, DANGEROUS, COMPATIBLE]
 
 
-@pytest.mark.parametrize(("text", "reason"), [("type {", "line 1"), ("type A { b: C }", "Unknown type: 'C'")])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("type {", "line 1"),
+        ("type A { b: C }", "Unknown type: 'C'"),
+        ("type A { b: Int }", "no type Query"),
+        ("{ products { totalCount } }", "neither SDL, nor JSON"),
+        ("query Q { products { totalCount } }", "an operation"),
+        ("", "."),
+        ('{"data": {}}', "introspection"),
+        ("[1]", "."),
+    ],
+)
 def test_what_is_no_schema_is_refused(text: str, reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
         changes_between(text, EARLIER)
+
+
+async def test_a_copy_from_introspection_is_compared_for_what_clients_go_by(api: Api, tmp_path: Path) -> None:
+    copy = {"data": (await api(get_introspection_query(descriptions=False))).data}
+    for text in (json.dumps(copy), print_schema(build_client_schema(copy["data"]))):
+        assert compare(tmp_path, text) == (0, "Nothing is different.\n")
+        ended, told = compare(tmp_path, text.replace("totalCount", "sum"))
+        assert ended == 1
+        assert "Field ProductConnection.sum was removed." in told
+
+
+def test_a_change_does_not_announce_that_something_goes(tmp_path: Path) -> None:
+    changelog = "## [Unreleased]\n### Changed\n- `Query.gone` is described better.\n"
+    more = schema.as_str().replace("type Query {", "type Query {\n  gone: Int", 1)
+    assert compare(tmp_path, more, changelog)[0] == 1
 
 
 def test_a_changelog_announces_what_its_next_release_changes_or_removes() -> None:
@@ -104,7 +144,11 @@ def test_a_changelog_announces_what_its_next_release_changes_or_removes() -> Non
 ### Changed
 - `Query.product(like:)` and
   `Status.ENDED`.
+<!-- - `Status` -->
 ### Removed
+```
+`Product`
+```
 - `Page`.
 ### Fixed
 - `Query.fixed`
@@ -112,8 +156,10 @@ def test_a_changelog_announces_what_its_next_release_changes_or_removes() -> Non
 ### Removed
 - `Query.before`
 """
-    assert announced_in(changelog) == {"Query.product(like:)", "Status.ENDED", "Page"}
-    assert announced_in("# Changelog\n") == set()
+    announced = announced_in(changelog)
+    assert announced["Changed"] == {"Query.product(like:)", "Status.ENDED"}
+    assert announced["Removed"] == {"Page"}
+    assert announced_in("# Changelog\n") == {}
 
 
 def compare(tmp_path: Path, earlier: str, changelog: str | None = None) -> tuple[int, str]:
