@@ -106,12 +106,12 @@ class LineageStats:
         return info.context.loaders.unlinked_count.load((self.as_of, Direction.DOWNSTREAM))  # type: ignore[return-value]
 
     @sized(by=("first",))
-    @resolver(READ, "The assets that are fed directly by most others, the largest number first.")
+    @resolver(READ, "The assets that the greatest numbers of others feed directly, the largest first.")
     async def most_upstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.UPSTREAM, first)
 
     @sized(by=("first",))
-    @resolver(READ, "The assets that feed most others directly, the largest number first.")
+    @resolver(READ, "The assets that feed the greatest numbers of others directly, the largest first.")
     async def most_downstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.DOWNSTREAM, first)
 

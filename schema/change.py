@@ -42,9 +42,7 @@ class Change:
     recorded_at: datetime = field(READ, "When it was written down, which may be long after it came to hold.")
     actor: str | None = field(READ, "Who said so.")
     request_id: str | None = field(READ, "In which request.")
-    fields: list[FieldChange] = sized(10)(
-        field(READ, "What was different before. Where it begins or ends: every field there is.")
-    )
+    fields: list[FieldChange] = sized(10)(field(READ, "What differs from before. Where it begins or ends: every field there is."))
 
 
 @strawberry.input(description="Which changes: those that match every part given. An empty list matches nothing.")

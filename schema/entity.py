@@ -165,7 +165,7 @@ class DetailFilter:
     type: str = described("The type of detail.")
     equals: str | None = optional("It is exactly this.")
     in_: list[str] | None = described("It is one of these. An empty list matches nothing.", name="in", default=strawberry.UNSET)
-    contains: str | None = optional("It contains this text, in upper or lower case.")
+    contains: str | None = optional("It contains this text, in upper or lower case alike.")
     from_: str | None = described("It is this or greater.", name="from", default=strawberry.UNSET)
     to: str | None = optional("It is this or less.")
 
@@ -235,7 +235,7 @@ class EntityQueries:
         self,
         info: Info,
         search: Annotated[
-            str | None, strawberry.argument(description="Text that the display name contains, in upper or lower case.")
+            str | None, strawberry.argument(description="Text that the display name contains, in upper or lower case alike.")
         ] = None,
         filter: Annotated[EntityFilter | None, strawberry.argument(description="Which of them.")] = None,
         order_by: Annotated[EntityOrder, strawberry.argument(description="In which order.")] = BY_DISPLAY_NAME,

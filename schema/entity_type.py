@@ -14,7 +14,7 @@ from schema.scope import READ, WRITE, field, resolver
 from schema.writing import INPUT, RemovePayload, RemoveTypeInput, described, given, optional
 
 
-@strawberry.federation.type(description="Where records of a type live, when they live elsewhere.", shareable=True)
+@strawberry.federation.type(description="Where the records of a type live.", shareable=True)
 class RecordSource:
     service: str = field(READ, "The service that keeps them.")
     endpoint: str = field(READ, "Where in that service they are asked for.")
@@ -40,7 +40,7 @@ class EntityType:
         )
 
 
-@strawberry.input(description="Where records of a type live, when they live elsewhere.")
+@strawberry.input(description="Where the records of a type live.")
 class RecordSourceInput:
     service: str = described("The service that keeps them.")
     endpoint: str = described("Where in that service they are asked for.")

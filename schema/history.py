@@ -32,13 +32,12 @@ class FieldChange:
 
 @strawberry.type(description="One stretch of an asset's history in which nothing about it changed.")
 class Version(Node):
+    id: strawberry.ID = field(READ, "Names this stretch, by when it began, whenever it is read.")
     asset: Annotated["Asset", strawberry.lazy("schema.asset")] = field(READ, "The asset as it was in this stretch.")
     valid_from: datetime = field(READ, "When this stretch began.")
     valid_to: datetime | None = field(READ, "When it ended; null: it has not.")
     is_current: bool = field(READ, "Whether it has no end.")
-    changed: list[FieldChange] = sized(10)(
-        field(READ, "What was different before. At the beginning: every field that was given.")
-    )
+    changed: list[FieldChange] = sized(10)(field(READ, "What differs from before. At the beginning: every field that was given."))
     recorded_at: datetime = field(READ, "When this was written down, which may be long after it came to hold.")
     actor: str | None = field(READ, "Who said so.")
 

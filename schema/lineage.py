@@ -223,8 +223,8 @@ several = sized(100)
 
 @strawberry.type(description="How what is reached from one asset differs between two instants.")
 class LineageDiff:
-    from_: datetime = field(READ, "The one instant.", name="from")
-    to: datetime = field(READ, "The other.")
+    from_: datetime = field(READ, "The earlier instant.", name="from")
+    to: datetime = field(READ, "The later one.")
     added_assets: list[AnyAsset] = several(field(READ, "What is reached at the other instant only, as it is then."))
     removed_assets: list[AnyAsset] = several(field(READ, "What is reached at the one instant only, as it was then."))
     added_links: list[LineageLink] = several(field(READ, "Links among the root and what is reached at the other instant only."))
@@ -244,8 +244,8 @@ class LineageQueries:
         info: Info,
         uid: Annotated[UUID, strawberry.argument(description="The asset to walk from.")],
         direction: Annotated[LineageDirection, strawberry.argument(description="Which way to walk.")],
-        from_: Annotated[datetime, strawberry.argument(name="from", description="The one instant.")],
-        to: Annotated[datetime, strawberry.argument(description="The other.")],
+        from_: Annotated[datetime, strawberry.argument(name="from", description="The earlier instant.")],
+        to: Annotated[datetime, strawberry.argument(description="The later one.")],
         max_depth: MaxDepth = 5,
         filter: WalkFilter = None,
     ) -> LineageDiff | None:

@@ -191,7 +191,9 @@ class ProductQueries:
         info: Info,
         search: Annotated[
             str | None,
-            strawberry.argument(description="Text that the name, the description or a tag contains, in upper or lower case."),
+            strawberry.argument(
+                description="Text that the name, the description or a tag contains, in upper or lower case alike."
+            ),
         ] = None,
         filter: Annotated[ProductFilter | None, strawberry.argument(description="Which of them.")] = None,
         order_by: Annotated[ProductOrder, strawberry.argument(description="In which order.")] = BY_NAME,

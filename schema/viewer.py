@@ -27,7 +27,7 @@ class ViewerLimits:
     def max_depth(self, info: Info) -> int:
         return info.context.limits.depth
 
-    @resolver(SELF, "The most items that come on one page.")
+    @resolver(SELF, "The most items that come on one page; a page of a lineage walk may have more.")
     def max_page_size(self, info: Info) -> int:
         return info.context.limits.page_size
 

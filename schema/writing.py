@@ -17,7 +17,7 @@ from schema.scope import READ, field
 
 KEY_LENGTH = 200
 
-INPUT = strawberry.argument(description="What is to be written.")
+INPUT = strawberry.argument(description="What is to be done.")
 
 
 def described(description: str, **options: Any) -> Any:
@@ -64,7 +64,7 @@ def deleted(type_name: str, ended: DeleteInput, *, changed: bool) -> DeletePaylo
 
 @strawberry.input(description="A type to take out of its registry.")
 class RemoveTypeInput:
-    code: str = described("Its code.")
+    code: str = described("Its code; of a relationship type its key, too, where only one has that.")
 
 
 @strawberry.type(description="What became of a removal.")
