@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -52,8 +51,8 @@ def _sources(stage: Stage) -> Path:
     _output([*_pip(stage), "install", "--quiet", "--constraint", checkout / "constraints.txt", "setuptools"])
     _output([venv / "bin/python", "-c", MAKE_SOURCES, stage.directory], cwd=checkout, PYTHONPATH=GRAPHIQL)
     (packed,) = stage.directory.glob("headwater-*.tar.gz")
-    with tarfile.open(packed) as archive:
-        archive.extractall(stage.directory, filter="data")
+    # made here, and by a Python that may be too old to be told which of its members to trust
+    shutil.unpack_archive(packed, stage.directory)
     return packed.with_name(packed.name.removesuffix(".tar.gz"))
 
 
