@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { checkAtTheDoor, checkEntities } from "./entities.mjs";
 import { checkThroughGateway } from "./crossing.mjs";
-import { compose, otherComposers, startGateway, startSubgraph } from "./gateway.mjs";
+import { compose, otherComposers, startGateway, startSubgraph, variantWithout } from "./gateway.mjs";
 import { NOW_ID, askService } from "./mesh.mjs";
 import { check, expectEqual } from "./results.mjs";
 import * as reviews from "./reviews.mjs";
@@ -70,6 +70,14 @@ try {
   for (const [composer, complaints] of Object.entries(otherComposers)) {
     await check(`so does the composer of ${composer}, without a warning`, () => expectEqual(complaints(subgraphs), []));
   }
+
+  await check("a variant without what writes and administers has neither", () => {
+    const fields = variantWithout(["headwater/write", "headwater/admin"], subgraphs);
+    const theirs = ["registerProduct", "createKey", "revokeKey", "keys"];
+    expectEqual(theirs.map((it) => fields.includes(it)), theirs.map(() => false));
+    expectEqual(["products", "viewer", "watched"].map((it) => fields.includes(it)), [true, true, true]);
+    return `${fields.length} fields at its root, none of them a mutation`;
+  });
 
   // hints fail their check, but leave a supergraph to ask
   if (supergraphSdl !== undefined) {
