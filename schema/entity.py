@@ -1,6 +1,5 @@
 """Entities: reading them at any instant, and writing what changes about them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, ClassVar
@@ -12,8 +11,8 @@ from strawberry.scalars import JSON
 from db import asset as assets
 from db import entity as entities
 from db import entity_fields
-from db.entity import DetailCondition, DetailRow, EntityQuery, EntityRow
-from db.errors import BadInput, LimitExceeded, NotFound
+from db.entity import EntityQuery, EntityRow
+from db.errors import BadInput, NotFound
 from db.fields import refuse_unstorable
 from db.history import Stretch
 from db.kind import Kind
@@ -23,8 +22,8 @@ from db.temporal import Outcome
 from schema.asset import Asset
 from schema.context import Info
 from schema.cost import FETCH_WEIGHT, LIFE_WEIGHT, WRITE_WEIGHT, sized, weighs
-from schema.detail_type import DetailType
 from schema.domain import Domain
+from schema.entity_detail import DetailFilter, DetailInput, EntityDetail, changed_details, conditions_of, details_of
 from schema.entity_type import EntityType
 from schema.node import AsOf, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
@@ -32,22 +31,7 @@ from schema.record import Lookup, ask
 from schema.ref import EntityKey
 from schema.scope import DOMAIN, READ, field, resolver
 from schema.search import searchable
-from schema.writing import (
-    AT,
-    INPUT,
-    KEY,
-    DeleteInput,
-    DeletePayload,
-    RestoreInput,
-    deleted,
-    described,
-    given,
-    optional,
-    request_of,
-)
-
-# Each is a condition of its own in the statement.
-DETAIL_CONDITIONS = 10
+from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
 
 Types = Annotated[list[str] | None, strawberry.argument(description="Only details of these types.")]
 
@@ -57,20 +41,6 @@ class EntityOrderField(Enum):
     DISPLAY_NAME = strawberry.enum_value("DISPLAY_NAME", description="By display name.")
     UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By when each last changed.")
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="By when each first came to be.")
-
-
-@strawberry.type(description="One detail of an entity, and for how long it has had this value.")
-class EntityDetail:
-    type: DetailType = field(READ, "What kind of detail it is.")
-    value: str = field(READ, "Its value.")
-    valid_from: datetime = field(READ, "Since when it has had this value, whatever else changed.")
-    valid_to: datetime | None = field(READ, "Until when it had it; null: still so.")
-
-    @classmethod
-    def of_all(cls, rows: Sequence[DetailRow]) -> "list[EntityDetail]":
-        return [
-            cls(type=DetailType.of(row.type), value=row.value, valid_from=row.valid_from, valid_to=row.valid_to) for row in rows
-        ]
 
 
 @strawberry.federation.type(
@@ -158,31 +128,12 @@ BY_DISPLAY_NAME = EntityOrder(field=EntityOrderField("DISPLAY_NAME"), direction=
 
 
 @strawberry.input(
-    description="Entities that have a detail of a type, whose value is as every part given says. Bounds belong to the range; they"
-    " compare as numbers or dates where the type's format says so, else as text."
-)
-class DetailFilter:
-    type: str = described("The type of detail.")
-    equals: str | None = optional("It is exactly this.")
-    in_: list[str] | None = described("It is one of these. An empty list matches nothing.", name="in", default=strawberry.UNSET)
-    contains: str | None = optional("It contains this text, in upper or lower case alike.")
-    from_: str | None = described("It is this or greater.", name="from", default=strawberry.UNSET)
-    to: str | None = optional("It is this or less.")
-
-
-@strawberry.input(
     description="Which entities: those that match every part given. An empty list of types or domains matches nothing."
 )
 class EntityFilter:
     types: list[str] | None = optional("Of any of these types.")
     domains: list[str] | None = optional("Of a type that belongs to any of these domains.")
     details: list[DetailFilter] | None = optional("With all of these details.")
-
-
-@strawberry.input(description="A detail to write.")
-class DetailInput:
-    type: str = described("The type of detail.")
-    value: str = described("Its value, in the format of the type.")
 
 
 @strawberry.input(description="An entity to create.")
@@ -275,7 +226,7 @@ class EntityMutations:
         content = given(input)
         request = request_of("createEntity", content)
         at = content.get("at")
-        details = _details(content.get("details") or [])
+        details = details_of(content.get("details") or [])
         key = None if content.get("key") is None else entity_fields.key(content["key"])
         ref = assets.Ref(content.get("uid"), input.type, key)
         connection = await info.context.transaction.writer()
@@ -301,7 +252,7 @@ class EntityMutations:
         connection = await info.context.transaction.writer()
         outcome = await once(connection, request, lambda: assets.end(connection, ENTITY, input.uid, at=content.get("at")))
         info.context.loaders.forget()
-        return deleted("Entity", input, changed=outcome.changed)
+        return DeletePayload.of("Entity", input, changed=outcome.changed)
 
     @weighs(LIFE_WEIGHT)
     @resolver(DOMAIN, "Brings an entity back as it was last, details included, from that instant on.")
@@ -358,25 +309,9 @@ async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityP
     return EntityPayload(entity=Entity.of(row, at), changed=outcome.changed)
 
 
-def _details(listed: list[dict[str, str]]) -> dict[str, str]:
-    """Details by their types, of which each comes once."""
-    details: dict[str, str] = {}
-    for it in listed:
-        if it["type"] in details:
-            raise BadInput(f"details has two of the type {it['type']}. An entity has one of each type.", field="details")
-        details[it["type"]] = it["value"]
-    return details
-
-
 def _changes(content: dict[str, Any]) -> dict[str, Any]:
-    """The fields that an update is about; a detail to take away is None."""
-    if content.get("details", []) is None:
-        raise BadInput("details cannot be cleared as a whole. Name what is to go in removeDetails.", field="details")
-    details: dict[str, str | None] = {**_details(content.get("details", []))}
-    for code in content.get("remove_details") or []:
-        if details.get(code) is not None:
-            raise BadInput(f"The detail {code} is both given and to be removed.", field="removeDetails")
-        details[code] = None
+    """The fields that an update is about."""
+    details = changed_details(content)
     fields = {"display_name": content["display_name"]} if "display_name" in content else {}
     return {**fields, **({"details": details} if details else {})}
 
@@ -384,20 +319,5 @@ def _changes(content: dict[str, Any]) -> dict[str, Any]:
 def _asked(filter: EntityFilter | None) -> dict[str, Any]:
     """The parts of a filter as a query has them."""
     parts = {name: part for name, part in (given(filter) or {}).items() if part is not None}
-    conditions = parts.get("details", [])
-    if len(conditions) > DETAIL_CONDITIONS:
-        raise LimitExceeded(f"details has {len(conditions)} conditions. At most {DETAIL_CONDITIONS} are taken.", field="details")
-    asked = {name: tuple(part) for name, part in parts.items() if name != "details"}
-    return {**asked, "details": tuple(_condition(it) for it in conditions)}
-
-
-def _condition(asked: dict[str, Any]) -> DetailCondition:
-    among = asked.get("in_")
-    return DetailCondition(
-        type=asked["type"],
-        equals=asked.get("equals"),
-        among=None if among is None else tuple(among),
-        contains=searchable(asked.get("contains"), field="contains"),
-        least=asked.get("from_"),
-        most=asked.get("to"),
-    )
+    conditions = conditions_of(parts.pop("details", []))
+    return {**{name: tuple(part) for name, part in parts.items()}, "details": conditions}

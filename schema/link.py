@@ -23,7 +23,7 @@ from schema.node import AsOf, Node, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.ref import AssetRef, end_of
 from schema.scope import DOMAIN, READ, field, resolver
-from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, deleted, described, given, optional, request_of
+from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, described, given, optional, request_of
 
 if TYPE_CHECKING:
     from schema.asset import Asset
@@ -188,7 +188,7 @@ class LinkMutations:
         connection = await info.context.transaction.writer()
         outcome = await once(connection, request, lambda: links.remove(connection, input.uid, at=content.get("at")))
         info.context.loaders.forget()
-        return deleted("LineageLink", input, changed=outcome.changed)
+        return DeletePayload.of("LineageLink", input, changed=outcome.changed)
 
 
 def parts_of(asked: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from db.path import most_trusted
 from db.relationship_type import RelationshipTypes, Ways, all_relationship_types
 from db.seen import Seen
 from schema.asset import Asset
-from schema.entity import EntityDetail
+from schema.entity_detail import EntityDetail
 from schema.entity_type import EntityType
 from schema.kinds import node_of
 

@@ -27,19 +27,7 @@ from schema.node import AsOf, write_id
 from schema.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
 from schema.scope import DOMAIN, READ, field, resolver
 from schema.search import searchable
-from schema.writing import (
-    AT,
-    INPUT,
-    KEY,
-    DeleteInput,
-    DeletePayload,
-    RestoreInput,
-    deleted,
-    described,
-    given,
-    optional,
-    request_of,
-)
+from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, RestoreInput, described, given, optional, request_of
 
 
 @strawberry.enum(description="Where a product stands in its life.")
@@ -256,7 +244,7 @@ class ProductMutations:
         connection = await info.context.transaction.writer()
         outcome = await once(connection, request, lambda: assets.end(connection, PRODUCT, input.uid, at=content.get("at")))
         info.context.loaders.forget()
-        return deleted("Product", input, changed=outcome.changed)
+        return DeletePayload.of("Product", input, changed=outcome.changed)
 
     @weighs(LIFE_WEIGHT)
     @resolver(DOMAIN, "Brings a product back as it was last, from that instant on.")

@@ -23,7 +23,7 @@ from schema.pagination import After, Before, Connection, First, Keyset, Last, pa
 from schema.ref import AssetRef, end_of
 from schema.relationship_type import RelationshipType, registry_of
 from schema.scope import DOMAIN, READ, field, resolver
-from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, deleted, described, given, optional, request_of
+from schema.writing import AT, INPUT, KEY, DeleteInput, DeletePayload, described, given, optional, request_of
 
 if TYPE_CHECKING:
     from schema.asset import Asset
@@ -184,7 +184,7 @@ class RelationshipMutations:
         connection = await info.context.transaction.writer()
         outcome = await once(connection, request, lambda: relationships.unrelate(connection, input.uid, at=content.get("at")))
         info.context.loaders.forget()
-        return deleted("Relationship", input, changed=outcome.changed)
+        return DeletePayload.of("Relationship", input, changed=outcome.changed)
 
 
 async def relationships_of_asset(

@@ -56,10 +56,10 @@ class DeletePayload:
         READ, "What no longer names anything, for a cache to forget: the plain id, or where at was given, the id at that instant."
     )
 
-
-def deleted(type_name: str, ended: DeleteInput, *, changed: bool) -> DeletePayload:
-    """What became of a deletion, with the id that a payload of the same request would have had before it."""
-    return DeletePayload(uid=ended.uid, changed=changed, deleted_id=write_id(type_name, ended.uid, given(ended).get("at")))
+    @classmethod
+    def of(cls, type_name: str, ended: DeleteInput, *, changed: bool) -> "DeletePayload":
+        """What became of a deletion, with the id that a payload of the same request would have had before it."""
+        return cls(uid=ended.uid, changed=changed, deleted_id=write_id(type_name, ended.uid, given(ended).get("at")))
 
 
 @strawberry.input(description="A type to take out of its registry.")
