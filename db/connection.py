@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from db.driver import SERVICE_ROLE, driver_address, translated_errors
 from db.errors import Conflict, HeadwaterError, LimitExceeded, Unavailable
-from db.sql import load
+from db.sql import statement
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -29,13 +29,13 @@ _ROWS_AT_ONCE = 1_000
 
 _ENTER = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now")
 
-_CONCLUDE = text(load("conclude"))
+_WRITE_AUDIT_AND_QUOTA = statement("write_audit_and_quota")
 
 _REVISION = text("SELECT version_num FROM alembic_version")
 
 
 # What the audit has of a write that is kept, else it has the code of why not; and of what was only read.
-KEPT, READ = "KEPT", "READ"
+COMMITTED, READ = "COMMITTED", "READ"
 
 _ADDED = {"PRODUCT": "products", "ENTITY": "entities", "LINK": "lineage links", "RELATIONSHIP": "relationships"}
 
@@ -55,14 +55,14 @@ class Author:
 
 
 @dataclass(slots=True)
-class Used:
+class QueryStats:
     """What a connection was used for so far."""
 
     statements: int = 0
     rows: int = 0
     seconds: float = 0.0
 
-    def add(self, other: "Used") -> None:
+    def add(self, other: "QueryStats") -> None:
         self.statements += other.statements
         self.rows += other.rows
         self.seconds += other.seconds
@@ -76,42 +76,42 @@ class ReadConnection:
         self.now: datetime
         # PostgreSQL runs nothing more in a transaction in which a statement failed
         self.failure: HeadwaterError | None = None
-        self.used = Used()
+        self.stats = QueryStats()
         self._connection = connection
-        self._over = False
+        self._closed = False
         # Loaders of one request run at the same time; the wire carries one statement at a time.
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._running: asyncio.Task[Any] | None = None
 
     async def fetch(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Run one statement and give all its rows. Its `:tenant` is this connection's."""
         rows = (await self._execute(statement, parameters)).all()
-        self.used.rows += len(rows)
+        self.stats.rows += len(rows)
         return rows
 
     async def fetch_one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
         row = (await self._execute(statement, parameters)).first()
-        self.used.rows += row is not None
+        self.stats.rows += row is not None
         return row
 
     async def stream(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[Row[Any]]:
         """Run one statement and give its rows as they come, so that nobody has to hold them all. Nothing else runs meanwhile."""
         options = {"yield_per": _ROWS_AT_ONCE}
-        async with self._turn:
+        async with self._lock:
             with translated_errors():
                 named = {"tenant": self.tenant_id, **(parameters or {})}
                 async with self._connection.stream(statement, named, execution_options=options) as rows:
                     async for row in rows:
                         yield row
 
-    async def finish(self) -> None:
+    async def drain(self) -> None:
         """Wait for the statement that runs, if one does, and begin no other."""
-        async with self._turn:
-            self._over = True
+        async with self._lock:
+            self._closed = True
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """Have the server end the statement that runs, if one does, and begin no other."""
-        self._over = True
+        self._closed = True
         # whoever is being cancelled already is just telling the server so
         if self._running is not None and not self._running.cancelling():
             self._running.cancel()
@@ -121,10 +121,10 @@ class ReadConnection:
         self.now = row.now
 
     async def _execute(self, statement: Executable, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
-        async with self._turn:
+        async with self._lock:
             if self.failure is not None:
                 raise self.failure
-            if self._over:
+            if self._closed:
                 raise Unavailable("This request is over.")
             self._running = asyncio.current_task()
             try:
@@ -143,8 +143,8 @@ class ReadConnection:
             with translated_errors():
                 return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
         finally:
-            self.used.statements += 1
-            self.used.seconds += time.perf_counter() - started
+            self.stats.statements += 1
+            self.stats.seconds += time.perf_counter() - started
 
 
 class WriteConnection(ReadConnection):
@@ -159,16 +159,16 @@ class WriteConnection(ReadConnection):
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
         """Run one statement and give the number of rows it touched."""
         touched = (await self._execute(statement, parameters)).rowcount
-        self.used.rows += touched
+        self.stats.rows += touched
         return touched
 
-    async def conclude(self, outcome: str) -> None:
+    async def write_audit_and_quota(self, outcome: str) -> None:
         """Tell the audit what came of it, and count what was added; more than the tenant may have is refused. Nothing comes
         after."""
         author = self.author
         # what another writer was first to add counts there
         added = +self.added
-        told = {
+        entry = {
             "actor": author.actor,
             "credential": author.credential,
             "operator": author.operator,
@@ -178,10 +178,10 @@ class WriteConnection(ReadConnection):
             "kinds": list(added),
             "added": list(added.values()),
         }
-        exceeded = (await self._run(_CONCLUDE, told)).first()
+        exceeded = (await self._run(_WRITE_AUDIT_AND_QUOTA, entry)).first()
         if exceeded is not None:
             raise LimitExceeded(
-                f"This tenant may have {exceeded.allowed} {_ADDED[exceeded.kind]}, and with this it would have {exceeded.used}."
+                f"This tenant may have {exceeded.allowed} {_ADDED[exceeded.kind]}, and with this it would have {exceeded.stats}."
                 " What was deleted counts until it is purged."
             )
 
@@ -189,17 +189,17 @@ class WriteConnection(ReadConnection):
     async def savepoint(self) -> AsyncIterator[None]:
         """What meets a conflict in it is undone by itself, and the transaction goes on."""
         added = self.added.copy()
-        async with self._turn:
+        async with self._lock:
             savepoint = await self._connection.begin_nested()
         try:
             yield
         except Conflict:
-            async with self._turn:
+            async with self._lock:
                 await savepoint.rollback()
             self.added = added
             self.failure = None
             raise
-        async with self._turn:
+        async with self._lock:
             await savepoint.commit()
 
 
@@ -250,7 +250,7 @@ class Database:
             yield reader
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: int, author: Author, *, told: bool = True) -> AsyncIterator[WriteConnection]:
+    async def transaction(self, tenant_id: int, author: Author, *, audited: bool = True) -> AsyncIterator[WriteConnection]:
         """One transaction of one tenant: committed when the block ends, rolled back whole when it raises. The audit is told of
         it, unless it is mere bookkeeping."""
         async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
@@ -258,13 +258,13 @@ class Database:
             if writer.failure is not None:
                 # PostgreSQL would answer COMMIT with a rollback and no error
                 raise writer.failure
-            if told:
-                await writer.conclude(KEPT)
+            if audited:
+                await writer.write_audit_and_quota(COMMITTED)
 
-    async def tell(self, tenant_id: int, author: Author, outcome: str) -> None:
+    async def record_audit(self, tenant_id: int, author: Author, outcome: str) -> None:
         """Tell the audit of what left no other trace."""
         async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
-            await writer.conclude(outcome)
+            await writer.write_audit_and_quota(outcome)
 
     @asynccontextmanager
     async def _transaction(self, wrap: Callable[[AsyncConnection], C], options: dict[str, Any]) -> AsyncIterator[C]:
@@ -305,7 +305,7 @@ class Database:
 
 
 @asynccontextmanager
-async def owned(address: str) -> AsyncIterator[AsyncConnection]:
+async def owner_transaction(address: str) -> AsyncIterator[AsyncConnection]:
     """One transaction as whoever owns the schema: that sees every tenant, and may do what the service may not."""
     engine = create_async_engine(driver_address(address), poolclass=NullPool)
     try:

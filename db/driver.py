@@ -8,7 +8,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db.errors import BadInput, Conflict, HeadwaterError, Interrupted, NameTaken, Timeout, Unavailable
+from db.errors import BadInput, Conflict, HeadwaterError, NameTaken, Timeout, TransactionConflict, Unavailable
 
 # What the service works as.
 SERVICE_ROLE = "headwater_service"
@@ -29,13 +29,13 @@ CONFLICTS = {
     ),
     # what is committed is looked at before; this is another writer's, just now
     **dict.fromkeys(
-        ("relationship_one_origin", "relationship_one_related"),
-        Interrupted("Another writer joined the same meanwhile. Try again."),
+        ("relationship_effective_one_origin", "relationship_effective_one_related"),
+        TransactionConflict("Another writer joined the same meanwhile. Try again."),
     ),
     # what was found a moment ago has been removed for good
     **dict.fromkeys(
-        ("link_source", "link_target", "relation_origin", "relation_related"),
-        Interrupted("An end was purged meanwhile. Try again."),
+        ("lineage_link_source", "lineage_link_target", "relationship_origin", "relationship_related"),
+        TransactionConflict("An end was purged meanwhile. Try again."),
     ),
     "entity_detail_type": Conflict(
         "A detail type was removed while an entity was given such a detail, and only one of the two can be. See which types there"
@@ -93,7 +93,7 @@ def _domain_error(error: DBAPIError) -> HeadwaterError | None:
         meaning = CONFLICTS[constraint]
         return type(meaning)(meaning.message, field=meaning.field)
     if state in ("40001", "40P01"):
-        return Interrupted("Too many writers changed the same thing at once. Try again.")
+        return TransactionConflict("Too many writers changed the same thing at once. Try again.")
     if state in ("57014", "55P03"):
         return Timeout("The database took longer than a request may.")
     if state == "42P01" or (state == "22023" and SERVICE_ROLE in str(cause)):

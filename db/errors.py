@@ -35,7 +35,7 @@ class BadInput(HeadwaterError):
     code = "BAD_INPUT"
 
 
-class Unregistered(BadInput):
+class UnknownType(BadInput):
     """A type that no registry holds yet."""
 
 
@@ -56,11 +56,11 @@ class Conflict(HeadwaterError):
     code = "CONFLICT"
 
 
-class Contested(Conflict):
+class ResolvableConflict(Conflict):
     """What cannot be together with something else, by what is known yet."""
 
 
-class NameTaken(Contested):
+class NameTaken(ResolvableConflict):
     """A name that another product bears at that instant."""
 
 
@@ -88,5 +88,5 @@ class Unavailable(HeadwaterError):
     code = "UNAVAILABLE"
 
 
-class Interrupted(Unavailable):
+class TransactionConflict(Unavailable):
     """A deadlock or a serialization failure: the whole transaction may be tried again."""

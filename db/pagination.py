@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, tuple_
 
 T = TypeVar("T")
+
+DIRECTIONS = ("ASC", "DESC")
 Row = TypeVar("Row")
 
 
@@ -30,6 +32,11 @@ class Page:
         if self.backward:
             kept.reverse()
         return Slice(kept, more=len(rows) > self.size)
+
+    @property
+    def direction(self) -> str:
+        """The SQL direction in which the page is read, where the list itself ascends."""
+        return "DESC" if self.backward else "ASC"
 
     def apply(self, statement: Select[Any], *keys: ColumnElement[Any], descending: bool = False) -> Select[Any]:
         """Order a statement by keys that tell all rows apart, and keep to the page."""

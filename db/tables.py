@@ -120,8 +120,8 @@ change = Table(
     Column("request_id", Text),
 )
 
-request = Table(
-    "request",
+idempotency_key = Table(
+    "idempotency_key",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("key", Text, primary_key=True),
@@ -176,8 +176,8 @@ entity_detail = Table(
     Column("number", Double),
 )
 
-asset_life = Table(
-    "asset_life",
+asset_lifetime = Table(
+    "asset_lifetime",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("asset_id", BigInteger, primary_key=True),
@@ -185,8 +185,8 @@ asset_life = Table(
     Column("valid_to", DateTime(timezone=True), nullable=False),
 )
 
-link = Table(
-    "link",
+lineage_link = Table(
+    "lineage_link",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("id", BigInteger, primary_key=True),
@@ -196,8 +196,8 @@ link = Table(
     Column("producer", Text),
 )
 
-link_version = Table(
-    "link_version",
+lineage_link_version = Table(
+    "lineage_link_version",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("link_id", BigInteger, primary_key=True),
@@ -211,8 +211,8 @@ link_version = Table(
     Column("digest", Uuid, nullable=False),
 )
 
-lineage_link = Table(
-    "lineage_link",
+lineage_link_effective = Table(
+    "lineage_link_effective",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("link_id", BigInteger, primary_key=True),
@@ -256,8 +256,8 @@ relationship_key = Table(
     Column("type_id", BigInteger, nullable=False),
 )
 
-relation = Table(
-    "relation",
+relationship = Table(
+    "relationship",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
     Column("id", BigInteger, primary_key=True),
@@ -269,11 +269,11 @@ relation = Table(
     Column("one_related", Boolean, nullable=False),
 )
 
-relation_version = Table(
-    "relation_version",
+relationship_version = Table(
+    "relationship_version",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
-    Column("relation_id", BigInteger, primary_key=True),
+    Column("relationship_id", BigInteger, primary_key=True),
     Column("valid_from", DateTime(timezone=True), primary_key=True),
     Column("valid_to", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
@@ -281,11 +281,11 @@ relation_version = Table(
     Column("digest", Uuid, nullable=False),
 )
 
-relationship = Table(
-    "relationship",
+relationship_effective = Table(
+    "relationship_effective",
     metadata,
     Column("tenant_id", BigInteger, primary_key=True),
-    Column("relation_id", BigInteger, primary_key=True),
+    Column("relationship_id", BigInteger, primary_key=True),
     Column("valid_from", DateTime(timezone=True), primary_key=True),
     Column("valid_to", DateTime(timezone=True), nullable=False),
     Column("type_id", BigInteger, nullable=False),

@@ -16,20 +16,21 @@ from starlette.routing import Route
 
 from db.connection import Database
 from db.errors import BadInput, NotFound
-from graph_api import explorer, ops
-from graph_api.admission import Admission, done_with_the_database
-from graph_api.auth import Door
-from graph_api.browsers import for_browsers
-from graph_api.fresh import Fresh
-from graph_api.graphql import graphql
+from graph_api.auth.authenticator import Authenticator
+from graph_api.auth.ttl_cache import SingleFlightCache
+from graph_api.graphiql import page
+from graph_api.http import ops
+from graph_api.http.admission import Admission, release_slot
+from graph_api.http.browsers import browser_middleware
+from graph_api.http.graphql import graphql
+from graph_api.http.loopback import LoopbackOnly
+from graph_api.http.rate_limits import Rates
+from graph_api.http.responses import refusal
 from graph_api.ingestion.http import ingest
-from graph_api.loopback import LoopbackOnly
-from graph_api.rates import Rates
 from graph_api.records.fetching import Records
-from graph_api.responses import refusal
 from graph_api.settings import Settings, read_settings
-from schema.executor import Executor
-from schema.record import Caller, Lookup
+from schema.execution.executor import Executor
+from schema.execution.external_record import Caller, Lookup
 from schema.root import schema
 
 # For how long what the database said of itself is believed.
@@ -58,7 +59,7 @@ def create_worker() -> Starlette:
 
         loop.add_reader(parent.sentinel, orphaned)
         async with own_lifespan(app):
-            ops.settle()
+            ops.freeze_gc()
             yield
 
     own_lifespan, app.router.lifespan_context = app.router.lifespan_context, lifespan
@@ -87,18 +88,18 @@ def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
 
         async def fetch(asked: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
             # an operation that only waits for another service keeps nobody else from the database
-            done_with_the_database()
+            release_slot()
             return await records(asked, caller)
 
         app.state.database = database
         app.state.settings = settings
         # whoever asks whether it is ready may ask often
-        app.state.revision = Fresh(lambda _: database.revision(), READY_SECONDS)
+        app.state.revision = SingleFlightCache(lambda _: database.revision(), READY_SECONDS)
         app.state.rates = rates
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.reading = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout, one_for_others=True)
-        app.state.door = door = Door(settings, database, guarded=guarded)
+        app.state.door = door = Authenticator(settings, database, guarded=guarded)
         app.state.executor = Executor(schema, database, settings.limits, fetch, door.seal, settings.registered())
         try:
             yield
@@ -115,10 +116,10 @@ def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
             Route("/health", ops.health),
             Route("/ready", ops.ready),
             Route("/", _home),
-            explorer.assets(),
+            page.assets(),
         ],
         middleware=[
-            *for_browsers(settings.cors_origins),
+            *browser_middleware(settings.cors_origins),
             Middleware(ops.RequestLog),
             *([] if guarded else [Middleware(LoopbackOnly)]),
         ],

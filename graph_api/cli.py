@@ -10,15 +10,16 @@ import structlog
 import typer
 from rich.markup import escape
 
-from db import api_key, migrations
+from db import migrations
 from db.connection import Database
 from db.errors import HeadwaterError
-from db.scope import SCOPES
-from db.tenant import all_tenants
-from db.verification import verify_tenant
+from db.temporal.verification import verify_tenant
+from db.tenancy import api_key
+from db.tenancy.scope import SCOPES
+from db.tenancy.tenant import all_tenants
+from graph_api import asgi
 from graph_api import demo as mesh
-from graph_api import serving
-from graph_api.auth import DEFAULT_TENANT_ID, seal_of
+from graph_api.auth.authenticator import DEFAULT_TENANT_ID, key_signer
 from graph_api.commands import Data, address_of, author_of, err, on_database, out, require_migrated
 from graph_api.commands.audit import show_audit
 from graph_api.commands.documents import check_documents
@@ -28,8 +29,8 @@ from graph_api.commands.keys import keys
 from graph_api.commands.purge import purge
 from graph_api.commands.schema import print_schema
 from graph_api.commands.tenants import tenants
-from graph_api.examples import EXAMPLES
-from graph_api.loopback import require_loopback
+from graph_api.graphiql.examples import EXAMPLES
+from graph_api.http.loopback import require_loopback
 from graph_api.settings import Settings, read_settings
 
 app = typer.Typer(
@@ -59,7 +60,7 @@ def demo(host: Host = None, port: Port = None, data: Data = None) -> None:
         loaded = asyncio.run(_load_mesh(running))
         out.print("The demo mesh is loaded." if loaded else "The data of the last run is still here.")
         # what is open is so in this process alone: no setting opens another
-        serving.serve(running.model_copy(update={"workers": 1}), _introduce, guarded=False)
+        asgi.serve(running.model_copy(update={"workers": 1}), _introduce, guarded=False)
 
 
 @app.command()
@@ -73,7 +74,7 @@ def serve(
     with on_database(read_settings(host=host, port=port, workers=workers, data=data)) as running:
         asyncio.run(require_migrated(running))
         first = {"bootstrap_key": "made"} if asyncio.run(_make_bootstrap_key(running)) else {}
-        serving.serve(running, lambda address: log.info("serving", address=address, **first))
+        asgi.serve(running, lambda address: log.info("serving", address=address, **first))
 
 
 @app.command()
@@ -104,7 +105,7 @@ async def _load_mesh(settings: Settings) -> bool:
 
 async def _make_bootstrap_key(settings: Settings) -> bool:
     """Make the first key, if one was made up for that and there is none. Says whether it did."""
-    seal = seal_of(settings)
+    seal = key_signer(settings)
     if settings.bootstrap_key is None:
         return False
     database = Database(address_of(settings), pool_size=1)

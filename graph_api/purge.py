@@ -5,10 +5,10 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from db.bulk.purge import PurgeCursor, Removed, Step, count_past_retention, purge_step
 from db.connection import Author
-from db.errors import Interrupted, NotFound, Timeout
-from db.purge import Place, Removed, Step, count_past_retention, purge_step
-from db.tenant import Tenant, all_tenants
+from db.errors import NotFound, Timeout, TransactionConflict
+from db.tenancy.tenant import Tenant, all_tenants
 from graph_api.ingestion.progress import Progress
 
 # How often a transaction that met other writers is tried in all.
@@ -76,7 +76,7 @@ class Purge:
 
     async def _purge(self, tenant: Tenant, due: Removed) -> None:
         removed = Removed()
-        place: Place | None = Place()
+        place: PurgeCursor | None = PurgeCursor()
         try:
             with self._progress(due.changes) as progress:
                 while place is not None and self.interrupted is None:
@@ -87,11 +87,11 @@ class Purge:
         finally:
             self._say(f"{tenant.name}: {described(removed)} removed.")
 
-    async def _step(self, tenant: Tenant, place: Place) -> Step:
+    async def _step(self, tenant: Tenant, place: PurgeCursor) -> Step:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await purge_step(self._address, tenant.tenant_id, self._author, place)
-            except (Interrupted, Timeout) as error:
+            except (TransactionConflict, Timeout) as error:
                 if self.interrupted is not None:
                     return Step(Removed(), None)
                 if attempt == ATTEMPTS:

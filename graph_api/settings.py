@@ -11,14 +11,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from db import fields
 from db.errors import BadInput
-from db.lineage import Bounds
-from graph_api.jwks import Algorithm, KeySet, NoKeys, Published, keys_in, published_at
-from graph_api.persisted import NoManifest, documents_in
-from graph_api.rates import read_rate
+from db.lineage.walk import Bounds
+from graph_api.auth.jwks import Algorithm, KeySet, NoKeys, Published, keys_in, published_at
+from graph_api.auth.tokens import Trust
+from graph_api.http.persisted_documents import NoManifest, documents_in
+from graph_api.http.rate_limits import read_rate
 from graph_api.records.configuration import Service
-from graph_api.tokens import Trust
-from schema.document import Registered
-from schema.limits import Limits
+from schema.execution.document import Registered
+from schema.language.limits import Limits
 
 # As a browser writes it in Origin: anything else would never match.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")

@@ -8,30 +8,30 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from db.errors import LimitExceeded
-from schema.analytics import AnalyticsQueries
-from schema.api_key import ApiKeyMutations, ApiKeyQueries
-from schema.asset import Asset
-from schema.change import ChangeQueries
-from schema.context import Info
-from schema.cost import sized
-from schema.detail_type import DetailTypeMutations, DetailTypeQueries
-from schema.difference import DifferenceQueries
-from schema.domain import DomainQueries
-from schema.entity import Entity, EntityMutations, EntityQueries
-from schema.entity_type import EntityTypeMutations, EntityTypeQueries
-from schema.federation import SubgraphSchema, tagged
-from schema.history import version_by_start
-from schema.kinds import ASSET_TYPES, find_asset, referenced
-from schema.lineage import LineageQueries
-from schema.link import LineageLink, LinkMutations, LinkQueries
-from schema.node import AsOf, Node, read_id
-from schema.path import PathQueries
-from schema.product import Product, ProductMutations, ProductQueries
-from schema.relationship import Relationship, RelationshipMutations, RelationshipQueries
-from schema.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
-from schema.scalars import SCALARS
-from schema.scope import READ, resolver
-from schema.viewer import ViewerQueries
+from schema.assets.asset import Asset
+from schema.assets.asset_types import ASSET_TYPES, find_asset, resolve_reference
+from schema.assets.domain import DomainQueries
+from schema.assets.entity import Entity, EntityMutations, EntityQueries
+from schema.assets.product import Product, ProductMutations, ProductQueries
+from schema.associations.lineage_link import LineageLink, LinkMutations, LinkQueries
+from schema.associations.relationship import Relationship, RelationshipMutations, RelationshipQueries
+from schema.execution.context import Info
+from schema.execution.federation import SubgraphSchema, tagged
+from schema.language.cost import list_size
+from schema.language.node_ids import AsOf, Node, read_id
+from schema.language.scalars import SCALARS
+from schema.language.scopes import READ, resolver
+from schema.lineage.analytics import AnalyticsQueries
+from schema.lineage.path import PathQueries
+from schema.lineage.walk import LineageQueries
+from schema.registries.detail_type import DetailTypeMutations, DetailTypeQueries
+from schema.registries.entity_type import EntityTypeMutations, EntityTypeQueries
+from schema.registries.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
+from schema.temporal.changes import ChangeQueries
+from schema.temporal.differences import DifferenceQueries
+from schema.temporal.history import version_by_start
+from schema.tenancy.api_key import ApiKeyMutations, ApiKeyQueries
+from schema.tenancy.viewer import ViewerQueries
 
 # Every subgraph knows the ids of its own things: a gateway shows no such field, and may be given one by each of them.
 NOT_COMPOSED = {"inaccessible": True, "shareable": True}
@@ -63,7 +63,7 @@ class Query(
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
         return await _find(info, id)
 
-    @sized(100, like="ids")
+    @list_size(100, like="ids")
     @resolver(READ, "What these ids name, in their order; null where there is nothing.", **NOT_COMPOSED)
     def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The ids.")]
@@ -112,7 +112,7 @@ schema = SubgraphSchema(
     query=Query,
     mutation=Mutation,
     types=[Product, Entity],
-    references={it.__name__ if it else "Asset": partial(referenced, it) for it in (None, Entity, Product)},
+    references={it.__name__ if it else "Asset": partial(resolve_reference, it) for it in (None, Entity, Product)},
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",
 )

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 
 from db.connection import Database
-from schema.context import Principal
-from schema.executor import Executor, Request
-from schema.limits import Limits
+from schema.execution.context import Principal
+from schema.execution.executor import Executor, Request
+from schema.language.limits import Limits
+from schema.language.scopes import Scope
 from schema.root import schema
-from schema.scope import Scope
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

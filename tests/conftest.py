@@ -19,7 +19,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from db import migrations
 from db.connection import Author, Database
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests.builders import Api, Statements

@@ -26,18 +26,18 @@ from strawberry.types.base import StrawberryObjectDefinition
 from typer.testing import CliRunner
 
 from graph_api import demo
+from graph_api.auth.jwks import Published
+from graph_api.auth.tokens import Tokens
 from graph_api.cli import app
-from graph_api.examples import EXAMPLES
-from graph_api.jwks import Published
+from graph_api.graphiql.examples import EXAMPLES
+from graph_api.http.responses import STATUSES
 from graph_api.records.configuration import Service
-from graph_api.responses import STATUSES
 from graph_api.settings import Settings
-from graph_api.tokens import Tokens
+from schema.language.scopes import ADMIN, READ, WRITE, parse_scopes, scope_of
 from schema.root import schema
-from schema.scope import ADMIN, READ, WRITE, granted, scope_of
 from tests.builders import Api
-from tests.graph_api import issuer
-from tests.graph_api.test_browsers import serving
+from tests.graph_api.auth import issuer
+from tests.graph_api.http.test_browsers import serving
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -97,7 +97,7 @@ async def test_a_token_is_read_by_the_settings_and_to_the_effect_that_the_page_s
     assert trust is not None
     read = await Tokens(trust).read(jwt.encode(json.loads(claims), issuer.signing_key("RS256"), "RS256"))
     assert (read.actor, read.tenant) == (actor, tenant)
-    scopes, domains = granted(read.scopes)
+    scopes, domains = parse_scopes(read.scopes)
     assert scopes & {READ, WRITE, ADMIN} == {READ}
     assert domains == {"sales"}
 

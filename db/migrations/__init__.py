@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from db.connection import owned
+from db.connection import owner_transaction
 
 # Any two processes that migrate agree on this number and on nothing else.
 MIGRATION_LOCK = 0x4EAD_A7E2
@@ -31,13 +31,13 @@ def latest_revision() -> str:
 
 async def revision_of(address: str) -> str | None:
     """The revision the database is at, or nothing where it was never migrated."""
-    async with owned(address) as connection:
+    async with owner_transaction(address) as connection:
         return await connection.run_sync(_applied)
 
 
 async def upgrade(address: str) -> tuple[str | None, str]:
     """Migrate to the latest revision, whoever else may be doing so now. Gives the revision before and after."""
-    async with owned(address) as connection:
+    async with owner_transaction(address) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         before = await connection.run_sync(_applied)
         await connection.run_sync(_upgrade)

@@ -10,11 +10,12 @@ from uuid import uuid4
 import typer
 from rich.console import Console
 
-from db import embedded, migrations
+from db import migrations
 from db.connection import Author, Database
+from db.embedded.server import EmbeddedServer
 from db.errors import BadInput, NotFound, Unavailable
-from db.tenant import tenant_id_of
-from graph_api.auth import NOBODY, kept_secret
+from db.tenancy.tenant import tenant_id_of
+from graph_api.auth.authenticator import NOBODY, kept_secret
 from graph_api.settings import Settings
 
 DATABASE = "headwater"
@@ -36,7 +37,7 @@ def on_database(settings: Settings) -> Iterator[Settings]:
     if settings.database_url is not None:
         yield settings
         return
-    with embedded.EmbeddedServer.start(settings.data) as server:
+    with EmbeddedServer.start(settings.data) as server:
         server.ensure_database(DATABASE)
         secret = settings.key_secret or _kept_secret(settings.data / "key.secret")
         yield settings.model_copy(update={"database_url": server.address(DATABASE), "key_secret": secret})

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from db import audit
-from db.audit import AuditRow
 from db.connection import Database
 from db.instants import write_instant
+from db.tenancy import audit
+from db.tenancy.audit import AuditRow
 from graph_api.commands import DEFAULT_TENANT, Data, InTenant, address_of, on_database, require_migrated, show, tenant_named
 from graph_api.settings import Settings, read_settings
 

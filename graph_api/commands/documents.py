@@ -7,9 +7,9 @@ import typer
 
 from db.errors import BadInput
 from graph_api.commands import out
-from graph_api.persisted import NoManifest, documents_in
+from graph_api.http.persisted_documents import NoManifest, documents_in
 from graph_api.settings import read_settings
-from schema.document import Documents, Registered
+from schema.execution.document import Documents, Registered
 from schema.root import schema
 
 

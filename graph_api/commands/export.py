@@ -23,7 +23,7 @@ from graph_api.commands import (
     require_migrated,
     tenant_named,
 )
-from graph_api.export import lines
+from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.progress import Progress
 from graph_api.settings import Settings, read_settings
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from db import api_key
-from db.api_key import KeyRow, Seal
 from db.connection import Database
 from db.instants import read_instant, write_instant
-from graph_api.auth import seal_of
+from db.tenancy import api_key
+from db.tenancy.api_key import KeyRow, KeySigner
+from graph_api.auth.authenticator import key_signer
 from graph_api.commands import (
     DEFAULT_TENANT,
     Data,
@@ -46,7 +46,7 @@ def create(
     expires_at = None if expires is None else read_instant(expires)
     with on_database(read_settings(data=data)) as running:
         asyncio.run(require_migrated(running))
-        key = asyncio.run(_create(running, tenant, seal_of(running), label, scope, expires_at, operator=operator))
+        key = asyncio.run(_create(running, tenant, key_signer(running), label, scope, expires_at, operator=operator))
     typer.echo(key)
     err.print("Keep it now: it is shown this once. Send it as X-API-Key, or as Authorization: Bearer.", soft_wrap=True)
 
@@ -76,7 +76,7 @@ def revoke(
 async def _create(
     settings: Settings,
     tenant: str,
-    seal: Seal,
+    seal: KeySigner,
     label: str,
     scopes: list[str],
     expires_at: datetime | None,

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from db import tenant
 from db.errors import BadInput
-from db.tenant import LIMITED, Quota, Tenant, all_tenants
+from db.tenancy import tenant
+from db.tenancy.tenant import LIMITED, Quota, Tenant, all_tenants
 from graph_api.commands import Data, address_of, author_of, no_tenant, on_database, out, require_migrated, show
 from graph_api.settings import read_settings
 

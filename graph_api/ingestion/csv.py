@@ -17,7 +17,7 @@ import orjson
 
 from db.errors import BadInput, HeadwaterError
 from db.instants import read_instant
-from graph_api.ingestion.row import Fault, Row, Said, brief, fault_of
+from graph_api.ingestion.row import ParsedStatement, Row, RowError, brief, fault_of
 
 # What a row may take, in bytes. The csv module gives each of its cells 131 072 characters.
 ROW_LENGTH = 1024 * 1024
@@ -72,14 +72,14 @@ class CsvFile(ABC):
         self._reread_until = 0
 
     @abstractmethod
-    def said(self, cells: tuple[str, ...]) -> Said:
+    def said(self, cells: tuple[str, ...]) -> ParsedStatement:
         """What a row says, by its cells in the order of `fields`; those of absent columns are empty. A refusal names a column."""
 
     @property
     def position(self) -> int:
         return self._lines.position
 
-    def blame(self, line: int, error: HeadwaterError) -> Fault:
+    def row_error(self, line: int, error: HeadwaterError) -> RowError:
         """Why a row was refused, in the words of the file."""
         candidates = [column for column, field in self.fields.items() if field == error.field]
         if not candidates:
@@ -88,7 +88,7 @@ class CsvFile(ABC):
         message = re.sub(rf"^{error.field}\b", column or candidates[0], error.message)
         return fault_of(line, column, message, error.code)
 
-    def __iter__(self) -> Iterator[Row | Fault]:
+    def __iter__(self) -> Iterator[Row | RowError]:
         lines, pick, said, width = self._lines, self._pick, self.said, len(self.columns)
         reader = csv.reader(iter(lines), strict=True)
         while True:
@@ -106,7 +106,7 @@ class CsvFile(ABC):
                     yield fault
             elif lines.suspect and (unfit := _unfit(cells)):
                 place, reason = unfit
-                yield Fault(lines.first, self.columns[place], reason)
+                yield RowError(lines.first, self.columns[place], reason)
             else:
                 cells.append("")
                 try:
@@ -146,7 +146,7 @@ class CsvFile(ABC):
             raise BadInput(brief(f"{place}: In the header {', '.join(faults)}; it names {named}.{separated} {self.expected}"))
         return columns
 
-    def _miscounted(self, cells: Sequence[str]) -> Fault | None:
+    def _miscounted(self, cells: Sequence[str]) -> RowError | None:
         """Why a row has not as many cells as the header, unless it is blank."""
         if len(cells) <= 1 and not "".join(cells).strip():
             return None
@@ -154,10 +154,10 @@ class CsvFile(ABC):
         counted = f"The row has {len(cells)} of {len(self.columns)} cells"
         ending = f" It ends on line {lines.number}." if lines.number > lines.first else ""
         if missing:
-            return Fault(lines.first, missing[0], f"{counted}; missing: {', '.join(missing)}.{ending}")
-        return Fault(lines.first, None, f"{counted}. One that holds a comma has to be quoted.{ending}")
+            return RowError(lines.first, missing[0], f"{counted}; missing: {', '.join(missing)}.{ending}")
+        return RowError(lines.first, None, f"{counted}. One that holds a comma has to be quoted.{ending}")
 
-    def _malformed(self, error: Exception) -> Fault:
+    def _malformed(self, error: Exception) -> RowError:
         """Why a row cannot be read. An open quote takes in the lines that follow: they are read again, once, each by itself."""
         lines, column = self._lines, None
         if isinstance(error, _RowTooLong):
@@ -173,7 +173,7 @@ class CsvFile(ABC):
                 lines.give_rest_of_row_again()
             else:
                 reason += f" The lines up to {last} are passed over with it."
-        return Fault(lines.first, column, reason)
+        return RowError(lines.first, column, reason)
 
     def _column_at_fault(self) -> str | None:
         """The column behind the last cell that is well formed."""

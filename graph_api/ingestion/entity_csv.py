@@ -1,6 +1,6 @@
 """CSV files of entities: a row states a whole one, from an instant on."""
 
-from db.asset import Ref
+from db.assets.asset import IdentitySpec
 from db.errors import BadInput, HeadwaterError
 from graph_api.ingestion.csv import EMPTY, CsvFile, instant_of, json_of, uuid_of
 from graph_api.ingestion.row import EntityState
@@ -37,7 +37,7 @@ class EntityFile(CsvFile):
             raise BadInput(EMPTY, field="entity_type")
         uid = uuid_of("entity_uid", uid_text) if uid_text else entity_uid(entity_type, display_name)
         return EntityState(
-            Ref(uid, entity_type), display_name, _details(details) if details else {}, instant_of("change_ts", instant)
+            IdentitySpec(uid, entity_type), display_name, _details(details) if details else {}, instant_of("change_ts", instant)
         )
 
 

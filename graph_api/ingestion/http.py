@@ -12,15 +12,15 @@ from starlette.responses import Response
 
 from db.connection import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
-from graph_api.deadline import CLIENT_GONE, within
+from graph_api.http.deadline import CLIENT_GONE, time_limit
+from graph_api.http.rate_limits import RateLimitStatus
+from graph_api.http.responses import answer, described, refusal, request_id_of, status_of
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED
-from graph_api.ingestion.row import Fault
-from graph_api.rates import Standing
-from graph_api.responses import answer, described, refusal, request_id_of, status_of
-from schema.context import Principal
-from schema.scope import Scope
+from graph_api.ingestion.row import RowError
+from schema.execution.context import Principal
+from schema.language.scopes import Scope
 
 # None of them is what a page elsewhere can have a browser send without being asked first.
 MEDIA_TYPES = ("application/x-ndjson", "application/jsonl")
@@ -56,18 +56,20 @@ async def ingest(request: Request) -> Response:
         # a dry run holds a connection for as long as its client sends
         if principal.operator and options[1]:
             # a dry run leaves nothing, not even the word of it
-            await state.database.tell(principal.tenant_id, principal.author(request_id_of(scope), "ingest, tried out"), READ)
+            await state.database.record_audit(
+                principal.tenant_id, principal.author(request_id_of(scope), "ingest, tried out"), READ
+            )
         async with state.loads.place(principal.tenant_id, principal.who):
             return await _load(request, principal, standing, *options)
     except Unavailable as error:
         return refusal(scope, 503, error, headers=_LAST)
 
 
-async def _load(request: Request, principal: Principal, standing: Standing, on_error: OnError, dry_run: bool) -> Response:
+async def _load(request: Request, principal: Principal, standing: RateLimitStatus, on_error: OnError, dry_run: bool) -> Response:
     state = request.app.state
-    faults: list[Fault] = []
+    faults: list[RowError] = []
 
-    def reject(fault: Fault) -> None:
+    def reject(fault: RowError) -> None:
         if len(faults) < NAMED:
             faults.append(fault)
 
@@ -103,7 +105,7 @@ def _denied(principal: Principal) -> HeadwaterError:
     return Unauthenticated("Loading is not for everybody. Send a key as X-API-Key, or as Authorization: Bearer.")
 
 
-def _answer(request: Request, load: Load, faults: list[Fault], failure: HeadwaterError | None, *, silent: bool) -> Response:
+def _answer(request: Request, load: Load, faults: list[RowError], failure: HeadwaterError | None, *, silent: bool) -> Response:
     """What became of the lines: what is kept, if something ended the load, too."""
     content: dict[str, Any] = {
         "created": load.summary.created,
@@ -173,7 +175,7 @@ class _Body(io.RawIOBase):
     async def _next(self) -> bytes:
         """The next piece; none is the end."""
         try:
-            async with within(self._patience):
+            async with time_limit(self._patience):
                 async for piece in self._pieces:
                     if piece:
                         return piece

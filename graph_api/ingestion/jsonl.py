@@ -10,26 +10,18 @@ from uuid import UUID
 
 import orjson
 
-from db import (
-    detail_type,
-    entity_fields,
-    entity_type,
-    link,
-    link_fields,
-    product_fields,
-    relationship,
-    relationship_fields,
-    relationship_type,
-)
-from db.asset import Ended, Ref
-from db.bond import End
-from db.entity import entity_uid_by_key
-from db.errors import BadInput, Contested, HeadwaterError, NotFound, Unregistered
+from db.assets import entity_fields, product_fields
+from db.assets.asset import Deletion, IdentitySpec
+from db.assets.entity import entity_uid_by_key
+from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
+from db.associations.association import AssetRef
+from db.bulk.ingest import AssetState, Registered
+from db.errors import BadInput, HeadwaterError, NotFound, ResolvableConflict, UnknownType
 from db.fields import refuse_unstorable
-from db.ingest import Registered, Stated
 from db.instants import read_instant
-from db.kinds import PRODUCT
-from graph_api.ingestion.row import EntityState, Fault, Row, Said, fault_of
+from db.registries import detail_type, entity_type, relationship_type
+from db.temporal.kinds import PRODUCT
+from graph_api.ingestion.row import EntityState, ParsedStatement, Row, RowError, fault_of
 from graph_api.ingestion.uids import entity_uid, product_uid
 
 # What a line may take, in bytes.
@@ -43,13 +35,13 @@ class JsonLines:
 
     part = "field"
     # an asset or a type may come, and what is in the way may be given up, further down
-    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, Contested, Unregistered)
+    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, ResolvableConflict, UnknownType)
 
     def __init__(self, file: BinaryIO) -> None:
         self.position = 0
         self._file = file
 
-    def __iter__(self) -> Iterator[Row | Fault]:
+    def __iter__(self) -> Iterator[Row | RowError]:
         number = 0
         while line := self._readline():
             number += 1
@@ -57,18 +49,18 @@ class JsonLines:
                 line = line.removeprefix(_BYTE_ORDER_MARK)
             if len(line) > LINE_LENGTH:
                 self._pass_over_rest_of(line)
-                yield Fault(number, None, f"The line is longer than {LINE_LENGTH} bytes.")
+                yield RowError(number, None, f"The line is longer than {LINE_LENGTH} bytes.")
             elif not line.isspace():
                 yield self._read(number, line)
 
-    def blame(self, line: int, error: HeadwaterError) -> Fault:
+    def row_error(self, line: int, error: HeadwaterError) -> RowError:
         return fault_of(line, error.field, error.message, error.code)
 
-    def _read(self, number: int, line: bytes) -> Row | Fault:
+    def _read(self, number: int, line: bytes) -> Row | RowError:
         try:
             return Row(number, _said(line))
         except BadInput as error:
-            return self.blame(number, error)
+            return self.row_error(number, error)
 
     def _readline(self) -> bytes:
         line = self._file.readline(LINE_LENGTH + 1)
@@ -80,7 +72,7 @@ class JsonLines:
             line = self._readline()
 
 
-def _said(line: bytes) -> Said:
+def _said(line: bytes) -> ParsedStatement:
     """What a line says, checked as far as that can be done without the registries."""
     try:
         content = orjson.loads(line)
@@ -124,7 +116,7 @@ class LineKind(NamedTuple):
     """What a line may be about: its fields, and what it says."""
 
     fields: Fields
-    said: Callable[[dict[str, Any]], Said]
+    said: Callable[[dict[str, Any]], ParsedStatement]
 
 
 _SOURCE = Fields("service endpoint lookupField", "isLocal")
@@ -133,23 +125,23 @@ _REFERENCE = Fields("", "uid product entity")
 _KEY = Fields("type key")
 
 
-def _product(content: dict[str, Any]) -> Stated:
+def _product(content: dict[str, Any]) -> AssetState:
     uid, at = _uid(content), _instant(content)
     tags = content.get("tags")
     if tags is not None and not (isinstance(tags, list) and all(isinstance(it, str) for it in tags)):
         raise BadInput("tags has to be a JSON list of texts.", field="tags")
-    payload = product_fields.whole(content)
-    ref = Ref(uid) if uid is not None else Ref(new_uid=product_uid(payload["name"]))
-    return Stated(PRODUCT, ref, payload, at)
+    payload = product_fields.validate_state(content)
+    ref = IdentitySpec(uid) if uid is not None else IdentitySpec(new_uid=product_uid(payload["name"]))
+    return AssetState(PRODUCT, ref, payload, at)
 
 
 def _entity(content: dict[str, Any]) -> EntityState:
     uid, at = _uid(content), _instant(content)
     type_, name, key = _text(content, "type"), _text(content, "displayName"), content.get("key")
     if key is not None:
-        ref = Ref(uid, type_, entity_fields.key(key), entity_uid_by_key(type_, key) if uid is None else None)
+        ref = IdentitySpec(uid, type_, entity_fields.key(key), entity_uid_by_key(type_, key) if uid is None else None)
     else:
-        ref = Ref(uid or entity_uid(type_, name), type_)
+        ref = IdentitySpec(uid or entity_uid(type_, name), type_)
     return EntityState(ref, name, _details(content.get("details")), at)
 
 
@@ -165,25 +157,25 @@ def _entity_type(content: dict[str, Any]) -> Registered:
             "lookup_field": given["lookupField"],
             "is_local": given.get("isLocal"),
         }
-    return entity_type.whole(_text(content, "code"), content["label"], content.get("domain"), source)
+    return entity_type.validate_state(_text(content, "code"), content["label"], content.get("domain"), source)
 
 
 def _detail_type(content: dict[str, Any]) -> Registered:
-    return detail_type.whole(_text(content, "code"), content["label"], content.get("format"))
+    return detail_type.validate_state(_text(content, "code"), content["label"], content.get("format"))
 
 
-def _link(content: dict[str, Any]) -> link.Stated:
-    return link.Stated(
+def _link(content: dict[str, Any]) -> lineage_link.LinkState:
+    return lineage_link.LinkState(
         _end(content, "source"),
         _end(content, "target"),
-        link_fields.producer(content.get("producer")),
-        link_fields.whole(content),
+        lineage_link_fields.producer(content.get("producer")),
+        lineage_link_fields.validate_state(content),
         _instant(content),
     )
 
 
 def _relationship_type(content: dict[str, Any]) -> Registered:
-    return relationship_type.whole(
+    return relationship_type.validate_state(
         key=_text(content, "key"),
         reverse_key=_text(content, "reverseKey"),
         origin=_text(content, "origin"),
@@ -194,20 +186,20 @@ def _relationship_type(content: dict[str, Any]) -> Registered:
     )
 
 
-def _relationship(content: dict[str, Any]) -> relationship.Stated:
-    return relationship.Stated(
+def _relationship(content: dict[str, Any]) -> relationship.RelationshipState:
+    return relationship.RelationshipState(
         _text(content, "type"),
         _end(content, "origin"),
         _end(content, "related"),
-        relationship_fields.whole(content),
+        relationship_fields.validate_state(content),
         _instant(content),
     )
 
 
-def _delete(content: dict[str, Any]) -> Ended:
+def _delete(content: dict[str, Any]) -> Deletion:
     uid = _uid(content)
     assert uid is not None, "it is required"
-    return Ended(uid, _instant(content))
+    return Deletion(uid, _instant(content))
 
 
 KINDS = {
@@ -267,14 +259,14 @@ def _details(listed: Any) -> dict[str, str]:
     return details
 
 
-def _end(content: Mapping[str, Any], field: str) -> End:
+def _end(content: Mapping[str, Any], field: str) -> AssetRef:
     """The asset that a bond begins or ends at."""
     meant = {name: value for name, value in _REFERENCE.within(content, field).items() if value is not None}
     if len(meant) != 1:
         raise BadInput(f"{field} names an asset by exactly one of uid, product and entity.", field=field)
     if "uid" in meant:
-        return End(uid=_uid(meant, field))
+        return AssetRef(uid=_uid(meant, field))
     if "product" in meant:
-        return End(product=_text(meant, "product", field))
+        return AssetRef(product=_text(meant, "product", field))
     key = _KEY.within(meant, "entity")
-    return End(type=_text(key, "type", field), key=_text(key, "key", field))
+    return AssetRef(type=_text(key, "type", field), key=_text(key, "key", field))

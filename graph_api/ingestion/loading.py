@@ -14,15 +14,15 @@ from enum import StrEnum
 from functools import partial
 from typing import BinaryIO, TypeAlias
 
+from db.assets.entity import type_registry, type_registry_locked
+from db.bulk.ingest import ingest, register
 from db.connection import Author, Database, WriteConnection
-from db.entity import types_held, types_known
-from db.entity_type import Put
-from db.errors import BadInput, HeadwaterError, Interrupted
-from db.ingest import ingest, register
-from db.temporal import Outcome
-from graph_api.ingestion.row import Fault, Parser, Row
-from graph_api.ingestion.source import Batch, Reading, Source, in_background
-from graph_api.ingestion.waiting import Waiting
+from db.errors import BadInput, HeadwaterError, TransactionConflict
+from db.registries.entity_type import Put
+from db.temporal.change_log import Outcome
+from graph_api.ingestion.row import Parser, Row, RowError
+from graph_api.ingestion.source import Batch, RowSource, Source, in_background
+from graph_api.ingestion.waiting import DeferredRows
 
 # How often a batch that lost against another writer is tried in all.
 ATTEMPTS = 8
@@ -65,7 +65,7 @@ class _Written:
     """What became of a batch, once its transaction is committed."""
 
     outcomes: list[Outcome | Put]
-    refused: list[Row | Fault]
+    refused: list[Row | RowError]
 
 
 _Write: TypeAlias = Callable[[Batch], Awaitable[_Written]]
@@ -74,7 +74,7 @@ _Write: TypeAlias = Callable[[Batch], Awaitable[_Written]]
 class _Stopped(Exception):
     """A bad row ends the load, and takes its batch with it."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: RowError) -> None:
         super().__init__(fault)
         self.fault = fault
 
@@ -100,7 +100,7 @@ class Load:
         author: Author,
         *,
         advanced: Callable[[int, int], None],
-        rejected: Callable[[Fault], None],
+        rejected: Callable[[RowError], None],
         on_error: OnError = OnError.STOP,
         dry_run: bool = False,
     ) -> None:
@@ -123,7 +123,7 @@ class Load:
         self._task = asyncio.current_task()
         try:
             async with self._database.snapshot(self._tenant_id) as connection:
-                types, began = await types_known(connection), connection.now
+                types, began = await type_registry(connection), connection.now
             source = Source(await in_background(partial(parse, file)), types, began)
             await (self._try_out(source) if self._dry_run else self._take_in(source, partial(self._commit, source)))
         except _Stopped as stop:
@@ -168,7 +168,7 @@ class Load:
             self._reject(row.refused)
             self.stopped = self._on_error is OnError.STOP
 
-    async def _rounds(self, source: Source, waiting: Waiting, write: _Write) -> Waiting:
+    async def _rounds(self, source: Source, waiting: DeferredRows, write: _Write) -> DeferredRows:
         """Try again what waits, for as long as a round gets something through. What is left?"""
         while waiting:
             left = await self._pass(source, waiting, write)
@@ -177,9 +177,9 @@ class Load:
             waiting = left
         return waiting
 
-    async def _pass(self, source: Source, reading: Reading, write: _Write) -> Waiting:
+    async def _pass(self, source: Source, reading: RowSource, write: _Write) -> DeferredRows:
         """Write what is read, batch by batch. What has to wait?"""
-        waiting = Waiting()
+        waiting = DeferredRows()
         async with aclosing(source.batches(reading)) as batches:
             async for batch in batches:
                 written = await write(batch)
@@ -202,7 +202,7 @@ class Load:
                 async with self._database.transaction(self._tenant_id, self._author) as connection:
                     written = await self._write(connection, source, batch)
                     self._committing = True
-            except Interrupted:
+            except TransactionConflict:
                 if attempt == ATTEMPTS:
                     raise
             else:
@@ -215,7 +215,7 @@ class Load:
 
     async def _write(self, connection: WriteConnection, source: Source, batch: Batch) -> _Written:
         registered = await register(connection, batch.registered)
-        types = await types_held(connection, batch.details)
+        types = await type_registry_locked(connection, batch.details)
         if types != batch.types:
             source.types = types
             batch = source.check(batch.read)
@@ -227,11 +227,11 @@ class Load:
             else:
                 outcomes.append(outcome)
         refused.sort(key=lambda it: it.line)
-        faults = (it for it in refused if isinstance(it, Fault))
+        faults = (it for it in refused if isinstance(it, RowError))
         if self._on_error is OnError.STOP and (fault := next(faults, None)) is not None:
             raise _Stopped(fault)
         return _Written(outcomes, refused)
 
-    def _reject(self, fault: Fault) -> None:
+    def _reject(self, fault: RowError) -> None:
         self.summary.rejected += 1
         self._rejected(fault)

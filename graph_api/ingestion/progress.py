@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from graph_api.ingestion.row import Fault
+from graph_api.ingestion.row import RowError
 
 # Seconds between two lines where there is no terminal.
 INTERVAL = 5.0
@@ -70,7 +70,7 @@ class Rejects:
         if self._writer:
             self._writer.writerow(("line", part, "code", "reason"))
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: RowError) -> None:
         self._count += 1
         if self._writer:
             self._writer.writerow((fault.line, fault.field, fault.code, fault.message))

@@ -4,24 +4,24 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 
-from db.asset import Ref
+from db.assets.asset import IdentitySpec
+from db.bulk.ingest import Registered, Statement
 from db.errors import BadInput, HeadwaterError
-from db.ingest import Registered, Statement
 
 
 class EntityState(NamedTuple):
     """The whole state of an entity from an instant on, before it is held to the registries."""
 
-    ref: Ref
+    ref: IdentitySpec
     display_name: str
     details: dict[str, str]
     at: datetime | None = None
 
 
-Said: TypeAlias = EntityState | Statement | Registered
+ParsedStatement: TypeAlias = EntityState | Statement | Registered
 
 
-class Fault(NamedTuple):
+class RowError(NamedTuple):
     """Why a row was refused. The line is that on which the row begins."""
 
     line: int
@@ -34,8 +34,8 @@ class Row(NamedTuple):
     """What a row says. Without an instant, it holds from the beginning of the load. It may have been refused before."""
 
     line: int
-    said: Said
-    refused: Fault | None = None
+    said: ParsedStatement
+    refused: RowError | None = None
 
 
 class Parser(Protocol):
@@ -50,15 +50,15 @@ class Parser(Protocol):
     def position(self) -> int:
         """How many bytes of the file have been read."""
 
-    def __iter__(self) -> Iterator[Row | Fault]: ...
+    def __iter__(self) -> Iterator[Row | RowError]: ...
 
-    def blame(self, line: int, error: HeadwaterError) -> Fault:
+    def row_error(self, line: int, error: HeadwaterError) -> RowError:
         """Why the row on a line was refused, in the words of the file."""
 
 
-def fault_of(line: int, field: str | None, message: str, code: str = BadInput.code) -> Fault:
+def fault_of(line: int, field: str | None, message: str, code: str = BadInput.code) -> RowError:
     """A fault whose message quotes what may be long."""
-    return Fault(line, None if field is None else field[:100], brief(message), code)
+    return RowError(line, None if field is None else field[:100], brief(message), code)
 
 
 def brief(message: str) -> str:

@@ -9,14 +9,14 @@ from functools import partial
 from threading import Thread
 from typing import Protocol, TypeVar
 
-from db import link, relationship
-from db.bond import End
-from db.entity_fields import Types, whole
+from db.assets.entity_fields import TypeRegistry, validate_state
+from db.associations import lineage_link, relationship
+from db.associations.association import AssetRef
+from db.bulk.ingest import BATCH, AssetState, Registered, Statement
 from db.errors import BadInput, Conflict, HeadwaterError
-from db.ingest import BATCH, Registered, Stated, Statement
-from db.kinds import ENTITY, PRODUCT
-from graph_api.ingestion.row import EntityState, Fault, Parser, Row, Said
-from graph_api.ingestion.waiting import Waiting
+from db.temporal.kinds import ENTITY, PRODUCT
+from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, RowError
+from graph_api.ingestion.waiting import DeferredRows
 
 # No more than this is taken into a batch, in bytes, however few rows they are.
 BATCH_BYTES = 16 * 1024 * 1024
@@ -24,27 +24,27 @@ BATCH_BYTES = 16 * 1024 * 1024
 T = TypeVar("T")
 
 
-class Reading(Protocol):
+class RowSource(Protocol):
     """What rows are read from: a file, or those of it that had to wait."""
 
     @property
     def position(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Row | Fault]: ...
+    def __iter__(self) -> Iterator[Row | RowError]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What was read in one go, and what can be written of it as far as these types are known; entries of registries first."""
 
-    read: Sequence[Row | Fault]
-    types: Types
+    read: Sequence[Row | RowError]
+    types: TypeRegistry
     # the types of details that it names
     details: set[str]
     rows: Sequence[Row]
     registered: Sequence[Registered]
     stated: Sequence[Statement]
-    refused: Sequence[Row | Fault]
+    refused: Sequence[Row | RowError]
 
 
 class Source:
@@ -54,23 +54,23 @@ class Source:
     thing. Products without a uid have the first turn after that, links and joins to names the second.
     """
 
-    def __init__(self, parser: Parser, types: Types, began: datetime) -> None:
+    def __init__(self, parser: Parser, types: TypeRegistry, began: datetime) -> None:
         self.parser = parser
         self.types = types
         self.turn = 0
-        self.later = {turn: Waiting() for turn in (1, 2)}
+        self.later = {turn: DeferredRows() for turn in (1, 2)}
         # how many rows of the file have been read
         self._taken = 0
         self._began = began
         self._registered: dict[tuple[type, str], Registered] = {}
 
-    async def batches(self, reading: Reading) -> AsyncGenerator[Batch]:
+    async def batches(self, reading: RowSource) -> AsyncGenerator[Batch]:
         """One batch after the other; while one is written, the next is made."""
         unread = iter(reading)
 
         def make() -> Batch | None:
             begun, taken = reading.position, 0
-            batch: list[Row | Fault] = []
+            batch: list[Row | RowError] = []
             for it in unread:
                 taken += 1
                 turn = _turn(it.said) if isinstance(it, Row) else 0
@@ -93,11 +93,11 @@ class Source:
         finally:
             ahead.cancel()
 
-    def check(self, read: Sequence[Row | Fault]) -> Batch:
+    def check(self, read: Sequence[Row | RowError]) -> Batch:
         rows: list[Row] = []
         registered: list[Registered] = []
         stated: list[Statement] = []
-        refused: list[Row | Fault] = []
+        refused: list[Row | RowError] = []
         details: set[str] = set()
         types = self.types
         for it in read:
@@ -109,17 +109,17 @@ class Source:
                     contested = Conflict(f"Another state of the type {it.said.code} was given before.", field="code")
                     refused.append(self.refusal(it, contested))
         for it in read:
-            if isinstance(it, Fault):
+            if isinstance(it, RowError):
                 refused.append(it)
             elif isinstance(said := it.said, EntityState):
                 try:
-                    payload = whole(types, said.ref.type or "", said.display_name, said.details)
+                    payload = validate_state(types, said.ref.type or "", said.display_name, said.details)
                 except BadInput as error:
                     refused.append(self.refusal(it, error))
                 else:
                     details.update(said.details)
                     rows.append(it)
-                    stated.append(Stated(ENTITY, said.ref, payload, said.at or self._began))
+                    stated.append(AssetState(ENTITY, said.ref, payload, said.at or self._began))
             elif not isinstance(said, Registered):
                 rows.append(it)
                 stated.append(said if said.at is not None else said._replace(at=self._began))
@@ -129,20 +129,20 @@ class Source:
         """How many bytes of the file so many settled rows are about, where others of it wait."""
         return self.parser.position * settled // max(self._taken, 1)
 
-    def refusal(self, row: Row, error: HeadwaterError) -> Row | Fault:
+    def refusal(self, row: Row, error: HeadwaterError) -> Row | RowError:
         """What becomes of a row that is refused: it waits for what may follow, or it is a fault."""
-        fault = self.parser.blame(row.line, error)
+        fault = self.parser.row_error(row.line, error)
         return row._replace(refused=fault) if isinstance(error, self.parser.resolvable) else fault
 
 
-def _turn(said: Said) -> int:
+def _turn(said: ParsedStatement) -> int:
     """When a row is heard: what is meant by the name of a product has to wait."""
-    if isinstance(said, Stated):
+    if isinstance(said, AssetState):
         return 1 if said.kind is PRODUCT and said.ref.uid is None else 0
-    ends: tuple[End, ...] = ()
-    if isinstance(said, link.Stated):
+    ends: tuple[AssetRef, ...] = ()
+    if isinstance(said, lineage_link.LinkState):
         ends = said.source, said.target
-    elif isinstance(said, relationship.Stated):
+    elif isinstance(said, relationship.RelationshipState):
         ends = said.origin, said.related
     # a key without a type may be the name of a product
     return 2 if any(it.product is not None or (it.key is not None and it.type is None) for it in ends) else 0

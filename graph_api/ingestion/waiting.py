@@ -6,8 +6,8 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, cast
 from weakref import finalize
 
-from db.kind import Kind
-from db.kinds import ASSET_KINDS
+from db.temporal.kind import Kind
+from db.temporal.kinds import ASSET_KINDS
 from graph_api.ingestion.row import Row
 
 # How many rows are written at once, and how many bytes are kept in memory.
@@ -17,7 +17,7 @@ _IN_MEMORY = 4 * 1024 * 1024
 _KINDS = {kind.name: kind for kind in ASSET_KINDS}
 
 
-class Waiting:
+class DeferredRows:
     """A queue: it is filled, and then read through, perhaps repeatedly."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Waiting:
         if len(self._next) == _CHUNK:
             self._write()
 
-    def extend(self, others: "Waiting") -> None:
+    def extend(self, others: "DeferredRows") -> None:
         for row in others:
             self.add(row)
 

@@ -13,12 +13,12 @@ import httpx
 import orjson
 import structlog
 
-from db.endpoint import KEY, is_path
 from db.errors import HeadwaterError, LimitExceeded, NotFound, Unavailable
 from db.fields import JSON_DEPTH, depth_of
+from db.registries.endpoint import KEY, is_path
 from graph_api.records.addresses import CheckedAddresses, NotPublic
 from graph_api.records.configuration import Service
-from schema.record import Caller, Lookup, unconfigured
+from schema.execution.external_record import Caller, Lookup, unconfigured
 
 # Seconds that one request waits for all of its records, and bytes that they may come to.
 PATIENCE = 10

@@ -15,9 +15,10 @@ import uvloop
 from rich.console import Console
 
 from db.errors import HeadwaterError
-from db.scope import READ, WRITE
-from graph_api.auth import DEFAULT_TENANT_ID
+from db.tenancy.scope import READ, WRITE
+from graph_api.auth.authenticator import DEFAULT_TENANT_ID
 from tests.bench import graph, lineage, overload, report, rows
+from tests.bench.baseline_server import ADDRESS
 from tests.bench.data import (
     NotSound,
     OtherDataThere,
@@ -31,14 +32,13 @@ from tests.bench.data import (
     remove_directory,
     settings_for,
 )
-from tests.bench.floor import ADDRESS
 from tests.bench.harness import NotComparable, Result, measure
 from tests.bench.loading import LoadFailed, databases_beside, measure_loads
 from tests.bench.loads import GRAPH, LOADS, Load
 from tests.bench.recording import NotRecordable, record
 from tests.bench.rows import Row
 from tests.bench.servers import ServerDidNotStart, running
-from tests.bench.visits import Visits, count_visits
+from tests.bench.walk_row_counts import Visits, count_visits
 
 # What ends a run, and says why.
 FAILURES = (OtherDataThere, NotRecordable, NotComparable, NotSound, LoadFailed, ServerDidNotStart, overload.DidNotStand)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import asyncpg
 
-from db import api_key, migrations
-from db.api_key import Seal
+from db import migrations
 from db.connection import Author, Database
 from db.driver import driver_address
-from db.embedded import EmbeddedServer
-from db.verification import verify_tenant
-from graph_api.auth import DEFAULT_TENANT_ID
+from db.embedded.server import EmbeddedServer
+from db.temporal.verification import verify_tenant
+from db.tenancy import api_key
+from db.tenancy.api_key import KeySigner
+from graph_api.auth.authenticator import DEFAULT_TENANT_ID
 from graph_api.settings import Settings
 from tests.bench import entities, products, relationships
 from tests.bench.graph import Scale
@@ -70,7 +71,7 @@ async def make_key(address: str, tenant_id: int, *scopes: str) -> str:
     database = Database(address, pool_size=1)
     try:
         async with database.transaction(tenant_id, Author("bench")) as connection:
-            _, key = await api_key.create(connection, Seal(KEY_SECRET.encode()), "bench", scopes)
+            _, key = await api_key.create(connection, KeySigner(KEY_SECRET.encode()), "bench", scopes)
     finally:
         await database.close()
     return key
@@ -132,7 +133,7 @@ async def prepare(address: str, size: Size) -> None:
         assets |= {entities.entity_uid(number) for number in range(size.entities)}
         joins = {join.uid: join for join in relationships.joins(size.entities, size.products)}
         least = len(assets) * VERSIONS + sum(len(join.tale) for join in joins.values())
-        found = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset UNION ALL SELECT uid FROM relation")}
+        found = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset UNION ALL SELECT uid FROM relationship")}
         if not found:
             await products.fill(address, owner, size.products)
             await entities.fill(owner, size.entities)

@@ -8,8 +8,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
 
-from db.kinds import ENTITY
-from graph_api.auth import DEFAULT_TENANT_ID
+from db.temporal.kinds import ENTITY
+from graph_api.auth.authenticator import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS, since
 
 # Entities from this number on are there to be updated; those before it stay as they are. Whatever else is read of the others,
@@ -44,7 +44,7 @@ SELECT a.id, s.version, s.since AS valid_from, lead(s.since, 1, 'infinity') OVER
 FROM stated s
 JOIN asset a ON a.tenant_id = {DEFAULT_TENANT_ID} AND a.uid = s.uid
 WINDOW life AS (PARTITION BY s.number ORDER BY s.version);
-INSERT INTO asset_life (tenant_id, asset_id, valid_from, valid_to)
+INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)
 SELECT {DEFAULT_TENANT_ID}, id, valid_from, 'infinity' FROM filled WHERE version = 0 ORDER BY id;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
 SELECT {DEFAULT_TENANT_ID}, '{ENTITY.name}', id, 'SET', valid_from, {ENTITY.state_of("filled")}, true, now(), 'bench'

@@ -17,7 +17,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import orjson
 
-from db.link import link_uid
+from db.associations.lineage_link import link_uid
 from tests.bench.versions import since
 
 # How many assets the roots of pipelines reach now and at any instant, by the name of these.

@@ -68,7 +68,7 @@ _LINKS = Load(
     "jsonl",
     lambda path, size: graph.write_links(path, size.graph),
     ("created", "updated"),
-    ("link_version",),
+    ("lineage_link_version",),
     after=_ASSETS,
 )
 # What rows of lineage are asked of is what the last of these leaves.

@@ -15,10 +15,11 @@ import asyncpg
 import orjson
 import psutil
 
-from db import api_key, migrations, tenant
-from db.api_key import Seal
+from db import migrations
 from db.connection import Author, Database
-from db.scope import READ
+from db.tenancy import api_key, tenant
+from db.tenancy.api_key import KeySigner
+from db.tenancy.scope import READ
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
 from tests.bench import graph
@@ -394,7 +395,7 @@ async def _hostile_credentials(address: str, tenant_id: int) -> Credentials:
             await api_key.revoke(connection, revoked)
     finally:
         await database.close()
-    _, forged = Seal(KEY_SECRET[::-1].encode()).new(tenant_id)
+    _, forged = KeySigner(KEY_SECRET[::-1].encode()).new(tenant_id)
     claims = {"iss": "https://idp.shop.example", "aud": "headwater", "sub": "eve", "tenant": "hostile", "scope": READ}
     parts: tuple[dict[str, Any], ...] = ({"alg": "none"}, {**claims, "exp": round(time.time()) + 3600}, {})
     unsigned = b".".join(base64.urlsafe_b64encode(orjson.dumps(it)).rstrip(b"=") for it in parts).decode()

@@ -4,15 +4,14 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
-from sqlalchemy import text
 
-from db import asset, product_fields
+from db.assets import asset, product_fields
 from db.connection import Author, Database
-from db.kinds import PRODUCT
-from db.life import record
-from db.sql import load
-from db.temporal import Assertion, Operation
-from graph_api.auth import DEFAULT_TENANT_ID
+from db.consistency.lifecycle import record_asset_change
+from db.sql import statement
+from db.temporal.change_log import Assertion, Operation
+from db.temporal.kinds import PRODUCT
+from graph_api.auth.authenticator import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS, since
 
 # Products from this number on are there to be updated; those before it stay as they are, and so does what is read of them.
@@ -33,15 +32,17 @@ async def fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", produc
     numbers = range(products)
     try:
         async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-            await connection.execute(text(load("add_domains")), {"names": list({_domain(number) for number in numbers})})
-            references = [asset.Ref(product_uid(number)) for number in numbers]
+            await connection.execute(
+                statement("registries/add_domains"), {"names": list({_domain(number) for number in numbers})}
+            )
+            references = [asset.IdentitySpec(product_uid(number)) for number in numbers]
             subjects = [(await asset.add_or_lock(connection, PRODUCT, it)).asset_id for it in references]
         for version in range(VERSIONS):
             said = Operation.PATCH if version else Operation.SET
             content = [_changed(number, version) if version else _product(number) for number in numbers]
             assertions = [Assertion(*it, since(version)) for it in zip(subjects, [said] * products, content, strict=True)]
             async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-                await record(connection, PRODUCT, assertions)
+                await record_asset_change(connection, PRODUCT, assertions)
             # a batch into tables without statistics takes four times as long
             await owner.execute("ANALYZE")
     finally:
@@ -54,7 +55,7 @@ def _domain(number: int) -> str:
 
 def _product(number: int) -> dict[str, Any]:
     schema = {"fields": [{"name": f"column_{column}", "type": "string"} for column in range(8)]}
-    return product_fields.whole(
+    return product_fields.validate_state(
         {
             "name": product_name(number),
             "domain": _domain(number),
@@ -67,4 +68,4 @@ def _product(number: int) -> dict[str, Any]:
 
 
 def _changed(number: int, version: int) -> dict[str, Any]:
-    return product_fields.patch({"version": f"1.{version}.0", "owner": f"owner_{(number + version) % 50}@shop.example"})
+    return product_fields.validate_patch({"version": f"1.{version}.0", "owner": f"owner_{(number + version) % 50}@shop.example"})

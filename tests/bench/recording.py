@@ -15,8 +15,8 @@ import orjson
 from sqlalchemy import event
 
 from db.connection import Database
-from graph_api.auth import OPEN
-from schema.executor import Executor, Request
+from graph_api.auth.authenticator import OPEN
+from schema.execution.executor import Executor, Request
 from schema.root import schema
 from tests.bench.data import plain_address, settings_for
 from tests.bench.replay import write

@@ -10,22 +10,23 @@ from uuid import UUID
 
 import asyncpg
 
-from db import relationship_fields, relationship_type
-from db.asset import Ended
-from db.bond import End
+from db.assets.asset import Deletion
+from db.associations import relationship_fields
+from db.associations.association import AssetRef
+from db.associations.relationship import RelationshipState, relationship_uid, upsert_each
 from db.connection import Author, Database
-from db.kinds import PRODUCT
-from db.relationship import Stated, relationship_uid, state_each
-from db.relationship_type import RelationshipTypeRow
-from db.temporal import accepted
-from graph_api.auth import DEFAULT_TENANT_ID
+from db.registries import relationship_type
+from db.registries.relationship_type import RelationshipTypeRow
+from db.temporal.change_log import raise_first_error
+from db.temporal.kinds import PRODUCT
+from graph_api.auth.authenticator import DEFAULT_TENANT_ID
 from tests.bench.entities import entity_uid
 from tests.bench.products import product_uid
 from tests.bench.versions import VERSIONS, since
 
-MENTORS = relationship_type.whole("mentors", "mentored-by", "PERSON", "PERSON", "MANY_TO_MANY")
-MAINTAINS = relationship_type.whole("maintains", "maintained-by", "PERSON", PRODUCT.name, "MANY_TO_MANY")
-REPORTS_TO = relationship_type.whole("reports-to", "manages", "PERSON", "PERSON", "MANY_TO_ONE")
+MENTORS = relationship_type.validate_state("mentors", "mentored-by", "PERSON", "PERSON", "MANY_TO_MANY")
+MAINTAINS = relationship_type.validate_state("maintains", "maintained-by", "PERSON", PRODUCT.name, "MANY_TO_MANY")
+REPORTS_TO = relationship_type.validate_state("reports-to", "manages", "PERSON", "PERSON", "MANY_TO_ONE")
 _TYPES = (MENTORS, MAINTAINS, REPORTS_TO)
 
 # As many people are joined with anything, at most: the first ones.
@@ -78,27 +79,27 @@ async def fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", every:
     database = Database(address)
     try:
         async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-            accepted(await relationship_type.put_each(connection, _TYPES))
+            raise_first_error(await relationship_type.put_each(connection, _TYPES))
         for version in range(VERSIONS):
             for start in range(0, len(every), _BATCH):
                 stated, ended = _said(every[start : start + _BATCH], version)
                 async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-                    accepted(await state_each(connection, stated, ended=ended))
+                    raise_first_error(await upsert_each(connection, stated, ended=ended))
             # a batch into tables without statistics takes four times as long
             await owner.execute("ANALYZE")
     finally:
         await database.close()
 
 
-def _said(of: Sequence[Join], version: int) -> tuple[list[Stated], list[Ended]]:
+def _said(of: Sequence[Join], version: int) -> tuple[list[RelationshipState], list[Deletion]]:
     """What a version says of joins, and which of them it ends."""
     instant = since(version)
     stated, ended = [], []
     for join in of:
         for said_in, note in join.tale:
             if said_in == version and note is None:
-                ended.append(Ended(join.uid, instant))
+                ended.append(Deletion(join.uid, instant))
             elif said_in == version:
-                payload = relationship_fields.whole({"attributes": {"note": note}})
-                stated.append(Stated(join.type.code, End(join.origin), End(join.related), payload, instant))
+                payload = relationship_fields.validate_state({"attributes": {"note": note}})
+                stated.append(RelationshipState(join.type.code, AssetRef(join.origin), AssetRef(join.related), payload, instant))
     return stated, ended

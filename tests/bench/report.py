@@ -13,11 +13,11 @@ from tests.bench.harness import CONNECTIONS, Result
 from tests.bench.loading import Figures
 from tests.bench.overload import Overload, quantile
 from tests.bench.versions import VERSIONS
-from tests.bench.visits import Visits
+from tests.bench.walk_row_counts import Visits
 
 _CONTENTS = """
 SELECT (SELECT count(*) FROM asset), count(*), count(producer), count(producer) FILTER (WHERE valid_to <> 'infinity')
-FROM lineage_link
+FROM lineage_link_effective
 """
 
 # How many times as long a read at an instant may take as the same read of now.
@@ -252,7 +252,7 @@ def visits_table(counted: list[Visits]) -> Table:
     drawn = _table(
         "What walks visit",
         "Of the first sample of each row: how many walks it makes, the assets these reach (roots included), the links they see, "
-        "and their pages, one a level and one before the first. Visited, by EXPLAIN ANALYZE: rows of lineage_link, also those "
+        "and their pages, one a level and one before the first. Visited, by EXPLAIN ANALYZE: rows of lineage_link_effective, also those "
         "that a filter threw away, and rows of the recursion.",
         *("walks", "assets\nreached", "links\nseen", "pages", "rows\nvisited", "ratio", "aim"),
     )

@@ -106,7 +106,7 @@ def main() -> None:
         return
     threading.Thread(target=_end_with_the_harness, daemon=True).start()
     if which == "floor":
-        from tests.bench.floor import serve
+        from tests.bench.baseline_server import serve
 
         serve(Path(sys.argv[1]))
     elif which == "crowd":

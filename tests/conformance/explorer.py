@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from graph_api.examples import EXAMPLES
+from graph_api.graphiql.examples import EXAMPLES
 from tests.browser import CHROMIUM, Browser
 from tests.conformance.stage import Stage
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from db.errors import HeadwaterError
 
 HERE = Path(__file__).parent

@@ -6,12 +6,15 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from db import api_key, detail_type, entity, entity_type, link, product, relationship, relationship_type
-from db.api_key import Seal
-from db.asset import Ref
-from db.bond import End
+from db.assets import entity, product
+from db.assets.asset import IdentitySpec
+from db.associations import lineage_link, relationship
+from db.associations.association import AssetRef
 from db.connection import Author, Database
-from db.request import Request, once
+from db.registries import detail_type, entity_type, relationship_type
+from db.tenancy import api_key
+from db.tenancy.api_key import KeySigner
+from db.tenancy.idempotency import IdempotencyKey, run_once
 from tests.builders import day, product_fields
 
 OTHER = 2
@@ -26,16 +29,18 @@ async def two_tenants(database: Database, address: str) -> Database:
     for tenant_id in (1, OTHER):
         async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
             fields = product_fields(owner=f"owner {tenant_id}")
-            await once(connection, Request("key", UUID(int=tenant_id)), partial(product.register, connection, fields, at=day(0)))
-            await api_key.create(connection, Seal(bytes(32)), f"key {tenant_id}", ["read"])
+            await run_once(
+                connection, IdempotencyKey("key", UUID(int=tenant_id)), partial(product.register, connection, fields, at=day(0))
+            )
+            await api_key.create(connection, KeySigner(bytes(32)), f"key {tenant_id}", ["read"])
             await entity_type.put(connection, "PERSON", "Person", "people")
             await detail_type.put(connection, "note", "Note")
             details = {"note": f"of {tenant_id}"}
-            await entity.create(connection, Ref(type="PERSON", key="7"), "ann", details, at=day(0))
-            ends = End(product="orders"), End(type="PERSON", key="7")
-            await link.register(connection, *ends, None, {}, at=day(0))
+            await entity.create(connection, IdentitySpec(type="PERSON", key="7"), "ann", details, at=day(0))
+            ends = AssetRef(product="orders"), AssetRef(type="PERSON", key="7")
+            await lineage_link.register(connection, *ends, None, {}, at=day(0))
             await relationship_type.put(
                 connection, key="owned_by", reverse_key="owns", origin="PRODUCT", related="PERSON", cardinality="MANY_TO_ONE"
             )
-            await relationship.relate(connection, relationship.Stated("owned_by", *ends, {"attributes": {}}, day(0)))
+            await relationship.relate(connection, relationship.RelationshipState("owned_by", *ends, {"attributes": {}}, day(0)))
     return database

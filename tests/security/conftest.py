@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MIGRATED, own_database
-from tests.graph_api.issuer import jwks
-from tests.security.doors import BELIEVED, BODY_SECONDS, ORIGIN, Client, Owner, Service, believing, serving
+from tests.graph_api.auth.issuer import jwks
+from tests.security.service_harness import BELIEVED, BODY_SECONDS, ORIGIN, Client, Owner, Service, believing, serving
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from graph_api.heads import HEAD_BYTES
-from graph_api.media_types import GRAPHQL
+from graph_api.http.http_protocol import HEAD_BYTES
+from graph_api.http.media_types import GRAPHQL
 from tests.builders import REGISTER, product_fields
-from tests.schema.test_limits import HOSTILE
-from tests.security.doors import BODY_SECONDS, LIST, PATIENCE, Client, Owner, Service, refused
+from tests.schema.language.test_limits import HOSTILE
+from tests.security.service_harness import BODY_SECONDS, LIST, PATIENCE, Client, Owner, Service, refused
 
 pytestmark = pytest.mark.api
 
@@ -319,7 +319,7 @@ async def test_what_comes_otherwise_than_it_should_is_refused(ask: Client, key: 
 async def test_whoever_goes_away_amid_a_walk_has_its_statement_ended(ask: Client, key: str, owner: Owner) -> None:
     await ask(REGISTER, key, input=product_fields("walked"))
     body = json.dumps({"query": '{ product(name: "walked") { upstream { totalCount } } }'}).encode()
-    async with owner.locked("lineage_link"):
+    async with owner.locked("lineage_link_effective"):
         async with wired(ask.service, head(key, len(body)), body):
             await owner.at_work(1)
         # the lock is held still: only what was ended ends

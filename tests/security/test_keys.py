@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from db.api_key import Seal
+from db.tenancy.api_key import KeySigner
 from tests.builders import REGISTER, product_fields
-from tests.graph_api.issuer import token
-from tests.security.doors import BELIEVED, LIST, Client, Owner, Service, refused
+from tests.graph_api.auth.issuer import token
+from tests.security.service_harness import BELIEVED, LIST, Client, Owner, Service, refused
 
 pytestmark = pytest.mark.api
 
@@ -20,7 +20,7 @@ WHO = "{ viewer { tenant actor scopes } }"
 
 def forged(tenant_id: int = 1) -> str:
     """A key that another service made."""
-    return Seal(b"another secret").new(tenant_id)[1]
+    return KeySigner(b"another secret").new(tenant_id)[1]
 
 
 def never_made(owner: Owner) -> str:

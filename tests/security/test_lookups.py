@@ -10,13 +10,13 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from db.api_key import KeyName
+from db.tenancy.api_key import KeyName
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests.builders import Answer
-from tests.graph_api.issuer import AUDIENCE, ISSUER, jwks, token
-from tests.graph_api.remote import listening
-from tests.security.doors import LIST, SECRET, Owner, believing, refused
+from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, token
+from tests.graph_api.records.remote import listening
+from tests.security.service_harness import LIST, SECRET, Owner, believing, refused
 from tests.security.test_keys import WHO, broken, forged, never_made
 from tests.security.test_tokens import BAD, bearing
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.security.doors import ORIGIN, Client, Owner
+from tests.security.service_harness import ORIGIN, Client, Owner
 
 pytestmark = pytest.mark.api
 

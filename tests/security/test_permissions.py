@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from tests.builders import REGISTER, UPDATE, Answer, product_fields
-from tests.graph_api.issuer import token
-from tests.security.doors import BELIEVED, LIST, Client, Owner, prefix_of, refused
+from tests.graph_api.auth.issuer import token
+from tests.security.service_harness import BELIEVED, LIST, Client, Owner, prefix_of, refused
 
 pytestmark = pytest.mark.api
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.builders import REGISTER, Answer, product_fields
-from tests.graph_api.issuer import jwks, token
-from tests.security.doors import LIST, Client, Owner, Service, believing, refused, serving
+from tests.graph_api.auth.issuer import jwks, token
+from tests.security.service_harness import LIST, Client, Owner, Service, believing, refused, serving
 
 pytestmark = pytest.mark.api
 

@@ -12,19 +12,20 @@ from uuid import UUID
 import pytest
 from graphql import GraphQLObjectType
 
-from db import api_key, product
+from db.assets import product
 from db.connection import Author
-from db.temporal import anything_recorded
-from db.verification import verify_tenant
-from graph_api.export import lines
+from db.temporal.change_log import has_changes
+from db.temporal.verification import verify_tenant
+from db.tenancy import api_key
 from graph_api.ingestion.jsonl import JsonLines
+from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load, OnError
-from schema.executor import Response
+from schema.execution.executor import Response
 from tests.builders import day, written
 from tests.conftest import MIGRATED, own_database
-from tests.security.asking import SCHEMA, Question, answered, questions
-from tests.security.twins import FIRST_IDS, Tenant, World, name_of, settle, stranger, values_of, written_down
-from tests.security.walls import files_not_run, without_predicates, without_row_level_security
+from tests.security.isolation_layers import files_not_run, without_predicates, without_row_level_security
+from tests.security.random_queries import SCHEMA, Question, answered, questions
+from tests.security.two_tenants import FIRST_IDS, Tenant, World, name_of, settle, stranger, values_of, written_down
 
 _CURSOR = re.compile(r'("(?:cursor|startCursor|endCursor)": )"([\w-]+)"')
 _LIST = re.compile(r'\["[0-9a-f]{12}",')
@@ -269,7 +270,7 @@ async def behind_one_wall(world: World, answers: list[str]) -> None:
     assert leaks(told, await world.secrets(world.bee), world.bee) == []
     assert await answers_of(world) == answers
     async with world.database.snapshot(4) as connection:
-        assert not await anything_recorded(connection)
+        assert not await has_changes(connection)
     async with world.database.snapshot(world.ant.tenant_id) as connection:
         assert await api_key.find(connection, name_of(world.ant.keys["key"])) is not None
         assert await api_key.find(connection, name_of(world.bee.keys["key"])) is None
@@ -290,7 +291,7 @@ async def test_where_no_statement_names_the_tenant_row_level_security_still_keep
     with without_predicates(world.database) as statements:
         await behind_one_wall(world, answers)
     # whoever owns the tables sees all rows, whatever their policies: what only the owner runs has the one wall
-    assert {it for it in files_not_run(statements) if not it.startswith("purge_")} == set()
+    assert {it for it in files_not_run(statements) if not it.startswith("bulk/purge_")} == set()
 
 
 async def test_where_there_is_no_row_level_security_every_statement_still_names_the_tenant(world: World) -> None:

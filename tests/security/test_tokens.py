@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from tests.builders import REGISTER, product_fields
-from tests.graph_api.issuer import public_pem, signing_key, token
-from tests.security.doors import Client, Owner, refused
+from tests.graph_api.auth.issuer import public_pem, signing_key, token
+from tests.security.service_harness import Client, Owner, refused
 
 pytestmark = pytest.mark.api
 

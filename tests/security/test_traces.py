@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.builders import REGISTER, product_fields
-from tests.graph_api.issuer import token
-from tests.graph_api.test_process import awaited
-from tests.security.doors import LIST, Client, Owner, Service, prefix_of, refused
+from tests.graph_api.auth.issuer import token
+from tests.graph_api.commands.test_process import awaited
+from tests.security.service_harness import LIST, Client, Owner, Service, prefix_of, refused
 from tests.security.test_keys import broken, forged
 from tests.security.test_tokens import BAD, bearing
 

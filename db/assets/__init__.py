@@ -1,0 +1,1 @@
+"""Assets: identities, products, entities and domains."""

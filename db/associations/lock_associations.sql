@@ -1,0 +1,15 @@
+-- Lets one writer at a time change a bond. Always in order of id, so that two batches cannot wait for each other.
+SELECT id, {near}, {far}, {parts}
+FROM {identities}
+WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(
+  SELECT i.id
+  FROM unnest(CAST(:near AS bigint[]), CAST(:far AS bigint[]), {given_parts}) AS n ({near}, {far}, {parts})
+  CROSS JOIN LATERAL (
+    SELECT i.id
+    FROM {identities} i
+    WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.{near} = n.{near} AND i.{far} = n.{far} AND i.{discriminator} IS NOT DISTINCT FROM n.{discriminator}
+    OFFSET 0
+  ) i
+))
+ORDER BY id
+FOR NO KEY UPDATE

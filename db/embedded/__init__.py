@@ -1,0 +1,1 @@
+"""PostgreSQL from a wheel, run as a server of one data directory."""

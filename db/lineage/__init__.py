@@ -1,0 +1,1 @@
+"""Lineage: walks, paths, graph algorithms and analytics."""

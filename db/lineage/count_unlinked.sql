@@ -1,0 +1,11 @@
+-- How many assets are at the {near} end of no link at an instant.
+SELECT count(*) AS assets
+FROM asset_lifetime a
+WHERE a.tenant_id = CAST(:tenant AS bigint)
+  AND a.valid_from <= CAST(:instant AS timestamptz) AND a.valid_to > CAST(:instant AS timestamptz)
+  AND NOT EXISTS (
+    SELECT
+    FROM lineage_link_effective l
+    WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.{near} = a.asset_id
+      AND l.valid_from <= CAST(:instant AS timestamptz) AND l.valid_to > CAST(:instant AS timestamptz)
+  )

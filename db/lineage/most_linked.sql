@@ -1,0 +1,8 @@
+-- The assets with the most neighbours on one side at an instant, the most first. Near is the end of a link at which an asset stands, far
+-- the one at which its neighbour does.
+SELECT {near} AS asset_id, count(DISTINCT {far}) AS degree
+FROM lineage_link_effective
+WHERE tenant_id = CAST(:tenant AS bigint) AND valid_from <= CAST(:instant AS timestamptz) AND valid_to > CAST(:instant AS timestamptz)
+GROUP BY {near}
+ORDER BY degree DESC, asset_id
+LIMIT CAST(:limit AS bigint)

@@ -1,4 +1,0 @@
--- How many joins are of a type, or ever were.
-SELECT count(*) AS joins
-FROM relation
-WHERE tenant_id = CAST(:tenant AS bigint) AND type_id = CAST(:type AS bigint)

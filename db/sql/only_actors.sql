@@ -1,4 +1,0 @@
-  -- made by any of them
-  AND (
-  SELECT c.actor {include made_by}
-  ) = ANY (CAST(:actors AS text[]))

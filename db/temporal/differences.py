@@ -1,0 +1,136 @@
+"""Differences: what is one thing at one instant and another at a later one, whatever happened in between."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from db.connection import ReadConnection
+from db.pagination import Page, Slice
+from db.temporal.changes import BEGINNINGS, ChangeKind, ChangeQuery, filters, union
+from db.temporal.history import Changed, VersionPeriod, changed_fields
+from db.temporal.kind import Kind
+from db.temporal.kinds import KIND_OF
+
+
+class DifferenceKind(StrEnum):
+    ADDED = "ADDED"
+    REMOVED = "REMOVED"
+    CHANGED = "CHANGED"
+
+
+# What a change of a kind may amount to.
+_AMOUNTS_TO = {
+    ChangeKind.CREATED: DifferenceKind.ADDED,
+    ChangeKind.UPDATED: DifferenceKind.CHANGED,
+    ChangeKind.DELETED: DifferenceKind.REMOVED,
+    ChangeKind.RESTORED: DifferenceKind.ADDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceRow:
+    """One asset that is not the same at two instants; None: it was not there."""
+
+    asset_kind: str
+    subject_id: int
+    uid: UUID
+    kind: DifferenceKind
+    before: VersionPeriod | None
+    after: VersionPeriod | None
+    changed: list[Changed]
+
+
+def cursor_key(row: DifferenceRow) -> tuple[Any, ...]:
+    """Where a difference stands in the list: what a cursor remembers."""
+    return (row.subject_id,)
+
+
+async def list_differences(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[DifferenceRow]:
+    """A page of what is different at `until` from what it was at `since`, in the order of the assets."""
+    direction = page.direction
+    order = f"ORDER BY subject_id {direction} LIMIT CAST(:limit AS bigint)"
+    parts = [
+        kind.render("temporal/differences", candidates=_differing(kind, query, page, direction) + order)
+        for kind in query.kinds_of_assets
+    ]
+    if not parts:
+        return Slice([], more=False)
+    rows = await connection.fetch(text(union(parts) + order), _parameters(query, page))
+    return page.slice(rows, lambda row: _difference(query, row))
+
+
+async def count_differences(connection: ReadConnection, query: ChangeQuery) -> int:
+    """How many assets are not the same."""
+    unbounded = Page(1)
+    parts = [_differing(kind, query, unbounded, "ASC") for kind in query.kinds_of_assets]
+    if not parts:
+        return 0
+    counting = text(f"SELECT count(*) AS differences FROM ({union(parts)}) found")
+    row = await connection.fetch_one(counting, _parameters(query, unbounded))
+    return int(row.differences) if row else 0
+
+
+def _differing(kind: Kind, query: ChangeQuery, page: Page, direction: str) -> str:
+    """The part of a statement that finds the assets of a kind that differ."""
+    parts = []
+    if query.kinds_of_changes & BEGINNINGS:
+        parts.append(kind.render("temporal/version_starts_between"))
+    if ChangeKind.DELETED in query.kinds_of_changes:
+        parts.append(kind.render("temporal/lifetime_ends_between"))
+    conditions = [
+        ("temporal/_filter_after", page.after is not None),
+        ("temporal/_filter_before", page.before is not None),
+        ("temporal/_filter_assets", query.assets is not None),
+        ("temporal/_filter_actors_between", query.actors is not None),
+    ]
+    return kind.render(
+        "temporal/differing_assets", direction=direction, candidates=union(parts), filters=filters(kind, conditions)
+    )
+
+
+def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
+    return {
+        "since": query.since,
+        "until": query.until,
+        "after": page.after and page.after[0],
+        "before": page.before and page.before[0],
+        "kinds": sorted({_AMOUNTS_TO[it] for it in query.kinds_of_changes}),
+        "assets": query.assets,
+        "actors": query.actors,
+        "limit": page.limit,
+    }
+
+
+def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
+    before = _read_at(query.since, row, row.from_before, row.to_before, row.created_before, row.state_before)
+    after = _read_at(query.until, row, row.from_after, row.to_after, row.created_after, row.state_after)
+    return DifferenceRow(
+        asset_kind=row.kind,
+        subject_id=row.subject_id,
+        uid=row.uid,
+        kind=DifferenceKind.ADDED if before is None else DifferenceKind.REMOVED if after is None else DifferenceKind.CHANGED,
+        before=before,
+        after=after,
+        changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state_after),
+    )
+
+
+def _read_at(
+    instant: datetime, row: Any, valid_from: datetime, valid_to: datetime, created_at: datetime, state: dict[str, Any] | None
+) -> VersionPeriod | None:
+    if state is None:
+        return None
+    return VersionPeriod(
+        subject_id=row.subject_id,
+        type=row.type,
+        key=row.key,
+        as_of=instant,
+        valid_from=valid_from,
+        valid_to=valid_to,
+        created_at=created_at,
+        state=state,
+    )

@@ -1,0 +1,159 @@
+"""Versioned kinds: the tables of each, and the tokens by which SQL files adapt to one."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Table, TextClause, text
+
+from db.sql import render, tokens_of
+from db.tables import asset as assets
+
+# A known instant, or a column of the statement that holds one.
+Instant = datetime | ColumnElement[datetime]
+
+_BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "created_at", "digest"}
+
+
+class Kind:
+    """A versioned kind: its name in the change log and its table of versions. Every column that is not bookkeeping is a field.
+
+    A projection is another table kept in step with the versions, named by the package of its SQL and a name: for `assets/details`
+    these are `assets/project_details.sql` and `assets/verify_details.sql`. A verification is a `verify_<name>` file alone. The
+    subjects of a kind are assets, whose lifetimes are one more projection, or rows of an identity table of their own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        versions: Table,
+        *,
+        subject: str = "asset_id",
+        identities: Table = assets,
+        projections: Sequence[str] = (),
+        verifications: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.versions = versions
+        self.subject = subject
+        self.identities = identities
+        self.of_assets = identities is assets
+        self.projections = tuple(projections)
+        self.verifications = tuple(verifications)
+        self.fields = tuple(
+            column.name
+            for column in versions.columns
+            if column.name not in _BOOKKEEPING and column.name != subject and column.computed is None
+        )
+        self._statements: dict[tuple[object, ...], TextClause] = {}
+
+    def valid_at(self, instant: Instant) -> ColumnElement[bool]:
+        """Build the condition that a version is valid at an instant."""
+        return valid_at(self.versions, instant)
+
+    def statement(self, path: str, **values: str) -> TextClause:
+        """Build the statement of `db/<path>.sql` for this kind, with the caller's tokens. Each is built once."""
+        key = (path, *values.items())
+        if key not in self._statements:
+            self._statements[key] = text(self.render(path, **values))
+        return self._statements[key]
+
+    def render(self, path: str, **values: str) -> str:
+        """Fill the tokens of `db/<path>.sql`: those of the kind, and the caller's for this file."""
+        params = self.sql_params
+        return render(path, {**{token: params[token] for token in tokens_of(path) & params.keys()}, **values})
+
+    def state_of(self, row: str) -> str:
+        """Build the SQL expression of the payload that a row of the version table has in the change log."""
+        return "jsonb_build_object(" + ", ".join(f"'{field}', {row}.\"{field}\"" for field in self.fields) + ")"
+
+    @property
+    def sql_params(self) -> dict[str, str]:
+        """The tokens that differ from kind to kind."""
+        return {
+            "kind": self.name,
+            "versions": self.versions.name,
+            "identities": self.identities.name,
+            "of_kind": f"i.kind = '{self.name}'" if self.of_assets else "true",
+            "is_association": "false",
+            "owner_asset_id": "n.subject_id",
+            "subject": self.subject,
+            "columns": _column_list(self.fields),
+            "after": _column_list(self.fields, "after"),
+            "state": self.state_of("v"),
+            "state_before": self.state_of("p"),
+            "values": self.state_of("after"),
+        }
+
+
+class AssociationKind(Kind):
+    """A kind of association between two assets: lineage links or relationships.
+
+    Its asserted versions are clipped to the lifetimes of both ends; the `effective` table holds the result, with the identity
+    beside it. The identity consists of both ends and further parts, each with its type in the database. The ends and the first
+    part, the discriminator, tell two associations apart. The owner is the end whose write permission covers the association.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        versions: Table,
+        *,
+        subject: str,
+        identities: Table,
+        effective: Table,
+        ends: tuple[str, str],
+        owner: str,
+        parts: Mapping[str, str],
+        verifications: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            name,
+            versions,
+            subject=subject,
+            identities=identities,
+            projections=["consistency/associations"],
+            verifications=verifications,
+        )
+        self.effective = effective
+        self.ends = ends
+        self.owner = owner
+        self.parts = dict(parts)
+
+    @property
+    def sql_params(self) -> dict[str, str]:
+        identity = (*self.ends, *self.parts)
+        columns = (*identity, *self.fields)
+        return {
+            **super().sql_params,
+            "is_association": "true",
+            "owner_asset_id": (
+                f"(SELECT i.{self.owner} FROM {self.identities.name} i"
+                " WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.id = n.subject_id)"
+            ),
+            "effective": self.effective.name,
+            "near": self.ends[0],
+            "far": self.ends[1],
+            "discriminator": next(iter(self.parts)),
+            "parts": _column_list(self.parts),
+            "given_parts": ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in self.parts.items()),
+            "given": f"{_column_list(identity, 'i')}, {_column_list(self.fields, 'v')}",
+            "effective_columns": _column_list(columns),
+            "effective_of_s": _column_list(columns, "s"),
+            "effective_of_t": _column_list(columns, "t"),
+        }
+
+
+def valid_at(table: Table, instant: Instant) -> ColumnElement[bool]:
+    """Build the condition that a row is valid at an instant. Scalar comparisons let an index serve it."""
+    return (table.c.valid_from <= instant) & (table.c.valid_to > instant)
+
+
+def in_package(name: str, verb: str) -> str:
+    """Build the path of the SQL file that does something to a projection: `assets/details` and `verify` are
+    `assets/verify_details`."""
+    package, _, table = name.rpartition("/")
+    return f"{package}/{verb}_{table}"
+
+
+def _column_list(columns: Iterable[str], row: str | None = None) -> str:
+    return ", ".join(f'"{column}"' if row is None else f'{row}."{column}"' for column in columns)

@@ -1,0 +1,1 @@
+"""Tenants, API keys, scopes, the audit log and idempotency keys."""

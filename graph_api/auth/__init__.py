@@ -1,0 +1,1 @@
+"""Authentication: keys, tokens and the cache of both."""

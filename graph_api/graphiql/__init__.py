@@ -1,0 +1,1 @@
+"""GraphiQL: its page, its example tabs, and the build of its bundle."""

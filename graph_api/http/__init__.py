@@ -1,0 +1,1 @@
+"""The HTTP layer: requests, responses, admission, rate limits and health."""

@@ -1,0 +1,1 @@
+"""GraphQL types of assets: products, entities and domains."""

@@ -1,0 +1,1 @@
+"""GraphQL types of lineage links and relationships."""

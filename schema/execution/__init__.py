@@ -1,0 +1,1 @@
+"""Runs one operation: document, authorization, transaction, loading and execution."""

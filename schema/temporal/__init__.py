@@ -1,0 +1,1 @@
+"""GraphQL types of history, changes and differences."""

@@ -1,0 +1,1 @@
+"""GraphQL types of the viewer and of API keys."""

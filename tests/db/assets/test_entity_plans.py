@@ -1,0 +1,209 @@
+"""On 200 000 versions of entities each question takes the index that it means, as the service's role and behind its policies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from db.assets import entity
+from db.assets.asset import IdentitySpec
+from db.assets.entity import DetailCondition, EntityOrder, EntityQuery
+from db.bulk import ingest
+from db.connection import Author, Database, ReadConnection, WriteConnection
+from db.errors import HeadwaterError
+from db.pagination import Page
+from db.temporal.change_log import Outcome
+from db.temporal.history import histories
+from db.temporal.kinds import ENTITY
+from tests.builders import day
+from tests.conftest import MIGRATED, own_database
+from tests.db.assets.test_product_plans import plans
+
+ENTITIES = 40_000
+VERSIONS = 5
+THEN = day(-250)
+
+# Two tenants, the other one small. Every entity has five versions; its email never changes, its level does each time.
+_FILL = f"""
+INSERT INTO tenant (name) VALUES ('other');
+SET session_replication_role = replica;
+INSERT INTO entity_type (tenant_id, code, label) SELECT t, 'TYPE_' || n, '' FROM generate_series(1, 2) t, generate_series(0, 9) n;
+INSERT INTO detail_type (tenant_id, code, label, format) SELECT t, code, '', format FROM generate_series(1, 2) t,
+  (VALUES ('email', 'email'), ('level', 'number')) AS d (code, format);
+INSERT INTO asset (tenant_id, uid, kind, type, key)
+SELECT CASE WHEN n <= {ENTITIES} THEN 1 ELSE 2 END, gen_random_uuid(), 'ENTITY', 'TYPE_' || n % 10, n
+FROM generate_series(1, {ENTITIES} + 1000) n;
+CREATE TEMPORARY TABLE filled AS
+SELECT a.tenant_id, a.id, n, '2025-01-01'::timestamptz + n * interval '30 days' AS since,
+  CASE n WHEN {VERSIONS - 1} THEN 'infinity' ELSE '2025-01-01'::timestamptz + (n + 1) * interval '30 days' END AS until,
+  'entity ' || md5(a.id::text) || ' ' || n AS name, md5(a.id::text) || '@shop.example' AS email, (a.id + n)::text AS level
+FROM asset a, generate_series(0, {VERSIONS - 1}) n;
+INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, digest)
+SELECT tenant_id, id, since, until, '2025-01-01', name, jsonb_build_object('email', email, 'level', level),
+  md5(jsonb_build_object('display_name', name, 'details', jsonb_build_object('email', email, 'level', level))::text)::uuid
+FROM filled;
+INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)
+SELECT tenant_id, id, 'email', since, 'infinity', email, NULL FROM filled WHERE n = 0
+UNION ALL SELECT tenant_id, id, 'level', since, until, level, level::float FROM filled;
+INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)
+SELECT tenant_id, id, since, 'infinity' FROM filled WHERE n = 0;
+INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
+SELECT tenant_id, 'ENTITY', asset_id, 'SET', valid_from, jsonb_build_object('display_name', display_name, 'details', details),
+  true, now(), 'filler'
+FROM entity_version;
+SET session_replication_role = DEFAULT;
+"""
+
+Asked = Callable[[ReadConnection], Awaitable[Any]]
+
+
+@pytest.fixture(scope="module")
+def address(server: str) -> Iterator[str]:
+    """One filled database for all tests here; none of them keeps what it writes."""
+    with asyncio.Runner() as runner:
+        opened = own_database(server, MIGRATED)
+        filled = runner.run(opened.__aenter__())
+        runner.run(fill(filled))
+        yield filled
+        runner.run(opened.__aexit__(None, None, None))
+
+
+async def fill(address: str) -> None:
+    """Fill the tables; the indexes that are slow to keep are away meanwhile."""
+    owner = await asyncpg.connect(address)
+    slow = await owner.fetch(
+        "SELECT c.conrelid::regclass AS of, c.conname AS name, pg_get_constraintdef(c.oid) AS meaning"
+        " FROM pg_constraint c WHERE c.contype = 'x' AND c.conname LIKE 'entity%'"
+    )
+    search = await owner.fetchval("SELECT pg_get_indexdef('entity_version_search'::regclass)")
+    await owner.execute("DROP INDEX entity_version_search")
+    for it in slow:
+        await owner.execute(f"ALTER TABLE {it['of']} DROP CONSTRAINT {it['name']}")
+    await owner.execute(_FILL)
+    for it in slow:
+        await owner.execute(f"ALTER TABLE {it['of']} ADD CONSTRAINT {it['name']} {it['meaning']}")
+    await owner.execute(search)
+    await owner.execute("VACUUM ANALYZE")
+    await owner.close()
+
+
+async def one_of(connection: ReadConnection, as_of: Any = None) -> entity.EntityRow:
+    """An entity somewhere in the middle."""
+    page = await entity.list_entities(connection, EntityQuery(search="f00", as_of=as_of), Page(1))
+    return page.items[0]
+
+
+READS: dict[str, tuple[Callable[[entity.EntityRow], Asked], str]] = {
+    "current lookup by uid": (lambda one: lambda it: entity.entities_by_uid(it, [one.uid], None), "asset_uid_taken"),
+    "current lookup": (lambda one: lambda it: entity.entities_by_uid(it, [one.uid], None), "entity_version_pkey"),
+    "as-of lookup": (lambda one: lambda it: entity.entities_by_uid(it, [one.uid], THEN), "entity_version_pkey"),
+    "lookup by key": (lambda one: lambda it: entity.entities_by_key(it, [(one.type, one.key or "")], None), "asset_key_taken"),
+    "details": (lambda one: lambda it: entity.details_by_entity(it, [(one.asset_id, day(0))]), "entity_detail_pkey"),
+    "details then": (lambda one: lambda it: entity.details_by_entity(it, [(one.asset_id, THEN)]), "entity_detail_pkey"),
+    "history": (lambda one: lambda it: histories(it, [one.asset_id], ENTITY, Page(3)), "entity_version_pkey"),
+    "history, who said so": (lambda one: lambda it: histories(it, [one.asset_id], ENTITY, Page(3)), "change_in_order"),
+    "first page": (lambda _: lambda it: entity.list_entities(it, EntityQuery(), Page(50)), "entity_version_by_name"),
+    "page then": (
+        lambda one: lambda it: entity.list_entities(it, EntityQuery(as_of=THEN), Page(50, after=(one.display_name, 0))),
+        "entity_version_by_name",
+    ),
+    "last page": (
+        lambda _: lambda it: entity.list_entities(it, EntityQuery(), Page(50, backward=True)),
+        "entity_version_by_name",
+    ),
+    "latest changed": (
+        lambda _: lambda it: entity.list_entities(it, EntityQuery(order=EntityOrder.UPDATED_AT, descending=True), Page(50)),
+        "entity_version_by_instant",
+    ),
+    "detail equality": (lambda one: having(DetailCondition("email", equals=one.details["email"])), "entity_detail_by_value"),
+    "detail equality then": (
+        lambda one: having(DetailCondition("email", equals=one.details["email"]), THEN),
+        "entity_detail_by_value",
+    ),
+    "detail one of": (
+        lambda one: having(DetailCondition("email", among=(one.details["email"], "x"))),
+        "entity_detail_by_value",
+    ),
+    "detail range": (lambda one: having(DetailCondition("email", least=one.details["email"], most=one.details["email"])),
+                     "entity_detail_by_value"),
+    "numeric range": (lambda one: having(DetailCondition("level", least=one.details["level"], most=one.details["level"])),
+                      "entity_detail_by_number"),
+}  # fmt: skip
+
+
+def having(condition: DetailCondition, as_of: Any = None) -> Asked:
+    return lambda it: entity.list_entities(it, EntityQuery(details=(condition,), as_of=as_of), Page(50))
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_a_read_takes_its_index(database: Database, name: str) -> None:
+    question, index = READS[name]
+    async with database.snapshot(1) as connection:
+        asked = question(await one_of(connection))
+        with plans(database) as explained:
+            assert await asked(connection)
+    assert index in explained.indexes
+    # the registries are a page each
+    assert explained.whole_tables <= {"entity_type", "detail_type"}
+
+
+async def test_the_search_by_name_takes_the_trigram_index_inside_its_function(database: Database, address: str) -> None:
+    owner = await asyncpg.connect(address)
+    try:
+        assert await owner.fetchval("SELECT count(*) FROM entity_version WHERE tenant_id = 1") == ENTITIES * VERSIONS
+        body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_entities'")
+        await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
+        asked = body.replace("pattern", "'%3f9a7%'").replace("instant", "now()")
+        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {asked}")
+    finally:
+        await owner.close()
+    assert "entity_version_search" in plan
+    assert "Seq Scan" not in plan
+    async with database.snapshot(1) as connection:
+        one = await one_of(connection, THEN)
+        found = await entity.list_entities(connection, EntityQuery(search=one.display_name.upper(), as_of=THEN), Page(2))
+        assert [it.uid for it in found.items] == [one.uid]
+
+
+async def test_a_write_looks_only_at_its_subject(database: Database) -> None:
+    async with abandoned(database) as connection:
+        one = await one_of(connection)
+        with plans(database) as explained:
+            await entity.update(connection, one.uid, {"display_name": "newer", "details": {"level": "1"}})
+            await entity.update(connection, one.uid, {"details": {"level": "2"}}, at=THEN)
+    assert {"asset_uid_taken", "change_in_order", "entity_version_pkey", "entity_detail_pkey"} <= explained.indexes
+    assert explained.whole_tables <= {"entity_type", "detail_type"}
+
+
+async def test_a_batch_takes_a_constant_number_of_statements_and_looks_only_at_its_subjects(database: Database) -> None:
+    counts = []
+    for size in (10, 500):
+        async with abandoned(database) as connection:
+            known = (await entity.list_entities(connection, EntityQuery(as_of=THEN, search="a"), Page(size))).items
+            batch = [
+                stated(IdentitySpec(it.uid, it.type), number, at) for number, it in enumerate(known) for at in (THEN, day(0))
+            ]
+            batch += [stated(IdentitySpec(type="TYPE_0"), number, day(0)) for number in range(size)]
+            with plans(database) as explained:
+                outcomes = await ingest.ingest(connection, batch)
+        assert all(isinstance(it, Outcome) and it.changed for it in outcomes)
+        assert explained.whole_tables <= {"detail_type"}
+        counts.append(len(explained.found))
+    assert counts == [6, 6], "lock, add, record, refold, project details and lives"
+
+
+@asynccontextmanager
+async def abandoned(database: Database) -> AsyncIterator[WriteConnection]:
+    """A transaction of which nothing is kept."""
+    with suppress(HeadwaterError):
+        async with database.transaction(1, Author("writer", "request")) as connection:
+            yield connection
+            raise HeadwaterError("nothing of it is kept")
+
+
+def stated(ref: IdentitySpec, number: int, at: datetime) -> ingest.AssetState:
+    return ingest.AssetState(ENTITY, ref, {"display_name": f"new {number}", "details": {"level": str(number)}}, at)

@@ -1,0 +1,157 @@
+"""The index that each question means is the one PostgreSQL takes, as the service's role and behind row-level security."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+
+from db.assets import domain, product
+from db.assets.domain import DomainAt
+from db.assets.product import ProductQuery
+from db.connection import Author, Database
+from db.pagination import Page
+from db.temporal.history import histories
+from db.temporal.kinds import PRODUCT
+from tests.builders import day
+
+PRODUCTS = 4_000
+VERSIONS = 5
+
+# Two tenants, each with its products, each product with its versions and the changes that made them.
+_FILL = f"""
+INSERT INTO tenant (name) VALUES ('other');
+INSERT INTO domain (tenant_id, name) SELECT t, 'domain ' || n FROM generate_series(1, 2) t, generate_series(0, 9) n;
+INSERT INTO asset (tenant_id, uid, kind)
+SELECT t, gen_random_uuid(), 'PRODUCT' FROM generate_series(1, 2) t, generate_series(1, {PRODUCTS});
+INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_at, name, domain, owner, description, schema,
+  status, version, tags, digest)
+SELECT a.tenant_id, a.id, '2025-01-01'::timestamptz + n * interval '30 days',
+  CASE n WHEN {VERSIONS - 1} THEN 'infinity' ELSE '2025-01-01'::timestamptz + (n + 1) * interval '30 days' END,
+  '2025-01-01', 'product ' || md5(a.id::text), 'domain ' || a.id % 10, 'owner ' || a.id % 50, md5(a.id::text || n), '{{}}',
+  'ACTIVE', '1.0.' || n, '{{}}', md5(a.id::text || n)::uuid
+FROM asset a, generate_series(0, {VERSIONS - 1}) n;
+INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
+SELECT tenant_id, 'PRODUCT', asset_id, 'SET', valid_from, '{{}}', true, now(), 'filler' FROM product_version;
+ANALYZE;
+"""
+
+
+@pytest.fixture
+async def full(database: Database, address: str) -> Database:
+    owner = await asyncpg.connect(address)
+    await owner.execute(_FILL)
+    await owner.close()
+    return database
+
+
+class plans:  # noqa: N801
+    """Explains every statement that runs within."""
+
+    def __init__(self, database: Database) -> None:
+        self._engine = database.engine.sync_engine
+        self.found: list[dict[str, Any]] = []
+
+    def __enter__(self) -> "plans":
+        event.listen(self._engine, "before_cursor_execute", self._explain)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._explain)
+
+    def _explain(self, connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if not any(it in statement for it in ("set_config", "SAVEPOINT", "SET CONSTRAINTS")):
+            explaining = connection.connection.cursor()
+            explaining.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+            (answer,) = explaining.fetchall()[0]
+            self.found.append((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+
+    @property
+    def indexes(self) -> set[str]:
+        return {node["Index Name"] for node in self._nodes() if "Index Name" in node}
+
+    @property
+    def whole_tables(self) -> set[str]:
+        return {node["Relation Name"] for node in self._nodes() if node["Node Type"] == "Seq Scan"}
+
+    def _nodes(self) -> Iterator[dict[str, Any]]:
+        waiting = list(self.found)
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += node.get("Plans", [])
+
+
+async def test_each_read_takes_its_index(full: Database) -> None:
+    async with full.snapshot(1) as connection:
+        page = await product.list_products(connection, ProductQuery(), Page(50))
+        one = page.items[7]
+        place = product.cursor_key(one, product.ProductOrder.NAME)
+        for asked, index in (
+            (lambda: product.products_by_name(connection, [one.name], None), "product_version_by_name"),
+            (lambda: product.products_by_name(connection, [one.name], day(-200)), "product_version_by_name"),
+            (lambda: product.products_by_uid(connection, [one.uid], None), "asset_uid_taken"),
+            (lambda: product.products_by_uid(connection, [one.uid], day(-200)), "product_version_pkey"),
+            (lambda: product.list_products(connection, ProductQuery(), Page(50)), "product_version_by_name"),
+            (
+                lambda: product.list_products(connection, ProductQuery(as_of=day(-200)), Page(50, after=place)),
+                "product_version_by_name",
+            ),
+            (lambda: product.list_products(connection, ProductQuery(), Page(50, backward=True)), "product_version_by_name"),
+            (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "product_version_pkey"),
+            (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "change_in_order"),
+        ):
+            with plans(full) as explained:
+                assert await asked()
+            assert index in explained.indexes
+            assert explained.whole_tables == set()
+
+
+async def test_what_domains_hold_is_found_by_their_names(full: Database) -> None:
+    async with full.snapshot(1) as connection:
+        for instant in (day(0), day(-200)):
+            readings = [DomainAt(f"domain {number}", instant) for number in range(10)]
+            asked: dict[str, Callable[[], Awaitable[Any]]] = {
+                "which": partial(domain.domains_at, connection, [instant]),
+                "one": partial(domain.domains_by_name, connection, ["domain 7"], instant),
+                "owners": partial(domain.owners_by_domain, connection, readings),
+                "pages": partial(product.products_by_domain, connection, readings, ProductQuery(), Page(5)),
+                "last pages": partial(product.products_by_domain, connection, readings, ProductQuery(), Page(5, backward=True)),
+                "count of one": partial(product.count_products_by_domain, connection, readings[:1], ProductQuery()),
+            }
+            for name, ask in asked.items():
+                with plans(full) as explained:
+                    assert await ask()
+                assert "product_version_by_domain" in explained.indexes, name
+                # the registries are a page each
+                assert explained.whole_tables <= {"domain", "entity_type"}, name
+
+
+async def test_a_write_looks_only_at_its_subject(full: Database) -> None:
+    async with full.transaction(1, Author("writer")) as connection:
+        (one,) = (await product.list_products(connection, ProductQuery(), Page(1))).items
+        with plans(full) as explained:
+            await product.update(connection, one.uid, {"owner": "somebody"})
+            await product.update(connection, one.uid, {"owner": "late"}, at=day(-200))
+        assert {"asset_uid_taken", "change_in_order", "product_version_pkey"} <= explained.indexes
+        assert explained.whole_tables == set()
+
+
+async def test_search_takes_the_trigram_index_inside_its_function(full: Database, address: str) -> None:
+    owner = await asyncpg.connect(address)
+    try:
+        body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_products'")
+        await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
+        asked = body.replace("pattern", "'%3f9a%'").replace("instant", "now()")
+        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {asked}")
+    finally:
+        await owner.close()
+    assert "product_version_search" in plan
+    assert "Seq Scan" not in plan
+    async with full.snapshot(1) as connection:
+        (one,) = (await product.list_products(connection, ProductQuery(), Page(1))).items
+        found = await product.list_products(connection, ProductQuery(search=one.name.upper()), Page(2))
+        assert [it.uid for it in found.items] == [one.uid]

@@ -1,0 +1,475 @@
+"""Changes and differences: what a plain walk through all that was said finds, and no more read than a page needs."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from db.assets import asset, product
+from db.connection import Author, Database, WriteConnection
+from db.consistency.lifecycle import record_asset_change
+from db.errors import HeadwaterError, NotFound
+from db.pagination import Page, Slice
+from db.temporal.change_log import Assertion, Operation
+from db.temporal.changes import ChangeKind, ChangeQuery, ChangeRow, count_changes, list_changes
+from db.temporal.changes import cursor_key as place_of_change
+from db.temporal.differences import DifferenceKind, DifferenceRow, count_differences, list_differences
+from db.temporal.differences import cursor_key as place_of_difference
+from db.temporal.history import changed_fields
+from db.temporal.kind import Kind
+from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
+from tests.builders import START, day, product_fields
+from tests.conftest import MIGRATED, own_database
+from tests.db.assets.test_product_plans import plans
+from tests.db.temporal.model import Said, State, apply, fold, state_at
+from tests.db.temporal.test_change_log_machine import Bench
+
+pytestmark = [pytest.mark.temporal]
+
+MICROSECOND = timedelta(microseconds=1)
+
+_GROUND = [
+    "INSERT INTO domain (tenant_id, name) VALUES (CAST(:tenant AS bigint), 'sales')",
+    "INSERT INTO entity_type (tenant_id, code, label) VALUES (CAST(:tenant AS bigint), 'PERSON', '')",
+    "INSERT INTO detail_type (tenant_id, code, label) SELECT CAST(:tenant AS bigint), code, '' FROM unnest(ARRAY['a', 'b']) code",
+]
+
+# Few instants, two of them neighbours, few values and few who speak, so that much of what is said meets.
+_instants = st.sampled_from([START, START + MICROSECOND, *(START + timedelta(hours=hours) for hours in range(1, 4))])
+_owners = st.sampled_from(["ann", "bob"])
+_values = st.sampled_from(["1", "2"])
+_codes = st.sampled_from(["a", "b"])
+_actors = st.sampled_from(["one", "two", "three"])
+_saying = st.tuples(
+    st.integers(0, 2), st.sampled_from(["SET", "SET", "PATCH", "DELETE", "RESTORE"]), _owners, _codes, _values, _instants, _actors
+)
+_window = st.tuples(_instants, _instants).filter(lambda it: it[0] < it[1])
+_filters: dict[str, st.SearchStrategy[Any]] = {
+    "kinds": st.sampled_from([some for number in range(5) for some in combinations(ChangeKind, number)]),
+    "assets": st.lists(st.integers(0, 3), max_size=2),
+    "asset_kinds": st.sampled_from([(), ("PRODUCT",), ("ENTITY",), ("PRODUCT", "ENTITY")]),
+    "actors": st.sampled_from([some for number in range(3) for some in combinations(["one", "two", "three"], number)]),
+}
+_filter = st.one_of(
+    *(st.fixed_dictionaries({name: values}) for name, values in _filters.items()), st.fixed_dictionaries({}, optional=_filters)
+)
+_asking = st.tuples(_window, st.integers(1, 4), _filter)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Something accepted: by whom it was said, and whether it changed anything when it was heard."""
+
+    said: Said
+    changed: bool
+    actor: str
+
+
+@dataclass
+class Subject:
+    """An asset of the example, and all that was accepted about it, in the order in which it was heard."""
+
+    kind: Kind
+    asset_id: int
+    uid: UUID
+    log: list[Heard]
+
+    @property
+    def said(self) -> list[Said]:
+        return [it.said for it in self.log]
+
+    def whole(self, owner: str, code: str, value: str) -> State:
+        if self.kind is ENTITY:
+            return {"display_name": owner, "details": {code: value}}
+        return product_fields(
+            f"product {self.asset_id}",
+            owner=owner,
+            description=value,
+            schema={code: value},
+            tags=[],
+            status="ACTIVE",
+            version="1.0.0",
+        )
+
+    def patch(self, owner: str, code: str, value: str) -> State:
+        return {"details": {code: None if owner == "ann" else value}} if self.kind is ENTITY else {"owner": owner}
+
+
+@pytest.fixture(scope="module")
+def bench(server: str) -> Iterator[Bench]:
+    with asyncio.Runner() as outer:
+        opened = own_database(server, MIGRATED)
+        bench = Bench(outer.run(opened.__aenter__()))
+        yield bench
+        bench.close()
+        outer.run(opened.__aexit__(None, None, None))
+
+
+async def begun(connection: WriteConnection) -> list[Subject]:
+    """Two products and an entity of which nothing was said yet."""
+    for statement in _GROUND:
+        await connection.execute(text(statement))
+    subjects = []
+    for kind, type_ in ((PRODUCT, None), (ENTITY, "PERSON"), (PRODUCT, None)):
+        uid = uuid4()
+        subjects.append(
+            Subject(kind, (await asset.add_or_lock(connection, kind, asset.IdentitySpec(uid, type_))).asset_id, uid, [])
+        )
+    return subjects
+
+
+async def hear(connection: WriteConnection, subject: Subject, operation: str, payload: State | None, at: datetime) -> None:
+    """Assert something, and remember it if it was accepted and is no replay."""
+    if operation == "RESTORE":
+        last = [it for it in fold(subject.said) if it.valid_from <= at]
+        if not last:
+            return
+        operation, payload = "SET", last[-1].state
+    said = Said(at, Operation(operation), None if operation == "DELETE" else payload)
+    before = state_at(subject.said, at)
+    try:
+        await record_asset_change(connection, subject.kind, [Assertion(subject.asset_id, said.operation, said.payload, at)])
+    except NotFound:
+        return
+    if [it for it in subject.said if it.at == at][-1:] != [said]:
+        subject.log.append(Heard(said, apply(before, said) != before, connection.author.actor))
+
+
+def parts(state: State | None) -> dict[str, Any]:
+    """A state as the names of its parts have it."""
+    found: dict[str, Any] = {}
+    for name, value in (state or {}).items():
+        found |= {f"details.{code}": part for code, part in value.items()} if name == "details" else {name: value}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def different(before: State | None, after: State | None) -> dict[str, tuple[Any, Any]]:
+    was, becomes = parts(before), parts(after)
+    return {
+        name: (was.get(name), becomes.get(name)) for name in was.keys() | becomes.keys() if was.get(name) != becomes.get(name)
+    }
+
+
+def changes_by_model(subjects: Sequence[Subject], query: ChangeQuery) -> list[tuple[Any, ...]]:
+    """What changed, by looking at every instant of which anything was said."""
+    found = []
+    for subject in subjects:
+        for at in sorted({it.at for it in subject.said}):
+            before, after = state_at(subject.said, at - MICROSECOND), state_at(subject.said, at)
+            if before == after:
+                continue
+            there = [it for it in subject.log if it.said.at == at]
+            maker = ([it for it in there if it.changed] or there)[-1]
+            lived = any(it.valid_from < at for it in fold(subject.said))
+            kind = "UPDATED" if before and after else "DELETED" if before else "RESTORED" if lived else "CREATED"
+            held = [(it.valid_from, it.valid_to, it.state) for it in fold(subject.said) if at in (it.valid_to, it.valid_from)]
+            if (
+                query.since <= at < query.until
+                and asked_for(query, subject, kind)
+                and maker.actor in (query.actors or [maker.actor])
+            ):
+                found.append((at, subject.asset_id, subject.uid, kind, maker.actor, different(before, after), held))
+    return sorted(found, key=lambda it: it[:2])
+
+
+def differences_by_model(subjects: Sequence[Subject], query: ChangeQuery) -> list[tuple[Any, ...]]:
+    found = []
+    for subject in subjects:
+        before, after = state_at(subject.said, query.since), state_at(subject.said, query.until)
+        said_so = {it.actor for it in subject.log if query.since < it.said.at <= query.until}
+        kind = "CHANGED" if before and after else "REMOVED" if before else "ADDED"
+        means = {"CHANGED": ["UPDATED"], "REMOVED": ["DELETED"], "ADDED": ["CREATED", "RESTORED"]}[kind]
+        asked = any(asked_for(query, subject, it) for it in means) and said_so & set(query.actors or said_so)
+        if before != after and asked:
+            found.append((subject.asset_id, subject.uid, kind, before, after, different(before, after)))
+    return sorted(found, key=lambda it: it[0])
+
+
+def asked_for(query: ChangeQuery, subject: Subject, kind: str) -> bool:
+    """Whether a filter leaves it in; of actors, whether it leaves in any at all."""
+    return all(
+        wanted is None or value in wanted
+        for value, wanted in (
+            (kind, query.kinds),
+            (subject.uid, query.assets),
+            (subject.kind.name, query.asset_kinds),
+            (None, None if query.actors != () else ()),
+        )
+    )
+
+
+def seen_change(row: ChangeRow) -> tuple[Any, ...]:
+    sides = [it for it in (row.before, row.after) if it is not None]
+    assert all(it.as_of == it.valid_from for it in sides)
+    held = [(it.valid_from, it.valid_to, it.state) for it in sides]
+    fields = {name: (before, after) for name, before, after in row.changed}
+    return (row.at, row.subject_id, row.uid, row.kind, row.actor, fields, held)
+
+
+def seen_difference(row: DifferenceRow) -> tuple[Any, ...]:
+    fields = {name: (before, after) for name, before, after in row.changed}
+    before, after = row.before and row.before.state, row.after and row.after.state
+    return (row.subject_id, row.uid, row.kind, before, after, fields)
+
+
+async def walked(
+    listed: Callable[[Page], Awaitable[Slice[Any]]], place: Callable[[Any], tuple[Any, ...]], size: int, *, backward: bool
+) -> list[Any]:
+    """All pages, one after the other."""
+    found: list[Any] = []
+    page = Page(size, backward=backward)
+    while True:
+        here = await listed(page)
+        found = here.items + found if backward else found + here.items
+        assert len({place(it) for it in found}) == len(found), "a page gives nothing that another gave"
+        if not here.more:
+            return found
+        assert len(here.items) == size
+        edge = place(here.items[0 if backward else -1])
+        page = Page(size, backward=backward, before=edge if backward else None, after=None if backward else edge)
+
+
+async def compare(
+    connection: WriteConnection, subjects: Sequence[Subject], window: tuple[datetime, datetime], size: int, asked: dict[str, Any]
+) -> None:
+    """Ask the database, and the model."""
+    uids = [*(it.uid for it in subjects), uuid4()]
+    filters: dict[str, Any] = {name: tuple(values) for name, values in asked.items()}
+    if "assets" in asked:
+        filters["assets"] = tuple(uids[number] for number in asked["assets"])
+    query = ChangeQuery(*window, **filters)
+    changes, differences = changes_by_model(subjects, query), differences_by_model(subjects, query)
+    for backward in (False, True):
+        rows = await walked(lambda page: list_changes(connection, query, page), place_of_change, size, backward=backward)
+        assert [seen_change(it) for it in rows] == changes
+        rows = await walked(lambda page: list_differences(connection, query, page), place_of_difference, size, backward=backward)
+        assert [seen_difference(it) for it in rows] == differences
+    assert await count_changes(connection, query) == len(changes)
+    assert await count_differences(connection, query) == len(differences)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(sayings=st.lists(_saying, min_size=3, max_size=24), asked=st.lists(_asking, min_size=1, max_size=6))
+@example(
+    # ends twice at one instant
+    sayings=[
+        (0, "SET", "ann", "a", "1", START, "one"),
+        (0, "DELETE", "ann", "a", "1", START + timedelta(hours=1), "one"),
+        (0, "RESTORE", "ann", "a", "1", START + timedelta(hours=1), "two"),
+        (0, "DELETE", "ann", "a", "1", START + timedelta(hours=1), "three"),
+    ],
+    asked=[],
+)
+def test_changes_and_differences_are_what_a_plain_walk_through_the_log_finds(
+    bench: Bench, sayings: list[Any], asked: list[Any]
+) -> None:
+    async def lived() -> None:
+        with contextlib.suppress(HeadwaterError):
+            async with bench.database.transaction(1, Author("nobody")) as connection:
+                subjects = await begun(connection)
+                for number, operation, owner, code, value, at, actor in sayings:
+                    connection.author = Author(actor, f"request of {actor}")
+                    subject = subjects[number]
+                    payload = subject.patch(owner, code, value) if operation == "PATCH" else subject.whole(owner, code, value)
+                    await hear(connection, subject, operation, payload, at.astimezone(UTC))
+                everything: Any = ((START - MICROSECOND, START + timedelta(days=1)), 3, {})
+                for window, size, filters in [everything, *asked]:
+                    await compare(connection, subjects, window, size, filters)
+                raise HeadwaterError("nothing of it is kept")
+
+    bench.run(lived())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        (None, {"name": "n", "schema": {}}, [("name", None, "n"), ("schema", None, {})]),
+        ({"name": "n", "tags": ["a"]}, None, [("name", "n", None), ("tags", ["a"], None)]),
+        ({"schema": {"a": 1, "b": 2}}, {"schema": {"b": 2, "a": 1}}, []),
+        # Python holds these to be equal
+        ({"schema": {"a": 1}}, {"schema": {"a": True}}, [("schema", {"a": 1}, {"a": True})]),
+        ({"schema": {"a": 1}}, {"schema": {"a": 1.0}}, [("schema", {"a": 1}, {"a": 1.0})]),
+        (None, None, []),
+    ],
+)
+def test_states_are_compared_field_by_field(before: State | None, after: State | None, changed: list[Any]) -> None:
+    assert changed_fields(PRODUCT, before, after) == changed
+
+
+def test_details_are_compared_one_by_one() -> None:
+    before = {"display_name": "ann", "details": {"email": "a@b.c", "phone": "1", "size": "2"}}
+    after = {"display_name": "ann", "details": {"email": "d@e.f", "size": "2", "a.b": "x"}}
+    assert changed_fields(ENTITY, before, after) == [
+        ("details.a.b", None, "x"),
+        ("details.email", "a@b.c", "d@e.f"),
+        ("details.phone", "1", None),
+    ]
+
+
+async def test_each_tenant_sees_its_own_changes(database: Database, address: str) -> None:
+    owner = await asyncpg.connect(address)
+    await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
+    await owner.close()
+    for tenant_id in (1, 2):
+        async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
+            await product.register(connection, product_fields(owner=f"owner {tenant_id}"), at=day(0))
+            await product.update(connection, "orders", {"owner": "somebody"}, at=day(1))
+    window = ChangeQuery(day(-1), day(2))
+    for tenant_id in (1, 2):
+        async with database.snapshot(tenant_id) as connection:
+            changes = (await list_changes(connection, window, Page(10))).items
+            assert [(it.kind, it.actor) for it in changes] == [
+                ("CREATED", f"writer {tenant_id}"),
+                ("UPDATED", f"writer {tenant_id}"),
+            ]
+            (difference,) = (await list_differences(connection, window, Page(10))).items
+            assert (difference.kind, difference.uid) == (DifferenceKind.ADDED, changes[0].uid)
+            assert (await count_changes(connection, window), await count_differences(connection, window)) == (2, 1)
+    async with database.snapshot(2) as connection:
+        of_the_other = ChangeQuery(day(-1), day(2), assets=(changes[0].uid, uuid4()))
+        assert len((await list_changes(connection, of_the_other, Page(10))).items) == 2
+    async with database.snapshot(1) as connection:
+        assert (await list_changes(connection, of_the_other, Page(10))).items == []
+        assert (await list_differences(connection, of_the_other, Page(10))).items == []
+
+
+# Two tenants; products and entities of five versions each, an hour apart, some of which end.
+_ASSETS = 2_000
+_FILL = f"""
+INSERT INTO tenant (name) VALUES ('other');
+INSERT INTO domain (tenant_id, name) SELECT t, 'sales' FROM generate_series(1, 2) t;
+INSERT INTO entity_type (tenant_id, code, label) SELECT t, 'TABLE', 'Table' FROM generate_series(1, 2) t;
+INSERT INTO asset (tenant_id, uid, kind, type)
+SELECT t, gen_random_uuid(), CASE n % 2 WHEN 0 THEN 'PRODUCT' ELSE 'ENTITY' END, CASE n % 2 WHEN 0 THEN NULL ELSE 'TABLE' END
+FROM generate_series(1, 2) t, generate_series(1, {_ASSETS}) n;
+CREATE TEMPORARY TABLE stretch AS
+SELECT a.tenant_id, a.id, a.kind, '2026-01-01'::timestamptz + a.id * interval '1 minute' AS created_at,
+  '2026-01-01'::timestamptz + a.id * interval '1 minute' + n * interval '10 days' AS valid_from,
+  CASE
+    WHEN n < 4 THEN '2026-01-01'::timestamptz + a.id * interval '1 minute' + (n + 1) * interval '10 days'
+    WHEN a.id % 100 < 2 THEN '2026-01-01'::timestamptz + a.id * interval '1 minute' + 45 * interval '1 day'
+    ELSE 'infinity'
+  END AS valid_to, md5(a.id::text || n)::uuid AS digest
+FROM asset a, generate_series(0, 4) n;
+INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_at, name, domain, owner, schema, status, version,
+  tags, digest)
+SELECT tenant_id, id, valid_from, valid_to, created_at, md5(id::text), 'sales', 'ann', '{{}}', 'ACTIVE', '1.0.0', '{{}}', digest
+FROM stretch WHERE kind = 'PRODUCT';
+INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, digest)
+SELECT tenant_id, id, valid_from, valid_to, created_at, 'ann', '{{}}', digest FROM stretch WHERE kind = 'ENTITY';
+INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
+SELECT tenant_id, kind, id, 'SET', valid_from, '{{}}'::jsonb, true, now(), 'filler' FROM stretch
+UNION ALL
+SELECT tenant_id, kind, id, 'DELETE', valid_to, NULL, true, now(), 'filler'
+FROM stretch WHERE valid_to = created_at + 45 * interval '1 day';
+"""
+
+
+@pytest.fixture
+async def full(database: Database, address: str) -> Database:
+    owner = await asyncpg.connect(address)
+    await owner.execute(_FILL)
+    await owner.execute("VACUUM ANALYZE")
+    await owner.close()
+    return database
+
+
+class runs(plans):  # noqa: N801
+    """Runs every statement within once more, and keeps how many rows each step gave."""
+
+    def __enter__(self) -> "runs":
+        super().__enter__()
+        return self
+
+    def _explain(self, connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        explaining = connection.connection.cursor()
+        explaining.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+        (answer,) = explaining.fetchall()[0]
+        self.found.append((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+
+    def most_read(self, *indexes: str) -> float:
+        """The most rows that any step got from one of these indexes, those included that it did not keep."""
+        steps = [node for node in self._nodes() if node.get("Index Name") in indexes]
+        return float(max((it["Actual Rows"] + it.get("Rows Removed by Filter", 0)) * it["Actual Loops"] for it in steps))
+
+
+BY_INSTANT = {"product_version_by_instant", "entity_version_by_instant"}
+BY_SUBJECT = {"product_version_pkey", "entity_version_pkey"}
+LOG = {"change_of_ends", "change_in_order"}
+# so few identities may be read whole, where that is cheaper
+IDENTITIES = {"asset"}
+ALL = ChangeQuery(day(-1), day(100))
+
+
+async def test_a_page_of_changes_reads_no_more_than_it_holds(full: Database) -> None:
+    async with full.snapshot(1) as connection:
+        middle = (await list_changes(connection, ALL, Page(500))).items[-1]
+        for page in (
+            Page(50),
+            Page(50, backward=True),
+            Page(50, after=place_of_change(middle)),
+            Page(50, backward=True, before=place_of_change(middle)),
+        ):
+            with runs(full) as explained:
+                assert len((await list_changes(connection, ALL, page)).items) == 50
+            assert explained.indexes >= BY_INSTANT | LOG
+            assert explained.whole_tables <= IDENTITIES
+            assert explained.most_read(*BY_INSTANT, *BY_SUBJECT, *LOG) <= page.limit
+
+
+async def test_a_filter_decides_what_is_read(full: Database) -> None:
+    async with full.snapshot(1) as connection:
+        some = tuple(it.uid for it in (await list_changes(connection, ALL, Page(3))).items)
+        page = Page(50)
+        for narrowing, indexes, most in (
+            ({"kinds": (ChangeKind.DELETED,)}, {"change_of_ends"}, page.limit),
+            ({"kinds": (ChangeKind.CREATED, ChangeKind.UPDATED)}, BY_INSTANT, page.limit),
+            ({"asset_kinds": ("ENTITY",)}, {"entity_version_by_instant"}, page.limit),
+            ({"assets": some}, BY_SUBJECT | {"asset_uid_taken"}, len(some) * 5),
+        ):
+            with runs(full) as explained:
+                assert (await list_changes(connection, ChangeQuery(ALL.since, ALL.until, **narrowing), page)).items
+            assert explained.indexes >= indexes
+            assert explained.whole_tables <= IDENTITIES
+            assert explained.most_read(*BY_INSTANT, *BY_SUBJECT, *LOG) <= most
+
+
+async def test_a_difference_looks_only_at_what_changed_in_between(full: Database) -> None:
+    async with full.snapshot(1) as connection:
+        window = ChangeQuery(day(45.5), day(46))
+        everything = await count_changes(connection, window)
+        for page in (Page(50), Page(50, backward=True), Page(50, after=(1_000,))):
+            with runs(full) as explained:
+                assert (await list_differences(connection, window, page)).items
+            assert explained.indexes >= {*BY_INSTANT, *BY_SUBJECT, "change_of_ends"}
+            assert explained.whole_tables <= IDENTITIES
+            assert explained.most_read(*BY_INSTANT, *BY_SUBJECT, "change_of_ends") <= everything
+        with runs(full) as explained:
+            assert await count_differences(connection, window)
+        assert explained.whole_tables == set()
+
+
+async def test_a_filter_that_leaves_nothing_asks_nothing(full: Database) -> None:
+    async with full.snapshot(1) as connection:
+        for nothing in ({"kinds": ()}, {"assets": ()}, {"asset_kinds": ()}, {"actors": ()}):
+            query = ChangeQuery(ALL.since, ALL.until, **nothing)
+            with plans(full) as explained:
+                assert (await list_changes(connection, query, Page(5))).items == []
+                assert (await list_differences(connection, query, Page(5))).items == []
+                assert (await count_changes(connection, query), await count_differences(connection, query)) == (0, 0)
+            assert explained.found == []
+
+
+def test_every_kind_takes_part() -> None:
+    assert {it.name for it in ALL.kinds_of_assets} == {it.name for it in ASSET_KINDS}

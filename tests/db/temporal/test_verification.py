@@ -1,0 +1,125 @@
+"""What is crooked is found, whoever bent it, with the constraints out of the way."""
+
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from db.assets import entity, product
+from db.assets.asset import IdentitySpec
+from db.associations import relationship
+from db.associations.association import AssetRef
+from db.connection import Author, Database
+from db.registries import entity_type, relationship_type
+from db.temporal.verification import verify_tenant
+from tests.builders import day, product_fields
+
+ANN, BO, CY = (UUID(int=number) for number in (1, 2, 3))
+
+# A product is owned by Ann. Ann and Bo like Cy, and know each other.
+LIKED = "type_id = (SELECT id FROM relationship_type WHERE key = 'likes')"
+OWNED = "type_id = (SELECT id FROM relationship_type WHERE key = 'owned_by')"
+ANN_ID = "(SELECT id FROM asset WHERE key = 'ann')"
+PRODUCT = "(SELECT id FROM asset WHERE kind = 'PRODUCT')"
+
+TAMPERED: dict[str, tuple[str, list[str]]] = {
+    "an origin of another kind": (
+        f"UPDATE relationship SET origin_id = {PRODUCT} WHERE {LIKED} AND origin_id = {ANN_ID};"
+        f"UPDATE relationship_effective SET origin_id = {PRODUCT} WHERE {LIKED} AND origin_id = {ANN_ID}",
+        ["the origin of a join does not fit its type"],
+    ),
+    "a related end of another type": (
+        "INSERT INTO entity_type (tenant_id, code, label) VALUES (1, 'ROBOT', '');"
+        "UPDATE asset SET type = 'ROBOT' WHERE key = 'bo'",
+        ["the origin of a join does not fit its type", "the related end of a join does not fit its type"],
+    ),
+    "an identity that allows more": (
+        f"UPDATE relationship SET one_related = false WHERE {OWNED}",
+        ["a bond that holds differs from what was asserted of it, or from what it is",
+         "a join allows another cardinality than its type"],
+    ),
+    "a join that allows more": (
+        f"UPDATE relationship_effective SET one_related = false WHERE {OWNED}",
+        ["a bond that holds differs from what was asserted of it, or from what it is"],
+    ),
+    "a type that allows less": (
+        "UPDATE relationship_type SET cardinality = 'MANY_TO_ONE' WHERE key = 'likes'",
+        ["a join allows another cardinality than its type"] * 2,
+    ),
+    "a second where one is allowed": (
+        f"ALTER TABLE relationship_effective DROP CONSTRAINT relationship_effective_one_origin;"
+        f"UPDATE relationship_type SET cardinality = 'ONE_TO_MANY' WHERE key = 'likes';"
+        f"UPDATE relationship SET one_origin = true WHERE {LIKED}; UPDATE relationship_effective SET one_origin = true WHERE {LIKED}",
+        ["a join holds beside another where its type allows one"],
+    ),
+    "a join the other way round": (
+        "UPDATE relationship r SET origin_id = related_id, related_id = origin_id FROM relationship_type t"
+        " WHERE t.id = type_id AND t.key = 'knows';"
+        "UPDATE relationship_effective r SET origin_id = related_id, related_id = origin_id FROM relationship_type t"
+        " WHERE t.id = type_id AND t.key = 'knows'",
+        ["a join that reads alike from both ends stands the other way round"],
+    ),
+    "a key that is gone": (
+        "DELETE FROM relationship_key WHERE key = 'likes'",
+        ["a type of joins is called as nobody noted"],
+    ),
+    "a key too many": (
+        "INSERT INTO relationship_key SELECT 1, 'PRODUCT', 'seen_by', 'PRODUCT', id FROM relationship_type WHERE key = 'likes'",
+        ["a key is noted that no type of joins is called"],
+    ),
+    "a key of another": (
+        "UPDATE relationship_key SET type_id = (SELECT id FROM relationship_type WHERE key = 'likes') WHERE key = 'knows'",
+        ["a key is noted that another type of joins is called"],
+    ),
+    "a join that outlives its end": (
+        f"UPDATE relationship_effective SET valid_to = '2026-02-01' WHERE {OWNED}",
+        ["a bond ends at another instant than what was asserted of it and the lives of its ends say"],
+    ),
+    "a version that nobody said": (
+        "UPDATE relationship_version SET attributes = '{\"a\": 1}', digest = gen_random_uuid() WHERE relationship_id ="
+        f" (SELECT id FROM relationship WHERE {OWNED})",
+        ["a bond that holds differs from what was asserted of it, or from what it is",
+         "a version differs in content from what the log says"],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+async def joined(database: Database) -> Database:
+    async with database.transaction(1, Author("setup")) as connection:
+        await entity_type.put(connection, "PERSON", "Person")
+        for uid, key in ((ANN, "ann"), (BO, "bo"), (CY, "cy")):
+            await entity.create(connection, IdentitySpec(uid, "PERSON", key), key, {}, at=day(0))
+        await product.register(connection, product_fields(), at=day(0))
+        for key, reverse_key, origin, related, cardinality in (
+            ("owned_by", "owns", "PRODUCT", "PERSON", "MANY_TO_ONE"),
+            ("likes", "liked_by", "PERSON", "ENTITY", "MANY_TO_MANY"),
+            ("knows", "knows", "PERSON", "PERSON", "MANY_TO_MANY"),
+        ):
+            await relationship_type.put(
+                connection, key=key, reverse_key=reverse_key, origin=origin, related=related, cardinality=cardinality
+            )
+        for type_, origin_end, related_end in (
+            ("owned_by", AssetRef(product="orders"), AssetRef(uid=ANN)),
+            ("likes", AssetRef(uid=ANN), AssetRef(uid=CY)),
+            ("likes", AssetRef(uid=BO), AssetRef(uid=CY)),
+            ("knows", AssetRef(uid=ANN), AssetRef(uid=BO)),
+        ):
+            stated = relationship.RelationshipState(type_, origin_end, related_end, {"attributes": {}}, day(1))
+            await relationship.relate(connection, stated)
+    return database
+
+
+async def differences(database: Database) -> list[str]:
+    async with database.snapshot(1) as connection:
+        return sorted(it.partition(": ")[2] for it in (await verify_tenant(connection)).differences)
+
+
+@pytest.mark.parametrize("tampered", TAMPERED)
+async def test_what_is_crooked_about_joins_is_found(joined: Database, address: str, tampered: str) -> None:
+    assert await differences(joined) == []
+    tampering, found = TAMPERED[tampered]
+    owner = await asyncpg.connect(address)
+    await owner.execute(f"SET session_replication_role = replica; {tampering}")
+    await owner.close()
+    assert await differences(joined) == found

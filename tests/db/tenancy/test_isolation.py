@@ -1,0 +1,284 @@
+"""Two tenants: each statement names its own, and row-level security holds where one would not."""
+
+import re
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from db.assets import entity, product
+from db.assets.entity import EntityQuery
+from db.assets.product import ProductQuery
+from db.connection import Author, Database, ReadConnection
+from db.errors import HeadwaterError, Unavailable
+from db.lineage.walk import Direction
+from db.pagination import Page
+from db.sql import render, tokens_of
+from db.tables import metadata
+from db.temporal.kind import Kind, in_package
+from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS, ENTITY, PRODUCT, RELATIONSHIP
+from db.tenancy.tenant import all_tenants
+from tests.builders import day
+from tests.db.conftest import OTHER
+
+
+def unguarded(statement: Any) -> Any:
+    """The statement with its tenant predicate taken out."""
+    compiled = str(statement).replace("CAST(:tenant AS bigint)", ":tenant")
+    return text(re.sub(r"(\w+\.)?tenant_id = :tenant", "true", compiled))
+
+
+def filled(path: str, **tokens: str) -> str:
+    """The text of a statement, with those of the tokens that it has."""
+    return render(path, {token: value for token, value in tokens.items() if token in tokens_of(path)})
+
+
+@pytest.mark.parametrize("table", sorted(metadata.tables))
+async def test_a_table_shows_only_the_tenant_that_asks(two_tenants: Database, table: str) -> None:
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            rows = await connection.fetch(text(f"SELECT tenant_id FROM {table}"))
+            assert {row.tenant_id for row in rows} == {tenant_id}
+
+
+OF_KINDS = ["temporal/history", "temporal/verify_versions", "temporal/count_versions", "temporal/count_history"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [
+        *((kind, it) for kind in ASSET_KINDS for it in OF_KINDS),
+        (ENTITY, "assets/verify_details"),
+        *(
+            (kind, it)
+            for kind in ASSOCIATION_KINDS
+            for it in (
+                "temporal/verify_versions",
+                "temporal/count_versions",
+                "temporal/count_history",
+                "consistency/verify_associations",
+            )
+        ),
+        *((RELATIONSHIP, in_package(it, "verify")) for it in RELATIONSHIP.verifications),
+    ],
+    ids=lambda it: it if isinstance(it, str) else it.name,
+)
+async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_other(
+    two_tenants: Database, kind: Kind, statement: str
+) -> None:
+    seen = []
+    whole = unguarded(kind.render(statement, **({"direction": "ASC"} if statement == "temporal/history" else {})))
+    assert "tenant_id = :" not in str(whole)
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            own = await own_subject(connection, kind)
+            parameters = {"kind": kind.name, "subjects": [1, 2, 3, 4], "after": None, "before": None, "limit": 10}
+            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name}" in str(whole)})
+            if statement == "temporal/history":
+                assert [row.subject_id for row in rows] == [own]
+            elif statement == "temporal/count_history":
+                assert [(row.subject_id, row.versions) for row in rows] == [(own, 1)]
+            elif statement == "temporal/count_versions":
+                assert [row.versions for row in rows] == [1]
+            else:
+                assert rows == []
+            seen.append(own)
+    assert len(set(seen)) == 2
+
+
+@pytest.mark.parametrize("statement", ["assets/entities_by_key", "assets/details_by_entity", "registries/type_registry"])
+async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
+    whole = unguarded(filled(statement))
+    assert "tenant_id = :" not in str(whole)
+    parameters: dict[str, Any] = {
+        "types": ["note"] if statement == "assets/details_by_entity" else ["PERSON"],
+        "keys": ["7"],
+        "assets": [1, 2, 3, 4],
+        "instants": [day(1)] * 4,
+        "instant": day(1),
+    }
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name} " in str(whole)})
+            own = await own_subject(connection, ENTITY)
+            if statement == "registries/type_registry":
+                assert [row.code for row in rows] == ["PERSON", "note"]
+            elif statement == "assets/details_by_entity":
+                assert [parameters["assets"][row.place - 1] for row in rows] == [own]
+            else:
+                assert [row.asset_id for row in rows] == [own]
+
+
+# What each says where there is a product, an entity and a link between them. Of the tenant's own: which it is.
+STATISTICS: dict[str, list[tuple[Any, ...]]] = {
+    "assets/domains": [("people",), ("sales",)],
+    "assets/owners_by_domain": [(1, "owner")],
+    "lineage/product_statistics": [("sales", "ACTIVE", 1, 1), ("sales", None, 1, 1)],
+    "lineage/crossing_links": [("people", 1, 0), ("sales", 0, 1)],
+    "lineage/link_statistics": [("DIRECT", 1, 1.0), (None, 1, 1.0)],
+    "lineage/count_unlinked": [(1,)],
+    "lineage/most_linked": [("product", 1)],
+    "lineage/edges": [(["product"], ["entity"])],
+}
+
+
+@pytest.mark.parametrize("statement", STATISTICS)
+async def test_without_its_predicate_a_statistic_still_counts_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
+    near, far = Direction.DOWNSTREAM.ends
+    whole = unguarded(filled(statement, near=near, far=far))
+    assert "tenant_id = :" not in str(whole)
+    given = {"instant": day(1), "names": None, "domains": ["sales"], "instants": [day(1)], "limit": 10}
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            rows = await connection.fetch(whole, {name: it for name, it in given.items() if f":{name} " in str(whole)})
+            own: dict[int, Any] = {
+                await own_subject(connection, PRODUCT): "product",
+                await own_subject(connection, ENTITY): "entity",
+            }
+        found: list[tuple[Any, ...]]
+        if statement == "lineage/most_linked":
+            found = [(own[row.asset_id], row.degree) for row in rows]
+        elif statement == "lineage/edges":
+            found = [([own[it] for it in row.sources], [own[it] for it in row.targets]) for row in rows]
+        elif statement == "assets/owners_by_domain":
+            found = [(row.place, row.owner.removesuffix(f" {tenant_id}")) for row in rows]
+        else:
+            found = [tuple(row) for row in rows]
+        assert sorted(found, key=str) == sorted(STATISTICS[statement], key=str)
+
+
+# What each says where a product is owned by an entity, asked of either by the way that leads to the other.
+JOINS: dict[str, Any] = {
+    "associations/related": lambda row: row.other_id,
+    "associations/count_related": lambda row: row.assets,
+    "associations/relationships_of_assets": lambda row: row.relationship_id,
+    "associations/count_relationships_of_assets": lambda row: row.joins,
+    "registries/count_relationship_type_use": lambda row: row.joins,
+    "consistency/on_delete_targets": lambda row: row.other_id,
+    "associations/resolve_ends": lambda row: row.id,
+    "registries/lock_relationship_types_shared": lambda row: row.id,
+    "registries/relationship_keys_taken": lambda row: row.code,
+    "associations/sourced_types": lambda row: row.code,
+}
+
+
+@pytest.mark.parametrize("statement", JOINS)
+async def test_without_its_predicate_a_statement_about_joins_still_shows_nothing_of_the_other(
+    two_tenants: Database, address: str, statement: str
+) -> None:
+    whole = unguarded(filled(statement, direction="ASC"))
+    assert "tenant_id = :" not in str(whole)
+    owner = await asyncpg.connect(address)
+    await owner.execute("UPDATE relationship_type SET on_delete = 'CASCADE'; UPDATE entity_type SET source = '{}'")
+    types = [it["id"] for it in await owner.fetch("SELECT id FROM relationship_type ORDER BY tenant_id")]
+    assets = [it["id"] for it in await owner.fetch("SELECT id FROM asset")]
+    await owner.close()
+    for tenant_id in (1, OTHER):
+        async with two_tenants.transaction(tenant_id, Author("reader")) as connection:
+            own = {kind.name: await own_subject(connection, kind) for kind in (PRODUCT, ENTITY, RELATIONSHIP)}
+            type_id = types[tenant_id - 1]
+            given: dict[str, Any] = {
+                "assets": assets, "subjects": assets, "instants": [day(1)] * len(assets), "forward": types, "reverse": types,
+                "after": -1, "before": 2**62, "limit": 10, "type": type_id, "names": ["owned_by"], "codes": ["PERSON"],
+                "near": ["PRODUCT"], "far": ["PERSON"], "now": day(1), "uids": [None], "types": ["PERSON"], "products": [None],
+                **{f"after_{number}": -1 for number in range(3)}, **{f"before_{number}": 2**62 for number in range(3)},
+            }  # fmt: skip
+            given["keys"] = ["7"] if statement == "associations/resolve_ends" else ["owned_by"]
+            rows = await connection.fetch(whole, {name: it for name, it in given.items() if f":{name} " in str(whole)})
+        assert sorted(JOINS[statement](row) for row in rows) == {
+            "associations/related": sorted([own["PRODUCT"], own["ENTITY"]]),
+            "consistency/on_delete_targets": sorted([own["PRODUCT"], own["ENTITY"]]),
+            "associations/relationships_of_assets": [own["RELATIONSHIP"]] * 2,
+            "associations/resolve_ends": [own["ENTITY"]],
+            "registries/lock_relationship_types_shared": [type_id],
+            "registries/relationship_keys_taken": [],
+            "associations/sourced_types": ["PERSON"],
+            "registries/count_relationship_type_use": [1],
+        }.get(statement, [1, 1])
+
+
+async def own_subject(connection: ReadConnection, kind: Kind) -> int:
+    of_kind = "WHERE kind = :kind" if kind.of_assets else f"WHERE :kind = '{kind.name}'"
+    (own,) = await connection.fetch(text(f"SELECT id FROM {kind.identities.name} {of_kind}"), {"kind": kind.name})
+    return int(own.id)
+
+
+async def test_the_search_function_takes_the_tenant_from_the_setting_alone(two_tenants: Database) -> None:
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            for kind, search in ((PRODUCT, "search_products('%orders%'"), (ENTITY, "search_entities('%ann%'")):
+                rows = await connection.fetch(text(f"SELECT {search}, '2026-03-01') AS found"))
+                assert [row.found for row in rows] == [await own_subject(connection, kind)]
+
+
+async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants: Database) -> None:
+    for tenant_id in (1, OTHER):
+        async with two_tenants.transaction(tenant_id, Author("somebody")) as connection:
+            await product.update(connection, "orders", {"description": f"of {tenant_id}"})
+    for tenant_id in (1, OTHER):
+        async with two_tenants.snapshot(tenant_id) as connection:
+            (found,) = (await product.list_products(connection, ProductQuery(search="orders"), Page(10))).items
+            assert (found.owner, found.description) == (f"owner {tenant_id}", f"of {tenant_id}")
+            (by_key,) = await entity.entities_by_key(connection, [("PERSON", "7")], None)
+            (listed,) = (await entity.list_entities(connection, EntityQuery(search="ANN"), Page(10))).items
+            assert by_key is not None
+            assert by_key == listed
+            assert by_key.details == {"note": f"of {tenant_id}"}
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "INSERT INTO asset (tenant_id, uid, kind) VALUES (2, gen_random_uuid(), 'PRODUCT')",
+        "INSERT INTO domain (tenant_id, name) VALUES (2, 'x')",
+        "INSERT INTO entity_type (tenant_id, code, label) VALUES (2, 'x', 'x')",
+        "INSERT INTO asset (tenant_id, uid, kind, type) VALUES (1, gen_random_uuid(), 'ENTITY', 'NONE')",
+        "INSERT INTO relationship_type (tenant_id, origin, key, related, reverse_key, cardinality, on_delete)"
+        " VALUES (2, 'PRODUCT', 'x', 'PRODUCT', 'y', 'ONE_TO_ONE', 'CLOSE')",
+        "INSERT INTO relationship_key SELECT 2, near, 'x', far, type_id FROM relationship_key",
+        "INSERT INTO relationship (tenant_id, uid, type_id, origin_id, related_id, one_origin, one_related)"
+        " SELECT 2, gen_random_uuid(), type_id, related_id, origin_id, false, false FROM relationship",
+        "UPDATE relationship_effective SET tenant_id = 2",
+        "UPDATE relationship_version SET tenant_id = 2",
+        "DELETE FROM relationship",
+        "UPDATE change SET actor = 'me'",
+        "DELETE FROM change",
+        "DELETE FROM asset",
+        "UPDATE tenant SET name = 'mine'",
+        "INSERT INTO tenant (name) VALUES ('mine')",
+        "ALTER TABLE change DISABLE ROW LEVEL SECURITY",
+        "TRUNCATE change",
+    ],
+)
+async def test_the_service_cannot_reach_across_or_rewrite_the_log(two_tenants: Database, forbidden: str) -> None:
+    with pytest.raises((ProgrammingError, HeadwaterError)):
+        async with two_tenants.transaction(1, Author("intruder")) as connection:
+            await connection.execute(text(forbidden))
+
+
+async def test_a_snapshot_cannot_write(two_tenants: Database) -> None:
+    with pytest.raises(Exception, match="read-only transaction"):
+        async with two_tenants.snapshot(1) as connection:
+            await connection.fetch(text("INSERT INTO domain (tenant_id, name) VALUES (1, 'x') RETURNING name"))
+
+
+async def test_the_owner_sees_every_tenant(two_tenants: Database, address: str) -> None:
+    assert [(it.tenant_id, it.name) for it in await all_tenants(address)] == [(1, "default"), (OTHER, "other")]
+
+
+async def test_a_user_who_owns_nothing_cannot_verify_and_is_told(two_tenants: Database, address: str) -> None:
+    owner = await asyncpg.connect(address)
+    await owner.execute("CREATE ROLE headwater_test_member LOGIN IN ROLE headwater_service")
+    try:
+        member = address.replace("headwater@", "headwater_test_member@")
+        with pytest.raises(Unavailable, match="owns the tables"):
+            await all_tenants(member)
+        service = Database(member)
+        async with service.snapshot(1) as connection:
+            assert (await product.products_by_name(connection, ["orders"], None))[0]
+        await service.close()
+    finally:
+        await owner.execute("DROP ROLE headwater_test_member")
+        await owner.close()

@@ -1,0 +1,202 @@
+"""The service as HTTP sees it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from db.migrations import latest_revision
+from graph_api.app import create_app
+from graph_api.settings import Settings
+from tests.builders import REGISTER, Api, Statements, product_fields
+
+COUNT = '{"query": "{ products { totalCount } }"}'
+GRAPHQL = "application/graphql-response+json"
+
+
+async def post(api: Api, body: str | bytes, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await api.client.post("/graphql", content=body, headers={"content-type": "application/json", **named})
+
+
+async def test_a_request_id_is_given_or_kept_and_stands_in_body_and_header(api: Api) -> None:
+    for sent in ("my-request.1", "2b5a1f0e:7"):
+        answer = await api("{ __typename }", headers={"X-Request-ID": sent})
+        assert (answer.headers["x-request-id"], answer.body["extensions"]["requestId"]) == (sent, sent)
+    for useless in ("", "no spaces", "x" * 129, "<script>"):
+        answer = await api("{ __typename }", headers={"X-Request-ID": useless})
+        assert answer.headers["x-request-id"] == answer.body["extensions"]["requestId"] != useless
+
+
+async def test_the_request_id_stands_in_the_log_of_what_was_written(api: Api) -> None:
+    from sqlalchemy import text
+
+    await api(REGISTER, headers={"X-Request-ID": "traced"}, input=product_fields())
+    async with api.database.snapshot(1) as connection:
+        row = await connection.fetch_one(text("SELECT request_id, actor FROM change WHERE tenant_id = CAST(:tenant AS bigint)"))
+    assert tuple(row or ()) == ("traced", "anonymous")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{bad", None),
+        (b"", None),
+        (b"\xff\xfe", None),
+        (b"[]", None),
+        (b"{}", "query"),
+        (b'{"query": 5}', "query"),
+        (b'{"query": ""}', "query"),
+        (b'{"query": "{ __typename }", "variables": []}', "variables"),
+        (b'{"query": "{ __typename }", "operationName": 5}', "operationName"),
+        (b'{"query": "{ __typename }", "extensions": []}', "extensions"),
+        (b'{"query": "{ __typename }", "variables": {"a": NaN}}', None),
+    ],
+)
+async def test_what_is_no_request_is_400_and_has_no_data(api: Api, body: bytes, field: str | None) -> None:
+    response = await post(api, body)
+    assert response.status_code == 400
+    (error,) = response.json()["errors"]
+    assert (error["extensions"]["code"], error["extensions"].get("field")) == ("BAD_INPUT", field)
+    assert "data" not in response.json()
+    assert (await api("{ __typename }")).data == {"__typename": "Query"}
+
+
+async def test_a_body_that_is_too_large_is_413_announced_or_not(api: Api) -> None:
+    large = json.dumps({"query": "{ __typename }", "variables": {"x": "x" * 262_144}})
+
+    async def dripping() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 10_000
+
+    for body in (large, dripping()):
+        response = await api.client.post("/graphql", content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 413
+        assert response.json()["errors"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
+
+
+async def test_other_content_types_methods_and_answers_are_refused(api: Api) -> None:
+    assert (await api.client.post("/graphql", content=COUNT, headers={"content-type": "text/plain"})).status_code == 415
+    assert (await api.client.post("/graphql", files={"operations": b"{}"})).status_code == 415
+    assert (await post(api, COUNT, accept="text/xml")).status_code == 406
+    for method, path, status in (("DELETE", "/graphql", 405), ("PUT", "/graphql", 405), ("GET", "/nothing", 404)):
+        refused = await api.client.request(method, path)
+        assert refused.status_code == status
+        assert refused.json()["errors"][0]["extensions"]["code"]
+        assert refused.json()["extensions"]["requestId"] == refused.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "media_type", "status"),
+    [
+        (GRAPHQL, "{ products { totalCount } }", GRAPHQL, 200),
+        (GRAPHQL, "{ nope }", GRAPHQL, 400),
+        (f"{GRAPHQL}, application/json;q=0.9", "{ products(first: 0) { totalCount } }", GRAPHQL, 200),
+        ("application/json", "{ nope }", "application/json", 200),
+        ("*/*", "{ products { totalCount } }", "application/json", 200),
+        (f"{GRAPHQL};q=0, application/json", "{ nope }", "application/json", 200),
+    ],
+)
+async def test_the_answer_is_of_the_type_asked_for(api: Api, accept: str, query: str, media_type: str, status: int) -> None:
+    response = await post(api, json.dumps({"query": query}), accept=accept)
+    assert response.headers["content-type"] == f"{media_type}; charset=utf-8"
+    assert response.status_code == status
+    assert ("data" in response.json()) == ("nope" not in query)
+
+
+async def test_a_browser_is_shown_graphiql_and_everything_else_is_told_where_to_post(api: Api) -> None:
+    page = await api.client.get("/graphql", headers={"accept": "text/html,application/xhtml+xml"})
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert (await api.client.get("/")).headers["location"] == "/graphql"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[2001:db8::1]:80", "[::1]x", "127.0.0.1:80@evil"]
+)
+async def test_a_name_of_somewhere_else_is_refused(api: Api, host: str) -> None:
+    response = await api.client.post("/graphql", content=COUNT, headers={"content-type": "application/json", "host": host})
+    assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])
+async def test_a_name_of_this_machine_is_let_in(api: Api, host: str) -> None:
+    response = await api.client.post("/graphql", content=COUNT, headers={"content-type": "application/json", "host": host})
+    assert response.status_code == 200
+
+
+async def test_a_peer_from_elsewhere_is_refused(address: str) -> None:
+    app = create_app(Settings(database_url=address), guarded=False)
+    transport = httpx.ASGITransport(app, client=("192.0.2.1", 5))
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.get("/health")).status_code == 403
+
+
+async def test_health_and_readiness(api: Api) -> None:
+    assert (await api.client.get("/health")).json() == {"status": "ok"}
+    assert (await api.client.get("/ready")).json() == {"status": "ok", "revision": latest_revision()}
+
+
+async def test_a_database_without_the_schema_is_not_ready(empty_address: str) -> None:
+    app = create_app(Settings(database_url=empty_address), guarded=False)
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.get("/ready")).status_code == 503
+        assert (await client.get("/health")).status_code == 200
+
+
+async def test_many_requests_at_once_share_a_small_pool(address: str) -> None:
+    app = create_app(Settings(database_url=address, pool_size=2), guarded=False)
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        api = Api(client, app.state.database, Statements())
+        await api.register()
+        answers: list[Any] = await asyncio.gather(
+            *(api('{ product(name: "orders") { name history { totalCount } } }') for _ in range(40))
+        )
+        assert {it.data["product"]["history"]["totalCount"] for it in answers} == {1}
+        assert app.state.database.engine.pool.checkedout() == 0
+
+
+async def test_a_defect_of_ours_is_answered_with_the_id_to_quote(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("schema.execution.executor.Executor.run", broken)
+    answer = await api("{ __typename }", headers={"X-Request-ID": "quote-me"})
+    assert (answer.status, answer.fault, answer.headers["x-request-id"]) == (500, ("INTERNAL", None), "quote-me")
+    assert "secret" not in str(answer.body)
+    monkeypatch.undo()
+    assert (await api("{ __typename }")).data
+
+
+async def test_a_commit_that_fails_says_that_the_outcome_is_not_known(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(*_: Any) -> None:
+        raise ConnectionResetError("gone")
+
+    monkeypatch.setattr("sqlalchemy.ext.asyncio.AsyncConnection.commit", lost)
+    response = await post(api, json.dumps({"query": REGISTER, "variables": {"input": product_fields()}}), accept=GRAPHQL)
+    assert (response.status_code, response.json()["data"]) == (200, None)
+    (error,) = response.json()["errors"]
+    assert error["extensions"]["code"] == "UNAVAILABLE"
+    assert "not known" in error["message"]
+
+
+async def test_a_read_that_the_database_fails_below_a_mutation_keeps_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy import text
+
+    async def failing(connection: Any, *_: Any) -> list[Any]:
+        await connection.fetch(text("SELECT 1 / 0 AS tenant_id WHERE CAST(:tenant AS bigint) > 0 -- tenant_id = "))
+        return []
+
+    monkeypatch.setattr("schema.execution.loading.history.count_histories", failing)
+    answer = await api(
+        "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { history { totalCount } } } }",
+        input=product_fields(),
+    )
+    assert answer.body["data"] is None
+    assert {error["extensions"]["code"] for error in answer.errors} == {"INTERNAL", "UNAVAILABLE"}
+    assert (await api('{ product(name: "orders") { name } }')).data["product"] is None

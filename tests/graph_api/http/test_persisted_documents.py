@@ -1,0 +1,373 @@
+"""Persisted documents: named by their hash once they were sent, registered by a manifest, and alone where that is so."""
+
+import json
+from hashlib import md5, sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from db.errors import BadInput
+from graph_api.http.media_types import GRAPHQL
+from graph_api.http.persisted_documents import MAX_BYTES
+from graph_api.settings import read_settings
+from schema.execution.document import DOCUMENT_KEPT, DOCUMENTS_KEPT, Documents, Registered
+from schema.language.limits import Limits
+from schema.root import schema
+from tests.builders import REGISTER, Answer, Api, product_fields
+from tests.graph_api.commands.test_commands import Shell
+from tests.graph_api.commands.test_process import PATIENCE
+from tests.graph_api.http.test_browsers import FORCED, serving
+from tests.graph_api.http.test_disconnect import Service
+
+pytestmark = pytest.mark.api
+
+ONE = "query One($name: String!) { product(name: $name) { name } }"
+TWO = "{ products { nodes { name } } }"
+UNFIT = "{ nope }"
+MISSED = {"message": "PersistedQueryNotFound", "extensions": {"code": "PERSISTED_QUERY_NOT_FOUND"}}
+
+
+def hashed(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def named(text: str, **more: Any) -> dict[str, Any]:
+    """What a client sends that names a document by an automatic persisted query."""
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hashed(text)}}, **more}
+
+
+async def post(api: Api, content: Any, accept: str = GRAPHQL) -> Answer:
+    response = await api.client.post("/graphql", json=content, headers={"accept": accept})
+    return Answer(response.status_code, response.json(), response.headers)
+
+
+async def get(api: Api, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+    asked = {name: value if isinstance(value, str) else json.dumps(value) for name, value in content.items()}
+    return await api.client.get("/graphql", params=asked, headers={"accept": GRAPHQL, **headers})
+
+
+def written(tmp_path: Path, content: Any) -> Path:
+    file = tmp_path / "manifest.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+def operations(**texts: str) -> dict[str, Any]:
+    """The same as Apollo's tool writes it."""
+    listed = [{"id": name, "name": name, "type": "query", "body": text} for name, text in texts.items()]
+    return {"format": "apollo-persisted-query-manifest", "version": 1, "operations": listed}
+
+
+async def test_a_document_that_was_sent_may_be_named_by_its_hash(api: Api) -> None:
+    variables = {"name": "orders"}
+    await api.register()
+    for by_name in (named(ONE), {"documentId": f"sha256:{hashed(ONE)}"}):
+        assert (await post(api, {**by_name, "variables": variables})).errors == [MISSED]
+    # urql says beside it that it missed
+    first = named(ONE, query=ONE, variables=variables)
+    first["extensions"]["persistedQuery"]["miss"] = True
+    assert (await post(api, first)).data == {"product": {"name": "orders"}}
+    for by_name in (named(ONE), named(ONE, query=""), {"documentId": f"sha256:{hashed(ONE)}"}):
+        assert (await post(api, {**by_name, "variables": variables})).data == {"product": {"name": "orders"}}
+        response = await get(api, {**by_name, "variables": variables}, FORCED)
+        assert response.json()["data"] == {"product": {"name": "orders"}}
+
+
+async def test_a_document_is_known_however_its_text_came(api: Api) -> None:
+    first, second, third = ("{ a: __typename }", "{ b: __typename }", "{ c: __typename }")
+    assert (await api(first)).data
+    assert (await get(api, {"query": second}, FORCED)).status_code == 200
+    assert (await post(api, {"query": third, "documentId": f"sha256:{hashed(third)}"})).data
+    for text in (first, second, third):
+        assert (await post(api, named(text))).data
+
+
+async def test_a_name_that_is_not_known_is_a_request_that_was_not_run(address: str) -> None:
+    async with serving(address, key_rate="100/minute") as api:
+        with structlog.testing.capture_logs() as logged:
+            for content in (named(ONE), {"documentId": f"sha256:{hashed(ONE)}"}, {"documentId": "one"}):
+                for accept, status in ((GRAPHQL, 400), ("application/json", 200)):
+                    answer = await post(api, content, accept)
+                    assert (answer.status, answer.errors, "data" in answer.body) == (status, [MISSED], False)
+        assert {tuple(it["errors"]) for it in logged if it["event"] == "request"} == {("PERSISTED_QUERY_NOT_FOUND",)}
+        # and who goes on asking has spent something
+        assert '"key";r=94;' in answer.headers["ratelimit"]
+
+
+async def test_a_document_that_is_named_in_an_address_is_no_less_guarded(api: Api) -> None:
+    mutation = REGISTER
+    for text in (TWO, mutation):
+        await post(api, {"query": text, "variables": {"input": product_fields("first")} if text == mutation else {}})
+    for by_name in (named(TWO), {"documentId": f"sha256:{hashed(TWO)}"}):
+        assert (await get(api, by_name, {})).json()["errors"][0]["extensions"]["code"] == "BAD_INPUT"
+        assert (await get(api, by_name, FORCED)).status_code == 200
+    variables = {"input": product_fields("second")}
+    for by_name in (named(mutation), {"documentId": f"sha256:{hashed(mutation)}"}):
+        response = await get(api, {**by_name, "variables": variables}, FORCED)
+        assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert (await api(TWO)).data == {"products": {"nodes": [{"name": "first"}]}}
+
+
+WRONG = hashed("another text")
+NOT_1: list[Any] = [2, 0, "1", None, True, [1]]
+NO_HASH: list[Any] = [None, 5, "", [], hashed(TWO).upper(), hashed(TWO)[1:], f"{hashed(TWO)}0", "g" * 64, f"{hashed(TWO)}\n"]
+NO_ID: list[Any] = [5, "", [], {}, "sha256:", f"sha256:{hashed(TWO).upper()}", "sha256:abc"]
+HASH_FIELD = "extensions.persistedQuery.sha256Hash"
+
+
+def persisted(**said: Any) -> dict[str, Any]:
+    return {"query": TWO, "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hashed(TWO), **said}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({"query": TWO, "extensions": {"persistedQuery": 5}}, "extensions.persistedQuery"),
+        ({"query": TWO, "extensions": {"persistedQuery": []}}, "extensions.persistedQuery"),
+        ({"query": TWO, "extensions": {"persistedQuery": {}}}, "extensions.persistedQuery.version"),
+        *((persisted(version=it), "extensions.persistedQuery.version") for it in NOT_1),
+        *((persisted(sha256Hash=it), HASH_FIELD) for it in NO_HASH),
+        (persisted(sha256Hash=WRONG), HASH_FIELD),
+        (persisted(sha256Hash=f"sha256:{hashed(TWO)}"), HASH_FIELD),
+        ({"query": TWO, "documentId": f"sha256:{WRONG}"}, "documentId"),
+        ({"query": TWO, "documentId": "two"}, "documentId"),
+        *(({"documentId": it}, "documentId") for it in NO_ID),
+        ({**persisted(), "documentId": f"sha256:{hashed(TWO)}"}, "documentId"),
+        ({"query": 5, **named(TWO)}, "query"),
+        ({"query": [], "documentId": "two"}, "query"),
+        ({}, "query"),
+        ({"documentId": None, "extensions": {"persistedQuery": None}}, "query"),
+    ],
+)
+async def test_what_names_no_document_is_told_where_and_remembers_nothing(api: Api, content: dict[str, Any], field: str) -> None:
+    answer = await post(api, content)
+    assert (answer.status, answer.fault, "data" in answer.body) == (400, ("BAD_INPUT", field), False)
+    for text_hash in (hashed(TWO), WRONG):
+        assert (await post(api, {"documentId": f"sha256:{text_hash}"})).errors == [MISSED]
+
+
+async def test_a_text_beside_an_id_that_is_no_hash_is_told_what_is_wrong(api: Api) -> None:
+    answer = await post(api, {"query": TWO, "documentId": "two"})
+    assert answer.error["message"] == "query and a documentId that is no hash: send either."
+
+
+async def test_a_document_that_is_wrong_is_never_remembered(api: Api) -> None:
+    for text in (UNFIT, "{", "{{ {} }}".format("__typename " * 1_000)):
+        for _ in range(2):
+            assert (await post(api, named(text, query=text))).errors[0] != MISSED
+            assert (await post(api, named(text))).errors == [MISSED]
+
+
+async def test_one_document_does_not_push_out_the_others(api: Api) -> None:
+    assert (await api(TWO)).data
+    large = f"{{ __typename }} #{'x' * DOCUMENT_KEPT}"
+    for number in range(DOCUMENTS_KEPT // DOCUMENT_KEPT + 1):
+        assert (await api(f"{large}{number}")).data
+    assert (await post(api, named(f"{large}0"))).errors == [MISSED]
+    assert (await post(api, named(TWO))).data
+    # many do, and what is used meanwhile stays
+    used, middling = "{ used: __typename }", f"{{ __typename }} #{'x' * (DOCUMENT_KEPT - 100)}"
+    assert (await api(used)).data
+    for number in range(DOCUMENTS_KEPT // DOCUMENT_KEPT + 1):
+        assert (await api(f"{middling}{number}")).data
+        assert (await post(api, named(used))).data
+    assert (await post(api, named(TWO))).errors == [MISSED]
+    documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
+    assert documents._size == sum(it.text_length for it in documents._remembered.values()) <= DOCUMENTS_KEPT
+
+
+async def test_in_a_batch_the_neighbours_of_what_is_not_known_survive(address: str) -> None:
+    async with serving(address, max_batch=5) as api:
+        sent = [named(TWO), named(TWO, query=TWO), {"documentId": "nothing"}, persisted(sha256Hash=WRONG), named(TWO)]
+        answer = await api.client.post("/graphql", json=sent)
+        codes = [it["errors"][0]["extensions"]["code"] if "errors" in it else it["data"] for it in answer.json()]
+        nodes: Any = {"products": {"nodes": []}}
+        assert (answer.status_code, codes) == (
+            200,
+            ["PERSISTED_QUERY_NOT_FOUND", nodes, "PERSISTED_QUERY_NOT_FOUND", "BAD_INPUT", nodes],
+        )
+
+
+async def test_a_name_waits_for_no_turn_to_be_read_whether_it_is_known_or_not(address: str, tmp_path: Path) -> None:
+    registered = written(tmp_path, {"one": "{ registered: __typename }"})
+    async with Service(address, max_waiting=0, persisted_documents=registered) as service, httpx.AsyncClient() as client:
+        api = Api(client, service.app.state.database, None)  # type: ignore[arg-type]
+        client.base_url = httpx.URL(f"http://127.0.0.1:{service.port}")
+        assert (await api(TWO)).data
+        async with service.app.state.reading.place(1, "another"):
+            assert (await post(api, named(TWO))).data
+            assert (await post(api, {"documentId": "one"})).data
+            assert (await post(api, {"query": "{ registered: __typename }"})).data
+            assert (await post(api, named(ONE))).errors == [MISSED]
+            assert (await post(api, named(ONE, query=ONE))).status == 503
+
+
+MANIFESTS = {
+    "a map": {"one": ONE, md5(TWO.encode()).hexdigest(): TWO},
+    "a map with a hash": {"one": ONE, f"sha256:{hashed(TWO)}": TWO},
+    "Apollo's": operations(one=ONE, two=TWO),
+    "Apollo's, with one twice": {**operations(one=ONE, two=TWO), "operations": operations(one=ONE, two=TWO)["operations"] * 2},
+}
+
+
+@pytest.mark.parametrize("content", MANIFESTS.values(), ids=MANIFESTS)
+async def test_registered_documents_are_known_from_the_start_by_id_and_hash_and_text(
+    address: str, tmp_path: Path, content: Any
+) -> None:
+    texts = content if "operations" not in content else {it["id"]: it["body"] for it in content["operations"]}
+    async with serving(address, persisted_documents=written(tmp_path, content)) as api:
+        await api.register()
+        variables = {"name": "orders"}
+        for name, text in texts.items():
+            for asked in ({"documentId": name}, {"documentId": f"sha256:{hashed(text)}"}, named(text), {"query": text}):
+                assert (await post(api, {**asked, "variables": variables})).data
+            assert (await get(api, {"documentId": name, "variables": variables}, FORCED)).status_code == 200
+        # what is registered is beside what was read lately
+        documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
+        assert documents._size == len(REGISTER)
+        assert (await api("{ __typename }")).data
+        assert (await post(api, named("{ __typename }"))).data
+
+
+async def test_a_registered_document_that_does_not_fit_is_told_at_the_start_and_when_it_is_asked_for(
+    address: str, tmp_path: Path
+) -> None:
+    manifest = written(tmp_path, {"one": ONE, "old": UNFIT, "much": f"{{ {'a: __typename ' * 1_000} }}"})
+    with structlog.testing.capture_logs() as logged:
+        async with serving(address, persisted_documents=manifest) as api:
+            warnings = {it["id"]: it["reason"] for it in logged if it["log_level"] == "warning"}
+            assert warnings.keys() == {"old", "much"}
+            assert warnings["old"].startswith("Cannot query field 'nope'")
+            for content in ({"documentId": "old"}, named(UNFIT)):
+                answer = await post(api, content)
+                assert (answer.status, answer.fault) == (400, ("BAD_INPUT", "nope"))
+            assert (await post(api, {"documentId": "much"})).fault[0] == "LIMIT_EXCEEDED"
+            assert (await post(api, {"documentId": "one", "variables": {"name": "x"}})).data == {"product": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "manifest.json is no JSON"),
+        ("", "manifest.json is no JSON"),
+        ("[" * 100_000, "manifest.json is nested too deep"),
+        ("[]", "manifest.json: it is another shape"),
+        ("5", "manifest.json: it is another shape"),
+        ("{}", "manifest.json holds no document"),
+        (operations(), "manifest.json holds no document"),
+        ({"one": 5}, "manifest.json: 'one' has no text"),
+        ({"one": {"text": TWO}}, "manifest.json: 'one' has no text"),
+        ({"format": "another", "operations": []}, "manifest.json: 'operations' has no text"),
+        ({**operations(one=ONE), "version": 2}, "manifest.json: it is a manifest of version 2; 1 is"),
+        ({**operations(one=ONE), "version": True}, "manifest.json: it is a manifest of version True; 1 is"),
+        ({**operations(), "operations": {"one": ONE}}, "manifest.json: operations has to be a list"),
+        ({**operations(), "operations": [5]}, "manifest.json: operations[0] has no id"),
+        ({**operations(), "operations": [{"id": "one"}]}, "manifest.json: operations[0] has no id"),
+        ({**operations(), "operations": [{"id": 1, "body": ONE}]}, "manifest.json: operations[0] has no id"),
+        ({**operations(), "operations": [{"id": "a", "body": it} for it in (ONE, TWO)]}, "manifest.json: 'a' stands for two"),
+        (f'{{"a": "{TWO}", "a": "{ONE}"}}', "manifest.json: 'a' stands for two texts"),
+        ({"": TWO}, "manifest.json, '': an id has to be text"),
+        ('{"\\ud800": "{ a }"}', r"manifest.json, '\ud800': an id has to be text"),
+        ({"one": "{ products"}, "manifest.json, 'one': Syntax Error: Expected Name, found <EOF>. (line 1, column 11)"),
+        ({"one": ""}, "manifest.json, 'one': Syntax Error"),
+        ({"one": f"{'{a' * 100_000}"}, "manifest.json, 'one': Syntax Error: Document is nested too deeply"),
+        ('{"one": "{ a } # \\ud800"}', "manifest.json, 'one': Syntax Error: Invalid character: U+D800"),
+        ({f"sha256:{hashed(ONE)}": TWO}, f"its text has another hash, {hashed(TWO)}"),
+        ('"' + "x" * MAX_BYTES, f"manifest.json has more than {MAX_BYTES} bytes"),
+    ],
+    ids=lambda it: it[:40] if isinstance(it, str) else None,
+)
+def test_a_manifest_that_cannot_be_read_is_told_with_where_and_why(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        read_settings(persisted_documents=written(tmp_path, content))
+    assert refused.value.message.startswith("The settings do not fit. HEADWATER_PERSISTED_DOCUMENTS: ")
+    assert message in refused.value.message
+
+
+def test_a_manifest_that_is_not_there_is_told_and_an_empty_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInput, match=r"HEADWATER_PERSISTED_DOCUMENTS: .*nothing\.json cannot be read: No such file"):
+        read_settings(persisted_documents=tmp_path / "nothing.json")
+    with pytest.raises(BadInput, match="HEADWATER_PERSISTED_DOCUMENTS is needed where HEADWATER_PERSISTED_ONLY is set"):
+        read_settings(persisted_only=True)
+    monkeypatch.setenv("HEADWATER_PERSISTED_DOCUMENTS", "")
+    assert read_settings().persisted_documents is None
+
+
+async def test_only_registered_documents_are_run_where_that_is_so(address: str, tmp_path: Path) -> None:
+    manifest = written(tmp_path, {"one": ONE, "put": REGISTER, "old": UNFIT})
+    async with serving(address, persisted_documents=manifest, persisted_only=True, max_batch=5) as api:
+        made = await post(api, {"documentId": "put", "variables": {"input": product_fields()}})
+        assert made.data["registerProduct"]["changed"] is True
+        variables = {"name": "orders"}
+        for asked in ({"documentId": "one"}, named(ONE), {"query": ONE}, named(ONE, query=ONE)):
+            assert (await post(api, {**asked, "variables": variables})).data == {"product": {"name": "orders"}}
+        others = [
+            {"query": TWO},
+            named(TWO, query=TWO),
+            {"query": f"{ONE} "},
+            {"query": "{"},
+            {"query": "{ __schema { __typename } }"},
+        ]
+        for asked in others:
+            for answer in (await post(api, asked), await post(api, asked, "application/json")):
+                assert (answer.status, answer.fault, "data" in answer.body) == (403, ("FORBIDDEN", None), False)
+                assert "documentId" in answer.error["message"]
+            response = await get(api, asked, FORCED)
+            assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
+            # to be refused registers nothing
+            assert (await post(api, named(asked["query"]))).errors == [MISSED]
+        assert (await post(api, {"documentId": "two"})).errors == [MISSED]
+        assert (await post(api, {"documentId": "old"})).fault == ("BAD_INPUT", "nope")
+        batch = await api.client.post(
+            "/graphql", json=[{"query": TWO}, {"documentId": "one", "variables": variables}, named(TWO)]
+        )
+        refused, ran, missed = batch.json()
+        assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        assert ran["data"] == {"product": {"name": "orders"}}
+        assert missed["errors"] == [MISSED]
+
+
+async def test_what_is_not_registered_waits_for_no_turn_to_be_refused(address: str, tmp_path: Path) -> None:
+    manifest = written(tmp_path, {"one": ONE})
+    settings: dict[str, Any] = {"max_waiting": 0, "persisted_documents": manifest, "persisted_only": True}
+    async with Service(address, **settings) as service, service.app.state.reading.place(1, "another"):
+        assert (await service.answer(TWO)).status_code == 403
+
+
+async def test_a_manifest_is_checked_by_a_command_and_one_that_is_broken_starts_no_service(address: str, tmp_path: Path) -> None:
+    shell = Shell(address, tmp_path)
+    manifest = written(tmp_path, {"one": ONE, "two": TWO})
+    assert await shell("documents", str(manifest)) == ["2 documents, 0 would not run"]
+    written(tmp_path, {"one": ONE, "old": "{ nope neither }"})
+    async with shell.running("documents", str(manifest)) as command:
+        assert await command.finished() == 1
+        assert command.out.lines == [
+            "old: Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'? (line 1, column 3)",
+            "old: Cannot query field 'neither' on type 'Query'. (line 1, column 8)",
+            "2 documents, 1 would not run",
+        ]
+    written(tmp_path, {"one": "{"})
+    fault = f"{manifest}, 'one': Syntax Error: Expected Name, found <EOF>. (line 1, column 2)."
+    assert await shell.refused("documents", str(manifest)) == fault
+    refused = await shell.refused("serve", persisted_documents=str(manifest))
+    assert refused == f"The settings do not fit. HEADWATER_PERSISTED_DOCUMENTS: {fault}"
+
+
+async def test_every_worker_knows_what_is_registered(address: str, tmp_path: Path) -> None:
+    shell, manifest = Shell(address, tmp_path), written(tmp_path, {"one": "{ __typename }"})
+    given = {"persisted_documents": str(manifest), "persisted_only": "true"}
+    async with shell.serving("--workers", "2", **given) as served, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+        for _ in range(20):
+            # each over a connection of its own, which either may take
+            ran = await client.post(served, json={"documentId": "one"}, headers={"connection": "close"})
+            assert ran.json()["data"] == {"__typename": "Query"}
+            refused = await client.post(served, json={"query": TWO}, headers={"connection": "close"})
+            assert refused.status_code == 403
+
+
+def test_a_document_is_read_once_however_many_ids_it_has() -> None:
+    documents = Documents(schema, Limits(), Registered({"a": TWO, "b": TWO}))
+    assert documents.named("a", 1) is documents.named("b", 2) is documents.read(TWO, 3)

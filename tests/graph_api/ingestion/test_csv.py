@@ -1,0 +1,310 @@
+"""CSV files of entities, read: what is a row, what is a fault and where, and how little memory it takes."""
+
+import csv
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.errors import BadInput
+from graph_api.ingestion.csv import ROW_LENGTH
+from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
+from graph_api.ingestion.row import EntityState, Row, RowError
+from graph_api.ingestion.uids import entity_uid
+
+UID = UUID("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101")
+HEADER = b"entity_uid,display_name,entity_type,details,change_ts\n"
+GOOD = b",Bo,PERSON,,\n"
+
+
+def read(content: bytes) -> list[Row | RowError]:
+    return list(EntityFile(io.BytesIO(content)))
+
+
+class Person(NamedTuple):
+    """What a row says, in short."""
+
+    line: int
+    uid: UUID | None
+    display_name: str
+    entity_type: str | None
+    details: dict[str, str]
+    at: datetime | None
+
+
+def person(row: Row | RowError) -> Person:
+    assert isinstance(row, Row), row
+    assert isinstance(row.said, EntityState)
+    return Person(row.line, row.said.ref.uid, row.said.display_name, row.said.ref.type, row.said.details, row.said.at)
+
+
+def rows(content: bytes) -> list[Person]:
+    return [person(it) for it in read(content)]
+
+
+def faults(content: bytes) -> list[RowError]:
+    return [it for it in read(content) if isinstance(it, RowError)]
+
+
+def test_a_row_is_read_whole() -> None:
+    detail = '[{""detail_type"": ""email"", ""detail_value"": ""ann@shop.example""}]'
+    (row,) = rows(HEADER + f'{UID},Ann,PERSON,"{detail}",2025-03-01T13:00:00.5+01:00\n'.encode())
+    assert row == Person(2, UID, "Ann", "PERSON", {"email": "ann@shop.example"}, datetime(2025, 3, 1, 12, 0, 0, 500_000, UTC))
+
+
+def test_columns_come_in_any_order_with_spaces_around_and_the_optional_ones_may_be_absent() -> None:
+    assert rows(b"change_ts, entity_type ,display_name\n2025-03-01,ORDER,No. 7\n") == [
+        Person(2, entity_uid("ORDER", "No. 7"), "No. 7", "ORDER", {}, datetime(2025, 3, 1, tzinfo=UTC))
+    ]
+    assert rows(b'"display_name","entity_type"\nAnn,PERSON') == [
+        Person(2, entity_uid("PERSON", "Ann"), "Ann", "PERSON", {}, None)
+    ]
+
+
+@pytest.mark.parametrize("empty", ["", "[]", " ", '" "', '"[ ]"'])
+def test_no_details_are_none(empty: str) -> None:
+    (row,) = rows(HEADER + f",Ann,PERSON,{empty},\n".encode())
+    assert row.details == {}
+
+
+def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_ending_are_accepted() -> None:
+    unix = b"\n" + HEADER + b"\n,Ann,PERSON,,\n\n   \n,Bo,PERSON,,"
+    expected = [(4, "Ann"), (7, "Bo")]
+    for content in (unix, unix.replace(b"\n", b"\r\n")):
+        assert [(row.line, row.display_name) for row in rows(content)] == expected
+        assert [(row.line, row.display_name) for row in rows(b"\xef\xbb\xbf" + content)] == expected
+
+
+def test_a_quoted_cell_holds_commas_quotes_and_line_ends_and_a_row_is_where_it_begins() -> None:
+    first, second, third = rows(HEADER + b',"Ann, ""the\r\nfirst""\n",PERSON,,\n,Bo,PERSON,"[\n]",\n' + GOOD)
+    assert (first.line, first.display_name) == (2, 'Ann, "the\r\nfirst"\n')
+    assert (second.line, third.line) == (5, 7)
+
+
+def test_a_derived_uid_stays_the_same_and_tells_types_from_names() -> None:
+    assert entity_uid("PERSON", "Ann") == UUID("3ad1c123-a721-5b8a-acbd-5d38b22676c7")
+    assert entity_uid("PERSON", "Ann") != entity_uid("PERSONA", "nn")
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        (b",Ann,PERSON", "details", "3 of 5 cells; missing: details, change_ts"),
+        (b",Ann,PERSON,,,,", None, "7 of 5 cells"),
+        (b",Ann,PERSON,[1,2],", None, "6 of 5 cells. One that holds a comma has to be quoted."),
+        (b',Ann,PERSON,[{"detail_type":"a","detail_value":"b"}],', "change_ts", "is quoted whole, each quote in it twice"),
+        (b",,PERSON,,", "display_name", "empty"),
+        (b", \t,PERSON,,", "display_name", "empty"),
+        (b",Ann,,,", "entity_type", "empty"),
+        (b"12,Ann,PERSON,,", "entity_uid", "'12' is no UUID"),
+        (b',Ann,PERSON,"[{",', "details", "no JSON"),
+        (b',Ann,PERSON,"[{""detail_type"" 1}]",', "details", "at character 17"),
+        (b',Ann,PERSON,"[NaN]",', "details", "at character 2"),
+        (b",Ann,PERSON,{},", "details", "no JSON list of objects"),
+        (b",Ann,PERSON,null,", "details", "no JSON list of objects"),
+        (b",Ann,PERSON,[[]],", "details", "Item 1 of the list"),
+        (b',Ann,PERSON,"[{""detail_type"":""a""}]",', "details", "Item 1 of the list"),
+        (b',Ann,PERSON,"[{""detail_type"":""a"",""detail_value"":1}]",', "details", "Item 1 of the list"),
+        (b',Ann,PERSON,"[{""detail_type"":""a"",""value"":""b""}]",', "details", "Item 1 of the list"),
+        (
+            b',Ann,PERSON,"[{""detail_type"":""a"",""detail_value"":""b""},{""detail_type"":""a"",""detail_value"":""c"",""x"":1}]",',
+            "details",
+            "Item 2 of the list",
+        ),
+        (
+            b',Ann,PERSON,"[{""detail_type"":""a"",""detail_value"":""b""},{""detail_type"":""a"",""detail_value"":""b""}]",',
+            "details",
+            "two details of the type 'a'",
+        ),
+        (b",Ann,PERSON,,2025-03-01T12:00:00", "change_ts", "no offset"),
+        (b",Ann,PERSON,,2025-03-01T12:00:00.1234567Z", "change_ts", "finer than a microsecond"),
+        (b",Ann,PERSON,,yesterday", "change_ts", "no instant"),
+        (b",Ann,PERSON,,2025-02-30", "change_ts", "no instant"),
+        (b",A\xffnn,PERSON,,", "display_name", "byte 0xFF"),
+        (b",Ann,PERSON,\xc3,", "details", "byte 0xC3"),
+        (b",Ann,PERS\xed\xa0\x80ON,,", "entity_type", "byte 0xED"),
+        (b",Ann\0,PERSON,,", "display_name", "NUL"),
+        (b',"Ann"a,PERSON,,', "display_name", "follows the closing quote"),
+        (b',Ann,PERSON,"[]" ,', "details", "follows the closing quote"),
+        (b",Ann,PER\rSON,,", "entity_type", "carriage return stands alone"),
+        (b",Ann,PERSON," + b"x" * 131_073 + b",", "details", "longer than 131072 characters"),
+        (b',Ann,PERSON,"' + b"x" * 131_073 + b'",', "details", "longer than 131072 characters"),
+        (b",Ann,PERSON," + b"x" * ROW_LENGTH + b"x,", None, f"longer than {ROW_LENGTH} bytes"),
+        (b",Ann,PERSON" + b"," * ROW_LENGTH + b",", None, f"longer than {ROW_LENGTH} bytes"),
+    ],
+    ids=lambda it: repr(it[:40]) if isinstance(it, bytes) else None,
+)
+def test_a_fault_names_line_column_and_reason_and_spoils_no_other_row(row: bytes, column: str | None, reason: str) -> None:
+    for end in (b"\n", b"\r\n"):
+        before, fault, after = read(HEADER + GOOD + row + end + GOOD)
+        assert isinstance(fault, RowError)
+        assert (fault.line, fault.field) == (3, column)
+        assert reason in fault.message
+        assert "\n" not in str(fault)
+        assert len(fault.message) < 500
+        assert [person(before), person(after)] == [
+            Person(line, entity_uid("PERSON", "Bo"), "Bo", "PERSON", {}, None) for line in (2, 4)
+        ]
+
+
+def test_a_quote_that_is_not_closed_spoils_only_its_own_row() -> None:
+    for rest in (GOOD + b',Cy,PERSON,"[]",\n', GOOD * 2, GOOD * 20_000):
+        fault, *others = read(HEADER + b',"Ann,PERSON,,\n' + rest)
+        assert isinstance(fault, RowError)
+        assert (fault.line, fault.field) == (2, "display_name")
+        assert [it.line for it in others] == list(range(3, 3 + rest.count(b"\n")))
+        assert all(isinstance(it, Row) for it in others)
+
+
+def test_what_is_passed_over_because_of_open_quotes_is_named() -> None:
+    found = faults(HEADER + b',"Ann,PERSON,,\n,"Bo,PERSON,,\n,"Cy,PERSON,,\n')
+    assert [(it.line, "passed over" in it.message) for it in found] == [(2, False), (3, True)]
+    assert "lines up to 4" in found[1].message
+    first, *others = read(HEADER + (b'"' + b"a" * 100_000 + b'\n",') * 11 + b"\n" + GOOD)
+    assert isinstance(first, RowError)
+    assert "lines up to 12" in first.message
+    assert [(it.line, type(it)) for it in others] == [(13, RowError), (14, Row)]
+
+
+def test_quotes_made_to_be_read_again_and_again_are_read_twice_at_most() -> None:
+    assert len(read(HEADER + b'a","\n' * 50_000 + b'"x"y\n')) <= 3
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "line 1: The file is empty"),
+        (b"\n\r\n", "line 1: The file is empty"),
+        (b"\xef\xbb\xbf", "line 1: The file is empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "line 1: This is no CSV file but an image."),
+        (b"\x1f\x8b\x08\0\0", "gunzip"),
+        (b"PK\x03\x04\x14", "workbook"),
+        ("display_name,entity_type\n".encode("utf-16"), "UTF-16"),
+        (b'{"display_name": "Ann"}\n', "but JSON"),
+        (b'\n  [{"display_name": "Ann"}]\n', "but JSON"),
+        (b"\x7fELF\x02\x01\x01\0", "control characters"),
+        ("größe\n".encode("latin-1"), "line 1: This is no CSV file in UTF-8"),
+        (b'"display_name', "line 1: The header cannot be read."),
+        (b"x" * (ROW_LENGTH + 1), "line 1: The header cannot be read."),
+        (b"display_name,details\n", "entity_type is missing"),
+        (b"display_name,entity_type,colour\n", "'colour' is unknown"),
+        (b"display_name,entity_type,Details\n", "'Details' is unknown"),
+        (b"display_name,entity_type,details,details\n", "details comes twice"),
+        (b"\n\nname,type\n", "line 3: In the header display_name is missing, entity_type is missing, 'name'"),
+        (b"display_name;entity_type\n", "Columns are separated by commas."),
+        (
+            b"Ann,PERSON\nBo,PERSON\n",
+            "It has to name display_name and entity_type, and may name entity_uid, details and change_ts.",
+        ),
+        (b"x," * 5_000 + b"\n", "In the header display_name is missing, entity_type is missing, 'x' is unknown"),
+    ],
+    ids=lambda it: repr(it[:40]) if isinstance(it, bytes) else None,
+)
+def test_what_is_no_csv_file_of_entities_is_refused_whole(content: bytes, reason: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        read(content)
+    assert reason in refused.value.message
+    assert len(refused.value.message) < 500
+
+
+def test_a_header_alone_is_a_file_without_rows() -> None:
+    assert read(HEADER) == []
+
+
+class Generated(io.RawIOBase):
+    """A file that is made while it is read."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._rest:
+            self._rest = next(self._lines, b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def peak(lines: Iterator[bytes]) -> tuple[int, int]:
+    """How many rows and faults there are, and the most memory that reading them took."""
+    file = EntityFile(io.BufferedReader(Generated(lines)))
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in file)
+        return count, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_file() -> None:
+    def lines() -> Iterator[bytes]:
+        yield HEADER
+        for number in range(300_000):
+            yield b"%b,Ann %d,PERSON,,\n" % (uid, number)
+
+    uid = str(UID).encode()
+    count, taken = peak(lines())
+    assert count == 300_000
+    assert taken < 1_000_000
+
+
+@pytest.mark.parametrize("endless", [b"x" * 60_000, b"\0" * 60_000, (b',"' + b"y" * 1_000 + b'\n"') * 60, b'"' * 60_000])
+def test_memory_does_not_grow_with_a_row_that_does_not_end(endless: bytes) -> None:
+    def lines() -> Iterator[bytes]:
+        yield HEADER
+        for _ in range(200):
+            yield endless
+
+    _, taken = peak(lines())
+    assert taken < 12 * ROW_LENGTH
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+names = texts.filter(lambda text: bool(text.strip()))
+offsets = st.integers(-1_439, 1_439).map(lambda it: timezone(timedelta(minutes=it)))
+instants = st.datetimes(datetime(1, 1, 4), datetime(9999, 12, 27), timezones=offsets)
+
+
+@settings(max_examples=100)
+@given(
+    st.permutations(COLUMNS),
+    st.lists(st.tuples(st.none() | st.uuids(), names, names, st.dictionaries(texts, texts, max_size=4), st.none() | instants)),
+    # before Python 3.13, a writer of bare newlines does not quote a carriage return unless told to quote everything
+    st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]),
+    st.booleans(),
+)
+def test_what_a_csv_writer_wrote_is_read_back(order: list[str], entities: list[Any], style: tuple[str, Any], mark: bool) -> None:
+    written = io.StringIO(newline="")
+    writer = csv.DictWriter(written, order, lineterminator=style[0], quoting=style[1])
+    writer.writeheader()
+    for uid, name, type_, details, at in entities:
+        listed = [{"detail_type": code, "detail_value": value} for code, value in details.items()]
+        cells = (uid or "", name, type_, json.dumps(listed), at.isoformat() if at else "")
+        writer.writerow(dict(zip(COLUMNS, cells, strict=True)))
+    found = rows(written.getvalue().encode("utf-8-sig" if mark else "utf-8"))
+    assert [it[1:] for it in found] == [
+        (uid or entity_uid(type_, name), name, type_, details, at) for uid, name, type_, details, at in entities
+    ]
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\xff", b"\0", b"[]", GOOD]), max_size=60).map(b"".join))
+def test_whatever_comes_is_rows_and_faults_in_order(content: bytes) -> None:
+    found = read(HEADER + content + b"\n" + GOOD)
+    lines = [it.line for it in found]
+    assert lines == sorted(set(lines))
+    assert all(2 <= line <= 3 + content.count(b"\n") for line in lines)
+    assert all("\n" not in it.message for it in found if isinstance(it, RowError))
+    if content.count(b'"') < 2:
+        assert isinstance(found[-1], Row)

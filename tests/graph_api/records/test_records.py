@@ -1,0 +1,890 @@
+"""Records in other systems: what is asked of them and how often, what becomes of each failure, and what is never called."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+
+from db.assets import entity as entities
+from db.connection import Author
+from db.errors import TransactionConflict, Unavailable
+from db.temporal import history
+from db.tenancy import api_key
+from graph_api.app import create_app
+from graph_api.auth.authenticator import OPEN
+from graph_api.records import addresses, fetching
+from graph_api.records.addresses import CheckedAddresses, NotPublic, is_public
+from graph_api.settings import Settings
+from schema.execution.executor import Executor
+from schema.execution.executor import Request as Operation
+from schema.root import schema
+from tests.builders import Api
+from tests.conftest import recording
+from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, token
+from tests.graph_api.records.remote import PATIENCE, Remote, listening, raw, record, remote
+
+pytestmark = pytest.mark.api
+
+PUT = """
+  mutation ($code: String!, $source: RecordSourceInput) {
+    putEntityType(input: { code: $code, label: "Customer", source: $source }) { entityType { code } }
+  }
+"""
+ONE = 'query ($key: String!) { entity(key: { type: "CUSTOMER", key: $key }) { displayName record } }'
+ALL = "{ entities(first: 100) { nodes { key record } } }"
+
+
+@pytest.fixture
+async def crm() -> AsyncIterator[Remote]:
+    async with remote() as service:
+        yield service
+
+
+def app_of(address: str, services: dict[str, Any], **settings: Any) -> Starlette:
+    return create_app(Settings(database_url=address, services=services, **settings), guarded=False)
+
+
+@asynccontextmanager
+async def serving(address: str, settings: dict[str, Any] | None = None, **services: Any) -> AsyncIterator[Api]:
+    """The service, which knows other services."""
+    app = app_of(address, services, **(settings or {}))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as client:
+            with recording(app.state.database) as recorded:
+                yield Api(client, app.state.database, recorded)
+            assert app.state.database.engine.pool.checkedout() == 0, "a request left its connection behind"
+
+
+async def put_type(api: Api, code: str = "CUSTOMER", **source: Any) -> None:
+    given = {"service": "crm", "endpoint": "/customers", "lookupField": "id", **source}
+    assert (await api(PUT, code=code, source=given)).data
+
+
+async def customers(api: Api, *keys: str, **source: Any) -> None:
+    await put_type(api, **source)
+    for key in keys:
+        await api.create(f"Customer {key}", type="CUSTOMER", key=key)
+
+
+def answers(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Callable[[Request], Awaitable[Response]]:
+    """A service that always answers so: with JSON, or with bytes."""
+
+    async def answer(_: Request) -> Response:
+        if isinstance(content, bytes):
+            return Response(content, status, headers)
+        return JSONResponse(content, status, headers)
+
+    return answer
+
+
+def fault(error: dict[str, Any]) -> tuple[str, str]:
+    return error["extensions"]["code"], error["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ([{"id": 7}, 7, None, {"id": 42, "a": [1]}, {"id": 42, "a": 2}], {"id": 42, "a": [1]}),
+        ([{"id": "42"}], {"id": "42"}),
+        ({"id": 42, "name": None}, {"id": 42, "name": None}),
+        ({"name": "who was asked for by key need not repeat it"}, {"name": "who was asked for by key need not repeat it"}),
+        ({}, {}),
+        ({"id": 4}, None),
+        ({"id": None}, None),
+        ({"id": True}, None),
+        ([], None),
+        ([{"id": 420}, {"id": "042"}, {"name": "none"}], None),
+    ],
+)
+async def test_a_record_is_an_object_or_that_one_of_a_list_that_bears_the_key(
+    address: str, crm: Remote, content: Any, found: Any
+) -> None:
+    crm.answer = answers(content)
+    async with serving(address, crm=crm.address) as api:
+        await customers(api, "42")
+        answer = await api(ONE, key="42")
+    assert answer.body["data"] == {"entity": {"displayName": "Customer 42", "record": found}}
+    if found is None:
+        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record whose id is '42'.")
+        assert answer.error["path"] == ["entity", "record"]
+        assert answer.error["locations"] == [{"line": 1, "column": ONE.index("record }") + 1}]
+    assert crm.targets == ["/customers?id=42"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_what_is_gone_is_not_found(address: str, crm: Remote, status: int) -> None:
+    crm.answer = answers({"detail": "none"}, status=status)
+    async with serving(address, crm=crm.address) as api:
+        await customers(api, "42")
+        assert (await api(ONE, key="42")).fault == ("NOT_FOUND", None)
+
+
+@pytest.mark.parametrize(
+    ("base", "endpoint", "field", "key", "target"),
+    [
+        ("", "/customers", "id", "42", "/customers?id=42"),
+        ("/", "/", "id", "42", "/?id=42"),
+        ("/api/v1", "/customers/{key}.json", "id", "42", "/api/v1/customers/42.json"),
+        ("/api/", "/customers", "customer number&x=1#", "a b&c=d/?é%2F+", None),
+        ("/api", "/customers/{key}", "id", "prod.orders?x=1#y é", "/api/customers/prod.orders%3Fx%3D1%23y%20%C3%A9"),
+        ("/api", "/a;b=c/@me,(1)!$&'*+:~/%C3%A9", "id", "1", "/api/a;b=c/@me,(1)!$&'*+:~/%C3%A9?id=1"),
+    ],
+)
+async def test_where_a_record_is_asked_for(
+    address: str, crm: Remote, base: str, endpoint: str, field: str, key: str, target: str | None
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    async def answer(request: Request) -> Response:
+        asked.append(dict(request.query_params))
+        return JSONResponse({"fine": True})
+
+    crm.answer = answer
+    async with serving(address, crm=crm.address + base) as api:
+        await customers(api, key, endpoint=endpoint, lookupField=field)
+        assert (await api(ONE, key=key)).data["entity"]["record"] == {"fine": True}
+    if target is not None:
+        assert crm.targets == [target]
+    else:
+        assert asked == [{field: key}]
+        assert crm.targets[0].startswith("/api/customers?")
+
+
+async def test_without_a_source_or_a_key_there_is_none_and_a_local_one_is_the_entitys_own(address: str, crm: Remote) -> None:
+    async with serving(address, crm=crm.address) as api:
+        await api.put_types()
+        await put_type(api)
+        await put_type(api, "LOCAL", isLocal=True)
+        await api.create("Ann")
+        await api.create("Bo", type="CUSTOMER")
+        await api.create("Cy", type="LOCAL", details={"email": "cy@shop.example", "note": "n"})
+        await api.create("Di", type="LOCAL", key="4")
+        nodes = (await api("{ entities(orderBy: { field: DISPLAY_NAME }) { nodes { record } } }")).data["entities"]["nodes"]
+    assert [it["record"] for it in nodes] == [None, None, {"email": "cy@shop.example", "note": "n"}, {}]
+    assert crm.targets == []
+
+
+async def test_a_record_is_live_whatever_the_instant(address: str, crm: Remote) -> None:
+    async with serving(address, crm=crm.address) as api:
+        await customers(api, "1")
+        query = '{ entity(key: { type: "CUSTOMER", key: "1" }, asOf: "2026-01-02") { record } }'
+        assert (await api(query)).data == {"entity": {"record": record("1")}}
+
+
+async def test_fifty_records_are_fetched_once_each_and_no_more_at_once_than_is_allowed(address: str, crm: Remote) -> None:
+    keys = [str(number) for number in range(1, 51)]
+
+    async def unhurried(request: Request) -> Response:
+        await asyncio.sleep(0.005)
+        return await crm.fine(request)
+
+    crm.answer = unhurried
+    query = """
+      query Not { __typename }
+      query Asked {
+        a: entities(first: 50) { nodes { key record again: record ...more } }
+        b: entities(first: 100) { nodes { key ... on Entity { record } } edges { node { key record } } }
+      }
+      fragment more on Entity { record third: record }
+    """
+    async with serving(address, crm={"address": crm.address, "concurrency": 5}) as api:
+        await customers(api, *keys)
+        api.statements.clear()
+        response = await api.client.post("/graphql", json={"query": query, "operationName": "Asked"})
+        # a page each, and the types of what is on them
+        assert len(api.statements) <= 4
+    data = response.json()["data"]
+    for node in [*data["a"]["nodes"], *data["b"]["nodes"], *(it["node"] for it in data["b"]["edges"])]:
+        wanted = record(node.pop("key"))
+        assert set(map(str, node.values())) == {str(wanted)}
+    assert len(data["b"]["edges"]) == 50
+    assert sorted(crm.targets) == sorted(f"/customers?id={key}" for key in keys)
+    assert crm.most_at_once == 5
+
+
+async def test_the_bound_is_that_of_the_process_and_a_small_request_does_not_wait_for_a_large_one(
+    address: str, crm: Remote
+) -> None:
+    keys = [str(number) for number in range(1, 61)]
+
+    async def unhurried(request: Request) -> Response:
+        await asyncio.sleep(0.01)
+        return await crm.fine(request)
+
+    crm.answer = unhurried
+    async with serving(address, crm={"address": crm.address, "concurrency": 2}) as api:
+        await customers(api, *keys)
+        large = asyncio.create_task(api(ALL))
+        async with asyncio.timeout(PATIENCE):
+            while not crm.targets:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert (await api(ONE, key="60")).data["entity"]["record"] == record("60")
+        asked_by_then = len(crm.targets)
+        assert [it["record"] for it in (await large).data["entities"]["nodes"]]
+    assert crm.most_at_once == 2
+    assert asked_by_then < 30
+
+
+async def test_a_service_that_takes_many_keys_is_asked_once(address: str, crm: Remote) -> None:
+    keys = [str(number) for number in range(1, 49)]
+    async with serving(address, crm={"address": crm.address, "batch": 50}) as api:
+        await customers(api, *keys, "none")
+        answer = await api("{ entities(first: 100) { nodes { key record } } }")
+        assert len(crm.targets) == 1
+        found = {it["key"]: it["record"] for it in answer.body["data"]["entities"]["nodes"]}
+        assert found == {**{key: record(key) for key in keys}, "none": None}
+        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record whose id is 'none'.")
+
+        # an object cannot be the answer for all of them, nor can it be that all of them are gone
+        for wrong in (answers({"id": 1}), answers({}, status=404)):
+            crm.answer = wrong
+            codes = {it["extensions"]["code"] for it in (await api(ALL)).errors}
+            assert codes == {"UNAVAILABLE"}
+
+
+async def test_keys_that_are_long_or_stand_in_the_path_are_not_put_together(address: str, crm: Remote) -> None:
+    long = [f"{number}-{'x' * 480}" for number in range(1, 31)]
+    crm.answer = answers({"by": "key"})
+    async with serving(address, crm={"address": crm.address, "batch": 50}) as api:
+        await customers(api, *long, endpoint="/customers/{key}")
+        assert len((await api(ALL)).data["entities"]["nodes"]) == len(crm.targets) == 30
+        await put_type(api)
+        crm.answer, crm.targets = answers([]), []
+        await api(ALL)
+    assert 1 < len(crm.targets) < 10
+    assert all(len(it) < 5_000 for it in crm.targets)
+
+
+async def test_a_gateway_gets_records_of_entities_it_names(address: str, crm: Remote) -> None:
+    async with serving(address, crm=crm.address) as api:
+        await put_type(api)
+        made = [await api.create(key, type="CUSTOMER", key=key) for key in ("1", "no")]
+        query = "query ($it: [_Any!]!) { _entities(representations: $it) { ... on Entity { record } } }"
+        answer = await api(query, it=[{"__typename": "Entity", "id": it["id"]} for it in made])
+    assert answer.body["data"] == {"_entities": [{"record": record("1")}, {"record": None}]}
+    assert answer.error["path"] == ["_entities", 1, "record"]
+
+
+async def forever(request: Request) -> Response:
+    while not await request.is_disconnected():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    return Response()
+
+
+async def drop_by_drop(request: Request) -> Response:
+    async def drops() -> AsyncIterator[bytes]:
+        yield b"["
+        while not await request.is_disconnected():
+            yield b" "
+            await asyncio.sleep(0.02)
+
+    return StreamingResponse(drops())
+
+
+async def endless(request: Request) -> Response:
+    async def flood() -> AsyncIterator[bytes]:
+        yield b'["'
+        while not await request.is_disconnected():
+            yield b"x" * 100_000
+
+    return StreamingResponse(flood())
+
+
+FAILURES = {
+    "slow": (forever, "does not answer within 0.3 s"),
+    "trickling": (drop_by_drop, "does not answer within 0.3 s"),
+    "endless": (endless, "answers with more than 100000 bytes"),
+    "large": (answers({"id": 42, "text": "x" * 100_000}), "answers with more than 100000 bytes"),
+    "failing": (answers({"id": 42}, status=500), "answers 500"),
+    "refusing": (answers({"id": 42}, status=403), "answers 403"),
+    "saying nothing": (answers(b"", status=204), "answers 204"),
+    "empty": (answers(b""), "answers with what is no JSON"),
+    "a page": (answers(b"<html>"), "answers with what is no JSON"),
+    "not a number": (answers(b'{"id": 42, "n": NaN}'), "answers with what is no JSON"),
+    "too great a number": (answers(b'{"id": 42, "n": 1e999}'), "answers with what is no JSON"),
+    "half a character": (answers(b'{"id": 42, "n": "\\ud800"}'), "answers with what is no JSON"),
+    "bottomless": (answers(b"[" * 90_000), "answers with what is no JSON"),
+    "deep": (answers(b'{"id": 42, "a": ' + b"[" * 300 + b"]" * 300 + b"}"), "nested more than 64 levels deep"),
+    "a text": (answers("42"), "answers with JSON that is no record, and no list of records"),
+    "null": (answers(None), "answers with JSON that is no record, and no list of records"),
+    "packed": (answers(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), "answers in an encoding that it was not asked for"),
+}
+
+
+@pytest.mark.parametrize(("answer", "reason"), FAILURES.values(), ids=FAILURES)
+async def test_a_service_that_fails_costs_the_record_and_nothing_else(
+    address: str, crm: Remote, answer: Callable[[Request], Awaitable[Response]], reason: str
+) -> None:
+    async def only_one(request: Request) -> Response:
+        return await (answer if request.query_params["id"] == "42" else crm.fine)(request)
+
+    crm.answer = only_one
+    async with serving(address, crm={"address": crm.address, "timeout": 0.3, "max_bytes": 100_000}) as api:
+        await customers(api, "42", "43")
+        started = time.monotonic()
+        got = await api("{ entities(orderBy: { field: DISPLAY_NAME }) { totalCount nodes { key record } } }")
+        assert time.monotonic() - started < 2
+        found = [{"key": "42", "record": None}, {"key": "43", "record": record("43")}]
+        assert got.body["data"] == {"entities": {"totalCount": 2, "nodes": found}}
+        code, message = fault(got.error)
+        assert (code, message.startswith("The service crm "), reason in message) == ("UNAVAILABLE", True, True)
+        assert got.error["path"] == ["entities", "nodes", 0, "record"]
+        assert set(got.error) == {"message", "path", "locations", "extensions"}
+        assert str(crm.port) not in str(got.body["errors"])
+        # what became of one does not stay
+        crm.answer = crm.fine
+        assert (await api(ONE, key="42")).data["entity"]["record"] == record("42")
+
+
+async def test_a_redirect_is_not_followed(address: str, crm: Remote) -> None:
+    async with remote() as other:
+        for status in (301, 302, 303, 307, 308):
+
+            async def elsewhere(_: Request, status: int = status) -> Response:
+                return RedirectResponse(f"{other.address}/customers?id=42", status)
+
+            crm.answer = elsewhere
+            async with serving(address, crm=crm.address, other=other.address) as api:
+                await put_type(api)
+                await api.create("x", type="CUSTOMER", key=str(status))
+                error = (await api(ONE, key=str(status))).error
+                assert fault(error) == ("UNAVAILABLE", "The service crm redirects, which is not followed.")
+        assert other.targets == []
+    assert len(crm.targets) == 5
+
+
+@pytest.mark.parametrize("dropped", [1, 2, 9])
+async def test_a_connection_that_breaks_is_tried_once_more_and_no_oftener(address: str, dropped: int) -> None:
+    tries = 0
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if tries > dropped:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+
+    async with raw(drop) as port, serving(address, crm=f"http://127.0.0.1:{port}") as api:
+        await customers(api, "42")
+        answer = await api(ONE, key="42")
+    assert tries == 2
+    if dropped == 1:
+        assert answer.data["entity"]["record"] == {}
+    else:
+        assert fault(answer.error) == ("UNAVAILABLE", "The service crm breaks off before it has answered.")
+
+
+async def test_neither_a_timeout_nor_a_status_is_tried_again(address: str, crm: Remote) -> None:
+    async with serving(address, crm={"address": crm.address, "timeout": 0.2}) as api:
+        await customers(api, "42")
+        for answer in (forever, answers({}, status=503)):
+            crm.answer, crm.targets = answer, []
+            assert (await api(ONE, key="42")).fault == ("UNAVAILABLE", None)
+            assert len(crm.targets) == 1
+
+
+async def test_a_service_that_is_gone_or_has_no_such_name_cannot_be_connected_to(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(*_: Any) -> None: ...
+
+    async with raw(nobody) as port:
+        pass
+
+    async def unknown(host: str, _: int) -> list[Any]:
+        raise OSError(f"{host}: name or service not known")
+
+    monkeypatch.setattr(addresses, "resolve", unknown)
+    for there in (f"http://127.0.0.1:{port}", "http://crm.example"):
+        async with serving(address, crm=there) as api:
+            await put_type(api)
+            await api.create("x", type="CUSTOMER", key=there)
+            with structlog.testing.capture_logs() as logged:
+                error = (await api(ONE, key=there)).error
+            assert fault(error) == ("UNAVAILABLE", "The service crm cannot be connected to.")
+            (line,) = [it for it in logged if it["event"] == "records not fetched"]
+            assert (line["service"], line["records"], "ConnectError" in line["cause"]) == ("crm", 1, True)
+
+
+async def test_a_service_that_is_not_configured_is_not_called_and_the_message_says_where_to(address: str, crm: Remote) -> None:
+    async with serving(address, other=crm.address) as api:
+        await customers(api, "42")
+        message = "The service crm is not configured here. Name it in HEADWATER_SERVICES."
+        assert fault((await api(ONE, key="42")).error) == ("UNAVAILABLE", message)
+    assert crm.targets == []
+
+
+async def test_a_request_does_not_wait_for_records_without_end(
+    address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "PATIENCE", 0.3)
+    crm.answer = forever
+    async with serving(address, crm={"address": crm.address, "timeout": 10, "concurrency": 2}) as api:
+        await customers(api, "1", "2", "3", "4")
+        started = time.monotonic()
+        errors = (await api(ALL)).errors
+        assert time.monotonic() - started < 2
+    reason = "The records of this request take longer than 0.3 seconds. Ask for fewer at once."
+    assert [fault(it) for it in errors] == [("UNAVAILABLE", reason)] * 4
+    assert len(crm.targets) == 2
+
+
+async def test_a_request_gets_no_more_records_than_fit_however_often_it_asks(
+    address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "TOTAL_BYTES", 5_000)
+    crm.answer = answers({"text": "x" * 1_000})
+    async with serving(address, crm={"address": crm.address, "concurrency": 1}) as api:
+        await customers(api, *"123456789")
+        answer = await api(ALL)
+        assert len([it for it in answer.body["data"]["entities"]["nodes"] if it["record"]]) == 4
+        assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
+        assert len(crm.targets) == 5
+        often = " ".join(f"r{number}: record" for number in range(6))
+        answer = await api(f'{{ entity(key: {{ type: "CUSTOMER", key: "1" }}) {{ {often} }} }}')
+        assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
+        assert set(answer.body["data"]["entity"].values()) == {None}
+
+
+async def test_a_defect_in_fetching_is_masked_and_costs_only_the_record(api: Api) -> None:
+    async def broken(asked: Any, caller: Any) -> Any:
+        raise RuntimeError("secret")
+
+    await customers(api, "42")
+    executor = Executor(schema, api.database, fetch=broken)
+    answer = await executor.execute(Operation(ONE, {"key": "42"}), OPEN, "r")
+    assert answer.data == {"entity": {"displayName": "Customer 42", "record": None}}
+    assert [it["extensions"]["code"] for it in answer.errors] == ["INTERNAL"]
+    assert "secret" not in str(answer.errors)
+
+
+CREATE = """
+  mutation ($key: String!) {
+    createEntity(input: { type: "CUSTOMER", key: $key, displayName: "New" }) { changed entity { displayName record } }
+  }
+"""
+
+
+@pytest.mark.parametrize("query", [ONE, CREATE])
+async def test_no_connection_is_held_while_a_service_is_awaited(address: str, crm: Remote, query: str) -> None:
+    held = []
+    async with serving(address, crm=crm.address) as api:
+        await customers(api, "42")
+
+        async def looking(request: Request) -> Response:
+            held.append(api.database.engine.pool.checkedout())  # type: ignore[attr-defined]
+            return await crm.fine(request)
+
+        crm.answer = looking
+        assert (await api(query, key="42" if query == ONE else "43")).data
+    assert held == [0]
+
+
+async def test_a_mutation_whose_record_fails_is_kept(address: str, crm: Remote) -> None:
+    async with serving(address, crm=crm.address) as api:
+        await customers(api)
+
+        async def kept_by_then(_: Request) -> Response:
+            async with api.database.snapshot(1) as connection:
+                known = text("SELECT count(*) AS n FROM entity_version WHERE tenant_id = CAST(:tenant AS bigint)")
+                found = await connection.fetch_one(known)
+            return JSONResponse({"kept": found is not None and found.n}, 500)
+
+        crm.answer = kept_by_then
+        answer = await api(CREATE, key="1")
+        assert answer.body["data"] == {"createEntity": {"changed": True, "entity": {"displayName": "New", "record": None}}}
+        assert answer.fault == ("UNAVAILABLE", None)
+        crm.answer = crm.fine
+        assert (await api(ONE, key="1")).data["entity"] == {"displayName": "New", "record": record("1")}
+
+
+async def test_for_a_mutation_that_is_not_kept_nothing_is_fetched(address: str, crm: Remote) -> None:
+    query = """
+      mutation {
+        a: createEntity(input: { type: "CUSTOMER", key: "1", displayName: "New" }) { entity { record } }
+        b: createEntity(input: { type: "NONE", displayName: "New" }) { entity { record } }
+      }
+    """
+    async with serving(address, crm=crm.address) as api:
+        await customers(api)
+        answer = await api(query)
+        assert (answer.body["data"], answer.fault) == (None, ("BAD_INPUT", "type"))
+    assert crm.targets == []
+
+
+async def test_a_mutation_that_is_run_again_fetches_once(address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = 0
+    create = entities.create
+
+    async def interrupted(connection: Any, *given: Any, **fields: Any) -> Any:
+        nonlocal runs
+        made = await create(connection, *given, **fields)
+        runs += 1
+        if runs == 2:
+            raise TransactionConflict("Two writers met.")
+        return made
+
+    monkeypatch.setattr(entities, "create", interrupted)
+    query = """
+      mutation {
+        a: createEntity(input: { type: "CUSTOMER", key: "1", displayName: "A" }) { entity { record } }
+        b: createEntity(input: { type: "CUSTOMER", key: "2", displayName: "B" }) { entity { record } }
+      }
+    """
+    async with serving(address, crm=crm.address) as api:
+        await customers(api)
+        assert (await api(query)).data == {it: {"entity": {"record": record(key)}} for it, key in (("a", "1"), ("b", "2"))}
+    assert runs == 4
+    assert sorted(crm.targets) == ["/customers?id=1", "/customers?id=2"]
+
+
+async def test_what_stands_below_something_that_became_null_is_not_fetched(address: str, crm: Remote) -> None:
+    query = """{
+      gone: entity(key: { type: "CUSTOMER", key: "1" }) { record history(first: 100000) { totalCount } }
+      there: entity(key: { type: "CUSTOMER", key: "2" }) { record }
+    }"""
+    async with serving(address, crm=crm.address) as api:
+        await customers(api, "1", "2")
+        answer = await api(query)
+        assert answer.body["data"] == {"gone": None, "there": {"record": record("2")}}
+        assert answer.fault == ("LIMIT_EXCEEDED", "first")
+        assert crm.targets == ["/customers?id=2"]
+        # and all the way up: there is no data at all
+        answer = await api("{ entities { nodes { record history(first: 100000) { totalCount } } } }")
+        assert answer.body["data"] is None
+        assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
+    assert len(crm.targets) == 1
+
+
+async def test_what_was_asked_for_before_what_it_stands_in_became_null_is_not_fetched_either(
+    address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: Any) -> Any:
+        await asyncio.sleep(0.1)
+        raise Unavailable("It took a while to fail.")
+
+    monkeypatch.setattr(history, "histories", late)
+    query = """{
+      nodes(ids: $ids) { ... on Entity { label record } }
+      gone: domain(name: "sales") { entities { nodes { record history { nodes { id } } } } }
+    }"""
+    async with serving(address, crm=crm.address) as api:
+        await put_type(api)
+        await api("""mutation { putEntityType(input: { code: "LEAD", label: "Lead", domain: "sales",
+          source: { service: "crm", endpoint: "/leads", lookupField: "id" } }) { entityType { code } } }""")
+        await api.create("3", type="LEAD", key="3")
+        made = [await api.create(it, type="CUSTOMER", key=it) for it in ("1", "2")]
+        answer = await api("query ($ids: [ID!]!) " + query, ids=[made[1]["id"]])
+    assert answer.body["data"] == {"nodes": [{"label": "2", "record": record("2")}], "gone": None}
+    assert answer.error["path"] == ["gone", "entities", "nodes", 0, "history"]
+    assert crm.targets == ["/customers?id=2"]
+
+
+async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing_else_of_it_does(
+    address: str, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(jwks("ES256", "a"))
+    believing = {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_keys": keys}
+    bearer = f"Bearer {token(tenant='default')}"
+    sent = {"Authorization": bearer, "Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "X-Request-ID": "traced-1"}
+    async with remote() as trusted, remote() as other:
+        known = {"address": trusted.address, "authorization": True}
+        with_key = {"address": other.address, "headers": {"X-Api-Key": "hush", "Accept": "application/vnd.crm+json"}}
+        async with serving(address, believing, crm=known, other=with_key) as api:
+            await customers(api, "1")
+            await put_type(api, "OTHER", service="other")
+            await api.create("b", type="OTHER", key="1")
+            with structlog.testing.capture_logs() as logged:
+                response = await api.client.post("/graphql", json={"query": ALL}, headers=sent)
+            assert "errors" not in response.json()
+            assert (await api(ALL)).data
+            # a key is for this service alone
+            async with api.database.transaction(1, Author("tester")) as connection:
+                _, key = await api_key.create(connection, api.client._transport.app.state.door.seal, "a", ["read"])  # type: ignore[attr-defined]
+            assert (await api(ALL, headers={"Authorization": f"Bearer {key}"})).data
+        told, untold = trusted.headers[0], other.headers[0]
+        assert told["authorization"] == bearer
+        assert "authorization" not in trusted.headers[1]
+        assert "authorization" not in trusted.headers[2]
+        assert "authorization" not in untold
+        assert (untold["x-api-key"], untold["accept"], told["accept"]) == ("hush", "application/vnd.crm+json", "application/json")
+        ours = {"host", "user-agent", "accept", "accept-encoding", "connection", "x-request-id", "traceparent"}
+        assert set(told) == ours | {"authorization"}
+        assert set(untold) == ours | {"x-api-key"}
+        assert (told["x-request-id"], told["accept-encoding"], told["user-agent"]) == ("traced-1", "identity", "headwater")
+        # a part of the trace that the caller is told of, too
+        assert told["traceparent"] == untold["traceparent"] == response.headers["traceparent"]
+        assert "hush" not in str(logged)
+        assert bearer not in str(logged)
+
+
+async def test_what_a_service_sets_for_one_caller_is_not_told_it_by_the_next(address: str, crm: Remote) -> None:
+    crm.answer = answers({"id": 42}, headers={"Set-Cookie": "session=anns; Path=/"})
+    async with serving(address, crm=crm.address) as api:
+        await customers(api, "42")
+        for _ in range(2):
+            assert (await api(ONE, key="42")).data["entity"]["record"]
+    assert [it.get("cookie") for it in crm.headers] == [None, None]
+
+
+async def test_for_whoever_goes_away_nothing_more_is_asked(address: str, crm: Remote) -> None:
+    gone = asyncio.Event()
+
+    async def until_gone(request: Request) -> Response:
+        await gone.wait()
+        return await crm.fine(request)
+
+    crm.answer = until_gone
+    app = app_of(address, {"crm": {"address": crm.address, "timeout": 10, "concurrency": 1}})
+    async with listening(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+        await customers(Api(client, app.state.database, None), "1", "2")  # type: ignore[arg-type]
+        asking = asyncio.create_task(client.post("/graphql", json={"query": ALL}))
+        async with asyncio.timeout(PATIENCE):
+            while not crm.targets:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            asking.cancel()
+            # what is under way keeps its turn until it is over
+            later = asyncio.create_task(client.post("/graphql", json={"query": ONE, "variables": {"key": "2"}}))
+            await asyncio.sleep(0.2)
+            assert len(crm.targets) == 1
+            gone.set()
+            assert (await later).json()["data"]["entity"]["record"] == record("2")
+    assert len(crm.targets) == 2
+
+
+_STORE = """
+UPDATE entity_type SET source = jsonb_set(source, '{endpoint}', to_jsonb(CAST(:endpoint AS text)))
+WHERE tenant_id = CAST(:tenant AS bigint)
+"""
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "//evil.example/x",
+        "http://evil.example/x",
+        "@evil.example/x",
+        ":80@evil.example/x",
+        ".evil.example/x",
+        "/../admin",
+        "/x/../../admin",
+        "/%2e%2e/admin",
+        "/..;/admin",
+        "/customers?all=1",
+        "/customers#x",
+        "\\\\evil.example\\x",
+        "/customers HTTP/1.1\r\nX: y",
+        "",
+    ],
+)
+async def test_an_endpoint_that_got_in_some_other_way_leads_nowhere(address: str, crm: Remote, endpoint: str) -> None:
+    async with serving(address, crm=f"{crm.address}/api") as api:
+        await customers(api, "42")
+        async with api.database.transaction(1, Author("intruder")) as connection:
+            await connection.execute(text(_STORE), {"endpoint": endpoint})
+        error = (await api(ONE, key="42")).error
+        message = "The service crm is to be asked at an endpoint that is no path in it."
+        assert fault(error) == ("UNAVAILABLE", message)
+    assert crm.targets == []
+
+
+@pytest.mark.parametrize("key", [".", "..", "../x?y#z", "a/../../x?y#z", "%2e%2e", "..\\x", "..;x", "a/%2e%2e%2fx", "./x"])
+async def test_a_key_that_would_lead_elsewhere_names_no_record(address: str, crm: Remote, key: str) -> None:
+    async with serving(address, crm=f"{crm.address}/api") as api:
+        await customers(api, key, endpoint="/customers/{key}")
+        assert (await api(ONE, key=key)).fault == ("NOT_FOUND", None)
+        assert crm.targets == []
+        # in a query it is a value like any other
+        await put_type(api)
+        assert (await api(ONE, key=key)).data["entity"]["record"] == record(key)
+    assert crm.targets[0].startswith("/api/customers?id=")
+
+
+async def test_a_name_that_leads_to_a_private_address_is_called_only_if_the_configuration_says_so(
+    address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def resolved(host: str, port: int) -> list[addresses.Address]:
+        asked.append((host, port))
+        return [ip_address("127.0.0.1")]
+
+    monkeypatch.setattr(addresses, "resolve", resolved)
+    there = f"http://crm.example:{crm.port}"
+    async with serving(address, crm=there) as api:
+        await customers(api, "42")
+        reason = "leads to an address that is not public, and its configuration does not say that it may"
+        error = (await api(ONE, key="42")).error
+        assert fault(error) == ("UNAVAILABLE", f"The service crm {reason}.")
+    assert crm.targets == []
+    async with serving(address, crm={"address": there, "private": True}) as api:
+        assert (await api(ONE, key="42")).data["entity"]["record"] == record("42")
+    assert asked == [("crm.example", crm.port)] * 2
+    assert crm.headers[0]["host"] == f"crm.example:{crm.port}"
+
+
+async def test_this_machine_is_called_where_the_configuration_names_it(address: str, crm: Remote) -> None:
+    async with serving(address, crm=f"http://localhost:{crm.port}") as api:
+        await customers(api, "42")
+        assert (await api(ONE, key="42")).data["entity"]["record"] == record("42")
+    assert crm.headers[0]["host"] == f"localhost:{crm.port}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.9.9.9",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "192.0.2.1",
+        "192.0.0.9",
+        "192.0.0.10",
+        "168.63.129.16",
+        "192.88.99.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::7f00:1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "fc00::1",
+        "fd00::1",
+        "ff02::1",
+        "2001:db8::1",
+        "2001::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::7f00:1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::1",
+        "2002:7f00:1::",
+        "2002:a00:1::",
+        "2002:a83f:8110::",
+        "::ffff:168.63.129.16",
+        "3fff::1",
+        "3fff:fff::1",
+        "2606:2800::5efe:10.0.0.1",
+        "2606:2800::200:5efe:10.0.0.1",
+        "2606:2800::5efe:168.63.129.16",
+    ],
+)
+def test_an_address_that_is_not_public_is_known_for_that(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8",
+        "93.184.215.14",
+        "2606:2800::1",
+        "::ffff:8.8.8.8",
+        "64:ff9b::808:808",
+        "2002:808:808::1",
+        "2606:2800::5efe:808:808",
+        "3ffe::1",
+    ],
+)
+def test_an_address_that_is_public_is_known_for_that(address: str) -> None:
+    assert is_public(ip_address(address))
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """What would connect: remembers to where, and reaches only some."""
+
+    def __init__(self, *reachable: str) -> None:
+        self.tried: list[httpx.Request] = []
+        self._reachable = reachable
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.tried.append(request)
+        if request.url.host not in self._reachable:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(200, json={})
+
+
+def leads_to(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
+    asked: list[str] = []
+
+    async def resolved(host: str, _: int) -> list[addresses.Address]:
+        asked.append(host)
+        await asyncio.sleep(0.01)
+        return [ip_address(it) for it in found]
+
+    monkeypatch.setattr(addresses, "resolve", resolved)
+    return asked
+
+
+def connecting(wire: Wire, *, private: bool = False) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=CheckedAddresses(wire, private=private, patience=2), timeout=None)
+
+
+async def test_of_a_public_and_a_private_address_only_the_public_one_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    leads_to(monkeypatch, "10.0.0.1", "93.184.215.14", "::1")
+    wire = Wire("93.184.215.14", "10.0.0.1", "::1")
+    async with connecting(wire) as client:
+        await client.get("https://crm.example:8443/x?y=1")
+    (request,) = wire.tried
+    assert str(request.url) == "https://93.184.215.14:8443/x?y=1"
+    # TLS verifies the name, and the service sees it
+    assert request.extensions["sni_hostname"] == "crm.example"
+    assert request.headers["host"] == "crm.example:8443"
+    wire = Wire("10.0.0.1", "::1")
+    async with connecting(wire) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get("https://crm.example/x")
+    assert [it.url.host for it in wire.tried] == ["93.184.215.14"]
+
+
+async def test_where_one_address_does_not_answer_the_next_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    leads_to(monkeypatch, "2606:2800::1", "93.184.215.14", "8.8.8.8")
+    wire = Wire("93.184.215.14")
+    async with connecting(wire) as client:
+        assert (await client.get("http://crm.example/x")).status_code == 200
+    assert [it.url.host for it in wire.tried] == ["2606:2800::1", "93.184.215.14"]
+    assert wire.tried[0].extensions["timeout"]["connect"] < 1
+
+
+async def test_many_at_once_ask_for_the_addresses_once_and_the_next_ask_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = leads_to(monkeypatch, "8.8.8.8")
+    async with connecting(Wire("8.8.8.8")) as client:
+        await asyncio.gather(*(client.get("http://crm.example/") for _ in range(20)))
+        assert len(asked) == 1
+        # a name that leads elsewhere later is looked at again
+        leads_to(monkeypatch, "127.0.0.1")
+        with pytest.raises(NotPublic):
+            await client.get("http://crm.example/")
+
+
+async def test_an_address_that_is_configured_as_such_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = leads_to(monkeypatch, "8.8.8.8")
+    wire = Wire("10.0.0.1", "::1")
+    async with connecting(wire) as client:
+        await client.get("http://10.0.0.1/")
+        await client.get("http://[::1]:81/")
+    assert (asked, [str(it.url) for it in wire.tried]) == ([], ["http://10.0.0.1/", "http://[::1]:81/"])

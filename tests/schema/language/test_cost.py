@@ -1,0 +1,270 @@
+"""What an operation may come to, and what it came to."""
+
+import random
+from typing import Any
+
+import pytest
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    get_named_type,
+    is_leaf_type,
+    parse,
+)
+from strawberry.federation.schema_directives import Cost, ListSize
+
+from db.lineage.walk import Bounds
+from graph_api import demo
+from graph_api.graphiql.examples import EXAMPLES
+from schema.execution.context import Principal
+from schema.execution.executor import Executor, Request, Response
+from schema.language.cost import CostModel, is_list
+from schema.language.limits import Limits
+from schema.language.scopes import Scope
+from schema.root import schema
+from tests.builders import Api
+
+TYPES = {
+    name: it
+    for name, it in schema._schema.type_map.items()
+    if isinstance(it, GraphQLObjectType | GraphQLInterfaceType) and not name.startswith("_")
+}
+
+
+def declared(field: Any, kind: type) -> Any:
+    definition = field.extensions.get("strawberry-definition")
+    return next((it for it in definition.directives if isinstance(it, kind)), None) if definition else None
+
+
+def reckoned(query: str, limits: Limits | None = None, /, **variables: Any) -> int:
+    document = parse(query)
+    operation = next(it for it in document.definitions if isinstance(it, OperationDefinitionNode))
+    return CostModel(schema._schema, limits or Limits()).reckon(operation, document, variables, {}).requested
+
+
+def test_every_list_of_objects_has_a_size() -> None:
+    unsized = []
+    for name, described in TYPES.items():
+        for field_name, field in described.fields.items():
+            if is_list(field.type) and not is_leaf_type(get_named_type(field.type)) and field_name != "_entities":
+                sizing = [
+                    declared(it, ListSize)
+                    for owner in TYPES.values()
+                    for it in owner.fields.values()
+                    if get_named_type(it.type) is described
+                ]
+                by_what_is_above = bool(sizing) and all(it and it.sized_fields and field_name in it.sized_fields for it in sizing)
+                own = declared(field, ListSize)
+                if (own is None or own.sized_fields) and not by_what_is_above:
+                    unsized.append(f"{name}.{field_name}")
+    assert unsized == []
+
+
+def test_every_mutation_says_what_it_weighs() -> None:
+    assert [name for name, it in TYPES["Mutation"].fields.items() if declared(it, Cost) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "cost"),
+    [
+        ("{ __typename __schema { types { fields { name } } } }", {}, 0),
+        ('{ product(name: "a") { name domain { name } } }', {}, 2),
+        # the connection, and a page of products with their domains
+        ("{ products { nodes { domain { name } } totalCount } }", {}, 1 + 50 * 2),
+        ("{ products(first: 7) { edges { node { name } } pageInfo { hasNextPage } } }", {}, 1 + 7 * 2 + 1),
+        ("{ products(last: 7, first: null) { nodes { name } } }", {}, 1 + 7),
+        ("query ($n: Int) { products(first: $n) { nodes { name } } }", {"n": 3}, 1 + 3),
+        ("query ($n: Int) { products(first: $n) { nodes { name } } }", {"n": None}, 1 + 50),
+        ("query ($n: Int = 4) { products(first: $n) { nodes { name } } }", {}, 1 + 4),
+        ('{ product(name: "a") { upstream { nodes { label } } } }', {}, 1 + 5_000 + 100),
+        ('{ product(name: "a") { upstream(first: 5) { links { source { label } } } } }', {}, 1 + 5_000 + 5 * 2),
+        ("{ products(first: 2) { ...F } } fragment F on ProductConnection { nodes { ...G } }"
+         " fragment G on Asset { history { nodes { id } } }", {}, 1 + 2 * (1 + 1 + 50)),
+        ('{ nodes(ids: ["a", "b"]) { id } }', {}, 2),
+        ("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ["a"] * 9}, 9),
+        ("query ($r: [_Any!]!) { _entities(representations: $r) { __typename } }", {"r": [{}] * 4}, 4),
+        ('{ entity(uid: "a") { details(types: ["x", "y"]) { value } detail(type: "x") } }', {}, 1 + 2),
+        ("query ($x: Boolean!) { products @include(if: $x) { totalCount } domains { name } }", {"x": False}, 50),
+        ("query ($x: Boolean!) { products @skip(if: $x) { totalCount } domains { name } }", {"x": False}, 51),
+        ("{ analytics { lineage { mostUpstream(first: 3) { degree } } } }", {}, 1 + 5_000 + 3),
+        ('mutation { deleteProduct(input: { uid: "a" }) { uid } }', {}, 50),
+    ],
+)  # fmt: skip
+def test_an_operation_costs(query: str, variables: dict[str, Any], cost: int) -> None:
+    assert reckoned(query, **variables) == cost
+
+
+def test_a_walk_costs_what_it_may_visit_by_the_settings() -> None:
+    assert reckoned('{ product(name: "a") { upstream { totalCount } } }', Limits(walk=Bounds(assets=70))) == 71
+    assert reckoned("{ products { nodes { name } } }", Limits(page_size=20)) == 21
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_remembered_of_an_operation_is_by_what_its_variables_say(first: bool) -> None:
+    document = parse("query ($n: Int, $x: Boolean!) { products(first: $n) @include(if: $x) { nodes { name } } }")
+    (operation,) = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    prices, remembered = CostModel(schema._schema, Limits()), {}  # type: ignore[var-annotated]
+    for n, x, cost in [(2, first, 3), (9, True, 10), (9, False, 0), (2, True, 3), (1, True, 2), (2, True, 3)]:
+        if x or not first:
+            expected = cost if x else 0
+            assert prices.reckon(operation, document, {"n": n, "x": x}, remembered).requested == expected
+
+
+def test_any_query_costs_what_it_costs_written_out() -> None:
+    chance = random.Random(7)
+    for _ in range(300):
+        query = Drawing(chance).query()
+        document = parse(query)
+        operation, *fragments = document.definitions
+        assert isinstance(operation, OperationDefinitionNode)
+        known = {it.name.value: it for it in fragments if isinstance(it, FragmentDefinitionNode)}
+        assert reckoned(query) == naive(operation.selection_set, "Query", known, None), query
+
+
+class Drawing:
+    """Draws queries over the real schema, with pages of any size and fragments."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._fragments: dict[str, str] = {}
+
+    def query(self) -> str:
+        return " ".join([self._selection("Query", 5), *self._fragments.values()])
+
+    def _selection(self, type_name: str, depth: int) -> str:
+        described = TYPES[type_name]
+        parts = ["__typename"]
+        names = [it for it in described.fields if not it.startswith("_")]
+        for name in self._chance.sample(names, min(len(names), 3)):
+            field, inner = described.fields[name], get_named_type(described.fields[name].type).name
+            sizes = [it for it in ("first", "last") if it in field.args and self._chance.random() < 0.4]
+            arguments = f"({', '.join(f'{it}: {self._chance.randint(1, 90)}' for it in sizes[:1])})" if sizes else ""
+            if inner not in TYPES:
+                parts.append(name)
+            elif depth:
+                parts.append(f"{name}{arguments} {self._selection(inner, depth - 1)}")
+        if depth and self._chance.random() < 0.4:
+            fragment = f"F{len(self._fragments)}"
+            self._fragments[fragment] = ""
+            self._fragments[fragment] = f"fragment {fragment} on {type_name} {self._selection(type_name, depth - 1)}"
+            parts += [f"...{fragment}"] * self._chance.randint(1, 2)
+        return f"{{ {' '.join(parts)} }}"
+
+
+def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tuple[int, list[str]] | None) -> int:
+    """The cost by its definition, with every fragment written out and the page of the field above at hand."""
+    total = 0
+    for node in selected.selections:
+        if isinstance(node, FragmentSpreadNode):
+            fragment = fragments[node.name.value]
+            total += naive(fragment.selection_set, fragment.type_condition.name.value, fragments, page)
+        elif isinstance(node, InlineFragmentNode):
+            raise AssertionError("none is drawn")
+        elif isinstance(node, FieldNode) and node.name.value != "__typename":
+            field = TYPES[type_name].fields[node.name.value]
+            inner = get_named_type(field.type)
+            # an interface leaves it to its types to say what a field weighs
+            weighed = TYPES["Product"].fields[node.name.value] if type_name == "Asset" else field
+            size, cost = declared(field, ListSize), declared(weighed, Cost)
+            said = [int(it.value.value) for it in node.arguments or () if it.name.value in ("first", "last")]  # type: ignore[attr-defined]
+            count, below = 1, None
+            if size is not None:
+                length = said[0] if said else size.assumed_size or field.args["first"].default_value
+                count, below = (1, (length, size.sized_fields)) if size.sized_fields else (length, None)
+            elif page is not None and node.name.value in page[1]:
+                count = page[0]
+            weight = cost.weight if cost else 0 if is_leaf_type(inner) else 1
+            total += count * (weight + (naive(node.selection_set, inner.name, fragments, below) if node.selection_set else 0))
+    return total
+
+
+def objects(value: Any) -> int:
+    """How many objects there are in an answer."""
+    if isinstance(value, list):
+        return sum(map(objects, value))
+    return 1 + sum(map(objects, value.values())) if isinstance(value, dict) else 0
+
+
+ACTUAL = """{
+  products(first: 20) { nodes { name domain { name } fields { name } } pageInfo { hasNextPage } }
+  entities(first: 20) { edges { node { label type { code domain { name } source { service } } } } }
+  lineageLinks(first: 20) { nodes { source { label ... on Product { domain { name } } } target { __typename id } } }
+  product(name: "customers") { history { nodes { changed { field } } } }
+  nothing: product(name: "there is none") { name }
+}"""
+
+
+async def test_what_an_operation_came_to_are_the_objects_of_its_answer(api: Api) -> None:
+    await demo.load(api.database)
+    body = (await api(ACTUAL)).body
+    assert body["extensions"]["cost"]["actual"] == objects(body["data"]) - 1
+    assert body["extensions"]["cost"]["requested"] == reckoned(ACTUAL)
+
+
+async def test_a_walk_came_to_what_it_visited_once_however_often_it_is_asked_for(api: Api) -> None:
+    await demo.load(api.database)
+    walk = "upstream(maxDepth: 20, filter: { assets: { kinds: [ENTITY] } }) { totalCount }"
+    whole = (await api('{ product(name: "board_pack") { upstream(maxDepth: 20) { totalCount } } }')).data
+    body = (await api(f'{{ product(name: "board_pack") {{ a: {walk} b: {walk} }} }}')).body
+    assert body["data"]["product"]["a"]["totalCount"] < whole["product"]["upstream"]["totalCount"]
+    assert body["extensions"]["cost"]["actual"] == 3 + whole["product"]["upstream"]["totalCount"]
+
+
+async def test_an_operation_beyond_the_limit_is_refused_before_it_runs(api: Api) -> None:
+    query = "{ products(first: 100) { nodes { upstream(first: 1000) { nodes { upstream(first: 1000) { nodes { label } } } } } } }"
+    api.statements.clear()
+    body = (await api(query)).body
+    assert len(api.statements) == 0
+    assert body["extensions"]["cost"] == {"requested": 600_600_101, "actual": 0, "limit": 1_000_000}
+    assert body["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}
+    assert "600600101" in body["errors"][0]["message"]
+    assert "At most 1000000" in body["errors"][0]["message"]
+    assert "data" not in body
+
+
+async def test_what_comes_to_the_limit_runs_and_one_more_does_not(api: Api) -> None:
+    principal = Principal(1, "ann", frozenset(Scope))
+    for limit, codes in ((51, []), (50, ["LIMIT_EXCEEDED"])):
+        executor = Executor(schema, api.database, Limits(cost=limit))
+        response = await executor.execute(Request("{ products { nodes { name } } }"), principal, "request")
+        assert [it["extensions"]["code"] for it in response.errors] == codes
+
+
+async def test_a_mutation_came_to_its_weight(api: Api) -> None:
+    query = 'mutation { putDetailType(input: { code: "a", label: "A" }) { detailType { code } } }'
+    assert (await api(query)).body["extensions"]["cost"] == {"requested": 11, "actual": 11, "limit": 1_000_000}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda it: it.name)
+def test_an_example_is_within_the_limit(example: Any) -> None:
+    assert 0 < reckoned(example.query) < 1_000_000
+
+
+async def test_walks_below_a_list_that_is_longer_than_was_assumed_end_at_the_limit(api: Api) -> None:
+    # what is reached last feeds all that is reached before it, and its edge has all those links
+    await api.lineage(*(f"last -> {name} -> report" for name in "abcdefgh"))
+    limits = Limits(cost=700, walk=Bounds(assets=100))
+    executor = Executor(schema, api.database, limits)
+
+    async def upstream(arguments: str, selected: str) -> tuple[str, Response]:
+        query = f'{{ product(name: "report") {{ upstream({arguments}) {{ {selected} }} }} }}'
+        return query, await executor.execute(Request(query), Principal(1, "ann", frozenset(Scope)), "request")
+
+    _, page = await upstream("first: 8", "pageInfo { endCursor }")
+    assert page.data is not None
+    after = page.data["product"]["upstream"]["pageInfo"]["endCursor"]
+    query, response = await upstream(f'first: 1, after: "{after}"', "edges { links { target { upstream { totalCount } } } }")
+    # its own walk, and those of the five links that are assumed
+    assert 600 < reckoned(query, limits) <= 700
+    assert response.data is not None
+    (edge,) = response.data["product"]["upstream"]["edges"]
+    walked = [it["target"]["upstream"] for it in edge["links"]]
+    assert sorted(map(str, walked)) == ["None"] * 2 + [str({"totalCount": 1})] * 6
+    assert [it["extensions"]["code"] for it in response.errors] == ["LIMIT_EXCEEDED"] * 2

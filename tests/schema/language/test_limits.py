@@ -1,0 +1,251 @@
+"""What a document may ask for: measured with fragments expanded, before anything else is done with it."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    SelectionSetNode,
+    get_introspection_query,
+    parse,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.errors import LimitExceeded
+from schema.execution.document import Documents
+from schema.language.limits import Limits, Measure, _Measures, check
+from schema.root import schema
+from tests.builders import Api
+
+LIMITS = Limits()
+
+
+def refusal(query: str, limits: Limits = LIMITS) -> str | None:
+    try:
+        check(parse(query), limits)
+    except LimitExceeded as error:
+        return error.message
+    return None
+
+
+def nested(depth: int) -> str:
+    return "{ a " * depth + "}" * depth
+
+
+AT_THE_BOUND = {
+    "depth": (nested(16), nested(17), "17 fields deep"),
+    "depth in fragments": (
+        "{ a { ...F } } fragment F on T " + nested(15),
+        "{ a { ...F } } fragment F on T " + nested(16),
+        "17 fields deep",
+    ),
+    "aliases": (
+        "{{ f {{ {} }} }}".format(" ".join(f"a{i}: b" for i in range(15))),
+        "{{ f {{ {} }} }}".format(" ".join(f"a{i}: b" for i in range(16))),
+        "16 aliases",
+    ),
+    "aliases in fragments": (
+        "{{ f {{ x: b ...F }} g {{ ...F }} }} fragment F on T {{ {} }}".format(" ".join(f"a{i}: b" for i in range(7))),
+        "{{ f {{ ...F }} g {{ ...F }} }} fragment F on T {{ {} }}".format(" ".join(f"a{i}: b" for i in range(8))),
+        "16 aliases",
+    ),
+    "repeats": ("{ f { %s } }" % ("b " * 16), "{ f { %s } }" % ("b " * 17), "16 times"),
+    "root fields": (
+        "{{ {} }}".format(" ".join(f"f{i}" for i in range(10))),
+        "{{ ...F ... on Query {{ f0 f1 f2 }} }} fragment F on Query {{ {} }}".format(" ".join(f"g{i}" for i in range(8))),
+        "11 root fields",
+    ),
+    "spreads": (
+        "{ f { %s } } fragment F on T { a }" % ("...F " * 50),
+        "{ f { %s } } fragment F on T { a ...G } fragment G on T { b }" % ("...F " * 26),
+        "52 times",
+    ),
+    "introspection": (
+        "{ __schema { types { fields { type { fields { name } } } } } }",
+        "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }",
+        "3 times",
+    ),
+    "introspection in fragments": (
+        "{ __schema { types { ...F } } } fragment F on __Type { fields { type { interfaces { name } } } }",
+        "{ __type(name: \"T\") { ...F } } fragment F on __Type { fields { type { ...G } } }"
+        " fragment G on __Type { inputFields { type { possibleTypes { name } } } }",
+        "3 times",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("within", [it[0] for it in AT_THE_BOUND.values()], ids=AT_THE_BOUND)
+def test_what_is_at_a_bound_is_within_it(within: str) -> None:
+    assert refusal(within) is None
+
+
+@pytest.mark.parametrize(("beyond", "said"), [it[1:] for it in AT_THE_BOUND.values()], ids=AT_THE_BOUND)
+def test_what_is_one_over_a_bound_is_refused_and_told_what_was_measured(beyond: str, said: str) -> None:
+    assert said in (refusal(beyond) or "")
+    assert "At most" in (refusal(beyond) or "")
+
+
+def test_what_relay_writes_into_each_fragment_on_an_interface_is_no_alias() -> None:
+    spreads = " ".join(f"f{i} {{ ...F }}" for i in range(10))
+    marked = "__isAsset: __typename id ... on Node { __isNode: __typename }"
+    assert refusal(f"{{ {spreads} }} fragment F on Asset {{ {marked} }}") is None
+    others = ("__isNode: __typename", "__isAsset: label", "x { __isAsset: __typename }", "... on Node { __isAsset: __typename }")
+    for alias in others:
+        assert "20 aliases" in (refusal(f"{{ {spreads} }} fragment F on Asset {{ a: b {alias} }}") or "")
+
+
+INTROSPECTION = {
+    "descriptions": True,
+    "specified_by_url": True,
+    "directive_is_repeatable": True,
+    "schema_description": True,
+    "input_value_deprecation": True,
+}
+
+
+async def test_graphiql_reads_the_schema(api: Api) -> None:
+    # the toolkit of GraphiQL asks the same, under another name
+    for query in (
+        get_introspection_query(**INTROSPECTION),
+        get_introspection_query().replace("query IntrospectionQuery", "query GraphiQLIntrospection"),
+    ):
+        answer = (await api(query)).body
+        assert "errors" not in answer
+        assert answer["data"]["__schema"]["types"]
+        assert answer["extensions"]["cost"] == {"requested": 0, "actual": 0, "limit": 1_000_000}
+
+
+def chain(spread: str) -> str:
+    """Sixty fragments of which each spreads the next."""
+    fragments = [f"fragment F{i} on Query {{ {spread.format(f'F{i + 1}')} }}" for i in range(60)]
+    return " ".join(["{ ...F0 }", *fragments, "fragment F60 on Query { __typename }"])
+
+
+HOSTILE = {
+    "ten thousand aliases": "{{ {} }}".format(" ".join(f"a{i}: __typename" for i in range(10_000))),
+    "as many aliases as tokens allow": "{{ {} }}".format(" ".join(f"a{i}: __typename" for i in range(600))),
+    "spreads sixty deep": chain("...{}"),
+    "exponential spreads": chain("...{0} ...{0}"),
+    "deep nesting": nested(150),
+    "deeper nesting than is read": nested(900),
+    "one field over and over": "{ %s }" % ("__typename " * 1_900),
+    "fields that repeat below repeated fields": "{ %s }" % ("domains { name name name name } " * 200),
+    "comments": "#\n" * 100_000 + "{ __typename }",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("query", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_document_is_refused_in_milliseconds(query: str) -> None:
+    took, (error,) = timed(query)
+    assert took < 0.1
+    assert isinstance(error.original_error, LimitExceeded)
+
+
+def timed(query: str) -> tuple[float, list[GraphQLError]]:
+    """How many seconds it takes to read a document, and what is wrong with it."""
+    documents = Documents(schema, LIMITS)
+    took = []
+    # the least of some: others may be at work beside this
+    for _ in range(3):
+        began = time.process_time()
+        errors = documents.read(query, 1).errors
+        took.append(time.process_time() - began)
+    return min(took), errors
+
+
+def test_fragments_that_spread_themselves_are_refused_as_ever_in_milliseconds() -> None:
+    query = "{{ ...F0 }} {}".format(" ".join(f"fragment F{i} on Query {{ ...F{(i + 1) % 40} }}" for i in range(40)))
+    took, errors = timed(query)
+    assert took < 0.1
+    assert any("within itself" in it.message for it in errors)
+
+
+async def test_a_refused_document_has_a_code_and_no_data(api: Api) -> None:
+    answer = (await api("{{ {} }}".format(" ".join(f"a{i}: __typename" for i in range(2_000))))).body
+    assert answer["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}
+    assert answer["errors"][0]["message"] == "The document has more than 2000 tokens. At most 2000 are read. Part it."
+    assert "data" not in answer
+
+
+# Fragments spread only those after them, so that none spreads itself.
+FRAGMENTS = 4
+NAMES = st.sampled_from(["a", "b", "c", "fields", "interfaces", "__schema"])
+
+
+def selections(after: int) -> st.SearchStrategy[str]:
+    leaf = st.builds("{}{}".format, st.sampled_from(["", "x: ", "y: "]), NAMES)
+    spread = st.integers(after, FRAGMENTS - 1).map("...F{}".format) if after < FRAGMENTS else leaf
+    return st.recursive(
+        st.one_of(leaf, spread),
+        lambda inner: st.one_of(
+            st.builds("{} {{ {} }}".format, leaf, st.lists(inner, min_size=1, max_size=3).map(" ".join)),
+            st.builds(
+                "... {} {{ {} }}".format, st.sampled_from(["", "on T"]), st.lists(inner, min_size=1, max_size=3).map(" ".join)
+            ),
+        ),
+        max_leaves=8,
+    )
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    bodies = [" ".join(draw(st.lists(selections(i), min_size=1, max_size=3))) for i in range(FRAGMENTS + 1)]
+    fragments = [f"fragment F{i} on T {{ {draw(selections(i + 1))} }}" for i in range(FRAGMENTS)]
+    return f"{{ {bodies[0]} }} {' '.join(fragments)}"
+
+
+def expanded(selected: SelectionSetNode, fragments: dict[str, Any]) -> Measure:
+    """The same, measured by writing out each fragment wherever it is spread."""
+    total = Measure()
+    keys: Counter[tuple[str, str]] = Counter()
+
+    def look(at: SelectionSetNode, condition: str) -> None:
+        nonlocal total
+        for node in at.selections:
+            if isinstance(node, FieldNode):
+                below = expanded(node.selection_set, fragments) if node.selection_set else Measure()
+                begins = node.name.value == "__schema"
+                hop = node.name.value in ("fields", "interfaces")
+                keys[condition, node.alias.value if node.alias else node.name.value] += 1
+                total = Measure(
+                    max(total.depth, 1 if begins else 1 + below.depth),
+                    total.fields + 1,
+                    total.aliases + below.aliases + (node.alias is not None),
+                    total.repeats + below.repeats,
+                    total.spreads + below.spreads,
+                    total.hops if begins else max(total.hops, below.hops + hop),
+                    max(total.introspection, below.introspection, below.hops if begins else 0),
+                )
+            elif isinstance(node, FragmentSpreadNode):
+                below = expanded(fragments[node.name.value].selection_set, fragments)
+                total = Measure(
+                    max(total.depth, below.depth),
+                    total.fields + below.fields,
+                    total.aliases + below.aliases,
+                    total.repeats + below.repeats,
+                    total.spreads + below.spreads + 1,
+                    max(total.hops, below.hops),
+                    max(total.introspection, below.introspection),
+                )
+            elif isinstance(node, InlineFragmentNode):
+                look(node.selection_set, node.type_condition.name.value if node.type_condition else condition)
+
+    look(selected, "")
+    return total._replace(repeats=total.repeats + sum(it - 1 for it in keys.values()))
+
+
+@settings(max_examples=150, deadline=None)
+@given(documents())
+def test_what_is_measured_once_is_the_same_as_what_is_written_out(query: str) -> None:
+    document = parse(query)
+    operation, *fragments = document.definitions
+    known: dict[str, Any] = {it.name.value: it for it in fragments if isinstance(it, FragmentDefinitionNode)}
+    selected: SelectionSetNode = operation.selection_set  # type: ignore[attr-defined]
+    assert _Measures(document).of(selected) == expanded(selected, known)

@@ -1,0 +1,572 @@
+"""Walks through GraphQL: what is reached, page by page, at any instant, and in how many statements."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from graph_api.auth.authenticator import OPEN
+from graph_api.settings import Settings
+from schema.execution.executor import Executor, Request
+from schema.root import schema
+from tests.builders import DELETE, REGISTER_LINEAGE, REMOVE_LINEAGE, RESTORE, Api, day, written
+
+pytestmark = pytest.mark.api
+
+MICROSECOND = timedelta(microseconds=1)
+
+WALK = """
+  query ($name: String!, $maxDepth: Int! = 5, $filter: LineageFilter, $first: Int! = 100, $after: String, $asOf: DateTime) {
+    product(name: $name) { downstream(maxDepth: $maxDepth, filter: $filter, first: $first, after: $after, asOf: $asOf) {
+      edges { cursor depth confidence node { id label asOf } }
+      links { id source { id label } target { id label } confidence }
+      totalCount byDepth { depth count } cycles truncated { reason limit }
+      pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    } }
+  }
+"""
+
+
+# the links are those of the page, wherever they are selected
+DRAWN = "edges { node { label } links { confidence source { label } } } links { uid target { label } }"
+
+
+async def walk(api: Api, name: str = "raw", **arguments: Any) -> dict[str, Any]:
+    if isinstance(arguments.get("asOf"), datetime):
+        arguments["asOf"] = written(arguments["asOf"])
+    found: dict[str, Any] = (await api(WALK, name=name, **arguments)).data["product"]["downstream"]
+    return found
+
+
+def reached(connection: dict[str, Any]) -> dict[str, int]:
+    return {edge["node"]["label"]: edge["depth"] for edge in connection["edges"]}
+
+
+def drawn(connection: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(it["source"]["label"], it["target"]["label"]) for it in connection["links"]}
+
+
+async def test_a_walk_reaches_each_asset_once_at_its_shortest_depth(api: Api) -> None:
+    await api.lineage("raw -> clean -> report", "raw -> copy -> report", "raw -> report -> mail")
+    found = await walk(api)
+    assert reached(found) == {"clean": 1, "copy": 1, "report": 1, "mail": 2}
+    assert found["totalCount"] == 4
+    assert found["byDepth"] == [{"depth": 1, "count": 3}, {"depth": 2, "count": 1}]
+    assert drawn(found) == {
+        ("clean", "report"), ("copy", "report"), ("raw", "clean"), ("raw", "copy"), ("raw", "report"), ("report", "mail"),
+    }  # fmt: skip
+    assert len(found["links"]) == 6
+    assert found["cycles"] == []
+    assert found["truncated"] is None
+
+
+async def test_upstream_is_the_other_way(api: Api) -> None:
+    await api.lineage("raw -> clean -> report", "ref -> clean")
+    found = (await api('{ product(name: "report") { upstream { edges { depth node { label } } } } }')).data
+    assert reached(found["product"]["upstream"]) == {"clean": 1, "raw": 2, "ref": 2}
+
+
+async def test_entities_are_nodes_like_products(api: Api) -> None:
+    await api.put_types()
+    await api.lineage("raw -> clean")
+    await api.create("orders table", type="TABLE", key="db/orders")
+    ends = {"source": {"product": "clean"}, "target": {"entity": {"type": "TABLE", "key": "db/orders"}}, "at": written(day(1))}
+    assert (await api(REGISTER_LINEAGE, input=ends)).data
+    found = await walk(api)
+    assert reached(found) == {"clean": 1, "orders table": 2}
+    query = (
+        '{ entity(key: {type: "TABLE", key: "db/orders"}) { upstream { nodes { __typename label ... on Product { owner } } } } }'
+    )
+    assert (await api(query)).data["entity"]["upstream"]["nodes"] == [
+        {"__typename": "Product", "label": "clean", "owner": "ann"},
+        {"__typename": "Product", "label": "raw", "owner": "ann"},
+    ]
+
+
+async def test_cycles_are_told_and_end_by_themselves(api: Api) -> None:
+    uids = await api.lineage("raw -> a -> b -> c -> a", "c -> d -> e -> d")
+    found = await walk(api, maxDepth=100)
+    assert reached(found) == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
+    assert found["cycles"] == [[uids["a"], uids["b"], uids["c"]], [uids["d"], uids["e"]]]
+    inside = await walk(api, "b", maxDepth=100)
+    assert reached(inside) == {"c": 1, "a": 2, "d": 2, "e": 3}
+    assert sorted(map(sorted, inside["cycles"])) == sorted(map(sorted, found["cycles"]))
+
+
+async def test_confidence_is_that_of_the_most_trusted_path(api: Api) -> None:
+    """The detour is longer and trusted more; of two producers the surer one counts."""
+    await api.lineage("raw", "mid", "end")
+    await api.link("raw", "end", confidence=0.3)
+    await api.link("raw", "mid", confidence=0.5)
+    await api.link("raw", "mid", confidence=0.9, producer="dbt")
+    await api.link("mid", "end", confidence=0.8)
+    found = await walk(api)
+    trusted = {edge["node"]["label"]: edge["confidence"] for edge in found["edges"]}
+    assert reached(found) == {"mid": 1, "end": 1}
+    assert trusted == {"mid": pytest.approx(0.9), "end": pytest.approx(0.72)}
+
+
+async def test_a_link_is_in_an_answer_only_while_it_holds(api: Api) -> None:
+    uids = await api.lineage("raw -> clean -> report")
+    late = await api.link("raw", "extra", at=day(20)) if (await api.register("extra")) else None
+    assert late is not None
+    removed = (await api("{ lineageLinks { nodes { uid source { label } target { label } } } }")).data["lineageLinks"]["nodes"]
+    (to_report,) = [it["uid"] for it in removed if it["target"]["label"] == "report"]
+    assert (await api(REMOVE_LINEAGE, input={"uid": to_report, "at": written(day(30))})).data["removeLineage"]["changed"]
+    for instant, expected in (
+        (day(0) - MICROSECOND, {}),
+        (day(0), {"clean": 1, "report": 2}),
+        (day(20) - MICROSECOND, {"clean": 1, "report": 2}),
+        (day(20), {"clean": 1, "extra": 1, "report": 2}),
+        (day(30) - MICROSECOND, {"clean": 1, "extra": 1, "report": 2}),
+        (day(30), {"clean": 1, "extra": 1}),
+    ):
+        found = await walk(api, asOf=instant)
+        assert reached(found) == expected
+        assert {target for _, target in drawn(found)} == expected.keys()
+        assert found["totalCount"] == len(expected)
+        assert all(edge["node"]["asOf"] == written(instant) for edge in found["edges"])
+        assert all(edge["node"]["id"].endswith(f"@{written(instant)}") for edge in found["edges"])
+        assert all(it["id"].endswith(f"@{written(instant)}") for it in found["links"])
+    assert uids
+
+
+async def test_deleting_an_asset_ends_its_links_and_restoring_it_brings_them_back(api: Api) -> None:
+    uids = await api.lineage("raw -> clean -> report")
+    assert (await api(DELETE, input={"uid": uids["clean"], "at": written(day(10))})).data
+    # one end after the other, and back in another order
+    assert (await api(DELETE, input={"uid": uids["report"], "at": written(day(12))})).data
+    assert (await api(RESTORE, input={"uid": uids["clean"], "at": written(day(14))})).data
+    assert reached(await walk(api)) == {"clean": 1}
+    assert (await api(RESTORE, input={"uid": uids["report"], "at": written(day(16))})).data
+    for instant, expected in (
+        (day(9), {"clean": 1, "report": 2}),
+        (day(10), {}),
+        (day(13), {}),
+        (day(14), {"clean": 1}),
+        (day(16), {"clean": 1, "report": 2}),
+    ):
+        assert reached(await walk(api, asOf=instant)) == expected
+
+
+async def test_asof_is_inherited_and_may_be_overridden(api: Api) -> None:
+    await api.lineage("raw -> clean", at=day(0))
+    await api.lineage("old -> older", at=day(0))
+    await api.link("clean", "old", at=day(10))
+    query = """
+      query ($asOf: DateTime, $other: DateTime) { product(name: "raw", asOf: $asOf) {
+        inherited: downstream { nodes { label asOf } }
+        overridden: downstream(asOf: $other) { nodes { label asOf downstream { nodes { label asOf } } } }
+      } }
+    """
+    found = (await api(query, asOf=written(day(5)), other=written(day(11)))).data["product"]
+    assert found["inherited"]["nodes"] == [{"label": "clean", "asOf": written(day(5))}]
+    assert [it["label"] for it in found["overridden"]["nodes"]] == ["clean", "old", "older"]
+    assert found["overridden"]["nodes"][0]["downstream"]["nodes"] == [
+        {"label": "old", "asOf": written(day(11))},
+        {"label": "older", "asOf": written(day(11))},
+    ]
+
+
+async def test_the_same_walk_at_two_instants_in_one_request(api: Api) -> None:
+    await api.lineage("raw -> clean", "report", at=day(0))
+    await api.link("clean", "report", at=day(10))
+    query = """
+      { product(name: "raw") {
+        then: downstream(asOf: "%s") { nodes { id label } } now: downstream { nodes { id label } }
+      } }
+    """ % written(day(5))  # noqa: UP031
+    found = (await api(query)).data["product"]
+    assert [it["label"] for it in found["then"]["nodes"]] == ["clean"]
+    assert [it["label"] for it in found["now"]["nodes"]] == ["clean", "report"]
+    assert found["then"]["nodes"][0]["id"] != found["now"]["nodes"][0]["id"]
+
+
+async def test_links_without_their_ends_known_are_read_at_the_instant_of_the_walk(api: Api) -> None:
+    """The root was read now, the walk is of another instant: the root among its links is the one of then."""
+    uids = await api.lineage("raw -> clean")
+    assert (await api.update("raw", name="rawer", at=day(10))).data
+    found = await walk(api, "rawer", asOf=day(5))
+    (link,) = found["links"]
+    assert link["source"] == {"id": f"Product:{uids['raw']}@{written(day(5))}", "label": "raw"}
+
+
+async def test_link_filters_prune_and_asset_filters_hide(api: Api) -> None:
+    await api.lineage("raw", "clean", "report", "mail", "guess")
+    await api.update("clean", domain="finance", at=day(0.5))
+    await api.link("raw", "clean", producer="dbt")
+    await api.link("clean", "report", type="AGGREGATED", producer="dbt")
+    await api.link("report", "mail", type="DERIVED")
+    await api.link("raw", "guess", confidence=0.2)
+    assert reached(await walk(api)) == {"clean": 1, "guess": 1, "report": 2, "mail": 3}
+
+    async def filtered(**parts: Any) -> dict[str, int]:
+        return reached(await walk(api, filter=parts))
+
+    assert await filtered(links={"types": ["DIRECT", "AGGREGATED"]}) == {"clean": 1, "guess": 1, "report": 2}
+    assert await filtered(links={"minConfidence": 0.5}) == {"clean": 1, "report": 2, "mail": 3}
+    assert await filtered(links={"producers": ["dbt"]}) == {"clean": 1, "report": 2}
+    assert await filtered(links={"producers": []}) == {}
+    assert await filtered(links={"seenSince": written(day(1))}) == {}
+    assert await filtered(assets={"domains": ["sales"]}) == {"guess": 1, "report": 2, "mail": 3}
+    assert await filtered(assets={"domains": ["finance"]}) == {"clean": 1}
+    assert await filtered(assets={"kinds": ["ENTITY"]}) == {}
+    assert await filtered(assets={"entityTypes": ["NONE"]}) == {}
+    found = await walk(api, filter={"assets": {"domains": ["sales"]}})
+    assert found["totalCount"] == 3
+    assert found["byDepth"] == [{"depth": 1, "count": 1}, {"depth": 2, "count": 1}, {"depth": 3, "count": 1}]
+    assert drawn(found) == {("raw", "guess"), ("report", "mail")}
+
+
+async def test_seen_since_knows_when_a_link_was_last_said_to_be_so(api: Api) -> None:
+    await api.lineage("raw -> clean", "raw -> old")
+    again = await api.link("raw", "clean", at=day(30))
+    assert again["lastSeenAt"] == written(day(30))
+    since = {"links": {"seenSince": written(day(15))}}
+    assert reached(await walk(api, filter=since)) == {"clean": 1}
+    assert reached(await walk(api, filter=since, asOf=day(20))) == {}
+
+
+async def test_pages_hang_together_and_draw_the_whole_graph(api: Api) -> None:
+    await api.lineage("raw -> a -> b -> c", "raw -> d -> c", "raw -> e", "c -> f", "f -> a")
+    whole = await walk(api)
+    edges: list[Any] = []
+    links: list[Any] = []
+    after = None
+    while True:
+        page = await walk(api, first=2, after=after)
+        edges += page["edges"]
+        links += page["links"]
+        assert page["totalCount"] == 6
+        assert page["pageInfo"]["hasPreviousPage"] == (after is not None)
+        assert page["pageInfo"]["startCursor"] == page["edges"][0]["cursor"]
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert [(it["node"]["label"], it["depth"]) for it in edges] == [(it["node"]["label"], it["depth"]) for it in whole["edges"]]
+    # each link once in all
+    assert len(links) == len(whole["links"]) == 8
+    assert {(it["source"]["label"], it["target"]["label"]) for it in links} == drawn(whole)
+
+
+@pytest.mark.parametrize("direction", ["downstream(first: $first, after: $after)", "upstream(first: $first, after: $after)"])
+async def test_each_edge_bears_its_links_to_what_comes_before_it(api: Api, direction: str) -> None:
+    """A cache that appends edges, and keeps nothing else of a page, has the whole graph."""
+    await api.lineage("raw -> a -> b -> c", "raw -> d -> c", "raw -> e", "c -> f", "f -> a", "c -> raw")
+    query = f"""
+      query ($first: Int!, $after: String) {{ product(name: "raw") {{ walk: {direction} {{
+        edges {{ node {{ label }} links {{ ...ends }} }} links {{ ...ends }} pageInfo {{ endCursor hasNextPage }}
+      }} }} }}
+      fragment ends on LineageLink {{ source {{ label }} target {{ label }} }}
+    """
+    whole = (await api(query, first=100)).data["product"]["walk"]
+    edges: list[Any] = []
+    page: dict[str, Any] = {"pageInfo": {"endCursor": None, "hasNextPage": True}}
+    while page["pageInfo"]["hasNextPage"]:
+        page = (await api(query, first=2, after=page["pageInfo"]["endCursor"])).data["product"]["walk"]
+        edges += page["edges"]
+        assert sorted(drawn({"links": [link for edge in page["edges"] for link in edge["links"]]})) == sorted(drawn(page))
+    assert edges == whole["edges"]
+    seen = {"raw"}
+    for edge in edges:
+        seen.add(edge["node"]["label"])
+        ends = drawn(edge)
+        assert len(ends) == len(edge["links"])
+        assert all(edge["node"]["label"] in pair and set(pair) <= seen for pair in ends)
+    assert sum(len(edge["links"]) for edge in edges) == len(whole["links"]) >= 8
+
+
+async def test_later_pages_are_of_the_instant_of_the_first(api: Api) -> None:
+    """What is deleted, renamed or linked between two pages is not seen by the second."""
+    uids = await api.lineage("raw -> a", "raw -> b", "raw -> c")
+    first = await walk(api, first=1)
+    cursor = first["pageInfo"]["endCursor"]
+    assert (await api(DELETE, input={"uid": uids["b"]})).data
+    assert (await api.update("c", name="changed")).data
+    await api.register("new")
+    second = await walk(api, first=10, after=cursor)
+    assert reached(second) == {"b": 1, "c": 1}
+    (instant,) = {edge["node"]["asOf"] for edge in second["edges"]}
+    assert instant == first["edges"][0]["node"]["asOf"]
+    assert [edge["node"]["id"] for edge in second["edges"]] == [f"Product:{uids[it]}@{instant}" for it in "bc"]
+    # the id leads back to the reading
+    node = (await api("query ($id: ID!) { node(id: $id) { ... on Product { name } } }", id=second["edges"][0]["node"]["id"])).data
+    assert node["node"] == {"name": "b"}
+    assert reached(await walk(api, first=10)) == {"a": 1, "changed": 1}
+
+
+async def test_a_cursor_of_another_walk_is_refused(api: Api) -> None:
+    await api.lineage("raw -> a -> b", "raw -> c")
+    cursor = (await walk(api, first=1, asOf=day(5)))["pageInfo"]["endCursor"]
+    assert reached(await walk(api, first=1, after=cursor, asOf=day(5))) == {"c": 1}
+    for changed in (
+        {"name": "a"},
+        {"maxDepth": 4},
+        {"filter": {"links": {"minConfidence": 0.5}}},
+        {"asOf": written(day(6))},
+        {"after": "abc"},
+        {"after": (await api("{ products(first: 1) { pageInfo { endCursor } } }")).data["products"]["pageInfo"]["endCursor"]},
+    ):
+        answer = await api(WALK, **{"name": "raw", "first": 1, "after": cursor, "asOf": written(day(5)), **changed})
+        assert answer.fault == ("BAD_INPUT", "after")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"maxDepth": -1}, ("BAD_INPUT", "maxDepth")),
+        ({"maxDepth": 0}, ("BAD_INPUT", "maxDepth")),
+        ({"maxDepth": 101}, ("LIMIT_EXCEEDED", "maxDepth")),
+        ({"maxDepth": 10**9}, ("LIMIT_EXCEEDED", "maxDepth")),
+        ({"maxDepth": 10**12}, ("BAD_INPUT", "maxDepth")),
+        ({"first": 0}, ("BAD_INPUT", "first")),
+        ({"first": 1_001}, ("LIMIT_EXCEEDED", "first")),
+        ({"filter": {"links": {"minConfidence": 1.2}}}, ("BAD_INPUT", "minConfidence")),
+        ({"filter": {"links": {"types": ["SOME"]}}}, ("BAD_INPUT", "types")),
+        ({"filter": {"assets": {"kinds": ["GHOST"]}}}, ("BAD_INPUT", "kinds")),
+        ({"filter": {"links": {"seenSince": "yesterday"}}}, ("BAD_INPUT", "seenSince")),
+        ({"asOf": "2026-01-01T00:00:00"}, ("BAD_INPUT", "asOf")),
+        ({"filter": {"links": {"producers": ["a\0"]}}}, ("BAD_INPUT", "producers")),
+        ({"filter": {"assets": {"domains": ["\0"]}}}, ("BAD_INPUT", "domains")),
+    ],
+)
+async def test_what_cannot_be_asked_is_named(api: Api, arguments: dict[str, Any], fault: tuple[str, str]) -> None:
+    await api.register("raw")
+    assert (await api(WALK, name="raw", **arguments)).fault == fault
+
+
+async def test_before_anything_existed_a_walk_is_empty(api: Api) -> None:
+    await api.lineage("raw -> clean")
+    found = await walk(api, asOf=day(-1000))
+    assert (reached(found), found["totalCount"], found["links"], found["truncated"]) == ({}, 0, [], None)
+
+
+NESTED = """
+  { products(first: 100) { nodes { name
+    upstream { totalCount nodes { label links: upstream { links { source { label } target { label } confidence } }
+      upstream { nodes { label upstream { edges { confidence node { label upstream { cycles nodes { label } } } } } } } } }
+  } } }
+"""
+
+
+async def test_a_level_costs_the_same_however_many_walk(api: Api) -> None:
+    """The same field on many assets is one statement for the walk, one for the links, one for the assets."""
+    await api.lineage("a -> b -> c -> d -> e")
+    one_of_each = """
+      query ($first: Int!) { products(first: $first) { nodes {
+        name downstream { totalCount edges { depth confidence node { label } } links { id source { label } type } cycles }
+      } } }
+    """
+    api.statements.clear()
+    assert (await api(one_of_each, first=1)).data
+    # the page of products, the walks, the links among what they reach, the links of pages, the assets; and the roots are known
+    assert len(api.statements) == 5
+    await api.lineage(*(f"s{number} -> t{number} -> u{number % 3}" for number in range(12)))
+    api.statements.clear()
+    assert (await api(one_of_each, first=50)).data
+    assert len(api.statements) == 5
+    api.statements.clear()
+    assert await api.at_any_cost(NESTED)
+    few = len(api.statements)
+    await api.lineage(*(f"v{number} -> w{number} -> x{number} -> y{number} -> z" for number in range(8)))
+    api.statements.clear()
+    assert await api.at_any_cost(NESTED)
+    assert len(api.statements) == few
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'query ($first: Int) { changes(from: "2025-01-01", to: "2027-01-01", first: $first) { nodes { asset { %s } } } }',
+        'query ($first: Int) { product(name: "raw") { history(first: $first) { nodes { asset { %s } } } } }',
+    ],
+    ids=["changes", "history"],
+)
+async def test_walks_at_many_instants_cost_what_one_does(api: Api, query: str) -> None:
+    await api.lineage("raw -> clean -> report")
+    for number in range(1, 20):
+        await api.update("raw", version=f"1.{number}.0", at=day(number))
+        await api.link("raw", "clean", confidence=number / 20, at=day(number))
+    walked = query % "downstream { totalCount edges { confidence node { label } } links { confidence } cycles }"
+    counts = []
+    for first in (1, 20):
+        api.statements.clear()
+        data = (await api(walked, first=first)).data
+        counts.append(len(api.statements))
+    # the list, the walks, the links among what they reach, the links of pages, and what they lead between
+    assert counts[0] == counts[1]
+    nodes = (data["changes"] if "changes" in data else data["product"]["history"])["nodes"]
+    assert len(nodes) == 20
+    confidences = [it["asset"]["downstream"]["links"][0]["confidence"] for it in nodes if it["asset"]["downstream"]["links"]]
+    assert len(set(confidences)) > 10
+
+
+async def test_four_levels_deep_costs_two_statements_a_level(api: Api) -> None:
+    await api.lineage(*(f"a{number} -> b{number} -> c{number} -> d{number} -> e" for number in range(10)))
+    query = """
+      { product(name: "e") { upstream(maxDepth: 1) { nodes { upstream(maxDepth: 1) { nodes {
+        upstream(maxDepth: 1) { nodes { upstream(maxDepth: 1) { nodes { label } } } } } } } } } }
+    """
+    api.statements.clear()
+    assert await api.at_any_cost(query)
+    assert len(api.statements) == 1 + 4 * 2
+
+
+async def test_only_what_is_selected_is_looked_for(api: Api) -> None:
+    await api.lineage("raw -> clean")
+    for selection, statements in (("totalCount byDepth { count } truncated { reason }", 1), ("nodes { label }", 2), (DRAWN, 3)):
+        api.statements.clear()
+        assert (await api('{ product(name: "raw") { downstream { %s } } }' % selection)).data  # noqa: UP031
+        assert len(api.statements) == 1 + statements
+
+
+@pytest.mark.parametrize(
+    ("settings", "truncated", "least"),
+    [
+        ({"max_lineage_assets": 5}, {"reason": "ASSETS", "limit": 5}, 5),
+        ({"max_lineage_links": 3}, {"reason": "LINKS", "limit": 3}, 4),
+        ({"lineage_timeout": 1e-6}, {"reason": "TIME", "limit": 0}, 0),
+    ],
+)
+async def test_a_cut_answer_says_so(api: Api, settings: dict[str, Any], truncated: dict[str, Any], least: int) -> None:
+    await api.lineage(*(f"raw -> t{number}" for number in range(8)), "t0 -> u")
+    executor = Executor(schema, api.database, Settings(**settings).limits)
+    response = await executor.execute(Request(WALK, {"name": "raw"}), OPEN, "request")
+    assert response.data is not None
+    cut = response.data["product"]["downstream"]
+    assert cut["truncated"] == truncated
+    assert len(cut["edges"]) == cut["totalCount"] == least
+
+
+@pytest.mark.parametrize("selected", ["links { uid }", "edges { links { uid } }"])
+async def test_links_that_a_bound_cuts_say_so_though_the_walk_is_whole(api: Api, selected: str) -> None:
+    await api.lineage("raw -> a -> b", "raw -> b -> a")
+    executor = Executor(schema, api.database, Settings(max_lineage_links=3).limits)
+    query = f'{{ product(name: "raw") {{ downstream(maxDepth: 1) {{ truncated {{ reason limit }} {selected} }} }} }}'
+    response = await executor.execute(Request(query, {}), OPEN, "request")
+    assert response.data is not None
+    assert response.data["product"]["downstream"]["truncated"] == {"reason": "LINKS", "limit": 3}
+
+
+async def test_a_walk_in_a_payload_sees_what_the_request_has_written(api: Api) -> None:
+    await api.lineage("raw", "clean")
+    query = """
+      mutation ($input: RegisterLineageInput!) { registerLineage(input: $input) {
+        link { source { downstream { nodes { label } } } target { upstream { nodes { label } } }
+      } } }
+    """
+    ends = {"source": {"product": "raw"}, "target": {"product": "clean"}}
+    link = (await api(query, input=ends)).data["registerLineage"]["link"]
+    assert link["source"]["downstream"]["nodes"] == [{"label": "clean"}]
+    assert link["target"]["upstream"]["nodes"] == [{"label": "raw"}]
+
+
+PATHS = """
+  query ($from: UUID!, $to: UUID!, $mode: PathMode! = SHORTEST, $maxDepth: Int! = 20, $first: Int! = 10, $filter: LineageFilter,
+    $asOf: DateTime) {
+    lineagePaths(from: $from, to: $to, mode: $mode, maxDepth: $maxDepth, first: $first, filter: $filter, asOf: $asOf) {
+      exhaustive paths { confidence assets { label } links { id confidence source { label } target { label } } }
+    }
+  }
+"""
+
+
+def ways(found: dict[str, Any]) -> list[str]:
+    return [" -> ".join(it["label"] for it in path["assets"]) for path in found["paths"]]
+
+
+async def test_paths_from_one_asset_to_another(api: Api) -> None:
+    uids = await api.lineage("raw -> a -> report", "raw -> b -> report", "raw -> c -> d -> report", "report -> raw")
+    ends: dict[str, Any] = {"from": uids["raw"], "to": uids["report"]}
+    shortest = (await api(PATHS, **ends)).data["lineagePaths"]
+    assert ways(shortest) == ["raw -> a -> report", "raw -> b -> report"]
+    assert shortest["exhaustive"]
+    every = (await api(PATHS, **ends, mode="ALL")).data["lineagePaths"]
+    assert ways(every) == ["raw -> a -> report", "raw -> b -> report", "raw -> c -> d -> report"]
+    assert every["exhaustive"]
+    assert [(it["source"]["label"], it["target"]["label"]) for it in every["paths"][2]["links"]] == [
+        ("raw", "c"), ("c", "d"), ("d", "report"),
+    ]  # fmt: skip
+    one = (await api(PATHS, **ends, mode="ALL", first=1)).data["lineagePaths"]
+    assert (ways(one), one["exhaustive"]) == (["raw -> a -> report"], False)
+    assert ways((await api(PATHS, **ends, mode="ALL", maxDepth=2)).data["lineagePaths"]) == ways(shortest)
+    back = (await api(PATHS, **{**ends, "from": uids["report"], "to": uids["a"]})).data["lineagePaths"]
+    assert ways(back) == ["report -> raw -> a"]
+    none = (await api(PATHS, **{**ends, "from": uids["a"], "to": uids["b"]}, maxDepth=1)).data["lineagePaths"]
+    assert none == {"exhaustive": True, "paths": []}
+
+
+async def test_paths_as_they_were_and_as_far_as_they_are_trusted(api: Api) -> None:
+    uids = await api.lineage("raw", "a", "report")
+    await api.link("raw", "a", confidence=0.5)
+    await api.link("a", "report", confidence=0.5, at=day(10))
+    await api.link("a", "report", confidence=0.9, producer="dbt", at=day(20))
+    ends: dict[str, Any] = {"from": uids["raw"], "to": uids["report"]}
+    assert (await api(PATHS, **ends, asOf=written(day(9)))).data["lineagePaths"] == {"exhaustive": True, "paths": []}
+    (then,) = (await api(PATHS, **ends, asOf=written(day(10)))).data["lineagePaths"]["paths"]
+    (now,) = (await api(PATHS, **ends)).data["lineagePaths"]["paths"]
+    assert (then["confidence"], now["confidence"]) == (0.25, 0.45)
+    assert all(it["id"].endswith(f"@{written(day(10))}") for it in then["links"])
+    sure = (await api(PATHS, **ends, filter={"links": {"minConfidence": 0.6}})).data["lineagePaths"]
+    assert sure["paths"] == []
+    hidden = (await api(PATHS, **ends, filter={"assets": {"kinds": ["ENTITY"]}})).data["lineagePaths"]
+    assert ways(hidden) == ["raw -> report"]
+    assert len(hidden["paths"][0]["links"]) == 2
+
+
+async def test_a_path_needs_two_ends_that_are_there(api: Api) -> None:
+    uids = await api.lineage("raw -> a")
+    ends: dict[str, Any] = {"from": uids["raw"], "to": uids["a"]}
+    assert (await api(PATHS, **{**ends, "to": str(uuid4())})).data == {"lineagePaths": None}
+    assert (await api(PATHS, **ends, asOf=written(day(-1)))).data == {"lineagePaths": None}
+    assert (await api(PATHS, **{**ends, "to": uids["raw"]})).fault == ("BAD_INPUT", "to")
+    assert (await api(PATHS, **ends, maxDepth=101)).fault == ("LIMIT_EXCEEDED", "maxDepth")
+    assert (await api(PATHS, **ends, first=0)).fault == ("BAD_INPUT", "first")
+    assert (await api(PATHS, **ends, first=101)).fault == ("LIMIT_EXCEEDED", "first")
+
+
+DIFF = """
+  query ($uid: UUID!, $direction: LineageDirection! = DOWNSTREAM, $from: DateTime!, $to: DateTime!, $maxDepth: Int! = 5,
+    $filter: LineageFilter) {
+    lineageDiff(uid: $uid, direction: $direction, from: $from, to: $to, maxDepth: $maxDepth, filter: $filter) {
+      from to truncated { reason }
+      addedAssets { label asOf } removedAssets { label asOf }
+      addedLinks { target { label asOf } } removedLinks { target { label asOf } }
+      changedLinks { before { confidence source { asOf } } after { confidence source { asOf } } }
+    }
+  }
+"""
+
+
+async def test_what_appeared_disappeared_and_changed_between_two_instants(api: Api) -> None:
+    uids = await api.lineage("raw -> kept -> gone", "come", at=day(0))
+    assert (await api(DELETE, input={"uid": uids["gone"], "at": written(day(10))})).data
+    await api.link("raw", "come", at=day(10))
+    await api.link("raw", "kept", confidence=0.4, at=day(10))
+    asked: dict[str, Any] = {"uid": uids["raw"], "from": written(day(5)), "to": written(day(15))}
+    assert (await api(DIFF, **asked)).data["lineageDiff"] == {
+        "from": written(day(5)),
+        "to": written(day(15)),
+        "truncated": None,
+        "addedAssets": [{"label": "come", "asOf": written(day(15))}],
+        "removedAssets": [{"label": "gone", "asOf": written(day(5))}],
+        "addedLinks": [{"target": {"label": "come", "asOf": written(day(15))}}],
+        "removedLinks": [{"target": {"label": "gone", "asOf": written(day(5))}}],
+        "changedLinks": [
+            {
+                "before": {"confidence": 1, "source": {"asOf": written(day(5))}},
+                "after": {"confidence": 0.4, "source": {"asOf": written(day(15))}},
+            }
+        ],
+    }
+    born = (await api(DIFF, **{**asked, "from": written(day(-1))})).data["lineageDiff"]
+    assert [it["label"] for it in born["addedAssets"]] == ["kept", "come"]
+    assert born["removedAssets"] == []
+    same = (await api(DIFF, **{**asked, "from": written(day(11))})).data["lineageDiff"]
+    assert (same["addedAssets"], same["removedLinks"], same["changedLinks"]) == ([], [], [])
+    up = (await api(DIFF, **{**asked, "uid": uids["come"], "direction": "UPSTREAM"})).data["lineageDiff"]
+    assert [it["label"] for it in up["addedAssets"]] == ["raw"]
+    assert (await api(DIFF, **{**asked, "uid": str(uuid4())})).data == {"lineageDiff": None}
+    assert (await api(DIFF, **{**asked, "to": asked["from"]})).fault == ("BAD_INPUT", "to")
+    assert (await api(DIFF, **asked, maxDepth=0)).fault == ("BAD_INPUT", "maxDepth")

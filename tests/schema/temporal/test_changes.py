@@ -1,0 +1,378 @@
+"""Changes and differences through the API: what became different, when, by whom, and what that comes to."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from db.assets import product
+from db.connection import Author
+from tests.builders import DELETE, DELETE_ENTITY, REGISTER, RESTORE, UPDATE, Api, day, product_fields, written
+
+pytestmark = [pytest.mark.api, pytest.mark.temporal]
+
+MICROSECOND = timedelta(microseconds=1)
+
+CHANGES = """
+  query ($from: DateTime!, $to: DateTime!, $filter: ChangeFilter, $first: Int, $after: String, $last: Int, $before: String) {
+    changes(from: $from, to: $to, filter: $filter, first: $first, after: $after, last: $last, before: $before) {
+      edges { cursor node { id cursor } }
+      nodes {
+        id cursor kind uid at recordedAt actor requestId
+        asset { id label asOf validFrom validTo createdAt }
+        fields { field before after }
+      }
+      pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+      totalCount
+    }
+  }
+"""
+DIFF = """
+  query ($from: DateTime!, $to: DateTime!, $filter: ChangeFilter, $first: Int, $after: String, $last: Int, $before: String) {
+    diff(from: $from, to: $to, filter: $filter, first: $first, after: $after, last: $last, before: $before) {
+      edges { cursor }
+      nodes {
+        kind uid
+        before { __typename id label asOf validFrom validTo }
+        after { __typename id label asOf validFrom validTo }
+        fields { field before after }
+      }
+      pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+      totalCount
+    }
+  }
+"""
+
+
+def between(since: datetime, until: datetime) -> dict[str, Any]:
+    return {"from": written(since), "to": written(until)}
+
+
+WINDOW = between(day(-1), day(100))
+
+
+async def changes(api: Api, **arguments: Any) -> list[dict[str, Any]]:
+    found = (await api(CHANGES, **{**WINDOW, **arguments})).data["changes"]
+    assert [it["node"] for it in found["edges"]] == [{"id": it["id"], "cursor": it["cursor"]} for it in found["nodes"]]
+    assert [it["cursor"] for it in found["edges"]] == [it["cursor"] for it in found["nodes"]]
+    return list(found["nodes"])
+
+
+async def differences(api: Api, **arguments: Any) -> list[dict[str, Any]]:
+    found = (await api(DIFF, **{**WINDOW, **arguments})).data["diff"]
+    assert len(found["edges"]) == len(found["nodes"])
+    return list(found["nodes"])
+
+
+async def told(api: Api, **filters: Any) -> list[str]:
+    """Changes in short: what became of what."""
+    found = await changes(api, filter=filters)
+    return [f"{it['kind']} {it['asset']['label']}" if it["asset"] else it["kind"] for it in found]
+
+
+async def lived(api: Api) -> dict[str, Any]:
+    """A product that was registered, changed, deleted and restored."""
+    made = await api.register(description="all of them")
+    await api.update("orders", at=day(10), owner="bob", tags=["core"])
+    await api(DELETE, input={"uid": made["uid"], "at": written(day(20))})
+    await api(RESTORE, input={"uid": made["uid"], "at": written(day(30))})
+    return made
+
+
+async def test_a_life_is_told_change_by_change(api: Api) -> None:
+    uid = (await lived(api))["uid"]
+    created, updated, deleted, restored = await changes(api)
+    whole = {
+        "name": "orders",
+        "domain": "sales",
+        "owner": "ann",
+        "description": "all of them",
+        "schema": {"fields": []},
+        "status": "ACTIVE",
+        "version": "1.0.0",
+        "tags": [],
+    }
+    assert created["fields"] == [{"field": name, "before": None, "after": value} for name, value in whole.items()]
+    assert updated["fields"] == [
+        {"field": "owner", "before": "ann", "after": "bob"},
+        {"field": "tags", "before": [], "after": ["core"]},
+    ]
+    then = {**whole, "owner": "bob", "tags": ["core"]}
+    assert deleted["fields"] == [{"field": name, "before": value, "after": None} for name, value in then.items()]
+    assert restored["fields"] == [{"field": name, "before": None, "after": value} for name, value in then.items()]
+    assert [it["kind"] for it in (created, updated, deleted, restored)] == ["CREATED", "UPDATED", "DELETED", "RESTORED"]
+    for change, number in ((created, 0), (updated, 10), (deleted, 20), (restored, 30)):
+        at = written(day(number))
+        assert (change["id"], change["uid"], change["at"], change["actor"]) == (f"Change:{uid}@{at}", uid, at, "anonymous")
+        assert change["recordedAt"] > written(day(100))
+        if change is not deleted:
+            assert (change["asset"]["id"], change["asset"]["asOf"]) == (f"Product:{uid}@{at}", at)
+            assert (change["asset"]["validFrom"], change["asset"]["createdAt"]) == (at, written(day(0)))
+    assert (updated["asset"]["validTo"], restored["asset"]["validTo"], deleted["asset"]) == (written(day(20)), None, None)
+
+
+async def test_the_asset_of_a_change_is_what_its_id_names(api: Api) -> None:
+    await lived(api)
+    read = "query ($id: ID!) { node(id: $id) { ... on Asset { id label asOf validFrom validTo createdAt } } }"
+    for change in await changes(api):
+        if change["asset"]:
+            assert (await api(read, id=change["asset"]["id"])).data["node"] == change["asset"]
+
+
+async def test_a_change_knows_the_request_that_made_it(api: Api) -> None:
+    await api(REGISTER, headers={"X-Request-ID": "one"}, input=product_fields(at=written(day(0))))
+    for request, owner in (("two", "bob"), ("three", "carl"), ("four", "carl")):
+        given = {"product": {"name": "orders"}, "owner": owner, "domain": "sales", "at": written(day(1))}
+        await api(UPDATE, headers={"X-Request-ID": request}, input=given)
+    # several things said of one instant are one change, made by the last that changed anything
+    assert [(it["requestId"], it["kind"]) for it in await changes(api)] == [("one", "CREATED"), ("three", "UPDATED")]
+
+
+async def test_what_changed_nothing_is_no_change_and_late_news_stand_where_they_hold(api: Api) -> None:
+    await api.register(owner="ann")
+    await api.update("orders", owner="ann", at=day(5))
+    await api.update("orders", owner="carl", at=day(20))
+    await api.update("orders", owner="bob", at=day(10))
+    found = await changes(api)
+    assert [it["at"] for it in found] == [written(day(0)), written(day(10)), written(day(20))]
+    assert [it["fields"] for it in found[1:]] == [
+        [{"field": "owner", "before": "ann", "after": "bob"}],
+        [{"field": "owner", "before": "bob", "after": "carl"}],
+    ]
+    assert found[1]["recordedAt"] > found[2]["recordedAt"]
+    # and what comes later still may take a change away
+    await api.update("orders", owner="carl", at=day(10))
+    assert [it["at"] for it in await changes(api)] == [written(day(0)), written(day(10))]
+
+
+async def test_what_ended_several_times_at_one_instant_ended_once(api: Api) -> None:
+    uid = (await api.register())["uid"]
+    end = {"uid": uid, "at": written(day(5))}
+    for mutation in (DELETE, RESTORE, DELETE):
+        assert "errors" not in (await api(mutation, input=end)).body
+    assert [it["kind"] for it in await changes(api)] == ["CREATED", "DELETED"]
+    assert (await api(CHANGES, **WINDOW)).data["changes"]["totalCount"] == 2
+    assert (await api(RESTORE, input=end)).data["restoreProduct"]["changed"]
+    assert [it["kind"] for it in await changes(api)] == ["CREATED"]
+
+
+async def test_the_first_instant_belongs_to_the_window_and_the_last_does_not(api: Api) -> None:
+    await lived(api)
+    for since, until, kinds in (
+        (day(0), day(30), ["CREATED", "UPDATED", "DELETED"]),
+        (day(0) + MICROSECOND, day(30) + MICROSECOND, ["UPDATED", "DELETED", "RESTORED"]),
+        (day(20), day(20) + MICROSECOND, ["DELETED"]),
+        (day(21), day(30), []),
+    ):
+        assert [it["kind"] for it in await changes(api, **between(since, until))] == kinds
+
+
+@pytest.fixture
+async def several(api: Api) -> Api:
+    """Two products and an entity, and who said what of them."""
+    await api.put_types()
+    async with api.database.transaction(1, Author("ann")) as connection:
+        await product.register(connection, product_fields("orders"), at=day(0))
+    async with api.database.transaction(1, Author("bob")) as connection:
+        await product.update(connection, "orders", {"owner": "bob"}, at=day(5))
+        await product.register(connection, product_fields("stock"), at=day(2))
+    entity = await api.create("Ann", details={"email": "ann@shop.example", "note": "new"}, at=written(day(1)))
+    await api.change(entity["uid"], details={"email": "ann@home.example"}, removeDetails=["note"], displayName="Anna", at=day(3))
+    await api(DELETE_ENTITY, input={"uid": entity["uid"], "at": written(day(4))})
+    return api
+
+
+async def uid_of(api: Api, name: str) -> str:
+    found: str = (await api("query ($name: String!) { product(name: $name) { uid } }", name=name)).data["product"]["uid"]
+    return found
+
+
+async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(several: Api) -> None:
+    orders, stock = await uid_of(several, "orders"), await uid_of(several, "stock")
+    everything = ["CREATED orders", "CREATED Ann", "CREATED stock", "UPDATED Anna", "DELETED", "UPDATED orders"]
+    narrowings: list[tuple[dict[str, Any], list[str]]] = [
+        ({}, everything),
+        ({"kinds": ["DELETED", "UPDATED"]}, ["UPDATED Anna", "DELETED", "UPDATED orders"]),
+        ({"kinds": ["RESTORED"]}, []),
+        ({"assets": [orders]}, ["CREATED orders", "UPDATED orders"]),
+        ({"assets": [orders, stock, str(uuid4())], "kinds": ["CREATED"]}, ["CREATED orders", "CREATED stock"]),
+        ({"assetKinds": ["ENTITY"]}, ["CREATED Ann", "UPDATED Anna", "DELETED"]),
+        ({"assetKinds": ["PRODUCT", "ENTITY"]}, everything),
+        ({"assetKinds": ["ENTITY"], "assets": [orders]}, []),
+        ({"actors": ["bob"]}, ["CREATED stock", "UPDATED orders"]),
+        ({"actors": ["ann", "bob"], "assets": [orders]}, ["CREATED orders", "UPDATED orders"]),
+        ({"actors": ["nobody"]}, []),
+        ({"actors": None, "kinds": None, "assets": None, "assetKinds": None}, everything),
+        *(({part: []}, []) for part in ("kinds", "assets", "assetKinds", "actors")),
+    ]
+    for narrowed, expected in narrowings:
+        assert await told(several, **narrowed) == expected
+
+
+async def test_what_changed_about_an_entity_is_told_detail_by_detail(several: Api) -> None:
+    _, updated, deleted = await changes(several, filter={"assetKinds": ["ENTITY"]})
+    assert updated["fields"] == [
+        {"field": "displayName", "before": "Ann", "after": "Anna"},
+        {"field": "details.email", "before": "ann@shop.example", "after": "ann@home.example"},
+        {"field": "details.note", "before": "new", "after": None},
+    ]
+    assert updated["asset"]["id"] == f"Entity:{updated['uid']}@{written(day(3))}"
+    assert [it["field"] for it in deleted["fields"]] == ["displayName", "details.email"]
+
+
+async def test_a_version_names_its_fields_alike(several: Api) -> None:
+    (created, *_) = await changes(several, filter={"assetKinds": ["ENTITY"]})
+    history = """
+      query ($uid: UUID!, $asOf: DateTime) {
+        entity(uid: $uid, asOf: $asOf) { history(last: 1) { nodes { changed { field before after } } } }
+      }
+    """
+    found = (await several(history, uid=created["uid"], asOf=written(day(2)))).data["entity"]["history"]["nodes"]
+    assert [it["field"] for it in found[0]["changed"]] == ["displayName", "details.email", "details.note"]
+
+
+async def filled(api: Api) -> None:
+    """Changes of which several share an instant."""
+    for number in range(5):
+        await api.register(f"p{number}", at=written(day(number // 2)))
+    for number in (3, 1, 4):
+        await api.update(f"p{number}", owner="bob", at=day(2))
+    await api(DELETE, input={"uid": await uid_of(api, "p0"), "at": written(day(2))})
+
+
+@pytest.mark.parametrize(("query", "name", "size"), [(CHANGES, "changes", 8), (DIFF, "diff", 4)])
+async def test_pages_forward_and_backward_give_everything_once_in_order(api: Api, query: str, name: str, size: int) -> None:
+    await filled(api)
+    whole = (await api(query, **WINDOW)).data[name]
+    assert (len(whole["nodes"]), whole["totalCount"]) == (size, size)
+    for count in (1, 2, 3, size):
+        for forward in (True, False):
+            assert await walked(api, query, name, count, forward=forward) == whole["nodes"]
+    edges = [it["cursor"] for it in whole["edges"]]
+    inside = {"after": edges[0], "before": edges[3]}
+    assert (await api(query, **WINDOW, first=1, **inside)).data[name]["nodes"] == whole["nodes"][1:2]
+    assert (await api(query, **WINDOW, last=1, **inside)).data[name]["nodes"] == whole["nodes"][2:3]
+
+
+async def walked(api: Api, query: str, name: str, size: int, *, forward: bool) -> list[dict[str, Any]]:
+    """All pages, one after the other."""
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        turn: dict[str, Any] = {"first": size, "after": cursor} if forward else {"last": size, "before": cursor}
+        page = (await api(query, **WINDOW, **turn)).data[name]
+        found = found + page["nodes"] if forward else page["nodes"] + found
+        info = page["pageInfo"]
+        assert info["hasPreviousPage" if forward else "hasNextPage"] == (cursor is not None)
+        if not info["hasNextPage" if forward else "hasPreviousPage"]:
+            return found
+        cursor = info["endCursor" if forward else "startCursor"]
+
+
+@pytest.mark.parametrize(("name", "side"), [("changes", "asset"), ("diff", "before"), ("diff", "after")])
+async def test_a_page_costs_one_statement_and_its_total_count_another(several: Api, name: str, side: str) -> None:
+    for number in range(50):
+        await several.register(f"p{number:02}", at=written(day(6)))
+    window = "query ($from: DateTime!, $to: DateTime!, $first: Int)"
+    nodes = f"nodes {{ uid kind fields {{ field }} {side} {{ id label ... on Product {{ owner domain {{ name }} }} }} }}"
+    for selected, statements in ((nodes, 1), (f"{nodes} totalCount", 2)):
+        query = f"{window} {{ {name}(from: $from, to: $to, first: $first) {{ {selected} }} }}"
+        for first in (1, 50):
+            several.statements.clear()
+            assert len((await several(query, **WINDOW, first=first)).data[name]["nodes"]) == first
+            assert len(several.statements) == statements
+
+
+@pytest.mark.parametrize("query", [CHANGES, DIFF])
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"to": written(day(-1))}, ("BAD_INPUT", "to")),
+        ({"to": written(day(-2))}, ("BAD_INPUT", "to")),
+        ({"from": "2026-01-01T00:00:00"}, ("BAD_INPUT", "from")),
+        ({"to": "yesterday"}, ("BAD_INPUT", "to")),
+        ({"to": None}, ("BAD_INPUT", "to")),
+        ({"first": 0}, ("BAD_INPUT", "first")),
+        ({"first": 1, "last": 1}, ("BAD_INPUT", "last")),
+        ({"first": 101}, ("LIMIT_EXCEEDED", "first")),
+        ({"after": "rubbish"}, ("BAD_INPUT", "after")),
+        ({"filter": {"kinds": ["GONE"]}}, ("BAD_INPUT", "kinds")),
+        ({"filter": {"assets": ["1"]}}, ("BAD_INPUT", "assets")),
+        ({"filter": {"actors": ["a\0b"]}}, ("BAD_INPUT", None)),
+    ],
+)
+async def test_bad_input_is_refused(api: Api, query: str, given: dict[str, Any], fault: tuple[str, str | None]) -> None:
+    assert (await api(query, **{**WINDOW, **given})).fault == fault
+
+
+async def test_a_window_that_has_no_room_is_told_so(api: Api) -> None:
+    answer = await api(CHANGES, **between(day(1), day(1)))
+    assert (answer.fault, answer.error["message"]) == (("BAD_INPUT", "to"), "to has to lie after from.")
+
+
+async def test_a_cursor_belongs_to_its_window_and_filter(api: Api) -> None:
+    await filled(api)
+    for query, name in ((CHANGES, "changes"), (DIFF, "diff")):
+        cursor = (await api(query, **WINDOW)).data[name]["pageInfo"]["startCursor"]
+        assert "errors" not in (await api(query, **WINDOW, after=cursor)).body
+        for other in ({"to": written(day(99))}, {"filter": {"assetKinds": ["PRODUCT"]}}):
+            assert (await api(query, **{**WINDOW, **other}, after=cursor)).fault == ("BAD_INPUT", "after")
+
+
+async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
+    async def found(since: float, until: float, **filters: Any) -> list[str]:
+        listed = await differences(several, **between(day(since), day(until)), filter=filters)
+        sides = [
+            (it["kind"], (it["before"] or it["after"])["label"], [field["field"] for field in it["fields"]]) for it in listed
+        ]
+        return [f"{kind} {label} {' '.join(fields) if kind == 'CHANGED' else len(fields)}" for kind, label, fields in sides]
+
+    everything = ["ADDED orders 7", "ADDED stock 7"]
+    assert await found(-1, 100) == everything
+    assert await found(-1, 2) == ["ADDED orders 7", "ADDED stock 7", "ADDED Ann 3"]
+    # what holds from an instant is there at that instant
+    assert await found(-1, 0) == ["ADDED orders 7"]
+    assert await found(0, 0.5) == []
+    assert await found(2, 3) == ["CHANGED Ann displayName details.email details.note"]
+    assert await found(3, 4) == ["REMOVED Anna 2"]
+    assert await found(2, 5) == ["CHANGED orders owner", "REMOVED Ann 3"]
+    narrowings: list[tuple[dict[str, Any], list[str]]] = [
+        ({"kinds": ["UPDATED"]}, ["CHANGED orders owner"]),
+        ({"kinds": ["DELETED"]}, ["REMOVED Ann 3"]),
+        ({"kinds": ["CREATED", "RESTORED"]}, []),
+        ({"assetKinds": ["ENTITY"]}, ["REMOVED Ann 3"]),
+        ({"assets": [await uid_of(several, "orders"), str(uuid4())]}, ["CHANGED orders owner"]),
+        ({"actors": ["bob"]}, ["CHANGED orders owner"]),
+        ({"actors": ["ann"]}, []),
+        ({"kinds": ["UPDATED", "DELETED"], "assetKinds": ["PRODUCT"]}, ["CHANGED orders owner"]),
+        *(({part: []}, []) for part in ("kinds", "assets", "assetKinds", "actors")),
+    ]
+    for narrowed, expected in narrowings:
+        assert await found(2, 5, **narrowed) == expected
+
+
+async def test_both_sides_of_a_difference_are_pinned_to_their_instants(api: Api) -> None:
+    made = await api.register(owner="ann")
+    await api.update("orders", name="purchases", at=day(10))
+    (difference,) = await differences(api, **between(day(5), day(15)))
+    for side, number, label, held in (
+        ("before", 5, "orders", (written(day(0)), written(day(10)))),
+        ("after", 15, "purchases", (written(day(10)), None)),
+    ):
+        asset = difference[side]
+        assert (asset["id"], asset["asOf"]) == (f"Product:{made['uid']}@{written(day(number))}", written(day(number)))
+        assert (asset["__typename"], asset["label"], asset["validFrom"], asset["validTo"]) == ("Product", label, *held)
+    assert difference["fields"] == [{"field": "name", "before": "orders", "after": "purchases"}]
+
+
+async def test_what_changed_and_changed_back_is_no_difference(api: Api) -> None:
+    made = await lived(api)
+    await api.update("orders", owner="ann", tags=[], at=day(40))
+    assert [it["kind"] for it in await changes(api)] == ["CREATED", "UPDATED", "DELETED", "RESTORED", "UPDATED"]
+    for since, until in ((0, 40), (5, 100), (10, 30), (20, 29)):
+        assert await differences(api, **between(day(since), day(until))) == []
+    (removed,) = await differences(api, **between(day(5), day(25)))
+    assert (removed["kind"], removed["uid"], removed["after"]) == ("REMOVED", made["uid"], None)
+    (added,) = await differences(api, **between(day(25), day(35)))
+    assert (added["kind"], added["uid"], added["before"]) == ("ADDED", made["uid"], None)
