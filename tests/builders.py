@@ -1,4 +1,4 @@
-"""Tiny builders: what a test needs, in as few words as it takes to read it."""
+"""Builders that tests share: instants, operations, and a client of the API with short methods for common writes."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,12 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def day(number: float) -> datetime:
-    """An instant that many days into the year of the tests."""
+    """Return the instant a number of days after 2026-01-01, the start of the time in which tests play."""
     return START + timedelta(days=number)
 
 
-def written(instant: datetime) -> str:
-    """As the API writes it."""
+def iso(instant: datetime) -> str:
+    """Format an instant as the API does."""
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
@@ -56,7 +56,7 @@ RESTORE_ENTITY = """
     changed entity { displayName details { type { code } value validFrom } }
   } }
 """
-# Two types of entities, of which one belongs to a domain, and a type of detail of every format.
+# Two entity types, one of which belongs to a domain, and a detail type of each format.
 TYPES = """
   mutation {
     person: putEntityType(input: { code: "PERSON", label: "Person", domain: "people" }) { entityType { code } }
@@ -92,13 +92,13 @@ UNRELATE = "mutation ($input: DeleteInput!) { unrelate(input: $input) { uid chan
 
 
 def detail_list(details: dict[str, str]) -> list[dict[str, str]]:
-    """Details as an input lists them."""
+    """Build the list of details that a GraphQL input takes."""
     return [{"type": code, "value": value} for code, value in details.items()]
 
 
 @dataclass
-class Answer:
-    """What the service answered."""
+class ApiResponse:
+    """Response of the API: HTTP status, decoded body and headers."""
 
     status: int
     body: dict[str, Any]
@@ -119,38 +119,38 @@ class Answer:
         return self.errors[0]
 
     @property
-    def fault(self) -> tuple[str, str | None]:
-        """The code, and the input at fault."""
+    def code_and_field(self) -> tuple[str, str | None]:
+        """The code of the only error and the input field that it names."""
         return self.error["extensions"]["code"], self.error["extensions"].get("field")
 
 
 @dataclass
 class Statements:
-    """The statements that ran, but for those that open a transaction."""
+    """Statements that ran, except those that open a transaction."""
 
-    seen: list[str] = field(default_factory=list)
+    executed: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.seen)
+        return len(self.executed)
 
     def clear(self) -> None:
-        self.seen.clear()
+        self.executed.clear()
 
 
 @dataclass
 class Api:
-    """Asks the service."""
+    """Client of the API. Its methods assert that the write succeeds unless they return an ApiResponse."""
 
     client: httpx.AsyncClient
     database: Database
     statements: Statements
 
-    async def __call__(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> Answer:
+    async def __call__(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> ApiResponse:
         response = await self.client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
-        return Answer(response.status_code, response.json(), response.headers)
+        return ApiResponse(response.status_code, response.json(), response.headers)
 
-    async def at_any_cost(self, query: str, **variables: Any) -> dict[str, Any]:
-        """What is answered where an operation may come to any cost: for what shows that statements do not grow with it."""
+    async def execute_without_cost_limit(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Execute an operation without a cost limit, for tests of how many statements a large operation takes."""
         executor = Executor(schema, self.database, Limits(cost=2**53))
         response = await executor.execute(Request(query, variables), Principal(1, "tester", frozenset(Scope)), "request")
         assert response.errors == []
@@ -158,65 +158,64 @@ class Api:
         return response.data
 
     async def register(self, name: str = "orders", **changes: Any) -> dict[str, Any]:
-        """A product, from the first day of the tests unless told otherwise."""
-        given = product_fields(name, **{"at": written(day(0)), **changes})
-        product: dict[str, Any] = (await self(REGISTER, input=given)).data["registerProduct"]["product"]
+        """Register a product, by default as of day 0."""
+        fields = product_fields(name, **{"at": iso(day(0)), **changes})
+        product: dict[str, Any] = (await self(REGISTER, input=fields)).data["registerProduct"]["product"]
         return product
 
-    async def update(self, called: str, *, at: datetime | None = None, **changes: Any) -> Answer:
-        return await self(UPDATE, input={"product": {"name": called}, **changes, **({"at": written(at)} if at else {})})
+    async def update(self, name: str, /, *, at: datetime | None = None, **changes: Any) -> ApiResponse:
+        return await self(UPDATE, input={"product": {"name": name}, **changes, **({"at": iso(at)} if at else {})})
 
     async def put_types(self) -> None:
-        """The types that entities of the tests have."""
+        """Register the entity types and detail types of `TYPES`."""
         assert (await self(TYPES)).data
 
     async def create(self, name: str = "Ann", **changes: Any) -> dict[str, Any]:
-        """An entity, a person from the first day of the tests unless told otherwise."""
+        """Create an entity, by default a person as of day 0. `details` is a mapping."""
         details = detail_list(changes.pop("details", {}))
-        given = {"type": "PERSON", "displayName": name, "details": details, "at": written(day(0)), **changes}
-        entity: dict[str, Any] = (await self(CREATE_ENTITY, input=given)).data["createEntity"]["entity"]
+        fields = {"type": "PERSON", "displayName": name, "details": details, "at": iso(day(0)), **changes}
+        entity: dict[str, Any] = (await self(CREATE_ENTITY, input=fields)).data["createEntity"]["entity"]
         return entity
 
-    async def change(self, uid: str, *, at: datetime | None = None, **changes: Any) -> Answer:
-        """Change an entity; details as a mapping."""
+    async def change(self, uid: str, *, at: datetime | None = None, **changes: Any) -> ApiResponse:
+        """Update an entity. `details` is a mapping."""
         if "details" in changes:
             changes["details"] = detail_list(changes["details"])
-        return await self(UPDATE_ENTITY, input={"uid": uid, **changes, **({"at": written(at)} if at else {})})
+        return await self(UPDATE_ENTITY, input={"uid": uid, **changes, **({"at": iso(at)} if at else {})})
 
     async def link(self, source: str, target: str, *, at: datetime | None = None, **changes: Any) -> dict[str, Any]:
-        """A link between two products, from the first day of the tests unless told otherwise."""
-        given = {"source": {"product": source}, "target": {"product": target}, "at": written(at or day(0)), **changes}
-        link: dict[str, Any] = (await self(REGISTER_LINEAGE, input=given)).data["registerLineage"]["link"]
+        """Register a link between two products, by default as of day 0."""
+        fields = {"source": {"product": source}, "target": {"product": target}, "at": iso(at or day(0)), **changes}
+        link: dict[str, Any] = (await self(REGISTER_LINEAGE, input=fields)).data["registerLineage"]["link"]
         return link
 
-    async def join_type(self, key: str = "steward", **changes: Any) -> dict[str, Any]:
-        """A relationship type, from products to the people who answer for them unless told otherwise."""
-        ends = {"origin": "PRODUCT", "related": "PERSON", "reverseKey": f"{key}Of", "cardinality": "MANY_TO_MANY"}
-        put = await self(PUT_RELATIONSHIP_TYPE, input={"key": key, **ends, **changes})
-        registered: dict[str, Any] = put.data["putRelationshipType"]["relationshipType"]
+    async def put_relationship_type(self, key: str = "steward", **changes: Any) -> dict[str, Any]:
+        """Register a relationship type, by default one that leads from products to persons."""
+        defaults = {"origin": "PRODUCT", "related": "PERSON", "reverseKey": f"{key}Of", "cardinality": "MANY_TO_MANY"}
+        response = await self(PUT_RELATIONSHIP_TYPE, input={"key": key, **defaults, **changes})
+        registered: dict[str, Any] = response.data["putRelationshipType"]["relationshipType"]
         return registered
 
     async def relate(
         self, type_: str, origin: dict[str, Any], related: dict[str, Any], *, at: datetime | None = None, **changes: Any
-    ) -> Answer:
-        """Join two assets, from the first day of the tests unless told otherwise."""
-        return await self(
-            RELATE, input={"type": type_, "origin": origin, "related": related, "at": written(at or day(0)), **changes}
-        )
+    ) -> ApiResponse:
+        """Relate two assets, by default as of day 0."""
+        return await self(RELATE, input={"type": type_, "origin": origin, "related": related, "at": iso(at or day(0)), **changes})
 
     async def lineage(self, *chains: str, at: datetime | None = None) -> dict[str, str]:
-        """Products and the links between them, as in "raw -> clean -> report"; gives the uid of each product."""
-        split = [[name.strip() for name in chain.split("->")] for chain in chains]
-        names = list(dict.fromkeys(name for chain in split for name in chain))
-        since = written(at or day(0))
+        """Register products and the links between them, as in "raw -> clean -> report". Return the uid of each product by name."""
+        parsed = [[name.strip() for name in chain.split("->")] for chain in chains]
+        names = list(dict.fromkeys(name for chain in parsed for name in chain))
+        since = iso(at or day(0))
         inputs = {f"p{number}": product_fields(name, at=since) for number, name in enumerate(names)}
         registered = {}
-        # as many at once as one operation may have
-        for some in (list(inputs)[start : start + 10] for start in range(0, len(inputs), 10)):
-            fields = ", ".join(f"{it}: registerProduct(input: ${it}) {{ product {{ name uid }} }}" for it in some)
-            declared = ", ".join(f"${it}: RegisterProductInput!" for it in some)
-            asked = f"mutation ({declared}) {{ {fields} }}"
-            registered.update((await self(asked, **{it: inputs[it] for it in some})).data)
-        for source, target in dict.fromkeys(pair for chain in split for pair in pairwise(chain)):
+        # an operation may have 10 mutations
+        for start in range(0, len(inputs), 10):
+            aliases = list(inputs)[start : start + 10]
+            fields = ", ".join(f"{alias}: registerProduct(input: ${alias}) {{ product {{ name uid }} }}" for alias in aliases)
+            declared = ", ".join(f"${alias}: RegisterProductInput!" for alias in aliases)
+            operation = f"mutation ({declared}) {{ {fields} }}"
+            registered.update((await self(operation, **{alias: inputs[alias] for alias in aliases})).data)
+        for source, target in dict.fromkeys(pair for chain in parsed for pair in pairwise(chain)):
             await self.link(source, target, at=at)
-        return {it["product"]["name"]: it["product"]["uid"] for it in registered.values()}
+        return {payload["product"]["name"]: payload["product"]["uid"] for payload in registered.values()}

@@ -162,7 +162,7 @@ class recording:  # noqa: N801
 
     def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if _OPENING not in statement:
-            self._recorded.seen.append(statement)
+            self._recorded.executed.append(statement)
         if not _NAMES_TENANT.search(statement) and not any(it in statement for it in _WITHOUT_TENANT):
             self._without_tenant.append(statement)
 

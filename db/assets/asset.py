@@ -39,7 +39,7 @@ class IdentitySpec(NamedTuple):
     # what a new one is called that is not meant by a uid; any, if nothing is said
     new_uid: UUID | None = None
     # whether one is given its identity that has none yet
-    adding: bool = True
+    create_missing: bool = True
 
 
 class Deletion(NamedTuple):
@@ -82,7 +82,7 @@ async def add_or_lock_each(
 ) -> list[Identity | HeadwaterError]:
     """Give each asset its identity, or lock the one it has. One that is borne by something else is refused by itself."""
     found = await _lock(connection, refs)
-    unknown = [ref for ref in refs if ref.adding and _found(found, ref) is None]
+    unknown = [ref for ref in refs if ref.create_missing and _found(found, ref) is None]
     proposed = [ref.uid or ref.new_uid or uuid4() for ref in unknown]
     if unknown:
         added = await connection.fetch(
@@ -120,7 +120,7 @@ async def restore(connection: WriteConnection, kind: Kind, uid: UUID, *, at: dat
 
 def _check_identity(kind: Kind, ref: IdentitySpec, identity: Identity | None) -> Identity | HeadwaterError:
     """The identity, if it is what the reference says of it."""
-    if identity is None and not ref.adding:
+    if identity is None and not ref.create_missing:
         return NotFound(f"There is no {kind.name.lower()} with the uid {ref.uid}.", field="uid")
     if identity is None:
         return Conflict(f"The key {ref.key!r} was given to another {kind.name.lower()} meanwhile. Try again.", field="key")

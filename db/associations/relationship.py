@@ -27,7 +27,7 @@ from db.consistency.cardinality import deferred_cardinality_check
 from db.errors import BadInput, HeadwaterError
 from db.filters import any_of
 from db.pagination import DIRECTIONS, Page, Slice
-from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes, Ways, types_shared
+from db.registries.relationship_type import DirectedTypeIds, RelationshipTypeRow, RelationshipTypes, lock_types_shared
 from db.sql import statement
 from db.tables import asset as assets
 from db.tables import relationship as relationships
@@ -132,7 +132,7 @@ async def count_relationships(connection: ReadConnection, query: RelationshipQue
 
 
 async def related_to_assets(
-    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways, page: Page
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds, page: Page
 ) -> list[Slice[int]]:
     """A page of what each asset is joined with along some ways, each once, by ids, at an instant of its own."""
     after, before = (page.after or (_FIRST,))[0], (page.before or (_LAST,))[0]
@@ -141,7 +141,7 @@ async def related_to_assets(
     return [page.slice(them, lambda row: int(row.other_id)) for them in rows]
 
 
-async def count_related(connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways) -> list[int]:
+async def count_related(connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds) -> list[int]:
     """With how many assets each is joined along some ways."""
     rows = await connection.fetch(_COUNT_RELATED, _parameters(readings, ways))
     counts = {row.place: row.assets for row in rows}
@@ -149,7 +149,7 @@ async def count_related(connection: ReadConnection, readings: Sequence[tuple[int
 
 
 async def relationships_of_assets(
-    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways, page: Page
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds, page: Page
 ) -> list[Slice[RelationshipRow]]:
     """A page of the joins of each asset along some ways, in order of the type and of the other end, at an instant of its own."""
     after, before = page.after or (_FIRST,) * 3, page.before or (_LAST,) * 3
@@ -161,7 +161,7 @@ async def relationships_of_assets(
 
 
 async def count_relationships_of_assets(
-    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: Ways
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds
 ) -> list[int]:
     """How many joins each asset has along some ways."""
     rows = await connection.fetch(_COUNT_OF_ASSETS, _parameters(readings, ways))
@@ -194,7 +194,7 @@ async def upsert_each(
     An `early` join may be stated of an instant at which an end is not there: it holds as soon as both are. An end of which
     nothing but its key is known becomes a stub, where its type says that such records are kept elsewhere.
     """
-    types = await types_shared(connection, {it.type for it in batch}) if batch else RelationshipTypes([])
+    types = await lock_types_shared(connection, {it.type for it in batch}) if batch else RelationshipTypes([])
     statements: dict[int, RelationshipState | Deletion] = {**dict(enumerate(batch)), **dict(enumerate(ended, len(batch)))}
     results = await write_resolving_conflicts(
         connection, statements, partial(_write, connection, types, reject_restatement, allow_pending_ends)
@@ -255,7 +255,7 @@ async def _write(
 
 def _candidate_types(stated: RelationshipState, types: RelationshipTypes) -> _TypeCandidates:
     """What a statement may mean. A key alone is told by the type: that of an entity, or the name of a product."""
-    found = types.named(stated.type, field="type")
+    found = types.matching(stated.type, field="type")
     ends = []
     for name, end, kinds in (
         ("origin", stated.origin, [it.origin for it in found]),
@@ -337,14 +337,14 @@ def _type_names(types: Sequence[RelationshipTypeRow]) -> str:
 def _resolved_state(
     stated: RelationshipState, type_: RelationshipTypeRow, origin: ResolvedAsset, related: ResolvedAsset
 ) -> ResolvedState:
-    if type_.mutual and origin.uid > related.uid:
+    if type_.is_symmetric and origin.uid > related.uid:
         # neither is the origin: the same two have one join, whichever is named first
         origin, related = related, origin
     key = (origin.asset_id, related.asset_id, type_.type_id, type_.one_origin, type_.one_related)
     return ResolvedState(key, relationship_uid(type_, origin.uid, related.uid), stated.payload, stated.at)
 
 
-def _parameters(readings: Sequence[tuple[int, datetime]], ways: Ways) -> dict[str, Any]:
+def _parameters(readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds) -> dict[str, Any]:
     return {
         "assets": [asset_id for asset_id, _ in readings],
         "instants": [instant for _, instant in readings],

@@ -30,7 +30,7 @@ from db.consistency.lifecycle import record_asset_changes
 from db.errors import HeadwaterError, NameTaken, NotFound, TransactionConflict
 from db.registries import detail_type, entity_type, relationship_type
 from db.registries.detail_type import DetailTypeRow
-from db.registries.entity_type import EntityTypeRow, Put
+from db.registries.entity_type import EntityTypeRow, PutOutcome
 from db.registries.relationship_type import RelationshipTypeRow
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation, Outcome, future_instant_error
@@ -66,10 +66,10 @@ _NAMES_LATER = text("SET CONSTRAINTS product_name_taken DEFERRED")
 _NAMES_NOW = text("SET CONSTRAINTS product_name_taken IMMEDIATE")
 
 
-async def register(connection: WriteConnection, batch: Sequence[Registered]) -> list[Put | HeadwaterError]:
+async def register(connection: WriteConnection, batch: Sequence[Registered]) -> list[PutOutcome | HeadwaterError]:
     """Write entries of registries: what became of each, in its order. A batch says one thing of a code; said again, it changes
     nothing."""
-    results: dict[int, Put | HeadwaterError] = {}
+    results: dict[int, PutOutcome | HeadwaterError] = {}
     for registry, put_each in _REGISTRIES.items():
         said: dict[str, tuple[int, Registered]] = {}
         for place, it in enumerate(batch):
@@ -78,7 +78,7 @@ async def register(connection: WriteConnection, batch: Sequence[Registered]) -> 
         if said:
             places, rows = zip(*said.values(), strict=True)
             results |= zip(places, await put_each(connection, rows), strict=True)
-    return [results.get(place, Put(created=False, changed=False)) for place in range(len(batch))]
+    return [results.get(place, PutOutcome(created=False, changed=False)) for place in range(len(batch))]
 
 
 async def ingest(connection: WriteConnection, batch: Sequence[Statement]) -> list[Outcome | HeadwaterError]:
@@ -205,7 +205,7 @@ async def _meant(connection: WriteConnection, statements: Mapping[int, AssetStat
     by_name: dict[int, AssetState] = {}
     for place, it in statements.items():
         if isinstance(it, Deletion):
-            refs[place] = IdentitySpec(it.uid, adding=False)
+            refs[place] = IdentitySpec(it.uid, create_missing=False)
         elif it.kind is PRODUCT and it.ref.uid is None:
             by_name[place] = it
         else:

@@ -10,7 +10,7 @@ from db import fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.registries.detail_format import FORMATS
-from db.registries.entity_type import Put
+from db.registries.entity_type import PutOutcome
 from db.sql import statement
 from db.tables import detail_type as detail_types
 
@@ -51,9 +51,9 @@ def validate_state(code: str, label: str, format_: str | None = None) -> DetailT
     return DetailTypeRow(fields.code("code", code), fields.line("label", label), format_)
 
 
-async def put_each(connection: WriteConnection, rows: Sequence[DetailTypeRow]) -> list[Put | HeadwaterError]:
+async def put_each(connection: WriteConnection, rows: Sequence[DetailTypeRow]) -> list[PutOutcome | HeadwaterError]:
     """Register types, each once, or replace the whole of what is registered of them. Each is accepted or refused by itself."""
-    found: dict[str, Put | HeadwaterError] = {**await _put(connection, rows, reformat=False)}
+    found: dict[str, PutOutcome | HeadwaterError] = {**await _put(connection, rows, reformat=False)}
     unused: list[DetailTypeRow] = []
     for row in rows:
         if row.code not in found:
@@ -76,9 +76,9 @@ async def remove(connection: WriteConnection, code: str) -> None:
     await connection.execute(_REMOVE, {"code": code})
 
 
-async def _put(connection: WriteConnection, rows: Sequence[DetailTypeRow], *, reformat: bool) -> dict[str, Put]:
+async def _put(connection: WriteConnection, rows: Sequence[DetailTypeRow], *, reformat: bool) -> dict[str, PutOutcome]:
     given = {"codes": [it.code for it in rows], "labels": [it.label for it in rows], "formats": [it.format for it in rows]}
-    return {it.code: Put(it.created, it.changed) for it in await connection.fetch(_PUT, {**given, "reformat": reformat})}
+    return {it.code: PutOutcome(it.created, it.changed) for it in await connection.fetch(_PUT, {**given, "reformat": reformat})}
 
 
 async def _refuse_used(connection: WriteConnection, code: str, consequence: str, *, field: str) -> None:

@@ -23,7 +23,7 @@ _PUT = statement("registries/put_entity_types")
 _REMOVE = statement("registries/remove_entity_type")
 
 
-class Put(NamedTuple):
+class PutOutcome(NamedTuple):
     """What became of an entry of a registry."""
 
     created: bool
@@ -78,7 +78,7 @@ def validate_state(code: str, label: str, domain: str | None = None, source: Map
     )
 
 
-async def put_each(connection: WriteConnection, rows: Sequence[EntityTypeRow]) -> list[Put]:
+async def put_each(connection: WriteConnection, rows: Sequence[EntityTypeRow]) -> list[PutOutcome]:
     """Register types, each once, or replace the whole of what is registered of them."""
     domains = [row.domain for row in rows if row.domain is not None]
     if domains:
@@ -92,7 +92,7 @@ async def put_each(connection: WriteConnection, rows: Sequence[EntityTypeRow]) -
             "sources": [None if row.source is None else orjson.dumps(row.source).decode() for row in rows],
         },
     )
-    found = {it.code: Put(it.created, it.changed) for it in written}
+    found = {it.code: PutOutcome(it.created, it.changed) for it in written}
     return [found[row.code] for row in rows]
 
 

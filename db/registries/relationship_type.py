@@ -12,7 +12,7 @@ from db.consistency.consistent_dict import ConsistentDict
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.fields import code, line, storable
 from db.filters import any_of
-from db.registries.entity_type import Put
+from db.registries.entity_type import PutOutcome
 from db.sql import statement
 from db.tables import entity_type as entity_types
 from db.tables import relationship_type as relationship_types
@@ -62,7 +62,7 @@ class RelationshipTypeRow:
         return f"{self.related} {self.reverse_key} {self.origin}"
 
     @property
-    def mutual(self) -> bool:
+    def is_symmetric(self) -> bool:
         """Whether it reads alike from both ends: then neither of two is the origin."""
         return (self.origin, self.key) == (self.related, self.reverse_key)
 
@@ -89,7 +89,7 @@ class RelationshipTypes:
         self.rows = list(rows)
         self.by_id = ConsistentDict({row.type_id: row for row in self.rows})
 
-    def named(self, name: str, *, field: str) -> list[RelationshipTypeRow]:
+    def matching(self, name: str, *, field: str) -> list[RelationshipTypeRow]:
         """The types that a name means: a key may be that of several, with other ends."""
         found = [row for row in self.rows if name in (row.key, row.code)]
         if found:
@@ -101,7 +101,7 @@ class RelationshipTypes:
         known = self._known(row.key for row in self.rows)
         raise UnknownType(f"There is no relationship type {name[:100]!r}. {known}", field=field)
 
-    def ways(self, key: str) -> "Ways":
+    def directed_type_ids(self, key: str) -> "DirectedTypeIds":
         """The types that an asset is joined by under a key, as their origin and as what is related. A key with its ends is one
         type's."""
         forward = tuple(row.type_id for row in self.rows if key in (row.key, row.code))
@@ -109,7 +109,7 @@ class RelationshipTypes:
         if not forward and not reverse:
             known = self._known(it for row in self.rows for it in (row.key, row.reverse_key))
             raise UnknownType(f"No relationship type is called {key[:100]!r} from either end. {known}", field="key")
-        return Ways(forward, reverse)
+        return DirectedTypeIds(forward, reverse)
 
     @staticmethod
     def _known(names: Iterable[str]) -> str:
@@ -121,7 +121,7 @@ class RelationshipTypes:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class DirectedTypeIds:
     """The types along which an asset is joined: those whose origin it is, and those whose related end."""
 
     forward: tuple[int, ...]
@@ -135,7 +135,7 @@ async def all_relationship_types(connection: ReadConnection) -> RelationshipType
     return RelationshipTypes(_row(it) for it in await connection.fetch(mine.order_by(t.origin, t.key, t.related)))
 
 
-async def types_shared(connection: WriteConnection, names: Collection[str]) -> RelationshipTypes:
+async def lock_types_shared(connection: WriteConnection, names: Collection[str]) -> RelationshipTypes:
     """The registry, of which the types with these names stay as they are until the transaction ends."""
     shared = {row.id for row in await connection.fetch(_SHARE, {"names": sorted(name for name in names if storable(name))})}
     rows = (await all_relationship_types(connection)).rows
@@ -175,17 +175,17 @@ def validate_state(
         on_delete=on_delete or "CLOSE",
         foreign_key_field=None if foreign_key_field is None else line("foreignKeyField", foreign_key_field),
     )
-    if row.mutual and row.cardinality != "MANY_TO_MANY":
+    if row.is_symmetric and row.cardinality != "MANY_TO_MANY":
         reason = "Where key, reverseKey and the ends are alike there is no one beside many: the cardinality is MANY_TO_MANY."
         raise BadInput(f"{reason} Or call the two ends by two names.", field="cardinality")
     return row
 
 
-async def put_each(connection: WriteConnection, rows: Sequence[RelationshipTypeRow]) -> list[Put | HeadwaterError]:
+async def put_each(connection: WriteConnection, rows: Sequence[RelationshipTypeRow]) -> list[PutOutcome | HeadwaterError]:
     """Register types, each once, or replace the whole of what is registered of them. Each is accepted or refused by itself; there
     are few, so they are written one by one, always in the same order."""
     known = await _entity_types(connection, {end for row in rows for end in (row.origin, row.related)})
-    found: dict[str, Put | HeadwaterError] = {}
+    found: dict[str, PutOutcome | HeadwaterError] = {}
     for row in sorted(rows, key=lambda it: it.code):
         try:
             for name, end in (("origin", row.origin), ("related", row.related)):
@@ -218,7 +218,7 @@ async def remove(connection: WriteConnection, name: str) -> None:
     await connection.execute(_REMOVE, {"type": row.type_id})
 
 
-async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> Put:
+async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutcome:
     stated = {
         "origin": row.origin,
         "key": row.key,
@@ -232,14 +232,14 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> Put:
     added = await connection.fetch_one(_ADD, stated) if before is None else None
     if added is not None:
         await _call(connection, replace(row, type_id=added.id))
-        return Put(created=True, changed=True)
+        return PutOutcome(created=True, changed=True)
     # another writer may have registered it meanwhile
     before = before or await _locked(connection, row)
     if before is None:
         raise _overtaken()
     if before == row:
-        return Put(created=False, changed=False)
-    if before.mutual != row.mutual and await _joins(connection, before.type_id):
+        return PutOutcome(created=False, changed=False)
+    if before.is_symmetric != row.is_symmetric and await _joins(connection, before.type_id):
         told = "There are joins of this type. One that reads alike from both ends has no origin, so only a type without joins can"
         raise Conflict(f"{told} become one, or cease to be one.", field="reverseKey")
     await connection.execute(_UPDATE, {**stated, "type": before.type_id})
@@ -248,7 +248,7 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> Put:
         async with deferred_cardinality_check_for_type(connection, before.type_id):
             await connection.execute(_REPEAT_JOINS, {"type": before.type_id})
             await connection.execute(_REPEAT_HELD, {"type": before.type_id})
-    return Put(created=False, changed=True)
+    return PutOutcome(created=False, changed=True)
 
 
 async def _call(connection: WriteConnection, row: RelationshipTypeRow) -> None:

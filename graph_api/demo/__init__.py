@@ -151,7 +151,7 @@ async def _say(connection: WriteConnection, statements: Sequence[Statement]) -> 
 async def _change(connection: WriteConnection, kind: Kind, patches: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
     """Change assets in part: which, from when on, what."""
     identities = _accepted(
-        await asset.add_or_lock_each(connection, kind, [IdentitySpec(uid(name), adding=False) for name, *_ in patches])
+        await asset.add_or_lock_each(connection, kind, [IdentitySpec(uid(name), create_missing=False) for name, *_ in patches])
     )
     said = zip(identities, patches, strict=True)
     await record_asset_change(

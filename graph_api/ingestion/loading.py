@@ -18,7 +18,7 @@ from db.assets.entity import type_registry, type_registry_locked
 from db.bulk.ingest import ingest, register
 from db.connection import Author, Database, WriteConnection
 from db.errors import BadInput, HeadwaterError, TransactionConflict
-from db.registries.entity_type import Put
+from db.registries.entity_type import PutOutcome
 from db.temporal.change_log import Outcome
 from graph_api.ingestion.row import Parser, Row, RowError
 from graph_api.ingestion.source import Batch, RowSource, Source, in_background
@@ -51,7 +51,7 @@ class Summary:
     def rows(self) -> int:
         return self.created + self.updated + self.unchanged + self.rejected
 
-    def count(self, outcome: Outcome | Put) -> None:
+    def count(self, outcome: Outcome | PutOutcome) -> None:
         if not outcome.changed or (isinstance(outcome, Outcome) and outcome.replayed):
             self.unchanged += 1
         elif outcome.created:
@@ -64,7 +64,7 @@ class Summary:
 class _Written:
     """What became of a batch, once its transaction is committed."""
 
-    outcomes: list[Outcome | Put]
+    outcomes: list[Outcome | PutOutcome]
     refused: list[Row | RowError]
 
 
@@ -219,7 +219,7 @@ class Load:
         if types != batch.types:
             source.types = types
             batch = source.check(batch.read)
-        outcomes: list[Outcome | Put] = []
+        outcomes: list[Outcome | PutOutcome] = []
         refused = list(batch.refused)
         for row, outcome in zip(batch.rows, [*registered, *await ingest(connection, batch.stated)], strict=True):
             if isinstance(outcome, HeadwaterError):

@@ -14,7 +14,7 @@ from db.associations import relationship_fields
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.consistency.consistent_dict import ConsistentDict
 from db.errors import NotFound
-from db.registries.relationship_type import RelationshipTypes, Ways
+from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
 from db.tenancy.idempotency import run_once
 from schema.assets.reference import AssetRef, asset_ref
 from schema.execution.context import Info
@@ -215,8 +215,8 @@ async def relationships_of_asset(
     types = await registry_of(info)
     ids = tuple(types.by_id) if names is None else _meant(types, names)
     # where a join reads alike from both ends, neither of them is the origin
-    mutual = tuple(it for it in ids if types.by_id[it].mutual)
-    ways = Ways(
+    mutual = tuple(it for it in ids if types.by_id[it].is_symmetric)
+    ways = DirectedTypeIds(
         mutual if direction is RelationshipDirection.REVERSE else ids,
         mutual if direction is RelationshipDirection.FORWARD else ids,
     )
@@ -251,7 +251,7 @@ async def related_connection(
     as_of: datetime | None,
 ) -> "Connection[Asset]":
     """A page of what an asset is joined with under a key, at an instant of its own if one is asked for."""
-    ways = (await registry_of(info)).ways(key)
+    ways = (await registry_of(info)).directed_type_ids(key)
     instant, pinned = as_of or asset.as_of, as_of or asset.pinned
     keyset = Keyset("related", asset.uid, key, pinned, key=(int,))
     page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
@@ -274,4 +274,4 @@ async def related_connection(
 
 def _meant(types: RelationshipTypes, names: Sequence[str]) -> tuple[int, ...]:
     """The types that a filter names."""
-    return tuple(sorted({it.type_id for name in names for it in types.named(name, field="types")}))
+    return tuple(sorted({it.type_id for name in names for it in types.matching(name, field="types")}))

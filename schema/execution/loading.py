@@ -20,7 +20,7 @@ from db.lineage.graph import GraphMetrics, components
 from db.lineage.path import best_confidences
 from db.pagination import Page, Slice
 from db.registries import entity_type
-from db.registries.relationship_type import RelationshipTypes, Ways, all_relationship_types
+from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes, all_relationship_types
 from db.temporal import history
 from db.temporal.kind import Kind
 from db.tenancy import tenant
@@ -101,10 +101,12 @@ class Loaders:
         self.said_of_link: DataLoader[tuple[tuple[int, datetime]], lineage_link.LinkObservation]
         self.relationship_types: DataLoader[tuple[None], RelationshipTypes]
         self.relationship_by_uid: DataLoader[tuple[UUID, datetime | None], relationship.RelationshipRow | None]
-        self.relationships_of_asset: DataLoader[tuple[tuple[int, datetime], Ways, Page], Slice[relationship.RelationshipRow]]
-        self.relationship_count_of_asset: DataLoader[tuple[tuple[int, datetime], Ways], int]
-        self.related_to_asset: DataLoader[tuple[tuple[int, datetime], Ways, Page], Slice[int]]
-        self.related_count_of_asset: DataLoader[tuple[tuple[int, datetime], Ways], int]
+        self.relationships_of_asset: DataLoader[
+            tuple[tuple[int, datetime], DirectedTypeIds, Page], Slice[relationship.RelationshipRow]
+        ]
+        self.relationship_count_of_asset: DataLoader[tuple[tuple[int, datetime], DirectedTypeIds], int]
+        self.related_to_asset: DataLoader[tuple[tuple[int, datetime], DirectedTypeIds, Page], Slice[int]]
+        self.related_count_of_asset: DataLoader[tuple[tuple[int, datetime], DirectedTypeIds], int]
         self.walk_by_root: DataLoader[tuple[tuple[int, datetime | None], walk.WalkQuery], walk.Walk]
         self.links_of_stretch: DataLoader[tuple[walk.WalkPage, walk.WalkQuery], walk.Links]
         self.graph_of_walk: DataLoader[tuple[walk.Walk, walk.WalkQuery], walk.Subgraph]

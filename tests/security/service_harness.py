@@ -25,7 +25,7 @@ from db.tenancy.audit import AuditRow, latest
 from graph_api.auth.authenticator import key_signer
 from graph_api.commands import DEFAULT_TENANT, tenant_named
 from graph_api.settings import Settings
-from tests.builders import Answer
+from tests.builders import ApiResponse
 from tests.graph_api.auth.issuer import AUDIENCE, ISSUER
 
 COMMAND = str(Path(sys.executable).with_name("headwater"))
@@ -157,17 +157,17 @@ class Client:
 
     async def __call__(
         self, query: str = LIST, key: str | None = None, headers: dict[Any, Any] | None = None, **variables: Any
-    ) -> Answer:
+    ) -> ApiResponse:
         given = {**({} if key is None else {"X-API-Key": key}), **(headers or {})}
         response = await self.http.post("/graphql", json={"query": query, "variables": variables}, headers=given)
-        return Answer(response.status_code, response.json(), response.headers)
+        return ApiResponse(response.status_code, response.json(), response.headers)
 
-    async def load(self, key: str, *lines: dict[str, Any]) -> Answer:
+    async def load(self, key: str, *lines: dict[str, Any]) -> ApiResponse:
         """Loads lines over HTTP."""
         content = "".join(json.dumps(it) + "\n" for it in lines)
         headers = {"X-API-Key": key, "Content-Type": "application/jsonl"}
         response = await self.http.post("/api/v1/ingest", content=content, headers=headers)
-        return Answer(response.status_code, response.json(), response.headers)
+        return ApiResponse(response.status_code, response.json(), response.headers)
 
 
 @contextmanager
@@ -210,7 +210,7 @@ def prefix_of(key: str) -> str:
     return "_".join(key.split("_")[:3])
 
 
-def refused(answer: Answer) -> tuple[int, str]:
+def refused(answer: ApiResponse) -> tuple[int, str]:
     """Its status and code; nothing was run, and the answer names the request."""
     assert "data" not in answer.body
     assert answer.body["extensions"]["requestId"] == answer.headers["x-request-id"]

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from db.tenancy.api_key import KeyName
 from graph_api.app import create_app
 from graph_api.settings import Settings
-from tests.builders import Answer
+from tests.builders import ApiResponse
 from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, token
 from tests.graph_api.records.remote import listening
 from tests.security.service_harness import LIST, SECRET, Owner, believing, refused
@@ -35,9 +35,9 @@ class Counted:
     def count(self, *_: object) -> None:
         self.connections += 1
 
-    async def __call__(self, query: str = LIST, headers: dict[Any, Any] | None = None) -> Answer:
+    async def __call__(self, query: str = LIST, headers: dict[Any, Any] | None = None) -> ApiResponse:
         response = await self.http.post("/graphql", json={"query": query}, headers=headers)
-        return Answer(response.status_code, response.json(), response.headers)
+        return ApiResponse(response.status_code, response.json(), response.headers)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.builders import REGISTER, UPDATE, Answer, product_fields
+from tests.builders import REGISTER, UPDATE, ApiResponse, product_fields
 from tests.graph_api.auth.issuer import token
 from tests.security.service_harness import BELIEVED, LIST, Client, Owner, prefix_of, refused
 
@@ -196,7 +196,7 @@ async def test_whoever_asks_is_told_who_they_are(ask: Client, owner: Owner) -> N
     assert by_token.data["viewer"] == {"tenant": name, "actor": "ann@shop.example", "scopes": []}
 
 
-def code_of(answer: Answer) -> Any:
+def code_of(answer: ApiResponse) -> Any:
     return answer.error["extensions"]["code"]
 
 

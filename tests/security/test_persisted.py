@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import REGISTER, Answer, product_fields
+from tests.builders import REGISTER, ApiResponse, product_fields
 from tests.graph_api.auth.issuer import jwks, token
 from tests.security.service_harness import LIST, Client, Owner, Service, believing, refused, serving
 
@@ -28,10 +28,10 @@ def document_id(text: str) -> str:
     return f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
-async def send(ask: Client, key: str, content: dict[str, Any], **headers: str) -> Answer:
+async def send(ask: Client, key: str, content: dict[str, Any], **headers: str) -> ApiResponse:
     given = {**({"X-API-Key": key} if key else {}), **{name.replace("_", "-"): it for name, it in headers.items()}}
     response = await ask.http.post("/graphql", json=content, headers={"accept": "application/graphql-response+json", **given})
-    return Answer(response.status_code, response.json(), response.headers)
+    return ApiResponse(response.status_code, response.json(), response.headers)
 
 
 async def everybody(owner: Owner, tenant: str) -> dict[str, tuple[str, dict[str, str]]]:
@@ -57,7 +57,7 @@ async def test_a_name_allows_what_the_text_would_and_no_more(ask: Client, owner:
             assert (by_name.status, without_id(by_name)) == (by_text.status, without_id(by_text)), who
 
 
-def without_id(answer: Answer) -> Any:
+def without_id(answer: ApiResponse) -> Any:
     body = {**answer.body, "extensions": {**answer.body["extensions"], "requestId": ""}}
     # whether something was changed by it the second time is not what this is about
     return json.loads(json.dumps(body).replace('"changed": true', '"changed": false'))

@@ -21,7 +21,7 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load, OnError
 from schema.execution.executor import Response
-from tests.builders import day, written
+from tests.builders import day, iso
 from tests.conftest import MIGRATED, own_database
 from tests.security.isolation_layers import files_not_run, without_predicates, without_row_level_security
 from tests.security.random_queries import SCHEMA, Question, answered, questions
@@ -133,7 +133,7 @@ def attempts(named: Tenant) -> dict[str, list[dict[str, Any]]]:
     """Every mutation, with the things of a tenant wherever its input can name some; what may well succeed comes last."""
     only, uids = named.only, named.uids
     product, person, link, join = (uids[it] for it in ("raw", "person", "link 0", "join steward person"))
-    own, at = {"product": "raw"}, {"at": written(day(22))}
+    own, at = {"product": "raw"}, {"at": iso(day(22))}
     theirs: list[Mapping[str, Any]] = [
         {"uid": product},
         {"uid": person},

@@ -20,7 +20,7 @@ from schema.execution.external_record import Caller, Lookup
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.root import schema
-from tests.builders import day, written
+from tests.builders import day, iso
 from tests.conftest import own_database
 from tests.security.random_queries import SCHEMA, Document, Question
 
@@ -30,7 +30,7 @@ FIRST_IDS = {1: 31_000_000_000, 2: 47_000_000_000, 3: 59_000_000_000}
 # Less than what is reached from "raw".
 BOUNDS = Bounds(assets=5)
 
-AT = written(day(9))
+AT = iso(day(9))
 
 
 @dataclass
@@ -188,7 +188,7 @@ def story(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
     mark, only, uids = tenant.mark, tenant.only, tenant.uids
     ends: dict[str, Any]
     said: dict[str, Any]
-    begin, later = {"at": written(day(0))}, {"at": written(day(10))}
+    begin, later = {"at": iso(day(0))}, {"at": iso(day(10))}
     source = {"service": "registry", "endpoint": f"/{mark}", "lookupField": mark}
     for code, domain in (("PERSON", "people"), ("TABLE", "sales"), (only, None), ("SPARE", None)):
         yield "putEntityType", None, {"code": code, "label": f"type {mark}", "domain": domain, "source": source}
@@ -229,7 +229,7 @@ def story(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
     }
     yield "registerLineage", "link back", {**back, "type": "DERIVED", **begin}
     loop = {"source": {"product": "report"}, "target": {"product": "raw"}, "metadata": {"loop": mark}}
-    yield "registerLineage", "link loop", {**loop, "at": written(day(20))}
+    yield "registerLineage", "link loop", {**loop, "at": iso(day(20))}
     for key, called in (("steward", "person"), ("steward", "other"), ("owned", "person"), (only, "person")):
         ends = {"origin": {"product": "raw"}, "related": {"uid": uids[called]}}
         related: dict[str, Any] = {"type": key, **ends, "attributes": {"by": mark}, "idempotencyKey": f"relate {key} {called}"}
@@ -244,18 +244,18 @@ def story(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
     ends = {"source": {"product": "raw"}, "target": {"product": "clean"}, "producer": "dbt"}
     yield "registerLineage", None, {**ends, "metadata": {"again": mark}, **later}
     for number, it in ((12, "delete"), (14, "restore"), (16, "delete")):
-        said = {"at": written(day(number)), "idempotencyKey": f"{number}"}
+        said = {"at": iso(day(number)), "idempotencyKey": f"{number}"}
         yield f"{it}Product", None, {"uid": uids["gone"], **said}
         yield f"{it}Entity", None, {"uid": uids["lone"], **said, "idempotencyKey": f"entity {number}"}
-    yield "removeLineage", None, {"uid": uids["link 4"], "at": written(day(18))}
-    yield "unrelate", None, {"uid": uids["join steward other"], "at": written(day(18))}
+    yield "removeLineage", None, {"uid": uids["link 4"], "at": iso(day(18))}
+    yield "unrelate", None, {"uid": uids["join steward other"], "at": iso(day(18))}
     for called in ("key", "revoked"):
         said = {"label": f"{called} {mark}", "scopes": ["read", "write:sales", f"write:{mark}"], "expiresAt": "2100-01-01"}
         yield "createKey", called, said
     yield "revokeKey", None, {"prefix": tenant.keys["revoked"]}
     # what it is joined with goes as well; and what was sent is sent again
     for _ in range(2):
-        yield "deleteProduct", None, {"uid": uids["leaving"], "at": written(day(21)), "idempotencyKey": "leave"}
+        yield "deleteProduct", None, {"uid": uids["leaving"], "at": iso(day(21)), "idempotencyKey": "leave"}
 
 
 def values_of(tenant: Tenant) -> dict[str, list[Any]]:
@@ -270,16 +270,16 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "Int:first": [10],
         "Float": [0.3],
         "DateTime": [AT],
-        "DateTime:from": [written(day(5)), written(day(-1))],
-        "DateTime:to": [written(day(25)), written(day(17))],
-        "DateTime:seenSince": [written(day(0))],
+        "DateTime:from": [iso(day(5)), iso(day(-1))],
+        "DateTime:to": [iso(day(25)), iso(day(17))],
+        "DateTime:seenSince": [iso(day(0))],
         "LineageDirection": ["DOWNSTREAM", "UPSTREAM"],
         "UUID": [*assets, *bonds],
         "Query.entity.uid": [*assets[1:], assets[0]] if assets else [],
         "Query.lineagePaths.to": [uids[it] for it in ("report", "table", only) if it in uids],
         "LineageLinkFilter.target": [uids[it] for it in ("clean", "person") if it in uids],
         "RelationshipFilter.related": [uids[it] for it in ("person", "other") if it in uids],
-        "ID": [*(f"Version:{uid}@{written(day(0))}" for uid in assets), *ids, *(f"{it}@{AT}" for it in ids)],
+        "ID": [*(f"Version:{uid}@{iso(day(0))}" for uid in assets), *ids, *(f"{it}@{AT}" for it in ids)],
         "_Any": [
             *({"__typename": it.partition(":")[0], "id": it} for it in ids[:3]),
             *({"__typename": kind, "uid": uid} for kind, uid in zip(("Product", "Entity"), assets, strict=False)),

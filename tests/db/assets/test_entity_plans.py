@@ -1,8 +1,7 @@
 """On 200 000 versions of entities each question takes the index that it means, as the service's role and behind its policies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,15 +12,14 @@ from db.assets import entity
 from db.assets.asset import IdentitySpec
 from db.assets.entity import DetailCondition, EntityOrder, EntityQuery
 from db.bulk import ingest
-from db.connection import Author, Database, ReadConnection, WriteConnection
-from db.errors import HeadwaterError
+from db.connection import Database, ReadConnection
 from db.pagination import Page
 from db.temporal.change_log import Outcome
 from db.temporal.history import histories
 from db.temporal.kinds import ENTITY
 from tests.builders import day
 from tests.conftest import MIGRATED, own_database
-from tests.db.assets.test_product_plans import plans
+from tests.db.plans import explained_plans, rolled_back
 
 ENTITIES = 40_000
 VERSIONS = 5
@@ -144,11 +142,11 @@ async def test_a_read_takes_its_index(database: Database, name: str) -> None:
     question, index = READS[name]
     async with database.snapshot(1) as connection:
         asked = question(await one_of(connection))
-        with plans(database) as explained:
+        with explained_plans(database) as explained:
             assert await asked(connection)
     assert index in explained.indexes
     # the registries are a page each
-    assert explained.whole_tables <= {"entity_type", "detail_type"}
+    assert explained.scanned_tables <= {"entity_type", "detail_type"}
 
 
 async def test_the_search_by_name_takes_the_trigram_index_inside_its_function(database: Database, address: str) -> None:
@@ -170,39 +168,30 @@ async def test_the_search_by_name_takes_the_trigram_index_inside_its_function(da
 
 
 async def test_a_write_looks_only_at_its_subject(database: Database) -> None:
-    async with abandoned(database) as connection:
+    async with rolled_back(database) as connection:
         one = await one_of(connection)
-        with plans(database) as explained:
+        with explained_plans(database) as explained:
             await entity.update(connection, one.uid, {"display_name": "newer", "details": {"level": "1"}})
             await entity.update(connection, one.uid, {"details": {"level": "2"}}, at=THEN)
     assert {"asset_uid_taken", "change_in_order", "entity_version_pkey", "entity_detail_pkey"} <= explained.indexes
-    assert explained.whole_tables <= {"entity_type", "detail_type"}
+    assert explained.scanned_tables <= {"entity_type", "detail_type"}
 
 
 async def test_a_batch_takes_a_constant_number_of_statements_and_looks_only_at_its_subjects(database: Database) -> None:
     counts = []
     for size in (10, 500):
-        async with abandoned(database) as connection:
+        async with rolled_back(database) as connection:
             known = (await entity.list_entities(connection, EntityQuery(as_of=THEN, search="a"), Page(size))).items
             batch = [
                 stated(IdentitySpec(it.uid, it.type), number, at) for number, it in enumerate(known) for at in (THEN, day(0))
             ]
             batch += [stated(IdentitySpec(type="TYPE_0"), number, day(0)) for number in range(size)]
-            with plans(database) as explained:
+            with explained_plans(database) as explained:
                 outcomes = await ingest.ingest(connection, batch)
         assert all(isinstance(it, Outcome) and it.changed for it in outcomes)
-        assert explained.whole_tables <= {"detail_type"}
-        counts.append(len(explained.found))
+        assert explained.scanned_tables <= {"detail_type"}
+        counts.append(len(explained.plans))
     assert counts == [6, 6], "lock, add, record, refold, project details and lives"
-
-
-@asynccontextmanager
-async def abandoned(database: Database) -> AsyncIterator[WriteConnection]:
-    """A transaction of which nothing is kept."""
-    with suppress(HeadwaterError):
-        async with database.transaction(1, Author("writer", "request")) as connection:
-            yield connection
-            raise HeadwaterError("nothing of it is kept")
 
 
 def stated(ref: IdentitySpec, number: int, at: datetime) -> ingest.AssetState:

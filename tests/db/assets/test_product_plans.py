@@ -1,13 +1,11 @@
 """The index that each question means is the one PostgreSQL takes, as the service's role and behind row-level security."""
 
-import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import event
 
 from db.assets import domain, product
 from db.assets.domain import DomainAt
@@ -17,6 +15,7 @@ from db.pagination import Page
 from db.temporal.history import histories
 from db.temporal.kinds import PRODUCT
 from tests.builders import day
+from tests.db.plans import explained_plans
 
 PRODUCTS = 4_000
 VERSIONS = 5
@@ -48,43 +47,6 @@ async def full(database: Database, address: str) -> Database:
     return database
 
 
-class plans:  # noqa: N801
-    """Explains every statement that runs within."""
-
-    def __init__(self, database: Database) -> None:
-        self._engine = database.engine.sync_engine
-        self.found: list[dict[str, Any]] = []
-
-    def __enter__(self) -> "plans":
-        event.listen(self._engine, "before_cursor_execute", self._explain)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._explain)
-
-    def _explain(self, connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if not any(it in statement for it in ("set_config", "SAVEPOINT", "SET CONSTRAINTS")):
-            explaining = connection.connection.cursor()
-            explaining.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-            (answer,) = explaining.fetchall()[0]
-            self.found.append((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
-
-    @property
-    def indexes(self) -> set[str]:
-        return {node["Index Name"] for node in self._nodes() if "Index Name" in node}
-
-    @property
-    def whole_tables(self) -> set[str]:
-        return {node["Relation Name"] for node in self._nodes() if node["Node Type"] == "Seq Scan"}
-
-    def _nodes(self) -> Iterator[dict[str, Any]]:
-        waiting = list(self.found)
-        while waiting:
-            node = waiting.pop()
-            yield node
-            waiting += node.get("Plans", [])
-
-
 async def test_each_read_takes_its_index(full: Database) -> None:
     async with full.snapshot(1) as connection:
         page = await product.list_products(connection, ProductQuery(), Page(50))
@@ -104,10 +66,10 @@ async def test_each_read_takes_its_index(full: Database) -> None:
             (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "product_version_pkey"),
             (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "change_in_order"),
         ):
-            with plans(full) as explained:
+            with explained_plans(full) as explained:
                 assert await asked()
             assert index in explained.indexes
-            assert explained.whole_tables == set()
+            assert explained.scanned_tables == set()
 
 
 async def test_what_domains_hold_is_found_by_their_names(full: Database) -> None:
@@ -123,21 +85,21 @@ async def test_what_domains_hold_is_found_by_their_names(full: Database) -> None
                 "count of one": partial(product.count_products_by_domain, connection, readings[:1], ProductQuery()),
             }
             for name, ask in asked.items():
-                with plans(full) as explained:
+                with explained_plans(full) as explained:
                     assert await ask()
                 assert "product_version_by_domain" in explained.indexes, name
                 # the registries are a page each
-                assert explained.whole_tables <= {"domain", "entity_type"}, name
+                assert explained.scanned_tables <= {"domain", "entity_type"}, name
 
 
 async def test_a_write_looks_only_at_its_subject(full: Database) -> None:
     async with full.transaction(1, Author("writer")) as connection:
         (one,) = (await product.list_products(connection, ProductQuery(), Page(1))).items
-        with plans(full) as explained:
+        with explained_plans(full) as explained:
             await product.update(connection, one.uid, {"owner": "somebody"})
             await product.update(connection, one.uid, {"owner": "late"}, at=day(-200))
         assert {"asset_uid_taken", "change_in_order", "product_version_pkey"} <= explained.indexes
-        assert explained.whole_tables == set()
+        assert explained.scanned_tables == set()
 
 
 async def test_search_takes_the_trigram_index_inside_its_function(full: Database, address: str) -> None:

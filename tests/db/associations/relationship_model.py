@@ -55,7 +55,7 @@ class Joined:
 
     def pair(self, type_id: int, origin: int, related: int) -> Pair:
         """Which join is meant; where a type reads alike from both ends, neither is the origin."""
-        if self.types[type_id].mutual and self.assets[origin].uid > self.assets[related].uid:
+        if self.types[type_id].is_symmetric and self.assets[origin].uid > self.assets[related].uid:
             return type_id, related, origin
         return type_id, origin, related
 

@@ -16,11 +16,11 @@ from db.associations.association import AssetRef
 from db.connection import Database
 from db.consistency.cardinality import _AMONG_RELATIONSHIPS
 from db.pagination import Page
-from db.registries.relationship_type import Ways
+from db.registries.relationship_type import DirectedTypeIds
 from db.sql import statement
 from tests.builders import day
 from tests.conftest import MIGRATED, own_database
-from tests.db.assets.test_entity_plans import abandoned
+from tests.db.plans import rolled_back
 
 JOINS = 20_000
 HUB = 1
@@ -115,7 +115,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 async def test_a_page_costs_what_it_shows(full: Database) -> None:
-    forward, reverse, both = Ways((1,), ()), Ways((), (2,)), Ways((1, 3), (2, 3))
+    forward, reverse, both = DirectedTypeIds((1,), ()), DirectedTypeIds((), (2,)), DirectedTypeIds((1, 3), (2, 3))
     async with full.snapshot(1) as connection:
         for ways, index in ((forward, {"relationship_effective_forward"}), (reverse, {"relationship_effective_reverse"}),
                             (both, {"relationship_effective_forward", "relationship_effective_reverse"})):  # fmt: skip
@@ -139,7 +139,7 @@ async def test_a_page_costs_what_it_shows(full: Database) -> None:
 
 async def test_many_assets_at_once_are_looked_up_one_by_one(full: Database) -> None:
     around = [(number, day(1)) for number in range(2, 102)]
-    ways = Ways((2, 3), (1, 3))
+    ways = DirectedTypeIds((2, 3), (1, 3))
     async with full.snapshot(1) as connection:
         for ask in (
             partial(relationship.related_to_assets, page=Page(10)),
@@ -154,7 +154,7 @@ async def test_many_assets_at_once_are_looked_up_one_by_one(full: Database) -> N
 
 
 async def test_what_is_said_of_one_beside_a_hub_looks_at_its_own_joins(full: Database) -> None:
-    async with abandoned(full) as connection:
+    async with rolled_back(full) as connection:
         with looked(full) as explained:
             rows = await connection.fetch(
                 statement("consistency/on_delete_targets"), {"subjects": [MIDDLE], "instants": [day(1)]}

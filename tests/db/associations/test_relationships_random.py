@@ -109,7 +109,7 @@ class World:
         """The join as somebody says it: from either end where it reads alike from both, its type by the key if that does."""
         type_id, *ends = pair
         type_ = self.model.types[type_id]
-        if type_.mutual and self.chance.random() < 0.5:
+        if type_.is_symmetric and self.chance.random() < 0.5:
             ends.reverse()
         unique = len([it for it in self.types.rows if it.key == type_.key]) == 1
         name = type_.key if unique and self.chance.random() < 0.5 else type_.code
@@ -320,7 +320,7 @@ async def assert_read(world: World) -> None:
     """Every read of joins, now and then, page by page in either direction."""
     connection, model = world.connection, world.model
     for key in KEYS:
-        ways = world.types.ways(key)
+        ways = world.types.directed_type_ids(key)
         readings = [(it, any_instant(world.chance)) for it in world.chance.choices(list(model.assets), k=6)]
         expected = [sorted(model.ways_of(*reading[:1], key, reading[1])) for reading in readings]
         others = [sorted({other for _, other, _ in those}) for those in expected]
@@ -342,7 +342,7 @@ async def assert_read(world: World) -> None:
 
 
 async def paged(
-    connection: WriteConnection, reading: tuple[int, datetime], ways: relationship_type.Ways, size: int, backward: bool
+    connection: WriteConnection, reading: tuple[int, datetime], ways: relationship_type.DirectedTypeIds, size: int, backward: bool
 ) -> tuple[list[int], list[relationship.RelationshipRow]]:
     """Both lists, put together from their pages."""
     others: list[int] = []

@@ -20,7 +20,7 @@ from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request, Response
 from schema.language.scopes import Scope
 from schema.root import schema
-from tests.builders import DELETE, REGISTER, RESTORE, UPDATE, Answer, Api, day, product_fields, written
+from tests.builders import DELETE, REGISTER, RESTORE, UPDATE, Api, ApiResponse, day, iso, product_fields
 
 WRITERS = 8
 UPDATES = 200
@@ -51,13 +51,13 @@ async def stored(database: Database) -> tuple[list[Any], list[Any]]:
         return list(await connection.fetch(_LOG)), list(await connection.fetch(_VERSIONS))
 
 
-async def at_once(requests: list[Callable[[], Awaitable[Answer]]]) -> list[Answer]:
+async def at_once(requests: list[Callable[[], Awaitable[ApiResponse]]]) -> list[ApiResponse]:
     async with asyncio.timeout(20):
         return list(await asyncio.gather(*(request() for request in requests)))
 
 
-def faults(answers: list[Answer]) -> list[tuple[str, str | None]]:
-    return [answer.fault for answer in answers if answer.errors]
+def faults(answers: list[ApiResponse]) -> list[tuple[str, str | None]]:
+    return [answer.code_and_field for answer in answers if answer.errors]
 
 
 @asynccontextmanager
@@ -121,7 +121,7 @@ async def test_many_writers_on_one_product_lose_nothing(address: str) -> None:
         for number in range(UPDATES):
             owner = f"{writer}-{number}"
             # one in ten is late, some of those at instants that are taken
-            late = {"at": written(day(1 + (writer * 7 + number) % 60))} if number % 10 == 0 else {}
+            late = {"at": iso(day(1 + (writer * 7 + number) % 60))} if number % 10 == 0 else {}
             response = await execute(UPDATE, product={"name": "orders"}, owner=owner, **late)
             assert response.errors == [], response.errors
             assert response.data
@@ -132,7 +132,7 @@ async def test_many_writers_on_one_product_lose_nothing(address: str) -> None:
             assert not late or answer["product"]["validFrom"] == late["at"]
 
     try:
-        assert (await execute(REGISTER, **product_fields(at=written(day(0))))).errors == []
+        assert (await execute(REGISTER, **product_fields(at=iso(day(0))))).errors == []
         await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
         log, versions = await stored(database)
     finally:
@@ -167,11 +167,11 @@ UID = str(uuid4())
 REPEATED = {
     "register": (REGISTER, product_fields("returns")),
     "register with a uid": (REGISTER, product_fields("returns", uid=str(uuid4()))),
-    "register at an instant": (REGISTER, product_fields("returns", at=written(day(1)))),
-    "register with a uid at an instant": (REGISTER, product_fields("returns", uid=str(uuid4()), at=written(day(1)))),
+    "register at an instant": (REGISTER, product_fields("returns", at=iso(day(1)))),
+    "register with a uid at an instant": (REGISTER, product_fields("returns", uid=str(uuid4()), at=iso(day(1)))),
     "update by name": (UPDATE, {"product": {"name": "orders"}, "owner": "bob"}),
     "update by uid": (UPDATE, {"product": {"uid": UID}, "owner": "bob"}),
-    "update late": (UPDATE, {"product": {"uid": UID}, "owner": "bob", "at": written(day(1))}),
+    "update late": (UPDATE, {"product": {"uid": UID}, "owner": "bob", "at": iso(day(1))}),
     "rename": (UPDATE, {"product": {"name": "orders"}, "name": "purchases"}),
     "delete": (DELETE, {"uid": UID}),
     "restore": (RESTORE, {"uid": UID}),
@@ -184,7 +184,7 @@ async def test_one_request_sent_many_times_at_once_is_done_once_and_answered_ali
     await api.register("orders", uid=UID)
     await api.update("orders", description="so that a late change is late", at=day(2))
     if write == "restore":
-        await api(DELETE, input={"uid": UID, "at": written(day(3))})
+        await api(DELETE, input={"uid": UID, "at": iso(day(3))})
     before, _ = await stored(api.database)
     answers = await at_once([lambda: api(mutation, input={**content, "idempotencyKey": "once"})] * WRITERS)
     assert faults(answers) == []
@@ -199,7 +199,7 @@ async def test_of_many_requests_with_one_key_and_different_contents_one_wins(api
         await api.register(f"p{n}")
     before, _ = await stored(api.database)
 
-    def request(n: int) -> Callable[[], Awaitable[Answer]]:
+    def request(n: int) -> Callable[[], Awaitable[ApiResponse]]:
         key = {"idempotencyKey": "once"}
         match subjects:
             case "one product":
@@ -225,7 +225,7 @@ async def test_two_requests_that_lock_two_products_in_opposite_order_both_succee
         " one: updateProduct(input: $one) { product { owner } } two: updateProduct(input: $two) { product { owner } } }"
     )
 
-    def request(owner: str, *names: str) -> asyncio.Task[Answer]:
+    def request(owner: str, *names: str) -> asyncio.Task[ApiResponse]:
         one, two = ({"product": {"name": name}, "owner": owner} for name in names)
         return asyncio.create_task(api(both, one=one, two=two))
 
@@ -301,7 +301,7 @@ async def test_a_rename_frees_the_name_at_that_instant_and_not_before(api: Api) 
     await api.update("orders", name="purchases", at=day(10))
     before = await stored(api.database)
     refused = await api.update("returns", name="orders", at=day(10) - timedelta(microseconds=1))
-    assert refused.fault == ("CONFLICT", "name")
+    assert refused.code_and_field == ("CONFLICT", "name")
     assert await stored(api.database) == before
     assert (await api.update("returns", name="orders", at=day(10))).data["updateProduct"]["changed"]
     _, versions = await stored(api.database)
@@ -315,27 +315,27 @@ async def test_what_would_take_a_taken_stretch_of_a_name_is_refused_and_leaves_n
     third = (await api.register("refunds"))["uid"]
     await api.update("refunds", description="changed later", at=day(30))
     for at, uid, name in ((10, first, "purchases"), (10, second, "orders"), (20, second, "returns"), (20, first, "orders")):
-        answer = await api(UPDATE, input={"product": {"uid": uid}, "name": name, "at": written(day(at))})
+        answer = await api(UPDATE, input={"product": {"uid": uid}, "name": name, "at": iso(day(at))})
         assert answer.data["updateProduct"]["changed"]
-    await api(DELETE, input={"uid": third, "at": written(day(40))})
-    await api.register("refunds", at=written(day(50)))
+    await api(DELETE, input={"uid": third, "at": iso(day(40))})
+    await api.register("refunds", at=iso(day(50)))
     before = await stored(api.database)
 
     async def refused(mutation: str, **content: Any) -> None:
-        assert (await api(mutation, input=content)).fault == ("CONFLICT", "name")
+        assert (await api(mutation, input=content)).code_and_field == ("CONFLICT", "name")
         assert await stored(api.database) == before
 
     # late, onto a stretch that has been given up since, and one that is held still
     for at in (1, 12, 25):
-        await refused(UPDATE, product={"uid": third}, name="orders", at=written(day(at)))
-    await refused(UPDATE, product={"uid": second}, name="orders", at=written(day(5)))
+        await refused(UPDATE, product={"uid": third}, name="orders", at=iso(day(at)))
+    await refused(UPDATE, product={"uid": second}, name="orders", at=iso(day(5)))
     # the later word at the instant of the rename, which would have the name stay where it was
-    await refused(UPDATE, product={"uid": second}, name="orders", at=written(day(20)))
-    await refused(UPDATE, product={"uid": first}, name="orders", at=written(day(10)))
+    await refused(UPDATE, product={"uid": second}, name="orders", at=iso(day(20)))
+    await refused(UPDATE, product={"uid": first}, name="orders", at=iso(day(10)))
     # a life that begins, or begins anew, under a name that is taken then, or would be later
-    await refused(REGISTER, **product_fields("orders", at=written(day(-5))))
-    await refused(REGISTER, **product_fields("purchases", at=written(day(9))))
-    await refused(RESTORE, uid=third, at=written(day(45)))
+    await refused(REGISTER, **product_fields("orders", at=iso(day(-5))))
+    await refused(REGISTER, **product_fields("purchases", at=iso(day(9))))
+    await refused(RESTORE, uid=third, at=iso(day(45)))
     await refused(RESTORE, uid=third)
 
 
@@ -349,7 +349,7 @@ async def test_a_write_by_name_that_waits_for_a_rename_does_not_reach_what_was_r
             await queued(2)
         assert (await rename).data["updateProduct"]["changed"]
         # names are resolved at the instant of the write, and a write as of now comes after what it waited for
-        assert (await update).fault == ("NOT_FOUND", "product")
+        assert (await update).code_and_field == ("NOT_FOUND", "product")
     log, versions = await stored(api.database)
     assert len(log) == 2
     assert {version.owner for version in versions} == {"ann"}

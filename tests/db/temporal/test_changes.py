@@ -31,7 +31,7 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
 from tests.builders import START, day, product_fields
 from tests.conftest import MIGRATED, own_database
-from tests.db.assets.test_product_plans import plans
+from tests.db.plans import explained_plans
 from tests.db.temporal.model import Said, State, apply, fold, state_at
 from tests.db.temporal.test_change_log_machine import Bench
 
@@ -385,7 +385,7 @@ async def full(database: Database, address: str) -> Database:
     return database
 
 
-class runs(plans):  # noqa: N801
+class runs(explained_plans):  # noqa: N801
     """Runs every statement within once more, and keeps how many rows each step gave."""
 
     def __enter__(self) -> "runs":
@@ -396,7 +396,7 @@ class runs(plans):  # noqa: N801
         explaining = connection.connection.cursor()
         explaining.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
         (answer,) = explaining.fetchall()[0]
-        self.found.append((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+        self.plans.append((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
 
     def most_read(self, *indexes: str) -> float:
         """The most rows that any step got from one of these indexes, those included that it did not keep."""
@@ -424,7 +424,7 @@ async def test_a_page_of_changes_reads_no_more_than_it_holds(full: Database) -> 
             with runs(full) as explained:
                 assert len((await list_changes(connection, ALL, page)).items) == 50
             assert explained.indexes >= BY_INSTANT | LOG
-            assert explained.whole_tables <= IDENTITIES
+            assert explained.scanned_tables <= IDENTITIES
             assert explained.most_read(*BY_INSTANT, *BY_SUBJECT, *LOG) <= page.limit
 
 
@@ -441,7 +441,7 @@ async def test_a_filter_decides_what_is_read(full: Database) -> None:
             with runs(full) as explained:
                 assert (await list_changes(connection, ChangeQuery(ALL.since, ALL.until, **narrowing), page)).items
             assert explained.indexes >= indexes
-            assert explained.whole_tables <= IDENTITIES
+            assert explained.scanned_tables <= IDENTITIES
             assert explained.most_read(*BY_INSTANT, *BY_SUBJECT, *LOG) <= most
 
 
@@ -453,22 +453,22 @@ async def test_a_difference_looks_only_at_what_changed_in_between(full: Database
             with runs(full) as explained:
                 assert (await list_differences(connection, window, page)).items
             assert explained.indexes >= {*BY_INSTANT, *BY_SUBJECT, "change_of_ends"}
-            assert explained.whole_tables <= IDENTITIES
+            assert explained.scanned_tables <= IDENTITIES
             assert explained.most_read(*BY_INSTANT, *BY_SUBJECT, "change_of_ends") <= everything
         with runs(full) as explained:
             assert await count_differences(connection, window)
-        assert explained.whole_tables == set()
+        assert explained.scanned_tables == set()
 
 
 async def test_a_filter_that_leaves_nothing_asks_nothing(full: Database) -> None:
     async with full.snapshot(1) as connection:
         for nothing in ({"kinds": ()}, {"assets": ()}, {"asset_kinds": ()}, {"actors": ()}):
             query = ChangeQuery(ALL.since, ALL.until, **nothing)
-            with plans(full) as explained:
+            with explained_plans(full) as explained:
                 assert (await list_changes(connection, query, Page(5))).items == []
                 assert (await list_differences(connection, query, Page(5))).items == []
                 assert (await count_changes(connection, query), await count_differences(connection, query)) == (0, 0)
-            assert explained.found == []
+            assert explained.plans == []
 
 
 def test_every_kind_takes_part() -> None:

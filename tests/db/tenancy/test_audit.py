@@ -20,7 +20,7 @@ from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
 from schema.language.scopes import parse_scopes
 from schema.root import schema
-from tests.builders import REGISTER, UPDATE, Api, Statements, day, product_fields, written
+from tests.builders import REGISTER, UPDATE, Api, Statements, day, iso, product_fields
 
 AUTHOR = Author("ann", "request-7", "mutation { registerProduct }", "hw_1_abc")
 
@@ -139,7 +139,7 @@ async def test_a_write_of_several_fields_is_told_once_and_by_the_code_of_what_fa
       }
     """
     given = product_fields()
-    assert (await api(two, one=given, other=given)).fault[0] == "CONFLICT"
+    assert (await api(two, one=given, other=given)).code_and_field[0] == "CONFLICT"
     assert (await api(two, one=given, other=product_fields("stock"))).data
     assert await outcomes(api.database) == [
         ("mutation Both { registerProduct }", "CONFLICT"),
@@ -148,8 +148,8 @@ async def test_a_write_of_several_fields_is_told_once_and_by_the_code_of_what_fa
 
 
 async def test_what_is_refused_before_it_asks_anything_of_the_database_is_not_told(api: Api) -> None:
-    assert (await api(REGISTER, input={**product_fields(), "name": 7})).fault[0] == "BAD_INPUT"
-    assert (await api("mutation { nothing }")).fault[0] == "BAD_INPUT"
+    assert (await api(REGISTER, input={**product_fields(), "name": 7})).code_and_field[0] == "BAD_INPUT"
+    assert (await api("mutation { nothing }")).code_and_field[0] == "BAD_INPUT"
     assert await told(api.database) == []
 
 
@@ -170,7 +170,7 @@ async def test_what_an_operation_does_is_told_however_it_is_written(api: Api) ->
 async def test_a_load_is_told_once_a_batch_and_what_is_only_tried_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "BATCH", 10)
     lines = [
-        json.dumps({"kind": "product", "uid": str(uuid4()), "at": written(day(0)), **product_fields(f"product {number}")})
+        json.dumps({"kind": "product", "uid": str(uuid4()), "at": iso(day(0)), **product_fields(f"product {number}")})
         for number in range(25)
     ]
     headers = {"content-type": "application/x-ndjson", "x-request-id": "load"}
@@ -187,7 +187,7 @@ async def test_what_an_operator_reads_is_told_before_it_is_read(database: Databa
     asked = "query Look { products { totalCount } domains { name } }"
     response = await executor.execute(Request(asked), OPERATOR, "request-9")
     assert response.errors == []
-    assert ["INTO audit" in it for it in statements.seen] == [True, *([False] * (len(statements) - 1))]
+    assert ["INTO audit" in it for it in statements.executed] == [True, *([False] * (len(statements) - 1))]
     assert len(statements) > 1
     (row,) = await told(database)
     assert row == AuditRow(row.at, "hw_2_op", "hw_2_op", True, "query Look { products domains }", "READ", "request-9")

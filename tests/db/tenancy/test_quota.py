@@ -169,7 +169,7 @@ async def test_what_is_rolled_back_is_not_counted(database: Database, owner: asy
         f"mutation ($input: RegisterProductInput!) {{ one: {REGISTER.partition('{ ')[2][:-2]} two: {REGISTER.partition('{ ')[2]}"
     )
     given = {"name": "raw", "domain": "sales", "owner": "ann", "schema": {}}
-    assert (await api(two, input=given)).fault[0] == "CONFLICT"
+    assert (await api(two, input=given)).code_and_field[0] == "CONFLICT"
     assert await counted(owner) == {} == await there(owner)
 
 
@@ -367,6 +367,6 @@ async def test_what_one_tenant_has_is_nothing_to_another(two_tenants: Database, 
 async def test_a_mutation_beyond_the_quota_is_told_so(api: Api, owner: asyncpg.Connection) -> None:
     await allow(owner, "PRODUCT", 0)
     answer = await api(REGISTER, input=fields_of())
-    assert answer.fault == ("LIMIT_EXCEEDED", None)
+    assert answer.code_and_field == ("LIMIT_EXCEEDED", None)
     assert await there(owner) == {}
     assert await owner.fetchval("SELECT outcome FROM audit") == "LIMIT_EXCEEDED"

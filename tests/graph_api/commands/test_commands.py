@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from tests.builders import REGISTER, Answer, product_fields
+from tests.builders import REGISTER, ApiResponse, product_fields
 from tests.graph_api.commands.test_process import ADDRESS, FIRST_KEY, Command, awaited, client_of, headwater
 
 SECRET = "a secret of the tests, made at random"
@@ -86,7 +86,7 @@ async def member(address: str, owner: asyncpg.Connection) -> AsyncIterator[str]:
     await owner.execute(f"DROP ROLE {role}")
 
 
-async def asked(address: str, key: str | None, query: str = VIEWER, **variables: Any) -> Answer:
+async def asked(address: str, key: str | None, query: str = VIEWER, **variables: Any) -> ApiResponse:
     async with client_of(address, key) as client:
         return await client(query, **variables)
 
@@ -195,7 +195,7 @@ async def test_a_key_opens_the_service_until_it_is_revoked_and_both_are_told_of(
             "viewer": {"tenant": "default", "actor": prefix, "scopes": ["read", "write:sales"]}
         }
         unknown = await asked(address, key[:-1] + ("a" if key[-1] != "a" else "b"))
-        assert (unknown.status, unknown.fault[0]) == (401, "UNAUTHENTICATED")
+        assert (unknown.status, unknown.code_and_field[0]) == (401, "UNAUTHENTICATED")
         assert (await asked(address, None)).status == 401
         # whoever gives the whole key means it, too
         assert await shell("keys", "revoke", key) == [f"{prefix} (the loader) is revoked."]
@@ -247,12 +247,12 @@ async def test_an_operator_acts_in_another_tenant_whose_people_are_told_and_a_su
         there = {"X-Headwater-Tenant": "acme"}
         assert (await operator(REGISTER, there, input=product_fields("orders"))).data
         second = await operator(REGISTER, there, input=product_fields("returns"))
-        assert second.fault[0] == "LIMIT_EXCEEDED"
+        assert second.code_and_field[0] == "LIMIT_EXCEEDED"
         names = "{ products { nodes { name } } }"
         assert (await asked(address, acmes, names)).data == {"products": {"nodes": [{"name": "orders"}]}}
         await shell("tenants", "suspend", "acme", "--reason", "unpaid")
         for answer in (await asked(address, acmes, names), await operator(names, there)):
-            assert (answer.status, answer.fault[0]) == (403, "FORBIDDEN")
+            assert (answer.status, answer.code_and_field[0]) == (403, "FORBIDDEN")
             assert answer.error["message"] == "The tenant 'acme' is suspended: unpaid"
         await shell("tenants", "resume", "acme")
         assert (await asked(address, acmes, names)).status == 200

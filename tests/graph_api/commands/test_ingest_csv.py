@@ -28,7 +28,7 @@ from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED, Progress, Rejects, described
 from graph_api.ingestion.row import RowError
 from graph_api.ingestion.uids import entity_uid
-from tests.builders import day, product_fields, written
+from tests.builders import day, iso, product_fields
 from tests.conftest import MIGRATED, own_database
 from tests.graph_api.commands.test_process import COMMAND, Command, awaited
 
@@ -140,7 +140,7 @@ def person(number: int, **changes: Any) -> dict[str, Any]:
         "display_name": f"Person {number}",
         "entity_type": "PERSON",
         "details": json.dumps([{"detail_type": code, "detail_value": value} for code, value in details.items()]),
-        "change_ts": written(day(0)),
+        "change_ts": iso(day(0)),
         **changes,
     }
 
@@ -172,7 +172,7 @@ def counted(command: Command) -> tuple[int, ...]:
 async def test_a_file_is_loaded_and_the_summary_tells_what_became_of_its_rows(world: World) -> None:
     first = await world.ingest(world.file([person(1), person(2), person(3)]), "--actor", "ann")
     assert (first.process.returncode, counted(first), first.err.lines) == (0, (3, 0, 0, 0), [])
-    later = {"change_ts": written(day(5))}
+    later = {"change_ts": iso(day(5))}
     second = await world.ingest(
         world.file([person(1, display_name="Ann", **later), person(2, **later), person(3), person(4, details="[]")])
     )
@@ -195,7 +195,7 @@ async def test_the_example_in_the_documentation_ends_as_the_page_says(world: Wor
 @pytest.mark.scd2
 async def test_a_row_states_the_whole_entity_and_what_it_leaves_out_ends(world: World) -> None:
     phone = '[{"detail_type": "phone", "detail_value": "+49 30 000001"}]'
-    rows = [person(1), person(1, details=phone, change_ts=written(day(2))), person(1, details="", change_ts=written(day(4)))]
+    rows = [person(1), person(1, details=phone, change_ts=iso(day(2))), person(1, details="", change_ts=iso(day(4)))]
     loaded = await world.ingest(world.file(rows))
     assert counted(loaded) == (1, 2, 0, 0)
     details = await world.connection.fetch("SELECT detail_type, valid_from, valid_to FROM entity_detail ORDER BY 1")
@@ -370,7 +370,7 @@ async def test_of_many_bad_rows_only_the_first_are_named_and_a_file_takes_them_a
 @pytest.mark.idempotency
 async def test_a_dry_run_counts_what_a_run_would_and_leaves_nothing(world: World) -> None:
     people = [person(number) for number in range(BATCH)]
-    people += [person(number, display_name="Ann", change_ts=written(day(number))) for number in range(20)]
+    people += [person(number, display_name="Ann", change_ts=iso(day(number))) for number in range(20)]
     people[40]["entity_type"] = "ROBOT"
     file = world.file(people)
     before = await world.history()
@@ -392,7 +392,7 @@ async def test_a_dry_run_counts_what_a_run_would_and_leaves_nothing(world: World
 
 @pytest.mark.idempotency
 async def test_loading_a_file_again_changes_nothing_and_a_row_with_an_instant_is_not_even_heard_again(world: World) -> None:
-    dated = world.file([person(number, change_ts=written(day(number % 7))) for number in range(BATCH + 500)])
+    dated = world.file([person(number, change_ts=iso(day(number % 7))) for number in range(BATCH + 500)])
     undated = world.file([person(number, change_ts="", display_name=f"Q{number}") for number in range(20)])
     assert counted(await world.ingest(dated)) == (BATCH + 500, 0, 0, 0)
     history = await world.history()
@@ -410,7 +410,7 @@ async def test_a_load_that_was_killed_and_run_again_ends_in_the_history_of_a_cle
     world: World, server: str, tmp_path: Path
 ) -> None:
     people = [
-        person(number % 4_000, display_name=f"P{number}", change_ts=written(day(number * 7919 % 20_000 / 100)))
+        person(number % 4_000, display_name=f"P{number}", change_ts=iso(day(number * 7919 % 20_000 / 100)))
         for number in range(2 * BATCH + 1_000)
     ]
     file = world.file(people)
@@ -440,7 +440,7 @@ async def test_a_load_that_was_killed_and_run_again_ends_in_the_history_of_a_cle
 async def test_two_loads_of_overlapping_files_at_once_leave_a_sound_history(world: World) -> None:
     files = [
         world.file(
-            person(number * step % 5_639, display_name=f"P{turn} {number}", change_ts=written(day(number % 60)))
+            person(number * step % 5_639, display_name=f"P{turn} {number}", change_ts=iso(day(number % 60)))
             for number in range(BATCH + 500)
         )
         for turn, step in enumerate((31, 57))

@@ -25,7 +25,7 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.row import Parser, RowError
 from graph_api.ingestion.uids import product_uid
-from tests.builders import day, product_fields, written
+from tests.builders import day, iso, product_fields
 from tests.conftest import MIGRATED, own_database, recording
 from tests.graph_api.commands.test_ingest_csv import World, counted
 from tests.graph_api.commands.test_process import awaited
@@ -75,16 +75,16 @@ def in_lines(lines: Iterable[dict[str, Any]]) -> bytes:
 
 
 def a_product(uid: UUID | None, name: str, at: float, **changes: Any) -> dict[str, Any]:
-    return {"kind": "product", "uid": uid and str(uid), **product_fields(name, **changes), "at": written(day(at))}
+    return {"kind": "product", "uid": uid and str(uid), **product_fields(name, **changes), "at": iso(day(at))}
 
 
 def a_link(source_uid: UUID, target_uid: UUID, at: float, **changes: Any) -> dict[str, Any]:
     ends = {"source": {"uid": str(source_uid)}, "target": {"uid": str(target_uid)}}
-    return {"kind": "link", **ends, "at": written(day(at)), **changes}
+    return {"kind": "link", **ends, "at": iso(day(at)), **changes}
 
 
 def an_end(uid: UUID, at: float) -> dict[str, Any]:
-    return {"kind": "delete", "uid": str(uid), "at": written(day(at))}
+    return {"kind": "delete", "uid": str(uid), "at": iso(day(at))}
 
 
 class Base:
@@ -212,7 +212,7 @@ async def test_what_is_not_there_yet_is_waited_for(base: Base, order: int, monke
     monkeypatch.setattr(source, "BATCH", 1)
     lines = [
         *TYPES,
-        {"kind": "entity", "type": "TABLE", "key": "1", "displayName": "One", "at": written(day(0))},
+        {"kind": "entity", "type": "TABLE", "key": "1", "displayName": "One", "at": iso(day(0))},
         a_product(A, "orders", 0),
         a_product(A, "sales", 2),
         a_product(B, "orders", 2),
@@ -287,7 +287,7 @@ async def test_a_batch_takes_as_many_statements_whatever_its_size(base: Base) ->
                 "type": type_,
                 ends[0]: {"uid": str(uid)},
                 ends[1]: {"entity": {"type": "TABLE", "key": f"{space}{number}"}},
-                "at": written(day(1)),
+                "at": iso(day(1)),
             }
             for number, uid in enumerate(uids)
             for type_, ends in (("seenIn", ("origin", "related")), ("home", ("related", "origin")))

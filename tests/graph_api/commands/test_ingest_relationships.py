@@ -12,7 +12,7 @@ from db.associations.relationship import relationship_uid
 from db.registries.relationship_type import validate_state
 from graph_api.ingestion import source
 from graph_api.ingestion.relationship_csv import RelationshipFile
-from tests.builders import day, written
+from tests.builders import day, iso
 from tests.graph_api.commands.test_ingest_jsonl import A, B, Base, a_product, an_end, base_on
 
 pytestmark = pytest.mark.api
@@ -46,7 +46,7 @@ TYPES: list[dict[str, Any]] = [
     },
 ]
 ANN, BO = (
-    {"kind": "entity", "type": "PERSON", "key": key, "displayName": name, "at": written(day(0))}
+    {"kind": "entity", "type": "PERSON", "key": key, "displayName": name, "at": iso(day(0))}
     for key, name in (("1", "Ann"), ("2", "Bo"))
 )
 ANN_UID, BO_UID = entity_uid_by_key("PERSON", "1"), entity_uid_by_key("PERSON", "2")
@@ -61,7 +61,7 @@ async def base(server: str) -> AsyncIterator[Base]:
 def a_join(type_: str, product: Any, key: str, at: float, **changes: Any) -> dict[str, Any]:
     other = "PERSON" if "steward" in type_ else "CUSTOMER"
     ends = {"origin": {"uid": str(product)}, "related": {"entity": {"type": other, "key": key}}}
-    return {"kind": "relationship", "type": type_, **ends, "at": written(day(at)), **changes}
+    return {"kind": "relationship", "type": type_, **ends, "at": iso(day(at)), **changes}
 
 
 async def held(base: Base) -> list[tuple[Any, ...]]:
@@ -146,7 +146,7 @@ async def test_a_stub_is_filled_by_what_is_loaded_before_or_after_it(base: Base,
     """What is said of the entity counts from its instant on, before the join or after it, and whichever was heard first."""
     await base.load([*TYPES, a_product(A, "orders", 0)])
     join = a_join("customer", A, "42", 3)
-    entity = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah & Sons", "at": written(day(loaded))}
+    entity = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah & Sons", "at": iso(day(loaded))}
     for line in (join, entity) if first == "join" else (entity, join):
         await base.load([line])
         assert base.faults == []
@@ -158,12 +158,12 @@ async def test_a_stub_is_filled_by_what_is_loaded_before_or_after_it(base: Base,
 
 async def test_what_was_deleted_is_no_stub(base: Base) -> None:
     """In bulk a join may be said of when its end is away: it holds when that is back."""
-    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": written(day(0))}
+    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": iso(day(0))}
     gone = an_end(entity_uid_by_key("CUSTOMER", "42"), 2)
     await base.load([*TYPES, a_product(A, "orders", 0), customer, gone, a_join("customer", A, "42", 3)])
     assert base.faults == []
     assert await held(base) == []
-    await base.load([{**customer, "at": written(day(6))}])
+    await base.load([{**customer, "at": iso(day(6))}])
     assert [it[3:] for it in await held(base)] == [(day(6), None)]
     await base.sound()
 
@@ -176,7 +176,7 @@ async def test_a_line_that_ends_an_asset_ends_that_and_no_other(
 ) -> None:
     """It tells what happened: whatever its place in the file, and whatever is joined with it when it is heard."""
     monkeypatch.setattr(source, "BATCH", 3)
-    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": written(day(0))}
+    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": iso(day(0))}
     lines = [*TYPES[:4], {**TYPES[4], "onDelete": on_delete}, a_product(A, "a", 0), customer]
     lines += [a_join("customer", A, "42", 1), an_end(A, 2)]
     await base.load(Random(seed).sample(lines, len(lines)))

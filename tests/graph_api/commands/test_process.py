@@ -26,7 +26,7 @@ from db import migrations
 from db.embedded.server import EmbeddedServer
 from graph_api.commands import DATABASE
 from graph_api.graphiql.examples import EXAMPLES
-from tests.builders import REGISTER, UPDATE, Answer, day, product_fields, written
+from tests.builders import REGISTER, UPDATE, ApiResponse, day, iso, product_fields
 
 COMMAND = str(Path(sys.executable).with_name("headwater"))
 PATIENCE = 20
@@ -158,9 +158,9 @@ class Client:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
 
-    async def __call__(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> Answer:
+    async def __call__(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> ApiResponse:
         response = await self.http.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
-        return Answer(response.status_code, response.json(), response.headers)
+        return ApiResponse(response.status_code, response.json(), response.headers)
 
     async def status(self, path: str) -> int:
         return (await self.http.get(path)).status_code
@@ -240,7 +240,7 @@ class Writers:
             assert answer.status == (200 if "data" in answer.body else 503)
             async with self._progress:
                 if answer.errors:
-                    self.refused[writer].add(answer.fault[0])
+                    self.refused[writer].add(answer.code_and_field[0])
                 else:
                     self.kept[owner] = answer.data["updateProduct"]["product"]["validFrom"]
                 self._progress.notify_all()
@@ -248,7 +248,7 @@ class Writers:
 
 async def register_what_is_written_to(client: Client) -> None:
     for name in ("orders", *(f"p{writer}" for writer in range(WRITERS))):
-        assert (await client(REGISTER, input=product_fields(name, at=written(day(0))))).data
+        assert (await client(REGISTER, input=product_fields(name, at=iso(day(0))))).data
 
 
 async def kept(client: Client) -> dict[str, str]:
@@ -495,7 +495,7 @@ async def test_the_demo_is_open_but_a_credential_that_does_not_hold_is_refused_t
         async with client_of(address) as client:
             for headers in wrong:
                 answer = await client("{ __typename }", headers)
-                assert (answer.status, answer.fault[0]) == (401, "UNAUTHENTICATED"), headers
+                assert (answer.status, answer.code_and_field[0]) == (401, "UNAUTHENTICATED"), headers
         key = (await run(data, "keys", "create", "somebody", "--scope", "read")).out.lines[0]
         async with client_of(address, key) as client:
             assert (await client("{ viewer { scopes } }")).data == {"viewer": {"scopes": ["read"]}}

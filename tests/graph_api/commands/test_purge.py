@@ -21,7 +21,7 @@ from db.errors import Timeout
 from graph_api import purge
 from graph_api.ingestion.progress import Progress, described
 from graph_api.purge import Purge
-from tests.builders import DELETE, REGISTER, Api, day, product_fields, written
+from tests.builders import DELETE, REGISTER, Api, day, iso, product_fields
 from tests.graph_api.commands.test_export import exported, held
 from tests.graph_api.commands.test_ingest_csv import World, ended, queued, world_at
 from tests.graph_api.commands.test_ingest_jsonl import Base, a_link, a_product, an_end, base_on
@@ -68,7 +68,7 @@ async def test_the_example_in_the_documentation_ends_as_the_page_says(world: Wor
             *(a_product(uid, name, 0) for uid, name in ((RAW, "raw"), (CLEAN, "clean"), (REPORT, "report"))),
             *(a_link(*ends, 1) for ends in ((RAW, CLEAN), (CLEAN, REPORT), (RAW, REPORT))),
             {**type_, "cardinality": "MANY_TO_MANY"},
-            {**join, "at": written(day(1))},
+            {**join, "at": iso(day(1))},
             an_end(CLEAN, 5),
         ]
     )
@@ -198,15 +198,15 @@ async def test_no_reading_as_of_any_instant_finds_what_was_purged(api: Api, addr
         "orders": orders["id"],
         "raw": raw["id"],
         "uid": orders["uid"],
-        "at": written(day(2)),
-        "from": written(day(-1)),
-        "to": written(day(9)),
+        "at": iso(day(2)),
+        "from": iso(day(-1)),
+        "to": iso(day(9)),
     }
     before = (await api(query, **asked)).data
     assert [it["name"] for it in before["then"]["nodes"]] == ["orders", "raw"]
     assert before["raw"]["downstream"] == {"totalCount": 1}
     assert {it["uid"] for it in before["changes"]["nodes"]} == {orders["uid"], raw["uid"]}
-    assert (await api(DELETE, input={"uid": orders["uid"], "at": written(day(3))})).data
+    assert (await api(DELETE, input={"uid": orders["uid"], "at": iso(day(3))})).data
     await purge_all(address)
     after = (await api(query, **asked)).data
     assert after["then"] == {"nodes": [{"name": "raw"}]}
@@ -217,12 +217,12 @@ async def test_no_reading_as_of_any_instant_finds_what_was_purged(api: Api, addr
 
 @pytest.mark.idempotency
 async def test_a_request_that_is_repeated_after_the_purge_is_not_done_again(api: Api, address: str) -> None:
-    registering = {**product_fields("orders"), "at": written(day(0)), "idempotencyKey": "once"}
+    registering = {**product_fields("orders"), "at": iso(day(0)), "idempotencyKey": "once"}
     orders = (await api(REGISTER, input=registering)).data["registerProduct"]["product"]
-    ending = {"uid": orders["uid"], "at": written(day(3)), "idempotencyKey": "end"}
+    ending = {"uid": orders["uid"], "at": iso(day(3)), "idempotencyKey": "end"}
     ended_ = (await api(DELETE, input=ending)).data
     await purge_all(address)
-    assert (await api(REGISTER, input=registering)).fault == ("NOT_FOUND", "at")
+    assert (await api(REGISTER, input=registering)).code_and_field == ("NOT_FOUND", "at")
     assert (await api(DELETE, input=ending)).data == ended_
     assert (await api("{ products { nodes { name } } }")).data == {"products": {"nodes": []}}
 

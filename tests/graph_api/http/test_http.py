@@ -167,7 +167,7 @@ async def test_a_defect_of_ours_is_answered_with_the_id_to_quote(api: Api, monke
 
     monkeypatch.setattr("schema.execution.executor.Executor.run", broken)
     answer = await api("{ __typename }", headers={"X-Request-ID": "quote-me"})
-    assert (answer.status, answer.fault, answer.headers["x-request-id"]) == (500, ("INTERNAL", None), "quote-me")
+    assert (answer.status, answer.code_and_field, answer.headers["x-request-id"]) == (500, ("INTERNAL", None), "quote-me")
     assert "secret" not in str(answer.body)
     monkeypatch.undo()
     assert (await api("{ __typename }")).data

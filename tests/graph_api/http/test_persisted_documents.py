@@ -16,7 +16,7 @@ from graph_api.settings import read_settings
 from schema.execution.document import DOCUMENT_KEPT, DOCUMENTS_KEPT, Documents, Registered
 from schema.language.limits import Limits
 from schema.root import schema
-from tests.builders import REGISTER, Answer, Api, product_fields
+from tests.builders import REGISTER, Api, ApiResponse, product_fields
 from tests.graph_api.commands.test_commands import Shell
 from tests.graph_api.commands.test_process import PATIENCE
 from tests.graph_api.http.test_browsers import FORCED, serving
@@ -39,9 +39,9 @@ def named(text: str, **more: Any) -> dict[str, Any]:
     return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hashed(text)}}, **more}
 
 
-async def post(api: Api, content: Any, accept: str = GRAPHQL) -> Answer:
+async def post(api: Api, content: Any, accept: str = GRAPHQL) -> ApiResponse:
     response = await api.client.post("/graphql", json=content, headers={"accept": accept})
-    return Answer(response.status_code, response.json(), response.headers)
+    return ApiResponse(response.status_code, response.json(), response.headers)
 
 
 async def get(api: Api, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
@@ -144,7 +144,7 @@ def persisted(**said: Any) -> dict[str, Any]:
 )
 async def test_what_names_no_document_is_told_where_and_remembers_nothing(api: Api, content: dict[str, Any], field: str) -> None:
     answer = await post(api, content)
-    assert (answer.status, answer.fault, "data" in answer.body) == (400, ("BAD_INPUT", field), False)
+    assert (answer.status, answer.code_and_field, "data" in answer.body) == (400, ("BAD_INPUT", field), False)
     for text_hash in (hashed(TWO), WRONG):
         assert (await post(api, {"documentId": f"sha256:{text_hash}"})).errors == [MISSED]
 
@@ -243,8 +243,8 @@ async def test_a_registered_document_that_does_not_fit_is_told_at_the_start_and_
             assert warnings["old"].startswith("Cannot query field 'nope'")
             for content in ({"documentId": "old"}, named(UNFIT)):
                 answer = await post(api, content)
-                assert (answer.status, answer.fault) == (400, ("BAD_INPUT", "nope"))
-            assert (await post(api, {"documentId": "much"})).fault[0] == "LIMIT_EXCEEDED"
+                assert (answer.status, answer.code_and_field) == (400, ("BAD_INPUT", "nope"))
+            assert (await post(api, {"documentId": "much"})).code_and_field[0] == "LIMIT_EXCEEDED"
             assert (await post(api, {"documentId": "one", "variables": {"name": "x"}})).data == {"product": None}
 
 
@@ -313,14 +313,14 @@ async def test_only_registered_documents_are_run_where_that_is_so(address: str, 
         ]
         for asked in others:
             for answer in (await post(api, asked), await post(api, asked, "application/json")):
-                assert (answer.status, answer.fault, "data" in answer.body) == (403, ("FORBIDDEN", None), False)
+                assert (answer.status, answer.code_and_field, "data" in answer.body) == (403, ("FORBIDDEN", None), False)
                 assert "documentId" in answer.error["message"]
             response = await get(api, asked, FORCED)
             assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
             # to be refused registers nothing
             assert (await post(api, named(asked["query"]))).errors == [MISSED]
         assert (await post(api, {"documentId": "two"})).errors == [MISSED]
-        assert (await post(api, {"documentId": "old"})).fault == ("BAD_INPUT", "nope")
+        assert (await post(api, {"documentId": "old"})).code_and_field == ("BAD_INPUT", "nope")
         batch = await api.client.post(
             "/graphql", json=[{"query": TWO}, {"documentId": "one", "variables": variables}, named(TWO)]
         )

@@ -86,7 +86,7 @@ async def test_whoever_has_spent_all_is_refused_and_told_when_to_come_again(addr
         # a body that is never read costs nothing either
         for _ in range(2):
             refused = await api("{ __typename }")
-            assert (refused.status, refused.fault) == (429, ("RATE_LIMITED", None))
+            assert (refused.status, refused.code_and_field) == (429, ("RATE_LIMITED", None))
             assert 0 < int(refused.headers["retry-after"]) <= 60
             assert '"tenant";r=997' in refused.headers["ratelimit"]
         assert (await api.client.get("/health")).status_code == 200

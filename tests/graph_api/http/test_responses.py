@@ -54,4 +54,4 @@ async def test_what_the_credentials_do_not_allow_is_403_whatever_is_accepted(api
         door = api.client._transport.app.state.door  # type: ignore[attr-defined]
         _, key = await api_key.create(connection, door.seal, "reader", ["read"])
     answer = await api(REGISTER, headers={"accept": accept, "x-api-key": key}, input=product_fields())
-    assert (answer.status, answer.fault) == (403, ("FORBIDDEN", None))
+    assert (answer.status, answer.code_and_field) == (403, ("FORBIDDEN", None))

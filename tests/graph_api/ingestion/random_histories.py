@@ -10,7 +10,7 @@ from db.associations.lineage_link import link_uid
 from db.associations.relationship import relationship_uid
 from db.registries import relationship_type
 from graph_api.ingestion.uids import product_uid
-from tests.builders import day, product_fields, written
+from tests.builders import day, iso, product_fields
 
 SPACE = UUID("5c1a5c1a-0000-4000-8000-000000000000")
 TYPES: list[dict[str, Any]] = [
@@ -57,7 +57,7 @@ class Story:
         acts += [self._link, self._link, self._link, self._end_link]
         acts += [self._see, self._see, self._move, self._move, self._leave, self._end_sight]
         for number in range(events):
-            self._at = written(day(number))
+            self._at = iso(day(number))
             self.random.choice(acts)()
         return self.lines
 

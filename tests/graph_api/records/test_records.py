@@ -128,7 +128,7 @@ async def test_what_is_gone_is_not_found(address: str, crm: Remote, status: int)
     crm.answer = answers({"detail": "none"}, status=status)
     async with serving(address, crm=crm.address) as api:
         await customers(api, "42")
-        assert (await api(ONE, key="42")).fault == ("NOT_FOUND", None)
+        assert (await api(ONE, key="42")).code_and_field == ("NOT_FOUND", None)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ async def test_neither_a_timeout_nor_a_status_is_tried_again(address: str, crm: 
         await customers(api, "42")
         for answer in (forever, answers({}, status=503)):
             crm.answer, crm.targets = answer, []
-            assert (await api(ONE, key="42")).fault == ("UNAVAILABLE", None)
+            assert (await api(ONE, key="42")).code_and_field == ("UNAVAILABLE", None)
             assert len(crm.targets) == 1
 
 
@@ -506,7 +506,7 @@ async def test_a_mutation_whose_record_fails_is_kept(address: str, crm: Remote) 
         crm.answer = kept_by_then
         answer = await api(CREATE, key="1")
         assert answer.body["data"] == {"createEntity": {"changed": True, "entity": {"displayName": "New", "record": None}}}
-        assert answer.fault == ("UNAVAILABLE", None)
+        assert answer.code_and_field == ("UNAVAILABLE", None)
         crm.answer = crm.fine
         assert (await api(ONE, key="1")).data["entity"] == {"displayName": "New", "record": record("1")}
 
@@ -521,7 +521,7 @@ async def test_for_a_mutation_that_is_not_kept_nothing_is_fetched(address: str, 
     async with serving(address, crm=crm.address) as api:
         await customers(api)
         answer = await api(query)
-        assert (answer.body["data"], answer.fault) == (None, ("BAD_INPUT", "type"))
+        assert (answer.body["data"], answer.code_and_field) == (None, ("BAD_INPUT", "type"))
     assert crm.targets == []
 
 
@@ -560,7 +560,7 @@ async def test_what_stands_below_something_that_became_null_is_not_fetched(addre
         await customers(api, "1", "2")
         answer = await api(query)
         assert answer.body["data"] == {"gone": None, "there": {"record": record("2")}}
-        assert answer.fault == ("LIMIT_EXCEEDED", "first")
+        assert answer.code_and_field == ("LIMIT_EXCEEDED", "first")
         assert crm.targets == ["/customers?id=2"]
         # and all the way up: there is no data at all
         answer = await api("{ entities { nodes { record history(first: 100000) { totalCount } } } }")
@@ -706,7 +706,7 @@ async def test_an_endpoint_that_got_in_some_other_way_leads_nowhere(address: str
 async def test_a_key_that_would_lead_elsewhere_names_no_record(address: str, crm: Remote, key: str) -> None:
     async with serving(address, crm=f"{crm.address}/api") as api:
         await customers(api, key, endpoint="/customers/{key}")
-        assert (await api(ONE, key=key)).fault == ("NOT_FOUND", None)
+        assert (await api(ONE, key=key)).code_and_field == ("NOT_FOUND", None)
         assert crm.targets == []
         # in a query it is a value like any other
         await put_type(api)

@@ -9,7 +9,7 @@ from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
 from schema.language.scopes import Scope
 from schema.root import schema
-from tests.builders import DELETE, DELETE_ENTITY, Api, day, written
+from tests.builders import DELETE, DELETE_ENTITY, Api, day, iso
 
 NAMES = "query ($asOf: DateTime) { domains(asOf: $asOf) { name } }"
 DOMAIN = """
@@ -33,7 +33,7 @@ PRODUCTS = """
 
 
 async def names(api: Api, as_of: float | None = None) -> list[str]:
-    asked = await api(NAMES, asOf=None if as_of is None else written(day(as_of)))
+    asked = await api(NAMES, asOf=None if as_of is None else iso(day(as_of)))
     return [it["name"] for it in asked.data["domains"]]
 
 
@@ -43,9 +43,9 @@ async def products(api: Api, **arguments: Any) -> Any:
 
 async def test_a_domain_is_there_while_a_product_is_in_it(api: Api) -> None:
     one = await api.register("orders", domain="sales")
-    await api.register("parcels", domain="logistics", at=written(day(5)))
+    await api.register("parcels", domain="logistics", at=iso(day(5)))
     await api.update("orders", domain="finance", at=day(10))
-    await api(DELETE, input={"uid": one["uid"], "at": written(day(20))})
+    await api(DELETE, input={"uid": one["uid"], "at": iso(day(20))})
     for instant, there in (
         (-1, []),
         (0, ["sales"]),
@@ -56,7 +56,7 @@ async def test_a_domain_is_there_while_a_product_is_in_it(api: Api) -> None:
     ):
         assert await names(api, instant) == there
     assert (await api(DOMAIN, name="sales")).data["domain"] is None
-    assert (await api(DOMAIN, name="sales", asOf=written(day(9)))).data["domain"]["owners"] == ["ann"]
+    assert (await api(DOMAIN, name="sales", asOf=iso(day(9)))).data["domain"]["owners"] == ["ann"]
     assert (await api(DOMAIN, name="nothing")).data["domain"] is None
 
 
@@ -79,17 +79,17 @@ async def test_what_a_domain_holds_is_of_its_instant(api: Api) -> None:
     table = await api.create("orders", type="TABLE")
     await api.update("orders", name="purchases", owner="bob", at=day(10))
     await api.change(ann["uid"], displayName="Anna", at=day(10))
-    then = (await api(DOMAIN, name="people", asOf=written(day(5)))).data["domain"]
+    then = (await api(DOMAIN, name="people", asOf=iso(day(5)))).data["domain"]
     assert then["owners"] == ["ann", "zoe"]
     assert [it["name"] for it in then["products"]["nodes"]] == ["orders", "returns"]
-    assert all(it["id"].endswith(f"@{written(day(5))}") for it in then["products"]["nodes"] + then["entities"]["nodes"])
-    assert {it["asOf"] for it in then["products"]["nodes"]} == {written(day(5))}
+    assert all(it["id"].endswith(f"@{iso(day(5))}") for it in then["products"]["nodes"] + then["entities"]["nodes"])
+    assert {it["asOf"] for it in then["products"]["nodes"]} == {iso(day(5))}
     assert [it["displayName"] for it in then["entities"]["nodes"]] == ["Ann"]
     now = (await api(DOMAIN, name="people")).data["domain"]
     assert now["owners"] == ["ann", "bob"]
     assert [it["name"] for it in now["products"]["nodes"]] == ["purchases", "returns"]
     assert now["entities"] == {"totalCount": 1, "nodes": [{"id": f"Entity:{ann['uid']}", "displayName": "Anna"}]}
-    await api(DELETE_ENTITY, input={"uid": ann["uid"], "at": written(day(20))})
+    await api(DELETE_ENTITY, input={"uid": ann["uid"], "at": iso(day(20))})
     assert (await api(DOMAIN, name="people")).data["domain"]["entities"]["totalCount"] == 0
     assert table["uid"] not in str(now), "a table is of no domain"
 
@@ -105,7 +105,7 @@ async def test_the_domain_of_a_product_or_a_type_inherits_the_instant(api: Api) 
         entity(uid: $uid, asOf: $asOf) { type { domain { owners entities { nodes { id } } } } }
       }
     """
-    for as_of, owner, suffix in ((written(day(5)), "ann", f"@{written(day(5))}"), (None, "bob", "")):
+    for as_of, owner, suffix in ((iso(day(5)), "ann", f"@{iso(day(5))}"), (None, "bob", "")):
         found = (await api(query, uid=ann["uid"], asOf=as_of)).data
         orders = found["product"]["domain"]["products"]["nodes"][0]
         assert found["product"]["domain"]["owners"] == found["entity"]["type"]["domain"]["owners"] == [owner] == [orders["owner"]]
@@ -166,7 +166,7 @@ async def test_entities_of_a_domain_are_filtered_like_all_others(api: Api) -> No
     ):
         found = (await api(query, filter=asked)).data["domain"]["entities"]
         assert (found["totalCount"], [it["displayName"] for it in found["nodes"]]) == (count, last)
-    assert (await api(query, filter={"details": [{"type": "height", "from": "tall"}]})).fault == ("BAD_INPUT", "from")
+    assert (await api(query, filter={"details": [{"type": "height", "from": "tall"}]})).code_and_field == ("BAD_INPUT", "from")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_entities_of_a_domain_are_filtered_like_all_others(api: Api) -> No
 )
 async def test_what_cannot_be_asked_says_why(api: Api, arguments: dict[str, Any], fault: tuple[str, str | None]) -> None:
     await api.register()
-    assert (await api(PRODUCTS, **{"name": "sales", **arguments})).fault == fault
+    assert (await api(PRODUCTS, **{"name": "sales", **arguments})).code_and_field == fault
 
 
 async def test_a_cursor_belongs_to_its_domain_status_and_instant(api: Api) -> None:
@@ -192,8 +192,8 @@ async def test_a_cursor_belongs_to_its_domain_status_and_instant(api: Api) -> No
         await api.register(name * 2, domain="finance")
     cursor = (await products(api, first=1))["pageInfo"]["endCursor"]
     assert [it["name"] for it in (await products(api, after=cursor))["nodes"]] == ["b", "c"]
-    for other in ({"name": "finance"}, {"status": "ACTIVE"}, {"asOf": written(day(3))}):
-        assert (await api(PRODUCTS, **{"name": "sales", "after": cursor, **other})).fault == ("BAD_INPUT", "after")
+    for other in ({"name": "finance"}, {"status": "ACTIVE"}, {"asOf": iso(day(3))}):
+        assert (await api(PRODUCTS, **{"name": "sales", "after": cursor, **other})).code_and_field == ("BAD_INPUT", "after")
 
 
 async def test_any_number_of_domains_costs_the_same_number_of_statements(api: Api) -> None:

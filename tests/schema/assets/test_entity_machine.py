@@ -20,7 +20,7 @@ from db.temporal.verification import verify_tenant
 from graph_api.auth.authenticator import OPEN
 from schema.execution.executor import Executor, Request
 from schema.root import schema
-from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, written
+from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, iso
 from tests.conftest import MIGRATED, own_database
 from tests.db.temporal.model import Said, apply, details_of, fold, state_at
 
@@ -127,7 +127,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
         @rule(subject=subjects, name=names, details=values, at=instants)
         def create(self, subject: int, name: str, details: dict[str, str], at: datetime) -> None:
             given = {"type": "PERSON", "displayName": self.called(name), "details": detail_list(details)}
-            answer = bench.ask(CREATE_ENTITY, input={"uid": self.uids[subject], "at": written(at), **given})
+            answer = bench.ask(CREATE_ENTITY, input={"uid": self.uids[subject], "at": iso(at), **given})
             state = {"display_name": self.called(name), "details": details}
             self.expect(subject, Said(at, Operation.SET, state), answer, creating=True)
 
@@ -146,7 +146,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
                 given["displayName"] = patch["display_name"] = self.called(name)
             if details or gone:
                 patch["details"] = {**details, **dict.fromkeys(gone)}
-            answer = bench.ask(UPDATE_ENTITY, input={"uid": self.uids[subject], "at": written(at), **given})
+            answer = bench.ask(UPDATE_ENTITY, input={"uid": self.uids[subject], "at": iso(at), **given})
             if self.logs[subject]:
                 self.expect(subject, Said(at, Operation.PATCH, patch), answer)
             else:
@@ -154,12 +154,12 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
 
         @rule(subject=subjects, at=instants)
         def delete(self, subject: int, at: datetime) -> None:
-            answer = bench.ask(DELETE_ENTITY, input={"uid": self.uids[subject], "at": written(at)})
+            answer = bench.ask(DELETE_ENTITY, input={"uid": self.uids[subject], "at": iso(at)})
             self.expect(subject, Said(at, Operation.DELETE, None), answer)
 
         @rule(subject=subjects, at=instants)
         def restore(self, subject: int, at: datetime) -> None:
-            answer = bench.ask(RESTORE_ENTITY, input={"uid": self.uids[subject], "at": written(at)})
+            answer = bench.ask(RESTORE_ENTITY, input={"uid": self.uids[subject], "at": iso(at)})
             last = [it for it in fold(self.logs[subject]) if it.valid_from <= at]
             if last:
                 self.expect(subject, Said(at, Operation.SET, last[-1].state), answer)
@@ -196,7 +196,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
         @rule(subject=subjects, at=instants)
         def look(self, subject: int, at: datetime) -> None:
             """Read at an instant: the entity with its details and history, and the lists it should be in."""
-            found = bench.ask(THEN, uid=self.uids[subject], search=self.token, asOf=written(at))["data"]
+            found = bench.ask(THEN, uid=self.uids[subject], search=self.token, asOf=iso(at))["data"]
             there = {uid: state_at(log, at) for uid, log in zip(self.uids, self.logs, strict=True)}
             alive = {uid: state for uid, state in there.items() if state is not None}
             listed = {it["uid"]: it["displayName"] for it in found["entities"]["nodes"]}
@@ -217,7 +217,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
             assert entity["displayName"] == stretch.state["display_name"]
             assert entity["phone"] == stretch.state["details"].get("phone")
             assert (entity["validFrom"], entity["validTo"]) == between(stretch.valid_from, stretch.valid_to)
-            assert entity["createdAt"] == written(stretches[0].valid_from)
+            assert entity["createdAt"] == iso(stretches[0].valid_from)
             assert [(it["type"]["code"], it["value"], it["validFrom"], it["validTo"]) for it in entity["details"]] == [
                 (code, value, *between(since, until))
                 for code, value, since, until in details_of(stretches)
@@ -245,7 +245,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
 
 
 def between(since: datetime, until: datetime | None) -> tuple[str, str | None]:
-    return written(since), None if until is None else written(until)
+    return iso(since), None if until is None else iso(until)
 
 
 def test_entities_written_in_any_order_read_at_any_instant_as_the_model_says(bench: Bench) -> None:

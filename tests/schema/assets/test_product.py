@@ -1,4 +1,4 @@
-"""Products through the API: written, read at any instant, listed, searched."""
+"""Products through the API: writes, reads at any instant, listed, searched."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.builders import DELETE, REGISTER, RESTORE, UPDATE, Api, day, product_fields, written
+from tests.builders import DELETE, REGISTER, RESTORE, UPDATE, Api, day, iso, product_fields
 
 MICROSECOND = timedelta(microseconds=1)
 OWNER_THEN = "query ($name: String!, $asOf: DateTime) { product(name: $name, asOf: $asOf) { id owner asOf validFrom validTo } }"
@@ -20,7 +20,7 @@ NAMES = """
 
 
 async def owner_at(api: Api, instant: datetime | None, name: str = "orders") -> str | None:
-    found = (await api(OWNER_THEN, name=name, asOf=written(instant) if instant else None)).data["product"]
+    found = (await api(OWNER_THEN, name=name, asOf=iso(instant) if instant else None)).data["product"]
     return found["owner"] if found else None
 
 
@@ -61,18 +61,16 @@ async def test_everything_below_inherits_the_instant(api: Api) -> None:
         """query ($at: DateTime) { product(name: "orders", asOf: $at) {
           id asOf owner validTo history(last: 1) { nodes { validFrom asset { id ... on Product { owner } } } }
         } }""",
-        at=written(day(5)),
+        at=iso(day(5)),
     )
     assert answer.data["product"] == {
-        "id": f"Product:{product['uid']}@{written(day(5))}",
-        "asOf": written(day(5)),
+        "id": f"Product:{product['uid']}@{iso(day(5))}",
+        "asOf": iso(day(5)),
         "owner": "ann",
-        "validTo": written(day(10)),
+        "validTo": iso(day(10)),
         # the history is whole, at whatever instant the product was read
         "history": {
-            "nodes": [
-                {"validFrom": written(day(10)), "asset": {"id": f"Product:{product['uid']}@{written(day(10))}", "owner": "bob"}}
-            ]
+            "nodes": [{"validFrom": iso(day(10)), "asset": {"id": f"Product:{product['uid']}@{iso(day(10))}", "owner": "bob"}}]
         },
     }
 
@@ -81,17 +79,17 @@ async def test_an_id_gives_back_the_same_snapshot(api: Api) -> None:
     product = await api.register()
     await api.update("orders", name="purchases", at=day(10))
     node = "query ($id: ID!) { node(id: $id) { id __typename ... on Product { name } ... on Version { changed { field } } } }"
-    then = f"Product:{product['uid']}@{written(day(5))}"
+    then = f"Product:{product['uid']}@{iso(day(5))}"
     assert (await api(node, id=then)).data["node"] == {"id": then, "__typename": "Product", "name": "orders"}
     now = product["id"]
-    assert now == f"Product:{product['uid']}@{written(day(0))}", "a write at an instant answers with that instant"
+    assert now == f"Product:{product['uid']}@{iso(day(0))}", "a write at an instant answers with that instant"
     plain = f"Product:{product['uid']}"
     assert (await api(node, id=plain)).data["node"]["name"] == "purchases"
-    version = f"Version:{product['uid']}@{written(day(10))}"
+    version = f"Version:{product['uid']}@{iso(day(10))}"
     assert (await api(node, id=version)).data["node"] == {"id": version, "__typename": "Version", "changed": [{"field": "name"}]}
     for nothing in (
         f"Product:{uuid4()}",
-        f"Product:{product['uid']}@{written(day(-5))}",
+        f"Product:{product['uid']}@{iso(day(-5))}",
         f"Nothing:{product['uid']}",
         f"Version:{uuid4()}",
     ):
@@ -103,7 +101,7 @@ async def test_nodes_keep_their_order_and_a_bad_id_fails_alone(api: Api) -> None
     ids = [f"Product:{two['uid']}", "rubbish", f"Product:{uuid4()}", f"Product:{one['uid']}"]
     answer = await api("query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Product { name } } }", ids=ids)
     assert answer.body["data"]["nodes"] == [{"name": "two"}, None, None, {"name": "one"}]
-    assert (answer.fault, answer.error["path"]) == (("BAD_INPUT", "id"), ["nodes", 1])
+    assert (answer.code_and_field, answer.error["path"]) == (("BAD_INPUT", "id"), ["nodes", 1])
 
 
 async def test_a_rename_keeps_the_uid_and_the_history(api: Api) -> None:
@@ -120,30 +118,30 @@ async def test_a_rename_keeps_the_uid_and_the_history(api: Api) -> None:
     assert answer.data["new"]["history"]["totalCount"] == 2
     assert answer.data["new"]["history"]["nodes"][1]["changed"] == [{"field": "name", "before": "orders", "after": "purchases"}]
     assert await owner_at(api, day(5)) == "ann"
-    await api.register("orders", at=written(day(10)))
+    await api.register("orders", at=iso(day(10)))
 
 
 async def test_a_name_is_unique_at_every_instant(api: Api) -> None:
     await api.register("orders")
     other = await api.register("invoices")
-    assert (await api(REGISTER, input=product_fields("orders", at=written(day(3))))).fault == ("CONFLICT", "name")
-    assert (await api.update("invoices", name="orders", at=day(3))).fault == ("CONFLICT", "name")
+    assert (await api(REGISTER, input=product_fields("orders", at=iso(day(3))))).code_and_field == ("CONFLICT", "name")
+    assert (await api.update("invoices", name="orders", at=day(3))).code_and_field == ("CONFLICT", "name")
     deleted = (await api('{ product(name: "orders") { uid } }')).data["product"]["uid"]
-    await api(DELETE, input={"uid": deleted, "at": written(day(10))})
-    assert (await api.update("invoices", name="orders", at=day(9))).fault == ("CONFLICT", "name")
+    await api(DELETE, input={"uid": deleted, "at": iso(day(10))})
+    assert (await api.update("invoices", name="orders", at=day(9))).code_and_field == ("CONFLICT", "name")
     assert (await api.update("invoices", name="orders", at=day(10))).data["updateProduct"]["product"]["uid"] == other["uid"]
-    assert (await api(RESTORE, input={"uid": deleted, "at": written(day(20))})).fault == ("CONFLICT", "name")
+    assert (await api(RESTORE, input={"uid": deleted, "at": iso(day(20))})).code_and_field == ("CONFLICT", "name")
 
 
 async def test_deleting_hides_from_that_instant_on_and_restoring_brings_back(api: Api) -> None:
     product = await api.register(owner="bob")
-    gone = {"uid": product["uid"], "at": written(day(10))}
+    gone = {"uid": product["uid"], "at": iso(day(10))}
     assert (await api(DELETE, input=gone)).data["deleteProduct"] == {"uid": product["uid"], "changed": True}
     assert await owner_at(api, day(10)) is None
     assert await owner_at(api, day(10) - MICROSECOND) == "bob"
-    again = await api(DELETE, input={"uid": product["uid"], "at": written(day(11))})
+    again = await api(DELETE, input={"uid": product["uid"], "at": iso(day(11))})
     assert again.data["deleteProduct"]["changed"] is False
-    assert (await api(RESTORE, input={"uid": product["uid"], "at": written(day(20))})).data["restoreProduct"]["changed"] is True
+    assert (await api(RESTORE, input={"uid": product["uid"], "at": iso(day(20))})).data["restoreProduct"]["changed"] is True
     assert await owner_at(api, day(15)) is None
     assert await owner_at(api, day(20)) == "bob"
 
@@ -162,14 +160,14 @@ async def test_an_update_leaves_what_is_omitted_and_null_clears(api: Api) -> Non
     await api.update("orders", description=None, tags=None)
     assert (await api(read)).data["product"]["description"] is None
     assert (await api(read)).data["product"]["tags"] == []
-    assert (await api.update("orders", owner=None)).fault == ("BAD_INPUT", "owner")
+    assert (await api.update("orders", owner=None)).code_and_field == ("BAD_INPUT", "owner")
 
 
 async def test_an_identical_update_changes_nothing(api: Api) -> None:
     await api.register()
     answer = await api.update("orders", owner="ann")
     assert answer.data["updateProduct"]["changed"] is False
-    assert answer.data["updateProduct"]["product"]["validFrom"] == written(day(0))
+    assert answer.data["updateProduct"]["product"]["validFrom"] == iso(day(0))
 
 
 async def test_a_repeated_request_is_answered_as_the_first_time(api: Api) -> None:
@@ -177,9 +175,14 @@ async def test_a_repeated_request_is_answered_as_the_first_time(api: Api) -> Non
     await api.update("orders", owner="bob")
     again = await api(REGISTER, input=product_fields(idempotencyKey="k1"))
     assert again.data == first.data
-    assert (await api(REGISTER, input=product_fields(owner="eve", idempotencyKey="k1"))).fault == ("CONFLICT", "idempotencyKey")
-    assert (await api(UPDATE, input={"product": {"name": "orders"}, "owner": "x", "idempotencyKey": "k1"})).fault[0] == "CONFLICT"
-    assert (await api(REGISTER, input=product_fields("x", idempotencyKey=""))).fault == ("BAD_INPUT", "idempotencyKey")
+    assert (await api(REGISTER, input=product_fields(owner="eve", idempotencyKey="k1"))).code_and_field == (
+        "CONFLICT",
+        "idempotencyKey",
+    )
+    assert (await api(UPDATE, input={"product": {"name": "orders"}, "owner": "x", "idempotencyKey": "k1"})).code_and_field[
+        0
+    ] == "CONFLICT"
+    assert (await api(REGISTER, input=product_fields("x", idempotencyKey=""))).code_and_field == ("BAD_INPUT", "idempotencyKey")
 
 
 async def test_a_request_of_several_mutations_holds_whole_or_not_at_all(api: Api) -> None:
@@ -189,7 +192,7 @@ async def test_a_request_of_several_mutations_holds_whole_or_not_at_all(api: Api
       }
     """
     answer = await api(both, a=product_fields("one"), b=product_fields("one"))
-    assert (answer.fault, answer.error["path"], answer.body["data"]) == (("CONFLICT", "name"), ["b"], None)
+    assert (answer.code_and_field, answer.error["path"], answer.body["data"]) == (("CONFLICT", "name"), ["b"], None)
     assert await names(api) == []
     assert "errors" not in (await api(both, a=product_fields("one"), b=product_fields("two"))).body
     assert await names(api) == ["one", "two"]
@@ -202,20 +205,20 @@ async def test_a_request_whose_answer_was_lost_to_a_nested_failure_has_written_n
       }
     """
     answer = await api(query, a=product_fields("one"), b=product_fields("two"))
-    assert (answer.fault, answer.body["data"]) == (("BAD_INPUT", "first"), None)
+    assert (answer.code_and_field, answer.body["data"]) == (("BAD_INPUT", "first"), None)
     assert await names(api) == []
 
 
 async def test_a_key_is_kept_even_if_its_first_request_was_itself_a_replay(api: Api) -> None:
     await api.register()
     await api.update("orders", owner="bob", at=day(5))
-    keyed = {"product": {"name": "orders"}, "owner": "bob", "at": written(day(5)), "idempotencyKey": "k"}
+    keyed = {"product": {"name": "orders"}, "owner": "bob", "at": iso(day(5)), "idempotencyKey": "k"}
     first = await api(UPDATE, input=keyed)
     await api.update("orders", owner="carl", at=day(5))
     again = await api(UPDATE, input=keyed)
     assert first.data["updateProduct"]["changed"] is again.data["updateProduct"]["changed"] is True
     assert await owner_at(api, day(5)) == "carl"
-    assert (await api(UPDATE, input={**keyed, "owner": "eve"})).fault == ("CONFLICT", "idempotencyKey")
+    assert (await api(UPDATE, input={**keyed, "owner": "eve"})).code_and_field == ("CONFLICT", "idempotencyKey")
 
 
 async def test_an_instant_of_null_is_one_left_out_for_a_repeated_request_too(api: Api) -> None:
@@ -224,7 +227,7 @@ async def test_an_instant_of_null_is_one_left_out_for_a_repeated_request_too(api
 
 
 async def test_a_name_given_ahead_of_the_clock_is_known_within_the_request(api: Api) -> None:
-    ahead = written(datetime.now(UTC) + timedelta(seconds=4))
+    ahead = iso(datetime.now(UTC) + timedelta(seconds=4))
     product = await api.register("draft", at=ahead)
     answer = await api(
         """mutation ($uid: UUID!) {
@@ -265,11 +268,11 @@ async def test_search_finds_names_descriptions_and_tags_as_they_were(api: Api) -
     await api.register("invoices", description="100% of_it")
     await api.update("invoices", tags=["bought-elsewhere"], at=day(10))
     assert await names(api, search="bought") == ["invoices", "orders"]
-    assert await names(api, search="bought", asOf=written(day(5))) == ["orders"]
+    assert await names(api, search="bought", asOf=iso(day(5))) == ["orders"]
     assert await names(api, search="100%") == ["invoices"]
     assert await names(api, search="f_i") == ["invoices"]
     assert await names(api, search="fxi") == []
-    assert (await api(NAMES, search=" ", orderBy={"field": "NAME"})).fault == ("BAD_INPUT", "search")
+    assert (await api(NAMES, search=" ", orderBy={"field": "NAME"})).code_and_field == ("BAD_INPUT", "search")
 
 
 async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(api: Api) -> None:
@@ -293,7 +296,7 @@ async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(api: Api) ->
 async def test_pages_forward_and_backward_give_every_product_once_in_order(api: Api, order: str, direction: str) -> None:
     # alike in what they are ordered by, but for their names
     for number in range(7):
-        await api.register(f"p{(number * 3) % 7}", at=written(day(number // 3)))
+        await api.register(f"p{(number * 3) % 7}", at=iso(day(number // 3)))
     for number in (5, 2):
         await api.update(f"p{number}", owner="bob", at=day(10))
     by = {"field": order, "direction": direction}
@@ -352,7 +355,7 @@ async def test_a_page_of_50_products_with_domain_and_history_costs_a_constant_nu
         }
       }
     """
-    inputs = [product_fields(f"p{number:02}", at=written(day(0))) for number in range(50)]
+    inputs = [product_fields(f"p{number:02}", at=iso(day(0))) for number in range(50)]
     for given in inputs:
         await api(REGISTER, input=given)
     for number in range(0, 50, 3):
@@ -403,10 +406,10 @@ async def test_asset_finds_a_product_by_its_uid_at_an_instant(api: Api) -> None:
     product = await api.register()
     await api.update("orders", name="purchases", at=day(10))
     query = "query ($uid: UUID!, $asOf: DateTime) { asset(uid: $uid, asOf: $asOf) { __typename label createdAt updatedAt } }"
-    then = (await api(query, uid=product["uid"], asOf=written(day(5)))).data["asset"]
-    assert then == {"__typename": "Product", "label": "orders", "createdAt": written(day(0)), "updatedAt": written(day(0))}
+    then = (await api(query, uid=product["uid"], asOf=iso(day(5)))).data["asset"]
+    assert then == {"__typename": "Product", "label": "orders", "createdAt": iso(day(0)), "updatedAt": iso(day(0))}
     now = (await api(query, uid=product["uid"])).data["asset"]
-    assert (now["label"], now["createdAt"], now["updatedAt"]) == ("purchases", written(day(0)), written(day(10)))
+    assert (now["label"], now["createdAt"], now["updatedAt"]) == ("purchases", iso(day(0)), iso(day(10)))
     assert (await api(query, uid=str(uuid4()))).data["asset"] is None
 
 
@@ -422,7 +425,7 @@ async def test_a_history_pages_both_ways_and_says_who_and_when(api: Api) -> None
         } } }
     """
     page = (await api(query, first=2)).data["product"]["history"]
-    assert [it["node"]["validFrom"] for it in page["edges"]] == [written(day(0)), written(day(1))]
+    assert [it["node"]["validFrom"] for it in page["edges"]] == [iso(day(0)), iso(day(1))]
     assert (page["pageInfo"], page["totalCount"]) == ({"hasNextPage": True, "hasPreviousPage": False}, 5)
     rest = (await api(query, first=5, after=page["edges"][1]["cursor"])).data["product"]["history"]["edges"]
     assert [it["node"]["changed"][0]["after"] for it in rest] == ["o2", "o3", "o4"]
@@ -430,7 +433,7 @@ async def test_a_history_pages_both_ways_and_says_who_and_when(api: Api) -> None
     assert rest[-1]["node"]["actor"] == "anonymous"
     assert datetime.fromisoformat(rest[-1]["node"]["recordedAt"]) > day(4) > START_OF_TIME
     back = (await api(query, last=2, before=rest[0]["cursor"])).data["product"]["history"]["edges"]
-    assert [it["node"]["validFrom"] for it in back] == [written(day(0)), written(day(1))]
+    assert [it["node"]["validFrom"] for it in back] == [iso(day(0)), iso(day(1))]
 
 
 START_OF_TIME = datetime(2025, 1, 1, tzinfo=UTC)

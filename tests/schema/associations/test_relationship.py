@@ -23,7 +23,7 @@ from tests.builders import (
     UNRELATE,
     Api,
     day,
-    written,
+    iso,
 )
 
 pytestmark = pytest.mark.api
@@ -94,7 +94,7 @@ async def clean(database: Database) -> None:
 
 async def test_a_type_is_registered_whole_and_listed(shop: Api) -> None:
     given = {"onDelete": "RESTRICT", "cardinality": "MANY_TO_ONE", "foreignKeyField": "steward_id"}
-    put = await shop.join_type(**given)
+    put = await shop.put_relationship_type(**given)
     assert put == {
         "code": "PRODUCT steward PERSON",
         "key": "steward",
@@ -103,9 +103,9 @@ async def test_a_type_is_registered_whole_and_listed(shop: Api) -> None:
         "related": "PERSON",
         **given,
     }
-    again = await shop.join_type(cardinality="MANY_TO_ONE")
+    again = await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     assert (again["onDelete"], again["foreignKeyField"]) == ("CLOSE", None), "what is left out takes its default"
-    await shop.join_type(related="TABLE")
+    await shop.put_relationship_type(related="TABLE")
     listed = (await shop("{ relationshipTypes { code } }")).data["relationshipTypes"]
     assert [it["code"] for it in listed] == ["PRODUCT steward PERSON", "PRODUCT steward TABLE"]
 
@@ -130,52 +130,52 @@ async def test_a_type_is_registered_whole_and_listed(shop: Api) -> None:
 async def test_a_type_that_cannot_be_is_refused_and_changes_nothing(
     shop: Api, given: dict[str, Any], fault: tuple[str, str]
 ) -> None:
-    before = await shop.join_type()
+    before = await shop.put_relationship_type()
     put = {"key": "k", "reverseKey": "r", "origin": "PRODUCT", "related": "PERSON", "cardinality": "MANY_TO_MANY", **given}
-    assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).fault == fault
+    assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == fault
     assert (await shop("{ relationshipTypes { code } }")).data == {"relationshipTypes": [{"code": before["code"]}]}
 
 
 async def test_a_kind_of_asset_is_no_code_of_a_type(api: Api) -> None:
     put = 'mutation { putEntityType(input: { code: "PRODUCT", label: "x" }) { entityType { code } } }'
-    assert (await api(put)).fault == ("BAD_INPUT", "code")
+    assert (await api(put)).code_and_field == ("BAD_INPUT", "code")
 
 
 async def test_a_type_in_use_stays(shop: Api) -> None:
-    await shop.join_type()
+    await shop.put_relationship_type()
     joined = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
-    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).fault == ("CONFLICT", "code")
+    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
     assert (await shop(UNRELATE, input={"uid": joined["uid"]})).data
-    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).fault == ("CONFLICT", "code")
+    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
     remove = 'mutation { removeEntityType(input: { code: "TABLE" }) { code } }'
-    await shop.join_type("home", related="TABLE")
-    assert (await shop(remove)).fault == ("CONFLICT", "code")
+    await shop.put_relationship_type("home", related="TABLE")
+    assert (await shop(remove)).code_and_field == ("CONFLICT", "code")
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "home"})).data
     assert (await shop(remove)).data
-    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "home"})).fault == ("NOT_FOUND", "code")
+    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "home"})).code_and_field == ("NOT_FOUND", "code")
 
 
 async def test_a_key_of_several_types_has_to_be_told_apart(shop: Api) -> None:
-    await shop.join_type()
-    await shop.join_type(related="TABLE")
-    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).fault == ("CONFLICT", "code")
+    await shop.put_relationship_type()
+    await shop.put_relationship_type(related="TABLE")
+    assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "PRODUCT steward TABLE"})).data
     # where the ends tell, nothing else has to
-    await shop.join_type(related="TABLE")
+    await shop.put_relationship_type(related="TABLE")
     assert (await shop.relate("steward", ORDERS, ANN)).data
-    await shop.join_type(related="ENTITY")
-    assert (await shop.relate("steward", ORDERS, BO)).fault == ("BAD_INPUT", "type")
+    await shop.put_relationship_type(related="ENTITY")
+    assert (await shop.relate("steward", ORDERS, BO)).code_and_field == ("BAD_INPUT", "type")
     assert (await shop.relate("PRODUCT steward ENTITY", ORDERS, BO)).data
     assert await related(shop, "orders", "steward") == ["Ann", "Bo"]
 
 
 async def test_a_join_is_followed_from_either_end_at_any_instant(shop: Api) -> None:
-    await shop.join_type()
+    await shop.put_relationship_type()
     joined = (await shop.relate("steward", ORDERS, ANN, at=day(2), attributes={"since": "spring"})).data["relate"]
     assert joined["changed"]
     assert joined["relationship"]["attributes"] == {"since": "spring"}
     uid = joined["relationship"]["uid"]
-    assert (await shop(UNRELATE, input={"uid": uid, "at": written(day(5))})).data["unrelate"] == {"uid": uid, "changed": True}
+    assert (await shop(UNRELATE, input={"uid": uid, "at": iso(day(5))})).data["unrelate"] == {"uid": uid, "changed": True}
     for instant, names in (
         (day(2) - MICROSECOND, []),
         (day(2), ["Ann"]),
@@ -183,10 +183,10 @@ async def test_a_join_is_followed_from_either_end_at_any_instant(shop: Api) -> N
         (day(5), []),
         (day(9), []),
     ):
-        assert await related(shop, "orders", "steward", asOf=written(instant)) == names
-        found = (await shop(OF_ANN, asOf=written(instant))).data["entity"]["related"]["nodes"]
+        assert await related(shop, "orders", "steward", asOf=iso(instant)) == names
+        found = (await shop(OF_ANN, asOf=iso(instant))).data["entity"]["related"]["nodes"]
         assert [it["label"] for it in found] == ["orders" for _ in names]
-    assert await related(shop, "orders", "stewardOf", asOf=written(day(3))) == [], "that is what it is called from the other end"
+    assert await related(shop, "orders", "stewardOf", asOf=iso(day(3))) == [], "that is what it is called from the other end"
     then = (
         await shop(
             "query ($id: ID!) { node(id: $id) { ... on Relationship { id validTo related { id } } } }",
@@ -194,8 +194,8 @@ async def test_a_join_is_followed_from_either_end_at_any_instant(shop: Api) -> N
         )
     ).data
     assert then["node"]["id"] == joined["relationship"]["id"]
-    assert then["node"]["validTo"] == written(day(5))
-    assert then["node"]["related"]["id"].endswith(f"@{written(day(2))}"), "one instant holds for all below"
+    assert then["node"]["validTo"] == iso(day(5))
+    assert then["node"]["related"]["id"].endswith(f"@{iso(day(2))}"), "one instant holds for all below"
     assert (await shop("query ($id: ID!) { node(id: $id) { id } }", id=f"Relationship:{uid}")).data == {"node": None}
     # joined anew it is the same join
     assert (await shop.relate("steward", ORDERS, ANN, at=day(7))).data["relate"]["relationship"]["uid"] == uid
@@ -203,7 +203,7 @@ async def test_a_join_is_followed_from_either_end_at_any_instant(shop: Api) -> N
 
 
 async def test_an_instant_of_its_own_is_read_below_an_asset_of_another(shop: Api) -> None:
-    await shop.join_type()
+    await shop.put_relationship_type()
     await shop.relate("steward", ORDERS, ANN, at=day(2))
     await shop.update("orders", name="old orders", at=day(4))
     query = """
@@ -212,24 +212,24 @@ async def test_an_instant_of_its_own_is_read_below_an_asset_of_another(shop: Api
         relationships(asOf: $then) { nodes { id origin { label } } }
       } }
     """
-    found = (await shop(query, then=written(day(3)))).data["product"]
-    assert found["related"]["nodes"][0]["asOf"] == written(day(3))
+    found = (await shop(query, then=iso(day(3)))).data["product"]
+    assert found["related"]["nodes"][0]["asOf"] == iso(day(3))
     assert found["related"]["nodes"][0]["related"]["nodes"] == [{"label": "orders"}]
     assert found["relationships"]["nodes"][0]["origin"] == {"label": "orders"}, "as it was called then"
-    none = (await shop(query, then=written(day(1)))).data["product"]
+    none = (await shop(query, then=iso(day(1)))).data["product"]
     assert none == {"related": {"nodes": []}, "relationships": {"nodes": []}}
 
 
 async def test_joining_the_same_pair_again_changes_nothing(shop: Api) -> None:
-    await shop.join_type(cardinality="ONE_TO_ONE")
+    await shop.put_relationship_type(cardinality="ONE_TO_ONE")
     first = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
     again = (await shop.relate("steward", ORDERS, ANN, at=day(3))).data["relate"]
     assert not again["changed"]
-    assert (again["relationship"]["uid"], again["relationship"]["validFrom"]) == (first["uid"], written(day(0)))
+    assert (again["relationship"]["uid"], again["relationship"]["validFrom"]) == (first["uid"], iso(day(0)))
     other = (await shop.relate("steward", ORDERS, ANN, at=day(4), attributes={"a": 1})).data["relate"]
     assert other["changed"]
     (one,) = (await shop(JOINS)).data["relationships"]["nodes"]
-    assert (one["attributes"], one["validFrom"]) == ({"a": 1}, written(day(4)))
+    assert (one["attributes"], one["validFrom"]) == ({"a": 1}, iso(day(4)))
 
 
 @pytest.mark.parametrize(
@@ -244,104 +244,104 @@ async def test_joining_the_same_pair_again_changes_nothing(shop: Api) -> None:
 async def test_a_cardinality_holds_at_every_instant(
     shop: Api, cardinality: str, second_related: bool, second_origin: bool
 ) -> None:
-    await shop.join_type(cardinality=cardinality)
+    await shop.put_relationship_type(cardinality=cardinality)
     joined = (await shop.relate("steward", ORDERS, ANN, at=day(5))).data["relate"]["relationship"]
-    assert (await shop(UNRELATE, input={"uid": joined["uid"], "at": written(day(8))})).data
+    assert (await shop(UNRELATE, input={"uid": joined["uid"], "at": iso(day(8))})).data
     for origin, other, allowed in ((ORDERS, BO, second_related), (SALES, ANN, second_origin)):
         # before it, into it; within it; and after it, where there is room for another
         for at, free in ((day(3), allowed), (day(6), allowed), (day(8), True)):
             answer = await shop.relate("steward", origin, other, at=at)
             if free:
-                assert (await shop(UNRELATE, input={"uid": answer.data["relate"]["relationship"]["uid"], "at": written(at)})).data
+                assert (await shop(UNRELATE, input={"uid": answer.data["relate"]["relationship"]["uid"], "at": iso(at)})).data
             else:
-                assert answer.fault == ("CONFLICT", "related")
+                assert answer.code_and_field == ("CONFLICT", "related")
                 assert "Ann" in answer.error["message"]
                 assert joined["uid"] in answer.error["message"]
-    assert await joins(shop, asOf=written(day(6))) == ["orders steward Ann"]
+    assert await joins(shop, asOf=iso(day(6))) == ["orders steward Ann"]
     await clean(shop.database)
 
 
 async def test_a_pair_that_makes_room_in_the_same_request_is_joined(shop: Api) -> None:
-    await shop.join_type(cardinality="MANY_TO_ONE")
+    await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     joined = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
     swap = """
       mutation ($end: DeleteInput!, $other: RelateInput!) { unrelate(input: $end) { changed } relate(input: $other) { changed } }
     """
-    at = written(day(4))
+    at = iso(day(4))
     other = {"type": "steward", "origin": ORDERS, "related": BO, "at": at}
     assert (await shop(swap, end={"uid": joined["uid"], "at": at}, other=other)).data["relate"] == {"changed": True}
     assert await related(shop, "orders", "steward") == ["Bo"]
 
 
 async def test_a_tighter_cardinality_needs_joins_that_fit_it(shop: Api) -> None:
-    await shop.join_type()
+    await shop.put_relationship_type()
     first = (await shop.relate("steward", ORDERS, ANN, at=day(1))).data["relate"]["relationship"]
     await shop.relate("steward", ORDERS, BO, at=day(3))
     put = {"key": "steward", "reverseKey": "stewardOf", "origin": "PRODUCT", "related": "PERSON", "cardinality": "MANY_TO_ONE"}
-    assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).fault == ("CONFLICT", "cardinality")
+    assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")
     assert (await shop("{ relationshipTypes { cardinality } }")).data["relationshipTypes"] == [{"cardinality": "MANY_TO_MANY"}]
     # history counts: over since now is too late, over since before the other began is not
     assert (await shop(UNRELATE, input={"uid": first["uid"]})).data
-    assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).fault == ("CONFLICT", "cardinality")
-    assert (await shop(UNRELATE, input={"uid": first["uid"], "at": written(day(3))})).data
+    assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")
+    assert (await shop(UNRELATE, input={"uid": first["uid"], "at": iso(day(3))})).data
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).data
-    assert (await shop.relate("steward", ORDERS, ANN, at=day(9))).fault == ("CONFLICT", "related")
-    assert (await shop.join_type())["cardinality"] == "MANY_TO_MANY"
+    assert (await shop.relate("steward", ORDERS, ANN, at=day(9))).code_and_field == ("CONFLICT", "related")
+    assert (await shop.put_relationship_type())["cardinality"] == "MANY_TO_MANY"
     assert (await shop.relate("steward", ORDERS, ANN, at=day(9))).data
     await clean(shop.database)
 
 
 @pytest.mark.parametrize("end", ["origin", "related"])
 async def test_a_join_closes_with_either_end_and_returns_with_it(shop: Api, end: str) -> None:
-    await shop.join_type()
+    await shop.put_relationship_type()
     uids = {"origin": await uid_of(shop, ORDERS), "related": await uid_of(shop, ANN)}
     await shop.relate("steward", ORDERS, ANN, at=day(1))
     delete = DELETE if end == "origin" else DELETE_ENTITY
-    assert (await shop(delete, input={"uid": uids[end], "at": written(day(4))})).data
+    assert (await shop(delete, input={"uid": uids[end], "at": iso(day(4))})).data
     assert await joins(shop) == []
-    assert await joins(shop, asOf=written(day(3))) == ["orders steward Ann"]
+    assert await joins(shop, asOf=iso(day(3))) == ["orders steward Ann"]
     await clean(shop.database)
 
 
 async def test_an_end_returns_with_its_joins_unless_another_took_the_place(shop: Api) -> None:
-    await shop.join_type(cardinality="MANY_TO_ONE")
+    await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     ann = await uid_of(shop, ANN)
     await shop.relate("steward", ORDERS, ANN, at=day(1))
-    assert (await shop(DELETE_ENTITY, input={"uid": ann, "at": written(day(4))})).data
+    assert (await shop(DELETE_ENTITY, input={"uid": ann, "at": iso(day(4))})).data
     bo = (await shop.relate("steward", ORDERS, BO, at=day(5))).data["relate"]["relationship"]
-    answer = await shop(RESTORE_ENTITY, input={"uid": ann, "at": written(day(6))})
-    assert answer.fault == ("CONFLICT", "uid")
+    answer = await shop(RESTORE_ENTITY, input={"uid": ann, "at": iso(day(6))})
+    assert answer.code_and_field == ("CONFLICT", "uid")
     assert "Bo" in answer.error["message"]
-    assert (await shop(UNRELATE, input={"uid": bo["uid"], "at": written(day(6))})).data
-    assert (await shop(RESTORE_ENTITY, input={"uid": ann, "at": written(day(6))})).data
+    assert (await shop(UNRELATE, input={"uid": bo["uid"], "at": iso(day(6))})).data
+    assert (await shop(RESTORE_ENTITY, input={"uid": ann, "at": iso(day(6))})).data
     assert await related(shop, "orders", "steward") == ["Ann"]
-    assert await related(shop, "orders", "steward", asOf=written(day(5))) == ["Bo"]
+    assert await related(shop, "orders", "steward", asOf=iso(day(5))) == ["Bo"]
     await clean(shop.database)
 
 
 @pytest.mark.parametrize("end", ["origin", "related"])
 async def test_a_join_that_restricts_holds_either_end(shop: Api, end: str) -> None:
-    await shop.join_type(onDelete="RESTRICT")
+    await shop.put_relationship_type(onDelete="RESTRICT")
     uid = await uid_of(shop, ORDERS if end == "origin" else ANN)
     joined = (await shop.relate("steward", ORDERS, ANN, at=day(2))).data["relate"]["relationship"]
     delete = DELETE if end == "origin" else DELETE_ENTITY
     # also where the join is still to come
     for at in (day(5), day(2), day(1)):
-        answer = await shop(delete, input={"uid": uid, "at": written(at)})
-        assert answer.fault == ("CONFLICT", "uid")
+        answer = await shop(delete, input={"uid": uid, "at": iso(at)})
+        assert answer.code_and_field == ("CONFLICT", "uid")
         assert joined["uid"] in answer.error["message"]
     assert await joins(shop) == ["orders steward Ann"]
-    assert (await shop(UNRELATE, input={"uid": joined["uid"], "at": written(day(4))})).data
-    assert (await shop(delete, input={"uid": uid, "at": written(day(3))})).fault == ("CONFLICT", "uid")
-    assert (await shop(delete, input={"uid": uid, "at": written(day(4))})).data
+    assert (await shop(UNRELATE, input={"uid": joined["uid"], "at": iso(day(4))})).data
+    assert (await shop(delete, input={"uid": uid, "at": iso(day(3))})).code_and_field == ("CONFLICT", "uid")
+    assert (await shop(delete, input={"uid": uid, "at": iso(day(4))})).data
     await clean(shop.database)
 
 
 @pytest.mark.parametrize("end", ["origin", "related"])
 async def test_a_join_that_cascades_takes_the_other_end_along(shop: Api, end: str) -> None:
     """From either end, as far as it goes, in circles too; whoever is not joined then stays."""
-    await shop.join_type(onDelete="CASCADE")
-    await shop.join_type("friend", origin="PERSON", reverseKey="friendOf", onDelete="CASCADE")
+    await shop.put_relationship_type(onDelete="CASCADE")
+    await shop.put_relationship_type("friend", origin="PERSON", reverseKey="friendOf", onDelete="CASCADE")
     await shop.create("Cy", key="3")
     await shop.create("Di", key="4")
     cy, di = {"entity": {"type": "PERSON", "key": "3"}}, {"entity": {"type": "PERSON", "key": "4"}}
@@ -352,21 +352,21 @@ async def test_a_join_that_cascades_takes_the_other_end_along(shop: Api, end: st
     await shop.relate("friend", cy, di, at=day(9))
     uid = await uid_of(shop, ORDERS if end == "origin" else ANN)
     delete = DELETE if end == "origin" else DELETE_ENTITY
-    assert (await shop(delete, input={"uid": uid, "at": written(day(5))})).data
+    assert (await shop(delete, input={"uid": uid, "at": iso(day(5))})).data
     alive = "query ($asOf: DateTime) { products(asOf: $asOf) { nodes { label } } entities(asOf: $asOf) { nodes { label } } }"
     for at, names in ((day(5) - MICROSECOND, {"orders", "sales", "Ann", "Bo", "Cy", "Di"}), (day(5), {"sales", "Di"})):
-        found = (await shop(alive, asOf=written(at))).data
+        found = (await shop(alive, asOf=iso(at))).data
         assert {it["label"] for part in found.values() for it in part["nodes"]} == names
     await clean(shop.database)
 
 
 async def test_what_would_be_taken_along_may_be_held_by_another(shop: Api) -> None:
-    await shop.join_type(onDelete="CASCADE")
-    await shop.join_type("boss", origin="PERSON", reverseKey="staff", onDelete="RESTRICT")
+    await shop.put_relationship_type(onDelete="CASCADE")
+    await shop.put_relationship_type("boss", origin="PERSON", reverseKey="staff", onDelete="RESTRICT")
     await shop.relate("steward", ORDERS, ANN)
     await shop.relate("boss", ANN, BO)
-    answer = await shop(DELETE, input={"uid": await uid_of(shop, ORDERS), "at": written(day(3))})
-    assert answer.fault == ("CONFLICT", "uid")
+    answer = await shop(DELETE, input={"uid": await uid_of(shop, ORDERS), "at": iso(day(3))})
+    assert answer.code_and_field == ("CONFLICT", "uid")
     assert await joins(shop) == ["orders steward Ann", "Ann boss Bo"], "nothing of it is kept"
 
 
@@ -391,30 +391,30 @@ async def test_what_would_be_taken_along_may_be_held_by_another(shop: Api) -> No
 async def test_a_join_that_cannot_be_is_refused_and_leaves_nothing(
     shop: Api, type_: str, origin: dict[str, Any], other: dict[str, Any], fault: tuple[str, str]
 ) -> None:
-    await shop.join_type()
-    await shop.join_type("knows", origin="PERSON", reverseKey="knows")
+    await shop.put_relationship_type()
+    await shop.put_relationship_type("knows", origin="PERSON", reverseKey="knows")
     await shop.register("gone")
-    assert (await shop(DELETE, input={"uid": await uid_of(shop, {"product": "gone"}), "at": written(day(1))})).data
-    assert (await shop.relate(type_, origin, other, at=day(2))).fault == fault
+    assert (await shop(DELETE, input={"uid": await uid_of(shop, {"product": "gone"}), "at": iso(day(1))})).data
+    assert (await shop.relate(type_, origin, other, at=day(2))).code_and_field == fault
     assert await joins(shop) == []
     await clean(shop.database)
 
 
 @pytest.mark.parametrize("attributes", [[1], "x", {"a": "\0"}, 7])
 async def test_attributes_are_a_json_object(shop: Api, attributes: Any) -> None:
-    await shop.join_type()
-    assert (await shop.relate("steward", ORDERS, ANN, attributes=attributes)).fault == ("BAD_INPUT", "attributes")
+    await shop.put_relationship_type()
+    assert (await shop.relate("steward", ORDERS, ANN, attributes=attributes)).code_and_field == ("BAD_INPUT", "attributes")
 
 
 async def test_an_unknown_key_is_told(shop: Api) -> None:
-    await shop.join_type()
-    assert (await shop(RELATED, name="orders", key="stewrad")).fault == ("BAD_INPUT", "key")
-    assert (await shop(JOINS, filter={"types": ["stewrad"]})).fault == ("BAD_INPUT", "types")
-    assert (await shop(OF_PERSON, key="1", types=["stewrad"])).fault == ("BAD_INPUT", "types")
+    await shop.put_relationship_type()
+    assert (await shop(RELATED, name="orders", key="stewrad")).code_and_field == ("BAD_INPUT", "key")
+    assert (await shop(JOINS, filter={"types": ["stewrad"]})).code_and_field == ("BAD_INPUT", "types")
+    assert (await shop(OF_PERSON, key="1", types=["stewrad"])).code_and_field == ("BAD_INPUT", "types")
 
 
 async def test_a_join_that_reads_alike_from_both_ends_is_one_whichever_is_named_first(shop: Api) -> None:
-    await shop.join_type("knows", origin="PERSON", reverseKey="knows")
+    await shop.put_relationship_type("knows", origin="PERSON", reverseKey="knows")
     first = (await shop.relate("knows", ANN, BO)).data["relate"]
     again = (await shop.relate("knows", BO, ANN, at=day(1))).data["relate"]
     assert (first["changed"], again["changed"]) == (True, False)
@@ -429,8 +429,8 @@ async def test_a_join_that_reads_alike_from_both_ends_is_one_whichever_is_named_
 
 
 async def test_the_joins_of_an_asset_are_told_by_type_and_direction(shop: Api) -> None:
-    await shop.join_type()
-    await shop.join_type("boss", origin="PERSON", reverseKey="staff")
+    await shop.put_relationship_type()
+    await shop.put_relationship_type("boss", origin="PERSON", reverseKey="staff")
     await shop.relate("steward", ORDERS, ANN, at=day(1))
     await shop.relate("boss", BO, ANN, at=day(1))
     await shop.relate("boss", ANN, BO, at=day(4))
@@ -446,11 +446,11 @@ async def test_the_joins_of_an_asset_are_told_by_type_and_direction(shop: Api) -
     assert await told(types=["boss"], direction="REVERSE") == ["Bo boss Ann"]
     assert await told(types=["PRODUCT steward PERSON"]) == ["orders steward Ann"]
     assert await told(types=[]) == []
-    assert await told(asOf=written(day(3))) == ["Bo boss Ann", "orders steward Ann"]
+    assert await told(asOf=iso(day(3))) == ["Bo boss Ann", "orders steward Ann"]
 
 
 async def test_lists_are_filtered_and_paged(shop: Api) -> None:
-    await shop.join_type()
+    await shop.put_relationship_type()
     for number in range(5):
         await shop.create(f"P{number}", key=f"1{number}")
         await shop.relate("steward", ORDERS, {"entity": {"type": "PERSON", "key": f"1{number}"}})
@@ -473,7 +473,7 @@ async def test_lists_are_filtered_and_paged(shop: Api) -> None:
     assert paged == whole
     back = (await shop(RELATED, name="orders", key="steward", last=2, before=after)).data["product"]["related"]
     assert [it["label"] for it in back["nodes"]] == whole[2:4]
-    assert (await shop(RELATED, name="sales", key="steward", after=after)).fault == ("BAD_INPUT", "after")
+    assert (await shop(RELATED, name="sales", key="steward", after=after)).code_and_field == ("BAD_INPUT", "after")
     everything: list[dict[str, Any]] = []
     after = None
     while len(everything) < 6:
@@ -486,8 +486,8 @@ async def test_lists_are_filtered_and_paged(shop: Api) -> None:
 
 async def test_a_walk_costs_as_many_statements_however_many_walk_it(shop: Api) -> None:
     """Products, who answers for them, whom those know; and what feeds the products: a constant number a level."""
-    await shop.join_type()
-    await shop.join_type("knows", origin="PERSON", reverseKey="knows")
+    await shop.put_relationship_type()
+    await shop.put_relationship_type("knows", origin="PERSON", reverseKey="knows")
     query = """
       query ($asOf: DateTime) { products(asOf: $asOf) { nodes {
         label
@@ -511,9 +511,9 @@ async def test_a_walk_costs_as_many_statements_however_many_walk_it(shop: Api) -
             await shop.relate("steward", {"product": name}, steward)
             await shop.relate("knows", ANN, steward)
         await shop.relate("steward", ORDERS, ANN)
-        for as_of in (None, written(day(0))):
+        for as_of in (None, iso(day(0))):
             shop.statements.clear()
-            found = (await shop.at_any_cost(query, asOf=as_of))["products"]["nodes"]
+            found = (await shop.execute_without_cost_limit(query, asOf=as_of))["products"]["nodes"]
             counts.append(len(shop.statements))
         by_name = {it["label"]: it for it in found}
         (steward,) = by_name[f"p{size}0"]["related"]["nodes"]
@@ -526,7 +526,7 @@ async def test_a_walk_costs_as_many_statements_however_many_walk_it(shop: Api) -
 
 
 async def test_a_cursor_outlives_the_types_that_come_after_it(shop: Api) -> None:
-    await shop.join_type()
+    await shop.put_relationship_type()
     await shop.relate("steward", ORDERS, ANN)
     await shop.relate("steward", ORDERS, BO)
     query = """
@@ -536,7 +536,7 @@ async def test_a_cursor_outlives_the_types_that_come_after_it(shop: Api) -> None
       } }
     """
     first = (await shop(query, first=1)).data["product"]
-    await shop.join_type("steward", related="TABLE")
+    await shop.put_relationship_type("steward", related="TABLE")
     for part, names in (("related", [{"label": "Bo"}]), ("relationships", [{"related": {"label": "Bo"}}])):
         only = query.replace("relationships(" if part == "related" else 'related(key: "steward",', f"__{part}(")
         only = "\n".join(line for line in only.splitlines() if "__" not in line)
@@ -545,8 +545,8 @@ async def test_a_cursor_outlives_the_types_that_come_after_it(shop: Api) -> None
 
 
 async def test_one_of_several_types_with_a_key_is_followed_by_its_code(shop: Api) -> None:
-    await shop.join_type()
-    await shop.join_type(related="ENTITY")
+    await shop.put_relationship_type()
+    await shop.put_relationship_type(related="ENTITY")
     await shop.relate("PRODUCT steward PERSON", ORDERS, ANN)
     await shop.relate("PRODUCT steward ENTITY", ORDERS, BO)
     assert await related(shop, "orders", "steward") == ["Ann", "Bo"]
@@ -557,9 +557,9 @@ async def test_one_of_several_types_with_a_key_is_followed_by_its_code(shop: Api
 
 
 async def test_a_chain_falls_however_long_it_is(shop: Api) -> None:
-    await shop.join_type("next", origin="PERSON", related="PERSON", reverseKey="last", onDelete="CASCADE")
+    await shop.put_relationship_type("next", origin="PERSON", related="PERSON", reverseKey="last", onDelete="CASCADE")
     lines: list[dict[str, Any]] = [
-        {"kind": "entity", "type": "PERSON", "key": f"c{number}", "displayName": f"C{number}", "at": written(day(0))}
+        {"kind": "entity", "type": "PERSON", "key": f"c{number}", "displayName": f"C{number}", "at": iso(day(0))}
         for number in range(400)
     ]
     lines += [
@@ -568,7 +568,7 @@ async def test_a_chain_falls_however_long_it_is(shop: Api) -> None:
             "type": "next",
             "origin": {"entity": {"type": "PERSON", "key": f"c{number}"}},
             "related": {"entity": {"type": "PERSON", "key": f"c{number + 1}"}},
-            "at": written(day(0)),
+            "at": iso(day(0)),
         }
         for number in range(399)
     ]
@@ -582,7 +582,7 @@ async def test_a_chain_falls_however_long_it_is(shop: Api) -> None:
 
 async def test_a_payload_that_others_change_meanwhile_is_read_once_more(shop: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the joins and what they join, somebody deletes one of these."""
-    await shop.join_type()
+    await shop.put_relationship_type()
     await shop.relate("steward", ORDERS, BO)
     bo = UUID(await uid_of(shop, BO))
     read = node.nodes_by_id
@@ -603,7 +603,7 @@ async def test_a_payload_that_others_change_meanwhile_is_read_once_more(shop: Ap
         changed relationship { origin { relationships { nodes { related { label } } } } }
       } }
     """
-    given = {"type": "steward", "origin": ORDERS, "related": ANN, "at": written(day(2))}
+    given = {"type": "steward", "origin": ORDERS, "related": ANN, "at": iso(day(2))}
     answer = (await shop(query, input=given)).data["relate"]
     assert ended
     assert answer["changed"]
@@ -613,15 +613,15 @@ async def test_a_payload_that_others_change_meanwhile_is_read_once_more(shop: Ap
 
 @pytest.mark.idempotency
 async def test_a_repeated_request_is_answered_as_the_first_time(shop: Api) -> None:
-    await shop.join_type(cardinality="MANY_TO_ONE")
+    await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     given = {"type": "steward", "origin": ORDERS, "related": ANN, "attributes": {"a": 1}, "idempotencyKey": "once"}
     first = (await shop(RELATE, input=given)).data["relate"]
     assert (await shop(RELATE, input=given)).data["relate"] == first
-    assert (await shop(RELATE, input={**given, "attributes": {}})).fault == ("CONFLICT", "idempotencyKey")
+    assert (await shop(RELATE, input={**given, "attributes": {}})).code_and_field == ("CONFLICT", "idempotencyKey")
     end = {"uid": first["relationship"]["uid"], "idempotencyKey": "end"}
     assert (await shop(UNRELATE, input=end)).data["unrelate"]["changed"]
     assert (await shop(UNRELATE, input=end)).data["unrelate"]["changed"]
-    assert (await shop(UNRELATE, input={"uid": str(uuid4())})).fault == ("NOT_FOUND", "uid")
+    assert (await shop(UNRELATE, input={"uid": str(uuid4())})).code_and_field == ("NOT_FOUND", "uid")
 
 
 async def uid_of(api: Api, ref: dict[str, Any]) -> str:
@@ -645,23 +645,23 @@ CUSTOMER = """
 
 async def test_what_is_known_elsewhere_is_joined_by_its_key_before_anything_else_is_known(shop: Api) -> None:
     assert (await shop(CUSTOMERS)).data
-    await shop.join_type("customer", related="CUSTOMER", reverseKey="uses")
+    await shop.put_relationship_type("customer", related="CUSTOMER", reverseKey="uses")
     ref = {"entity": {"type": "CUSTOMER", "key": "42"}}
     assert (await shop.relate("customer", ORDERS, ref, at=day(3))).data["relate"]["relationship"]["related"] == {
         "label": "Customer 42"
     }
-    assert (await shop(CUSTOMER, asOf=written(day(2)))).data == {"entity": None}
+    assert (await shop(CUSTOMER, asOf=iso(day(2)))).data == {"entity": None}
     stub = (await shop(CUSTOMER)).data["entity"]
     assert (stub["displayName"], stub["related"]["nodes"]) == ("Customer 42", [{"label": "orders"}])
     # it is created by its key like what is not there; and not twice
-    created = {"type": "CUSTOMER", "key": "42", "at": written(day(5))}
+    created = {"type": "CUSTOMER", "key": "42", "at": iso(day(5))}
     filled = await shop.create("Shah & Sons", **created)
     assert filled["uid"] == stub["uid"]
-    again = {"type": "CUSTOMER", "key": "42", "displayName": "Other", "at": written(day(6))}
-    assert (await shop(CREATE_ENTITY, input=again)).fault == ("CONFLICT", "key")
+    again = {"type": "CUSTOMER", "key": "42", "displayName": "Other", "at": iso(day(6))}
+    assert (await shop(CREATE_ENTITY, input=again)).code_and_field == ("CONFLICT", "key")
     for at, name in ((day(3), "Customer 42"), (day(5), "Shah & Sons")):
-        assert (await shop(CUSTOMER, asOf=written(at))).data["entity"]["displayName"] == name
+        assert (await shop(CUSTOMER, asOf=iso(at))).data["entity"]["displayName"] == name
     # once it was there and is deleted, it is joined no more
-    assert (await shop(DELETE_ENTITY, input={"uid": stub["uid"], "at": written(day(8))})).data
-    assert (await shop.relate("customer", SALES, ref, at=day(9))).fault == ("NOT_FOUND", "related")
+    assert (await shop(DELETE_ENTITY, input={"uid": stub["uid"], "at": iso(day(8))})).data
+    assert (await shop.relate("customer", SALES, ref, at=day(9))).code_and_field == ("NOT_FOUND", "related")
     await clean(shop.database)

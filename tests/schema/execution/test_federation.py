@@ -11,7 +11,7 @@ from strawberry.types.base import get_object_definition
 from schema import root
 from schema.language.scopes import scope_of
 from schema.root import schema
-from tests.builders import Api, day, written
+from tests.builders import Api, day, iso
 
 ENTITIES = "query ($them: [_Any!]!) { _entities(representations: $them) { ... on Product { id name } } }"
 
@@ -42,7 +42,7 @@ async def test_the_service_tells_its_schema(api: Api) -> None:
 async def test_the_instant_travels_inside_the_id_and_other_keys_mean_now(api: Api) -> None:
     uid = (await api.register())["uid"]
     await api.update("orders", name="purchases", at=day(10))
-    then, now = f"Product:{uid}@{written(day(5))}", f"Product:{uid}"
+    then, now = f"Product:{uid}@{iso(day(5))}", f"Product:{uid}"
     answer = await api(
         ENTITIES, them=[product(id=then), product(id=now), product(uid=uid), product(name="purchases"), product(name="orders")]
     )
@@ -68,7 +68,7 @@ async def test_an_asset_is_found_by_whoever_does_not_know_its_kind(api: Api) -> 
     await api.put_types()
     entity_uid = (await api.create("t", type="TABLE"))["uid"]
     await api.update("orders", name="purchases", at=day(10))
-    then = f"Product:{product_uid}@{written(day(5))}"
+    then = f"Product:{product_uid}@{iso(day(5))}"
     keys: list[dict[str, str]] = [
         {"id": then},
         {"id": f"Entity:{entity_uid}"},
@@ -97,7 +97,7 @@ async def test_an_asset_without_a_key_or_with_one_that_cannot_be_read_fails_alon
 
 async def test_more_representations_than_the_limit_are_refused_at_once(api: Api) -> None:
     answer = await api(ENTITIES, them=[1] * 1_001)
-    assert answer.fault == ("LIMIT_EXCEEDED", "representations")
+    assert answer.code_and_field == ("LIMIT_EXCEEDED", "representations")
     assert len((await api(ENTITIES, them=[1] * 1_000)).errors) == 1_000
 
 

@@ -88,7 +88,7 @@ async def test_a_bad_registration_names_the_field_and_writes_nothing(
     await api.register("taken")
     before = await written(api)
     answer = await api(REGISTER, input={**product_fields("free", domain="new"), **given})
-    assert answer.fault == (code, field)
+    assert answer.code_and_field == (code, field)
     assert answer.error["message"]
     assert await written(api) == before
     assert (await api('{ product(name: "taken") { name } }')).data["product"] == {"name": "taken"}
@@ -98,7 +98,7 @@ async def test_a_bad_registration_names_the_field_and_writes_nothing(
 async def test_a_registration_that_lacks_something_names_it(api: Api, missing: str) -> None:
     given = product_fields()
     del given[missing]
-    assert (await api(REGISTER, input=given)).fault == ("BAD_INPUT", missing)
+    assert (await api(REGISTER, input=given)).code_and_field == ("BAD_INPUT", missing)
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ async def test_a_registration_that_lacks_something_names_it(api: Api, missing: s
     ],
 )
 async def test_a_bad_query_is_answered_with_a_code_and_the_field(api: Api, query: str, code: str, field: str | None) -> None:
-    assert (await api(query)).fault == (code, field)
+    assert (await api(query)).code_and_field == (code, field)
     assert (await api("{ products { totalCount } }")).data["products"]["totalCount"] == 0
 
 
 async def test_both_ways_to_name_a_product_are_one_too_many(api: Api) -> None:
     product = await api.register()
     ref = {"uid": product["uid"], "name": "orders"}
-    assert (await api(UPDATE, input={"product": ref, "owner": "x"})).fault == ("BAD_INPUT", "product")
+    assert (await api(UPDATE, input={"product": ref, "owner": "x"})).code_and_field == ("BAD_INPUT", "product")
 
 
 async def test_a_cursor_of_another_list_is_recognised(api: Api) -> None:
@@ -153,9 +153,9 @@ async def test_a_cursor_of_another_list_is_recognised(api: Api) -> None:
         'asOf: "2026-05-01"',
     ):
         query = "query ($after: String) { products(after: $after, " + other + ") { totalCount } }"
-        assert (await api(query, after=cursor)).fault == ("BAD_INPUT", "after")
+        assert (await api(query, after=cursor)).code_and_field == ("BAD_INPUT", "after")
     history = 'query ($after: String) { product(name: "a") { history(after: $after) { totalCount } } }'
-    assert (await api(history, after=cursor)).fault == ("BAD_INPUT", "after")
+    assert (await api(history, after=cursor)).code_and_field == ("BAD_INPUT", "after")
 
 
 async def test_what_nobody_foresaw_is_masked(api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,7 +164,7 @@ async def test_what_nobody_foresaw_is_masked(api: Api, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("schema.assets.product.products.list_products", broken)
     answer = await api("{ products { nodes { name } } }")
-    assert answer.fault == ("INTERNAL", None)
+    assert answer.code_and_field == ("INTERNAL", None)
     assert "secret" not in str(answer.body)
 
 
@@ -214,7 +214,7 @@ async def test_a_cursor_that_somebody_made_up_is_refused(api: Api) -> None:
     digest, *_ = json.loads(base64.urlsafe_b64decode(cursor + "=="))
     for place in (["a", 2**63], ["a\0", 1], ["a", True], ["a", 1.0], ["a"], [1, "a"]):
         made_up = base64.urlsafe_b64encode(json.dumps([digest, *place], separators=(",", ":")).encode()).decode().rstrip("=")
-        assert (await api("query ($after: String) { products(after: $after) { totalCount } }", after=made_up)).fault[
+        assert (await api("query ($after: String) { products(after: $after) { totalCount } }", after=made_up)).code_and_field[
             0
         ] == "BAD_INPUT"
 
@@ -243,10 +243,10 @@ async def test_of_many_operations_only_the_one_asked_for_is_looked_into(api: Api
 
 async def test_what_a_key_is_given_with_is_checked_as_without_one(api: Api) -> None:
     given = product_fields(schema=json.loads('{"a":' * 400 + "1" + "}" * 400), idempotencyKey="k")
-    assert (await api(REGISTER, input=given)).fault[0] == "BAD_INPUT"
+    assert (await api(REGISTER, input=given)).code_and_field[0] == "BAD_INPUT"
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "9e9999"])
 async def test_a_number_too_large_to_keep_is_refused(api: Api, number: str) -> None:
     given = f'{{ name: "x", domain: "d", owner: "o", schema: {{ n: {number} }} }}'
-    assert (await api(f"mutation {{ registerProduct(input: {given}) {{ changed }} }}")).fault == ("BAD_INPUT", "schema")
+    assert (await api(f"mutation {{ registerProduct(input: {given}) {{ changed }} }}")).code_and_field == ("BAD_INPUT", "schema")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.builders import Api, day, written
+from tests.builders import Api, day, iso
 
 # A product that feeds another, and one who looks after it.
 WORLD = """
@@ -33,7 +33,7 @@ async def test_a_deletion_names_what_a_cache_has_to_forget(api: Api, mutation: s
     await api(WORLD)
     listed = f"query ($asOf: DateTime) {{ {of}(first: 1, asOf: $asOf) {{ nodes {{ id uid }} }} }}"
     end = f"mutation ($input: DeleteInput!) {{ {mutation}(input: $input) {{ deletedId changed }} }}"
-    for at in (None, written(day(9)), written(day(8))):
+    for at in (None, iso(day(9)), iso(day(8))):
         (before,) = (await api(listed, asOf=at)).data[of]["nodes"]
         answer = await api(end, input={"uid": before["uid"], "at": at, "idempotencyKey": f"end at {at}"})
         assert answer.data[mutation] == {"deletedId": before["id"], "changed": True}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DELETE, REGISTER_LINEAGE, Api, day, written
+from tests.builders import DELETE, REGISTER_LINEAGE, Api, day, iso
 
 EVERYTHING = """
   query ($asOf: DateTime) {
@@ -36,7 +36,7 @@ EMPTY = {
 
 
 async def analytics(api: Api, as_of: float | None = None) -> Any:
-    return (await api(EVERYTHING, asOf=None if as_of is None else written(day(as_of)))).data["analytics"]
+    return (await api(EVERYTHING, asOf=None if as_of is None else iso(day(as_of)))).data["analytics"]
 
 
 def ranked(degrees: list[dict[str, Any]]) -> list[tuple[str, int]]:
@@ -62,7 +62,7 @@ async def test_domains_in_numbers(api: Api) -> None:
         await api.link(source, target)
     await api.link("a", "d", producer="dbt")
     for entity in (ann, table):
-        given = {"source": {"uid": entity["uid"]}, "target": {"product": "c"}, "at": written(day(0))}
+        given = {"source": {"uid": entity["uid"]}, "target": {"product": "c"}, "at": iso(day(0))}
         assert (await api(REGISTER_LINEAGE, input=given)).data
     await api.update("c", domain="people", owner="zoe", at=day(10))
     people, sales = (await analytics(api, 5))["domains"]
@@ -98,10 +98,10 @@ async def test_lineage_in_numbers(api: Api) -> None:
     uids = await api.lineage("raw -> clean -> report", "clean -> copy -> clean", "raw -> report", "a -> b -> a")
     await api.register("alone")
     await api.link("raw", "clean", producer="dbt", type="DERIVED", confidence=0.5, at=day(10))
-    await api(DELETE, input={"uid": uids["report"], "at": written(day(20))})
+    await api(DELETE, input={"uid": uids["report"], "at": iso(day(20))})
 
     then = (await analytics(api, 5))["lineage"]
-    assert then["mostUpstream"][0]["asset"]["id"] == f"Product:{uids['clean']}@{written(day(5))}"
+    assert then["mostUpstream"][0]["asset"]["id"] == f"Product:{uids['clean']}@{iso(day(5))}"
     assert ranked(then.pop("mostUpstream")) == [("clean", 2), ("report", 2), ("copy", 1), ("a", 1), ("b", 1)]
     assert ranked(then.pop("mostDownstream")) == [("raw", 2), ("clean", 2), ("copy", 1), ("a", 1), ("b", 1)]
     assert then == {
@@ -133,7 +133,7 @@ async def test_lineage_in_numbers(api: Api) -> None:
 )
 async def test_how_many_are_given_has_bounds(api: Api, first: int, fault: tuple[str, str]) -> None:
     await api.lineage("a -> b")
-    assert (await api(MOST, first=first)).fault == fault
+    assert (await api(MOST, first=first)).code_and_field == fault
     assert ranked((await api(MOST, first=1)).data["analytics"]["lineage"]["mostUpstream"]) == [("b", 1)]
 
 

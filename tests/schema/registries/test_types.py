@@ -21,8 +21,8 @@ from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
 from schema.language.scopes import Scope, parse_scopes
 from schema.root import schema
-from tests.builders import Answer, Api, Statements, day, written
-from tests.db.assets.test_product_plans import plans
+from tests.builders import Api, ApiResponse, Statements, day, iso
+from tests.db.plans import explained_plans
 
 PUT_ENTITY_TYPE = """
   mutation ($input: PutEntityTypeInput!) { putEntityType(input: $input) {
@@ -61,18 +61,18 @@ ANALYZE;
 """
 
 
-async def put_entity_type(api: Api, code: str = "PERSON", **changes: Any) -> Answer:
+async def put_entity_type(api: Api, code: str = "PERSON", **changes: Any) -> ApiResponse:
     return await api(PUT_ENTITY_TYPE, input={"code": code, "label": code.title(), **changes})
 
 
-async def put_detail_type(api: Api, code: str = "email", **changes: Any) -> Answer:
+async def put_detail_type(api: Api, code: str = "email", **changes: Any) -> ApiResponse:
     return await api(PUT_DETAIL_TYPE, input={"code": code, "label": code.title(), **changes})
 
 
 async def person(api: Api, *, at: float = 0, **details: str) -> str:
     """A person, where the types are there."""
     listed = [{"type": code, "value": value} for code, value in details.items()]
-    given = {"type": "PERSON", "displayName": "Ann", "details": listed, "at": written(day(at))}
+    given = {"type": "PERSON", "displayName": "Ann", "details": listed, "at": iso(day(at))}
     uid: str = (await api(CREATE, input=given)).data["createEntity"]["entity"]["uid"]
     return uid
 
@@ -183,7 +183,7 @@ NO_PATHS = [
 @pytest.mark.parametrize("endpoint", NO_PATHS)
 async def test_an_endpoint_that_is_no_path_in_its_service_is_refused(api: Api, endpoint: str) -> None:
     answer = await api(PUT_ENTITY_TYPE, input={"code": "A", "label": "A", "source": {**SOURCE, "endpoint": endpoint}})
-    assert answer.fault == ("BAD_INPUT", "endpoint")
+    assert answer.code_and_field == ("BAD_INPUT", "endpoint")
     assert await codes(api) == ([], [])
 
 
@@ -215,7 +215,7 @@ CODES = ["", "1st", "_x", "a b", "a/b", "pérson", "person\n", "a\0", "A" * 101]
 )
 async def test_a_bad_entity_type_names_the_field_and_writes_nothing(api: Api, given: dict[str, Any], field: str) -> None:
     given = {"code": "PERSON", "label": "Person", "domain": "new", "source": SOURCE, **given}
-    assert (await api(PUT_ENTITY_TYPE, input=given)).fault == ("BAD_INPUT", field)
+    assert (await api(PUT_ENTITY_TYPE, input=given)).code_and_field == ("BAD_INPUT", field)
     assert await codes(api) == ([], [])
     async with api.database.snapshot(1) as connection:
         assert await connection.fetch(select(domain).where(domain.c.tenant_id == connection.tenant_id)) == []
@@ -233,7 +233,7 @@ async def test_a_bad_entity_type_names_the_field_and_writes_nothing(api: Api, gi
 )
 async def test_a_bad_detail_type_names_the_field_and_writes_nothing(api: Api, given: dict[str, Any], field: str) -> None:
     answer = await api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "email", **given})
-    assert answer.fault == ("BAD_INPUT", field)
+    assert answer.code_and_field == ("BAD_INPUT", field)
     assert await codes(api) == ([], [])
 
 
@@ -261,7 +261,7 @@ async def test_what_is_not_registered_cannot_be_removed(api: Api, remove: str) -
     await put_entity_type(api, "a")
     await put_detail_type(api, "a")
     for code in ("b", "A", "", "not a code"):
-        assert (await api(remove, input={"code": code})).fault == ("NOT_FOUND", "code")
+        assert (await api(remove, input={"code": code})).code_and_field == ("NOT_FOUND", "code")
     assert await codes(api) == (["a"], ["a"])
 
 
@@ -271,7 +271,7 @@ async def test_a_type_that_entities_have_stays_and_the_answer_says_how_many_do(a
     for number in range(3):
         uid = await person(api)
         refused = await api(REMOVE_ENTITY_TYPE, input={"code": "PERSON"})
-        assert refused.fault == ("CONFLICT", "code")
+        assert refused.code_and_field == ("CONFLICT", "code")
         assert refused.error["message"].startswith(("1 entity has", "2 entities have", "3 entities have")[number])
     await api(DELETE, input={"uid": uid})
     assert (await api(REMOVE_ENTITY_TYPE, input={"code": "PERSON"})).error["message"].startswith("3 entities")
@@ -284,15 +284,15 @@ async def test_a_detail_type_that_entities_had_stays_as_it_is_but_for_its_label(
     await put_detail_type(api, format="email")
     await put_detail_type(api, "name")
     uids = [await person(api, email=f"{name}@shop.example") for name in ("ann", "bob")]
-    await api(UPDATE, input={"uid": uids[0], "details": [{"type": "email", "value": "ann@other.example"}], "at": written(day(1))})
-    await api(UPDATE, input={"uid": uids[0], "removeDetails": ["email"], "at": written(day(2))})
+    await api(UPDATE, input={"uid": uids[0], "details": [{"type": "email", "value": "ann@other.example"}], "at": iso(day(1))})
+    await api(UPDATE, input={"uid": uids[0], "removeDetails": ["email"], "at": iso(day(2))})
     await api(DELETE, input={"uid": uids[1]})
     refused = await api(REMOVE_DETAIL_TYPE, input={"code": "email"})
-    assert refused.fault == ("CONFLICT", "code")
+    assert refused.code_and_field == ("CONFLICT", "code")
     assert refused.error["message"].startswith("2 entities have or had")
     for format_ in ("phone", "text", None):
         refused = await put_detail_type(api, label="changed", format=format_)
-        assert refused.fault == ("CONFLICT", "format")
+        assert refused.code_and_field == ("CONFLICT", "format")
         assert refused.error["message"].startswith("2 entities have or had")
     assert (await put_detail_type(api, label="Address", format="email")).data
     assert (await api(TYPES)).data["detailTypes"] == [
@@ -306,13 +306,13 @@ async def test_a_detail_that_a_late_change_may_bring_back_keeps_its_type(api: Ap
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     uid = await person(api)
-    await api(UPDATE, input={"uid": uid, "details": [{"type": "email", "value": "ann@shop.example"}], "at": written(day(5))})
-    await api(DELETE, input={"uid": uid, "at": written(day(3))})
+    await api(UPDATE, input={"uid": uid, "details": [{"type": "email", "value": "ann@shop.example"}], "at": iso(day(5))})
+    await api(DELETE, input={"uid": uid, "at": iso(day(3))})
     async with api.database.snapshot(1) as connection:
         assert await connection.fetch(select(entity_detail).where(entity_detail.c.tenant_id == connection.tenant_id)) == []
-    assert (await api(REMOVE_DETAIL_TYPE, input={"code": "email"})).fault == ("CONFLICT", "code")
-    assert (await put_detail_type(api, format="number")).fault == ("CONFLICT", "format")
-    assert (await api(RESTORE, input={"uid": uid, "at": written(day(4))})).data
+    assert (await api(REMOVE_DETAIL_TYPE, input={"code": "email"})).code_and_field == ("CONFLICT", "code")
+    assert (await put_detail_type(api, format="number")).code_and_field == ("CONFLICT", "format")
+    assert (await api(RESTORE, input={"uid": uid, "at": iso(day(4))})).data
     assert (await api(DETAIL_NOW, uid=uid)).data["entity"]["detail"] == "ann@shop.example"
 
 
@@ -338,7 +338,7 @@ async def test_a_request_of_which_a_part_fails_registers_nothing(api: Api) -> No
           b: removeDetailType(input: { code: "email" }) { code }
         }"""
     )
-    assert (answer.fault, answer.error["path"]) == (("NOT_FOUND", "code"), ["b"])
+    assert (answer.code_and_field, answer.error["path"]) == (("NOT_FOUND", "code"), ["b"])
     assert await codes(api) == ([], [])
 
 
@@ -443,7 +443,7 @@ async def test_who_would_take_away_what_an_entity_is_being_given_waits_and_is_re
         asked = asyncio.create_task(api(mutation, input=content))
         await queued()
     refused = await asked
-    assert refused.fault == ("CONFLICT", field)
+    assert refused.code_and_field == ("CONFLICT", field)
     assert refused.error["message"].startswith("1 entity")
     assert await codes(api) == (["PERSON"], ["email"])
 
@@ -457,7 +457,7 @@ async def test_a_format_cannot_change_between_the_check_of_a_detail_and_its_writ
         asked = asyncio.create_task(api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "number"}))
         await queued()
         await entity.create(connection, IdentitySpec(type="PERSON"), "Ann", {"email": "ann@shop.example"})
-    assert (await asked).fault == ("CONFLICT", "format")
+    assert (await asked).code_and_field == ("CONFLICT", "format")
 
 
 @pytest.mark.parametrize("registry", ["entity types", "detail types"])
@@ -473,7 +473,7 @@ async def test_an_entity_that_is_given_a_type_as_it_is_removed_is_refused(api: A
         asked = asyncio.create_task(api(CREATE, input=given))
         await queued()
     refused = await asked
-    assert refused.fault == ("CONFLICT", None)
+    assert refused.code_and_field == ("CONFLICT", None)
     assert "removed" in refused.error["message"]
     assert await codes(api) == (([], ["email"]) if registry == "entity types" else (["PERSON"], []))
 
@@ -507,7 +507,7 @@ async def test_counting_what_uses_a_type_takes_an_index(api: Api, address: str, 
     owner = await asyncpg.connect(address)
     await owner.execute(_FILL)
     await owner.close()
-    with plans(api.database) as explained:
+    with explained_plans(api.database) as explained:
         assert (await api(remove, input={"code": code})).error["message"].startswith("20 entities")
     assert index in explained.indexes
-    assert not explained.whole_tables & {"asset", "entity_detail"}
+    assert not explained.scanned_tables & {"asset", "entity_detail"}

@@ -8,7 +8,7 @@ import pytest
 
 from db.assets import product
 from db.connection import Author
-from tests.builders import DELETE, DELETE_ENTITY, REGISTER, RESTORE, UPDATE, Api, day, product_fields, written
+from tests.builders import DELETE, DELETE_ENTITY, REGISTER, RESTORE, UPDATE, Api, day, iso, product_fields
 
 pytestmark = [pytest.mark.api, pytest.mark.temporal]
 
@@ -46,7 +46,7 @@ DIFF = """
 
 
 def between(since: datetime, until: datetime) -> dict[str, Any]:
-    return {"from": written(since), "to": written(until)}
+    return {"from": iso(since), "to": iso(until)}
 
 
 WINDOW = between(day(-1), day(100))
@@ -75,8 +75,8 @@ async def lived(api: Api) -> dict[str, Any]:
     """A product that was registered, changed, deleted and restored."""
     made = await api.register(description="all of them")
     await api.update("orders", at=day(10), owner="bob", tags=["core"])
-    await api(DELETE, input={"uid": made["uid"], "at": written(day(20))})
-    await api(RESTORE, input={"uid": made["uid"], "at": written(day(30))})
+    await api(DELETE, input={"uid": made["uid"], "at": iso(day(20))})
+    await api(RESTORE, input={"uid": made["uid"], "at": iso(day(30))})
     return made
 
 
@@ -103,13 +103,13 @@ async def test_a_life_is_told_change_by_change(api: Api) -> None:
     assert restored["fields"] == [{"field": name, "before": None, "after": value} for name, value in then.items()]
     assert [it["kind"] for it in (created, updated, deleted, restored)] == ["CREATED", "UPDATED", "DELETED", "RESTORED"]
     for change, number in ((created, 0), (updated, 10), (deleted, 20), (restored, 30)):
-        at = written(day(number))
+        at = iso(day(number))
         assert (change["id"], change["uid"], change["at"], change["actor"]) == (f"Change:{uid}@{at}", uid, at, "anonymous")
-        assert change["recordedAt"] > written(day(100))
+        assert change["recordedAt"] > iso(day(100))
         if change is not deleted:
             assert (change["asset"]["id"], change["asset"]["asOf"]) == (f"Product:{uid}@{at}", at)
-            assert (change["asset"]["validFrom"], change["asset"]["createdAt"]) == (at, written(day(0)))
-    assert (updated["asset"]["validTo"], restored["asset"]["validTo"], deleted["asset"]) == (written(day(20)), None, None)
+            assert (change["asset"]["validFrom"], change["asset"]["createdAt"]) == (at, iso(day(0)))
+    assert (updated["asset"]["validTo"], restored["asset"]["validTo"], deleted["asset"]) == (iso(day(20)), None, None)
 
 
 async def test_the_asset_of_a_change_is_what_its_id_names(api: Api) -> None:
@@ -121,9 +121,9 @@ async def test_the_asset_of_a_change_is_what_its_id_names(api: Api) -> None:
 
 
 async def test_a_change_knows_the_request_that_made_it(api: Api) -> None:
-    await api(REGISTER, headers={"X-Request-ID": "one"}, input=product_fields(at=written(day(0))))
+    await api(REGISTER, headers={"X-Request-ID": "one"}, input=product_fields(at=iso(day(0))))
     for request, owner in (("two", "bob"), ("three", "carl"), ("four", "carl")):
-        given = {"product": {"name": "orders"}, "owner": owner, "domain": "sales", "at": written(day(1))}
+        given = {"product": {"name": "orders"}, "owner": owner, "domain": "sales", "at": iso(day(1))}
         await api(UPDATE, headers={"X-Request-ID": request}, input=given)
     # several things said of one instant are one change, made by the last that changed anything
     assert [(it["requestId"], it["kind"]) for it in await changes(api)] == [("one", "CREATED"), ("three", "UPDATED")]
@@ -135,7 +135,7 @@ async def test_what_changed_nothing_is_no_change_and_late_news_stand_where_they_
     await api.update("orders", owner="carl", at=day(20))
     await api.update("orders", owner="bob", at=day(10))
     found = await changes(api)
-    assert [it["at"] for it in found] == [written(day(0)), written(day(10)), written(day(20))]
+    assert [it["at"] for it in found] == [iso(day(0)), iso(day(10)), iso(day(20))]
     assert [it["fields"] for it in found[1:]] == [
         [{"field": "owner", "before": "ann", "after": "bob"}],
         [{"field": "owner", "before": "bob", "after": "carl"}],
@@ -143,12 +143,12 @@ async def test_what_changed_nothing_is_no_change_and_late_news_stand_where_they_
     assert found[1]["recordedAt"] > found[2]["recordedAt"]
     # and what comes later still may take a change away
     await api.update("orders", owner="carl", at=day(10))
-    assert [it["at"] for it in await changes(api)] == [written(day(0)), written(day(10))]
+    assert [it["at"] for it in await changes(api)] == [iso(day(0)), iso(day(10))]
 
 
 async def test_what_ended_several_times_at_one_instant_ended_once(api: Api) -> None:
     uid = (await api.register())["uid"]
-    end = {"uid": uid, "at": written(day(5))}
+    end = {"uid": uid, "at": iso(day(5))}
     for mutation in (DELETE, RESTORE, DELETE):
         assert "errors" not in (await api(mutation, input=end)).body
     assert [it["kind"] for it in await changes(api)] == ["CREATED", "DELETED"]
@@ -177,9 +177,9 @@ async def several(api: Api) -> Api:
     async with api.database.transaction(1, Author("bob")) as connection:
         await product.update(connection, "orders", {"owner": "bob"}, at=day(5))
         await product.register(connection, product_fields("stock"), at=day(2))
-    entity = await api.create("Ann", details={"email": "ann@shop.example", "note": "new"}, at=written(day(1)))
+    entity = await api.create("Ann", details={"email": "ann@shop.example", "note": "new"}, at=iso(day(1)))
     await api.change(entity["uid"], details={"email": "ann@home.example"}, removeDetails=["note"], displayName="Anna", at=day(3))
-    await api(DELETE_ENTITY, input={"uid": entity["uid"], "at": written(day(4))})
+    await api(DELETE_ENTITY, input={"uid": entity["uid"], "at": iso(day(4))})
     return api
 
 
@@ -217,7 +217,7 @@ async def test_what_changed_about_an_entity_is_told_detail_by_detail(several: Ap
         {"field": "details.email", "before": "ann@shop.example", "after": "ann@home.example"},
         {"field": "details.note", "before": "new", "after": None},
     ]
-    assert updated["asset"]["id"] == f"Entity:{updated['uid']}@{written(day(3))}"
+    assert updated["asset"]["id"] == f"Entity:{updated['uid']}@{iso(day(3))}"
     assert [it["field"] for it in deleted["fields"]] == ["displayName", "details.email"]
 
 
@@ -228,17 +228,17 @@ async def test_a_version_names_its_fields_alike(several: Api) -> None:
         entity(uid: $uid, asOf: $asOf) { history(last: 1) { nodes { changed { field before after } } } }
       }
     """
-    found = (await several(history, uid=created["uid"], asOf=written(day(2)))).data["entity"]["history"]["nodes"]
+    found = (await several(history, uid=created["uid"], asOf=iso(day(2)))).data["entity"]["history"]["nodes"]
     assert [it["field"] for it in found[0]["changed"]] == ["displayName", "details.email", "details.note"]
 
 
 async def filled(api: Api) -> None:
     """Changes of which several share an instant."""
     for number in range(5):
-        await api.register(f"p{number}", at=written(day(number // 2)))
+        await api.register(f"p{number}", at=iso(day(number // 2)))
     for number in (3, 1, 4):
         await api.update(f"p{number}", owner="bob", at=day(2))
-    await api(DELETE, input={"uid": await uid_of(api, "p0"), "at": written(day(2))})
+    await api(DELETE, input={"uid": await uid_of(api, "p0"), "at": iso(day(2))})
 
 
 @pytest.mark.parametrize(("query", "name", "size"), [(CHANGES, "changes", 8), (DIFF, "diff", 4)])
@@ -273,7 +273,7 @@ async def walked(api: Api, query: str, name: str, size: int, *, forward: bool) -
 @pytest.mark.parametrize(("name", "side"), [("changes", "asset"), ("diff", "before"), ("diff", "after")])
 async def test_a_page_costs_one_statement_and_its_total_count_another(several: Api, name: str, side: str) -> None:
     for number in range(50):
-        await several.register(f"p{number:02}", at=written(day(6)))
+        await several.register(f"p{number:02}", at=iso(day(6)))
     window = "query ($from: DateTime!, $to: DateTime!, $first: Int)"
     nodes = f"nodes {{ uid kind fields {{ field }} {side} {{ id label ... on Product {{ owner domain {{ name }} }} }} }}"
     for selected, statements in ((nodes, 1), (f"{nodes} totalCount", 2)):
@@ -288,8 +288,8 @@ async def test_a_page_costs_one_statement_and_its_total_count_another(several: A
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"to": written(day(-1))}, ("BAD_INPUT", "to")),
-        ({"to": written(day(-2))}, ("BAD_INPUT", "to")),
+        ({"to": iso(day(-1))}, ("BAD_INPUT", "to")),
+        ({"to": iso(day(-2))}, ("BAD_INPUT", "to")),
         ({"from": "2026-01-01T00:00:00"}, ("BAD_INPUT", "from")),
         ({"to": "yesterday"}, ("BAD_INPUT", "to")),
         ({"to": None}, ("BAD_INPUT", "to")),
@@ -303,12 +303,12 @@ async def test_a_page_costs_one_statement_and_its_total_count_another(several: A
     ],
 )
 async def test_bad_input_is_refused(api: Api, query: str, given: dict[str, Any], fault: tuple[str, str | None]) -> None:
-    assert (await api(query, **{**WINDOW, **given})).fault == fault
+    assert (await api(query, **{**WINDOW, **given})).code_and_field == fault
 
 
 async def test_a_window_that_has_no_room_is_told_so(api: Api) -> None:
     answer = await api(CHANGES, **between(day(1), day(1)))
-    assert (answer.fault, answer.error["message"]) == (("BAD_INPUT", "to"), "to has to lie after from.")
+    assert (answer.code_and_field, answer.error["message"]) == (("BAD_INPUT", "to"), "to has to lie after from.")
 
 
 async def test_a_cursor_belongs_to_its_window_and_filter(api: Api) -> None:
@@ -316,8 +316,8 @@ async def test_a_cursor_belongs_to_its_window_and_filter(api: Api) -> None:
     for query, name in ((CHANGES, "changes"), (DIFF, "diff")):
         cursor = (await api(query, **WINDOW)).data[name]["pageInfo"]["startCursor"]
         assert "errors" not in (await api(query, **WINDOW, after=cursor)).body
-        for other in ({"to": written(day(99))}, {"filter": {"assetKinds": ["PRODUCT"]}}):
-            assert (await api(query, **{**WINDOW, **other}, after=cursor)).fault == ("BAD_INPUT", "after")
+        for other in ({"to": iso(day(99))}, {"filter": {"assetKinds": ["PRODUCT"]}}):
+            assert (await api(query, **{**WINDOW, **other}, after=cursor)).code_and_field == ("BAD_INPUT", "after")
 
 
 async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
@@ -357,11 +357,11 @@ async def test_both_sides_of_a_difference_are_pinned_to_their_instants(api: Api)
     await api.update("orders", name="purchases", at=day(10))
     (difference,) = await differences(api, **between(day(5), day(15)))
     for side, number, label, held in (
-        ("before", 5, "orders", (written(day(0)), written(day(10)))),
-        ("after", 15, "purchases", (written(day(10)), None)),
+        ("before", 5, "orders", (iso(day(0)), iso(day(10)))),
+        ("after", 15, "purchases", (iso(day(10)), None)),
     ):
         asset = difference[side]
-        assert (asset["id"], asset["asOf"]) == (f"Product:{made['uid']}@{written(day(number))}", written(day(number)))
+        assert (asset["id"], asset["asOf"]) == (f"Product:{made['uid']}@{iso(day(number))}", iso(day(number)))
         assert (asset["__typename"], asset["label"], asset["validFrom"], asset["validTo"]) == ("Product", label, *held)
     assert difference["fields"] == [{"field": "name", "before": "orders", "after": "purchases"}]
 
