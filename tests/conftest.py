@@ -1,84 +1,35 @@
 """The ground tests stand on: one real PostgreSQL a run, one migrated template, one clone of it a test."""
 
-import asyncio
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from db import migrations
 from db.connection import Author, Database
-from db.embedded.server import EmbeddedServer
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests.builders import Api, Statements
-
-SERVER = "HEADWATER_TEST_SERVER"
-TEMPLATE = "headwater_template"
-MIGRATED = f"TEMPLATE {TEMPLATE} STRATEGY FILE_COPY"
-
-# A server of one's own to test with, such as PostgreSQL 16; its user has to be a superuser.
-GIVEN = "HEADWATER_TEST_DATABASE_URL"
-
-
-class Ground:
-    """The server of this run. The process that starts the run starts it, and the workers find it in the environment."""
-
-    def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="headwater-tests-"))
-        self._directory.chmod(0o755)
-        self._server: EmbeddedServer | None = None
-
-    def start(self) -> None:
-        address = os.environ.get(GIVEN)
-        if address is None:
-            # durability has tests of its own, on servers of their own
-            self._server = EmbeddedServer.start(self._directory, {"fsync": "off", "max_connections": "200"})
-            address = self._server.address("postgres")
-        os.environ[SERVER] = address
-        asyncio.run(make_template(address))
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-        shutil.rmtree(self._directory)
-
-
-async def make_template(address: str) -> None:
-    connection = await asyncpg.connect(address)
-    try:
-        await connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
-        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
-    finally:
-        await connection.close()
-    await migrations.upgrade(in_database(address, TEMPLATE))
-
-
-def in_database(address: str, name: str) -> str:
-    """The same server, another database."""
-    return make_url(address).set(database=name).render_as_string(hide_password=False)
+from tests.databases import EMPTY, SERVER_VARIABLE, RunServer, temporary_database
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and not config.option.collectonly:
-        ground = Ground()
-        config.add_cleanup(ground.stop)
-        ground.start()
+        server = RunServer()
+        config.add_cleanup(server.stop)
+        server.start()
 
 
 # The tests of these share a database that takes a while to fill.
-TOGETHER = {"tests/db/test_lineage_adversaries.py", "tests/db/test_entity_plans.py", "tests/db/test_relationship_plans.py"}
+TOGETHER = {
+    "tests/db/lineage/test_walk_adversaries.py",
+    "tests/db/assets/test_entity_plans.py",
+    "tests/db/associations/test_relationship_plans.py",
+}
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -97,33 +48,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 @pytest.fixture(scope="session")
 def server() -> str:
     """The address of the run's server, as its superuser."""
-    return os.environ[SERVER]
+    return os.environ[SERVER_VARIABLE]
 
 
 @pytest.fixture
 async def empty_address(server: str) -> AsyncIterator[str]:
     """A database of this test's own with nothing in it."""
-    async with own_database(server, "") as address:
+    async with temporary_database(server, EMPTY) as address:
         yield address
 
 
 @pytest.fixture
 async def address(server: str) -> AsyncIterator[str]:
     """A migrated database of this test's own."""
-    async with own_database(server, MIGRATED) as address:
+    async with temporary_database(server) as address:
         yield address
-
-
-@asynccontextmanager
-async def own_database(server: str, how: str) -> AsyncIterator[str]:
-    name = f"test_{uuid4().hex}"
-    connection = await asyncpg.connect(server)
-    try:
-        await connection.execute(f"CREATE DATABASE {name} {how}")
-        yield in_database(server, name)
-    finally:
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await connection.close()
 
 
 # Opening a transaction names the tenant by setting it; the revision belongs to no tenant, nor do savepoints and constraints.

@@ -1,12 +1,11 @@
 """One service that asks who comes, for all tests that a process runs, and somebody to ask it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 from tests.graph_api.auth.issuer import jwks
 from tests.security.service_harness import BELIEVED, BODY_SECONDS, ORIGIN, Client, Owner, Service, believing, serving
 
@@ -17,12 +16,10 @@ def service(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     keys = place / "keys.json"
     keys.write_bytes(jwks("ES256", "a"))
     settings = {"body_timeout": BODY_SECONDS, "credential_seconds": BELIEVED, "cors_origins": ORIGIN, "max_waiting": 40}
-    with asyncio.Runner() as runner:
-        ground = own_database(server, MIGRATED)
-        owner = Owner(runner.run(ground.__aenter__()))
+    with shared_database(server) as address:
+        owner = Owner(address)
         with serving(owner, place, **believing(keys), **{name: str(value) for name, value in settings.items()}) as service:
             yield service
-        runner.run(ground.__aexit__(None, None, None))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load, OnError
 from schema.execution.executor import Response
 from tests.builders import day, iso
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 from tests.security.isolation_layers import files_not_run, without_predicates, without_row_level_security
 from tests.security.random_queries import SCHEMA, Question, answered, questions
 from tests.security.two_tenants import FIRST_IDS, Tenant, World, name_of, settle, stranger, values_of, written_down
@@ -38,10 +38,8 @@ UNANSWERED: dict[str, str] = {}
 
 @pytest.fixture(scope="module")
 def settled(server: str) -> Iterator[World]:
-    with asyncio.Runner() as runner:
-        ground = own_database(server, MIGRATED)
-        yield runner.run(settle(runner.run(ground.__aenter__())))
-        runner.run(ground.__aexit__(None, None, None))
+    with shared_database(server) as address, asyncio.Runner() as runner:
+        yield runner.run(settle(address))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.root import schema
 from tests.builders import day, iso
-from tests.conftest import own_database
+from tests.databases import temporary_database
 from tests.security.random_queries import SCHEMA, Document, Question
 
 # Where the ids of each tenant begin, in every sequence: numbers that mean nothing else.
@@ -65,7 +65,7 @@ class World:
     async def copied(self, server: str) -> AsyncIterator["World"]:
         """The same world once more, to do in it what is not to happen here. Meanwhile nobody is connected to this one."""
         await self.database.close()
-        async with own_database(server, f"TEMPLATE {make_url(self.address).database} STRATEGY FILE_COPY") as address:
+        async with temporary_database(server, str(make_url(self.address).database)) as address:
             database = Database(address)
             yield replace(self, database=database, address=address)
             await database.close()

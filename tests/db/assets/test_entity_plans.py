@@ -18,7 +18,7 @@ from db.temporal.change_log import Outcome
 from db.temporal.history import histories
 from db.temporal.kinds import ENTITY
 from tests.builders import day
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 from tests.db.plans import explained_plans, rolled_back
 
 ENTITIES = 40_000
@@ -62,12 +62,10 @@ Asked = Callable[[ReadConnection], Awaitable[Any]]
 @pytest.fixture(scope="module")
 def address(server: str) -> Iterator[str]:
     """One filled database for all tests here; none of them keeps what it writes."""
-    with asyncio.Runner() as runner:
-        opened = own_database(server, MIGRATED)
-        filled = runner.run(opened.__aenter__())
-        runner.run(fill(filled))
-        yield filled
-        runner.run(opened.__aexit__(None, None, None))
+    with shared_database(server) as address:
+        with asyncio.Runner() as runner:
+            runner.run(fill(address))
+        yield address
 
 
 async def fill(address: str) -> None:

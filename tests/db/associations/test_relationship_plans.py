@@ -19,7 +19,7 @@ from db.pagination import Page
 from db.registries.relationship_type import DirectedTypeIds
 from db.sql import statement
 from tests.builders import day
-from tests.conftest import MIGRATED, own_database
+from tests.databases import prepare_now, shared_database
 from tests.db.plans import rolled_back
 
 JOINS = 20_000
@@ -53,20 +53,23 @@ FROM relationship;
 @pytest.fixture(scope="module", params=["ANALYZE", "SELECT 1"], ids=["analysed", "not analysed"])
 def crowded(server: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database with all of that in it; no test here keeps what it writes."""
-    with asyncio.Runner() as runner:
-        opened = own_database(server, MIGRATED)
-        address = runner.run(opened.__aenter__())
-        runner.run(_fill(address, request.param))
+    with shared_database(server, prepare_now(server, "relationship_plans", _fill)) as address:
+        with asyncio.Runner() as runner:
+            runner.run(_execute(address, request.param))
         yield address
-        runner.run(opened.__aexit__(None, None, None))
 
 
-async def _fill(address: str, then: str) -> None:
+async def _execute(address: str, statement: str) -> None:
+    owner = await asyncpg.connect(address)
+    await owner.execute(statement)
+    await owner.close()
+
+
+async def _fill(address: str) -> None:
     owner = await asyncpg.connect(address)
     for table in ("asset", "asset_lifetime", "relationship", "relationship_version", "relationship_effective"):
         await owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     await owner.execute(_FILL)
-    await owner.execute(then)
     await owner.close()
 
 

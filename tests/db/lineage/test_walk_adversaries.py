@@ -23,7 +23,7 @@ from db.lineage.walk import (
     subgraphs_of_walks,
     walks,
 )
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 
 Edges = list[tuple[int, int]]
 
@@ -100,12 +100,10 @@ SELECT 1, id, '2026-01-01', 'infinity', source_id, target_id, 'DIRECT', 1, '{}',
 @pytest.fixture(scope="module")
 def crowded(server: str) -> Iterator[str]:
     """A database with all of these graphs in it, beside each other."""
-    with asyncio.Runner() as runner:
-        opened = own_database(server, MIGRATED)
-        address = runner.run(opened.__aenter__())
-        runner.run(_fill(address))
+    with shared_database(server) as address:
+        with asyncio.Runner() as runner:
+            runner.run(_fill(address))
         yield address
-        runner.run(opened.__aexit__(None, None, None))
 
 
 async def _fill(address: str) -> None:

@@ -11,7 +11,7 @@ from db import migrations
 from db.connection import Database
 from db.errors import HeadwaterError, Unavailable
 from db.tables import metadata
-from tests.conftest import in_database
+from tests.databases import in_database
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 

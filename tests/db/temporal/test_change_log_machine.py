@@ -25,7 +25,7 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import START
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 from tests.db.temporal.model import Said, Stretch, details_of, fold, state_at
 
 pytestmark = [pytest.mark.scd2, pytest.mark.temporal]
@@ -132,13 +132,10 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(server: str) -> Iterator[Bench]:
-    with asyncio.Runner() as outer:
-        opened = own_database(server, MIGRATED)
-        address = outer.run(opened.__aenter__())
+    with shared_database(server) as address:
         bench = Bench(address)
         yield bench
         bench.close()
-        outer.run(opened.__aexit__(None, None, None))
 
 
 class Example:

@@ -1,6 +1,5 @@
 """Changes and differences: what a plain walk through all that was said finds, and no more read than a page needs."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ from db.temporal.history import changed_fields
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
 from tests.builders import START, day, product_fields
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 from tests.db.plans import explained_plans
 from tests.db.temporal.model import Said, State, apply, fold, state_at
 from tests.db.temporal.test_change_log_machine import Bench
@@ -108,12 +107,10 @@ class Subject:
 
 @pytest.fixture(scope="module")
 def bench(server: str) -> Iterator[Bench]:
-    with asyncio.Runner() as outer:
-        opened = own_database(server, MIGRATED)
-        bench = Bench(outer.run(opened.__aenter__()))
+    with shared_database(server) as address:
+        bench = Bench(address)
         yield bench
         bench.close()
-        outer.run(opened.__aexit__(None, None, None))
 
 
 async def begun(connection: WriteConnection) -> list[Subject]:

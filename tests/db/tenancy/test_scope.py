@@ -29,7 +29,7 @@ from db.temporal.verification import verify_tenant
 from db.tenancy.scope import validate_scopes
 from tests.builders import day
 from tests.builders import product_fields as fields_of
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 
 Write = Callable[[WriteConnection], Awaitable[Any]]
 
@@ -464,16 +464,13 @@ OUTSIDE = """
 
 @pytest.fixture(scope="module")
 def bench(server: str) -> Iterator[tuple[asyncio.Runner, Database, asyncpg.Connection]]:
-    with asyncio.Runner() as runner:
-        opened = own_database(server, MIGRATED)
-        address = runner.run(opened.__aenter__())
+    with shared_database(server) as address, asyncio.Runner() as runner:
         database = Database(address, pool_size=2)
         runner.run(attempt(database, furnish, author=SETUP))
         owner = runner.run(asyncpg.connect(address))
         yield runner, database, owner
         runner.run(owner.close())
         runner.run(database.close())
-        runner.run(opened.__aexit__(None, None, None))
 
 
 async def live(database: Database, author: Author, steps: list[Step], look: Callable[[WriteConnection], Awaitable[Any]]) -> int:

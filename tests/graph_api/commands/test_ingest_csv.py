@@ -29,7 +29,7 @@ from graph_api.ingestion.progress import NAMED, Progress, Rejects, described
 from graph_api.ingestion.row import RowError
 from graph_api.ingestion.uids import entity_uid
 from tests.builders import day, iso, product_fields
-from tests.conftest import MIGRATED, own_database
+from tests.databases import temporary_database
 from tests.graph_api.commands.test_process import COMMAND, Command, awaited
 
 HEADER = ",".join(COLUMNS) + "\n"
@@ -429,7 +429,7 @@ async def test_a_load_that_was_killed_and_run_again_ends_in_the_history_of_a_cle
     again = await world.ingest(file, "--actor", "ann")
     assert again.process.returncode == 0, str(again.err)
     assert counted(again)[2] >= left
-    async with own_database(server, MIGRATED) as address, world_at(address, tmp_path) as clean:
+    async with temporary_database(server) as address, world_at(address, tmp_path) as clean:
         loaded = await clean.ingest(file, "--actor", "ann")
         assert sum(counted(loaded)) == len(people)
         assert await clean.history() == await world.history()

@@ -26,7 +26,8 @@ from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.row import Parser, RowError
 from graph_api.ingestion.uids import product_uid
 from tests.builders import day, iso, product_fields
-from tests.conftest import MIGRATED, own_database, recording
+from tests.conftest import recording
+from tests.databases import temporary_database
 from tests.graph_api.commands.test_ingest_csv import World, counted
 from tests.graph_api.commands.test_process import awaited
 from tests.graph_api.ingestion.random_histories import HOME, JOIN_TYPES, SPACE, TYPES, Story
@@ -127,7 +128,7 @@ class Base:
 
 @asynccontextmanager
 async def base_on(server: str) -> AsyncIterator[Base]:
-    async with own_database(server, MIGRATED) as address:
+    async with temporary_database(server) as address:
         database = Database(address, pool_size=2)
         try:
             yield Base(address, database)

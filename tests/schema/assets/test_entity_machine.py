@@ -21,7 +21,7 @@ from graph_api.auth.authenticator import OPEN
 from schema.execution.executor import Executor, Request
 from schema.root import schema
 from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, iso
-from tests.conftest import MIGRATED, own_database
+from tests.databases import shared_database
 from tests.db.temporal.model import Said, apply, details_of, fold, state_at
 
 pytestmark = [pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
@@ -83,12 +83,10 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(server: str) -> Iterator[Bench]:
-    with asyncio.Runner() as outer:
-        opened = own_database(server, MIGRATED)
-        bench = Bench(outer.run(opened.__aenter__()))
+    with shared_database(server) as address:
+        bench = Bench(address)
         yield bench
         bench.close()
-        outer.run(opened.__aexit__(None, None, None))
 
 
 def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:

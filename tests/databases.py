@@ -1,0 +1,173 @@
+"""The PostgreSQL server of a test run, the template databases on it, and the clones that tests use."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy import make_url
+
+from db import migrations
+from db.embedded.server import EmbeddedServer
+
+# Address of the server of this run. The process that starts the run sets it; xdist workers inherit it.
+SERVER_VARIABLE = "HEADWATER_TEST_SERVER"
+# Address of another server to test against, such as PostgreSQL 16. Its user has to be a superuser.
+EXTERNAL_SERVER_VARIABLE = "HEADWATER_TEST_DATABASE_URL"
+
+# Template databases: nothing at all, the migrated schema, and what `prepare` adds.
+EMPTY = "template1"
+MIGRATED = "headwater_template"
+PREPARED = "headwater_prepared_"
+
+# Durability has tests of its own, on servers of their own.
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_connections": "200",
+}
+
+# A clone is 330 files; a disk takes five times as long for them as memory does.
+MEMORY_DISK = Path("/dev/shm")
+MEMORY_NEEDED = 2 * 1024**3
+DIRECTORY_PREFIX = "headwater-tests-"
+ABANDONED_AFTER = 60.0
+
+
+class RunServer:
+    """The server of a run, embedded unless an external one is named. Workers find its address in the environment."""
+
+    def __init__(self) -> None:
+        self._directory: Path | None = None
+        self._embedded: EmbeddedServer | None = None
+        self._address = ""
+
+    def start(self) -> None:
+        """Start the server, publish its address, and create the migrated template."""
+        self._address = os.environ.get(EXTERNAL_SERVER_VARIABLE) or self._start_embedded()
+        os.environ[SERVER_VARIABLE] = self._address
+        asyncio.run(_create_migrated_template(self._address))
+
+    def stop(self) -> None:
+        """Stop the embedded server and delete its data, or drop the templates on the external one."""
+        if self._embedded is not None:
+            self._embedded.stop()
+        elif self._address:
+            asyncio.run(_drop_templates(self._address))
+        if self._directory is not None:
+            shutil.rmtree(self._directory)
+
+    def _start_embedded(self) -> str:
+        parent = _parent_directory()
+        _remove_abandoned(parent)
+        self._directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=parent))
+        self._directory.chmod(0o755)
+        self._embedded = EmbeddedServer.start(self._directory, SETTINGS)
+        return self._embedded.address("postgres")
+
+
+def _parent_directory() -> Path:
+    """Return the memory disk if it has room, else the temporary directory."""
+    if os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free >= MEMORY_NEEDED:
+        return MEMORY_DISK
+    return Path(tempfile.gettempdir())
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Stop the servers of runs that were killed, and delete their data: on a memory disk it would fill the memory."""
+    for directory in parent.glob(f"{DIRECTORY_PREFIX}*"):
+        lock = directory / "use.lock"
+        if not lock.exists() or time.time() - lock.stat().st_mtime < ABANDONED_AFTER:
+            continue
+        with lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+        EmbeddedServer.start(directory).stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _create_migrated_template(server: str) -> None:
+    await _drop_templates(server)
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(f"CREATE DATABASE {MIGRATED}")
+    finally:
+        await connection.close()
+    await migrations.upgrade(in_database(server, MIGRATED))
+
+
+async def _drop_templates(server: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        templates = await connection.fetch(
+            "SELECT datname FROM pg_database WHERE datname = $1 OR starts_with(datname, $2)", MIGRATED, PREPARED
+        )
+        for template in templates:
+            await connection.execute(f"DROP DATABASE {template['datname']} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+def in_database(server: str, name: str) -> str:
+    """Return the address of another database on the same server."""
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+async def prepare(server: str, name: str, fill: Callable[[str], Awaitable[None]]) -> str:
+    """Return the template `name`: the migrated schema and what `fill` writes at the address that it is given.
+
+    The first caller of a run creates it, in whichever worker; the others wait for it.
+    """
+    template = PREPARED + name
+    draft = f"{template}_draft"
+    connection = await asyncpg.connect(server)
+    try:
+        # the lock ends with the connection
+        await connection.execute("SELECT pg_advisory_lock(hashtext($1))", template)
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", template):
+            await connection.execute(f"DROP DATABASE IF EXISTS {draft} WITH (FORCE)")
+            await connection.execute(f"CREATE DATABASE {draft} TEMPLATE {MIGRATED} STRATEGY FILE_COPY")
+            await fill(in_database(server, draft))
+            await connection.execute(f"ALTER DATABASE {draft} RENAME TO {template}")
+    finally:
+        await connection.close()
+    return template
+
+
+@asynccontextmanager
+async def temporary_database(server: str, template: str = MIGRATED) -> AsyncIterator[str]:
+    """Clone a template, yield the address of the clone, and drop it."""
+    name = f"test_{os.getpid()}_{time.monotonic_ns()}"
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        yield in_database(server, name)
+    finally:
+        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await connection.close()
+
+
+@contextmanager
+def shared_database(server: str, template: str = MIGRATED) -> Iterator[str]:
+    """Do as `temporary_database` does, for fixtures that are not functions of an event loop."""
+    with asyncio.Runner() as runner:
+        database = temporary_database(server, template)
+        yield runner.run(database.__aenter__())
+        runner.run(database.__aexit__(None, None, None))
+
+
+def prepare_now(server: str, name: str, fill: Callable[[str], Awaitable[None]]) -> str:
+    """Do as `prepare` does, for fixtures that are not functions of an event loop."""
+    with asyncio.Runner() as runner:
+        return runner.run(prepare(server, name, fill))
