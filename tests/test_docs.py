@@ -127,7 +127,7 @@ def commands_of(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_every_make_target_in_the_pages_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {page.name: set(re.findall(r"make ([a-z]+)\b", code_in(page.read_text()))) for page in PAGES}
+    named = {str(page.relative_to(ROOT)): set(re.findall(r"make ([a-z]+)\b", code_in(page.read_text()))) for page in PAGES}
     assert {"demo", "test", "check", "conformance", "bench", "schema"} <= named["README.md"]
     assert {name: unknown for name, of_page in named.items() if (unknown := of_page - targets)} == {}
 
