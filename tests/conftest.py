@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import event
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests.builders import Api, Statements

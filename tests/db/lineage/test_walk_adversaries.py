@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 
-from db.connection import Database
+from db.database import Database
 from db.lineage.path import find_paths
 from db.lineage.walk import (
     Bounds,

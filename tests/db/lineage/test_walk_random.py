@@ -11,7 +11,9 @@ from typing import Any
 import networkx
 import pytest
 
-from db.connection import Author, Database, WriteConnection
+from db.author import Author
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import HeadwaterError
 from db.lineage.graph import components
 from db.lineage.path import best_confidences, find_paths
