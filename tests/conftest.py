@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import event
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from db.author import Author
-from db.database import Database
+from db.connection import Author, Database
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests.builders import Api, Statements

@@ -1,4 +1,4 @@
-"""Export: the whole history as states and ends, from which an empty tenant can be loaded. Rows are streamed."""
+"""All that is known, as somebody who knows nothing would have to be told: whole states, and ends. It is never held whole."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from db.temporal.kind import AssociationKind, Kind
 
 
 class AssetPeriod(NamedTuple):
-    """State of an asset from an instant, and its end if no other period follows at once."""
+    """What an asset was from an instant on, and when it ended, if it was not something else next."""
 
     uid: UUID
     type: str | None
@@ -21,29 +21,28 @@ class AssetPeriod(NamedTuple):
 
 
 class AssociationPeriod(NamedTuple):
-    """State of an association from an instant, and its end if it was deleted next. The discriminator tells it apart from others
-    between the same ends: the producer of a link, the type of a relationship."""
+    """What was said of a bond between two assets from an instant on, and when it ended, if nothing else was said next. The part
+    of its identity is what tells it apart from others between the two."""
 
     uid: UUID
     near: UUID
     far: UUID
-    discriminator: Any
+    part: Any
     valid_from: datetime
     state: dict[str, Any]
     ended: datetime | None
 
 
 async def assets(connection: ReadConnection, kind: Kind, as_of: datetime | None) -> AsyncIterator[AssetPeriod]:
-    """Yield the version periods of the assets of a kind, asset by asset, or those valid at an instant."""
+    """The stretches of the assets of a kind, one asset after the other; or those that hold at an instant."""
     async for row in connection.stream(kind.statement("bulk/export_assets"), {"instant": as_of}):
-        yield AssetPeriod(**row._mapping)
+        yield AssetPeriod._make(row)
 
 
 async def associations(
     connection: ReadConnection, kind: AssociationKind, as_of: datetime | None
 ) -> AsyncIterator[AssociationPeriod]:
-    """Yield the assertions of the associations of a kind, association by association, whether or not both ends exist; or the
-    associations effective at an instant."""
+    """What was asserted of bonds, one after the other, be their ends there or not; or the bonds that hold at an instant."""
     path, parameters = ("bulk/export_associations", {}) if as_of is None else ("bulk/export_associations_at", {"instant": as_of})
     async for row in connection.stream(kind.statement(path), parameters):
-        yield AssociationPeriod(**row._mapping)
+        yield AssociationPeriod._make(row)

@@ -1,8 +1,6 @@
--- Removes locked assets with their versions, details, lifetimes and changes, and returns how many assets and changes that were. An asset
--- that has associations left stays until these are removed.
--- Parameters: :kind, :assets the ids of locked assets of that kind.
--- Used by: db.bulk.purge._PurgeTransaction._remove
-WITH unconnected AS MATERIALIZED (
+-- Removes assets that are locked, with all that was ever said of them: how many they were, and how much that was. One that has bonds
+-- left waits for these to be removed.
+WITH bare AS MATERIALIZED (
   SELECT a.id
   FROM unnest(CAST(:assets AS bigint[])) AS a (id)
   WHERE NOT EXISTS (SELECT FROM lineage_link i WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.source_id = a.id OFFSET 0)
@@ -10,30 +8,30 @@ WITH unconnected AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM relationship i WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.origin_id = a.id OFFSET 0)
     AND NOT EXISTS (SELECT FROM relationship i WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.related_id = a.id OFFSET 0)
 ),
-lifetimes AS (
+lives AS (
   DELETE FROM asset_lifetime
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
 ),
 details AS (
   DELETE FROM entity_detail
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
 ),
-entity_versions AS (
+entities AS (
   DELETE FROM entity_version
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
 ),
-product_versions AS (
+products AS (
   DELETE FROM product_version
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
 ),
-changes AS (
+said AS (
   DELETE FROM change
-  WHERE tenant_id = CAST(:tenant AS bigint) AND kind = CAST(:kind AS text) AND subject_id = ANY (ARRAY(SELECT id FROM unconnected))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND kind = CAST(:kind AS text) AND subject_id = ANY (ARRAY(SELECT id FROM bare))
   RETURNING seq
 ),
-assets AS (
+gone AS (
   DELETE FROM asset
-  WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(SELECT id FROM unconnected))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(SELECT id FROM bare))
   RETURNING id
 )
-SELECT (SELECT count(*) FROM assets) AS subjects, (SELECT count(*) FROM changes) AS changes
+SELECT (SELECT count(*) FROM gone) AS subjects, (SELECT count(*) FROM said) AS changes

@@ -1,1 +1,1 @@
-"""Lineage: walks, paths, graph algorithms and analytics."""
+"""Lineage: walks, subgraphs, paths, graph algorithms and analytics."""

@@ -1,11 +1,13 @@
-ARRAY(
-    -- the walk passes through what is hidden, and gives what is shown
+-- Array of the assets of `walk.level` that a filter shows, in order of their ids. The walk passes through the others.
+  -- Expects: walk (level, instant), and the parameters :kinds, :entity_types and :domains; NULL is no condition
+  ARRAY(
     SELECT a.id
     FROM asset a
     WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = ANY (walk.level)
       AND (CAST(:kinds AS text[]) IS NULL OR a.kind = ANY (CAST(:kinds AS text[])))
       AND (CAST(:entity_types AS text[]) IS NULL OR a.type = ANY (CAST(:entity_types AS text[])))
       AND (
+        -- products in one of the domains, and entities whose type belongs to one
         CAST(:domains AS text[]) IS NULL OR EXISTS (
           SELECT
           FROM product_version v

@@ -1,4 +1,4 @@
-"""Analytics: what there is at an instant, counted by domain, and what the graph of all lineage looks like."""
+"""Analytics: assets and links at an instant, counted by domain, and metrics of the whole lineage graph."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,41 +7,34 @@ from datetime import datetime
 from time import monotonic
 from typing import NamedTuple
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause
 
 from db.connection import ReadConnection
 from db.errors import Timeout
-from db.lineage import graph
-from db.lineage.graph import GraphMetrics
+from db.lineage.graph import GraphMetrics, measure_graph
 from db.lineage.walk import Direction
-from db.sql import render, statement, tokens_of
+from db.sql import statement
 
-# A graph of more edges takes longer to be gone through than there is time.
-EDGES = 500_000
-SECONDS = 3.0
+# A graph with more edges takes longer to measure than the time limit allows.
+MAX_EDGES = 500_000
+TIME_LIMIT_SECONDS = 3.0
 
 _PRODUCTS = statement("lineage/product_statistics")
 _CROSSING = statement("lineage/crossing_links")
 _LINKS = statement("lineage/link_statistics")
 _EDGES = statement("lineage/edges")
 
-
-def _of_side(path: str) -> dict[Direction, TextClause]:
-    """A statement about the neighbours of assets, for either side."""
-    statements = {}
-    for direction in Direction:
-        near, far = direction.ends
-        statements[direction] = text(render(path, {"near": near, "far": far} if "far" in tokens_of(path) else {"near": near}))
-    return statements
-
-
-_UNLINKED = _of_side("lineage/count_unlinked")
-_MOST_LINKED = _of_side("lineage/most_linked")
+_UNLINKED: dict[Direction, TextClause] = {}
+_MOST_LINKED: dict[Direction, TextClause] = {}
+for _direction in Direction:
+    _near, _far = _direction.ends
+    _UNLINKED[_direction] = statement("lineage/count_unlinked", near=_near)
+    _MOST_LINKED[_direction] = statement("lineage/most_linked", near=_near, far=_far)
 
 
 @dataclass(frozen=True, slots=True)
 class ProductStatistics:
-    """The products of a domain, and how many owners they have."""
+    """Numbers of products and of their owners in a domain."""
 
     products: int = 0
     owners: int = 0
@@ -49,7 +42,7 @@ class ProductStatistics:
 
 
 class Crossing(NamedTuple):
-    """How many links lead into a domain from outside of it, and how many lead out."""
+    """Numbers of links that enter and that leave a domain."""
 
     inbound: int
     outbound: int
@@ -57,7 +50,7 @@ class Crossing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LinkStatistics:
-    """All links, and how sure they are; None: there are none."""
+    """Numbers of links, and their average confidence: None without links."""
 
     links: int
     average_confidence: float | None
@@ -65,13 +58,14 @@ class LinkStatistics:
 
 
 class Degree(NamedTuple):
-    """How many distinct neighbours an asset has on one side."""
+    """Number of distinct neighbours of an asset on one side."""
 
     asset_id: int
     degree: int
 
 
 async def product_statistics(connection: ReadConnection, domains: Sequence[str], instant: datetime) -> list[ProductStatistics]:
+    """Count the products of each domain."""
     totals: dict[str, tuple[int, int]] = {}
     by_status: dict[str, dict[str, int]] = {}
     for row in await connection.fetch(_PRODUCTS, {"instant": instant}):
@@ -83,31 +77,34 @@ async def product_statistics(connection: ReadConnection, domains: Sequence[str],
 
 
 async def crossing_links(connection: ReadConnection, domains: Sequence[str], instant: datetime) -> list[Crossing]:
-    found = {row.domain: Crossing(row.inbound, row.outbound) for row in await connection.fetch(_CROSSING, {"instant": instant})}
-    return [found.get(it, Crossing(0, 0)) for it in domains]
+    """Count the links that enter and that leave each domain."""
+    rows = await connection.fetch(_CROSSING, {"instant": instant})
+    crossing = {row.domain: Crossing(row.inbound, row.outbound) for row in rows}
+    return [crossing.get(domain, Crossing(0, 0)) for domain in domains]
 
 
 async def link_statistics(connection: ReadConnection, instants: Sequence[datetime]) -> list[LinkStatistics]:
-    return [await _link_statistics(connection, it) for it in instants]
+    """Count the links at each instant."""
+    return [await _link_statistics(connection, instant) for instant in instants]
 
 
 async def count_unlinked(connection: ReadConnection, instants: Sequence[datetime], direction: Direction) -> list[int]:
-    """How many assets have no neighbour in a direction."""
-    rows = [await connection.fetch(_UNLINKED[direction], {"instant": it}) for it in instants]
+    """Count the assets without a neighbour in a direction at each instant."""
+    rows = [await connection.fetch(_UNLINKED[direction], {"instant": instant}) for instant in instants]
     return [row.assets for (row,) in rows]
 
 
 async def most_linked(
     connection: ReadConnection, instants: Sequence[datetime], direction: Direction, limit: int
 ) -> list[list[Degree]]:
-    """The assets with the most neighbours in a direction, the most first; of as many, who was heard of first."""
-    rows = [await connection.fetch(_MOST_LINKED[direction], {"instant": it, "limit": limit}) for it in instants]
-    return [[Degree(row.asset_id, row.degree) for row in them] for them in rows]
+    """Find the assets with the most neighbours in a direction, the most first; of equals, the one that was added first."""
+    results = [await connection.fetch(_MOST_LINKED[direction], {"instant": instant, "limit": limit}) for instant in instants]
+    return [[Degree(row.asset_id, row.degree) for row in rows] for rows in results]
 
 
 async def graph_metrics(connection: ReadConnection, instants: Sequence[datetime]) -> list[GraphMetrics | None]:
-    """How far lineage goes and how often it runs in circles; None where it would take too long to find out."""
-    return [await _graph_metrics(connection, it) for it in instants]
+    """Measure the graph of all links at each instant. None stands for a graph that is too large for the time limit."""
+    return [await _graph_metrics(connection, instant) for instant in instants]
 
 
 async def _link_statistics(connection: ReadConnection, instant: datetime) -> LinkStatistics:
@@ -117,11 +114,11 @@ async def _link_statistics(connection: ReadConnection, instant: datetime) -> Lin
 
 
 async def _graph_metrics(connection: ReadConnection, instant: datetime) -> GraphMetrics | None:
-    (edges,) = await connection.fetch(_EDGES, {"instant": instant, "limit": EDGES + 1})
-    if len(edges.sources) > EDGES:
+    (edges,) = await connection.fetch(_EDGES, {"instant": instant, "limit": MAX_EDGES + 1})
+    if len(edges.sources) > MAX_EDGES:
         return None
     try:
-        # beside the event loop, which serves others meanwhile
-        return await asyncio.to_thread(graph.graph_metrics, edges.sources, edges.targets, monotonic() + SECONDS)
+        # in a thread, so that the event loop serves others meanwhile
+        return await asyncio.to_thread(measure_graph, edges.sources, edges.targets, monotonic() + TIME_LIMIT_SECONDS)
     except Timeout:
         return None

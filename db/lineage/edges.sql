@@ -1,4 +1,6 @@
--- Which assets feed which at an instant, whoever says so and how often, in as few values as can be: one array of the ends of each kind.
+-- Read the pairs of assets that are linked at an instant, each pair once however many links it has, as two parallel arrays.
+-- Parameters: :instant, :limit the most pairs
+-- Used by: lineage.analytics._graph_metrics
 SELECT coalesce(array_agg(source_id), '{}') AS sources, coalesce(array_agg(target_id), '{}') AS targets
 FROM (
   SELECT DISTINCT source_id, target_id

@@ -1,4 +1,4 @@
-"""Graphs as lists of edges: what runs in circles, and how far a chain goes. Pure, not recursive, and mindful of a deadline."""
+"""Algorithms over graphs given as lists of edges. They are iterative, not recursive, and can be given a deadline."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
@@ -7,46 +7,49 @@ from typing import NamedTuple
 
 from db.errors import Timeout
 
-# How many steps are taken between two looks at the clock.
-_STRIDE = 1_000
+# The deadline is checked once in this many steps.
+_STEPS_PER_CHECK = 1_000
 
 _Graph = Mapping[int, Sequence[int]]
 
 
 class GraphMetrics(NamedTuple):
-    """A graph seen as its condensation, in which each strongly connected component is one node."""
+    """Metrics of a graph's condensation, in which each strongly connected component is one node."""
 
     longest_path: int
     cycles: int
 
 
-def components(sources: Sequence[int], targets: Sequence[int], deadline: float | None = None) -> list[list[int]]:
-    """The strongly connected components of more than one node, each sorted, in order of their first member. Edges may repeat.
+def find_cycles(sources: Sequence[int], targets: Sequence[int], deadline: float | None = None) -> list[list[int]]:
+    """Find the strongly connected components of more than one node, each sorted, in order of their first node.
 
-    Past the deadline, by the monotonic clock, it gives up with a Timeout.
+    Edges may repeat. Raise Timeout after the deadline, which is a value of the monotonic clock.
     """
-    found = _components(_graph(sources, targets), deadline)
-    return sorted(sorted(component) for component in found if len(component) > 1)
+    components = _strongly_connected_components(_graph(sources, targets), deadline)
+    return sorted(sorted(component) for component in components if len(component) > 1)
 
 
-def graph_metrics(sources: Sequence[int], targets: Sequence[int], deadline: float | None = None) -> GraphMetrics:
-    """How many edges the longest path over the condensation has, and how many components have more than one node."""
+def measure_graph(sources: Sequence[int], targets: Sequence[int], deadline: float | None = None) -> GraphMetrics:
+    """Count the edges of the longest path over the condensation, and the components of more than one node.
+
+    Raise Timeout after the deadline, which is a value of the monotonic clock.
+    """
     graph = _graph(sources, targets)
     cycles = 0
-    # by node: how many edges the longest path from its component on has
-    ahead: dict[int, int] = {}
-    for component in _components(graph, deadline):
+    # for each node, the edges of the longest path that begins in its component
+    longest_from: dict[int, int] = {}
+    for component in _strongly_connected_components(graph, deadline):
         cycles += len(component) > 1
-        furthest = -1
+        longest_onward = -1
         for node in component:
             for target in graph.get(node, ()):
-                # what the component leads to is known already; what is not is the component itself
-                distance = ahead.get(target, -1)
-                if distance > furthest:
-                    furthest = distance
+                # components come in reverse topological order: a target that is not known yet is in this very component
+                onward = longest_from.get(target, -1)
+                if onward > longest_onward:
+                    longest_onward = onward
         for node in component:
-            ahead[node] = furthest + 1
-    return GraphMetrics(max(ahead.values(), default=0), cycles)
+            longest_from[node] = longest_onward + 1
+    return GraphMetrics(max(longest_from.values(), default=0), cycles)
 
 
 def _graph(sources: Sequence[int], targets: Sequence[int]) -> _Graph:
@@ -60,43 +63,44 @@ def _graph(sources: Sequence[int], targets: Sequence[int]) -> _Graph:
     return graph
 
 
-def _components(graph: _Graph, deadline: float | None) -> Iterator[list[int]]:
-    """Every strongly connected component, each after all those that it leads to: Tarjan's algorithm."""
-    # by node, the number of the first visited one it is known to lead back to; beyond all numbers once its component is complete
-    lowest: dict[int, int] = {}
+def _strongly_connected_components(graph: _Graph, deadline: float | None) -> Iterator[list[int]]:
+    """Yield every strongly connected component after all those that it leads to: Tarjan's algorithm."""
+    # The low-link of each visited node: the number of the earliest node that it is known to lead back to. A node of a component
+    # that was yielded has a number above all others, so that it lowers no low-link.
+    low_links: dict[int, int] = {}
     complete = len(graph) + sum(map(len, graph.values()))
     visited: list[int] = []
     steps = count()
     for root in graph:
-        if root in lowest:
+        if root in low_links:
             continue
-        path = [(root, len(lowest), iter(graph[root]))]
-        lowest[root] = len(lowest)
+        path = [(root, len(low_links), iter(graph[root]))]
+        low_links[root] = len(low_links)
         visited.append(root)
         while path:
-            if deadline is not None and next(steps) % _STRIDE == 0 and monotonic() > deadline:
-                raise Timeout("The graph is too large to be looked through in the time there is.")
+            if deadline is not None and next(steps) % _STEPS_PER_CHECK == 0 and monotonic() > deadline:
+                raise Timeout("The graph is too large to be analysed within the time limit.")
             node, number, targets = path[-1]
-            low = lowest[node]
+            low = low_links[node]
             for target in targets:
-                seen = lowest.get(target)
-                if seen is None:
-                    lowest[node] = low
-                    path.append((target, len(lowest), iter(graph.get(target, ()))))
-                    lowest[target] = len(lowest)
+                target_low = low_links.get(target)
+                if target_low is None:
+                    low_links[node] = low
+                    path.append((target, len(low_links), iter(graph.get(target, ()))))
+                    low_links[target] = len(low_links)
                     visited.append(target)
                     break
-                if seen < low:
-                    low = seen
+                if target_low < low:
+                    low = target_low
             else:
                 path.pop()
                 if low < number:
-                    lowest[node] = low
-                    before = path[-1][0]
-                    lowest[before] = min(lowest[before], low)
+                    low_links[node] = low
+                    parent = path[-1][0]
+                    low_links[parent] = min(low_links[parent], low)
                     continue
                 component = [visited.pop()]
                 while component[-1] != node:
                     component.append(visited.pop())
-                lowest.update(dict.fromkeys(component, complete))
+                low_links.update(dict.fromkeys(component, complete))
                 yield component

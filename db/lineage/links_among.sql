@@ -1,33 +1,40 @@
--- The links among sets of assets, one set a walk, each at an instant of its own. Each asset's links are looked at from one side; how many
--- those were is told, and whether time had run out before. Fresh are the assets that no earlier page of the walk had: a link comes with
--- the later of its ends.
-WITH walked AS MATERIALIZED (
-  SELECT m.place, i.instant, array_agg(m.asset_id) AS members, array_agg(m.asset_id) FILTER (WHERE m.fresh) AS fresh
-  FROM unnest(CAST(:places AS bigint[]), CAST(:members AS bigint[]), CAST(:fresh AS boolean[])) AS m (place, asset_id, fresh)
-  JOIN unnest(CAST(:instants AS timestamptz[])) WITH ORDINALITY AS i (instant, place) ON i.place = m.place
-  GROUP BY m.place, i.instant
+-- Read the links among the assets of each of several sets. A set belongs to one walk and has its own instant.
+--
+-- Each asset's links are examined from one end only. At most :max_examined + 1 links per set are examined; a set whose turn comes after
+-- :time examines none. Both are reported, so that the caller can say that links may be missing.
+--
+-- Parameters: :ordinals, :members and :on_page, parallel: the set of an asset, the asset, and true if it is on the page whose links are
+-- wanted, :instants one per set, :max_examined, :time; those of the fragments
+-- Tokens: near, the column of the end from which links are examined; far, that of the other end; link_filter, conditions on a link `l`;
+-- result, `_links_on_page` or `_links_as_graph`
+-- Used by: lineage.subgraph._links_among
+WITH asset_set AS MATERIALIZED (
+  SELECT m.ordinal, i.instant, array_agg(m.asset_id) AS members, array_agg(m.asset_id) FILTER (WHERE m.on_page) AS on_page
+  FROM unnest(CAST(:ordinals AS bigint[]), CAST(:members AS bigint[]), CAST(:on_page AS boolean[])) AS m (ordinal, asset_id, on_page)
+  JOIN unnest(CAST(:instants AS timestamptz[])) WITH ORDINALITY AS i (instant, ordinal) ON i.ordinal = m.ordinal
+  GROUP BY m.ordinal, i.instant
 )
-SELECT w.place, found.*
-FROM (SELECT *, clock_timestamp() - statement_timestamp() > CAST(:time AS interval) AS late FROM walked) w
+SELECT w.ordinal, result.*
+FROM (SELECT *, clock_timestamp() - statement_timestamp() > CAST(:time AS interval) AS timed_out FROM asset_set) w
 CROSS JOIN LATERAL (
-  WITH seen AS MATERIALIZED (
+  WITH examined AS MATERIALIZED (
     SELECT l.*
-    FROM unnest(w.members) AS standing (asset_id)
+    FROM unnest(w.members) AS member (asset_id)
     CROSS JOIN LATERAL (
       SELECT l.link_id, l.source_id, l.target_id, l.confidence, l.valid_from
       FROM lineage_link_effective l
-      WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.{near} = standing.asset_id
+      WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.{near} = member.asset_id
         AND l.valid_from <= w.instant AND l.valid_to > w.instant {link_filter}
       OFFSET 0
     ) l
-    WHERE NOT w.late
-    LIMIT CAST(:looks AS bigint) + 1
+    WHERE NOT w.timed_out
+    LIMIT CAST(:max_examined AS bigint) + 1
   ),
-  -- a set is no array: the membership of each is looked up once
+  -- IN over a set is a hashed lookup for each link, = ANY over the array is a scan of it
   among AS MATERIALIZED (
-    SELECT seen.*
-    FROM seen
-    WHERE seen.{far} IN (SELECT unnest(w.members))
+    SELECT examined.*
+    FROM examined
+    WHERE examined.{far} IN (SELECT unnest(w.members))
   )
   {result}
-) found
+) result

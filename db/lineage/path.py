@@ -1,6 +1,6 @@
-"""Paths: which ways lead from one asset to another, and which way to an asset is trusted most.
+"""Paths: the ways from one asset to another, and the most trusted path to each asset.
 
-The statements find the links that may matter; the search is plain Python over them.
+The database finds the links that may matter; the search over them is plain Python.
 """
 
 import asyncio
@@ -13,14 +13,15 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from db.connection import ReadConnection
-from db.lineage.walk import Direction, Subgraph, WalkQuery, subgraphs_among, walks
+from db.lineage.subgraph import Subgraph, subgraphs_among
+from db.lineage.walk import Direction, WalkQuery, run_walks
 
-# How many beginnings of paths are looked at before a search gives up: enough for any drawing, some tenths of a second at most.
-_BEGINNINGS = 100_000
+# A search expands this many partial paths at most: enough for any drawing, and some tenths of a second.
+_MAX_EXPANSIONS = 100_000
 
 
 class Path(NamedTuple):
-    """A way from one asset to another: the assets that are shown, and for each step the link that is trusted most."""
+    """A path from one asset to another: its visible assets, and the most trusted link of each step."""
 
     assets: tuple[int, ...]
     links: tuple[int, ...]
@@ -28,143 +29,165 @@ class Path(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Paths, the shortest first; not all there are, where it is not exhaustive."""
+    """Paths, the shortest first. `exhaustive` is false if there may be more."""
 
     paths: list[Path]
     exhaustive: bool
-    # how many assets were visited to find them
-    visited: int = 0
+    # the assets that were visited to find them
+    visited_count: int = 0
+
+
+class _TrustedLink(NamedTuple):
+    """The most trusted link from one asset to another; of equals, the one with the lowest id."""
+
+    confidence: float
+    link_id: int
+
+
+_Adjacency = Mapping[int, Mapping[int, _TrustedLink]]
 
 
 async def find_paths(
     connection: ReadConnection,
-    origin: int,
-    goal: int,
+    source_id: int,
+    target_id: int,
     query: WalkQuery,
     as_of: datetime | None,
     *,
-    most: int,
+    limit: int,
     only_shortest: bool,
 ) -> Paths:
-    """Up to so many ways by which one asset feeds another, none longer than the depth of the query."""
-    (ahead,) = await walks(connection, [(origin, as_of)], replace(query, direction=Direction.DOWNSTREAM))
-    (behind,) = await walks(connection, [(goal, as_of)], replace(query, direction=Direction.UPSTREAM))
-    from_origin, to_goal = ahead.depths, behind.depths
-    # a path passes only what is reached from both sides, in as many steps as there are
-    between = [it for it, depth in from_origin.items() if it in to_goal and depth + to_goal[it] <= query.max_depth]
-    whole = ahead.truncated is None and behind.truncated is None
-    visited = ahead.visited + behind.visited
-    if goal not in between:
-        return Paths([], exhaustive=whole, visited=visited)
-    (graph,) = await subgraphs_among(connection, [between], [ahead.instant], query)
+    """Find up to `limit` paths by which the source feeds the target, none longer than the depth of the query."""
+    (downstream,) = await run_walks(connection, [(source_id, as_of)], replace(query, direction=Direction.DOWNSTREAM))
+    (upstream,) = await run_walks(connection, [(target_id, as_of)], replace(query, direction=Direction.UPSTREAM))
+    from_source, to_target = downstream.depths, upstream.depths
+    # a path passes only assets that both walks reach, in as many steps as are allowed together
+    between = [
+        asset_id
+        for asset_id, depth in from_source.items()
+        if asset_id in to_target and depth + to_target[asset_id] <= query.max_depth
+    ]
+    complete = downstream.truncation is None and upstream.truncation is None
+    visited_count = downstream.visited_count + upstream.visited_count
+    if target_id not in between:
+        return Paths([], exhaustive=complete, visited_count=visited_count)
+    (graph,) = await subgraphs_among(connection, [between], [downstream.instant], query)
     found = await asyncio.to_thread(
-        paths_between, origin, goal, graph, longest=query.max_depth, most=most, only_shortest=only_shortest
+        paths_between, source_id, target_id, graph, max_length=query.max_depth, limit=limit, only_shortest=only_shortest
     )
-    shown = {origin, goal}.union(*ahead.shown)
+    visible = {source_id, target_id}.union(*downstream.visible_levels)
     return Paths(
-        exhaustive=found.exhaustive and whole,
-        visited=visited,
-        paths=[it._replace(assets=tuple(filter(shown.__contains__, it.assets))) for it in found.paths],
+        exhaustive=found.exhaustive and complete,
+        visited_count=visited_count,
+        paths=[path._replace(assets=tuple(filter(visible.__contains__, path.assets))) for path in found.paths],
     )
 
 
-def best_confidences(root: int, graph: Subgraph, direction: Direction) -> dict[int, float]:
-    """The confidence of each asset's most trusted path from a root: the greatest product of the confidences on it."""
-    onward: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    near, far = _ends(graph, direction)
-    for here, there, confidence in zip(near, far, graph.confidences, strict=True):
-        onward[here].append((there, confidence))
+def best_confidences(root_id: int, graph: Subgraph, direction: Direction) -> dict[int, float]:
+    """Compute for each asset the greatest product of confidences along a path from the root: Dijkstra's algorithm."""
+    neighbours: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    near_ends, far_ends = _ends(graph, direction)
+    for near, far, confidence in zip(near_ends, far_ends, graph.confidences, strict=True):
+        neighbours[near].append((far, confidence))
     best: dict[int, float] = {}
-    waiting = [(-1.0, root)]
-    # a product of numbers up to 1 never grows, so the greatest that waits is final
-    while waiting:
-        negative, here = heapq.heappop(waiting)
-        if here in best:
+    # the heap gives the smallest first, so it holds the negated product
+    queue = [(-1.0, root_id)]
+    # a product of numbers up to 1 never grows, so the greatest in the queue is final
+    while queue:
+        negated, near = heapq.heappop(queue)
+        if near in best:
             continue
-        best[here] = -negative
-        for there, confidence in onward[here]:
-            if there not in best:
-                heapq.heappush(waiting, (negative * confidence, there))
+        best[near] = -negated
+        for far, confidence in neighbours[near]:
+            if far not in best:
+                heapq.heappush(queue, (negated * confidence, far))
     return best
 
 
-def paths_between(origin: int, goal: int, graph: Subgraph, *, longest: int, most: int, only_shortest: bool) -> Paths:
-    """Up to so many ways from one asset to another that pass no asset twice, the shortest first, then in order of the ids."""
-    onward: dict[int, dict[int, tuple[float, int]]] = defaultdict(dict)
-    for source, target, confidence, link in zip(graph.sources, graph.targets, graph.confidences, graph.links, strict=True):
-        # of several that say the same, the one that is trusted most; of equals, the first
-        known = onward[source].get(target)
-        if known is None or (-confidence, link) < (-known[0], known[1]):
-            onward[source][target] = (confidence, link)
-    remaining = _distances(goal, onward)
-    if origin not in remaining:
-        return Paths([], exhaustive=graph.cut is None)
+def paths_between(source_id: int, target_id: int, graph: Subgraph, *, max_length: int, limit: int, only_shortest: bool) -> Paths:
+    """Find up to `limit` paths that visit no asset twice, the shortest first, then in order of the ids."""
+    adjacency = _most_trusted_links(graph)
+    distances = _distances_to(target_id, adjacency)
+    if source_id not in distances:
+        return Paths([], exhaustive=graph.truncation_reason is None)
     if only_shortest:
-        longest = min(longest, remaining[origin])
-    search = _Search(goal, {here: sorted(there) for here, there in onward.items()}, remaining, longest)
-    found: list[Path] = []
-    for assets in search.found_from(origin):
-        if len(found) == most:
-            return Paths(found, exhaustive=False)
-        found.append(_path(assets, onward))
-    return Paths(found, exhaustive=graph.cut is None and not search.gave_up)
+        max_length = min(max_length, distances[source_id])
+    search = _PathSearch(target_id, adjacency, distances, max_length)
+    paths: list[Path] = []
+    for assets in search.paths_from(source_id):
+        if len(paths) == limit:
+            return Paths(paths, exhaustive=False)
+        paths.append(_path(assets, adjacency))
+    return Paths(paths, exhaustive=graph.truncation_reason is None and not search.gave_up)
 
 
-class _Search:
-    """Beginnings of paths, the one with the least still to go first: what is found comes in order of its length."""
+class _PathSearch:
+    """Best-first search: it expands the partial path that can reach the target in the fewest steps, so the shortest come first."""
 
-    def __init__(self, goal: int, onward: Mapping[int, Sequence[int]], remaining: Mapping[int, int], longest: int) -> None:
+    def __init__(self, target_id: int, adjacency: _Adjacency, distances: Mapping[int, int], max_length: int) -> None:
         self.gave_up = False
-        self._goal = goal
-        self._onward = onward
-        self._remaining = remaining
-        self._longest = longest
+        self._target_id = target_id
+        self._neighbours = {near: sorted(links) for near, links in adjacency.items()}
+        self._distances = distances
+        self._max_length = max_length
 
-    def found_from(self, origin: int) -> Iterator[tuple[int, ...]]:
-        waiting: list[tuple[int, tuple[int, ...]]] = [(self._remaining[origin], (origin,))]
-        looked_at = 0
-        while waiting:
-            _, beginning = heapq.heappop(waiting)
-            here = beginning[-1]
-            if here == self._goal:
-                yield beginning
+    def paths_from(self, source_id: int) -> Iterator[tuple[int, ...]]:
+        # each partial path beside the least length of a path that begins with it
+        queue: list[tuple[int, tuple[int, ...]]] = [(self._distances[source_id], (source_id,))]
+        expansions = 0
+        while queue:
+            _, partial = heapq.heappop(queue)
+            near = partial[-1]
+            if near == self._target_id:
+                yield partial
                 continue
-            looked_at += 1
-            if looked_at > _BEGINNINGS:
+            expansions += 1
+            if expansions > _MAX_EXPANSIONS:
                 self.gave_up = True
                 return
-            for there in self._onward.get(here, ()):
-                if there in beginning or there not in self._remaining:
+            for far in self._neighbours.get(near, ()):
+                if far in partial or far not in self._distances:
                     continue
-                length = len(beginning) + self._remaining[there]
-                if length <= self._longest:
-                    heapq.heappush(waiting, (length, (*beginning, there)))
+                length = len(partial) + self._distances[far]
+                if length <= self._max_length:
+                    heapq.heappush(queue, (length, (*partial, far)))
 
 
-def _distances(goal: int, onward: Mapping[int, Mapping[int, object]]) -> dict[int, int]:
-    """How far it is from each asset to the goal."""
-    back: dict[int, list[int]] = defaultdict(list)
-    for here, there in ((here, there) for here, neighbours in onward.items() for there in neighbours):
-        back[there].append(here)
-    distances = {goal: 0}
-    waiting = deque([goal])
-    while waiting:
-        there = waiting.popleft()
-        for here in back[there]:
-            if here not in distances:
-                distances[here] = distances[there] + 1
-                waiting.append(here)
+def _most_trusted_links(graph: Subgraph) -> _Adjacency:
+    adjacency: dict[int, dict[int, _TrustedLink]] = defaultdict(dict)
+    for source, target, confidence, link_id in zip(graph.sources, graph.targets, graph.confidences, graph.links, strict=True):
+        known = adjacency[source].get(target)
+        if known is None or (-confidence, link_id) < (-known.confidence, known.link_id):
+            adjacency[source][target] = _TrustedLink(confidence, link_id)
+    return adjacency
+
+
+def _distances_to(target_id: int, adjacency: _Adjacency) -> dict[int, int]:
+    """Compute the number of steps from each asset to the target, for the assets that reach it."""
+    predecessors: dict[int, list[int]] = defaultdict(list)
+    for near, links in adjacency.items():
+        for far in links:
+            predecessors[far].append(near)
+    distances = {target_id: 0}
+    queue = deque([target_id])
+    while queue:
+        far = queue.popleft()
+        for near in predecessors[far]:
+            if near not in distances:
+                distances[near] = distances[far] + 1
+                queue.append(near)
     return distances
 
 
-def _path(assets: tuple[int, ...], onward: Mapping[int, Mapping[int, tuple[float, int]]]) -> Path:
+def _path(assets: tuple[int, ...], adjacency: _Adjacency) -> Path:
     confidence, links = 1.0, []
-    for here, there in pairwise(assets):
-        trusted, link = onward[here][there]
-        confidence *= trusted
-        links.append(link)
+    for near, far in pairwise(assets):
+        link = adjacency[near][far]
+        confidence *= link.confidence
+        links.append(link.link_id)
     return Path(assets, tuple(links), confidence)
 
 
 def _ends(graph: Subgraph, direction: Direction) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the near ends and the far ends of the links, as a walk in this direction sees them."""
     return (graph.targets, graph.sources) if direction is Direction.UPSTREAM else (graph.sources, graph.targets)

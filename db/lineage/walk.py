@@ -1,4 +1,4 @@
-"""Lineage: all that feeds an asset, and all that it feeds, at an instant. See docs/lineage.md."""
+"""Walks: the assets that feed an asset, or that it feeds, level by level at an instant. See docs/lineage.md."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -7,19 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
-from itertools import chain, islice
-from operator import attrgetter
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import TextClause
 
-from db.associations.lineage_link import LinkRow, link_row
 from db.connection import ReadConnection
 from db.sql import render, statement
-
-# How many links may be looked at for each that may be seen, to find those among what was reached: what was reached last leads
-# elsewhere, too.
-_LOOKS = 10
 
 
 class Direction(StrEnum):
@@ -28,12 +22,12 @@ class Direction(StrEnum):
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The columns of the end at which a walk stands, and of the end to which it goes."""
+        """The columns of a link's near end, at which the walk is, and of its far end, to which the walk goes."""
         return ("target_id", "source_id") if self is Direction.UPSTREAM else ("source_id", "target_id")
 
 
 class TruncationReason(StrEnum):
-    """What may cut a walk."""
+    """The bound that a truncated walk met."""
 
     ASSETS = "ASSETS"
     LINKS = "LINKS"
@@ -42,7 +36,7 @@ class TruncationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far each walk may go, whatever its depth."""
+    """Bounds of one walk, whatever its depth: assets visited, links examined, and time."""
 
     assets: int = 5_000
     links: int = 20_000
@@ -51,7 +45,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class LinkFilter:
-    """Which links a walk takes. A part that is None leaves nothing out; an empty one leaves out everything."""
+    """The links that a walk follows. A part that is None admits every link; an empty part admits none."""
 
     types: tuple[str, ...] | None = None
     producers: tuple[str, ...] | None = None
@@ -61,7 +55,7 @@ class LinkFilter:
 
 @dataclass(frozen=True, slots=True)
 class AssetFilter:
-    """Which of the assets that a walk reaches it shows."""
+    """The visited assets that a walk shows. It passes through the others. A part that is None shows every asset."""
 
     kinds: tuple[str, ...] | None = None
     domains: tuple[str, ...] | None = None
@@ -74,7 +68,7 @@ ALL_ASSETS = AssetFilter()
 
 @dataclass(frozen=True, slots=True)
 class WalkQuery:
-    """How to walk, and what to show of it."""
+    """How to walk, and which of the visited assets are visible. Cursors carry a digest of its repr: do not rename its parts."""
 
     direction: Direction
     max_depth: int
@@ -84,23 +78,23 @@ class WalkQuery:
 
 
 class Truncation(NamedTuple):
-    """What cut an answer: the bound that was met, and how far it goes."""
+    """The bound that truncated an answer, and its limit."""
 
     reason: TruncationReason
     limit: int
 
     @classmethod
-    def of(cls, cut: TruncationReason, bounds: Bounds) -> "Truncation":
+    def of(cls, reason: TruncationReason, bounds: Bounds) -> "Truncation":
         limits = {
             TruncationReason.ASSETS: bounds.assets,
             TruncationReason.LINKS: bounds.links,
             TruncationReason.TIME: bounds.milliseconds,
         }
-        return cls(cut, limits[cut])
+        return cls(reason, limits[reason])
 
 
 class WalkStep(NamedTuple):
-    """An asset that was reached, and how far away it is."""
+    """A visible asset of a walk, and its depth."""
 
     depth: int
     asset_id: int
@@ -108,195 +102,122 @@ class WalkStep(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """What one root reaches, level by level, each level in order of the ids; and what of it is shown."""
+    """The assets that one root reaches, as levels in order of the depth, each in order of the ids.
+
+    `levels` holds the visited assets, `visible_levels` those of them that the asset filter shows. The root is in neither.
+    """
 
     root_id: int
     query: WalkQuery
     instant: datetime
-    reached: Sequence[Sequence[int]]
-    shown: Sequence[Sequence[int]]
-    truncated: Truncation | None
+    levels: Sequence[Sequence[int]]
+    visible_levels: Sequence[Sequence[int]]
+    truncation: Truncation | None
 
     @property
-    def members(self) -> list[int]:
-        """The root, and all that it reaches."""
-        return [self.root_id, *chain.from_iterable(self.reached)]
-
-    @property
-    def visited(self) -> int:
-        """How many assets were visited, shown or not."""
-        return sum(map(len, self.reached))
+    def asset_ids(self) -> list[int]:
+        """The root and all visited assets."""
+        return [self.root_id, *chain.from_iterable(self.levels)]
 
     @property
     def depths(self) -> dict[int, int]:
-        """How far away each asset is, the root among them."""
-        return {asset_id: depth for depth, level in enumerate([[self.root_id], *self.reached]) for asset_id in level}
+        """The depth of each visited asset, and 0 for the root."""
+        return {asset_id: depth for depth, level in enumerate([[self.root_id], *self.levels]) for asset_id in level}
+
+    @property
+    def visited_count(self) -> int:
+        """The number of visited assets."""
+        return sum(map(len, self.levels))
 
     @cached_property
-    def total(self) -> int:
-        """How many assets are shown."""
-        return sum(map(len, self.shown))
+    def visible_count(self) -> int:
+        """The number of visible assets."""
+        return sum(map(len, self.visible_levels))
 
-    def after(self, step: WalkStep | None) -> int:
-        """The place behind a step among what is shown, where the step itself need not be."""
+    def index_after(self, step: WalkStep | None) -> int:
+        """Return the index of the first visible asset after a step, or 0 without one. The step itself need not be visible."""
         if step is None:
             return 0
-        before = sum(map(len, self.shown[: step.depth - 1]))
-        level = self.shown[step.depth - 1] if 0 < step.depth <= len(self.shown) else ()
+        before = sum(map(len, self.visible_levels[: step.depth - 1]))
+        level = self.visible_levels[step.depth - 1] if 0 < step.depth <= len(self.visible_levels) else ()
         return before + bisect_right(level, step.asset_id)
 
     def steps(self, start: int, stop: int) -> list[WalkStep]:
-        """What is shown from one place on and before another, breadth first."""
-        found: list[WalkStep] = []
-        for depth, level in enumerate(self.shown, 1):
-            found += [WalkStep(depth, asset_id) for asset_id in level[max(start, 0) : max(stop, 0)]]
+        """Return the visible assets from index start up to index stop, breadth first."""
+        steps: list[WalkStep] = []
+        for depth, level in enumerate(self.visible_levels, 1):
+            steps += [WalkStep(depth, asset_id) for asset_id in level[max(start, 0) : max(stop, 0)]]
             start, stop = start - len(level), stop - len(level)
-        return found
+        return steps
 
 
 class WalkPage(NamedTuple):
-    """A page of a walk: the steps from one place on, and before another one."""
+    """A page of a walk: its visible assets from index start up to index stop."""
 
     walk: Walk
     start: int
     stop: int
 
 
-class Links(NamedTuple):
-    """Links that come with a page; not all of them, where a bound cut them."""
-
-    rows: list[LinkRow]
-    cut: TruncationReason | None
-
-
-class Subgraph(NamedTuple):
-    """The links among assets, as parallel lists; not all of them, where a bound cut them."""
-
-    sources: list[int]
-    targets: list[int]
-    confidences: list[float]
-    links: list[int]
-    cut: TruncationReason | None
-
-
-async def walks(connection: ReadConnection, readings: Sequence[tuple[int, datetime | None]], query: WalkQuery) -> list[Walk]:
-    """Walk from many roots at once, each at its instant, else now, and each bounded by itself."""
-    instants = [as_of or connection.now for _, as_of in readings]
+async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datetime | None]], query: WalkQuery) -> list[Walk]:
+    """Walk from many roots in one statement, each at its instant, by default now, and each within its own bounds."""
+    instants = [as_of or connection.now for _, as_of in roots]
     rows = await connection.fetch(
         _walk_statement(query.direction, query.links == ALL_LINKS, query.assets == ALL_ASSETS),
         {
-            "roots": [root for root, _ in readings],
+            "roots": [root_id for root_id, _ in roots],
             "instants": instants,
             "depth": query.max_depth,
             "assets": query.bounds.assets,
             "links": query.bounds.links,
             "time": timedelta(milliseconds=query.bounds.milliseconds),
-            **_link_parameters(query.links),
+            **link_parameters(query.links),
             **_asset_parameters(query.assets),
         },
     )
-    pages: dict[int, list[Any]] = defaultdict(list)
+    level_rows: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
-        pages[row.place].append(row)
+        level_rows[row.ordinal].append(row)
     return [
-        _walk(root, query, instant, pages[place])
-        for place, ((root, _), instant) in enumerate(zip(readings, instants, strict=True), 1)
+        _walk(root_id, query, instant, level_rows[ordinal])
+        for ordinal, ((root_id, _), instant) in enumerate(zip(roots, instants, strict=True), 1)
     ]
 
 
-async def links_of_pages(connection: ReadConnection, stretches: Sequence[WalkPage], query: WalkQuery) -> list[Links]:
-    """The links that come with each page: those among the root and what is shown of the walk, whose later end is on the page."""
-    sets, fresh = [], []
-    for walk, start, stop in stretches:
-        sets.append([walk.root_id, *islice(chain.from_iterable(walk.shown), stop)])
-        fresh.append(start + 1)
-    instants = [walk.instant for walk, _, _ in stretches]
-    found: list[list[LinkRow]] = [[] for _ in stretches]
-    cuts: list[TruncationReason | None] = [None] * len(stretches)
-    for row in await _links_among(connection, "lineage/_links_on_page", sets, instants, query, fresh):
-        place = row.place - 1
-        if row.link_id is None:
-            cuts[place] = _truncation_reason(row, query.bounds)
-        else:
-            found[place].append(link_row(row[1:-2], instants[place]))
-    most = query.bounds.links
-    for rows in found:
-        rows.sort(key=attrgetter("link_id"))
-    return [
-        Links(rows[:most], cut or (TruncationReason.LINKS if len(rows) > most else None))
-        for rows, cut in zip(found, cuts, strict=True)
-    ]
+def link_parameters(links: LinkFilter) -> dict[str, Any]:
+    """Build the parameters of `_link_filter.sql`, which only a filter needs."""
+    if links == ALL_LINKS:
+        return {}
+    return {
+        "types": links.types,
+        "producers": links.producers,
+        "min_confidence": links.min_confidence,
+        "seen_since": links.seen_since,
+    }
 
 
-async def subgraphs_of_walks(connection: ReadConnection, found: Sequence[Walk], query: WalkQuery) -> list[Subgraph]:
-    """The links among the root and all that it reaches, of each walk."""
-    return await subgraphs_among(connection, [walk.members for walk in found], [walk.instant for walk in found], query)
+def _walk(root_id: int, query: WalkQuery, instant: datetime, level_rows: Sequence[Any]) -> Walk:
+    """Build a walk from its level rows, and tell from the last one which bound ended it, if one did.
 
-
-async def subgraphs_among(
-    connection: ReadConnection, sets: Sequence[Sequence[int]], instants: Sequence[datetime], query: WalkQuery
-) -> list[Subgraph]:
-    """The links among the assets of each set, that hold at its instant."""
-    found = [Subgraph([], [], [], [], None) for _ in sets]
-    for row in await _links_among(connection, "lineage/_links_as_graph", sets, instants, query, [0] * len(sets)):
-        parts = (row.sources or [], row.targets or [], row.confidences or [], row.links or [])
-        found[row.place - 1] = Subgraph(*parts, _truncation_reason(row, query.bounds))
-    return found
-
-
-async def _links_among(
-    connection: ReadConnection,
-    result: str,
-    sets: Sequence[Sequence[int]],
-    instants: Sequence[datetime],
-    query: WalkQuery,
-    fresh_from: Sequence[int],
-) -> Sequence[Any]:
-    """The links among sets of assets; those of a set from a place on are fresh."""
-    places: list[int] = []
-    fresh: list[bool] = []
-    for place, (ids, start) in enumerate(zip(sets, fresh_from, strict=True), 1):
-        places += [place] * len(ids)
-        fresh += [False] * start + [True] * (len(ids) - start)
-    return await connection.fetch(
-        _among_statement(result, query.direction, query.links == ALL_LINKS),
-        {
-            "places": places,
-            "members": list(chain.from_iterable(sets)),
-            "fresh": fresh,
-            "instants": list(instants),
-            "links": query.bounds.links,
-            "looks": query.bounds.links * _LOOKS,
-            "time": timedelta(milliseconds=query.bounds.milliseconds),
-            **_link_parameters(query.links),
-        },
-    )
-
-
-def _truncation_reason(row: Any, bounds: Bounds) -> TruncationReason | None:
-    """What cut the looking at links, by what is told of it."""
-    if row.late:
-        return TruncationReason.TIME
-    return TruncationReason.LINKS if row.looked > bounds.links * _LOOKS else None
-
-
-def _walk(root_id: int, query: WalkQuery, instant: datetime, pages: Sequence[Any]) -> Walk:
-    """A walk out of its pages, of which the first holds the root alone."""
-    bounds, last = query.bounds, pages[-1]
-    reached = [page.level for page in pages[1:]]
-    shown = reached if query.assets == ALL_ASSETS else [page.shown for page in pages[1:]]
-    truncated = None
-    if last.reached > bounds.assets:
-        truncated = Truncation.of(TruncationReason.ASSETS, bounds)
-        kept = reached[-1][: len(reached[-1]) - (last.reached - bounds.assets)]
-        known = set(kept)
-        shown[-1] = [it for it in shown[-1] if it in known]
-        reached[-1] = kept
-    elif last.links > bounds.links:
-        truncated = Truncation.of(TruncationReason.LINKS, bounds)
-    elif last.late and last.depth < query.max_depth:
-        truncated = Truncation.of(TruncationReason.TIME, bounds)
-    return Walk(root_id, query, instant, reached, shown, truncated)
+    The first row holds the root alone. A walk stops behind the level that exceeds the bound of assets: of that level the assets
+    with the lowest ids are kept. It examines one link more than the bound of links only if there are more. Time ends a walk
+    unless the last level is as deep as the query goes.
+    """
+    bounds, last = query.bounds, level_rows[-1]
+    levels = [row.level for row in level_rows[1:]]
+    visible_levels = levels if query.assets == ALL_ASSETS else [row.visible for row in level_rows[1:]]
+    reason = None
+    if last.visited > bounds.assets:
+        reason = TruncationReason.ASSETS
+        excess = last.visited - bounds.assets
+        kept = levels[-1][: len(levels[-1]) - excess]
+        visible_levels[-1] = sorted(set(visible_levels[-1]).intersection(kept))
+        levels[-1] = kept
+    elif last.examined > bounds.links:
+        reason = TruncationReason.LINKS
+    elif last.timed_out and last.depth < query.max_depth:
+        reason = TruncationReason.TIME
+    return Walk(root_id, query, instant, levels, visible_levels, None if reason is None else Truncation.of(reason, bounds))
 
 
 @cache
@@ -306,33 +227,10 @@ def _walk_statement(direction: Direction, all_links: bool, all_assets: bool) -> 
         "lineage/walk",
         near=near,
         far=far,
-        link_filter="" if all_links else render("lineage/_link_filter", {"instant": "here.instant"}),
+        link_filter="" if all_links else render("lineage/_link_filter", {"instant": "previous.instant"}),
         asset_filter="NULL" if all_assets else render("lineage/_asset_filter"),
     )
 
 
-@cache
-def _among_statement(result: str, direction: Direction, all_links: bool) -> TextClause:
-    near, far = direction.ends
-    return statement(
-        "lineage/links_among",
-        near=near,
-        far=far,
-        result=render(result),
-        link_filter="" if all_links else render("lineage/_link_filter", {"instant": "w.instant"}),
-    )
-
-
-def _link_parameters(asked: LinkFilter) -> dict[str, Any]:
-    if asked == ALL_LINKS:
-        return {}
-    return {
-        "types": asked.types,
-        "producers": asked.producers,
-        "min_confidence": asked.min_confidence,
-        "seen_since": asked.seen_since,
-    }
-
-
-def _asset_parameters(asked: AssetFilter) -> dict[str, Any]:
-    return {} if asked == ALL_ASSETS else {"kinds": asked.kinds, "domains": asked.domains, "entity_types": asked.entity_types}
+def _asset_parameters(assets: AssetFilter) -> dict[str, Any]:
+    return {} if assets == ALL_ASSETS else {"kinds": assets.kinds, "domains": assets.domains, "entity_types": assets.entity_types}

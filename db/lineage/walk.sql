@@ -1,55 +1,78 @@
--- Exact breadth-first search for many roots at once, each at an instant of its own and bounded by itself: all that is reached from each,
--- level by level. Near is the end of a link at which the walk stands, far the one to which it goes.
+-- Walk breadth-first from many roots at once, each at its own instant and within its own bounds. Return one row per root and level: the
+-- assets of that level in order of their ids, and how much the walk has visited up to it.
 --
--- UNION drops a row that any earlier iteration has produced, so an asset, whose row bears no depth, is looked at once however many
--- paths lead to it. Each root has one row more in each iteration, its page: a page lists a whole level, and says how much was seen so
--- far. An iteration takes the assets that the last one reached for the first time, writes them on the next page, and looks at their links.
-WITH RECURSIVE asked AS (
-  SELECT * FROM unnest(CAST(:roots AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS r (asset_id, instant, place)
+-- How the recursion works. `walk` holds two sorts of rows. A frontier row (asset_id is set) is an asset that the walk has reached. A level
+-- row (asset_id is NULL) is the result for one level. The recursive term sees the rows of the iteration before it: of each root the last
+-- level row, and the frontier rows that were new in that iteration. It writes this frontier into the next level row and emits the
+-- neighbours of its assets as frontier rows. UNION drops a row that any earlier iteration has produced. A frontier row carries no depth,
+-- so an asset is expanded once, however many paths lead to it, and the recursion ends on a graph with cycles.
+--
+-- Where a walk stops. It ends when the frontier is empty. A bound ends it by letting an iteration emit no neighbours: that iteration still
+-- writes its level row, and the next one finds an empty frontier. See the WHERE and the LIMIT of `neighbour`. They apply when
+--   the level is :depth links away from the root,
+--   more than :assets assets are visited, the level included,
+--   :time has passed since the statement began, or
+--   :links + 1 links are examined, be it in the middle of a frontier.
+-- `_walk` in walk.py tells from the last level row which bound was met, and drops the assets beyond the bound.
+--
+-- Parameters: :roots asset ids, :instants one per root, :depth the greatest depth, :assets, :links and :time the bounds of each walk
+-- Tokens: near and far, the columns of the end of a link at which the walk is and of the end to which it goes; link_filter, conditions
+-- on a link `l`; asset_filter, the array of the assets of `walk.level` that the result shows
+-- Used by: lineage.walk.run_walks
+WITH RECURSIVE root AS (
+  SELECT * FROM unnest(CAST(:roots AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS r (asset_id, instant, ordinal)
 ),
-walk (place, asset_id, instant, depth, level, reached, links, late) AS (
+walk (ordinal, asset_id, instant, depth, level, visited, examined, timed_out) AS (
   SELECT * FROM (
-    SELECT place, asset_id, CAST(NULL AS timestamptz) AS instant, CAST(NULL AS integer) AS depth, CAST(NULL AS bigint[]) AS level,
-      CAST(NULL AS bigint) AS reached, CAST(NULL AS bigint) AS links, CAST(NULL AS boolean) AS late
-    FROM asked
+    -- the first frontier is the root
+    SELECT ordinal, asset_id, CAST(NULL AS timestamptz) AS instant, CAST(NULL AS integer) AS depth, CAST(NULL AS bigint[]) AS level,
+      CAST(NULL AS bigint) AS visited, CAST(NULL AS bigint) AS examined, CAST(NULL AS boolean) AS timed_out
+    FROM root
     UNION ALL
-    -- the page before the first; a root is not among what it reaches
-    SELECT place, NULL, instant, -1, '{}', -1, 0, false
-    FROM asked
-  ) beginning
+    -- visited begins at -1, for the root does not count
+    SELECT ordinal, NULL, instant, -1, '{}', -1, 0, false
+    FROM root
+  ) start
   UNION
-  SELECT here.place, step.*
+  SELECT previous.ordinal, following.*
   FROM (
-    -- of each root its page, and beside it the level that comes next
-    SELECT place, asset_id, instant, depth, reached, links, count(asset_id) OVER of_root AS width,
-      array_agg(asset_id) FILTER (WHERE asset_id IS NOT NULL) OVER of_root AS level,
-      clock_timestamp() - statement_timestamp() > CAST(:time AS interval) AS late
+    -- the rows of the previous iteration, each beside the whole frontier of its root, in order of the ids
+    SELECT ordinal, asset_id, instant, depth, visited, examined, count(asset_id) OVER of_root AS frontier_size,
+      array_agg(asset_id) FILTER (WHERE asset_id IS NOT NULL) OVER of_root AS frontier,
+      clock_timestamp() - statement_timestamp() > CAST(:time AS interval) AS timed_out
     FROM walk
-    WINDOW of_root AS (PARTITION BY place ORDER BY asset_id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-  ) here
+    WINDOW of_root AS (PARTITION BY ordinal ORDER BY asset_id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+  ) previous
   CROSS JOIN LATERAL (
-    WITH seen AS MATERIALIZED (
-      -- in the order of ids, so that what a bound leaves is always the same; one link more than may be seen tells that there are more
+    -- One row per link that is examined. They come in order of the ids, so that a bound always leaves the same assets. The limit is one
+    -- more than the bound allows, so that `_walk` can tell that there are more.
+    WITH neighbour AS MATERIALIZED (
       SELECT link.asset_id
-      FROM unnest(here.level) AS standing (asset_id)
+      FROM unnest(previous.frontier) AS expanded (asset_id)
       CROSS JOIN LATERAL (
         SELECT l.{far} AS asset_id
         FROM lineage_link_effective l
-        WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.{near} = standing.asset_id
-          AND l.valid_from <= here.instant AND l.valid_to > here.instant {link_filter}
+        WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.{near} = expanded.asset_id
+          AND l.valid_from <= previous.instant AND l.valid_to > previous.instant {link_filter}
         ORDER BY l.{far}
       ) link
-      WHERE here.depth + 1 < CAST(:depth AS integer) AND here.reached + here.width <= CAST(:assets AS bigint) AND NOT here.late
-      LIMIT greatest(CAST(:links AS bigint) + 1 - here.links, 0)
+      WHERE previous.depth + 1 < CAST(:depth AS integer)
+        AND previous.visited + previous.frontier_size <= CAST(:assets AS bigint)
+        AND NOT previous.timed_out
+      LIMIT greatest(CAST(:links AS bigint) + 1 - previous.examined, 0)
     )
+    -- the next frontier, of which UNION leaves what is new
     SELECT asset_id, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM seen
+    FROM neighbour
     UNION ALL
-    SELECT NULL, here.instant, here.depth + 1, here.level, here.reached + here.width, here.links + (SELECT count(*) FROM seen), here.late
-  ) step
-  WHERE here.asset_id IS NULL AND here.width > 0
+    -- the level row of the frontier that was expanded
+    SELECT NULL, previous.instant, previous.depth + 1, previous.frontier, previous.visited + previous.frontier_size,
+      previous.examined + (SELECT count(*) FROM neighbour), previous.timed_out
+  ) following
+  -- the level row stands for its root; without a frontier the walk has ended
+  WHERE previous.asset_id IS NULL AND previous.frontier_size > 0
 )
-SELECT place, depth, level, {asset_filter} AS shown, reached, links, late
+SELECT ordinal, depth, level, {asset_filter} AS visible, visited, examined, timed_out
 FROM walk
 WHERE asset_id IS NULL AND depth >= 0
-ORDER BY place, depth
+ORDER BY ordinal, depth

@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 
 from db import migrations
-from db.author import Author
-from db.database import Database
+from db.connection import Author, Database
 from db.embedded.server import EmbeddedServer
 from db.errors import BadInput, NotFound, Unavailable
 from db.tenancy.tenant import tenant_id_of

@@ -15,8 +15,8 @@ from db.assets.asset import Identity, identities
 from db.associations import lineage_link, relationship
 from db.connection import ReadConnection
 from db.consistency.consistent_dict import ConsistentDict
-from db.lineage import analytics, walk
-from db.lineage.graph import GraphMetrics, components
+from db.lineage import analytics, subgraph, walk
+from db.lineage.graph import GraphMetrics, find_cycles
 from db.lineage.path import best_confidences
 from db.pagination import Page, Slice
 from db.registries import entity_type
@@ -108,8 +108,8 @@ class Loaders:
         self.related_to_asset: DataLoader[tuple[tuple[int, datetime], DirectedTypeIds, Page], Slice[int]]
         self.related_count_of_asset: DataLoader[tuple[tuple[int, datetime], DirectedTypeIds], int]
         self.walk_by_root: DataLoader[tuple[tuple[int, datetime | None], walk.WalkQuery], walk.Walk]
-        self.links_of_stretch: DataLoader[tuple[walk.WalkPage, walk.WalkQuery], walk.Links]
-        self.graph_of_walk: DataLoader[tuple[walk.Walk, walk.WalkQuery], walk.Subgraph]
+        self.links_of_stretch: DataLoader[tuple[walk.WalkPage, walk.WalkQuery], subgraph.PageLinks]
+        self.graph_of_walk: DataLoader[tuple[walk.Walk, walk.WalkQuery], subgraph.Subgraph]
         self.cycles_of_walk: DataLoader[tuple[walk.Walk, walk.WalkQuery], list[list[int]]]
         self.trust_of_walk: DataLoader[tuple[walk.Walk, walk.WalkQuery], Mapping[int, float]]
         self.identity_by_uid: DataLoader[tuple[UUID], Identity | None]
@@ -149,10 +149,10 @@ class Loaders:
         self.relationship_count_of_asset = self._loader(relationship.count_relationships_of_assets)
         self.related_to_asset = self._loader(relationship.related_to_assets)
         self.related_count_of_asset = self._loader(relationship.count_related)
-        self.walk_by_root = self._loader(walk.walks)
-        self.links_of_stretch = self._loader(walk.links_of_pages)
-        self.graph_of_walk = self._loader(walk.subgraphs_of_walks)
-        self.cycles_of_walk = self._computed(lambda graph, _: components(graph.sources, graph.targets))
+        self.walk_by_root = self._loader(walk.run_walks)
+        self.links_of_stretch = self._loader(subgraph.links_of_pages)
+        self.graph_of_walk = self._loader(subgraph.subgraphs_of_walks)
+        self.cycles_of_walk = self._computed(lambda graph, _: find_cycles(graph.sources, graph.targets))
         self.trust_of_walk = self._computed(lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction))
         self.identity_by_uid = self._loader(identities)
         self.history_by_subject = self._loader(history.histories)
@@ -184,7 +184,7 @@ class Loaders:
 
         return Loader(batch)
 
-    def _computed(self, compute: Callable[[walk.Subgraph, walk.Walk], Any]) -> "DataLoader[Any, Any]":
+    def _computed(self, compute: Callable[[subgraph.Subgraph, walk.Walk], Any]) -> "DataLoader[Any, Any]":
         """A loader of what is computed of each walk's graph, beside the event loop: one batch after the other."""
 
         async def batch(keys: list[tuple[walk.Walk, walk.WalkQuery]]) -> list[Any]:

@@ -132,7 +132,7 @@ class CostMeter:
 
     @property
     def total(self) -> int:
-        return self.objects + self.visited + sum(walk.visited for walk in self.walks)
+        return self.objects + self.visited + sum(walk.visited_count for walk in self.walks)
 
 
 @dataclass(frozen=True, slots=True)

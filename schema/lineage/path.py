@@ -69,8 +69,8 @@ class PathQueries:
             raise BadInput("from and to are the same asset. A path leads from one to another.", field="to")
         connection = await info.context.transaction.reader()
         only_shortest = mode is PathMode.SHORTEST
-        found = await path.find_paths(connection, origin, goal, query, as_of, most=most, only_shortest=only_shortest)
-        info.context.spent.visited += found.visited
+        found = await path.find_paths(connection, origin, goal, query, as_of, limit=most, only_shortest=only_shortest)
+        info.context.spent.visited += found.visited_count
         instant = as_of or connection.now
         rows = await links.links_by_id(connection, sorted({it for one in found.paths for it in one.links}), instant)
         nodes = await nodes_of(info, {it for one in found.paths for it in one.assets}, instant, as_of)

@@ -156,12 +156,12 @@ class LineageConnection:
 
     @resolver(READ, "How many assets the walk gives in all; where it is truncated there are more.")
     def total_count(self) -> int | None:
-        return self.walk.total
+        return self.walk.visible_count
 
     @list_size(10)
     @resolver(READ, "How many assets the walk gives at each depth.")
     def by_depth(self) -> list[DepthCount]:
-        return [DepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.shown, 1) if level]
+        return [DepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.visible_levels, 1) if level]
 
     @resolver(
         READ,
@@ -175,14 +175,14 @@ class LineageConnection:
 
     @resolver(READ, "What cut the walk short; null: nothing did, and it is complete within maxDepth.")
     async def truncated(self, info: Info) -> Truncation | None:
-        if self.walk.truncated is not None:
-            return Truncation.of(self.walk.truncated)
+        if self.walk.truncation is not None:
+            return Truncation.of(self.walk.truncation)
         # what was selected beside this may have met a bound, though the walk did not
         cut = None
         if self.draws or self.draws_edges:
-            cut = (await info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query))).cut
+            cut = (await info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query))).truncation_reason
         if cut is None and (self.trusts or self.circles):
-            cut = (await info.context.loaders.graph_of_walk.load((self.walk, self.walk.query))).cut
+            cut = (await info.context.loaders.graph_of_walk.load((self.walk, self.walk.query))).truncation_reason
         return None if cut is None else Truncation.of(walks.Truncation.of(cut, self.walk.query.bounds))
 
     @property
@@ -289,9 +289,11 @@ class _WalkSnapshot(NamedTuple):
 
 async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQuery) -> _WalkSnapshot:
     walk = await _run_walk(info, root, instant, query)
-    found = await info.context.loaders.links_of_stretch.load((WalkPage(walk, 0, walk.total), query))
-    cut = None if found.cut is None else walks.Truncation.of(found.cut, query.bounds)
-    return _WalkSnapshot(set(chain.from_iterable(walk.shown)), {it.link_id: it for it in found.rows}, walk.truncated or cut)
+    found = await info.context.loaders.links_of_stretch.load((WalkPage(walk, 0, walk.visible_count), query))
+    cut = None if found.truncation_reason is None else walks.Truncation.of(found.truncation_reason, query.bounds)
+    return _WalkSnapshot(
+        set(chain.from_iterable(walk.visible_levels)), {it.link_id: it for it in found.rows}, walk.truncation or cut
+    )
 
 
 async def walk_connection(
@@ -319,12 +321,12 @@ async def walk_connection(
             )
         pinned, step = instant, WalkStep(*place)
     walk = await _run_walk(info, root.asset_id, pinned, query)
-    start = walk.after(step)
-    stretch = WalkPage(walk, start, min(start + page.size, walk.total))
+    start = walk.index_after(step)
+    stretch = WalkPage(walk, start, min(start + page.size, walk.visible_count))
     steps = walk.steps(start, stretch.stop)
     return LineageConnection(
         page_info=PageInfo(
-            has_next_page=stretch.stop < walk.total,
+            has_next_page=stretch.stop < walk.visible_count,
             has_previous_page=step is not None,
             start_cursor=_cursor(keyset, walk, steps[0]) if steps else None,
             end_cursor=_cursor(keyset, walk, steps[-1]) if steps else None,

@@ -13,7 +13,7 @@ from tests.bench.recording import Recording
 from tests.bench.replay import read_script
 from tests.bench.rows import Row
 
-_WALK = "WITH RECURSIVE asked "
+_WALK = "WITH RECURSIVE root "
 _EXPLAIN = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "
 
 
@@ -50,11 +50,11 @@ async def _count(connection: "asyncpg.Connection[asyncpg.Record]", row: Row, rec
         found = await statement.run(connection, "")
         if _WALK not in statement.sql:
             continue
-        for _, pages in groupby(found, key=lambda page: page["place"]):
+        for _, pages in groupby(found, key=lambda page: page["ordinal"]):
             *others, last = pages
             visits.walks += 1
-            visits.assets += last["reached"] + 1
-            visits.links += last["links"]
+            visits.assets += last["visited"] + 1
+            visits.links += last["examined"]
             visits.pages += len(others) + 2
         ((plan,),) = await replace(statement, sql=_EXPLAIN + statement.sql).run(connection, "")
         visits.visited += _visited(orjson.loads(plan)[0]["Plan"])

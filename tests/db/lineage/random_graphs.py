@@ -1,5 +1,4 @@
-"""Random worlds of links that came and went between assets that lived and died, and a plain model of each to hold the database
-against."""
+"""Random graphs of assets and links that begin, end and return, written to the database, and a plain model of them."""
 
 import random
 from collections import defaultdict
@@ -22,17 +21,19 @@ from db.temporal.kinds import ENTITY
 from tests.builders import day
 from tests.db.temporal.model import Said, state_at
 
-TYPES = ("DIRECT", "DERIVED", "AGGREGATED")
+LINK_TYPES = ("DIRECT", "DERIVED", "AGGREGATED")
 PRODUCERS = (None, "dbt", "airflow")
-KINDS = ("TABLE", "JOB")
+ENTITY_TYPES = ("TABLE", "JOB")
 DAYS = 12
 
 _SHAPES = ("sparse", "dense", "circle", "layers", "pair")
 
+LinkState = dict[str, Any]
+
 
 @dataclass
-class Linked:
-    """A link, and all that was said of it."""
+class LinkModel:
+    """A link and its change log."""
 
     source: int
     target: int
@@ -43,132 +44,149 @@ class Linked:
 
 
 @dataclass
-class World:
-    """Many graphs beside each other, in one tenant. Assets go by their ids."""
+class RandomGraphs:
+    """Several graphs in one tenant. Assets are named by their ids; `components` lists the assets of each graph."""
 
     uids: dict[int, UUID]
     types: dict[int, str]
-    lives: dict[int, list[Said]]
-    links: list[Linked]
+    asset_logs: dict[int, list[Said]]
+    links: list[LinkModel]
     components: list[list[int]]
 
-    def standing(self, instant: datetime, asked: LinkFilter = LinkFilter()) -> list[tuple[Linked, dict[str, Any]]]:  # noqa: B008
-        """The links that hold at an instant with what holds of them, of those that a filter leaves."""
-        found = []
-        for it in self.links:
-            state = state_at(it.log, instant)
-            alive = all(state_at(self.lives[end], instant) is not None for end in (it.source, it.target))
-            if state is not None and alive and taken(it, state, instant, asked):
-                found.append((it, state))
-        return found
+    def effective_links(
+        self,
+        instant: datetime,
+        link_filter: LinkFilter = LinkFilter(),  # noqa: B008
+    ) -> list[tuple[LinkModel, LinkState]]:
+        """List the links that a filter admits and that are effective at an instant, each with its state."""
+        effective = []
+        for link in self.links:
+            state = state_at(link.log, instant)
+            ends_exist = all(state_at(self.asset_logs[end], instant) is not None for end in (link.source, link.target))
+            if state is not None and ends_exist and is_admitted(link, state, instant, link_filter):
+                effective.append((link, state))
+        return effective
 
 
-def taken(it: Linked, state: Mapping[str, Any], instant: datetime, asked: LinkFilter) -> bool:
-    """Whether a filter leaves a link."""
-    seen = max(said.at for said in it.log if said.operation is Operation.SET and said.at <= instant)
+def is_admitted(link: LinkModel, state: Mapping[str, Any], instant: datetime, link_filter: LinkFilter) -> bool:
+    """Tell whether a filter admits a link with this state."""
+    last_seen = max(change.at for change in link.log if change.operation is Operation.SET and change.at <= instant)
     return (
-        (asked.types is None or state["type"] in asked.types)
-        and (asked.producers is None or it.producer in asked.producers)
-        and (asked.min_confidence is None or state["confidence"] >= asked.min_confidence)
-        and (asked.seen_since is None or seen >= asked.seen_since)
+        (link_filter.types is None or state["type"] in link_filter.types)
+        and (link_filter.producers is None or link.producer in link_filter.producers)
+        and (link_filter.min_confidence is None or state["confidence"] >= link_filter.min_confidence)
+        and (link_filter.seen_since is None or last_seen >= link_filter.seen_since)
     )
 
 
-def shown(world: World, asset_id: int, asked: AssetFilter) -> bool:
-    return (asked.kinds is None or "ENTITY" in asked.kinds) and (
-        asked.entity_types is None or world.types[asset_id] in asked.entity_types
+def is_visible(graphs: RandomGraphs, asset_id: int, asset_filter: AssetFilter) -> bool:
+    """Tell whether a filter shows an asset. All of them are entities without a domain."""
+    return (asset_filter.kinds is None or "ENTITY" in asset_filter.kinds) and (
+        asset_filter.entity_types is None or graphs.types[asset_id] in asset_filter.entity_types
     )
 
 
-def neighbours(links: Iterable[tuple[Linked, Any]], direction: Direction) -> dict[int, list[int]]:
-    """Where the links of each asset lead, in order of the ids; as often as there are links."""
-    found: dict[int, list[int]] = defaultdict(list)
-    for it, _ in links:
-        near, far = (it.target, it.source) if direction is Direction.UPSTREAM else (it.source, it.target)
-        found[near].append(far)
-    return {near: sorted(far) for near, far in found.items()}
+def adjacency(links: Iterable[tuple[LinkModel, Any]], direction: Direction) -> dict[int, list[int]]:
+    """Build the sorted neighbours of each asset in a direction, a neighbour as often as there are links to it."""
+    neighbours: dict[int, list[int]] = defaultdict(list)
+    for link, _ in links:
+        near, far = (link.target, link.source) if direction is Direction.UPSTREAM else (link.source, link.target)
+        neighbours[near].append(far)
+    return {near: sorted(far) for near, far in neighbours.items()}
 
 
-async def make(connection: WriteConnection, chance: random.Random, components: int) -> World:
-    """Write a world of so many graphs, as a load would."""
-    for code in KINDS:
+async def write_random_graphs(connection: WriteConnection, rng: random.Random, components: int) -> RandomGraphs:
+    """Write so many graphs in bulk, their changes in random order, and return the model of them."""
+    for code in ENTITY_TYPES:
         await entity_type.put(connection, code, code)
-    sizes = [chance.randint(2, 10) for _ in range(components)]
-    refs = [IdentitySpec(UUID(int=chance.getrandbits(128), version=4), chance.choice(KINDS)) for _ in range(sum(sizes))]
-    identities = [it for it in await add_or_lock_each(connection, ENTITY, refs) if not isinstance(it, HeadwaterError)]
-    ids = [it.asset_id for it in identities]
-    lives = {asset_id: _life(chance) for asset_id in ids}
-    assertions = [Assertion(asset_id, it.operation, it.payload, it.at) for asset_id, log in lives.items() for it in log]
+    sizes = [rng.randint(2, 10) for _ in range(components)]
+    specs = [IdentitySpec(UUID(int=rng.getrandbits(128), version=4), rng.choice(ENTITY_TYPES)) for _ in range(sum(sizes))]
+    identities = [it for it in await add_or_lock_each(connection, ENTITY, specs) if not isinstance(it, HeadwaterError)]
+    asset_logs = {identity.asset_id: _asset_log(rng) for identity in identities}
+    assertions = [
+        Assertion(asset_id, change.operation, change.payload, change.at) for asset_id, log in asset_logs.items() for change in log
+    ]
     assert not [it for it in await record_asset_changes(connection, ENTITY, assertions) if isinstance(it, HeadwaterError)]
-    uids = {it.asset_id: it.uid for it in identities}
-    links: list[Linked] = []
-    parts, rest = [], list(ids)
+    uids = {identity.asset_id: identity.uid for identity in identities}
+    links: list[LinkModel] = []
+    parts, rest = [], list(asset_logs)
     for size in sizes:
         parts.append(sorted(rest[:size]))
         del rest[:size]
-        links += [_linked(chance, uids, source, target) for source, target in _edges(chance, parts[-1])]
-    links = list({it.uid: it for it in links}.values())
-    stated = [
-        lineage_link.LinkState(AssetRef(uids[it.source]), AssetRef(uids[it.target]), it.producer, said.payload or {}, said.at)
-        for it in links
-        for said in it.log
-        if said.operation is Operation.SET
+        links += [_link(rng, uids, source, target) for source, target in _edges(rng, parts[-1])]
+    links = list({link.uid: link for link in links}.values())
+    await _write_links(connection, rng, uids, links)
+    return RandomGraphs(uids, {it.asset_id: it.type or "" for it in identities}, asset_logs, links, parts)
+
+
+async def _write_links(
+    connection: WriteConnection, rng: random.Random, uids: Mapping[int, UUID], links: Iterable[LinkModel]
+) -> None:
+    """Write the changes of links and note the id of each."""
+    by_uid = {link.uid: link for link in links}
+    states = [
+        lineage_link.LinkState(
+            AssetRef(uids[link.source]), AssetRef(uids[link.target]), link.producer, change.payload or {}, change.at
+        )
+        for link in by_uid.values()
+        for change in link.log
+        if change.operation is Operation.SET
     ]
-    ended = [Deletion(it.uid, said.at) for it in links for said in it.log if said.operation is Operation.DELETE]
-    chance.shuffle(stated)
-    outcomes = await lineage_link.upsert_each(connection, stated, ended=ended, allow_pending_ends=True)
+    deletions = [
+        Deletion(link.uid, change.at) for link in by_uid.values() for change in link.log if change.operation is Operation.DELETE
+    ]
+    rng.shuffle(states)
+    outcomes = await lineage_link.upsert_each(connection, states, ended=deletions, allow_pending_ends=True)
     assert not [it for it in outcomes if isinstance(it, HeadwaterError)]
-    known = {it.uid: it for it in links}
-    for said_of, outcome in zip(stated, outcomes, strict=False):
-        assert said_of.source.uid is not None
-        assert said_of.target.uid is not None
+    for state, outcome in zip(states, outcomes, strict=False):
+        assert state.source.uid is not None
+        assert state.target.uid is not None
         assert not isinstance(outcome, HeadwaterError)
-        known[lineage_link.link_uid(said_of.source.uid, said_of.target.uid, said_of.producer)].link_id = outcome.subject_id
-    return World(uids, {it.asset_id: it.type or "" for it in identities}, lives, links, parts)
+        by_uid[lineage_link.link_uid(state.source.uid, state.target.uid, state.producer)].link_id = outcome.subject_id
 
 
-def _life(chance: random.Random) -> list[Said]:
-    """Most assets live from the beginning on; some end, some return."""
+def _asset_log(rng: random.Random) -> list[Said]:
+    """Choose the changes of an asset. Most exist from the beginning on; some end, and some of these return."""
     state = {"display_name": "x", "details": {}}
-    log = [Said(day(chance.choice((-1, -1, -1, -1, 2))), Operation.SET, state)]
-    if chance.random() < 0.15:
-        ended = chance.randint(3, 7)
-        log.append(Said(day(ended), Operation.DELETE, None))
-        if chance.random() < 0.6:
-            log.append(Said(day(ended + chance.randint(1, 3)), Operation.SET, state))
+    log = [Said(day(rng.choice((-1, -1, -1, -1, 2))), Operation.SET, state)]
+    if rng.random() < 0.15:
+        end = rng.randint(3, 7)
+        log.append(Said(day(end), Operation.DELETE, None))
+        if rng.random() < 0.6:
+            log.append(Said(day(end + rng.randint(1, 3)), Operation.SET, state))
     return log
 
 
-def _edges(chance: random.Random, ids: list[int]) -> list[tuple[int, int]]:
+def _edges(rng: random.Random, ids: list[int]) -> list[tuple[int, int]]:
+    """Choose the edges of a graph of one of the shapes."""
     pairs = [(source, target) for source in ids for target in ids if source != target]
-    match chance.choice(_SHAPES):
+    match rng.choice(_SHAPES):
         case "sparse":
-            return chance.sample(pairs, min(len(pairs), len(ids)))
+            return rng.sample(pairs, min(len(pairs), len(ids)))
         case "dense":
-            return [it for it in pairs if chance.random() < 0.6]
+            return [pair for pair in pairs if rng.random() < 0.6]
         case "circle":
-            order = chance.sample(ids, len(ids))
-            return [*zip(order, order[1:] + order[:1], strict=True), *chance.sample(pairs, min(2, len(pairs)))]
+            order = rng.sample(ids, len(ids))
+            return [*zip(order, order[1:] + order[:1], strict=True), *rng.sample(pairs, min(2, len(pairs)))]
         case "layers":
             return [(source, target) for source, target in pairs if (source - ids[0]) // 3 + 1 == (target - ids[0]) // 3]
         case _:
-            return chance.sample(pairs, 1)
+            return rng.sample(pairs, 1)
 
 
-def _linked(chance: random.Random, uids: Mapping[int, UUID], source: int, target: int) -> Linked:
-    producer = chance.choice(PRODUCERS)
-    made = Linked(source, target, producer, lineage_link.link_uid(uids[source], uids[target], producer))
-    instants = sorted(chance.sample(range(DAYS), chance.choice((1, 1, 1, 2, 3, 4))))
-    for number, since in enumerate(instants):
-        # the first says that there is one; a later one ends it, or says something else
-        if number and made.log[-1].operation is Operation.SET and chance.random() < 0.5:
-            made.log.append(Said(day(since), Operation.DELETE, None))
+def _link(rng: random.Random, uids: Mapping[int, UUID], source: int, target: int) -> LinkModel:
+    """Choose the changes of a link: the first sets a state, each later one deletes it or sets another."""
+    producer = rng.choice(PRODUCERS)
+    link = LinkModel(source, target, producer, lineage_link.link_uid(uids[source], uids[target], producer))
+    for number, since in enumerate(sorted(rng.sample(range(DAYS), rng.choice((1, 1, 1, 2, 3, 4))))):
+        if number and link.log[-1].operation is Operation.SET and rng.random() < 0.5:
+            link.log.append(Said(day(since), Operation.DELETE, None))
             continue
-        payload: dict[str, Any] = {
-            "type": chance.choice(TYPES),
+        state: LinkState = {
+            "type": rng.choice(LINK_TYPES),
             "transformation": None,
-            "confidence": chance.choice((0.0, 0.25, 0.5, 0.9, 1.0)),
+            "confidence": rng.choice((0.0, 0.25, 0.5, 0.9, 1.0)),
             "metadata": {},
         }
-        made.log.append(Said(day(since), Operation.SET, payload))
-    return made
+        link.log.append(Said(day(since), Operation.SET, state))
+    return link

@@ -1,4 +1,4 @@
-"""What runs in circles and how far chains go, beside networkx and on graphs that would break a recursion."""
+"""Graph algorithms compared with networkx, and on graphs on which recursion or enumeration would fail."""
 
 from time import monotonic
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import Timeout
-from db.lineage.graph import GraphMetrics, components, graph_metrics
+from db.lineage.graph import GraphMetrics, find_cycles, measure_graph
 
 NODES = st.integers(-3, 12)
 EDGES = st.lists(st.tuples(NODES, NODES), max_size=40)
@@ -22,28 +22,28 @@ def sides(edges: Edges) -> tuple[list[int], list[int]]:
 
 @given(EDGES)
 @settings(max_examples=1_000)
-def test_components_and_shape_are_those_of_networkx(edges: Edges) -> None:
+def test_cycles_and_metrics_equal_those_of_networkx(edges: Edges) -> None:
     graph: networkx.DiGraph[int] = networkx.DiGraph(edges)
     expected = sorted(sorted(it) for it in networkx.strongly_connected_components(graph) if len(it) > 1)
-    assert components(*sides(edges)) == expected
+    assert find_cycles(*sides(edges)) == expected
     longest = networkx.dag_longest_path_length(networkx.condensation(graph)) if edges else 0
-    assert graph_metrics(*sides(edges)) == GraphMetrics(longest, len(expected))
+    assert measure_graph(*sides(edges)) == GraphMetrics(longest, len(expected))
 
 
-def test_nothing_has_no_shape() -> None:
-    assert components([], []) == []
-    assert graph_metrics([], []) == GraphMetrics(0, 0)
+def test_an_empty_graph_has_zero_metrics() -> None:
+    assert find_cycles([], []) == []
+    assert measure_graph([], []) == GraphMetrics(0, 0)
 
 
-def test_a_cycle_counts_as_one_on_the_longest_path() -> None:
+def test_a_cycle_counts_as_one_node_on_the_longest_path() -> None:
     edges = [(1, 2), (2, 3), (3, 4), (4, 2), (4, 5), (1, 5), (7, 8), (8, 7)]
-    assert components(*sides(edges)) == [[2, 3, 4], [7, 8]]
-    assert graph_metrics(*sides(edges)) == GraphMetrics(2, 2)
+    assert find_cycles(*sides(edges)) == [[2, 3, 4], [7, 8]]
+    assert measure_graph(*sides(edges)) == GraphMetrics(2, 2)
 
 
-def test_what_leads_to_itself_is_no_cycle_of_several() -> None:
-    assert components([1, 1], [1, 2]) == []
-    assert graph_metrics([1, 1], [1, 2]) == GraphMetrics(1, 0)
+def test_an_edge_from_a_node_to_itself_is_no_cycle() -> None:
+    assert find_cycles([1, 1], [1, 2]) == []
+    assert measure_graph([1, 1], [1, 2]) == GraphMetrics(1, 0)
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_what_leads_to_itself_is_no_cycle_of_several() -> None:
     ],
     ids=["chain", "cycle", "hub", "clique", "ladder"],
 )
-def test_graphs_that_hurt(edges: Edges, expected: GraphMetrics) -> None:
-    assert graph_metrics(*sides(edges)) == expected
+def test_large_graphs_are_measured(edges: Edges, expected: GraphMetrics) -> None:
+    assert measure_graph(*sides(edges)) == expected
 
 
-def test_past_its_deadline_it_gives_up() -> None:
-    for look in (components, graph_metrics):
+def test_the_deadline_raises_a_timeout() -> None:
+    for algorithm in (find_cycles, measure_graph):
         with pytest.raises(Timeout):
-            look([1, 2], [2, 1], monotonic() - 1)
-        assert look([1, 2], [2, 1], monotonic() + 60)
+            algorithm([1, 2], [2, 1], monotonic() - 1)
+        assert algorithm([1, 2], [2, 1], monotonic() + 60)

@@ -1,4 +1,7 @@
-"""Graphs that hurt. Each is walked beside an ordinary root, which comes back whole; what is looked at is counted, not timed."""
+"""Walks of graphs that are expensive to search: hubs, cliques, long chains and countless paths.
+
+Each is walked beside an ordinary root, whose walk has to be complete. The tests count examined rows instead of measuring time.
+"""
 
 import asyncio
 import json
@@ -10,37 +13,28 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 
-from db.database import Database
+from db.connection import Database
 from db.lineage.path import find_paths
-from db.lineage.walk import (
-    Bounds,
-    Direction,
-    Truncation,
-    TruncationReason,
-    WalkPage,
-    WalkQuery,
-    links_of_pages,
-    subgraphs_of_walks,
-    walks,
-)
+from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
+from db.lineage.walk import Bounds, Direction, Truncation, TruncationReason, WalkPage, WalkQuery, run_walks
 from tests.databases import shared_database
 
 Edges = list[tuple[int, int]]
 
-# Each graph has numbers of its own; the first of them is its root.
+# The ids of each graph begin at another number, which is its root.
 ORDINARY = 1
-CHAIN, SHORTCUT = 10_000, 100
 LADDER = 1_000
-LAYERS = 60
-CHAINED = 10_000
+LADDER_LAYERS = 60
+CHAIN = 10_000
+CHAIN_LENGTH, SHORTCUT = 10_000, 100
 HUB = 100_000
-TARGETS = 100_000
+HUB_TARGETS = 100_000
 CLIQUE = 300_000
-CLIQUED = 400
+CLIQUE_SIZE = 400
 CIRCLE = 310_000
-CIRCLED = 1_000
+CIRCLE_SIZE = 1_000
 TREE = 400_000
-BRANCHES, LEVELS = 10, 5
+TREE_BRANCHES, TREE_LEVELS = 10, 5
 
 BOUNDS = Bounds()
 
@@ -53,34 +47,40 @@ def ordinary() -> Edges:
 
 
 def ladder() -> Edges:
-    """2 to the power of 60 paths lead through it."""
-    rungs = [[LADDER]] + [[LADDER + layer * 2 - 1, LADDER + layer * 2] for layer in range(1, LAYERS + 1)]
-    return [pair for here, there in pairwise(rungs) for pair in product(here, there)]
+    """Layers of two assets, through which 2 to the power of 60 paths lead."""
+    layers = [[LADDER]] + [[LADDER + layer * 2 - 1, LADDER + layer * 2] for layer in range(1, LADDER_LAYERS + 1)]
+    return [edge for layer, following in pairwise(layers) for edge in product(layer, following)]
 
 
 def chain() -> Edges:
-    steps = list(pairwise(range(CHAINED, CHAINED + CHAIN)))
-    return steps + [(it, it + SHORTCUT) for it in range(CHAINED, CHAINED + CHAIN - SHORTCUT, SHORTCUT)]
+    """A chain, in which every hundredth asset has a shortcut to the next hundredth."""
+    members = range(CHAIN, CHAIN + CHAIN_LENGTH)
+    shortcuts = [(it, it + SHORTCUT) for it in range(CHAIN, CHAIN + CHAIN_LENGTH - SHORTCUT, SHORTCUT)]
+    return list(pairwise(members)) + shortcuts
 
 
 def hub() -> Edges:
-    return [(HUB, HUB + number) for number in range(1, TARGETS + 1)]
+    return [(HUB, HUB + number) for number in range(1, HUB_TARGETS + 1)]
 
 
 def clique() -> Edges:
-    members = range(CLIQUE, CLIQUE + CLIQUED)
+    members = range(CLIQUE, CLIQUE + CLIQUE_SIZE)
     return [(source, target) for source, target in product(members, members) if source != target]
 
 
 def circle() -> Edges:
-    members = list(range(CIRCLE, CIRCLE + CIRCLED))
+    members = list(range(CIRCLE, CIRCLE + CIRCLE_SIZE))
     return list(pairwise([*members, members[0]]))
 
 
 def tree() -> Edges:
-    """Five levels below its root, each asset with ten of its own."""
-    inner = sum(BRANCHES**level for level in range(LEVELS))
-    return [(TREE + here, TREE + here * BRANCHES + branch) for here in range(inner) for branch in range(1, BRANCHES + 1)]
+    """Five levels below the root, each asset with ten children."""
+    inner = sum(TREE_BRANCHES**level for level in range(TREE_LEVELS))
+    return [
+        (TREE + parent, TREE + parent * TREE_BRANCHES + branch)
+        for parent in range(inner)
+        for branch in range(1, TREE_BRANCHES + 1)
+    ]
 
 
 GRAPHS: list[Callable[[], Edges]] = [ordinary, ladder, chain, hub, clique, circle, tree]
@@ -99,7 +99,7 @@ SELECT 1, id, '2026-01-01', 'infinity', source_id, target_id, 'DIRECT', 1, '{}',
 
 @pytest.fixture(scope="module")
 def crowded(server: str) -> Iterator[str]:
-    """A database with all of these graphs in it, beside each other."""
+    """Address of a database that holds all of these graphs."""
     with shared_database(server) as address:
         with asyncio.Runner() as runner:
             runner.run(_fill(address))
@@ -122,34 +122,33 @@ async def graphs(crowded: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-class visited:  # noqa: N801
-    """Counts the rows that statements within look at: those of links, and those that the walk is made of."""
+class row_counts:  # noqa: N801
+    """Context manager that counts the rows of links that walks within it examine, and the rows of their recursion."""
 
     def __init__(self, database: Database) -> None:
         self._engine = database.engine.sync_engine
         self.links = 0
-        self.walked = 0
+        self.recursion = 0
 
-    def __enter__(self) -> "visited":
+    def __enter__(self) -> "row_counts":
         event.listen(self._engine, "before_cursor_execute", self._explain)
         return self
 
     def __exit__(self, *_: object) -> None:
         event.remove(self._engine, "before_cursor_execute", self._explain)
 
-    def _explain(self, _connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, _many: bool) -> None:
-        if "RECURSIVE asked" in statement:
-            explaining = context.dialect.do_execute
-            other = context.root_connection.connection.cursor()
-            explaining(other, f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters)
-            (answer,) = other.fetchall()[0]
-            for node in _nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]):
+    def _explain(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, _many: bool) -> None:
+        if "WITH RECURSIVE root " in statement:
+            cursor = context.root_connection.connection.cursor()
+            context.dialect.do_execute(cursor, f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters)
+            ((explained,),) = cursor.fetchall()
+            for node in _nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]):
                 rows = node["Actual Rows"] * node["Actual Loops"]
                 if node.get("Relation Name") == "lineage_link_effective":
                     assert node["Node Type"] == "Index Only Scan"
                     self.links += round(rows)
                 elif node["Node Type"] == "Recursive Union":
-                    self.walked += round(rows)
+                    self.recursion += round(rows)
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -159,98 +158,97 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("root", "depth", "reached", "links", "cut"),
+    ("root_id", "depth", "visited", "links", "reason"),
     [
-        pytest.param(LADDER, 100, 2 * LAYERS, 2 + 4 * (LAYERS - 1), None, id="ladder"),
-        pytest.param(CHAINED, 100, 5_000, None, TruncationReason.ASSETS, id="chain"),
+        pytest.param(LADDER, 100, 2 * LADDER_LAYERS, 2 + 4 * (LADDER_LAYERS - 1), None, id="ladder"),
+        pytest.param(CHAIN, 100, 5_000, None, TruncationReason.ASSETS, id="chain"),
         pytest.param(HUB, 5, 5_000, BOUNDS.links + 1, TruncationReason.ASSETS, id="hub"),
-        pytest.param(CLIQUE, 5, CLIQUED - 1, BOUNDS.links + 1, TruncationReason.LINKS, id="clique"),
-        pytest.param(CLIQUE, 1, CLIQUED - 1, CLIQUED - 1, None, id="clique, one step"),
+        pytest.param(CLIQUE, 5, CLIQUE_SIZE - 1, BOUNDS.links + 1, TruncationReason.LINKS, id="clique"),
+        pytest.param(CLIQUE, 1, CLIQUE_SIZE - 1, CLIQUE_SIZE - 1, None, id="clique, one step"),
         pytest.param(CIRCLE, 100, 100, 100, None, id="circle"),
         pytest.param(TREE, 3, 1_110, 1_110, None, id="tree, three levels"),
         pytest.param(TREE, 5, 5_000, 11_110, TruncationReason.ASSETS, id="tree"),
     ],
 )
-async def test_an_adversary_is_bounded_and_starves_nobody(
-    graphs: Database, root: int, depth: int, reached: int, links: int | None, cut: TruncationReason | None
+async def test_each_walk_of_a_request_stops_at_its_own_bounds(
+    graphs: Database, root_id: int, depth: int, visited: int, links: int | None, reason: TruncationReason | None
 ) -> None:
     query = WalkQuery(Direction.DOWNSTREAM, depth, BOUNDS)
     async with graphs.snapshot(1) as connection:
-        with visited(graphs) as looked:
-            hurt, whole = await walks(connection, [(root, None), (ORDINARY, None)], query)
-        assert (hurt.total, hurt.truncated and hurt.truncated.reason) == (reached, cut)
-        assert [list(level) for level in whole.shown] == [[2, 3, 4, 5], [6, 8, 10], [11, 12]][:depth]
-        assert whole.truncated is None
+        with row_counts(graphs) as counted:
+            expensive, cheap = await run_walks(connection, [(root_id, None), (ORDINARY, None)], query)
+        assert (expensive.visible_count, expensive.truncation and expensive.truncation.reason) == (visited, reason)
+        assert [list(level) for level in cheap.visible_levels] == [[2, 3, 4, 5], [6, 8, 10], [11, 12]][:depth]
+        assert cheap.truncation is None
         ordinary_links = len(ordinary()) if depth > 1 else 4
         if links is not None:
-            assert looked.links == links + ordinary_links
-        # each asset once, each link once, and a page a level
-        assert looked.links <= BOUNDS.links + 1 + ordinary_links
-        assert looked.walked <= looked.links + len(hurt.shown) + len(whole.shown) + 2 * 3
+            assert counted.links == links + ordinary_links
+        # each asset once, each link once, and a row a level
+        assert counted.links <= BOUNDS.links + 1 + ordinary_links
+        level_rows = len(expensive.visible_levels) + len(cheap.visible_levels) + 2 * 3
+        assert counted.recursion <= counted.links + level_rows
 
 
-async def test_a_chain_with_shortcuts_is_walked_by_the_shortest_way(graphs: Database) -> None:
+async def test_a_chain_with_shortcuts_has_the_depths_of_the_shortest_paths(graphs: Database) -> None:
     query = WalkQuery(Direction.DOWNSTREAM, 100, Bounds(100_000, 100_000))
     async with graphs.snapshot(1) as connection:
-        (walk,) = await walks(connection, [(CHAINED, None)], query)
-    depths = walk.depths
-    assert {it: depths[it] for it in depths} == {
-        it: steps for it in range(CHAINED, CHAINED + CHAIN) if (steps := shortest(it - CHAINED)) <= 100
-    }
+        (walk,) = await run_walks(connection, [(CHAIN, None)], query)
+    assert walk.depths == {it: steps for it in range(CHAIN, CHAIN + CHAIN_LENGTH) if (steps := shortest(it - CHAIN)) <= 100}
 
 
 def shortest(distance: int) -> int:
-    """By shortcuts, which begin at every hundredth and all end on one but the last; then step by step."""
-    jumps = min(distance // SHORTCUT, (CHAIN - 1) // SHORTCUT)
-    return jumps + distance - jumps * SHORTCUT
+    """Compute the length of the shortest path along the chain: all shortcuts on the way, of which the last asset has none."""
+    shortcuts = min(distance // SHORTCUT, (CHAIN_LENGTH - 1) // SHORTCUT)
+    return shortcuts + distance - shortcuts * SHORTCUT
 
 
-async def test_a_circle_is_one_cycle_and_ends_by_itself(graphs: Database) -> None:
+async def test_a_circle_is_one_cycle_and_its_walk_ends(graphs: Database) -> None:
     query = WalkQuery(Direction.UPSTREAM, 10_000, BOUNDS)
     async with graphs.snapshot(1) as connection:
-        (walk,) = await walks(connection, [(CIRCLE, None)], query)
+        (walk,) = await run_walks(connection, [(CIRCLE, None)], query)
         (graph,) = await subgraphs_of_walks(connection, [walk], query)
-    assert [list(it) for it in walk.shown] == [[CIRCLE + number] for number in range(CIRCLED - 1, 0, -1)]
-    assert len(graph.links) == CIRCLED
+    assert [list(level) for level in walk.visible_levels] == [[CIRCLE + number] for number in range(CIRCLE_SIZE - 1, 0, -1)]
+    assert len(graph.links) == CIRCLE_SIZE
 
 
-async def test_links_beyond_the_bound_are_owned_up_to(graphs: Database) -> None:
-    """400 assets are all reached in one step, by 399 links; but there are 159 600 among them."""
+async def test_a_page_with_too_many_links_reports_its_truncation(graphs: Database) -> None:
+    """One step of 399 links reaches all 400 assets, but there are 159 600 links among them."""
     query = WalkQuery(Direction.DOWNSTREAM, 1, BOUNDS)
     async with graphs.snapshot(1) as connection:
-        (walk,) = await walks(connection, [(CLIQUE, None)], query)
+        (walk,) = await run_walks(connection, [(CLIQUE, None)], query)
         first, last = await links_of_pages(connection, [WalkPage(walk, 0, 20), WalkPage(walk, 200, 399)], query)
-    assert walk.truncated is None
-    assert first.cut is None
+    assert walk.truncation is None
+    assert first.truncation_reason is None
     assert len(first.rows) == 21 * 20
-    assert last.cut is TruncationReason.LINKS
+    assert last.truncation_reason is TruncationReason.LINKS
     assert len(last.rows) == BOUNDS.links
 
 
-async def test_what_is_reached_last_may_be_a_hub(graphs: Database) -> None:
-    """Its other links are looked at in vain, and not forever."""
+async def test_a_hub_on_the_last_level_does_not_truncate_the_links_of_its_page(graphs: Database) -> None:
+    """The links of the hub to other assets are examined in vain, within the bound on examined links."""
     query = WalkQuery(Direction.UPSTREAM, 1, BOUNDS)
     async with graphs.snapshot(1) as connection:
-        (walk,) = await walks(connection, [(HUB + 5, None)], query)
-        (found,) = await links_of_pages(connection, [WalkPage(walk, 0, 1)], query)
-    assert [it.asset_id for it in walk.steps(0, 9)] == [HUB]
-    assert found.cut is None
-    assert [(it.source_id, it.target_id) for it in found.rows] == [(HUB, HUB + 5)]
+        (walk,) = await run_walks(connection, [(HUB + 5, None)], query)
+        (links,) = await links_of_pages(connection, [WalkPage(walk, 0, 1)], query)
+    assert [step.asset_id for step in walk.steps(0, 9)] == [HUB]
+    assert links.truncation_reason is None
+    assert [(row.source_id, row.target_id) for row in links.rows] == [(HUB, HUB + 5)]
 
 
 @pytest.mark.parametrize("only_shortest", [True, False])
-async def test_of_countless_paths_the_first_come_at_once(graphs: Database, only_shortest: bool) -> None:
+async def test_the_first_of_countless_paths_are_found(graphs: Database, only_shortest: bool) -> None:
     query = WalkQuery(Direction.DOWNSTREAM, 100, BOUNDS)
+    last = LADDER + 2 * LADDER_LAYERS
     async with graphs.snapshot(1) as connection:
-        found = await find_paths(connection, LADDER, LADDER + 2 * LAYERS, query, None, most=3, only_shortest=only_shortest)
+        found = await find_paths(connection, LADDER, last, query, None, limit=3, only_shortest=only_shortest)
     assert not found.exhaustive
-    assert [len(it.assets) for it in found.paths] == [LAYERS + 1] * 3
-    assert len({it.assets for it in found.paths}) == 3
+    assert [len(path.assets) for path in found.paths] == [LADDER_LAYERS + 1] * 3
+    assert len({path.assets for path in found.paths}) == 3
 
 
-async def test_time_cuts_too(graphs: Database) -> None:
+async def test_the_time_limit_truncates_a_walk(graphs: Database) -> None:
     query = WalkQuery(Direction.DOWNSTREAM, 100, Bounds(milliseconds=0))
     async with graphs.snapshot(1) as connection:
-        (walk,) = await walks(connection, [(LADDER, None)], query)
-    assert walk.truncated == Truncation(TruncationReason.TIME, 0)
-    assert walk.total == 0
+        (walk,) = await run_walks(connection, [(LADDER, None)], query)
+    assert walk.truncation == Truncation(TruncationReason.TIME, 0)
+    assert walk.visible_count == 0

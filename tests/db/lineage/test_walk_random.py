@@ -1,9 +1,8 @@
-"""Walks against a plain breadth-first search, and what is computed of them against networkx, on thousands of random graphs."""
+"""Walks compared with a plain breadth-first search, and cycles, confidences and paths with networkx, on random graphs."""
 
 import math
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -11,12 +10,10 @@ from typing import Any
 import networkx
 import pytest
 
-from db.author import Author
-from db.connection import WriteConnection
-from db.database import Database
-from db.errors import HeadwaterError
-from db.lineage.graph import components
+from db.connection import Database, WriteConnection
+from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences, find_paths
+from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import (
     AssetFilter,
     Bounds,
@@ -27,13 +24,23 @@ from db.lineage.walk import (
     Walk,
     WalkPage,
     WalkQuery,
-    links_of_pages,
-    subgraphs_of_walks,
-    walks,
+    run_walks,
 )
 from db.temporal.verification import verify_tenant
 from tests.builders import day
-from tests.db.lineage.random_graphs import DAYS, KINDS, PRODUCERS, TYPES, World, make, neighbours, shown
+from tests.db.lineage.random_graphs import (
+    DAYS,
+    ENTITY_TYPES,
+    LINK_TYPES,
+    PRODUCERS,
+    LinkModel,
+    LinkState,
+    RandomGraphs,
+    adjacency,
+    is_visible,
+    write_random_graphs,
+)
+from tests.db.plans import rolled_back
 
 pytestmark = pytest.mark.temporal
 
@@ -42,176 +49,182 @@ GRAPHS = 50
 
 NO_BOUNDS = Bounds(10**6, 10**6, 10**6)
 
+Effective = Sequence[tuple[LinkModel, LinkState]]
+
 
 @pytest.fixture
 async def connection(database: Database) -> AsyncIterator[WriteConnection]:
-    """To write into, without leaving anything."""
-    with suppress(HeadwaterError):
-        async with database.transaction(1, Author("world")) as connection:
-            yield connection
-            raise HeadwaterError("nothing of it is kept")
+    """Connection whose writes are rolled back."""
+    async with rolled_back(database) as connection:
+        yield connection
 
 
 def plain_walk(
-    world: World, adjacent: dict[int, list[int]], root: int, query: WalkQuery
+    graphs: RandomGraphs, neighbours: dict[int, list[int]], root_id: int, query: WalkQuery
 ) -> tuple[list[list[int]], Truncation | None]:
-    """The same as a walk: level by level, assets and links in order of the ids, until a bound is met."""
-    bounds, levels, seen, looked = query.bounds, [[root]], {root}, 0
-    while len(levels) <= query.max_depth and len(seen) - 1 <= bounds.assets:
-        onward = [far for near in levels[-1] for far in adjacent.get(near, ())][: bounds.links + 1 - looked]
-        looked += len(onward)
-        level = sorted(set(onward) - seen)
+    """Walk in plain Python, assets and links in order of the ids, until a bound is met. Return the visible levels."""
+    bounds, levels, visited, examined = query.bounds, [[root_id]], {root_id}, 0
+    while len(levels) <= query.max_depth and len(visited) - 1 <= bounds.assets:
+        reached = [far for near in levels[-1] for far in neighbours.get(near, ())][: bounds.links + 1 - examined]
+        examined += len(reached)
+        level = sorted(set(reached) - visited)
         if not level:
             break
-        seen |= set(level)
+        visited |= set(level)
         levels.append(level)
-    reached = [it for level in levels[1:] for it in level]
-    truncated = None
-    if len(reached) > bounds.assets:
-        truncated = Truncation(TruncationReason.ASSETS, bounds.assets)
-    elif looked > bounds.links:
-        truncated = Truncation(TruncationReason.LINKS, bounds.links)
-    kept = set(reached[: bounds.assets])
-    return [[it for it in level if it in kept and shown(world, it, query.assets)] for level in levels[1:]], truncated
+    asset_ids = [asset_id for level in levels[1:] for asset_id in level]
+    truncation = None
+    if len(asset_ids) > bounds.assets:
+        truncation = Truncation(TruncationReason.ASSETS, bounds.assets)
+    elif examined > bounds.links:
+        truncation = Truncation(TruncationReason.LINKS, bounds.links)
+    kept = set(asset_ids[: bounds.assets])
+    return [[it for it in level if it in kept and is_visible(graphs, it, query.assets)] for level in levels[1:]], truncation
 
 
-def any_query(chance: random.Random) -> WalkQuery:
+def any_query(rng: random.Random) -> WalkQuery:
     def maybe(value: Any) -> Any:
-        return value if chance.random() < 0.3 else None
+        return value if rng.random() < 0.3 else None
 
     return WalkQuery(
-        chance.choice(list(Direction)),
-        chance.choice((1, 2, 3, 5, 100)),
-        chance.choice(
+        rng.choice(list(Direction)),
+        rng.choice((1, 2, 3, 5, 100)),
+        rng.choice(
             (
                 NO_BOUNDS,
                 NO_BOUNDS,
                 NO_BOUNDS,
-                Bounds(chance.randint(1, 6), 10**6, 10**6),
-                Bounds(10**6, chance.randint(0, 9), 10**6),
+                Bounds(rng.randint(1, 6), 10**6, 10**6),
+                Bounds(10**6, rng.randint(0, 9), 10**6),
             )
         ),
         LinkFilter(
-            types=maybe(tuple(chance.sample(TYPES, 2))),
-            producers=maybe(tuple(it for it in chance.sample(PRODUCERS, 2) if it)),
+            types=maybe(tuple(rng.sample(LINK_TYPES, 2))),
+            producers=maybe(tuple(it for it in rng.sample(PRODUCERS, 2) if it)),
             min_confidence=maybe(0.5),
-            seen_since=maybe(day(chance.randrange(DAYS))),
+            seen_since=maybe(day(rng.randrange(DAYS))),
         ),
-        AssetFilter(kinds=maybe(chance.choice([("ENTITY",), ("PRODUCT",)])), entity_types=maybe(tuple(chance.sample(KINDS, 1)))),
+        AssetFilter(kinds=maybe(rng.choice([("ENTITY",), ("PRODUCT",)])), entity_types=maybe(tuple(rng.sample(ENTITY_TYPES, 1)))),
     )
 
 
-def any_instant(chance: random.Random) -> datetime:
-    return day(chance.randrange(-2, DAYS + 1)) + timedelta(microseconds=chance.choice((-1, 0, 0, 1)))
+def any_instant(rng: random.Random) -> datetime:
+    return day(rng.randrange(-2, DAYS + 1)) + timedelta(microseconds=rng.choice((-1, 0, 0, 1)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_walks_are_those_of_a_plain_search(connection: WriteConnection, seed: int) -> None:
-    chance = random.Random(seed)
-    world = await make(connection, chance, GRAPHS)
+async def test_walks_equal_those_of_a_plain_search(connection: WriteConnection, seed: int) -> None:
+    rng = random.Random(seed)
+    graphs = await write_random_graphs(connection, rng, GRAPHS)
     for _ in range(6):
-        query = any_query(chance)
-        # each root at an instant of its own, or all at one; one root at several
-        instants = [any_instant(chance) for _ in range(chance.choice((1, 1, 3)))]
-        adjacent = {it: neighbours(world.standing(it, query.links), query.direction) for it in instants}
-        roots = chance.choices(sorted(world.uids), k=chance.choice((1, 7, len(world.uids))))
-        for walk in await walks(connection, [(root, chance.choice(instants)) for root in roots], query):
-            levels, truncated = plain_walk(world, adjacent[walk.instant], walk.root_id, query)
-            assert [list(it) for it in walk.shown] == levels
-            assert walk.truncated == truncated
+        query = any_query(rng)
+        # all roots at one instant, or each at one of three; a root may come several times
+        instants = [any_instant(rng) for _ in range(rng.choice((1, 1, 3)))]
+        neighbours = {it: adjacency(graphs.effective_links(it, query.links), query.direction) for it in instants}
+        root_ids = rng.choices(sorted(graphs.uids), k=rng.choice((1, 7, len(graphs.uids))))
+        for walk in await run_walks(connection, [(root_id, rng.choice(instants)) for root_id in root_ids], query):
+            levels, truncation = plain_walk(graphs, neighbours[walk.instant], walk.root_id, query)
+            assert [list(level) for level in walk.visible_levels] == levels
+            assert walk.truncation == truncation
     assert (await verify_tenant(connection)).differences == []
 
 
-def graph_of(standing: Sequence[Any], members: set[int]) -> "networkx.DiGraph[int]":
-    """The links among some assets; of several between two, the most trusted."""
+def digraph_of(effective: Effective, asset_ids: set[int]) -> "networkx.DiGraph[int]":
+    """Build the graph of the links among some assets; of several between two, it has the most trusted."""
     graph: networkx.DiGraph[int] = networkx.DiGraph()
-    graph.add_nodes_from(members)
-    for it, state in standing:
-        if {it.source, it.target} <= members:
-            known = graph.get_edge_data(it.source, it.target, {"confidence": -1.0})["confidence"]
-            graph.add_edge(it.source, it.target, confidence=max(known, state["confidence"]))
+    graph.add_nodes_from(asset_ids)
+    for link, state in effective:
+        if {link.source, link.target} <= asset_ids:
+            known = graph.get_edge_data(link.source, link.target, {"confidence": -1.0})["confidence"]
+            graph.add_edge(link.source, link.target, confidence=max(known, state["confidence"]))
     return graph
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_links_cycles_and_trust_are_those_of_the_graph(connection: WriteConnection, seed: int) -> None:
-    chance = random.Random(seed)
-    world = await make(connection, chance, GRAPHS)
+async def test_links_cycles_and_confidences_equal_those_of_the_graph(connection: WriteConnection, seed: int) -> None:
+    rng = random.Random(seed)
+    graphs = await write_random_graphs(connection, rng, GRAPHS)
     for _ in range(2):
-        query, instants = any_query(chance), [any_instant(chance) for _ in range(2)]
-        standings = {it: world.standing(it, query.links) for it in instants}
-        roots = chance.sample(sorted(world.uids), 60)
-        found = await walks(connection, [(root, chance.choice(instants)) for root in roots], query)
-        for walk, graph in zip(found, await subgraphs_of_walks(connection, found, query), strict=True):
-            members, standing = set(walk.members), standings[walk.instant]
-            expected = graph_of(standing, members)
-            assert graph.cut is None or query.bounds.links < len(standing)
-            if graph.cut is not None:
+        query, instants = any_query(rng), [any_instant(rng) for _ in range(2)]
+        effective_at = {it: graphs.effective_links(it, query.links) for it in instants}
+        root_ids = rng.sample(sorted(graphs.uids), 60)
+        walks = await run_walks(connection, [(root_id, rng.choice(instants)) for root_id in root_ids], query)
+        for walk, subgraph in zip(walks, await subgraphs_of_walks(connection, walks, query), strict=True):
+            asset_ids, effective = set(walk.asset_ids), effective_at[walk.instant]
+            expected = digraph_of(effective, asset_ids)
+            assert subgraph.truncation_reason is None or query.bounds.links < len(effective)
+            if subgraph.truncation_reason is not None:
                 continue
-            assert sorted(graph.links) == sorted(it.link_id for it, _ in standing if {it.source, it.target} <= members)
-            circles = [sorted(it) for it in networkx.strongly_connected_components(expected) if len(it) > 1]
-            assert components(graph.sources, graph.targets) == sorted(circles)
-            assert_trusted(best_confidences(walk.root_id, graph, query.direction), walk, expected)
-        await assert_each_link_comes_once(connection, chance, standings, found, query)
+            assert sorted(subgraph.links) == sorted(
+                link.link_id for link, _ in effective if {link.source, link.target} <= asset_ids
+            )
+            cycles = [sorted(it) for it in networkx.strongly_connected_components(expected) if len(it) > 1]
+            assert find_cycles(subgraph.sources, subgraph.targets) == sorted(cycles)
+            assert_confidences(best_confidences(walk.root_id, subgraph, query.direction), walk, expected)
+        await assert_each_link_is_on_one_page(connection, rng, effective_at, walks, query)
 
 
-def assert_trusted(trusted: dict[int, float], walk: Walk, graph: "networkx.DiGraph[int]") -> None:
-    """The greatest product is the path of the least sum of logarithms; a confidence of 0 cannot be told that way."""
+def assert_confidences(confidences: dict[int, float], walk: Walk, graph: "networkx.DiGraph[int]") -> None:
+    """Compare the greatest products with the least sums of logarithms. A link with confidence 0 has no logarithm."""
     onward = graph.reverse() if walk.query.direction is Direction.UPSTREAM else graph
-    sure: networkx.DiGraph[int] = networkx.DiGraph()
-    sure.add_node(walk.root_id)
+    weighted: networkx.DiGraph[int] = networkx.DiGraph()
+    weighted.add_node(walk.root_id)
     for source, target in onward.edges:
         if confidence := onward.edges[source, target]["confidence"]:
-            sure.add_edge(source, target, weight=-math.log(confidence))
-    least = networkx.single_source_dijkstra_path_length(sure, walk.root_id)
-    for asset_id in walk.members:
+            weighted.add_edge(source, target, weight=-math.log(confidence))
+    least = networkx.single_source_dijkstra_path_length(weighted, walk.root_id)
+    for asset_id in walk.asset_ids:
         expected = math.exp(-least[asset_id]) if asset_id in least else 0.0
-        assert trusted[asset_id] == pytest.approx(expected)
+        assert confidences[asset_id] == pytest.approx(expected)
 
 
-async def assert_each_link_comes_once(
-    connection: WriteConnection, chance: random.Random, standings: dict[datetime, Any], found: Sequence[Walk], query: WalkQuery
+async def assert_each_link_is_on_one_page(
+    connection: WriteConnection,
+    rng: random.Random,
+    effective_at: dict[datetime, Any],
+    walks: Sequence[Walk],
+    query: WalkQuery,
 ) -> None:
-    """Page by page, every link among what is shown, with the page of its later end."""
-    cuts = [[0, *sorted(chance.choices(range(walk.total + 1), k=2)), walk.total] for walk in found]
-    stretches = [WalkPage(walk, *pair) for walk, cut in zip(found, cuts, strict=True) for pair in pairwise(cut)]
-    pages = await links_of_pages(connection, stretches, query)
-    for walk in found:
-        place = {walk.root_id: -1} | {step.asset_id: number for number, step in enumerate(walk.steps(0, walk.total))}
-        expected = {
-            it.link_id: max(place[it.source], place[it.target])
-            for it, _ in standings[walk.instant]
-            if {it.source, it.target} <= place.keys()
+    """Split each walk into pages. Every link among the visible assets has to be on the page of its later end."""
+    limits = [[0, *sorted(rng.choices(range(it.visible_count + 1), k=2)), it.visible_count] for it in walks]
+    pages = [WalkPage(walk, *pair) for walk, indexes in zip(walks, limits, strict=True) for pair in pairwise(indexes)]
+    links_by_page = await links_of_pages(connection, pages, query)
+    for walk in walks:
+        index_of = {step.asset_id: index for index, step in enumerate(walk.steps(0, walk.visible_count))}
+        index_of[walk.root_id] = -1
+        later_ends = {
+            link.link_id: max(index_of[link.source], index_of[link.target])
+            for link, _ in effective_at[walk.instant]
+            if {link.source, link.target} <= index_of.keys()
         }
-        for stretch, page in zip(stretches, pages, strict=True):
-            if stretch.walk is walk:
-                due = {it for it, later in expected.items() if stretch.start <= later < stretch.stop}
-                given = {row.link_id for row in page.rows}
-                assert given == due if page.cut is None else given <= due
+        for page, links in zip(pages, links_by_page, strict=True):
+            if page.walk is walk:
+                expected = {link_id for link_id, index in later_ends.items() if page.start <= index < page.stop}
+                actual = {row.link_id for row in links.rows}
+                assert actual == expected if links.truncation_reason is None else actual <= expected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_paths_are_those_of_the_graph(connection: WriteConnection, seed: int) -> None:
-    chance = random.Random(seed)
-    world = await make(connection, chance, GRAPHS)
-    instant = any_instant(chance)
-    standing = world.standing(instant)
-    graph = graph_of(standing, set(world.uids))
+async def test_paths_equal_those_of_the_graph(connection: WriteConnection, seed: int) -> None:
+    rng = random.Random(seed)
+    graphs = await write_random_graphs(connection, rng, GRAPHS)
+    instant = any_instant(rng)
+    graph = digraph_of(graphs.effective_links(instant), set(graphs.uids))
     for _ in range(12):
-        origin, goal = chance.sample(chance.choice(world.components), 2)
-        query = WalkQuery(Direction.DOWNSTREAM, chance.choice((1, 2, 4, 20)), NO_BOUNDS)
+        source_id, target_id = rng.sample(rng.choice(graphs.components), 2)
+        query = WalkQuery(Direction.DOWNSTREAM, rng.choice((1, 2, 4, 20)), NO_BOUNDS)
         every = sorted(
-            (tuple(it) for it in networkx.all_simple_paths(graph, origin, goal, cutoff=query.max_depth)),
+            (tuple(it) for it in networkx.all_simple_paths(graph, source_id, target_id, cutoff=query.max_depth)),
             key=lambda it: (len(it), it),
         )
-        found = await find_paths(connection, origin, goal, query, instant, most=50, only_shortest=False)
-        assert [it.assets for it in found.paths] == every[:50]
+        found = await find_paths(connection, source_id, target_id, query, instant, limit=50, only_shortest=False)
+        assert [path.assets for path in found.paths] == every[:50]
         assert found.exhaustive == (len(every) <= 50)
         shortest = [it for it in every if len(it) == len(every[0])]
-        found = await find_paths(connection, origin, goal, query, instant, most=2, only_shortest=True)
-        assert [it.assets for it in found.paths] == shortest[:2]
+        found = await find_paths(connection, source_id, target_id, query, instant, limit=2, only_shortest=True)
+        assert [path.assets for path in found.paths] == shortest[:2]
         assert found.exhaustive == (len(shortest) <= 2)
-        for it in found.paths:
-            confidences = [graph.edges[step]["confidence"] for step in pairwise(it.assets)]
-            assert it.confidence == pytest.approx(math.prod(confidences))
-            assert len(it.links) == len(confidences)
+        for path in found.paths:
+            confidences = [graph.edges[step]["confidence"] for step in pairwise(path.assets)]
+            assert path.confidence == pytest.approx(math.prod(confidences))
+            assert len(path.links) == len(confidences)

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db.database import Database
+from db.connection import Database
 from db.registries.detail_format import EMAIL_LENGTH, FORMATS, NUMBER_LENGTH, VALUE_BYTES, format_error
 
 # a slow machine is no fault of a format

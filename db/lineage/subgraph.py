@@ -1,0 +1,129 @@
+"""Links among the assets of walks: those that belong to a page, and the subgraph of all visited assets."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import chain, islice
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import TextClause
+
+from db.associations.lineage_link import LinkRow, link_row
+from db.connection import ReadConnection
+from db.lineage.walk import ALL_LINKS, Bounds, Direction, TruncationReason, Walk, WalkPage, WalkQuery, link_parameters
+from db.sql import render, statement
+
+# A link between two assets of a set is found among all links of one of them. This many links may be examined for each that may be
+# returned, because the assets of the last level may have many links to assets outside of the set.
+_EXAMINED_PER_LINK = 10
+
+
+class PageLinks(NamedTuple):
+    """The links that belong to a page; with a reason, there may be more."""
+
+    rows: list[LinkRow]
+    truncation_reason: TruncationReason | None
+
+
+class Subgraph(NamedTuple):
+    """The links among some assets, as parallel lists; with a reason, there may be more."""
+
+    sources: list[int]
+    targets: list[int]
+    confidences: list[float]
+    links: list[int]
+    truncation_reason: TruncationReason | None
+
+
+async def links_of_pages(connection: ReadConnection, pages: Sequence[WalkPage], query: WalkQuery) -> list[PageLinks]:
+    """Find the links of each page: those among the root and the visible assets whose later end is on the page."""
+    sets = [[walk.root_id, *islice(chain.from_iterable(walk.visible_levels), stop)] for walk, _, stop in pages]
+    instants = [page.walk.instant for page in pages]
+    links: list[list[LinkRow]] = [[] for _ in pages]
+    reasons: list[TruncationReason | None] = [None] * len(pages)
+    # the root is the first of its set, before the asset with index 0
+    page_starts = [page.start + 1 for page in pages]
+    for row in await _links_among(connection, "lineage/_links_on_page", sets, instants, query, page_starts):
+        index = row.ordinal - 1
+        if row.link_id is None:
+            reasons[index] = _truncation_reason(row, query.bounds)
+        else:
+            links[index].append(link_row(row, instants[index]))
+    limit = query.bounds.links
+    return [
+        PageLinks(
+            sorted(rows, key=attrgetter("link_id"))[:limit],
+            reason or (TruncationReason.LINKS if len(rows) > limit else None),
+        )
+        for rows, reason in zip(links, reasons, strict=True)
+    ]
+
+
+async def subgraphs_of_walks(connection: ReadConnection, walks: Sequence[Walk], query: WalkQuery) -> list[Subgraph]:
+    """Find the links among the root and the visited assets of each walk."""
+    return await subgraphs_among(connection, [walk.asset_ids for walk in walks], [walk.instant for walk in walks], query)
+
+
+async def subgraphs_among(
+    connection: ReadConnection, sets: Sequence[Sequence[int]], instants: Sequence[datetime], query: WalkQuery
+) -> list[Subgraph]:
+    """Find the links among the assets of each set, at the instant of the set."""
+    subgraphs = [Subgraph([], [], [], [], None) for _ in sets]
+    for row in await _links_among(connection, "lineage/_links_as_graph", sets, instants, query, [0] * len(sets)):
+        subgraphs[row.ordinal - 1] = Subgraph(
+            sources=row.sources or [],
+            targets=row.targets or [],
+            confidences=row.confidences or [],
+            links=row.links or [],
+            truncation_reason=_truncation_reason(row, query.bounds),
+        )
+    return subgraphs
+
+
+async def _links_among(
+    connection: ReadConnection,
+    result: str,
+    sets: Sequence[Sequence[int]],
+    instants: Sequence[datetime],
+    query: WalkQuery,
+    page_starts: Sequence[int],
+) -> Sequence[Any]:
+    """Run `links_among.sql`. The assets of a set from its page start on are on the page."""
+    ordinals: list[int] = []
+    on_page: list[bool] = []
+    for ordinal, (asset_ids, page_start) in enumerate(zip(sets, page_starts, strict=True), 1):
+        ordinals += [ordinal] * len(asset_ids)
+        on_page += [False] * page_start + [True] * (len(asset_ids) - page_start)
+    return await connection.fetch(
+        _links_statement(result, query.direction, query.links == ALL_LINKS),
+        {
+            "ordinals": ordinals,
+            "members": list(chain.from_iterable(sets)),
+            "on_page": on_page,
+            "instants": list(instants),
+            "links": query.bounds.links,
+            "max_examined": query.bounds.links * _EXAMINED_PER_LINK,
+            "time": timedelta(milliseconds=query.bounds.milliseconds),
+            **link_parameters(query.links),
+        },
+    )
+
+
+def _truncation_reason(row: Any, bounds: Bounds) -> TruncationReason | None:
+    """Tell which bound ended the examination of links, if one did."""
+    if row.timed_out:
+        return TruncationReason.TIME
+    return TruncationReason.LINKS if row.examined > bounds.links * _EXAMINED_PER_LINK else None
+
+
+@cache
+def _links_statement(result: str, direction: Direction, all_links: bool) -> TextClause:
+    near, far = direction.ends
+    return statement(
+        "lineage/links_among",
+        near=near,
+        far=far,
+        result=render(result),
+        link_filter="" if all_links else render("lineage/_link_filter", {"instant": "w.instant"}),
+    )
