@@ -1,4 +1,4 @@
-"""The ground tests stand on: one real PostgreSQL a run, one migrated template, one clone of it a test."""
+"""Hooks and fixtures of all tests: one PostgreSQL server for the run, one clone of a template database for each test."""
 
 import os
 import re
@@ -8,41 +8,57 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import event
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from db.connection import Author, Database
 from graph_api.app import create_app
 from graph_api.settings import Settings
+from tests import randomness
 from tests.builders import Api, Statements
 from tests.databases import EMPTY, SERVER_VARIABLE, RunServer, temporary_database
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
+    randomness.configure(config)
+    if _starts_the_run(config) and not config.option.collectonly:
         server = RunServer()
         config.add_cleanup(server.stop)
         server.start()
 
 
-# The tests of these share a database that takes a while to fill.
-TOGETHER = {
-    "tests/db/lineage/test_walk_adversaries.py",
-    "tests/db/assets/test_entity_plans.py",
-    "tests/db/associations/test_relationship_plans.py",
-}
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if _starts_the_run(session.config):
+        session.config.get_terminal_writer().line(f"Random tests: {randomness.description(session.config)}")
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each test to the worker that is free, and those of one of these files to one worker."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file in TOGETHER else nodeid
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        terminalreporter.line(f"To repeat the random tests of this run: {randomness.description(config)}")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
-    return Scheduling(config, log)
+def _starts_the_run(config: pytest.Config) -> bool:
+    """Return False in a worker of xdist."""
+    return not hasattr(config, "workerinput")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark every test as `unit` or `integration`."""
+    uses_server = "server" in getattr(item, "fixturenames", ())
+    if not uses_server and item.get_closest_marker("integration") is None:
+        item.add_marker("unit")
+    elif item.get_closest_marker("integration") is None:
+        item.add_marker("integration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slowest tests first, so that no worker is left with one at the end."""
+    items.sort(key=_seconds, reverse=True)
+
+
+def _seconds(item: pytest.Item) -> float:
+    """Return how long the tests take that go to one worker with this one, as its marker `slow` says."""
+    slow = item.get_closest_marker("slow")
+    return float(slow.args[0]) if slow is not None else 0.0
 
 
 @pytest.fixture(scope="session")
@@ -92,14 +108,14 @@ class recording:  # noqa: N801
         self._without_tenant: list[str] = []
 
     def __enter__(self) -> Statements:
-        event.listen(self._engine, "before_cursor_execute", self._hear)
+        event.listen(self._engine, "before_cursor_execute", self._record)
         return self._recorded
 
     def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._hear)
+        event.remove(self._engine, "before_cursor_execute", self._record)
         assert not self._without_tenant, "every statement names the tenant"
 
-    def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def _record(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if _OPENING not in statement:
             self._recorded.executed.append(statement)
         if not _NAMES_TENANT.search(statement) and not any(it in statement for it in _WITHOUT_TENANT):

@@ -29,10 +29,11 @@ from tests.builders import day
 from tests.builders import product_fields as given_fields
 from tests.db.associations.relationship_model import FOREVER, Asset, Held, Joined, Pair
 from tests.db.temporal.model import Said
+from tests.randomness import seeds
 
-pytestmark = pytest.mark.temporal
+pytestmark = [pytest.mark.random, pytest.mark.temporal]
 
-SEEDS = range(4)
+SEEDS = seeds(quick=4, soak=32)
 WORLDS = 2
 STEPS = 25
 DAYS = 8
@@ -387,7 +388,7 @@ def any_instant(chance: random.Random) -> datetime:
 
 async def live_through(database: Database, seed: int, on_delete: Sequence[str], steps: Sequence[Step]) -> None:
     for number in range(WORLDS):
-        chance = random.Random(seed * WORLDS + number)
+        chance = random.Random(f"{seed}/{number}")
         async with abandoned(database) as connection:
             world = await begin(connection, chance, on_delete)
             for _ in range(STEPS):

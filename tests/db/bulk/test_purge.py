@@ -32,6 +32,7 @@ from db.temporal.kinds import ASSOCIATION_KINDS, KINDS, PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import day, product_fields
 from tests.db.lineage.random_graphs import DAYS, RandomGraphs, write_random_graphs
+from tests.randomness import seeds
 
 RAW, CLEAN, REPORT, ANN = (UUID(int=number) for number in range(1, 5))
 AUTHOR = Author("purger", "run-1", "purge")
@@ -411,8 +412,9 @@ async def test_a_purge_that_waits_too_long_leaves_everything(
     assert await rows(owner) == before
 
 
+@pytest.mark.random
 @pytest.mark.temporal
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(quick=6, soak=48))
 async def test_of_a_random_world_only_what_is_past_retention_is_missing(
     database: Database, address: str, owner: asyncpg.Connection, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from db.temporal.change_log import Operation, Outcome
 from tests.builders import day, product_fields
 from tests.db.lineage.random_graphs import DAYS, LinkModel, LinkState, RandomGraphs, write_random_graphs
 from tests.db.temporal.model import Said, state_at
+from tests.randomness import seeds
 
 DOMAINS = ("sales", "people", "finance")
 STATUSES = ("ACTIVE", "DEPRECATED", "INACTIVE")
@@ -69,8 +70,9 @@ async def add_products(connection: WriteConnection, graphs: RandomGraphs, rng: r
     return product_ids
 
 
+@pytest.mark.random
 @pytest.mark.temporal
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(quick=8, soak=64))
 async def test_statistics_equal_those_of_a_plain_model(database: Database, seed: int) -> None:
     rng = random.Random(seed)
     async with database.transaction(1, Author("writer")) as connection:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from db.errors import Timeout
 from db.lineage.graph import GraphMetrics, find_cycles, measure_graph
+from tests.randomness import size
 
 NODES = st.integers(-3, 12)
 EDGES = st.lists(st.tuples(NODES, NODES), max_size=40)
@@ -20,8 +21,9 @@ def sides(edges: Edges) -> tuple[list[int], list[int]]:
     return [source for source, _ in edges], [target for _, target in edges]
 
 
+@pytest.mark.random
 @given(EDGES)
-@settings(max_examples=1_000)
+@settings(max_examples=size(quick=1_000, soak=10_000))
 def test_cycles_and_metrics_equal_those_of_networkx(edges: Edges) -> None:
     graph: networkx.DiGraph[int] = networkx.DiGraph(edges)
     expected = sorted(sorted(it) for it in networkx.strongly_connected_components(graph) if len(it) > 1)

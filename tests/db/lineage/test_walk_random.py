@@ -41,10 +41,11 @@ from tests.db.lineage.random_graphs import (
     write_random_graphs,
 )
 from tests.db.plans import rolled_back
+from tests.randomness import seeds
 
-pytestmark = pytest.mark.temporal
+pytestmark = [pytest.mark.random, pytest.mark.temporal]
 
-SEEDS = range(48)
+SEEDS = seeds(quick=12, soak=96)
 GRAPHS = 50
 
 NO_BOUNDS = Bounds(10**6, 10**6, 10**6)

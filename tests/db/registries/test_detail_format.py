@@ -8,15 +8,12 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db.connection import Database
 from db.registries.detail_format import EMAIL_LENGTH, FORMATS, NUMBER_LENGTH, VALUE_BYTES, format_error
-
-# a slow machine is no fault of a format
-unhurried = settings(deadline=None)
 
 GOOD: dict[str | None, list[str]] = {
     "email": [
@@ -280,13 +277,13 @@ def test_only_text_has_more_than_one_line(format_: str) -> None:
 
 
 @given(st.emails())
-@unhurried
+@pytest.mark.random
 def test_an_address_that_mail_takes_fits_if_it_is_not_too_long(value: str) -> None:
     assert (format_error("email", value) is None) == (len(value) <= EMAIL_LENGTH)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 13), st.integers(0, 32))
-@unhurried
+@pytest.mark.random
 def test_a_date_fits_if_the_calendar_has_it(year: int, month: int, day: int) -> None:
     try:
         there = date(year, month, day)
@@ -296,7 +293,7 @@ def test_a_date_fits_if_the_calendar_has_it(year: int, month: int, day: int) -> 
 
 
 @given(st.text("0123456789+-.eE", min_size=1, max_size=6) | st.floats(allow_nan=False, allow_infinity=False).map(repr))
-@unhurried
+@pytest.mark.random
 def test_a_number_fits_if_json_reads_it_as_one_that_a_double_holds(value: str) -> None:
     try:
         number = float(json.loads(value))
@@ -333,7 +330,7 @@ uris = st.tuples(
 
 
 @given(uris, st.data())
-@unhurried
+@pytest.mark.random
 def test_what_the_grammar_of_uris_makes_fits_until_a_character_is_foreign(value: str, data: st.DataObject) -> None:
     assume(not value.endswith((":", "://")))
     assert format_error("uri", value) is None
@@ -343,7 +340,7 @@ def test_what_the_grammar_of_uris_makes_fits_until_a_character_is_foreign(value:
 
 
 @given(st.text() | st.text(" \t\n\r\x0b\x1c\x85\u00a0\u200b\u0301a1-é東", max_size=4))
-@unhurried
+@pytest.mark.random
 def test_text_fits_if_it_can_be_seen_and_kept(value: str) -> None:
     kinds = {unicodedata.category(character) for character in value if character not in "\t\n\r"}
     fits = value == value.strip() and not kinds & {"Cc", "Cs"} and any(kind[0] in "LNPS" for kind in kinds)

@@ -28,7 +28,7 @@ from tests.builders import START
 from tests.databases import shared_database
 from tests.db.temporal.model import Said, Stretch, details_of, fold, state_at
 
-pytestmark = [pytest.mark.scd2, pytest.mark.temporal]
+pytestmark = [pytest.mark.random, pytest.mark.scd2, pytest.mark.temporal]
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -328,9 +328,7 @@ def machine_for(bench: Bench, world: World) -> type[RuleBasedStateMachine]:
 def test_any_arrival_order_folds_to_the_same_versions(bench: Bench, world: World) -> None:
     run_state_machine_as_test(
         machine_for(bench, world),
-        settings=settings(
-            max_examples=500, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-        ),
+        settings=settings(stateful_step_count=30, suppress_health_check=list(HealthCheck)),
     )
 
 
@@ -343,7 +341,7 @@ def changes_of(world: World) -> st.SearchStrategy[list[Any]]:
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=repr)
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_two_arrival_orders_end_in_the_same_history(bench: Bench, world: World, data: st.DataObject) -> None:
     """The first state arrives first; what follows arrives as it likes, but for changes of one instant among themselves."""

@@ -256,7 +256,8 @@ async def compare(
     assert await count_differences(connection, query) == len(differences)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@pytest.mark.random
+@settings(suppress_health_check=list(HealthCheck))
 @given(sayings=st.lists(_saying, min_size=3, max_size=24), asked=st.lists(_asking, min_size=1, max_size=6))
 @example(
     # ends twice at one instant

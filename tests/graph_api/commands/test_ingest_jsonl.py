@@ -31,6 +31,7 @@ from tests.databases import temporary_database
 from tests.graph_api.commands.test_ingest_csv import World, counted
 from tests.graph_api.commands.test_process import awaited
 from tests.graph_api.ingestion.random_histories import HOME, JOIN_TYPES, SPACE, TYPES, Story
+from tests.randomness import seeds
 
 # All there is, but for what tells one load from another: ids, who wrote and when, and what changed something as it came.
 STATE = """
@@ -142,8 +143,9 @@ async def base(server: str) -> AsyncIterator[Base]:
         yield base
 
 
+@pytest.mark.random
 @pytest.mark.temporal
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(quick=8, soak=64))
 async def test_a_shuffled_file_ends_in_the_state_of_the_ordered_one(
     server: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,8 +23,9 @@ from schema.root import schema
 from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, iso
 from tests.databases import shared_database
 from tests.db.temporal.model import Said, apply, details_of, fold, state_at
+from tests.randomness import size
 
-pytestmark = [pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
+pytestmark = [pytest.mark.random, pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
 
 THEN = """
   query ($uid: UUID!, $search: String!, $asOf: DateTime!) {
@@ -249,8 +250,6 @@ def between(since: datetime, until: datetime | None) -> tuple[str, str | None]:
 def test_entities_written_in_any_order_read_at_any_instant_as_the_model_says(bench: Bench) -> None:
     run_state_machine_as_test(
         machine_for(bench),
-        settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-        ),
+        settings=settings(max_examples=size(quick=40, soak=200), stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )
     assert bench.verify() == []
