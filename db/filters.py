@@ -1,11 +1,14 @@
-"""Conditions that composed statements share."""
+"""Parameters and conditions that composed statements share."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import CollectionAggregate, any_, bindparam
+from sqlalchemy import BigInteger, CollectionAggregate, any_, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
+
+# The tenant of the connection, which sets its value.
+TENANT = bindparam("tenant", type_=BigInteger)
 
 
 def any_of(values: Iterable[Any], kind: type[TypeEngine[Any]]) -> CollectionAggregate[Any]:

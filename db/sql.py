@@ -2,7 +2,8 @@
 
 A statement is a file beside the package that runs it, such as `lineage/walk.sql`. A file whose name begins with an underscore is
 a fragment: `{include _fold}` puts it into a statement of its package, `{include consistency/_label}` into one of another.
-`{token}` is replaced by the SQL text that the caller gives.
+`{token}` is replaced by the SQL text that the caller gives. Comment lines are for readers: they are not sent, and what looks like
+a token or a parameter in them is none.
 """
 
 import re
@@ -15,17 +16,18 @@ from sqlalchemy import TextClause, text
 
 _INCLUDE = re.compile(r"\{include ([\w/]+)\}")
 _TOKEN = re.compile(r"\{(\w+)\}")
+_COMMENT_LINE = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 
 @cache
 def load(path: str) -> str:
-    """Read `db/<path>.sql` with its fragments, tokens unfilled."""
+    """Read `db/<path>.sql` with its fragments, without comment lines, tokens unfilled."""
     folder = PurePosixPath(path).parent
 
     def include(match: re.Match[str]) -> str:
         return load(match[1] if "/" in match[1] else str(folder / match[1])).rstrip()
 
-    return _INCLUDE.sub(include, files("db").joinpath(f"{path}.sql").read_text())
+    return _INCLUDE.sub(include, _COMMENT_LINE.sub("", files("db").joinpath(f"{path}.sql").read_text()))
 
 
 @cache

@@ -1,16 +1,24 @@
--- Counts the identities that a transaction gave, and tells who wrote. It is the last that the transaction says, so that nobody waits
--- long for the count. A row: more of a kind than the tenant may have.
-WITH told AS (
+-- Appends an audit entry and adds to the number of identities in use. Returns the kinds whose number now exceeds the quota. It is the
+-- last statement of a transaction, so that the locks on the quota rows, taken in order of kind, are held for a moment only.
+-- Parameters: :actor, :credential, :operator, :operation, :outcome and :request_id of the audit entry; :kinds and :used, how many
+--   identities of each kind were added, or removed if negative.
+-- Used by: db.connection.WriteConnection.write_audit_and_quota, db.bulk.purge, db.tenancy.audit.record_owner_write
+WITH audited AS (
   INSERT INTO audit (tenant_id, at, actor, credential, operator, operation, outcome, request_id)
   SELECT CAST(:tenant AS bigint), clock_timestamp(), CAST(:actor AS text), CAST(:credential AS text), CAST(:operator AS boolean),
     CAST(:operation AS text), CAST(:outcome AS text), CAST(:request_id AS text)
 ),
 counted AS (
   INSERT INTO quota (tenant_id, kind, used)
-  SELECT CAST(:tenant AS bigint), kind, added
-  FROM unnest(CAST(:kinds AS text[]), CAST(:added AS bigint[])) AS n (kind, added)
+  SELECT CAST(:tenant AS bigint), kind, greatest(used, 0)
+  FROM unnest(CAST(:kinds AS text[]), CAST(:used AS bigint[])) AS n (kind, used)
   ORDER BY kind
-  ON CONFLICT (tenant_id, kind) DO UPDATE SET used = quota.used + excluded.used
+  -- Not `excluded.used`: the row that is proposed for insertion cannot hold a negative number.
+  ON CONFLICT (tenant_id, kind) DO UPDATE SET used = quota.used + (
+    SELECT n.used
+    FROM unnest(CAST(:kinds AS text[]), CAST(:used AS bigint[])) AS n (kind, used)
+    WHERE n.kind = quota.kind
+  )
   RETURNING kind, used, allowed
 )
 SELECT kind, used, allowed

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from db.connection import Database
+from db.database import Database
 from db.errors import BadInput, NotFound
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
@@ -80,7 +80,7 @@ def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
         database = Database(
             address,
             pool_size=settings.pool_size,
-            spare=settings.max_loads + LOOKING_UP,
+            reserve=settings.max_loads + LOOKING_UP,
             pool_timeout=settings.pool_timeout,
             statement_timeout=settings.statement_timeout,
             lock_timeout=settings.lock_timeout,

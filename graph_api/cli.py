@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from db import migrations
-from db.connection import Database
+from db.database import Database
 from db.errors import HeadwaterError
 from db.temporal.verification import verify_tenant
 from db.tenancy import api_key

@@ -1,25 +1,19 @@
 """`headwater purge`: tenant by tenant and transaction by transaction, for as long as nobody ends it."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from db.author import Author
 from db.bulk.purge import PurgeCursor, Removed, Step, count_past_retention, purge_step
-from db.connection import Author
 from db.errors import NotFound, Timeout, TransactionConflict
+from db.retry import retry_on_conflict
+from db.temporal.kinds import KINDS
 from db.tenancy.tenant import Tenant, all_tenants
 from graph_api.ingestion.progress import Progress
 
 # How often a transaction that met other writers is tried in all.
 ATTEMPTS = 5
-
-_CALLED = {
-    "PRODUCT": ("product", "products"),
-    "ENTITY": ("entity", "entities"),
-    "LINK": ("link", "links"),
-    "RELATIONSHIP": ("join", "joins"),
-}
 
 
 class Purge:
@@ -81,28 +75,31 @@ class Purge:
             with self._progress(due.changes) as progress:
                 while place is not None and self.interrupted is None:
                     step = await self._step(tenant, place)
-                    place = step.place
+                    place = step.next
                     removed += step.removed
                     progress.advance(removed.changes, removed.changes)
         finally:
             self._say(f"{tenant.name}: {described(removed)} removed.")
 
     async def _step(self, tenant: Tenant, place: PurgeCursor) -> Step:
-        for attempt in range(1, ATTEMPTS + 1):
+        async def attempt() -> Step:
             try:
                 return await purge_step(self._address, tenant.tenant_id, self._author, place)
-            except (TransactionConflict, Timeout) as error:
+            except (TransactionConflict, Timeout):
                 if self.interrupted is not None:
                     return Step(Removed(), None)
-                if attempt == ATTEMPTS:
-                    raise Timeout("Other writers hold what is to be removed. Running it again removes what is left.") from error
-            # writers that met once should not meet again
-            await asyncio.sleep(random.uniform(0, 0.2))
-        raise AssertionError("the last attempt returns or raises")
+                raise
+
+        try:
+            return await retry_on_conflict(
+                attempt, attempts=ATTEMPTS, max_delay=lambda number, took: 0.2, errors=(TransactionConflict, Timeout)
+            )
+        except (TransactionConflict, Timeout) as error:
+            raise Timeout("Other writers hold locks on what the purge removes. Running it again removes what is left.") from error
 
 
 def described(removed: Removed) -> str:
     """How many of each kind, and how much of the log."""
-    counted = [(removed.subjects[kind], *names) for kind, names in _CALLED.items()]
-    parts = [f"{number} {one if number == 1 else many}" for number, one, many in counted]
+    counted = [(removed.subjects[kind.name], kind) for kind in KINDS]
+    parts = [f"{count} {kind.label if count == 1 else kind.plural}" for count, kind in counted]
     return f"{', '.join(parts)} and {removed.changes} {'change' if removed.changes == 1 else 'changes'}"

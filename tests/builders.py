@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from db.connection import Database
+from db.database import Database
 from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
 from schema.language.limits import Limits

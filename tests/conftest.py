@@ -9,7 +9,8 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests import randomness

@@ -65,7 +65,7 @@ async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str
     """Find an asset of a kind by its uid and keep other writers off it until the transaction ends."""
     identity = (await _lock(connection, [IdentitySpec(uid)])).get(uid)
     if identity is None or identity.kind != kind.name:
-        raise NotFound(f"There is no {kind.name.lower()} with the uid {uid}.", field=field)
+        raise NotFound(f"There is no {kind.label} with the uid {uid}.", field=field)
     return identity.asset_id
 
 
@@ -89,7 +89,7 @@ async def add_or_lock_each(
             _ADD,
             {"kind": kind.name, "uids": proposed, "types": [it.type for it in unknown], "keys": [it.key for it in unknown]},
         )
-        connection.added[kind.name] += len(added)
+        connection.added[kind] += len(added)
         # what is new is locked by being new
         _index(found, [Identity(row.id, row.uid, kind.name, row.type, row.key) for row in added])
         overtaken = [ref for ref, uid in zip(unknown, proposed, strict=True) if uid not in found]
@@ -112,7 +112,7 @@ async def restore(connection: WriteConnection, kind: Kind, uid: UUID, *, at: dat
     last = await connection.fetch_one(kind.statement("assets/last_state"), {"subject": asset_id, "instant": at})
     if last is None:
         raise NotFound(
-            f"The {kind.name.lower()} {uid} was never there before that instant, so it cannot return to what it was.", field="at"
+            f"The {kind.label} {uid} was never there before that instant, so it cannot return to what it was.", field="at"
         )
     (outcome,) = await lifecycle.record_asset_change(connection, kind, [Assertion(asset_id, Operation.SET, last.state, at)])
     return outcome
@@ -121,18 +121,18 @@ async def restore(connection: WriteConnection, kind: Kind, uid: UUID, *, at: dat
 def _check_identity(kind: Kind, ref: IdentitySpec, identity: Identity | None) -> Identity | HeadwaterError:
     """The identity, if it is what the reference says of it."""
     if identity is None and not ref.create_missing:
-        return NotFound(f"There is no {kind.name.lower()} with the uid {ref.uid}.", field="uid")
+        return NotFound(f"There is no {kind.label} with the uid {ref.uid}.", field="uid")
     if identity is None:
-        return Conflict(f"The key {ref.key!r} was given to another {kind.name.lower()} meanwhile. Try again.", field="key")
+        return Conflict(f"The key {ref.key!r} was given to another {kind.label} meanwhile. Try again.", field="key")
     if identity.kind != kind.name:
         return Conflict(f"The uid {ref.uid} belongs to another kind of asset ({identity.kind.lower()}).", field="uid")
     if ref.type is not None and identity.type != ref.type:
-        return Conflict(f"The {kind.name.lower()} {identity.uid} is a {identity.type}. A type never changes.", field="type")
+        return Conflict(f"The {kind.label} {identity.uid} is a {identity.type}. A type never changes.", field="type")
     if ref.uid is not None and identity.uid != ref.uid:
         return Conflict(f"The key {ref.key!r} belongs to another {ref.type}, {identity.uid}.", field="key")
     if ref.key is not None and identity.key != ref.key:
         has = f"has the key {identity.key!r}" if identity.key is not None else "was created without a key"
-        return Conflict(f"The {kind.name.lower()} {identity.uid} {has}. A key never changes.", field="key")
+        return Conflict(f"The {kind.label} {identity.uid} {has}. A key never changes.", field="key")
     return identity
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, ColumnElement, Numeric, Select, Text, any_, bindparam, cast, func, select, text
+from sqlalchemy import ColumnElement, Numeric, Select, Text, any_, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.assets import asset, entity_fields
@@ -16,7 +16,7 @@ from db.assets.entity_fields import TypeRegistry
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.lifecycle import record_asset_change
 from db.errors import BadInput, Conflict
-from db.filters import any_of, contains_pattern
+from db.filters import TENANT, any_of, contains_pattern
 from db.pagination import Page, Slice
 from db.registries.detail_format import format_error
 from db.registries.detail_type import DetailTypeRow
@@ -37,8 +37,6 @@ _TYPE_REGISTRY = statement("registries/type_registry")
 _TYPE_REGISTRY_LOCKED = statement("registries/type_registry_locked")
 
 _BY_KEY_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/entity/key")
-
-_tenant = bindparam("tenant", type_=BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ async def list_entities(connection: ReadConnection, query: EntityQuery, page: Pa
 
 async def count_entities(connection: ReadConnection, query: EntityQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("entities")).where(versions.c.tenant_id == _tenant, ENTITY.valid_at(instant))
+    counting = select(func.count().label("entities")).where(versions.c.tenant_id == TENANT, ENTITY.valid_at(instant))
     if query.types is not None or query.domains is not None:
         counting = counting.join_from(versions, assets, _IDENTITY)
     formats = await _formats_asked_for(connection, query)
@@ -194,9 +192,9 @@ async def entities_by_domain(
 async def count_entities_by_domain(connection: ReadConnection, readings: Sequence[DomainAt], query: EntityQuery) -> list[int]:
     """How many entities each domain has."""
     formats = await _formats_asked_for(connection, query)
-    of_types = (entity_types.c.tenant_id == _tenant) & (entity_types.c.code == assets.c.type)
+    of_types = (entity_types.c.tenant_id == TENANT) & (entity_types.c.code == assets.c.type)
     within = select(versions.c.asset_id).join(assets, _IDENTITY).join(entity_types, of_types)
-    within = within.where(versions.c.tenant_id == _tenant, ENTITY.valid_at(INSTANT), entity_types.c.domain == DOMAIN)
+    within = within.where(versions.c.tenant_id == TENANT, ENTITY.valid_at(INSTANT), entity_types.c.domain == DOMAIN)
     return await count_of_each(connection, readings, _filtered(within, query, INSTANT, formats))
 
 
@@ -277,7 +275,7 @@ _SELECT = (
         versions.c.details,
     )
     .join(assets, _IDENTITY)
-    .where(versions.c.tenant_id == _tenant)
+    .where(versions.c.tenant_id == TENANT)
 )
 
 
@@ -311,7 +309,7 @@ def _filtered(statement: Select[Any], query: EntityQuery, instant: Instant, form
 
 def _of_domain(domain: Any) -> ColumnElement[bool]:
     """That an entity is of a type that belongs to a domain."""
-    owned = select(entity_types.c.code).where(entity_types.c.tenant_id == _tenant, entity_types.c.domain == domain)
+    owned = select(entity_types.c.code).where(entity_types.c.tenant_id == TENANT, entity_types.c.domain == domain)
     codes = func.array(owned.scalar_subquery(), type_=ARRAY(Text))
     # where no type does, no entity is looked at
     return (func.cardinality(codes) > 0) & (assets.c.type == any_(codes))
@@ -321,7 +319,7 @@ def _having(asked: DetailCondition, instant: Instant, format_: str | None) -> Se
     """The entities that have such a detail at an instant."""
     d = entity_details.c
     statement = select(d.asset_id).where(
-        d.tenant_id == _tenant, d.detail_type == asked.type, d.valid_from <= instant, d.valid_to > instant
+        d.tenant_id == TENANT, d.detail_type == asked.type, d.valid_from <= instant, d.valid_to > instant
     )
     if asked.equals is not None:
         statement = statement.where(d.value == asked.equals)

@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Text, Uuid, bindparam, func, select, text
+from sqlalchemy import ColumnElement, Select, Text, Uuid, func, select, text
 
 from db.assets import asset, product_fields
 from db.assets.domain import DOMAIN, INSTANT, DomainAt, count_of_each, page_of_each
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.lifecycle import record_asset_change
 from db.errors import NotFound, TransactionConflict
-from db.filters import any_of, contains_pattern
+from db.filters import TENANT, any_of, contains_pattern
 from db.instants import write_instant
 from db.pagination import Page, Slice
 from db.sql import statement
@@ -27,8 +27,6 @@ from db.temporal.kinds import PRODUCT
 
 _ADD_DOMAINS = statement("registries/add_domains")
 _LOCK_BY_NAME = statement("assets/lock_product_by_name")
-
-_tenant = bindparam("tenant", type_=BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ async def list_products(connection: ReadConnection, query: ProductQuery, page: P
 
 async def count_products(connection: ReadConnection, query: ProductQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("products")).where(versions.c.tenant_id == _tenant, PRODUCT.valid_at(instant))
+    counting = select(func.count().label("products")).where(versions.c.tenant_id == TENANT, PRODUCT.valid_at(instant))
     row = await connection.fetch_one(_filtered(counting, query, instant))
     return int(row.products) if row else 0
 
@@ -132,7 +130,7 @@ async def products_by_domain(
 async def count_products_by_domain(connection: ReadConnection, readings: Sequence[DomainAt], query: ProductQuery) -> list[int]:
     """How many products each domain has."""
     within = select(versions.c.asset_id).where(
-        versions.c.tenant_id == _tenant, PRODUCT.valid_at(INSTANT), versions.c.domain == DOMAIN
+        versions.c.tenant_id == TENANT, PRODUCT.valid_at(INSTANT), versions.c.domain == DOMAIN
     )
     return await count_of_each(connection, readings, _filtered(within, query, INSTANT))
 
@@ -211,7 +209,7 @@ def _select(instant: Instant) -> Select[Any]:
             *(versions.c[field] for field in PRODUCT.fields),
         )
         .join(assets, (assets.c.tenant_id == versions.c.tenant_id) & (assets.c.id == versions.c.asset_id))
-        .where(versions.c.tenant_id == _tenant, PRODUCT.valid_at(instant))
+        .where(versions.c.tenant_id == TENANT, PRODUCT.valid_at(instant))
     )
 
 

@@ -166,7 +166,7 @@ async def _add_or_lock(connection: WriteConnection, bond: AssociationKind, uids:
     if unknown:
         given = {"uids": [uids[it] for it in unknown], **_columns(bond, unknown)}
         added = await connection.fetch(bond.statement("associations/add_associations"), given)
-        connection.added[bond.name] += len(added)
+        connection.added[bond] += len(added)
         # what is new is locked by being new
         found |= {tuple(row[1:]): row.id for row in added}
         overtaken = [it for it in unknown if it not in found]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, Select, Text, Uuid, bindparam, func, select, text
+from sqlalchemy import BigInteger, Select, Text, Uuid, func, select, text
 
 from db.assets.asset import Deletion
 from db.associations import lineage_link_fields
@@ -14,7 +14,7 @@ from db.associations.association import AssetRef, ResolvedAsset, ResolvedState, 
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.batch_conflicts import Results
 from db.errors import BadInput, HeadwaterError
-from db.filters import any_of
+from db.filters import TENANT, any_of
 from db.pagination import Page, Slice
 from db.sql import statement
 from db.tables import asset as assets
@@ -27,8 +27,6 @@ from db.temporal.kinds import LINK
 _OBSERVATIONS = statement("associations/link_observations")
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "headwater/link")
-
-_tenant = bindparam("tenant", type_=BigInteger)
 
 
 class LinkState(NamedTuple):
@@ -117,7 +115,7 @@ async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -
 
 async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("links")).where(effective.c.tenant_id == _tenant, valid_at(effective, instant))
+    counting = select(func.count().label("links")).where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
     row = await connection.fetch_one(_filtered(counting, query))
     return int(row.links) if row else 0
 
@@ -215,14 +213,14 @@ def _select(instant: datetime) -> Select[Any]:
             func.nullif(effective.c.valid_to, text("'infinity'")).label("valid_to"),
         )
         .join(links, (links.c.tenant_id == effective.c.tenant_id) & (links.c.id == effective.c.link_id))
-        .where(effective.c.tenant_id == _tenant, valid_at(effective, instant))
+        .where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
     )
 
 
 def _filtered(statement: Select[Any], query: LinkQuery) -> Select[Any]:
     for column, uid in ((effective.c.source_id, query.source), (effective.c.target_id, query.target)):
         if uid is not None:
-            named = select(assets.c.id).where(assets.c.tenant_id == _tenant, assets.c.uid == uid).scalar_subquery()
+            named = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
             statement = statement.where(column == named)
     if query.types is not None:
         statement = statement.where(effective.c.type == any_of(query.types, Text))

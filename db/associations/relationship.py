@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select, text
+from sqlalchemy import BigInteger, Select, Uuid, func, select, text
 
 from db.assets.asset import Deletion
 from db.associations.association import (
@@ -25,7 +25,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.consistency.batch_conflicts import ChangesOfSubject, Results, subject_of, write_resolving_conflicts
 from db.consistency.cardinality import deferred_cardinality_check
 from db.errors import BadInput, HeadwaterError
-from db.filters import any_of
+from db.filters import TENANT, any_of
 from db.pagination import DIRECTIONS, Page, Slice
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypeRow, RelationshipTypes, lock_types_shared
 from db.sql import statement
@@ -46,7 +46,6 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "headwater/relationship")
 # Before and after every id.
 _FIRST, _LAST = -1, 2**63 - 1
 
-_tenant = bindparam("tenant", type_=BigInteger)
 
 _IDENTITY = (relationships.c.tenant_id == effective.c.tenant_id) & (relationships.c.id == effective.c.relationship_id)
 
@@ -126,7 +125,7 @@ async def list_relationships(connection: ReadConnection, query: RelationshipQuer
 async def count_relationships(connection: ReadConnection, query: RelationshipQuery) -> int:
     instant = query.as_of or connection.now
     counting = select(func.count().label("joins")).join_from(effective, relationships, _IDENTITY)
-    counting = counting.where(effective.c.tenant_id == _tenant, valid_at(effective, instant))
+    counting = counting.where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
     row = await connection.fetch_one(_filtered(counting, query))
     return int(row.joins) if row else 0
 
@@ -374,14 +373,14 @@ def _select(instant: datetime) -> Select[Any]:
             func.nullif(effective.c.valid_to, text("'infinity'")).label("valid_to"),
         )
         .join(relationships, _IDENTITY)
-        .where(effective.c.tenant_id == _tenant, valid_at(effective, instant))
+        .where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
     )
 
 
 def _filtered(statement: Select[Any], query: RelationshipQuery) -> Select[Any]:
     for column, uid in ((effective.c.origin_id, query.origin), (effective.c.related_id, query.related)):
         if uid is not None:
-            named = select(assets.c.id).where(assets.c.tenant_id == _tenant, assets.c.uid == uid).scalar_subquery()
+            named = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
             statement = statement.where(column == named)
     if query.types is not None:
         statement = statement.where(relationships.c.type_id == any_of(query.types, BigInteger))

@@ -1,5 +1,6 @@
--- Of an asset `e` that was deleted: no life of it reaches into the time that is kept, and nothing that changed it was written down in it.
--- (Lookups by asset, which no statistics turn into a scan.)
+-- Condition that an asset may be removed: no lifetime of it reaches past :before, and no change that took effect was recorded after it.
+-- Expects a row `e` of the asset with kind and subject_id, and :before. (OFFSET 0 keeps the look-ups by asset, which a planner with
+-- outdated statistics would turn into scans.)
 NOT EXISTS (
     SELECT
     FROM asset_lifetime l

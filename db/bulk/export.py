@@ -1,4 +1,4 @@
-"""All that is known, as somebody who knows nothing would have to be told: whole states, and ends. It is never held whole."""
+"""Export: the whole history as states and ends, from which an empty tenant can be loaded. Rows are streamed."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from db.temporal.kind import AssociationKind, Kind
 
 
 class AssetPeriod(NamedTuple):
-    """What an asset was from an instant on, and when it ended, if it was not something else next."""
+    """State of an asset from an instant, and its end if no other period follows at once."""
 
     uid: UUID
     type: str | None
@@ -21,28 +21,29 @@ class AssetPeriod(NamedTuple):
 
 
 class AssociationPeriod(NamedTuple):
-    """What was said of a bond between two assets from an instant on, and when it ended, if nothing else was said next. The part
-    of its identity is what tells it apart from others between the two."""
+    """State of an association from an instant, and its end if it was deleted next. The discriminator tells it apart from others
+    between the same ends: the producer of a link, the type of a relationship."""
 
     uid: UUID
     near: UUID
     far: UUID
-    part: Any
+    discriminator: Any
     valid_from: datetime
     state: dict[str, Any]
     ended: datetime | None
 
 
 async def assets(connection: ReadConnection, kind: Kind, as_of: datetime | None) -> AsyncIterator[AssetPeriod]:
-    """The stretches of the assets of a kind, one asset after the other; or those that hold at an instant."""
+    """Yield the version periods of the assets of a kind, asset by asset, or those valid at an instant."""
     async for row in connection.stream(kind.statement("bulk/export_assets"), {"instant": as_of}):
-        yield AssetPeriod._make(row)
+        yield AssetPeriod(**row._mapping)
 
 
 async def associations(
     connection: ReadConnection, kind: AssociationKind, as_of: datetime | None
 ) -> AsyncIterator[AssociationPeriod]:
-    """What was asserted of bonds, one after the other, be their ends there or not; or the bonds that hold at an instant."""
+    """Yield the assertions of the associations of a kind, association by association, whether or not both ends exist; or the
+    associations effective at an instant."""
     path, parameters = ("bulk/export_associations", {}) if as_of is None else ("bulk/export_associations_at", {"instant": as_of})
     async for row in connection.stream(kind.statement(path), parameters):
-        yield AssociationPeriod._make(row)
+        yield AssociationPeriod(**row._mapping)

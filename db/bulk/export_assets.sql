@@ -1,5 +1,8 @@
--- Every stretch of the assets of a kind, in order of the asset and of time, and where it ends without another that follows; or, at an
--- instant, what holds.
+-- Selects every version period of the assets of a kind, in order of the asset and of time, or those that are valid at an instant.
+-- `ended` is the end of a period that no other follows at once; null for an instant.
+-- Parameters: :instant, or null for the whole history.
+-- Tokens: {versions}, {state} of the kind.
+-- Used by: db.bulk.export.assets
 SELECT a.uid, a.type, a.key, v.valid_from, {state} AS state, CASE
     WHEN CAST(:instant AS timestamptz) IS NULL
       AND v.valid_to IS DISTINCT FROM lead(v.valid_from) OVER (PARTITION BY v.asset_id ORDER BY v.valid_from)

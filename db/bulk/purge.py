@@ -1,7 +1,7 @@
-"""Deletion for good: assets that ended longer ago than their tenant keeps them, and all that ever hung on them.
+"""Purge: removes assets that were deleted longer ago than the tenant's retention, with their associations and changes.
 
-The log is append-only for the service, so whoever owns the tables does this, one transaction after another. Each is small, and
-leaves what stands what the log says. See docs/retention.md.
+The change log is append-only for the service, so this runs as the schema owner, in a series of small transactions. After each of
+them, what is left is consistent with the change log. See docs/retention.md.
 """
 
 from collections import Counter
@@ -13,33 +13,34 @@ from typing import Any, NamedTuple
 from sqlalchemy import Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.connection import COMMITTED, Author, owner_transaction
+from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_parameters
+from db.author import Author
+from db.database import owner_transaction
 from db.sql import statement
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS
 
-# What one transaction removes: few enough to hold its locks for moments only. A history is removed whole, so the last one may
-# pass the bound of the log.
-ASSETS = 500
-BONDS_AT_ONCE = 5_000
-CHANGES = 20_000
+# Bounds of one transaction, so that it holds its locks for moments only. A history is removed whole, so the last one of a
+# transaction may exceed the bound on changes.
+MAX_ASSETS = 500
+MAX_ASSOCIATIONS = 5_000
+MAX_CHANGES = 20_000
 
-# Whoever writes is not to stand behind a purge that itself waits.
-_ENTER = text(
+# The short lock timeout keeps writers from queueing behind a purge that waits for a lock itself.
+_SET_TIMEOUTS = text(
     "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '600s', true), set_config('jit', 'off', true)"
 )
 _BEFORE = statement("bulk/purge_before")
 _COUNT = statement("bulk/purge_count")
-_DUE = statement("bulk/purge_candidates")
-_LOCK = statement("bulk/purge_lock_assets")
-_DECIDE = statement("bulk/purge_recheck")
+_CANDIDATES = statement("bulk/purge_candidates")
+_LOCK_ASSETS = statement("bulk/purge_lock_assets")
+_RECHECK = statement("bulk/purge_recheck")
 _ASSETS = statement("bulk/purge_assets")
-_CONCLUDE = statement("bulk/purge_write_audit_and_quota")
 
 
 @dataclass(slots=True)
 class Removed:
-    """How many of each kind are removed, and how many of their changes."""
+    """Numbers of subjects removed, by kind, and of their changes."""
 
     subjects: Counter[str] = field(default_factory=Counter)
     changes: int = 0
@@ -55,42 +56,43 @@ class Removed:
 
 
 class PurgeCursor(NamedTuple):
-    """How far a purge has come: the kind of assets, and when the last of them ended."""
+    """Position of a purge: a kind of assets, and the deletion of the last asset of this kind that was handled."""
 
     kind: Kind = ASSET_KINDS[0]
-    after: datetime | None = None
-    after_id: int = 0
+    deleted_at: datetime | None = None
+    asset_id: int = 0
 
 
 class Step(NamedTuple):
-    """What a transaction removed, and where the next goes on, if there is more."""
+    """Result of one transaction: what it removed, and the position from which the next continues; None at the end."""
 
     removed: Removed
-    place: PurgeCursor | None
+    next: PurgeCursor | None
 
 
 async def count_past_retention(address: str, tenant_id: int) -> Removed | None:
-    """What a purge would remove now. Nothing at all where a tenant keeps what was deleted for good."""
+    """Count what a purge would remove now. Return None if the tenant has no retention."""
     async with owner_transaction(address) as connection:
-        purging = _Purging(connection, tenant_id)
-        before = await purging.enter()
+        transaction = _PurgeTransaction(connection, tenant_id)
+        before = await transaction.begin()
         if before is None:
             return None
         counted = Removed()
-        for row in await purging.fetch(_COUNT, {"before": before}):
+        for row in await transaction.fetch(_COUNT, {"before": before}):
             counted.add(row.kind, row.subjects, row.changes)
         return counted
 
 
-async def purge_step(address: str, tenant_id: int, author: Author, place: PurgeCursor) -> Step:
-    """Remove, in one transaction, some of what is past retention. What has many bonds loses these first, over several."""
+async def purge_step(address: str, tenant_id: int, author: Author, cursor: PurgeCursor) -> Step:
+    """Remove some assets past retention in one transaction. The associations of an asset go first, over several steps if they are
+    many."""
     async with owner_transaction(address) as connection:
-        purging = _Purging(connection, tenant_id)
-        before = await purging.enter()
-        return Step(Removed(), None) if before is None else await purging.step(author, place, before)
+        transaction = _PurgeTransaction(connection, tenant_id)
+        before = await transaction.begin()
+        return Step(Removed(), None) if before is None else await transaction.step(author, cursor, before)
 
 
-class _Purging:
+class _PurgeTransaction:
     """One transaction of a purge."""
 
     def __init__(self, connection: AsyncConnection, tenant_id: int) -> None:
@@ -100,59 +102,52 @@ class _Purging:
     async def fetch(self, statement: Executable, parameters: Mapping[str, Any]) -> Any:
         return (await self._connection.execute(statement, {"tenant": self._tenant_id, **parameters})).all()
 
-    async def enter(self) -> datetime | None:
-        """The instant up to which what ended is removed now."""
-        await self._connection.execute(_ENTER)
+    async def begin(self) -> datetime | None:
+        """Set the timeouts. Return the instant before which an asset has to be deleted to be removed; None: nothing is removed."""
+        await self._connection.execute(_SET_TIMEOUTS)
         (row,) = await self.fetch(_BEFORE, {})
         before: datetime | None = row.before
         return before
 
-    async def step(self, author: Author, place: PurgeCursor, before: datetime) -> Step:
-        kind = place.kind
-        asked = {"kind": kind.name, "before": before}
-        found = await self.fetch(_DUE, {**asked, "after": place.after, "after_id": place.after_id, "assets": ASSETS})
-        if not found:
+    async def step(self, author: Author, cursor: PurgeCursor, before: datetime) -> Step:
+        kind = cursor.kind
+        of_kind = {"kind": kind.name, "before": before}
+        after = {"after": cursor.deleted_at, "after_id": cursor.asset_id}
+        candidates = await self.fetch(_CANDIDATES, {**of_kind, **after, "limit": MAX_ASSETS})
+        if not candidates:
             return Step(Removed(), _next_kind(kind))
-        locked = await self.fetch(_LOCK, {"assets": sorted({row.subject_id for row in found})})
-        # whoever held a lock may have brought one back
-        due = await self.fetch(_DECIDE, {**asked, "assets": [row.id for row in locked], "changes": CHANGES})
-        removed = await self._remove(kind, [row.subject_id for row in due if row.in_turn])
+        locked = await self.fetch(_LOCK_ASSETS, {"assets": sorted({row.subject_id for row in candidates})})
+        # A writer that held a lock before may have restored an asset.
+        eligible = await self.fetch(_RECHECK, {**of_kind, "assets": [row.id for row in locked], "max_changes": MAX_CHANGES})
+        removed = await self._remove(kind, [row.subject_id for row in eligible if row.within_bound])
         if removed.changes:
-            await self._conclude(author, removed)
-        if removed.subjects[kind.name] < len(due):
-            return Step(removed, place)
-        return Step(removed, PurgeCursor(kind, found[-1].change_ts, found[-1].subject_id))
+            used = {name: -count for name, count in removed.subjects.items()}
+            parameters = {"tenant": self._tenant_id, **audit_parameters(author, COMMITTED, used)}
+            await self._connection.execute(WRITE_AUDIT_AND_QUOTA, parameters)
+        if removed.subjects[kind.name] < len(eligible):
+            return Step(removed, cursor)
+        last = candidates[-1]
+        return Step(removed, PurgeCursor(kind, last.change_ts, last.subject_id))
 
     async def _remove(self, kind: Kind, assets: list[int]) -> Removed:
-        """Remove bonds of assets, and those assets that have none left."""
+        """Remove associations of assets, and those assets that have none left."""
         removed = Removed()
         if not assets:
             return removed
-        for bond in ASSOCIATION_KINDS:
-            bounds = {"assets": assets, "bonds": BONDS_AT_ONCE, "changes": CHANGES}
-            bonds = [row.id for row in await self.fetch(bond.statement("bulk/purge_lock_associations"), bounds)]
-            if bonds:
-                (row,) = await self.fetch(bond.statement("bulk/purge_associations"), {"bonds": bonds})
-                removed.add(bond.name, row.subjects, row.changes)
+        for association in ASSOCIATION_KINDS:
+            locked = await self.fetch(
+                association.statement("bulk/purge_lock_associations"),
+                {"assets": assets, "limit": MAX_ASSOCIATIONS, "max_changes": MAX_CHANGES},
+            )
+            if locked:
+                ids = [row.id for row in locked]
+                (row,) = await self.fetch(association.statement("bulk/purge_associations"), {"associations": ids})
+                removed.add(association.name, row.subjects, row.changes)
         (row,) = await self.fetch(_ASSETS, {"kind": kind.name, "assets": assets})
         removed.add(kind.name, row.subjects, row.changes)
         return removed
 
-    async def _conclude(self, author: Author, removed: Removed) -> None:
-        told = {
-            "tenant": self._tenant_id,
-            "actor": author.actor,
-            "credential": author.credential,
-            "operator": author.operator,
-            "operation": author.operation,
-            "outcome": COMMITTED,
-            "request_id": author.request_id,
-            "kinds": list(removed.subjects),
-            "removed": list(removed.subjects.values()),
-        }
-        await self._connection.execute(_CONCLUDE, told)
-
 
 def _next_kind(kind: Kind) -> PurgeCursor | None:
-    further = ASSET_KINDS[ASSET_KINDS.index(kind) + 1 :]
-    return PurgeCursor(further[0]) if further else None
+    following = ASSET_KINDS[ASSET_KINDS.index(kind) + 1 :]
+    return PurgeCursor(following[0]) if following else None

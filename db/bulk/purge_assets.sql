@@ -1,6 +1,8 @@
--- Removes assets that are locked, with all that was ever said of them: how many they were, and how much that was. One that has bonds
--- left waits for these to be removed.
-WITH bare AS MATERIALIZED (
+-- Removes locked assets with their versions, details, lifetimes and changes, and returns how many assets and changes that were. An asset
+-- that has associations left stays until these are removed.
+-- Parameters: :kind, :assets the ids of locked assets of that kind.
+-- Used by: db.bulk.purge._PurgeTransaction._remove
+WITH unconnected AS MATERIALIZED (
   SELECT a.id
   FROM unnest(CAST(:assets AS bigint[])) AS a (id)
   WHERE NOT EXISTS (SELECT FROM lineage_link i WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.source_id = a.id OFFSET 0)
@@ -8,30 +10,30 @@ WITH bare AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM relationship i WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.origin_id = a.id OFFSET 0)
     AND NOT EXISTS (SELECT FROM relationship i WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.related_id = a.id OFFSET 0)
 ),
-lives AS (
+lifetimes AS (
   DELETE FROM asset_lifetime
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
 ),
 details AS (
   DELETE FROM entity_detail
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
 ),
-entities AS (
+entity_versions AS (
   DELETE FROM entity_version
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
 ),
-products AS (
+product_versions AS (
   DELETE FROM product_version
-  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM bare))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
 ),
-said AS (
+changes AS (
   DELETE FROM change
-  WHERE tenant_id = CAST(:tenant AS bigint) AND kind = CAST(:kind AS text) AND subject_id = ANY (ARRAY(SELECT id FROM bare))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND kind = CAST(:kind AS text) AND subject_id = ANY (ARRAY(SELECT id FROM unconnected))
   RETURNING seq
 ),
-gone AS (
+assets AS (
   DELETE FROM asset
-  WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(SELECT id FROM bare))
+  WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(SELECT id FROM unconnected))
   RETURNING id
 )
-SELECT (SELECT count(*) FROM gone) AS subjects, (SELECT count(*) FROM said) AS changes
+SELECT (SELECT count(*) FROM assets) AS subjects, (SELECT count(*) FROM changes) AS changes

@@ -1,5 +1,7 @@
--- Assets of a kind that are to be removed for good, behind a place in the order in which they ended. One that ended several times may
--- come several times.
+-- Selects assets of a kind that may be removed, in the order of their deletions, after a cursor. An asset with several deletions may
+-- occur several times.
+-- Parameters: :kind, :before the end of retention, :after and :after_id the cursor (the instant of a deletion and the asset), :limit.
+-- Used by: db.bulk.purge._PurgeTransaction.step
 SELECT e.change_ts, e.subject_id
 FROM (
   SELECT DISTINCT change_ts, subject_id, kind
@@ -10,4 +12,4 @@ FROM (
 ) e
 WHERE {include _purge_eligible}
 ORDER BY e.change_ts, e.subject_id
-LIMIT CAST(:assets AS integer)
+LIMIT CAST(:limit AS integer)

@@ -1,4 +1,7 @@
--- Keeps everybody off some assets, those too that would only point at them. Always in order of id, as all who lock assets do.
+-- Locks assets against all other writers, including those that would only refer to them. In order of id, as every statement that locks
+-- assets, so that two of them cannot deadlock.
+-- Parameters: :assets the ids.
+-- Used by: db.bulk.purge._PurgeTransaction.step
 SELECT id
 FROM asset
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (CAST(:assets AS bigint[]))

@@ -1,10 +1,14 @@
--- Keeps everybody off the bonds of some assets, as many as a transaction removes, and of their log. Always in order of id.
+-- Locks associations of some assets, as many as one transaction removes. In order of id, as every statement that locks associations.
+-- Parameters: :assets the ids of locked assets, :limit how many associations at most, :max_changes how many changes they may have in
+--   all; the last one may exceed it.
+-- Tokens: {kind}, {identities} and the columns of both ends of the kind.
+-- Used by: db.bulk.purge._PurgeTransaction._remove
 SELECT id
 FROM {identities}
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(
   SELECT b.id
   FROM (
-    SELECT i.id, sum(said.changes) OVER (ORDER BY i.id) - said.changes AS changes_before
+    SELECT i.id, sum(log.changes) OVER (ORDER BY i.id) - log.changes AS changes_before
     FROM (
       SELECT DISTINCT i.id
       FROM unnest(CAST(:assets AS bigint[])) AS s (asset_id)
@@ -12,16 +16,16 @@ WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(
         {include consistency/_associations_of_asset}
       ) i
       ORDER BY i.id
-      LIMIT CAST(:bonds AS integer)
+      LIMIT CAST(:limit AS integer)
     ) i
     CROSS JOIN LATERAL (
       SELECT count(*) AS changes
       FROM change c
       WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = '{kind}' AND c.subject_id = i.id
       OFFSET 0
-    ) said
+    ) log
   ) b
-  WHERE b.changes_before < CAST(:changes AS bigint)
+  WHERE b.changes_before < CAST(:max_changes AS bigint)
 ))
 ORDER BY id
 FOR UPDATE

@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from db.connection import owner_transaction
+from db.database import owner_transaction
 
 # Any two processes that migrate agree on this number and on nothing else.
 MIGRATION_LOCK = 0x4EAD_A7E2

@@ -16,7 +16,7 @@ from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
 from db.sql import statement
 from db.temporal.kind import Kind, in_package
-from db.tenancy.scope import require_domains
+from db.temporal.write_domains import require_domains
 
 T = TypeVar("T")
 
@@ -153,9 +153,9 @@ def _error_of(kind: Kind, row: Any) -> HeadwaterError | None:
         case "FUTURE":
             return future_instant_error(row.instant, row.now)
         case "NOT_FOUND":
-            return NotFound(f"This {kind.name.lower()} does not exist at {moment}.")
+            return NotFound(f"This {kind.label} does not exist at {moment}.")
         case "ALREADY_EXISTS":
-            return Conflict(f"This {kind.name.lower()} exists at {moment} already.", field="uid")
+            return Conflict(f"This {kind.label} exists at {moment} already.", field="uid")
         case "CONTRADICTORY":
-            return Conflict(f"Another state of this {kind.name.lower()} at {moment} was given just before.", field="at")
+            return Conflict(f"Another state of this {kind.label} at {moment} was given just before.", field="at")
     return None

@@ -27,12 +27,15 @@ class Kind:
         name: str,
         versions: Table,
         *,
+        plural: str,
         subject: str = "asset_id",
         identities: Table = assets,
         projections: Sequence[str] = (),
         verifications: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.label = name.lower()
+        self.plural = plural
         self.versions = versions
         self.subject = subject
         self.identities = identities
@@ -98,6 +101,7 @@ class AssociationKind(Kind):
         name: str,
         versions: Table,
         *,
+        plural: str,
         subject: str,
         identities: Table,
         effective: Table,
@@ -109,6 +113,7 @@ class AssociationKind(Kind):
         super().__init__(
             name,
             versions,
+            plural=plural,
             subject=subject,
             identities=identities,
             projections=["consistency/associations"],

@@ -12,11 +12,12 @@ from db.tables import (
 )
 from db.temporal.kind import AssociationKind, Kind
 
-PRODUCT = Kind("PRODUCT", product_version)
-ENTITY = Kind("ENTITY", entity_version, projections=["assets/details"])
+PRODUCT = Kind("PRODUCT", product_version, plural="products")
+ENTITY = Kind("ENTITY", entity_version, plural="entities", projections=["assets/details"])
 LINK = AssociationKind(
     "LINK",
     lineage_link_version,
+    plural="links",
     subject="link_id",
     identities=lineage_link,
     effective=lineage_link_effective,
@@ -27,6 +28,7 @@ LINK = AssociationKind(
 RELATIONSHIP = AssociationKind(
     "RELATIONSHIP",
     relationship_version,
+    plural="relationships",
     subject="relationship_id",
     identities=relationship,
     effective=relationship_effective,

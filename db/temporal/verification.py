@@ -38,7 +38,7 @@ async def verify_tenant(connection: ReadConnection) -> Report:
             rows = await connection.fetch(kind.statement(in_package(name, "verify")), {"kind": kind.name})
             differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]
         # what this very transaction has added is counted when it ends
-        pending = connection.added[kind.name] if isinstance(connection, WriteConnection) else 0
+        pending = connection.added[kind] if isinstance(connection, WriteConnection) else 0
         for row in await connection.fetch(kind.statement("temporal/verify_quota"), {"kind": kind.name, "pending": pending}):
             differences.append(f"{kind.name}: {row.used or 0} are counted, and there are {row.identities}")
         (total,) = await connection.fetch(kind.statement("temporal/count_versions"))

@@ -13,12 +13,14 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db import fields
-from db.connection import Author, ReadConnection, WriteConnection, owner_transaction
+from db.author import Author
+from db.connection import ReadConnection, WriteConnection
+from db.database import owner_transaction
 from db.errors import BadInput, NotFound
 from db.instants import write_instant
 from db.sql import statement
 from db.tables import api_key as keys
-from db.tenancy.audit import tell
+from db.tenancy.audit import record_owner_write
 from db.tenancy.scope import validate_scopes
 
 # What every key begins with, so that one that is found lying about is known for what it is.
@@ -141,7 +143,7 @@ async def create_operator(
         now = await connection.scalar(select(func.clock_timestamp()))
         values = _values(name, seal.digest(key), label, scopes, expires_at, author, now)
         await connection.execute(insert(keys).values({**values, "operator": True}))
-        await tell(connection, tenant_id, author)
+        await record_owner_write(connection, tenant_id, author)
     return name, key
 
 

@@ -8,15 +8,17 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db import fields
-from db.connection import Author, ReadConnection, owner_transaction
+from db.author import Author
+from db.connection import ReadConnection
+from db.database import owner_transaction
 from db.errors import Conflict, NotFound, Unavailable
 from db.tables import quota
 from db.tables import tenant as tenants
 from db.temporal.kinds import ENTITY, LINK, PRODUCT
-from db.tenancy.audit import tell
+from db.tenancy.audit import record_owner_write
 
 # What a tenant may have only so many of.
-LIMITED = {"products": PRODUCT.name, "entities": ENTITY.name, "links": LINK.name}
+LIMITED = {kind.plural: kind.name for kind in (PRODUCT, ENTITY, LINK)}
 
 _NAMED = text("SELECT tenant_named(CAST(:name AS text)) AS tenant_id")
 _STANDING = select(tenants.c.name, tenants.c.suspended_because)
@@ -97,7 +99,7 @@ async def create(address: str, name: str, author: Author) -> int:
         tenant_id: int | None = await connection.scalar(adding)
         if tenant_id is None:
             raise Conflict(f"There is a tenant called {given!r} already.", field="name")
-        await tell(connection, tenant_id, author)
+        await record_owner_write(connection, tenant_id, author)
     return tenant_id
 
 
@@ -126,7 +128,7 @@ async def change(
             await connection.execute(
                 saying.on_conflict_do_update(index_elements=[quota.c.tenant_id, quota.c.kind], set_={"allowed": count})
             )
-        await tell(connection, found, author)
+        await record_owner_write(connection, found, author)
 
 
 def _quotas(rows: Any) -> dict[str, Quota]:

@@ -9,7 +9,8 @@ from secrets import token_bytes, token_hex
 import structlog
 from starlette.datastructures import Headers
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.errors import BadInput, Forbidden, HeadwaterError, Unauthenticated
 from db.instants import write_instant
 from db.tenancy import api_key, tenant

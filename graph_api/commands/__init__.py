@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 
 from db import migrations
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.embedded.server import EmbeddedServer
 from db.errors import BadInput, NotFound, Unavailable
 from db.tenancy.tenant import tenant_id_of

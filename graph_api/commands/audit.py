@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from db.connection import Database
+from db.database import Database
 from db.instants import write_instant
 from db.tenancy import audit
 from db.tenancy.audit import AuditRow

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from db.connection import Database
+from db.database import Database
 from db.instants import read_instant
 from graph_api.commands import (
     DEFAULT_TENANT,

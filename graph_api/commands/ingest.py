@@ -12,7 +12,8 @@ from typing import Annotated, BinaryIO, TextIO
 
 import typer
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.errors import BadInput
 from graph_api.commands import (
     DEFAULT_TENANT,

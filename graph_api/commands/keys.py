@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from db.connection import Database
+from db.database import Database
 from db.instants import read_instant, write_instant
 from db.tenancy import api_key
 from db.tenancy.api_key import KeyRow, KeySigner

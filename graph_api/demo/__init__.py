@@ -10,9 +10,11 @@ from db.assets import asset, entity, entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
 from db.associations.association import AssetRef
+from db.author import Author
 from db.bulk.ingest import AssetState, Statement, ingest, register
-from db.connection import Author, Database, WriteConnection
+from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change
+from db.database import Database
 from db.errors import HeadwaterError
 from db.pagination import Page
 from db.registries import detail_type, entity_type, relationship_type

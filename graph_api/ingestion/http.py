@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from db.connection import READ
+from db.audit_entry import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
 from graph_api.http.deadline import CLIENT_GONE, time_limit
 from graph_api.http.rate_limits import RateLimitStatus

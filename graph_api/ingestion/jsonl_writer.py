@@ -56,12 +56,12 @@ async def _said(connection: ReadConnection, as_of: datetime | None) -> AsyncIter
             yield _end(it.uid, it.ended)
     async for link in export.associations(connection, LINK, as_of):
         ends = {"source": {"uid": link.near}, "target": {"uid": link.far}}
-        yield {"kind": "link", **ends, "producer": link.part, **link.state, "at": write_instant(link.valid_from)}
+        yield {"kind": "link", **ends, "producer": link.discriminator, **link.state, "at": write_instant(link.valid_from)}
         if link.ended is not None:
             yield _end(link.uid, link.ended)
     async for join in export.associations(connection, RELATIONSHIP, as_of):
         ends = {"origin": {"uid": join.near}, "related": {"uid": join.far}}
-        code = joined_by[join.part].code
+        code = joined_by[join.discriminator].code
         yield {"kind": "relationship", "type": code, **ends, **join.state, "at": write_instant(join.valid_from)}
         if join.ended is not None:
             yield _end(join.uid, join.ended)

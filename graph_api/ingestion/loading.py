@@ -5,8 +5,6 @@ does not matter, and only what is left at last is a fault.
 """
 
 import asyncio
-import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -15,10 +13,13 @@ from functools import partial
 from typing import BinaryIO, TypeAlias
 
 from db.assets.entity import type_registry, type_registry_locked
+from db.author import Author
 from db.bulk.ingest import ingest, register
-from db.connection import Author, Database, WriteConnection
-from db.errors import BadInput, HeadwaterError, TransactionConflict
+from db.connection import WriteConnection
+from db.database import Database
+from db.errors import BadInput, HeadwaterError
 from db.registries.entity_type import PutOutcome
+from db.retry import retry_on_conflict
 from db.temporal.change_log import Outcome
 from graph_api.ingestion.row import Parser, Row, RowError
 from graph_api.ingestion.source import Batch, RowSource, Source, in_background
@@ -196,22 +197,17 @@ class Load:
         return waiting
 
     async def _commit(self, source: Source, batch: Batch) -> _Written:
-        for attempt in range(1, ATTEMPTS + 1):
-            began = time.monotonic()
+        async def attempt() -> _Written:
             try:
                 async with self._database.transaction(self._tenant_id, self._author) as connection:
                     written = await self._write(connection, source, batch)
                     self._committing = True
-            except TransactionConflict:
-                if attempt == ATTEMPTS:
-                    raise
-            else:
                 return written
             finally:
                 self._committing = False
-            # writers that met once should not meet again: batches last, and so does keeping out of the other's way
-            await asyncio.sleep(random.uniform(0, time.monotonic() - began))
-        raise AssertionError("the last attempt returns or raises")
+
+        # Batches last long, so the delay grows with the time that the attempt took.
+        return await retry_on_conflict(attempt, attempts=ATTEMPTS, max_delay=lambda number, took: took)
 
     async def _write(self, connection: WriteConnection, source: Source, batch: Batch) -> _Written:
         registered = await register(connection, batch.registered)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import strawberry
 
-from db.connection import Author
+from db.author import Author
 from db.tenancy.api_key import KeySigner
 from db.tenancy.scope import WRITE_IN
 from schema.language.cost import CostMeter

@@ -1,7 +1,6 @@
 """Runs one request: read its document, authorise, execute in a transaction, describe what failed."""
 
 import asyncio
-import random
 import secrets
 import time
 from collections.abc import Sequence
@@ -20,8 +19,12 @@ from graphql import (
     get_operation_ast,
 )
 
-from db.connection import READ, Author, Database, QueryStats
+from db.audit_entry import READ
+from db.author import Author
+from db.database import Database
 from db.errors import Forbidden, HeadwaterError, LimitExceeded, TransactionConflict, Unauthenticated
+from db.query_stats import QueryStats
+from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
 from schema.execution.context import Context, Principal
 from schema.execution.document import Documents, Registered
@@ -167,7 +170,15 @@ class Executor:
             # told beforehand, so that nothing is seen untold
             await self._database.record_audit(principal.tenant_id, author, READ)
         used = QueryStats()
-        result, lost, context = await self._run(ready, author, used)
+        attempt = await retry_on_conflict(
+            lambda: self._attempt(ready, author, used),
+            attempts=ATTEMPTS if ready.writes else 1,
+            max_delay=lambda number, took: 0.02 * number,
+            is_conflict=lambda attempt: attempt.conflicted,
+        )
+        result, lost, context = attempt.result, attempt.lost, attempt.context
+        if ready.writes and attempt.opened and not attempt.committed:
+            await self._tell_failure(principal, author, [*lost, *(result.errors or ())])
         # nothing is held by now: a service that is slow keeps nobody else waiting, one that fails undoes nothing
         awaited = context.records if result.data is not None else []
         missing = await resolve_records(
@@ -188,52 +199,40 @@ class Executor:
         cost = OperationCost(ready.reckoning.requested, actual, self._limits.cost)
         return Response(result.data, errors, ran, told, resources if request.tracked else None, cost)
 
-    async def _run(
-        self, ready: "PreparedOperation", author: Author, used: QueryStats
-    ) -> tuple[ExecutionResult, list[GraphQLError], Context]:
-        """What came of it; should the commit have failed, why; and what the last attempt stood in. Notes what was used."""
+    async def _attempt(self, ready: "PreparedOperation", author: Author, used: QueryStats) -> "_Attempt":
+        """Run the operation once, in a transaction of its own, and commit a mutation that succeeded. Adds to `used`."""
         request, principal, writes = ready.request, ready.principal, ready.writes
-        for attempt in range(1, ATTEMPTS + 1):
-            transaction = Transaction(self._database, principal.tenant_id, author, used, writes=writes)
-            context = Context(
-                principal, author.request_id or "", self._limits, self._seal, transaction, Loaders(transaction.reader)
+        transaction = Transaction(self._database, principal.tenant_id, author, used, writes=writes)
+        context = Context(principal, author.request_id or "", self._limits, self._seal, transaction, Loaders(transaction.reader))
+        try:
+            result = execute(
+                self._schema,
+                ready.document,
+                context_value=context,
+                variable_values=request.variables,
+                operation_name=request.operation_name,
+                executor_class=PlainSelections,
             )
-            try:
-                result = execute(
-                    self._schema,
-                    ready.document,
-                    context_value=context,
-                    variable_values=request.variables,
-                    operation_name=request.operation_name,
-                    executor_class=PlainSelections,
-                )
-                finished = result if isinstance(result, ExecutionResult) else await result
-            except asyncio.CancelledError:
-                await transaction.abort()
-                raise
-            except BaseException:
-                await transaction.leave()
-                raise
-            finally:
-                context.loaders.let_go()
-            # every mutation field is non-null: where one failed, or was not reached, there is no data
-            if not writes or finished.data is None:
-                await transaction.leave()
-                if writes and attempt < ATTEMPTS and any(_was_interrupted(error) for error in finished.errors or ()):
-                    # writers that met once should not meet again
-                    await asyncio.sleep(random.uniform(0, 0.02 * attempt))
-                    continue
-                if writes and transaction.opened:
-                    await self._tell_failure(principal, author, finished.errors or [])
-                return finished, [], context
-            try:
-                await transaction.keep()
-            except HeadwaterError as error:
-                lost = GraphQLError(error.message, original_error=error)
-                await self._tell_failure(principal, author, [lost])
-                return ExecutionResult(None, finished.errors), [lost], context
-            return finished, [], context
-        raise AssertionError("the last attempt returns")
+            finished = result if isinstance(result, ExecutionResult) else await result
+        except asyncio.CancelledError:
+            await transaction.abort()
+            raise
+        except BaseException:
+            await transaction.leave()
+            raise
+        finally:
+            context.loaders.let_go()
+        # Every mutation field is non-null: where one failed or did not run, there is no data.
+        if not writes or finished.data is None:
+            await transaction.leave()
+            conflicted = any(isinstance(error.original_error, TransactionConflict) for error in finished.errors or ())
+            return _Attempt(finished, context, opened=transaction.opened, conflicted=conflicted)
+        try:
+            await transaction.keep()
+        except HeadwaterError as error:
+            lost = GraphQLError(error.message, original_error=error)
+            return _Attempt(ExecutionResult(None, finished.errors), context, opened=True, lost=[lost])
+        return _Attempt(finished, context, opened=transaction.opened, committed=True)
 
     async def _tell_failure(self, principal: Principal, author: Author, errors: Sequence[GraphQLError]) -> None:
         """Tell the audit of a write that was not kept."""
@@ -244,8 +243,18 @@ class Executor:
             log.warning("audit", operation=author.operation, reason=error.message)
 
 
-def _was_interrupted(error: GraphQLError) -> bool:
-    return isinstance(error.original_error, TransactionConflict)
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt at an operation. `lost` holds the error of a commit that failed."""
+
+    result: ExecutionResult
+    context: Context
+    # it used the database
+    opened: bool
+    committed: bool = False
+    # it was rolled back because another writer was first
+    conflicted: bool = False
+    lost: Sequence[GraphQLError] = ()
 
 
 def _denied(principal: Principal, coordinate: str, scope: Scope) -> Response:

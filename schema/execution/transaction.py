@@ -5,8 +5,11 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
-from db.connection import Author, Database, QueryStats, ReadConnection, WriteConnection
+from db.author import Author
+from db.connection import ReadConnection, WriteConnection
+from db.database import Database
 from db.errors import HeadwaterError, Unavailable
+from db.query_stats import QueryStats
 
 
 class _Rollback(Exception):

@@ -11,7 +11,8 @@ from pathlib import Path
 import asyncpg
 
 from db import migrations
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.driver import driver_address
 from db.embedded.server import EmbeddedServer
 from db.temporal.verification import verify_tenant

@@ -16,7 +16,8 @@ import orjson
 import psutil
 
 from db import migrations
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.tenancy import api_key, tenant
 from db.tenancy.api_key import KeySigner
 from db.tenancy.scope import READ

@@ -6,8 +6,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import asyncpg
 
 from db.assets import asset, product_fields
-from db.connection import Author, Database
+from db.author import Author
 from db.consistency.lifecycle import record_asset_change
+from db.database import Database
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation
 from db.temporal.kinds import PRODUCT

@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 from sqlalchemy import event
 
-from db.connection import Database
+from db.database import Database
 from graph_api.auth.authenticator import OPEN
 from schema.execution.executor import Executor, Request
 from schema.root import schema

@@ -14,7 +14,8 @@ from db.assets.asset import Deletion
 from db.associations import relationship_fields
 from db.associations.association import AssetRef
 from db.associations.relationship import RelationshipState, relationship_uid, upsert_each
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.registries import relationship_type
 from db.registries.relationship_type import RelationshipTypeRow
 from db.temporal.change_log import raise_first_error

@@ -10,7 +10,8 @@ from db.assets import entity, product
 from db.assets.asset import IdentitySpec
 from db.associations import lineage_link, relationship
 from db.associations.association import AssetRef
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.registries import detail_type, entity_type, relationship_type
 from db.tenancy import api_key
 from db.tenancy.api_key import KeySigner

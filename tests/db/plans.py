@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import event
 
-from db.connection import Author, Database, WriteConnection
+from db.author import Author
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import HeadwaterError
 
 

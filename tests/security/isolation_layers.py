@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy import event
 
 import db
-from db.connection import Database
+from db.database import Database
 from tests.security.two_tenants import tables_with
 
 # The predicate, as files and Core have the driver told.

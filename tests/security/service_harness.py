@@ -18,7 +18,8 @@ from uuid import uuid4
 import asyncpg
 import httpx
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.tenancy import api_key, tenant
 from db.tenancy.api_key import KeySigner
 from db.tenancy.audit import AuditRow, latest

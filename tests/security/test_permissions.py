@@ -214,7 +214,7 @@ async def test_a_key_of_one_domain_writes_there_and_nowhere_else(ask: Client, ow
     ]
     for answer in refusals:
         assert (code_of(answer), answer.body["data"]) == ("FORBIDDEN", None)
-        assert "these credentials write in sales only" in answer.error["message"]
+        assert "these credentials may write in sales only" in answer.error["message"]
     # what belongs to no domain, and what is loaded with many others, needs more
     assert refused(await ask(PUT_TYPE, sales)) == (403, "FORBIDDEN")
     assert refused(await ask.load(sales, {"kind": "product", **product_fields("loaded")})) == (403, "FORBIDDEN")

@@ -13,7 +13,7 @@ import pytest
 from graphql import GraphQLObjectType
 
 from db.assets import product
-from db.connection import Author
+from db.author import Author
 from db.temporal.change_log import has_changes
 from db.temporal.verification import verify_tenant
 from db.tenancy import api_key

@@ -11,7 +11,8 @@ import asyncpg
 from graphql import get_named_type
 from sqlalchemy import make_url
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.lineage.walk import Bounds
 from db.tenancy import api_key
 from schema.execution.context import Principal

@@ -12,7 +12,8 @@ from db.assets import entity
 from db.assets.asset import IdentitySpec
 from db.assets.entity import DetailCondition, EntityOrder, EntityQuery
 from db.bulk import ingest
-from db.connection import Database, ReadConnection
+from db.connection import ReadConnection
+from db.database import Database
 from db.pagination import Page
 from db.temporal.change_log import Outcome
 from db.temporal.history import histories

@@ -10,7 +10,8 @@ import pytest
 from db.assets import domain, product
 from db.assets.domain import DomainAt
 from db.assets.product import ProductQuery
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.pagination import Page
 from db.temporal.history import histories
 from db.temporal.kinds import PRODUCT

@@ -13,8 +13,8 @@ from sqlalchemy import event, text
 
 from db.associations import relationship
 from db.associations.association import AssetRef
-from db.connection import Database
 from db.consistency.cardinality import _AMONG_RELATIONSHIPS
+from db.database import Database
 from db.pagination import Page
 from db.registries.relationship_type import DirectedTypeIds
 from db.sql import statement

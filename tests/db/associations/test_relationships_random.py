@@ -16,8 +16,10 @@ from db.assets.asset import Deletion, IdentitySpec
 from db.associations import relationship
 from db.associations.association import AssetRef
 from db.associations.relationship import RelationshipQuery, relationship_uid
+from db.author import Author
 from db.bulk.ingest import AssetState, Statement, ingest
-from db.connection import Author, Database, WriteConnection
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import HeadwaterError, NotFound, ResolvableConflict
 from db.pagination import Page
 from db.registries import entity_type, relationship_type

@@ -21,9 +21,11 @@ from db.assets import asset, entity, product
 from db.assets.asset import IdentitySpec
 from db.associations import lineage_link, relationship
 from db.associations.association import AssetRef
+from db.author import Author
 from db.bulk import ingest, purge
 from db.bulk.purge import PurgeCursor, Removed, count_past_retention, purge_step
-from db.connection import Author, Database, WriteConnection
+from db.connection import WriteConnection
+from db.database import Database
 from db.driver import driver_address
 from db.errors import HeadwaterError, NotFound, Timeout, TransactionConflict
 from db.registries import entity_type, relationship_type
@@ -64,7 +66,7 @@ async def purged(address: str, tenant_id: int = 1) -> Removed:
     while place is not None:
         step = await purge_step(address, tenant_id, AUTHOR, place)
         removed += step.removed
-        place = step.place
+        place = step.next
     return removed
 
 
@@ -266,7 +268,7 @@ async def test_whatever_points_at_what_is_purged_is_purged_too(owner: asyncpg.Co
     assert identities | {it["name"] for it in [*referring, *subjects]} == removing | {"idempotency_key"}
 
 
-@pytest.mark.parametrize("bound", ["ASSETS", "BONDS_AT_ONCE", "CHANGES"])
+@pytest.mark.parametrize("bound", ["MAX_ASSETS", "MAX_ASSOCIATIONS", "MAX_CHANGES"])
 async def test_a_purge_goes_in_small_steps_each_of_which_is_sound(
     shop: Database, address: str, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
@@ -283,16 +285,16 @@ async def test_a_purge_goes_in_small_steps_each_of_which_is_sound(
     place: PurgeCursor | None = PurgeCursor()
     while place is not None:
         step = await purge_step(address, 1, AUTHOR, place)
-        sizes.append(step.removed.subjects["PRODUCT" if bound == "ASSETS" else "LINK"])
+        sizes.append(step.removed.subjects["PRODUCT" if bound == "MAX_ASSETS" else "LINK"])
         removed += step.removed
-        place = step.place
+        place = step.next
         left = await count_past_retention(address, 1)
         assert left is not None
         assert left.changes == due.changes - removed.changes
         await sound(shop)
     assert removed == due
     assert removed.subjects == {"PRODUCT": 4, "LINK": 11, "RELATIONSHIP": 2}
-    if bound != "ASSETS":
+    if bound != "MAX_ASSETS":
         assert max(sizes) <= 2
     assert len([it for it in sizes if it]) >= 2
 
@@ -404,7 +406,7 @@ async def test_a_purge_that_waits_too_long_leaves_everything(
     shop: Database, address: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await rows(owner)
-    monkeypatch.setattr(purge, "_ENTER", text(str(purge._ENTER).replace("2s", "50ms")))
+    monkeypatch.setattr(purge, "_SET_TIMEOUTS", text(str(purge._SET_TIMEOUTS).replace("2s", "50ms")))
     async with owner.transaction():
         await owner.execute("SELECT FROM lineage_link FOR UPDATE")
         with pytest.raises(Timeout):
@@ -424,7 +426,7 @@ async def test_of_a_random_world_only_what_is_past_retention_is_missing(
         await _join(connection, chance, graphs)
     # as if all of it had been written down before it was
     await owner.execute("UPDATE change SET recorded_at = timestamptz '2025-01-01'")
-    for name, least in (("ASSETS", 1), ("BONDS_AT_ONCE", 1), ("CHANGES", 3)):
+    for name, least in (("MAX_ASSETS", 1), ("MAX_ASSOCIATIONS", 1), ("MAX_CHANGES", 3)):
         monkeypatch.setattr(purge, name, chance.randint(least, 20))
     now = datetime.now(UTC)
     for number in sorted(chance.sample(range(DAYS), 3)):
@@ -496,8 +498,8 @@ async def test_what_is_due_is_found_by_an_index_among_much_that_is_not(address: 
     scanned: list[str] = []
     event.listen(engine.sync_engine, "before_cursor_execute", partial(_explained, scanned))
     async with engine.connect() as connection:
-        purging = purge._Purging(connection, 1)
-        before = await purging.enter()
+        purging = purge._PurgeTransaction(connection, 1)
+        before = await purging.begin()
         assert before is not None
         counted = {it.kind: it.subjects for it in await purging.fetch(purge._COUNT, {"before": before})}
         assert counted == {"PRODUCT": 100, "LINK": 199, "RELATIONSHIP": 199}

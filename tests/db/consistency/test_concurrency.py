@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext
 
-from db.connection import Database
+from db.database import Database
 from db.temporal.verification import verify_tenant
 from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request, Response

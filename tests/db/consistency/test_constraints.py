@@ -9,7 +9,8 @@ from db.assets import entity
 from db.assets.asset import IdentitySpec
 from db.associations import lineage_link, relationship
 from db.associations.association import AssetRef
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.registries import detail_type, entity_type, relationship_type
 from tests.builders import day
 

@@ -12,7 +12,9 @@ import pytest
 from db.assets import asset, product
 from db.associations import lineage_link
 from db.associations.association import AssetRef
-from db.connection import Author, Database, WriteConnection
+from db.author import Author
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import HeadwaterError, TransactionConflict
 from db.temporal.kinds import PRODUCT
 from db.temporal.verification import verify_tenant

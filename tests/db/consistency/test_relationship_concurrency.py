@@ -15,8 +15,10 @@ from db.assets.asset import Deletion
 from db.associations import relationship
 from db.associations.association import AssetRef
 from db.associations.relationship import relationship_uid
+from db.author import Author
 from db.bulk.ingest import ingest
-from db.connection import Author, Database, WriteConnection
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.registries import entity_type, relationship_type
 from db.registries.relationship_type import CARDINALITIES, all_relationship_types

@@ -15,7 +15,9 @@ from db.assets.domain import DomainAt, domains_at, owners_by_domain
 from db.assets.entity import EntityQuery, count_entities_by_domain
 from db.associations import lineage_link
 from db.associations.association import AssetRef
-from db.connection import Author, Database, ReadConnection, WriteConnection
+from db.author import Author
+from db.connection import ReadConnection, WriteConnection
+from db.database import Database
 from db.lineage import analytics
 from db.lineage.analytics import Crossing, Degree, ProductStatistics
 from db.lineage.graph import GraphMetrics, measure_graph

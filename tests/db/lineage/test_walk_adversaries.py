@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 
-from db.connection import Database
+from db.database import Database
 from db.lineage.path import find_paths
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import Bounds, Direction, Truncation, TruncationReason, WalkPage, WalkQuery, run_walks

@@ -10,7 +10,8 @@ from typing import Any
 import networkx
 import pytest
 
-from db.connection import Database, WriteConnection
+from db.connection import WriteConnection
+from db.database import Database
 from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences, find_paths
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks

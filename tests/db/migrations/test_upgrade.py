@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql
 
 from db import migrations
-from db.connection import Database
+from db.database import Database
 from db.errors import HeadwaterError, Unavailable
 from db.tables import metadata
 from tests.databases import in_database

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db.connection import Database
+from db.database import Database
 from db.registries.detail_format import EMAIL_LENGTH, FORMATS, NUMBER_LENGTH, VALUE_BYTES, format_error
 
 GOOD: dict[str | None, list[str]] = {

@@ -10,8 +10,10 @@ from db.assets import entity
 from db.assets.asset import Deletion, IdentitySpec
 from db.associations import relationship
 from db.associations.association import AssetRef
+from db.author import Author
 from db.bulk.ingest import ingest
-from db.connection import Author, Database, WriteConnection
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import Conflict, ResolvableConflict
 from db.registries import entity_type, relationship_type
 from db.temporal.change_log import Outcome

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from db.assets import asset, product
-from db.connection import Author, Database, WriteConnection
+from db.author import Author
+from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change, record_asset_changes
+from db.database import Database
 from db.errors import BadInput, Conflict, NotFound
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.kinds import PRODUCT

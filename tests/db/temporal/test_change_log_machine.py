@@ -17,8 +17,10 @@ from sqlalchemy import text
 from db.assets import asset
 from db.assets.entity import entities_by_uid
 from db.assets.product import products_by_uid
-from db.connection import Author, Database, WriteConnection
+from db.author import Author
+from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change, record_asset_changes
+from db.database import Database
 from db.errors import Conflict, HeadwaterError, NotFound
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.kind import Kind

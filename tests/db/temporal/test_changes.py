@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db.assets import asset, product
-from db.connection import Author, Database, WriteConnection
+from db.author import Author
+from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change
+from db.database import Database
 from db.errors import HeadwaterError, NotFound
 from db.pagination import Page, Slice
 from db.temporal.change_log import Assertion, Operation

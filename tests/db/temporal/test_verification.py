@@ -9,7 +9,8 @@ from db.assets import entity, product
 from db.assets.asset import IdentitySpec
 from db.associations import relationship
 from db.associations.association import AssetRef
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.registries import entity_type, relationship_type
 from db.temporal.verification import verify_tenant
 from tests.builders import day, product_fields

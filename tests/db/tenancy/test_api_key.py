@@ -11,7 +11,8 @@ import pytest
 import structlog
 from starlette.datastructures import Headers
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.errors import BadInput, Forbidden, NotFound, Unauthenticated
 from db.tenancy import api_key
 from db.tenancy.api_key import BOOTSTRAP, KeyName, KeyRow, KeySigner, bootstrap, create_operator, revoke

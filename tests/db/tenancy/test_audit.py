@@ -11,7 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from db.assets import product
-from db.connection import COMMITTED, Author, Database, WriteConnection
+from db.audit_entry import COMMITTED
+from db.author import Author
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import Conflict, NotFound, Timeout, Unavailable
 from db.tenancy import audit, tenant
 from db.tenancy.audit import AuditRow

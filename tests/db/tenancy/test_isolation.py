@@ -11,7 +11,9 @@ from sqlalchemy.exc import ProgrammingError
 from db.assets import entity, product
 from db.assets.entity import EntityQuery
 from db.assets.product import ProductQuery
-from db.connection import Author, Database, ReadConnection
+from db.author import Author
+from db.connection import ReadConnection
+from db.database import Database
 from db.errors import HeadwaterError, Unavailable
 from db.lineage.walk import Direction
 from db.pagination import Page

@@ -14,9 +14,11 @@ from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
 from db.associations import lineage_link, lineage_link_fields, relationship
 from db.associations.association import AssetRef
+from db.author import Author
 from db.bulk import ingest
 from db.bulk.purge import PurgeCursor, purge_step
-from db.connection import Author, Database, WriteConnection
+from db.connection import WriteConnection
+from db.database import Database
 from db.errors import Conflict, HeadwaterError, LimitExceeded
 from db.registries import entity_type, relationship_type
 from db.temporal.kinds import KINDS, PRODUCT
@@ -189,7 +191,7 @@ async def test_the_quota_is_exact_however_many_come_at_once(address: str, owner:
         assert len(refused) == 20
         assert {type(it) for it in refused} == {LimitExceeded}
         assert str(refused[0]) == (
-            "This tenant may have 10 products, and with this it would have 11. What was deleted counts until it is purged."
+            "The quota of this tenant is 10 products; with this write it would have 11. Deleted ones count until they are purged."
         )
         assert await counted(owner) == {"PRODUCT": 10} == await there(owner)
         assert await owner.fetchval("SELECT count(*) FROM change") == 10
@@ -213,11 +215,11 @@ async def test_of_several_at_once_none_is_refused_for_what_another_did_not_keep(
 @pytest.mark.parametrize(
     ("kind", "one_more", "told"),
     [
-        ("PRODUCT", registered("more"), "1 products, and with this it would have 3"),
-        ("ENTITY", person("2"), "1 entities, and with this it would have 2"),
-        ("ENTITY", owned("raw", "2"), "1 entities, and with this it would have 2"),
-        ("LINK", linked("clean", "raw"), "1 lineage links, and with this it would have 2"),
-        ("RELATIONSHIP", owned("clean", "1"), "1 relationships, and with this it would have 2"),
+        ("PRODUCT", registered("more"), "1 products; with this write it would have 3"),
+        ("ENTITY", person("2"), "1 entities; with this write it would have 2"),
+        ("ENTITY", owned("raw", "2"), "1 entities; with this write it would have 2"),
+        ("LINK", linked("clean", "raw"), "1 links; with this write it would have 2"),
+        ("RELATIONSHIP", owned("clean", "1"), "1 relationships; with this write it would have 2"),
     ],
 )
 async def test_each_kind_has_its_bound_and_no_other_is_held_up_by_it(
@@ -258,7 +260,7 @@ async def test_who_comes_second_with_the_same_adds_nothing_and_is_not_refused_fo
     async def second() -> None:
         async with database.transaction(1, AUTHOR) as connection:
             await ingest.ingest(connection, [stated(A, "raw", owner="eve")])
-            assert connection.added["PRODUCT"] == 0
+            assert connection.added[PRODUCT] == 0
             await allow(owner, "PRODUCT", 0)
 
     tasks = [asyncio.create_task(first())]
@@ -328,12 +330,12 @@ async def test_whoever_sets_a_tenant_up_does_not_wait_for_its_writers(database: 
 async def test_a_purge_makes_room(database: Database, address: str, owner: asyncpg.Connection) -> None:
     await write(database, registered("raw", A), lambda it: asset.delete(it, PRODUCT, A, at=day(1)))
     await allow(owner, "PRODUCT", 1)
-    with pytest.raises(LimitExceeded, match="What was deleted counts until it is purged"):
+    with pytest.raises(LimitExceeded, match="Deleted ones count until they are purged"):
         await write(database, registered("clean"))
     await owner.execute("UPDATE tenant SET retention_days = 0")
     place: PurgeCursor | None = PurgeCursor()
     while place is not None:
-        place = (await purge_step(address, 1, AUTHOR, place)).place
+        place = (await purge_step(address, 1, AUTHOR, place)).next
     assert await counted(owner) == {"PRODUCT": 0}
     await write(database, registered("clean"))
     await sound(database)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url, text
 
-from db.connection import Database
+from db.database import Database
 from db.tables import metadata
 from tests.db.conftest import OTHER
 

@@ -125,7 +125,7 @@ def columns(lines: list[str]) -> list[list[str]]:
         (["tenants", "settings", "default", "--retention-days", "3000000000"], "--retention-days is a whole number, or none."),
         (["tenants", "suspend", "acme", "--reason", "x"], "There is no tenant called 'acme'. There are: default."),
         (["tenants", "suspend", "default", "--reason", " "], "A suspension has a reason, which its people are told."),
-        (["keys", "create", "a", "--scope", "reed"], "There is no scope 'reed'. There are read, write, admin, and write:"),
+        (["keys", "create", "a", "--scope", "reed"], "scopes holds 'reed', which is no scope. Use read, write, admin, or write:"),
         (["keys", "create", "", "--scope", "read"], "label is empty."),
         (["keys", "create", "a", "--scope", "read", "--expires", "soon"], "'soon' is no instant. Write it like"),
         (

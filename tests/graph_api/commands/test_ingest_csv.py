@@ -21,8 +21,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 
 from db.assets import product
+from db.author import Author
 from db.bulk.ingest import BATCH
-from db.connection import Author, Database
+from db.database import Database
 from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED, Progress, Rejects, described

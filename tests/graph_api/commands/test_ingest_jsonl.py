@@ -17,8 +17,9 @@ import pytest
 from db.assets.entity import entity_uid_by_key
 from db.associations.lineage_link import link_uid
 from db.associations.relationship import relationship_uid
+from db.author import Author
 from db.bulk.ingest import BATCH
-from db.connection import Author, Database
+from db.database import Database
 from db.temporal.verification import verify_tenant
 from graph_api.ingestion import source, waiting
 from graph_api.ingestion.jsonl import JsonLines

@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 from sqlalchemy import make_url, text
 
+from db.author import Author
 from db.bulk import purge as purge_steps
-from db.bulk.purge import ASSETS, PurgeCursor, purge_step
-from db.connection import Author
+from db.bulk.purge import MAX_ASSETS, PurgeCursor, purge_step
 from db.errors import Timeout
 from graph_api import purge
 from graph_api.ingestion.progress import Progress, described
@@ -51,7 +51,7 @@ async def purge_all(address: str) -> None:
     await owner.close()
     place: PurgeCursor | None = PurgeCursor()
     while place is not None:
-        place = (await purge_step(address, 1, Author("purger", None, "purge"), place)).place
+        place = (await purge_step(address, 1, Author("purger", None, "purge"), place)).next
 
 
 async def said(world: World, *arguments: str) -> list[str]:
@@ -107,14 +107,14 @@ async def test_who_does_not_own_the_tables_is_told_so_in_one_line(world: World, 
         await world.connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
     assert refused.process.returncode == 1
     (line,) = refused.err.lines
-    assert line.startswith("error: This database user may not do that: ")
+    assert line.startswith("error: This database user lacks a privilege: ")
     assert line.endswith(". Use the one that owns the tables.")
     assert await world.count("asset") == 1
 
 
 async def half_purged(world: World, base: Base) -> tuple[asyncpg.Connection, Any]:
     """More assets than one transaction removes, of which somebody holds the last that ended."""
-    uids = [UUID(int=number + 1) for number in range(ASSETS + 100)]
+    uids = [UUID(int=number + 1) for number in range(MAX_ASSETS + 100)]
     await base.load(a_product(uid, f"p{uid.int}", 0) for uid in uids)
     await base.load([*(a_link(RAW, uid, 1) for uid in uids[1:]), *(an_end(uid, 2 + uid.int / 1000) for uid in uids)])
     assert base.faults == []
@@ -152,7 +152,7 @@ async def test_a_purge_that_is_told_to_stop_says_what_it_removed(world: World, b
         await waiting_behind(world, command)
         command.process.send_signal(signal.SIGINT)
         assert await ended(command) == 128 + signal.SIGINT
-    assert command.out.lines[0].startswith(f"default: {ASSETS} products")
+    assert command.out.lines[0].startswith(f"default: {MAX_ASSETS} products")
     assert command.err.lines == ["Interrupted. What is counted is gone for good; running it again removes the rest."]
     await rest_is_removed(world, base, holding)
     await holder.close()
@@ -170,14 +170,14 @@ async def test_a_purge_that_is_held_up_for_long_says_what_it_removed_and_what_to
 ) -> None:
     holder, holding = await half_purged(world, base)
     monkeypatch.setattr(purge, "ATTEMPTS", 2)
-    monkeypatch.setattr(purge_steps, "_ENTER", text(str(purge_steps._ENTER).replace("2s", "20ms")))
+    monkeypatch.setattr(purge_steps, "_SET_TIMEOUTS", text(str(purge_steps._SET_TIMEOUTS).replace("2s", "20ms")))
     heard: list[str] = []
     purging = Purge(
         world.address, Author("purger"), say=heard.append, progress=lambda total: Progress(Console(file=io.StringIO()), total)
     )
     with pytest.raises(Timeout, match="Running it again removes what is left"):
         await purging.run(None, dry_run=False)
-    assert [it[: it.index(" products")] for it in heard] == [f"default: {ASSETS}"]
+    assert [it[: it.index(" products")] for it in heard] == [f"default: {MAX_ASSETS}"]
     await rest_is_removed(world, base, holding)
     await holder.close()
 

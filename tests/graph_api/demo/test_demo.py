@@ -1,4 +1,4 @@
-from db.connection import Author
+from db.author import Author
 from db.temporal.verification import verify_tenant
 from graph_api import demo
 from graph_api.auth.authenticator import DEFAULT_TENANT_ID

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db.connection import Database
+from db.database import Database
 from db.errors import Unavailable
 from tests.graph_api.commands.test_ingest_jsonl import in_lines
 from tests.graph_api.commands.test_process import awaited

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from db.connection import Author
+from db.author import Author
 from db.errors import (
     BadInput,
     Forbidden,

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from db.assets import entity as entities
-from db.connection import Author
+from db.author import Author
 from db.errors import TransactionConflict, Unavailable
 from db.temporal import history
 from db.tenancy import api_key

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from db.assets.asset import IdentitySpec
+from db.author import Author
 from db.bulk import ingest
-from db.connection import Author, Database
+from db.database import Database
 from db.temporal.change_log import Operation, Outcome
 from db.temporal.kinds import ENTITY
 from db.temporal.verification import verify_tenant

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from db.connection import Database
+from db.database import Database
 from db.temporal.verification import verify_tenant
 from tests.builders import DELETE, REGISTER_LINEAGE, REMOVE_LINEAGE, RESTORE, Api, ApiResponse, day, iso
 

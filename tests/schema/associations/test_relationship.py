@@ -9,7 +9,9 @@ import orjson
 import pytest
 
 from db.assets import asset, node
-from db.connection import Author, Database, ReadConnection
+from db.author import Author
+from db.connection import ReadConnection
+from db.database import Database
 from db.temporal.kinds import ENTITY
 from db.temporal.verification import verify_tenant
 from tests.builders import (

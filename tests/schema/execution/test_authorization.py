@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from db.connection import Author, Database
+from db.author import Author
+from db.database import Database
 from db.registries import entity_type
 from schema.execution.context import Principal
 from schema.execution.executor import Executor, PreparedOperation, Request, Response

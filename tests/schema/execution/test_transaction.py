@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import text
 
-from db.connection import Author, Database, QueryStats
+from db.author import Author
+from db.database import Database
+from db.query_stats import QueryStats
 from schema.execution.transaction import Transaction
 
 Ending = Callable[[Transaction], Awaitable[None]]

@@ -11,7 +11,9 @@ from sqlalchemy import select
 
 from db.assets import entity
 from db.assets.asset import IdentitySpec
-from db.connection import Author, Database, WriteConnection
+from db.author import Author
+from db.connection import WriteConnection
+from db.database import Database
 from db.registries import detail_type, entity_type
 from db.registries.detail_format import FORMATS
 from db.registries.detail_type import DetailTypeRow

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from db.assets import product
-from db.connection import Author
+from db.author import Author
 from tests.builders import DELETE, DELETE_ENTITY, REGISTER, RESTORE, UPDATE, Api, day, iso, product_fields
 
 pytestmark = [pytest.mark.api, pytest.mark.temporal]

@@ -1,0 +1,28 @@
+"""The statement that ends every write: it appends the audit entry and updates the quotas in use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from db.author import Author
+from db.sql import statement
+
+# Outcomes that the audit log stores: a committed write, and a read by an operator. A failed write is stored with its error code.
+COMMITTED, READ = "KEPT", "READ"
+
+WRITE_AUDIT_AND_QUOTA = statement("write_audit_and_quota")
+
+
+def audit_parameters(author: Author, outcome: str, used: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Build the parameters of the statement. `used` maps the name of a kind to the number of identities added or, if negative,
+    removed."""
+    used = used or {}
+    return {
+        "actor": author.actor,
+        "credential": author.credential,
+        "operator": author.operator,
+        "operation": author.operation,
+        "outcome": outcome,
+        "request_id": author.request_id,
+        "kinds": list(used),
+        "used": list(used.values()),
+    }
