@@ -8,10 +8,11 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from db.errors import LimitExceeded
+from schema.analytics import AnalyticsQueries
 from schema.assets.asset import Asset
-from schema.assets.asset_types import ASSET_TYPES, find_asset, resolve_reference
 from schema.assets.domain import DomainQueries
 from schema.assets.entity import Entity, EntityMutations, EntityQueries
+from schema.assets.federation import resolve_reference
 from schema.assets.product import Product, ProductMutations, ProductQueries
 from schema.associations.lineage_link import LineageLink, LinkMutations, LinkQueries
 from schema.associations.relationship import Relationship, RelationshipMutations, RelationshipQueries
@@ -21,7 +22,7 @@ from schema.language.cost import list_size
 from schema.language.node_ids import AsOf, Node, read_id
 from schema.language.scalars import SCALARS
 from schema.language.scopes import READ, resolver
-from schema.lineage.analytics import AnalyticsQueries
+from schema.lazy import ASSET_TYPES, IDENTITY_BY_UID, find_asset
 from schema.lineage.path import PathQueries
 from schema.lineage.walk import LineageQueries
 from schema.registries.detail_type import DetailTypeMutations, DetailTypeQueries
@@ -102,7 +103,7 @@ async def _find(info: Info, id: str) -> Node | None:
         if type_name == node_type.__name__:
             return await node_type.find(info, uid, instant)
     if type_name == "Version" and instant is not None:
-        identity = await info.context.loaders.identity_by_uid.load((uid,))
+        identity = await info.context.load(IDENTITY_BY_UID, uid)
         if identity is not None:
             return await version_by_start(info, ASSET_TYPES[identity.kind], identity.asset_id, uid, instant)
     return None

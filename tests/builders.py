@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 
 from db.database import Database
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
+from schema.execution.principal import Principal
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.root import schema

@@ -19,7 +19,7 @@ from db.tenancy.tenant import TenantStatus
 from graph_api.auth.tokens import Tokens
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.settings import Settings
-from schema.execution.context import Principal
+from schema.execution.principal import Principal
 from schema.language.scopes import Scope, parse_scopes
 
 # The tenant that the first migration makes.

@@ -19,10 +19,10 @@ from graph_api.http.rate_limits import RateLimitStatus
 from graph_api.http.request_parsing import parse_operation, read_json_body, read_query_string
 from graph_api.http.responses import answer, refusal, refused, request_id_of, status_of
 from graph_api.settings import Settings
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, PreparedOperation
 from schema.execution.executor import Request as Operation
 from schema.execution.executor import Response as Result
+from schema.execution.principal import Principal
 
 # The rest of a body is not worth reading.
 _LAST = {"Connection": "close"}
@@ -46,7 +46,7 @@ async def graphql(request: Request) -> Response:
         principal = await request.app.state.door.enter(request.headers)
     except HeadwaterError as error:
         return refusal(request.scope, status_of([error.code], 400), error, media_type=media_type, headers=_LAST)
-    standing = await request.app.state.rates.standing(principal.tenant_id, principal.who)
+    standing = await request.app.state.rates.standing(principal.tenant_id, principal.rate_key)
     outcome = await _RequestHandler(request, principal, standing, media_type).run()
     return answer(outcome.content, outcome.status, media_type=media_type, headers=outcome.headers)
 
@@ -148,7 +148,7 @@ class _RequestHandler:
         if not executor.has_to_read(operation, self._principal):
             return executor.prepare(operation, self._principal)
         reading: Admission = self._state.reading
-        async with reading.place(self._principal.tenant_id, self._principal.who):
+        async with reading.place(self._principal.tenant_id, self._principal.rate_key):
             began = time.perf_counter()
             prepared = executor.prepare(operation, self._principal)
             await asyncio.sleep(time.perf_counter() - began)
@@ -176,7 +176,7 @@ class _RequestHandler:
         if not ready.asks_database:
             return nullcontext()
         admission: Admission = self._state.admission
-        return admission.place(self._principal.tenant_id, self._principal.who)
+        return admission.place(self._principal.tenant_id, self._principal.rate_key)
 
     def _rate_limited(self) -> _Outcome | None:
         """Why nothing more is run for now, if that is so."""

@@ -19,7 +19,7 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load, OnError
 from graph_api.ingestion.progress import NAMED
 from graph_api.ingestion.row import RowError
-from schema.execution.context import Principal
+from schema.execution.principal import Principal
 from schema.language.scopes import Scope
 
 # None of them is what a page elsewhere can have a browser send without being asked first.
@@ -48,7 +48,7 @@ async def ingest(request: Request) -> Response:
     except BadInput as error:
         return refusal(scope, 400, error, headers=_LAST)
     state = request.app.state
-    standing = await state.rates.standing(principal.tenant_id, principal.who)
+    standing = await state.rates.standing(principal.tenant_id, principal.rate_key)
     if standing.wait:
         headers = {**_LAST, **standing.headers, "Retry-After": str(standing.wait)}
         return refusal(scope, 429, standing.overdrawn(), headers=headers)
@@ -59,7 +59,7 @@ async def ingest(request: Request) -> Response:
             await state.database.record_audit(
                 principal.tenant_id, principal.author(request_id_of(scope), "ingest, tried out"), READ
             )
-        async with state.loads.place(principal.tenant_id, principal.who):
+        async with state.loads.place(principal.tenant_id, principal.rate_key):
             return await _load(request, principal, standing, *options)
     except Unavailable as error:
         return refusal(scope, 503, error, headers=_LAST)

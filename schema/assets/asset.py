@@ -1,7 +1,7 @@
 """What every node of the graph has, whatever its kind."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -42,12 +42,17 @@ class Asset(Node):
         return type(asset).__name__
 
     @classmethod
+    def of(cls, row: Any, pinned: datetime | None) -> "Asset":
+        """Build the asset from its row; `pinned` is the requested instant, if any."""
+        raise TypeError(f"{cls.__name__} does not say how it is built")
+
+    @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Asset | None":
         """The asset of this kind with a uid, at the instant that was asked for, else now."""
         raise TypeError(f"{cls.__name__} does not say how it is found")
 
     @classmethod
-    def then(cls, uid: UUID, version: VersionPeriod) -> "Asset":
+    def from_version(cls, uid: UUID, version: VersionPeriod) -> "Asset":
         """The asset as one stretch of its history has it."""
         raise TypeError(f"{cls.__name__} does not say how it is read from its history")
 

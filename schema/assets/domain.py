@@ -1,26 +1,37 @@
 """Domains: the parts of an organisation that own data, as they are at an instant."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import strawberry
 
+from db.assets import domain as domains
+from db.assets import entity as entities
+from db.assets import product as products
 from db.assets.domain import DomainAt
+from db.assets.entity import EntityQuery
+from db.assets.product import ProductQuery
 from db.fields import refuse_unstorable
+from schema.assets.entity import Entity, EntityFilter, query_parts
+from schema.assets.product import Product, ProductStatus
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.cost import list_size
 from schema.language.node_ids import AsOf
-from schema.language.pagination import After, Before, Connection, First, Last, paged
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.language.scopes import READ, field, resolver
+from schema.lazy import domain_type
 
-if TYPE_CHECKING:
-    from schema.assets.entity import Entity, EntityFilter
-    from schema.assets.product import Product, ProductStatus
+DOMAINS_AT = Batch(domains.domains_at)
+DOMAIN_BY_NAME = Batch(domains.domains_by_name)
+OWNERS_BY_DOMAIN = Batch(domains.owners_by_domain)
+PRODUCTS_BY_DOMAIN = Batch(products.products_by_domain)
+PRODUCT_COUNT_BY_DOMAIN = Batch(products.count_products_by_domain)
+ENTITIES_BY_DOMAIN = Batch(entities.entities_by_domain)
+ENTITY_COUNT_BY_DOMAIN = Batch(entities.count_entities_by_domain)
 
-Status = Annotated["ProductStatus", strawberry.lazy("schema.assets.product")]
-Filter = Annotated["EntityFilter", strawberry.lazy("schema.assets.entity")]
 
-
+@domain_type
 @strawberry.type(description="A part of the organisation that owns data, as it was at one instant.")
 class Domain:
     name: str = field(READ, "Its name, unique.")
@@ -33,35 +44,48 @@ class Domain:
     async def products(
         self,
         info: Info,
-        status: Annotated[Status | None, strawberry.argument(description="Only those with this status.")] = None,
+        status: Annotated[ProductStatus | None, strawberry.argument(description="Only those with this status.")] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Annotated["Product", strawberry.lazy("schema.assets.product")]]:
-        # what a domain holds knows its domain
-        from schema.assets.product import products_of_domain
-
-        return await products_of_domain(info, self, status, first=first, after=after, last=last, before=before)
+    ) -> Connection[Product]:
+        query = ProductQuery(statuses=None if status is None else (status.name,))
+        keyset = Keyset("products of a domain", self.name, query, self.pinned, key=(str, int))
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
+        return keyset.connection(
+            page,
+            await info.context.load(PRODUCTS_BY_DOMAIN, self.reading, query, page),
+            node=lambda row: Product.of(row, self.pinned),
+            place=lambda row: products.cursor_key(row, query.order),
+            count=lambda: info.context.load(PRODUCT_COUNT_BY_DOMAIN, self.reading, query),
+        )
 
     @paged
     @resolver(READ, "The entities then of the types that belong to it, in order of the display name. Types are not versioned.")
     async def entities(
         self,
         info: Info,
-        filter: Annotated[Filter | None, strawberry.argument(description="Which of them.")] = None,
+        filter: Annotated[EntityFilter | None, strawberry.argument(description="Which of them.")] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Annotated["Entity", strawberry.lazy("schema.assets.entity")]]:
-        from schema.assets.entity import entities_of_domain
-
-        return await entities_of_domain(info, self, filter, first=first, after=after, last=last, before=before)
+    ) -> Connection[Entity]:
+        query = EntityQuery(**query_parts(filter))
+        keyset = Keyset("entities of a domain", self.name, query, self.pinned, key=(str, int))
+        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
+        return keyset.connection(
+            page,
+            await info.context.load(ENTITIES_BY_DOMAIN, self.reading, query, page),
+            node=lambda row: Entity.of(row, self.pinned),
+            place=lambda row: entities.cursor_key(row, query.order),
+            count=lambda: info.context.load(ENTITY_COUNT_BY_DOMAIN, self.reading, query),
+        )
 
     @resolver(READ, "Who answers for its products then, each once, in order.")
     def owners(self, info: Info) -> list[str]:
-        return info.context.loaders.owners_by_domain.load((self.reading,))  # type: ignore[return-value]
+        return info.context.load(OWNERS_BY_DOMAIN, self.reading)  # type: ignore[return-value]
 
     @property
     def reading(self) -> DomainAt:
@@ -80,7 +104,7 @@ class DomainQueries:
     async def domains(self, info: Info, as_of: AsOf = None) -> list[Domain]:
         connection = await info.context.transaction.reader()
         instant = as_of or connection.now
-        names = await info.context.loaders.domains_then.load((instant,))
+        names = await info.context.load(DOMAINS_AT, instant)
         return [Domain(name=it, as_of=instant, pinned=as_of) for it in names]
 
     @resolver(READ, "The domain with this name; null: there is none at that instant.")
@@ -90,5 +114,5 @@ class DomainQueries:
         refuse_unstorable("name", name)
         connection = await info.context.transaction.reader()
         instant = as_of or connection.now
-        found = await info.context.loaders.domain_by_name.load((name, instant))
+        found = await info.context.load(DOMAIN_BY_NAME, name, instant)
         return None if found is None else Domain(name=found, as_of=instant, pinned=as_of)

@@ -20,12 +20,20 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY
 from db.tenancy.idempotency import run_once
 from schema.assets.asset import Asset
-from schema.assets.domain import Domain
-from schema.assets.entity_detail import DetailFilter, DetailInput, EntityDetail, changed_details, conditions_of, details_of
-from schema.assets.reference import EntityKey
+from schema.assets.entity_detail import (
+    DETAILS_BY_ENTITY,
+    DetailFilter,
+    DetailInput,
+    EntityDetail,
+    changed_details,
+    conditions_of,
+    details_of,
+)
 from schema.assets.search import searchable
 from schema.execution.context import Info
-from schema.execution.external_record import Lookup, defer_record
+from schema.execution.external_record import Lookup
+from schema.execution.loading import Batch
+from schema.language.asset_refs import EntityKey
 from schema.language.cost import FETCH_WEIGHT, LIFETIME_WEIGHT, WRITE_WEIGHT, cost, list_size
 from schema.language.inputs import (
     AT,
@@ -42,7 +50,11 @@ from schema.language.inputs import (
 from schema.language.node_ids import AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
 from schema.language.scopes import DOMAIN, READ, field, resolver
-from schema.registries.entity_type import EntityType
+from schema.lazy import asset_type
+from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType
+
+ENTITY_BY_UID = Batch(entities.entities_by_uid)
+ENTITY_BY_KEY = Batch(entities.entities_by_key)
 
 Types = Annotated[list[str] | None, strawberry.argument(description="Only details of these types.")]
 
@@ -54,6 +66,7 @@ class EntityOrderField(Enum):
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="By when each first came to be.")
 
 
+@asset_type(EntityRow)
 @strawberry.federation.type(
     keys=["id", "uid"],
     description="Anything of a registered type, with its details: a person, a table, a job. As it was at one instant.",
@@ -70,13 +83,13 @@ class Entity(Asset):
 
     @resolver(READ, "What it is.")
     def type(self, info: Info) -> EntityType:
-        return info.context.loaders.entity_type_by_code.load(((self.type_code, self.as_of, self.pinned),))  # type: ignore[return-value]
+        return info.context.load(ENTITY_TYPE_BY_CODE, (self.type_code, self.as_of, self.pinned))  # type: ignore[return-value]
 
     @list_size(20, like="types")
     @resolver(READ, "What is known of it, in order of the type of detail; each has its own validity.")
     def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
-        key = (self.asset_id, self.as_of), None if types is None else tuple(types)
-        return info.context.loaders.details_by_entity.load(key)  # type: ignore[return-value]
+        of_types = None if types is None else tuple(types)
+        return info.context.load(DETAILS_BY_ENTITY, (self.asset_id, self.as_of), of_types)  # type: ignore[return-value]
 
     @resolver(READ, "The value of one of its details; null: it has none of this type.")
     def detail(self, type: Annotated[str, strawberry.argument(description="The type of detail.")]) -> str | None:
@@ -89,15 +102,17 @@ class Entity(Asset):
         " local source it is the entity's own details, by their types. null: the type has no source, or the entity no key.",
     )
     async def record(self, info: Info) -> JSON | None:
-        type_ = await info.context.loaders.entity_type_by_code.load(((self.type_code, self.as_of, self.pinned),))
-        source = type_.source
+        type_ = await info.context.load(ENTITY_TYPE_BY_CODE, (self.type_code, self.as_of, self.pinned))
+        source = type_.source if type_ else None
         if source is None:
             return None
         if source.is_local:
             return JSON(self.values)
         if self.key is None:
             return None
-        return JSON(defer_record(info, Lookup(source.service, source.endpoint, source.lookup_field, self.key)))
+        return JSON(
+            info.context.defer_record(Lookup(source.service, source.endpoint, source.lookup_field, self.key), info._raw_info)
+        )
 
     @classmethod
     def of(cls, row: EntityRow, pinned: datetime | None) -> "Entity":
@@ -121,11 +136,11 @@ class Entity(Asset):
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Entity | None":
-        row = await info.context.loaders.entity_by_uid.load((uid, pinned))
+        row = await info.context.load(ENTITY_BY_UID, uid, pinned)
         return None if row is None else cls.of(row, pinned)
 
     @classmethod
-    def then(cls, uid: UUID, version: VersionPeriod) -> "Entity":
+    def from_version(cls, uid: UUID, version: VersionPeriod) -> "Entity":
         return cls.of(entities.entity_from_version(uid, version), version.as_of)
 
 
@@ -214,21 +229,19 @@ class EntityQueries:
             order=entities.EntityOrder[order_by.field.name],
             descending=order_by.direction is OrderDirection.DESC,
             as_of=as_of,
-            **_asked(filter),
+            **query_parts(filter),
         )
         key: type = str if query.order is entities.EntityOrder.DISPLAY_NAME else datetime
         keyset = Keyset("entities", query, key=(key, int))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
-        found: Connection[Entity] = keyset.connection(
-            Connection[Entity],
+        return keyset.connection(
             page,
             await entities.list_entities(connection, query, page),
             node=lambda row: Entity.of(row, as_of),
             place=lambda row: entities.cursor_key(row, query.order),
             count=lambda: entities.count_entities(connection, query),
         )
-        return found
 
 
 @strawberry.type
@@ -266,7 +279,7 @@ class EntityMutations:
         request = idempotency_key_of("deleteEntity", content)
         connection = await info.context.transaction.writer()
         outcome = await run_once(connection, request, lambda: assets.delete(connection, ENTITY, input.uid, at=content.get("at")))
-        info.context.loaders.forget()
+        info.context.invalidate()
         return DeletePayload.of("Entity", input, changed=outcome.changed)
 
     @cost(LIFETIME_WEIGHT)
@@ -284,39 +297,13 @@ async def entity_by_key(info: Info, key: tuple[str, str], pinned: datetime | Non
     for name, part in zip(("type", "key"), key, strict=True):
         # it would fail those that are looked up with it
         refuse_unstorable(name, part)
-    row = await info.context.loaders.entity_by_key.load((key, pinned))
+    row = await info.context.load(ENTITY_BY_KEY, key, pinned)
     return None if row is None else Entity.of(row, pinned)
-
-
-async def entities_of_domain(
-    info: Info,
-    domain: Domain,
-    filter: EntityFilter | None,
-    *,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-) -> Connection[Entity]:
-    """A page of a domain's entities, at the instant of the domain."""
-    loaders = info.context.loaders
-    query = EntityQuery(**_asked(filter))
-    keyset = Keyset("entities of a domain", domain.name, query, domain.pinned, key=(str, int))
-    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-    found: Connection[Entity] = keyset.connection(
-        Connection[Entity],
-        page,
-        await loaders.entities_by_domain.load((domain.reading, query, page)),
-        node=lambda row: Entity.of(row, domain.pinned),
-        place=lambda row: entities.cursor_key(row, query.order),
-        count=lambda: loaders.entity_count_by_domain.load((domain.reading, query)),
-    )
-    return found
 
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityPayload:
     """The entity as it was written. Where no instant was asked for, its id is the plain one."""
-    info.context.loaders.forget()
+    info.context.invalidate()
     connection = await info.context.transaction.writer()
     row = await entities.entity_by_asset(connection, outcome.subject_id, outcome.at)
     if row is None:
@@ -331,7 +318,7 @@ def _changes(content: dict[str, Any]) -> dict[str, Any]:
     return {**fields, **({"details": details} if details else {})}
 
 
-def _asked(filter: EntityFilter | None) -> dict[str, Any]:
+def query_parts(filter: EntityFilter | None) -> dict[str, Any]:
     """The parts of a filter as a query has them."""
     parts = {name: part for name, part in (provided_fields(filter) or {}).items() if part is not None}
     conditions = conditions_of(parts.pop("details", []))

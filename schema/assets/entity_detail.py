@@ -1,14 +1,17 @@
 """Details: what is known of an entity, one of each type; which of them are asked for, and which are given."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import strawberry
 
-from db.assets.entity import DetailCondition, DetailRow
+from db.assets import entity as entities
+from db.assets.entity import DetailCondition
+from db.connection import ReadConnection
 from db.errors import BadInput, LimitExceeded
 from schema.assets.search import searchable
+from schema.execution.loading import Batch
 from schema.language.inputs import input_field, optional_input_field
 from schema.language.scopes import READ, field
 from schema.registries.detail_type import DetailType
@@ -24,11 +27,17 @@ class EntityDetail:
     valid_from: datetime = field(READ, "Since when it has had this value, whatever else changed.")
     valid_to: datetime | None = field(READ, "Until when it had it; null: still so.")
 
-    @classmethod
-    def of_all(cls, rows: Sequence[DetailRow]) -> "list[EntityDetail]":
-        return [
-            cls(type=DetailType.of(row.type), value=row.value, valid_from=row.valid_from, valid_to=row.valid_to) for row in rows
-        ]
+
+async def _details_by_entity(
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], types: Collection[str] | None
+) -> list[list[EntityDetail]]:
+    return [
+        [EntityDetail(type=DetailType.of(it.type), value=it.value, valid_from=it.valid_from, valid_to=it.valid_to) for it in rows]
+        for rows in await entities.details_by_entity(connection, readings, types)
+    ]
+
+
+DETAILS_BY_ENTITY = Batch(_details_by_entity)
 
 
 @strawberry.input(

@@ -20,9 +20,9 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import PRODUCT
 from db.tenancy.idempotency import run_once
 from schema.assets.asset import Asset
-from schema.assets.domain import Domain
 from schema.assets.search import searchable
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.cost import LIFETIME_WEIGHT, WRITE_WEIGHT, cost, list_size
 from schema.language.inputs import (
     AT,
@@ -39,6 +39,10 @@ from schema.language.inputs import (
 from schema.language.node_ids import AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
 from schema.language.scopes import DOMAIN, READ, field, resolver
+from schema.lazy import LazyDomain, asset_type, domain_at
+
+PRODUCT_BY_UID = Batch(products.products_by_uid)
+PRODUCT_BY_NAME = Batch(products.products_by_name)
 
 
 @strawberry.enum(description="Where a product stands in its life.")
@@ -62,10 +66,11 @@ class SchemaField:
     description: str | None = field(READ, "What it means.")
 
 
+@asset_type(ProductRow)
 @strawberry.federation.type(keys=["id", "uid", "name"], description="A data product, as it was at one instant.")
 class Product(Asset):
     name: str = field(READ, "Unique at every instant; it may change, the uid does not.")
-    domain: Domain = field(READ, "The domain that owns it.")
+    domain: LazyDomain = field(READ, "The domain that owns it.")
     owner: str = field(READ, "Who answers for it.")
     description: str | None = field(READ, "What it holds and what it is for.")
     schema: JSON = field(READ, "Its schema as it was registered, a JSON object.")
@@ -95,7 +100,7 @@ class Product(Asset):
             created_at=row.created_at,
             updated_at=row.valid_from,
             name=row.name,
-            domain=Domain(name=row.domain, as_of=row.as_of, pinned=pinned),
+            domain=domain_at(row.domain, row.as_of, pinned),
             owner=row.owner,
             description=row.description,
             schema=JSON(row.schema),
@@ -108,11 +113,11 @@ class Product(Asset):
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Product | None":
-        row = await info.context.loaders.product_by_uid.load((uid, pinned))
+        row = await info.context.load(PRODUCT_BY_UID, uid, pinned)
         return None if row is None else cls.of(row, pinned)
 
     @classmethod
-    def then(cls, uid: UUID, version: VersionPeriod) -> "Product":
+    def from_version(cls, uid: UUID, version: VersionPeriod) -> "Product":
         return cls.of(products.product_from_version(uid, version), version.as_of)
 
 
@@ -213,15 +218,13 @@ class ProductQueries:
         keyset = Keyset("products", query, key=(key, int))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
-        found: Connection[Product] = keyset.connection(
-            Connection[Product],
+        return keyset.connection(
             page,
             await products.list_products(connection, query, page),
             node=lambda row: Product.of(row, as_of),
             place=lambda row: products.cursor_key(row, query.order),
             count=lambda: products.count_products(connection, query),
         )
-        return found
 
 
 @strawberry.type
@@ -254,7 +257,7 @@ class ProductMutations:
         request = idempotency_key_of("deleteProduct", content)
         connection = await info.context.transaction.writer()
         outcome = await run_once(connection, request, lambda: assets.delete(connection, PRODUCT, input.uid, at=content.get("at")))
-        info.context.loaders.forget()
+        info.context.invalidate()
         return DeletePayload.of("Product", input, changed=outcome.changed)
 
     @cost(LIFETIME_WEIGHT)
@@ -271,39 +274,13 @@ class ProductMutations:
 async def product_by_name(info: Info, name: str, pinned: datetime | None) -> Product | None:
     # it would fail those that are looked up with it
     refuse_unstorable("name", name)
-    row = await info.context.loaders.product_by_name.load((name, pinned))
+    row = await info.context.load(PRODUCT_BY_NAME, name, pinned)
     return None if row is None else Product.of(row, pinned)
-
-
-async def products_of_domain(
-    info: Info,
-    domain: Domain,
-    status: ProductStatus | None,
-    *,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-) -> Connection[Product]:
-    """A page of a domain's products, at the instant of the domain."""
-    loaders = info.context.loaders
-    query = ProductQuery(statuses=None if status is None else (status.name,))
-    keyset = Keyset("products of a domain", domain.name, query, domain.pinned, key=(str, int))
-    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-    found: Connection[Product] = keyset.connection(
-        Connection[Product],
-        page,
-        await loaders.products_by_domain.load((domain.reading, query, page)),
-        node=lambda row: Product.of(row, domain.pinned),
-        place=lambda row: products.cursor_key(row, query.order),
-        count=lambda: loaders.product_count_by_domain.load((domain.reading, query)),
-    )
-    return found
 
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> ProductPayload:
     """The product as it was written. Where no instant was asked for, its id is the plain one."""
-    info.context.loaders.forget()
+    info.context.invalidate()
     connection = await info.context.transaction.writer()
     row = await products.product_by_asset(connection, outcome.subject_id, outcome.at)
     if row is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -17,8 +17,9 @@ from db.consistency.consistent_dict import ConsistentDict
 from db.errors import NotFound
 from db.fields import refuse_unstorable
 from db.tenancy.idempotency import run_once
-from schema.assets.reference import AssetRef, asset_ref
 from schema.execution.context import Info
+from schema.execution.loading import Batch
+from schema.language.asset_refs import AssetRef, asset_ref
 from schema.language.cost import WRITE_WEIGHT, cost
 from schema.language.inputs import (
     AT,
@@ -34,11 +35,10 @@ from schema.language.inputs import (
 from schema.language.node_ids import AsOf, Node, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.language.scopes import DOMAIN, READ, field, resolver
+from schema.lazy import LazyAsset, assets_by_id
 
-if TYPE_CHECKING:
-    from schema.assets.asset import Asset
-
-AnyAsset = Annotated["Asset", strawberry.lazy("schema.assets.asset")]
+LINK_BY_UID = Batch(links.links_by_uid)
+LINK_OBSERVATION = Batch(links.link_observations)
 
 
 @strawberry.enum(description="How what flows along a link relates to where it comes from.")
@@ -51,8 +51,8 @@ class LineageType(Enum):
 @strawberry.type(description="A lineage link: one asset feeds another, by somebody's word. As it was at one instant.")
 class LineageLink(Node):
     uid: UUID = field(READ, "Stable across time: the same for the same ends and producer.")
-    source: AnyAsset = field(READ, "What feeds.")
-    target: AnyAsset = field(READ, "What is fed.")
+    source: LazyAsset = field(READ, "What feeds.")
+    target: LazyAsset = field(READ, "What is fed.")
     type: LineageType = field(READ, "How what flows relates to where it comes from.")
     transformation: str | None = field(READ, "What is done on the way.")
     confidence: float = field(READ, "How sure it is, from 0 to 1.")
@@ -66,14 +66,14 @@ class LineageLink(Node):
 
     @resolver(READ, "When this was written down, which may be long after it came to hold.")
     async def recorded_at(self, info: Info) -> datetime:
-        return (await info.context.loaders.said_of_link.load(((self.link_id, self.as_of),))).recorded_at
+        return (await info.context.load(LINK_OBSERVATION, (self.link_id, self.as_of))).recorded_at
 
     @resolver(READ, "When it was last said to be so, up to the instant of this reading.")
     async def last_seen_at(self, info: Info) -> datetime | None:
-        return (await info.context.loaders.said_of_link.load(((self.link_id, self.as_of),))).last_seen_at
+        return (await info.context.load(LINK_OBSERVATION, (self.link_id, self.as_of))).last_seen_at
 
     @classmethod
-    def of(cls, row: LinkRow, nodes: "Mapping[int, Asset]", pinned: datetime | None) -> "LineageLink":
+    def of(cls, row: LinkRow, nodes: Mapping[int, LazyAsset], pinned: datetime | None) -> "LineageLink":
         """A link out of its row and its ends; `pinned` is the instant that was asked for, if one was."""
         return cls(
             id=write_id("LineageLink", row.uid, pinned),
@@ -93,18 +93,18 @@ class LineageLink(Node):
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "LineageLink | None":
-        row = await info.context.loaders.link_by_uid.load((uid, pinned))
+        row = await info.context.load(LINK_BY_UID, uid, pinned)
         return None if row is None else (await links_of(info, [row], pinned))[0]
 
 
 async def links_of(
-    info: Info, rows: Sequence[LinkRow], pinned: datetime | None, known: "Mapping[int, Asset] | None" = None
+    info: Info, rows: Sequence[LinkRow], pinned: datetime | None, known: Mapping[int, LazyAsset] | None = None
 ) -> list[LineageLink]:
     """Links out of their rows, all read at one instant. Ends that are known already are not read again."""
     nodes = known or {}
     missing = {it for row in rows for it in (row.source_id, row.target_id) if it not in nodes}
     if missing:
-        found = await info.context.loaders.nodes_by_id.load(((tuple(sorted(missing)), rows[0].as_of, pinned),))
+        found = await assets_by_id(info, missing, rows[0].as_of, pinned)
         nodes = ConsistentDict({**nodes, **found})
     return [LineageLink.of(row, nodes, pinned) for row in rows]
 
@@ -160,15 +160,13 @@ class LinkQueries:
         connection = await info.context.transaction.reader()
         found = await links.list_links(connection, query, page)
         built = {it.link_id: it for it in await links_of(info, found.items, as_of)}
-        page_of: Connection[LineageLink] = keyset.connection(
-            Connection[LineageLink],
+        return keyset.connection(
             page,
             found,
             node=lambda row: built[row.link_id],
             place=links.cursor_key,
             count=lambda: links.count_links(connection, query),
         )
-        return page_of
 
 
 @strawberry.type
@@ -185,7 +183,7 @@ class LinkMutations:
         outcome = await run_once(
             connection, request, lambda: links.register(connection, source, target, producer, content, at=at)
         )
-        info.context.loaders.forget()
+        info.context.invalidate()
         (row,) = await links.links_by_id(connection, [outcome.subject_id], outcome.at)
         if row is None:
             raise NotFound("The link, or one of its ends, has been ended at that very instant since, or was purged.", field="at")
@@ -199,7 +197,7 @@ class LinkMutations:
         request = idempotency_key_of("removeLineage", content)
         connection = await info.context.transaction.writer()
         outcome = await run_once(connection, request, lambda: links.remove(connection, input.uid, at=content.get("at")))
-        info.context.loaders.forget()
+        info.context.invalidate()
         return DeletePayload.of("LineageLink", input, changed=outcome.changed)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
@@ -16,8 +16,9 @@ from db.consistency.consistent_dict import ConsistentDict
 from db.errors import NotFound
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
 from db.tenancy.idempotency import run_once
-from schema.assets.reference import AssetRef, asset_ref
 from schema.execution.context import Info
+from schema.execution.loading import Batch
+from schema.language.asset_refs import AssetRef, asset_ref
 from schema.language.cost import WRITE_WEIGHT, cost
 from schema.language.inputs import (
     AT,
@@ -33,12 +34,14 @@ from schema.language.inputs import (
 from schema.language.node_ids import AsOf, Node, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.language.scopes import DOMAIN, READ, field, resolver
+from schema.lazy import LazyAsset, assets_by_id
 from schema.registries.relationship_type import RelationshipType, registry_of
 
-if TYPE_CHECKING:
-    from schema.assets.asset import Asset
-
-AnyAsset = Annotated["Asset", strawberry.lazy("schema.assets.asset")]
+RELATIONSHIP_BY_UID = Batch(relationships.relationships_by_uid)
+RELATIONSHIPS_OF_ASSET = Batch(relationships.relationships_of_assets)
+RELATIONSHIP_COUNT_OF_ASSET = Batch(relationships.count_relationships_of_assets)
+RELATED_TO_ASSET = Batch(relationships.related_to_assets)
+RELATED_COUNT_OF_ASSET = Batch(relationships.count_related)
 
 Types = Annotated[
     list[str] | None,
@@ -63,20 +66,20 @@ BOTH = RelationshipDirection("BOTH")
 class Relationship(Node):
     uid: UUID = field(READ, "Stable across time: the same for the same type and ends.")
     type: RelationshipType = field(READ, "What joins them.")
-    origin: AnyAsset = field(READ, "What the join leads from.")
-    related: AnyAsset = field(READ, "What it leads to.")
+    origin: LazyAsset = field(READ, "What the join leads from.")
+    related: LazyAsset = field(READ, "What it leads to.")
     attributes: JSON = field(READ, "Whatever else was said of it, a JSON object.")
     valid_from: datetime = field(READ, "Since when it has been like this: said, and with both ends alive.")
     valid_to: datetime | None = field(READ, "Until when it was like this; null: still so.")
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Relationship | None":
-        row = await info.context.loaders.relationship_by_uid.load((uid, pinned))
+        row = await info.context.load(RELATIONSHIP_BY_UID, uid, pinned)
         return None if row is None else (await joins_of(info, [row], pinned))[0]
 
 
 async def joins_of(
-    info: Info, rows: Sequence[RelationshipRow], pinned: datetime | None, known: "Mapping[int, Asset] | None" = None
+    info: Info, rows: Sequence[RelationshipRow], pinned: datetime | None, known: Mapping[int, LazyAsset] | None = None
 ) -> list[Relationship]:
     """Joins out of their rows, all read at one instant. Ends that are known already are not read again."""
     if not rows:
@@ -85,7 +88,7 @@ async def joins_of(
     nodes = known or {}
     missing = {it for row in rows for it in (row.origin_id, row.related_id) if it not in nodes}
     if missing:
-        found = await info.context.loaders.nodes_by_id.load(((tuple(sorted(missing)), rows[0].as_of, pinned),))
+        found = await assets_by_id(info, missing, rows[0].as_of, pinned)
         nodes = ConsistentDict({**nodes, **found})
     return [
         Relationship(
@@ -153,15 +156,13 @@ class RelationshipQueries:
         connection = await info.context.transaction.reader()
         found = await relationships.list_relationships(connection, query, page)
         built = dict(zip((it.relationship_id for it in found.items), await joins_of(info, found.items, as_of), strict=True))
-        page_of: Connection[Relationship] = keyset.connection(
-            Connection[Relationship],
+        return keyset.connection(
             page,
             found,
             node=lambda row: built[row.relationship_id],
             place=relationships.cursor_key,
             count=lambda: relationships.count_relationships(connection, query),
         )
-        return page_of
 
 
 @strawberry.type
@@ -181,7 +182,7 @@ class RelationshipMutations:
         stated = RelationshipState(input.type, origin, related, relationship_fields.validate_state(content), at)
         connection = await info.context.transaction.writer()
         outcome = await run_once(connection, request, lambda: relationships.relate(connection, stated))
-        info.context.loaders.forget()
+        info.context.invalidate()
         row = await relationships.relationship_by_id(connection, outcome.subject_id, outcome.at)
         if row is None:
             raise NotFound("The join, or one of its ends, has been ended at that very instant since, or was purged.", field="at")
@@ -195,13 +196,13 @@ class RelationshipMutations:
         request = idempotency_key_of("unrelate", content)
         connection = await info.context.transaction.writer()
         outcome = await run_once(connection, request, lambda: relationships.unrelate(connection, input.uid, at=content.get("at")))
-        info.context.loaders.forget()
+        info.context.invalidate()
         return DeletePayload.of("Relationship", input, changed=outcome.changed)
 
 
 async def relationships_of_asset(
     info: Info,
-    asset: "Asset",
+    asset: LazyAsset,
     names: list[str] | None,
     direction: RelationshipDirection,
     *,
@@ -223,25 +224,23 @@ async def relationships_of_asset(
     instant, pinned = as_of or asset.as_of, as_of or asset.pinned
     keyset = Keyset("relationships of", asset.uid, names and sorted(names), direction, pinned, key=(int, int, int))
     page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-    loaders, reading = info.context.loaders, (asset.asset_id, instant)
-    found = await loaders.relationships_of_asset.load((reading, ways, page))
+    reading = (asset.asset_id, instant)
+    found = await info.context.load(RELATIONSHIPS_OF_ASSET, reading, ways, page)
     # at another instant than its own, the asset is not what it is here
     known = {asset.asset_id: asset} if (instant, pinned) == (asset.as_of, asset.pinned) else None
     built = dict(zip((it.relationship_id for it in found.items), await joins_of(info, found.items, pinned, known), strict=True))
-    page_of: Connection[Relationship] = keyset.connection(
-        Connection[Relationship],
+    return keyset.connection(
         page,
         found,
         node=lambda row: built[row.relationship_id],
         place=lambda row: relationships.cursor_key_at(asset.asset_id, row),
-        count=lambda: loaders.relationship_count_of_asset.load((reading, ways)),
+        count=lambda: info.context.load(RELATIONSHIP_COUNT_OF_ASSET, reading, ways),
     )
-    return page_of
 
 
 async def related_connection(
     info: Info,
-    asset: "Asset",
+    asset: LazyAsset,
     key: str,
     *,
     first: int | None,
@@ -249,27 +248,22 @@ async def related_connection(
     last: int | None,
     before: str | None,
     as_of: datetime | None,
-) -> "Connection[Asset]":
+) -> Connection[LazyAsset]:
     """A page of what an asset is joined with under a key, at an instant of its own if one is asked for."""
     ways = (await registry_of(info)).directed_type_ids(key)
     instant, pinned = as_of or asset.as_of, as_of or asset.pinned
     keyset = Keyset("related", asset.uid, key, pinned, key=(int,))
     page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-    loaders, reading = info.context.loaders, (asset.asset_id, instant)
-    found = await loaders.related_to_asset.load((reading, ways, page))
-    nodes = await loaders.nodes_by_id.load(((tuple(found.items), instant, pinned),)) if found.items else {}
-    # assets know what they are joined with
-    from schema.assets.asset import Asset
-
-    page_of: Connection[Asset] = keyset.connection(
-        Connection[Asset],
+    reading = (asset.asset_id, instant)
+    found = await info.context.load(RELATED_TO_ASSET, reading, ways, page)
+    nodes = await assets_by_id(info, found.items, instant, pinned)
+    return keyset.connection(
         page,
         found,
         node=lambda asset_id: nodes[asset_id],
         place=lambda asset_id: (asset_id,),
-        count=lambda: loaders.related_count_of_asset.load((reading, ways)),
+        count=lambda: info.context.load(RELATED_COUNT_OF_ASSET, reading, ways),
     )
-    return page_of
 
 
 def _meant(types: RelationshipTypes, names: Sequence[str]) -> tuple[int, ...]:

@@ -1,71 +1,53 @@
-"""What every resolver of one operation stands in: who asks, the transaction, the loaders."""
+"""The context of an operation, as its resolvers see it: principal, transaction and loaders."""
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import strawberry
+from graphql import GraphQLResolveInfo
 
-from db.author import Author
 from db.tenancy.api_key import KeySigner
-from db.tenancy.scope import WRITE_IN
+from schema.execution.external_record import Lookup, PendingRecord
+from schema.execution.loading import Key, Loadable, Loaders, Shared, Value
+from schema.execution.principal import Principal
+from schema.execution.transaction import Transaction
 from schema.language.cost import CostMeter
 from schema.language.limits import Limits
-from schema.language.scopes import Scope
-
-if TYPE_CHECKING:
-    from schema.execution.external_record import PendingRecord
-    from schema.execution.loading import Loaders
-    from schema.execution.transaction import Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks, in which tenant, and what they may do."""
-
-    tenant_id: int
-    actor: str
-    scopes: frozenset[Scope]
-    # where they may write who may not write anywhere
-    domains: frozenset[str] = frozenset()
-    tenant: str = "default"
-    # what they came with, as the audit has it
-    credential: str = "none"
-    # whether they act in a tenant that is not their own
-    operator: bool = False
-
-    @property
-    def who(self) -> str:
-        """By whom places and rates are counted: a key is one, and of tokens whoever they speak of."""
-        return f"{self.credential} {self.actor}"
-
-    @property
-    def given(self) -> list[str]:
-        """The scopes as they are given to credentials."""
-        plain = [it.value for it in (Scope.READ, Scope.WRITE, Scope.ADMIN) if it in self.scopes]
-        return plain + [f"{WRITE_IN}{it}" for it in sorted(self.domains)]
-
-    def holds(self, scope: str) -> bool:
-        """Whether what a scope allows is theirs. Who may write anywhere may write in any domain."""
-        return scope in self.given or (scope.startswith(WRITE_IN) and Scope.WRITE in self.scopes)
-
-    def author(self, request_id: str, operation: str) -> Author:
-        """Who writes, on this behalf."""
-        domains = None if Scope.WRITE in self.scopes else self.domains
-        return Author(self.actor, request_id, operation, self.credential, self.operator, domains)
 
 
 @dataclass(slots=True)
 class Context:
-    """One attempt at one operation. Nothing in it outlives the attempt."""
+    """State of one attempt at an operation. A retry gets a new one."""
 
     principal: Principal
     request_id: str
     limits: Limits
-    seal: KeySigner
-    transaction: "Transaction"
-    loaders: "Loaders"
-    records: "list[PendingRecord]" = field(default_factory=list)
-    spent: CostMeter = field(default_factory=CostMeter)
+    key_signer: KeySigner
+    transaction: Transaction
+    records: list[PendingRecord] = field(default_factory=list)
+    cost_meter: CostMeter = field(default_factory=CostMeter)
+    _loaders: Loaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._loaders = Loaders(self.transaction.reader)
+
+    def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> "asyncio.Future[Value]":
+        """Return a future of what a declared loader finds. Calls in one turn of the event loop share a statement."""
+        return self._loaders.load(declared, key, *shared)
+
+    def invalidate(self) -> None:
+        """Discard what was loaded, so that it is read anew after a write."""
+        self._loaders.invalidate()
+
+    def release(self) -> None:
+        """Release what was loaded when the attempt is over."""
+        self._loaders.release()
+
+    def defer_record(self, lookup: Lookup, raw_info: "GraphQLResolveInfo[Context]") -> PendingRecord:
+        """Return a placeholder for an external record, which is fetched when the transaction has ended."""
+        pending = PendingRecord(lookup, raw_info.path.as_list(), raw_info.field_nodes)
+        self.records.append(pending)
+        return pending
 
 
 Info = strawberry.Info[Context, None]

@@ -26,12 +26,12 @@ from db.errors import Forbidden, HeadwaterError, LimitExceeded, TransactionConfl
 from db.query_stats import QueryStats
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
-from schema.execution.context import Context, Principal
+from schema.execution.context import Context
 from schema.execution.document import Documents, Registered
 from schema.execution.external_record import Caller, Fetch, fetch_nothing, resolve_records
 from schema.execution.federation import SubgraphSchema
-from schema.execution.loading import Loaders
 from schema.execution.plain import PlainSelections
+from schema.execution.principal import Principal
 from schema.execution.selection import root_fields
 from schema.execution.transaction import Transaction
 from schema.language.cost import FETCH_WEIGHT, CostEstimate, OperationCost
@@ -104,15 +104,15 @@ class Executor:
         database: Database,
         limits: Limits | None = None,
         fetch: Fetch = fetch_nothing,
-        seal: KeySigner | None = None,
+        key_signer: KeySigner | None = None,
         registered: Registered | None = None,
     ) -> None:
         self._schema: GraphQLSchema = schema._schema
         self._database = database
         self._limits = limits or Limits()
         self._fetch = fetch
-        # keys that nobody needs to prove elsewhere may be made by any seal
-        self._seal = seal or KeySigner(secrets.token_bytes())
+        # keys that nobody needs to prove elsewhere may be made by any signer
+        self._key_signer = key_signer or KeySigner(secrets.token_bytes())
         self._documents = Documents(schema, self._limits, registered)
         for name, errors in self._documents.unfit().items():
             log.warning("document", id=name, reason=errors[0].message)
@@ -195,7 +195,7 @@ class Executor:
         }
         name = operation.name.value if operation.name else ""
         told = f"{operation.operation.value} {name}".strip()
-        actual = context.spent.total + FETCH_WEIGHT * len(awaited) + (ready.reckoning.writes if ran else 0)
+        actual = context.cost_meter.total + FETCH_WEIGHT * len(awaited) + (ready.reckoning.writes if ran else 0)
         cost = OperationCost(ready.reckoning.requested, actual, self._limits.cost)
         return Response(result.data, errors, ran, told, resources if request.tracked else None, cost)
 
@@ -203,7 +203,7 @@ class Executor:
         """Run the operation once, in a transaction of its own, and commit a mutation that succeeded. Adds to `used`."""
         request, principal, writes = ready.request, ready.principal, ready.writes
         transaction = Transaction(self._database, principal.tenant_id, author, used, writes=writes)
-        context = Context(principal, author.request_id or "", self._limits, self._seal, transaction, Loaders(transaction.reader))
+        context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
         try:
             result = execute(
                 self._schema,
@@ -221,7 +221,7 @@ class Executor:
             await transaction.leave()
             raise
         finally:
-            context.loaders.let_go()
+            context.release()
         # Every mutation field is non-null: where one failed or did not run, there is no data.
         if not writes or finished.data is None:
             await transaction.leave()

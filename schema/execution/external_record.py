@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol
 from graphql import FieldNode, GraphQLError
 
 from db.errors import Unavailable
-from schema.execution.context import Info
 
 
 class Lookup(NamedTuple):
@@ -53,14 +52,6 @@ async def fetch_nothing(asked: Mapping[Lookup, int], caller: Caller) -> Mapping[
 
 def unconfigured(service: str) -> Unavailable:
     return Unavailable(f"The service {service} is not configured here. Name it in HEADWATER_SERVICES.")
-
-
-def defer_record(info: Info, lookup: Lookup) -> PendingRecord:
-    """Asks for the record that a field is, and gives what stands there until it comes."""
-    raw = info._raw_info
-    asked = PendingRecord(lookup, raw.path.as_list(), raw.field_nodes)
-    info.context.records.append(asked)
-    return asked
 
 
 async def resolve_records(

@@ -46,12 +46,12 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
         # by type and selection; that is kept too, so that its id stays its own
         self._known: dict[tuple[str, int], tuple[FieldDetailsList, Complete | None]] = {}
         # counts the objects of the answer
-        self._spent: CostMeter = getattr(self.context_value, "spent", None) or CostMeter()
+        self._cost_meter: CostMeter = getattr(self.context_value, "cost_meter", None) or CostMeter()
 
     def collect_and_execute_subfields(self, return_type: GraphQLObjectType, *rest: Any) -> Any:
         # introspection costs nothing: it is bounded, and asks for nothing that would have to be found
         if not return_type.name.startswith("__"):
-            self._spent.objects += 1
+            self._cost_meter.objects += 1
         return super().collect_and_execute_subfields(return_type, *rest)
 
     def complete_iterable_value(
@@ -67,12 +67,12 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
         if complete is not None:
             if isinstance(items, list) and len(items) > AT_ONCE:
                 return self._at_length(complete, item_type, field_details_list, info, path, items, position_context)
-            counted = self._spent.objects
+            counted = self._cost_meter.objects
             try:
                 return [complete(item) for item in items]
             except Exception:
                 # told better, and counted, by what follows
-                self._spent.objects = counted
+                self._cost_meter.objects = counted
         return super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
 
     async def _at_length(
@@ -87,14 +87,14 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
     ) -> Any:
         """The same for a long list, with pauses in which others get their turn."""
         completed: list[Any] = []
-        counted = self._spent.objects
+        counted = self._cost_meter.objects
         try:
             for start in range(0, len(items), AT_ONCE):
                 completed += [complete(item) for item in items[start : start + AT_ONCE]]
                 await asyncio.sleep(0)
         except Exception:
             # told better, and counted, by what follows
-            self._spent.objects = counted
+            self._cost_meter.objects = counted
             told = super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
             return await told if isawaitable(told) else told
         return completed
@@ -138,7 +138,7 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
         if deferred:
             raise NotPlain
         steps = [(name, *self._step(type_, details)) for name, details in fields.items()]
-        spent = self._spent
+        spent = self._cost_meter
 
         def complete_object(value: Any) -> dict[str, Any]:
             spent.objects += 1

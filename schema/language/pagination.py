@@ -104,14 +104,13 @@ class Keyset:
 
     def connection(
         self,
-        kind: Any,
         page: Page,
         slice_: Slice[Row],
         *,
         node: Callable[[Row], T],
         place: Callable[[Row], tuple[Any, ...]],
         count: Callable[[], Awaitable[int]],
-    ) -> Any:
+    ) -> Connection[T]:
         """The page as the API gives it."""
         edges = [Edge(cursor=self.cursor(place(row)), node=node(row)) for row in slice_.items]
         info = PageInfo(
@@ -120,7 +119,7 @@ class Keyset:
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,
         )
-        return kind(edges=edges, page_info=info, count=count)
+        return Connection(edges=edges, page_info=info, count=count)
 
     def cursor(self, place: tuple[Any, ...]) -> str:
         """How a place in the list is written."""

@@ -11,18 +11,19 @@ from db.associations import lineage_link as links
 from db.errors import BadInput
 from db.lineage import path
 from db.lineage.walk import Direction
-from schema.associations.lineage_link import AnyAsset, LineageLink, links_of
+from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info
 from schema.language.cost import list_size, walk_cost
 from schema.language.node_ids import AsOf
 from schema.language.pagination import page_size
 from schema.language.scopes import READ, field, resolver
-from schema.lineage.walk import WalkFilter, asset_id_at, nodes_of, walk_query
+from schema.lazy import LazyAsset, assets_by_id
+from schema.lineage.walk import WalkFilter, asset_id_at, walk_query
 
 
 @strawberry.type(description="A way from one asset to another.")
 class LineagePath:
-    assets: list[AnyAsset] = list_size(10)(field(READ, "What lies on it, from what feeds to what is fed, both ends included."))
+    assets: list[LazyAsset] = list_size(10)(field(READ, "What lies on it, from what feeds to what is fed, both ends included."))
     links: list[LineageLink] = list_size(10)(
         field(READ, "The links along it, in their order. Of several between two assets, the most trusted.")
     )
@@ -70,10 +71,10 @@ class PathQueries:
         connection = await info.context.transaction.reader()
         only_shortest = mode is PathMode.SHORTEST
         found = await path.find_paths(connection, origin, goal, query, as_of, limit=most, only_shortest=only_shortest)
-        info.context.spent.visited += found.visited_count
+        info.context.cost_meter.visited += found.visited_count
         instant = as_of or connection.now
         rows = await links.links_by_id(connection, sorted({it for one in found.paths for it in one.links}), instant)
-        nodes = await nodes_of(info, {it for one in found.paths for it in one.assets}, instant, as_of)
+        nodes = await assets_by_id(info, {it for one in found.paths for it in one.assets}, instant, as_of)
         built = {it.link_id: it for it in await links_of(info, [it for it in rows if it is not None], as_of, nodes)}
         return LineagePaths(
             paths=[

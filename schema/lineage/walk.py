@@ -2,33 +2,43 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import strawberry
 
+from db.assets.node import uids_by_id
 from db.associations.lineage_link import LinkRow
 from db.associations.lineage_link_fields import confidence_of
 from db.errors import BadInput, LimitExceeded
 from db.instants import write_instant
 from db.lineage import walk as walks
+from db.lineage.graph import find_cycles
+from db.lineage.path import best_confidences
+from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import Direction, Walk, WalkPage, WalkQuery, WalkStep
-from schema.assets.reference import AssetKind
-from schema.associations.lineage_link import AnyAsset, LineageLink, LineageType, links_of, parts_of
+from schema.associations.lineage_link import LineageLink, LineageType, links_of, parts_of
 from schema.execution.context import Info
+from schema.execution.loading import Batch, Computed
 from schema.execution.selection import selects
+from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size, walk_cost
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.pagination import Keyset, PageInfo
 from schema.language.scopes import READ, field, resolver
+from schema.lazy import IDENTITY_BY_UID, LazyAsset, assets_by_id
 
-if TYPE_CHECKING:
-    from schema.assets.asset import Asset
+WALK_BY_ROOT = Batch(walks.run_walks)
+LINKS_OF_PAGE = Batch(links_of_pages)
+SUBGRAPH_OF_WALK = Batch(subgraphs_of_walks)
+CYCLES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets))
+CONFIDENCES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction))
+UIDS_BY_ID = Batch(uids_by_id)
 
 MaxDepth = Annotated[int, strawberry.argument(description="How many links away to go, at most.")]
 WalkFirst = Annotated[int, strawberry.argument(description="How many assets to give.")]
@@ -96,7 +106,7 @@ class DepthCount:
 @strawberry.type(description="An asset that a walk reaches.")
 class LineageEdge:
     cursor: str = field(READ, "Its place in the walk, at the instant of the walk.")
-    node: AnyAsset = field(READ, "The asset.")
+    node: LazyAsset = field(READ, "The asset.")
     depth: int = field(READ, "How many links it is away, on the shortest path.")
     confidence: float = field(
         READ,
@@ -114,7 +124,7 @@ class LineageEdge:
 class LineageConnection:
     page_info: PageInfo = field(READ, "Where this page stands in the walk.")
 
-    root: strawberry.Private["Asset"]
+    root: strawberry.Private[LazyAsset]
     stretch: strawberry.Private[WalkPage]
     keyset: strawberry.Private[Keyset]
     pinned: strawberry.Private[datetime | None]
@@ -128,7 +138,7 @@ class LineageConnection:
     @resolver(READ, "The assets of this page with their places, depths and confidences.")
     async def edges(self, info: Info) -> list[LineageEdge]:
         nodes = await self._nodes(info)
-        trusted = await info.context.loaders.trust_of_walk.load((self.walk, self.walk.query)) if self.trusts else {}
+        trusted = await info.context.load(CONFIDENCES_OF_WALK, self.walk, self.walk.query) if self.trusts else {}
         drawn = await self._links_by_later_end(info) if self.draws_edges else {}
         return [
             LineageEdge(
@@ -142,7 +152,7 @@ class LineageConnection:
         ]
 
     @resolver(READ, "The assets of this page.")
-    async def nodes(self, info: Info) -> list[AnyAsset]:
+    async def nodes(self, info: Info) -> list[LazyAsset]:
         nodes = await self._nodes(info)
         return [nodes[step.asset_id] for step in self.steps]
 
@@ -169,8 +179,11 @@ class LineageConnection:
         " asset, by uid.",
     )
     async def cycles(self, info: Info) -> list[list[UUID]]:
-        found = await info.context.loaders.cycles_of_walk.load((self.walk, self.walk.query))
-        uids = iter(await info.context.loaders.uids_by_id.load((tuple(it for cycle in found for it in cycle),)) if found else ())
+        found = await info.context.load(CYCLES_OF_WALK, self.walk, self.walk.query)
+        if not found:
+            return []
+        listed = await info.context.load(UIDS_BY_ID, tuple(chain.from_iterable(found)))
+        uids = iter(listed)
         return [[next(uids) for _ in cycle] for cycle in found]
 
     @resolver(READ, "What cut the walk short; null: nothing did, and it is complete within maxDepth.")
@@ -180,9 +193,9 @@ class LineageConnection:
         # what was selected beside this may have met a bound, though the walk did not
         cut = None
         if self.draws or self.draws_edges:
-            cut = (await info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query))).truncation_reason
+            cut = (await info.context.load(LINKS_OF_PAGE, self.stretch, self.walk.query)).truncation_reason
         if cut is None and (self.trusts or self.circles):
-            cut = (await info.context.loaders.graph_of_walk.load((self.walk, self.walk.query))).truncation_reason
+            cut = (await info.context.load(SUBGRAPH_OF_WALK, self.walk, self.walk.query)).truncation_reason
         return None if cut is None else Truncation.of(walks.Truncation.of(cut, self.walk.query.bounds))
 
     @property
@@ -194,9 +207,7 @@ class LineageConnection:
         return self.walk.steps(self.stretch.start, self.stretch.stop)
 
     async def _links(self, info: Info) -> list[tuple[LinkRow, LineageLink]]:
-        found, nodes = await asyncio.gather(
-            info.context.loaders.links_of_stretch.load((self.stretch, self.walk.query)), self._nodes(info)
-        )
+        found, nodes = await asyncio.gather(info.context.load(LINKS_OF_PAGE, self.stretch, self.walk.query), self._nodes(info))
         # the root is known, if it was read at the instant of the walk
         same = (self.root.as_of, self.root.pinned) == (self.walk.instant, self.pinned)
         known = {**nodes, self.root.asset_id: self.root} if same else nodes
@@ -209,8 +220,8 @@ class LineageConnection:
             drawn[max(row.source_id, row.target_id, key=lambda end: places.get(end, -1))].append(link)
         return drawn
 
-    async def _nodes(self, info: Info) -> "Mapping[int, Asset]":
-        return await nodes_of(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
+    async def _nodes(self, info: Info) -> Mapping[int, LazyAsset]:
+        return await assets_by_id(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
 
 
 @strawberry.type(description="A link that holds at two instants, and is not the same.")
@@ -227,8 +238,8 @@ several = list_size(100)
 class LineageDiff:
     from_: datetime = field(READ, "The earlier instant.", name="from")
     to: datetime = field(READ, "The later one.")
-    added_assets: list[AnyAsset] = several(field(READ, "What is reached at the other instant only, as it is then."))
-    removed_assets: list[AnyAsset] = several(field(READ, "What is reached at the one instant only, as it was then."))
+    added_assets: list[LazyAsset] = several(field(READ, "What is reached at the other instant only, as it is then."))
+    removed_assets: list[LazyAsset] = several(field(READ, "What is reached at the one instant only, as it was then."))
     added_links: list[LineageLink] = several(field(READ, "Links among the root and what is reached at the other instant only."))
     removed_links: list[LineageLink] = several(field(READ, "Links among the root and what is reached at the one instant only."))
     changed_links: list[LineageLinkChange] = several(field(READ, "Links that hold at both and are not the same."))
@@ -259,8 +270,8 @@ class LineageQueries:
         if root is None:
             return None
         before, after = await asyncio.gather(*(_walk_snapshot(info, root, instant, query) for instant in (from_, to)))
-        removed = await nodes_of(info, before.assets - after.assets, from_, from_)
-        added = await nodes_of(info, after.assets - before.assets, to, to)
+        removed = await assets_by_id(info, before.assets - after.assets, from_, from_)
+        added = await assets_by_id(info, after.assets - before.assets, to, to)
         links_before = {it.link_id: it for it in await links_of(info, list(before.links.values()), from_, removed)}
         links_after = {it.link_id: it for it in await links_of(info, list(after.links.values()), to, added)}
         return LineageDiff(
@@ -289,7 +300,7 @@ class _WalkSnapshot(NamedTuple):
 
 async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQuery) -> _WalkSnapshot:
     walk = await _run_walk(info, root, instant, query)
-    found = await info.context.loaders.links_of_stretch.load((WalkPage(walk, 0, walk.visible_count), query))
+    found = await info.context.load(LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
     cut = None if found.truncation_reason is None else walks.Truncation.of(found.truncation_reason, query.bounds)
     return _WalkSnapshot(
         set(chain.from_iterable(walk.visible_levels)), {it.link_id: it for it in found.rows}, walk.truncation or cut
@@ -298,7 +309,7 @@ async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQu
 
 async def walk_connection(
     info: Info,
-    root: "Asset",
+    root: LazyAsset,
     direction: Direction,
     max_depth: int,
     filter: LineageFilter | None,
@@ -344,9 +355,9 @@ async def walk_connection(
 
 
 async def _run_walk(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
-    info.context.spent.reserve(info.context.limits.walk.assets, info.context.limits.cost)
-    walk = await info.context.loaders.walk_by_root.load(((root, instant), query))
-    info.context.spent.walks.add(walk)
+    info.context.cost_meter.reserve(info.context.limits.walk.assets, info.context.limits.cost)
+    walk = await info.context.load(WALK_BY_ROOT, (root, instant), query)
+    info.context.cost_meter.walks.add(walk)
     return walk
 
 
@@ -372,17 +383,12 @@ def walk_query(info: Info, direction: Direction, max_depth: int, filter: Lineage
 
 async def asset_id_at(info: Info, uid: UUID, instant: datetime | None) -> int | None:
     """The asset with this uid, if it is there at that instant."""
-    identity = await info.context.loaders.identity_by_uid.load((uid,))
+    identity = await info.context.load(IDENTITY_BY_UID, uid)
     if identity is None:
         return None
     connection = await info.context.transaction.reader()
-    nodes = await nodes_of(info, {identity.asset_id}, instant or connection.now, instant)
+    nodes = await assets_by_id(info, {identity.asset_id}, instant or connection.now, instant)
     return identity.asset_id if nodes else None
-
-
-async def nodes_of(info: Info, ids: Collection[int], instant: datetime, pinned: datetime | None) -> "Mapping[int, Asset]":
-    """Assets of any kind, by their ids, as they were at an instant."""
-    return await info.context.loaders.nodes_by_id.load(((tuple(sorted(ids)), instant, pinned),)) if ids else {}
 
 
 def _cursor(keyset: Keyset, walk: Walk, step: WalkStep) -> str:

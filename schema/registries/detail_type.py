@@ -54,7 +54,7 @@ class DetailTypeMutations:
     async def put_detail_type(self, info: Info, input: Annotated[PutDetailTypeInput, INPUT]) -> DetailTypePayload:
         connection = await info.context.transaction.writer()
         row = await detail_types.put(connection, input.code, input.label, provided_fields(input).get("format"))
-        info.context.loaders.forget()
+        info.context.invalidate()
         return DetailTypePayload(detail_type=DetailType.of(row))
 
     @cost(WRITE_WEIGHT)
@@ -62,5 +62,5 @@ class DetailTypeMutations:
     async def remove_detail_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()
         await detail_types.remove(connection, input.code)
-        info.context.loaders.forget()
+        info.context.invalidate()
         return RemovePayload(code=input.code)

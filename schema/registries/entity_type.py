@@ -1,17 +1,20 @@
 """The registry of entity types: what an entity may be."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 import strawberry
 
+from db.connection import ReadConnection
 from db.registries import entity_type as entity_types
 from db.registries.entity_type import EntityTypeRow
-from schema.assets.domain import Domain
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.cost import WRITE_WEIGHT, cost, list_size
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
 from schema.language.scopes import READ, WRITE, field, resolver
+from schema.lazy import LazyDomain, domain_at
 
 
 @strawberry.federation.type(description="Where the records of a type live.", shareable=True)
@@ -26,7 +29,7 @@ class RecordSource:
 class EntityType:
     code: str = field(READ, "What programs call it, unique.")
     label: str = field(READ, "What people call it.")
-    domain: Domain | None = field(READ, "The domain that owns such things.")
+    domain: LazyDomain | None = field(READ, "The domain that owns such things.")
     source: RecordSource | None = field(READ, "Where their records live; null: nowhere else.")
 
     @classmethod
@@ -35,9 +38,22 @@ class EntityType:
         return cls(
             code=row.code,
             label=row.label,
-            domain=None if row.domain is None else Domain(name=row.domain, as_of=as_of, pinned=pinned),
+            domain=None if row.domain is None else domain_at(row.domain, as_of, pinned),
             source=None if row.source is None else RecordSource(**row.source),
         )
+
+
+async def _entity_types_by_code(
+    connection: ReadConnection, readings: Sequence[tuple[str, datetime, datetime | None]]
+) -> list[EntityType | None]:
+    """Build the types with these codes, each at the instant and pinned instant of what refers to it. Types are not versioned."""
+    rows = await entity_types.entity_types_by_code(connection, [code for code, _, _ in readings])
+    return [
+        None if row is None else EntityType.of(row, as_of, pinned) for row, (_, as_of, pinned) in zip(rows, readings, strict=True)
+    ]
+
+
+ENTITY_TYPE_BY_CODE = Batch(_entity_types_by_code)
 
 
 @strawberry.input(description="Where the records of a type live.")
@@ -77,7 +93,7 @@ class EntityTypeMutations:
     async def put_entity_type(self, info: Info, input: Annotated[PutEntityTypeInput, INPUT]) -> EntityTypePayload:
         connection = await info.context.transaction.writer()
         row = await entity_types.put(connection, **provided_fields(input))
-        info.context.loaders.forget()
+        info.context.invalidate()
         return EntityTypePayload(entity_type=EntityType.of(row, connection.now, None))
 
     @cost(WRITE_WEIGHT)
@@ -85,5 +101,5 @@ class EntityTypeMutations:
     async def remove_entity_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()
         await entity_types.remove(connection, input.code)
-        info.context.loaders.forget()
+        info.context.invalidate()
         return RemovePayload(code=input.code)

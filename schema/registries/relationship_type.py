@@ -1,13 +1,16 @@
 """The registry of relationship types: which joins between assets may be."""
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated
 
 import strawberry
 
+from db.connection import ReadConnection
 from db.registries import relationship_type as relationship_types
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.cost import WRITE_WEIGHT, cost, list_size
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
 from schema.language.scopes import READ, WRITE, field, resolver
@@ -92,7 +95,7 @@ class RelationshipTypeMutations:
     ) -> RelationshipTypePayload:
         connection = await info.context.transaction.writer()
         row = await relationship_types.put(connection, **provided_fields(input))
-        info.context.loaders.forget()
+        info.context.invalidate()
         return RelationshipTypePayload(relationship_type=RelationshipType.of(row))
 
     @cost(WRITE_WEIGHT)
@@ -104,11 +107,17 @@ class RelationshipTypeMutations:
     async def remove_relationship_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()
         await relationship_types.remove(connection, input.code)
-        info.context.loaders.forget()
+        info.context.invalidate()
         return RemovePayload(code=input.code)
 
 
 async def registry_of(info: Info) -> RelationshipTypes:
-    """The types as this operation sees them, read once."""
-    types: RelationshipTypes = await info.context.loaders.relationship_types.load((None,))
-    return types
+    """Return the registry as this operation sees it, read once."""
+    return await info.context.load(RELATIONSHIP_TYPES, None)
+
+
+async def _relationship_types(connection: ReadConnection, keys: Sequence[None]) -> list[RelationshipTypes]:
+    return [await relationship_types.all_relationship_types(connection)] * len(keys)
+
+
+RELATIONSHIP_TYPES = Batch(_relationship_types)

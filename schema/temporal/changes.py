@@ -10,15 +10,14 @@ import strawberry
 from db.errors import BadInput
 from db.temporal import changes
 from db.temporal.changes import ChangeQuery, ChangeRow
-from schema.assets.asset import Asset
-from schema.assets.asset_types import ASSET_TYPES
-from schema.assets.reference import AssetKind
 from schema.execution.context import Info
+from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.node_ids import write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.language.scopes import READ, field, resolver
+from schema.lazy import ASSET_TYPES, LazyAsset
 from schema.temporal.history import FieldChange, field_changes
 
 
@@ -36,8 +35,8 @@ class Change:
     cursor: str = field(READ, "The place of this change in its list.")
     kind: ChangeKind = field(READ, "What it does.")
     uid: UUID = field(READ, "What changed.")
-    asset: Asset | None = field(READ, "The asset as it is from that instant on; null: it ended.")
-    before: Asset | None = field(READ, "The asset as it was until then; null: it was not there.")
+    asset: LazyAsset | None = field(READ, "The asset as it is from that instant on; null: it ended.")
+    before: LazyAsset | None = field(READ, "The asset as it was until then; null: it was not there.")
     at: datetime = field(READ, "From when on it holds.")
     recorded_at: datetime = field(READ, "When it was written down, which may be long after it came to hold.")
     actor: str | None = field(READ, "Who said so.")
@@ -83,8 +82,7 @@ class ChangeQueries:
         keyset = Keyset("changes", query, key=(datetime, int))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
-        found: Connection[Change] = keyset.connection(
-            Connection[Change],
+        return keyset.connection(
             page,
             await changes.list_changes(connection, query, page),
             # a change bears its cursor itself, for whoever goes on from it
@@ -92,7 +90,6 @@ class ChangeQueries:
             place=changes.cursor_key,
             count=lambda: changes.count_changes(connection, query),
         )
-        return found
 
 
 def query_of(since: datetime, until: datetime, filter: ChangeFilter | None) -> ChangeQuery:
@@ -109,8 +106,8 @@ def _change(row: ChangeRow, cursor: str) -> Change:
         cursor=cursor,
         kind=ChangeKind[row.kind],
         uid=row.uid,
-        asset=None if row.after is None else ASSET_TYPES[row.asset_kind].then(row.uid, row.after),
-        before=None if row.before is None else ASSET_TYPES[row.asset_kind].then(row.uid, row.before),
+        asset=None if row.after is None else ASSET_TYPES[row.asset_kind].from_version(row.uid, row.after),
+        before=None if row.before is None else ASSET_TYPES[row.asset_kind].from_version(row.uid, row.before),
         at=row.at,
         recorded_at=row.recorded_at,
         actor=row.actor,

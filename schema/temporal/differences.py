@@ -8,12 +8,11 @@ import strawberry
 from db.temporal import differences
 from db.temporal.differences import DifferenceRow
 from db.temporal.history import VersionPeriod
-from schema.assets.asset import Asset
-from schema.assets.asset_types import ASSET_TYPES
 from schema.execution.context import Info
 from schema.language.cost import list_size
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.language.scopes import READ, field, resolver
+from schema.lazy import ASSET_TYPES, LazyAsset
 from schema.temporal.changes import Filter, From, To, query_of
 from schema.temporal.history import FieldChange, field_changes
 
@@ -29,8 +28,8 @@ class DifferenceKind(Enum):
 class Difference:
     kind: DifferenceKind = field(READ, "How it differs.")
     uid: UUID = field(READ, "What differs.")
-    before: Asset | None = field(READ, "The asset as it was at the earlier instant; null: it was not there.")
-    after: Asset | None = field(READ, "The asset as it is at the later instant; null: it is not there.")
+    before: LazyAsset | None = field(READ, "The asset as it was at the earlier instant; null: it was not there.")
+    after: LazyAsset | None = field(READ, "The asset as it is at the later instant; null: it is not there.")
     fields: list[FieldChange] = list_size(10)(
         field(READ, "What is different. Where it is on one side only: every field there is.")
     )
@@ -59,15 +58,13 @@ class DifferenceQueries:
         keyset = Keyset("diff", query, key=(int,))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
-        found: Connection[Difference] = keyset.connection(
-            Connection[Difference],
+        return keyset.connection(
             page,
             await differences.list_differences(connection, query, page),
             node=_difference,
             place=differences.cursor_key,
             count=lambda: differences.count_differences(connection, query),
         )
-        return found
 
 
 def _difference(row: DifferenceRow) -> Difference:
@@ -80,5 +77,5 @@ def _difference(row: DifferenceRow) -> Difference:
     )
 
 
-def _asset(row: DifferenceRow, stretch: VersionPeriod | None) -> Asset | None:
-    return None if stretch is None else ASSET_TYPES[row.asset_kind].then(row.uid, stretch)
+def _asset(row: DifferenceRow, stretch: VersionPeriod | None) -> LazyAsset | None:
+    return None if stretch is None else ASSET_TYPES[row.asset_kind].from_version(row.uid, stretch)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -10,15 +9,17 @@ from strawberry.scalars import JSON
 from strawberry.utils.str_converters import to_camel_case
 
 from db.pagination import Page
-from db.temporal.history import Changed, VersionRow
+from db.temporal.history import Changed, VersionRow, count_histories, histories
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.cost import list_size
 from schema.language.node_ids import Node, write_id
 from schema.language.pagination import Connection, Keyset
 from schema.language.scopes import READ, field
+from schema.lazy import LazyAsset
 
-if TYPE_CHECKING:
-    from schema.assets.asset import Asset
+HISTORY_BY_SUBJECT = Batch(histories)
+HISTORY_COUNT_BY_SUBJECT = Batch(count_histories)
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -33,7 +34,7 @@ class FieldChange:
 @strawberry.type(description="One stretch of an asset's history in which nothing about it changed.")
 class Version(Node):
     id: strawberry.ID = field(READ, "Names this stretch, by when it began, whenever it is read.")
-    asset: Annotated["Asset", strawberry.lazy("schema.assets.asset")] = field(READ, "The asset as it was in this stretch.")
+    asset: LazyAsset = field(READ, "The asset as it was in this stretch.")
     valid_from: datetime = field(READ, "When this stretch began.")
     valid_to: datetime | None = field(READ, "When it ended; null: it has not.")
     is_current: bool = field(READ, "Whether it has no end.")
@@ -44,11 +45,11 @@ class Version(Node):
     actor: str | None = field(READ, "Who said so.")
 
 
-def version_of(asset_type: "type[Asset]", uid: UUID, row: VersionRow) -> Version:
+def version_of(asset_type: type[LazyAsset], uid: UUID, row: VersionRow) -> Version:
     """A version of an asset, out of its row."""
     return Version(
         id=write_id("Version", uid, row.valid_from),
-        asset=asset_type.then(uid, row),
+        asset=asset_type.from_version(uid, row),
         valid_from=row.valid_from,
         valid_to=row.valid_to,
         is_current=row.valid_to is None,
@@ -68,26 +69,23 @@ def field_changes(changed: Sequence[Changed]) -> list[FieldChange]:
 
 
 async def version_connection(
-    info: Info, asset: "Asset", *, first: int | None, after: str | None, last: int | None, before: str | None
+    info: Info, asset: LazyAsset, *, first: int | None, after: str | None, last: int | None, before: str | None
 ) -> Connection[Version]:
     """A page of an asset's history."""
-    loaders = info.context.loaders
     keyset = Keyset("history", asset.uid, key=(datetime,))
     page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-    rows = await loaders.history_by_subject.load((asset.asset_id, asset.kind, page))
-    connection: Connection[Version] = keyset.connection(
-        Connection[Version],
+    rows = await info.context.load(HISTORY_BY_SUBJECT, asset.asset_id, asset.kind, page)
+    return keyset.connection(
         page,
         rows,
         node=lambda row: version_of(type(asset), asset.uid, row),
         place=lambda row: (row.valid_from,),
-        count=lambda: loaders.history_count_by_subject.load((asset.asset_id, asset.kind)),
+        count=lambda: info.context.load(HISTORY_COUNT_BY_SUBJECT, asset.asset_id, asset.kind),
     )
-    return connection
 
 
-async def version_by_start(info: Info, asset_type: "type[Asset]", asset_id: int, uid: UUID, start: datetime) -> Version | None:
+async def version_by_start(info: Info, asset_type: type[LazyAsset], asset_id: int, uid: UUID, start: datetime) -> Version | None:
     """The version of an asset that began at an instant."""
     page = Page(1, after=(start - MICROSECOND,), before=(start + MICROSECOND,))
-    found = await info.context.loaders.history_by_subject.load((asset_id, asset_type.kind, page))
+    found = await info.context.load(HISTORY_BY_SUBJECT, asset_id, asset_type.kind, page)
     return version_of(asset_type, uid, found.items[0]) if found.items else None

@@ -87,7 +87,7 @@ class ApiKeyMutations:
         _require_held(info, input.scopes)
         connection = await info.context.transaction.writer()
         expires_at = provided_fields(input).get("expires_at")
-        row, secret = await api_key.create(connection, info.context.seal, input.label, input.scopes, expires_at)
+        row, secret = await api_key.create(connection, info.context.key_signer, input.label, input.scopes, expires_at)
         return CreateKeyPayload(key=ApiKey.of(row), secret=secret)
 
     @cost(WRITE_WEIGHT)
@@ -103,5 +103,5 @@ def _require_held(info: Info, scopes: list[str]) -> None:
     for it in scopes:
         if not principal.holds(it):
             raise Forbidden(
-                f"The scope {it[:100]!r} is not yours to give; you have {', '.join(principal.given)}.", field="scopes"
+                f"The scope {it[:100]!r} is not yours to give; you have {', '.join(principal.scope_names)}.", field="scopes"
             )

@@ -1,9 +1,13 @@
 """The viewer: who asks, and what they may."""
 
+from collections.abc import Mapping, Sequence
+
 import strawberry
 
+from db.connection import ReadConnection
 from db.tenancy import tenant
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.scopes import SELF, field, resolver
 
 
@@ -70,8 +74,15 @@ class ViewerQueries:
     @resolver(SELF, "Who asks, and what they may.")
     def viewer(self, info: Info) -> Viewer:
         principal = info.context.principal
-        return Viewer(tenant=principal.tenant, actor=principal.actor, scopes=principal.given)
+        return Viewer(tenant=principal.tenant, actor=principal.actor, scopes=principal.scope_names)
 
 
 async def _quota(info: Info, limited: str) -> Quota:
-    return Quota.of((await info.context.loaders.quotas.load((None,)))[limited])
+    return Quota.of((await info.context.load(QUOTAS, None))[limited])
+
+
+async def _quotas(connection: ReadConnection, keys: Sequence[None]) -> list[Mapping[str, tenant.Quota]]:
+    return [await tenant.quotas(connection)] * len(keys)
+
+
+QUOTAS = Batch(_quotas)

@@ -15,9 +15,9 @@ from db.author import Author
 from db.database import Database
 from db.lineage.walk import Bounds
 from db.tenancy import api_key
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request, Response
 from schema.execution.external_record import Caller, Lookup
+from schema.execution.principal import Principal
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.root import schema

@@ -16,8 +16,8 @@ from sqlalchemy.engine import ExceptionContext
 
 from db.database import Database
 from db.temporal.verification import verify_tenant
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request, Response
+from schema.execution.principal import Principal
 from schema.language.scopes import Scope
 from schema.root import schema
 from tests.builders import DELETE, REGISTER, RESTORE, UPDATE, Api, ApiResponse, day, iso, product_fields

@@ -18,7 +18,7 @@ from db.tenancy import api_key
 from db.tenancy.api_key import BOOTSTRAP, KeyName, KeyRow, KeySigner, bootstrap, create_operator, revoke
 from graph_api.auth.authenticator import Authenticator
 from graph_api.settings import Settings
-from schema.execution.context import Principal
+from schema.execution.principal import Principal
 from tests.builders import Statements
 from tests.db.conftest import OTHER
 
@@ -125,7 +125,7 @@ async def test_a_key_comes_either_way_and_a_wrong_one_is_never_passed_over(
     entrance = door()
     for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"bearer   {key} "}):
         principal = await entrance.enter(Headers(headers))
-        assert (principal.tenant_id, principal.actor, principal.given) == (1, row.prefix, ["read", "write:sales"])
+        assert (principal.tenant_id, principal.actor, principal.scope_names) == (1, row.prefix, ["read", "write:sales"])
     wrong: list[dict[str, str]] = [
         {"x-api-key": "wrong", "authorization": f"Bearer {key}"},
         {"x-api-key": ""},
@@ -138,7 +138,7 @@ async def test_a_key_comes_either_way_and_a_wrong_one_is_never_passed_over(
         with pytest.raises(Unauthenticated):
             await entrance.enter(Headers(it))
     nobody = await entrance.enter(Headers({}))
-    assert (nobody.given, nobody.tenant_id) == ([], 0)
+    assert (nobody.scope_names, nobody.tenant_id) == ([], 0)
 
 
 async def test_the_first_key_is_made_up_once_and_only_where_there_is_none(
@@ -151,7 +151,7 @@ async def test_the_first_key_is_made_up_once_and_only_where_there_is_none(
     with pytest.raises(Unauthenticated):
         await enter(door(), MADE_UP)
     assert sorted(await asyncio.gather(*(start() for _ in range(6)))) == [False] * 5 + [True]
-    assert (await enter(door(), MADE_UP)).given == ["read", "write", "admin"]
+    assert (await enter(door(), MADE_UP)).scope_names == ["read", "write", "admin"]
     # another one of that name proves nothing
     with pytest.raises(Unauthenticated):
         await enter(door(), MADE_UP[:-1] + "e")
@@ -344,7 +344,7 @@ async def test_only_an_operators_key_acts_in_another_tenant_and_only_one_that_th
     at_home = await enter(entrance, key, x_headwater_tenant="default")
     assert (at_home.tenant_id, at_home.operator) == (1, False)
     there = await enter(entrance, key, x_headwater_tenant="other")
-    assert (there.tenant_id, there.tenant, there.operator, there.given) == (OTHER, "other", True, ["read", "write:sales"])
+    assert (there.tenant_id, there.tenant, there.operator, there.scope_names) == (OTHER, "other", True, ["read", "write:sales"])
     author = there.author("request", "write")
     assert (author.actor, author.operator, author.domains) == (str(name), True, frozenset({"sales"}))
     for missing in ("another", "", "1"):

@@ -19,8 +19,8 @@ from db.errors import Conflict, NotFound, Timeout, Unavailable
 from db.tenancy import audit, tenant
 from db.tenancy.audit import AuditRow
 from graph_api.ingestion import source
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
+from schema.execution.principal import Principal
 from schema.language.scopes import parse_scopes
 from schema.root import schema
 from tests.builders import REGISTER, UPDATE, Api, Statements, day, iso, product_fields

@@ -11,6 +11,7 @@ import pytest
 from db.migrations import latest_revision
 from graph_api.app import create_app
 from graph_api.settings import Settings
+from schema.temporal.history import HISTORY_COUNT_BY_SUBJECT
 from tests.builders import REGISTER, Api, Statements, product_fields
 
 COUNT = '{"query": "{ products { totalCount } }"}'
@@ -192,7 +193,7 @@ async def test_a_read_that_the_database_fails_below_a_mutation_keeps_nothing(api
         await connection.fetch(text("SELECT 1 / 0 AS tenant_id WHERE CAST(:tenant AS bigint) > 0 -- tenant_id = "))
         return []
 
-    monkeypatch.setattr("schema.execution.loading.history.count_histories", failing)
+    monkeypatch.setattr(HISTORY_COUNT_BY_SUBJECT, "find", failing)
     answer = await api(
         "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { history { totalCount } } } }",
         input=product_fields(),

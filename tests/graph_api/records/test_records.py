@@ -19,7 +19,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from db.assets import entity as entities
 from db.author import Author
 from db.errors import TransactionConflict, Unavailable
-from db.temporal import history
 from db.tenancy import api_key
 from graph_api.app import create_app
 from graph_api.auth.authenticator import OPEN
@@ -29,6 +28,7 @@ from graph_api.settings import Settings
 from schema.execution.executor import Executor
 from schema.execution.executor import Request as Operation
 from schema.root import schema
+from schema.temporal.history import HISTORY_BY_SUBJECT
 from tests.builders import Api
 from tests.conftest import recording
 from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, token
@@ -576,7 +576,7 @@ async def test_what_was_asked_for_before_what_it_stands_in_became_null_is_not_fe
         await asyncio.sleep(0.1)
         raise Unavailable("It took a while to fail.")
 
-    monkeypatch.setattr(history, "histories", late)
+    monkeypatch.setattr(HISTORY_BY_SUBJECT, "find", late)
     query = """{
       nodes(ids: $ids) { ... on Entity { label record } }
       gone: domain(name: "sales") { entities { nodes { record history { nodes { id } } } } }

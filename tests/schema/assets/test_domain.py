@@ -5,8 +5,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
+from schema.execution.principal import Principal
 from schema.language.scopes import Scope
 from schema.root import schema
 from tests.builders import DELETE, DELETE_ENTITY, Api, day, iso

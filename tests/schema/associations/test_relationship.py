@@ -14,6 +14,7 @@ from db.connection import ReadConnection
 from db.database import Database
 from db.temporal.kinds import ENTITY
 from db.temporal.verification import verify_tenant
+from schema import lazy
 from tests.builders import (
     CREATE_ENTITY,
     DELETE,
@@ -599,7 +600,7 @@ async def test_a_payload_that_others_change_meanwhile_is_read_once_more(shop: Ap
                 ended.append(await asset.delete(other, ENTITY, bo, at=day(1)))
         return await read(connection, readings)
 
-    monkeypatch.setattr(node, "nodes_by_id", late)
+    monkeypatch.setattr(lazy, "nodes_by_id", late)
     query = """
       mutation ($input: RelateInput!) { relate(input: $input) {
         changed relationship { origin { relationships { nodes { related { label } } } } }

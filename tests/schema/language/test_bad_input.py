@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from schema.execution import document
+from schema.temporal.history import HISTORY_COUNT_BY_SUBJECT
 from tests.builders import REGISTER, UPDATE, Api, product_fields
 
 _WRITTEN = text(
@@ -197,7 +198,7 @@ async def test_a_request_that_is_given_up_leaves_no_connection_behind(api: Api, 
         await connection.fetch(text("SELECT pg_sleep(0.3) FROM tenant WHERE tenant_id = CAST(:tenant AS bigint)"))
         return []
 
-    monkeypatch.setattr("schema.execution.loading.history.count_histories", slow)
+    monkeypatch.setattr(HISTORY_COUNT_BY_SUBJECT, "find", slow)
     asked = asyncio.create_task(api('{ product(name: "orders") { history { totalCount } } }'))
     await begun.wait()
     await asyncio.sleep(0.05)

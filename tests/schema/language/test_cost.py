@@ -22,8 +22,8 @@ from strawberry.federation.schema_directives import Cost, ListSize
 from db.lineage.walk import Bounds
 from graph_api import demo
 from graph_api.graphiql.examples import EXAMPLES
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request, Response
+from schema.execution.principal import Principal
 from schema.language.cost import CostModel, is_list
 from schema.language.limits import Limits
 from schema.language.scopes import Scope

@@ -19,8 +19,8 @@ from db.registries.detail_format import FORMATS
 from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow
 from db.tables import domain, entity_detail
-from schema.execution.context import Principal
 from schema.execution.executor import Executor, Request
+from schema.execution.principal import Principal
 from schema.language.scopes import Scope, parse_scopes
 from schema.root import schema
 from tests.builders import Api, ApiResponse, Statements, day, iso

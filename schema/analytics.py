@@ -6,19 +6,28 @@ from typing import Annotated
 import strawberry
 
 from db.assets.entity import EntityQuery
+from db.lineage import analytics
 from db.lineage.analytics import Crossing, ProductStatistics
 from db.lineage.graph import GraphMetrics
 from db.lineage.walk import Direction
 from schema.assets.asset import Asset
-from schema.assets.domain import Domain
+from schema.assets.domain import DOMAINS_AT, ENTITY_COUNT_BY_DOMAIN, Domain
 from schema.assets.product import ProductStatus
 from schema.associations.lineage_link import LineageType
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.cost import GRAPH_WEIGHT, cost, list_size
 from schema.language.node_ids import AsOf
 from schema.language.pagination import page_size
 from schema.language.scopes import READ, field, resolver
-from schema.lineage.walk import nodes_of
+from schema.lazy import assets_by_id
+
+PRODUCT_STATISTICS_BY_DOMAIN = Batch(analytics.product_statistics)
+CROSSING_LINKS_BY_DOMAIN = Batch(analytics.crossing_links)
+LINK_STATISTICS = Batch(analytics.link_statistics)
+UNLINKED_COUNT = Batch(analytics.count_unlinked)
+MOST_LINKED = Batch(analytics.most_linked)
+GRAPH_METRICS = Batch(analytics.graph_metrics)
 
 Most = Annotated[int, strawberry.argument(description="How many to give.")]
 
@@ -57,7 +66,7 @@ class DomainStats:
 
     @resolver(READ, "How many entities there are of the types that belong to it.")
     def entities(self, info: Info) -> int:
-        return info.context.loaders.entity_count_by_domain.load((self.domain.reading, EntityQuery()))  # type: ignore[return-value]
+        return info.context.load(ENTITY_COUNT_BY_DOMAIN, self.domain.reading, EntityQuery())  # type: ignore[return-value]
 
     @resolver(READ, "How many lineage links lead into it: to one of its assets, from one of another domain or of none.")
     async def inbound_links(self, info: Info) -> int:
@@ -72,10 +81,10 @@ class DomainStats:
         return (await self._products(info)).owners
 
     async def _products(self, info: Info) -> ProductStatistics:
-        return await info.context.loaders.product_statistics_by_domain.load(self.domain.reading)
+        return await info.context.load(PRODUCT_STATISTICS_BY_DOMAIN, self.domain.name, self.domain.as_of)
 
     async def _crossing(self, info: Info) -> Crossing:
-        return await info.context.loaders.crossing_links_by_domain.load(self.domain.reading)
+        return await info.context.load(CROSSING_LINKS_BY_DOMAIN, self.domain.name, self.domain.as_of)
 
 
 @strawberry.type(description="The graph of all lineage in numbers.")
@@ -85,25 +94,25 @@ class LineageStats:
 
     @resolver(READ, "How many links there are; several producers' between the same two assets are several.")
     async def links(self, info: Info) -> int:
-        return (await info.context.loaders.link_statistics.load((self.as_of,))).links
+        return (await info.context.load(LINK_STATISTICS, self.as_of)).links
 
     @list_size(3)
     @resolver(READ, "How many of them are of each type that occurs.")
     async def by_type(self, info: Info) -> list[TypeCount]:
-        counts = (await info.context.loaders.link_statistics.load((self.as_of,))).by_type
+        counts = (await info.context.load(LINK_STATISTICS, self.as_of)).by_type
         return [TypeCount(type=it, count=counts[it.name]) for it in LineageType if it.name in counts]
 
     @resolver(READ, "How sure they are on average, from 0 to 1; null: there are none.")
     async def average_confidence(self, info: Info) -> float | None:
-        return (await info.context.loaders.link_statistics.load((self.as_of,))).average_confidence
+        return (await info.context.load(LINK_STATISTICS, self.as_of)).average_confidence
 
     @resolver(READ, "How many assets nothing feeds.")
     def assets_without_upstream(self, info: Info) -> int:
-        return info.context.loaders.unlinked_count.load((self.as_of, Direction.UPSTREAM))  # type: ignore[return-value]
+        return info.context.load(UNLINKED_COUNT, self.as_of, Direction.UPSTREAM)  # type: ignore[return-value]
 
     @resolver(READ, "How many assets feed nothing.")
     def assets_without_downstream(self, info: Info) -> int:
-        return info.context.loaders.unlinked_count.load((self.as_of, Direction.DOWNSTREAM))  # type: ignore[return-value]
+        return info.context.load(UNLINKED_COUNT, self.as_of, Direction.DOWNSTREAM)  # type: ignore[return-value]
 
     @list_size(by=("first",))
     @resolver(READ, "The assets that the greatest numbers of others feed directly, the largest first.")
@@ -136,14 +145,13 @@ class LineageStats:
         return None if found is None else found.cycles
 
     async def _shape(self, info: Info) -> GraphMetrics | None:
-        info.context.spent.visited += GRAPH_WEIGHT
-        return await info.context.loaders.shape_of_lineage.load((self.as_of,))
+        info.context.cost_meter.visited += GRAPH_WEIGHT
+        return await info.context.load(GRAPH_METRICS, self.as_of)
 
     async def _most(self, info: Info, direction: Direction, first: int) -> list[AssetDegree]:
-        loaders = info.context.loaders
         size = page_size("first", first, info.context.limits.page_size)
-        found = await loaders.most_linked.load((self.as_of, direction, size))
-        nodes = await nodes_of(info, {it.asset_id for it in found}, self.as_of, self.pinned)
+        found = await info.context.load(MOST_LINKED, self.as_of, direction, size)
+        nodes = await assets_by_id(info, {it.asset_id for it in found}, self.as_of, self.pinned)
         return [AssetDegree(asset=nodes[it.asset_id], degree=it.degree) for it in found]
 
 
@@ -155,13 +163,13 @@ class Analytics:
     @list_size(50)
     @resolver(READ, "Each domain that there is, in order of the name.")
     async def domains(self, info: Info) -> list[DomainStats]:
-        names = await info.context.loaders.domains_then.load((self.as_of,))
+        names = await info.context.load(DOMAINS_AT, self.as_of)
         return [DomainStats(domain=Domain(name=it, as_of=self.as_of, pinned=self.pinned)) for it in names]
 
     @cost(GRAPH_WEIGHT)
     @resolver(READ, "What feeds what, all of it.")
     def lineage(self, info: Info) -> LineageStats:
-        info.context.spent.visited += GRAPH_WEIGHT - 1
+        info.context.cost_meter.visited += GRAPH_WEIGHT - 1
         return LineageStats(as_of=self.as_of, pinned=self.pinned)
 
 

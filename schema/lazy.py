@@ -1,0 +1,97 @@
+"""GraphQL's recursion of types, declared once.
+
+An asset has lineage, relationships and a history, and each of these leads to assets again; an entity type has a domain, which has
+entities. Modules below the types of assets name them by the lazy types here and build them through the registry here, so that
+imports run in one direction. Asset types register themselves with `asset_type`, and the domain type with `domain_type`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from uuid import UUID
+
+import strawberry
+
+from db.assets.asset import identities
+from db.assets.node import NodeRow, nodes_by_id
+from db.connection import ReadConnection
+from db.consistency.consistent_dict import ConsistentDict
+from schema.execution.context import Info
+from schema.execution.loading import Batch
+
+if TYPE_CHECKING:
+    from schema.assets.asset import Asset
+    from schema.assets.domain import Domain
+
+LazyAsset = Annotated["Asset", strawberry.lazy("schema.assets.asset")]
+LazyDomain = Annotated["Domain", strawberry.lazy("schema.assets.domain")]
+
+AssetType = TypeVar("AssetType", bound="type[Asset]")
+DomainType = TypeVar("DomainType", bound="type[Domain]")
+
+# The GraphQL type of each kind of asset, by the name of the kind.
+ASSET_TYPES: dict[str, "type[Asset]"] = {}
+_ASSET_FROM_ROW: dict[type[NodeRow], "Callable[[Any, datetime | None], Asset]"] = {}
+_DOMAIN_TYPES: list["type[Domain]"] = []
+
+
+def asset_type(row_type: type[NodeRow]) -> Callable[[AssetType], AssetType]:
+    """Register the decorated class as the type of a kind of asset, built from rows of `row_type`."""
+
+    def register(type_: AssetType) -> AssetType:
+        ASSET_TYPES[type_.kind.name] = type_
+        _ASSET_FROM_ROW[row_type] = type_.of
+        return type_
+
+    return register
+
+
+def domain_type(type_: DomainType) -> DomainType:
+    """Register the decorated class as the type of domains."""
+    _DOMAIN_TYPES.append(type_)
+    return type_
+
+
+def domain_at(name: str, as_of: datetime, pinned: datetime | None) -> LazyDomain:
+    """Build a domain as it is at an instant; `pinned` is the requested instant, if any."""
+    (type_,) = _DOMAIN_TYPES
+    return type_(name=name, as_of=as_of, pinned=pinned)
+
+
+def asset_from_row(row: NodeRow, pinned: datetime | None) -> LazyAsset:
+    """Build an asset of any kind from its row; `pinned` is the requested instant, if any."""
+    return _ASSET_FROM_ROW[type(row)](row, pinned)
+
+
+async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> LazyAsset | None:
+    """Return the asset of any kind with a uid, at the requested instant or else now."""
+    identity = await info.context.load(IDENTITY_BY_UID, uid)
+    return None if identity is None else await ASSET_TYPES[identity.kind].find(info, uid, pinned)
+
+
+async def assets_by_id(info: Info, ids: Collection[int], instant: datetime, pinned: datetime | None) -> Mapping[int, LazyAsset]:
+    """Return the assets with these ids that exist at an instant, by id."""
+    return await info.context.load(ASSETS_BY_ID, (tuple(sorted(ids)), instant, pinned)) if ids else {}
+
+
+async def _assets_by_id(
+    connection: ReadConnection, sets: Sequence[tuple[tuple[int, ...], datetime, datetime | None]]
+) -> list[Mapping[int, LazyAsset]]:
+    """Build sets of assets of any kind, each set at its instant, with one statement for all sets."""
+    readings = list(dict.fromkeys((asset_id, instant) for ids, instant, _ in sets for asset_id in ids))
+    rows = dict(zip(readings, await nodes_by_id(connection, readings), strict=True))
+    # a pinned reading and one that is not give the same row different ids
+    assets: dict[tuple[int, datetime, datetime | None], LazyAsset] = {}
+    for ids, instant, pinned in sets:
+        for asset_id in ids:
+            row = rows[asset_id, instant]
+            if row is not None and (asset_id, instant, pinned) not in assets:
+                assets[asset_id, instant, pinned] = asset_from_row(row, pinned)
+    return [
+        ConsistentDict({it: assets[it, instant, pinned] for it in ids if (it, instant, pinned) in assets})
+        for ids, instant, pinned in sets
+    ]
+
+
+IDENTITY_BY_UID = Batch(identities)
+ASSETS_BY_ID = Batch(_assets_by_id)
