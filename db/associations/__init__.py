@@ -1,1 +1,1 @@
-"""Associations between two assets: lineage links and relationships, and the stubs that they create."""
+"""Associations between two assets: lineage links and relationships, and the stubs that relationships create."""

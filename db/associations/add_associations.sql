@@ -1,5 +1,7 @@
--- Gives bonds their identities, always in order of their ends, so that two batches cannot wait for each other. Those that are there
--- already have no row.
+-- Adds identities of associations, in order of their ends, so that two batches cannot deadlock. Existing ones return no row.
+-- Parameters: :uids, and one array for each part of the identities: :near, :far, and the further parts by their names.
+-- Tokens: {identities}, {near}, {far}, {parts}, {given_parts} of the association kind.
+-- Used by: db.associations.association._add_or_lock
 INSERT INTO {identities} (tenant_id, uid, {near}, {far}, {parts})
 SELECT CAST(:tenant AS bigint), uid, {near}, {far}, {parts}
 FROM unnest(CAST(:uids AS uuid[]), CAST(:near AS bigint[]), CAST(:far AS bigint[]), {given_parts}) AS n (uid, {near}, {far}, {parts})

@@ -1,15 +1,16 @@
-"""What bonds of every kind share: which assets their ends mean, and how they are said and end."""
+"""What lineage links and relationships share: references to their ends, locks on these, and the assertion of states."""
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.assets.asset import Deletion
 from db.connection import ReadConnection, WriteConnection
-from db.consistency.batch_conflicts import Results
+from db.consistency.batch_conflicts import Results, SubjectChange, WriteResult, subject_of
 from db.consistency.lifecycle import lock_by_id
-from db.errors import NotFound, TransactionConflict
+from db.errors import HeadwaterError, NotFound, TransactionConflict
 from db.fields import storable
 from db.instants import write_instant
 from db.sql import statement
@@ -19,13 +20,15 @@ from db.temporal.kind import AssociationKind
 _RESOLVE = statement("associations/resolve_ends")
 _LOCK_SHARED = statement("associations/lock_assets_shared")
 
-# The ends of a bond, and the further parts of its identity.
+# The identity of an association: the ids of both ends, and the further parts of its kind.
 Key: TypeAlias = tuple[Any, ...]
 
 
 class AssetRef(NamedTuple):
-    """Which asset a bond is said to begin or end at: by one of uid, product name, and entity type with key. A key alone means
-    something where the type is known."""
+    """Reference to an asset by uid, by product name, or by entity type and key.
+
+    A key without an entity type belongs to an end of a relationship, whose type says what it is the key of.
+    """
 
     uid: UUID | None = None
     product: str | None = None
@@ -36,26 +39,41 @@ class AssetRef(NamedTuple):
         if self.uid is not None:
             return f"asset with the uid {self.uid}"
         if self.product is not None:
-            return f"product called {self.product[:100]!r}"
+            return f"product named {self.product[:100]!r}"
         return f"{(self.type or 'asset')[:100]} with the key {(self.key or '')[:100]!r}"
 
 
 class ResolvedAsset(NamedTuple):
-    """What a reference means, whether that is alive at the instant, and whether it ever was before."""
+    """The asset that a reference means, whether it is alive at the instant, and whether it ever was until then."""
 
     asset_id: int
     uid: UUID
     kind: str
     type: str | None
     alive: bool
-    begun: bool
+    ever_alive: bool
 
 
-UNRESOLVED = ResolvedAsset(0, UUID(int=0), "", None, alive=False, begun=False)
+UNRESOLVED = ResolvedAsset(0, UUID(int=0), "", None, alive=False, ever_alive=False)
+
+
+class EndRefs(NamedTuple):
+    """References to both ends of an association, and the instant at which they are resolved; None is now."""
+
+    near: AssetRef
+    far: AssetRef
+    at: datetime | None
+
+
+class Ends(NamedTuple):
+    """The resolved ends of an association."""
+
+    near: ResolvedAsset
+    far: ResolvedAsset
 
 
 class ResolvedState(NamedTuple):
-    """What is said of a bond, once it is known what its ends are."""
+    """The whole state of an association from an instant on, and its identity. Without an instant it holds from now on."""
 
     key: Key
     uid: UUID
@@ -64,134 +82,162 @@ class ResolvedState(NamedTuple):
 
 
 async def resolve(
-    connection: ReadConnection, ends: Sequence[AssetRef], instants: Sequence[datetime | None]
+    connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime | None]
 ) -> list[ResolvedAsset]:
-    """What references mean, each at its instant, else now: from then on, that is the now of the request."""
-    places: dict[tuple[AssetRef, datetime | None], int] = {}
-    for end, instant in zip(ends, instants, strict=True):
-        places.setdefault((end, instant), len(places) + 1)
-    asked = list(places)
+    """Resolve references, each at its instant or now. Reads of this connection without an instant then read at that now."""
+    ordinals: dict[tuple[AssetRef, datetime | None], int] = {}
+    for ref_at in zip(refs, instants, strict=True):
+        ordinals.setdefault(ref_at, len(ordinals) + 1)
+    requested = list(ordinals)
     rows = await connection.fetch(
         _RESOLVE,
         {
-            "uids": [end.uid for end, _ in places],
-            "products": [storable(end.product) for end, _ in places],
-            "types": [storable(end.type) for end, _ in places],
-            "keys": [storable(end.key) for end, _ in places],
-            "instants": [instant for _, instant in places],
+            "uids": [ref.uid for ref, _ in requested],
+            "products": [storable(ref.product) for ref, _ in requested],
+            "types": [storable(ref.type) for ref, _ in requested],
+            "keys": [storable(ref.key) for ref, _ in requested],
+            "instants": [instant for _, instant in requested],
             "now": connection.now,
         },
     )
-    now = [row.instant for row, (_, instant) in ((row, asked[row.place - 1]) for row in rows) if instant is None]
-    connection.now = max([connection.now, *now])
-    found = {row.place: ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.begun) for row in rows}
-    return [found.get(places[it], UNRESOLVED) for it in zip(ends, instants, strict=True)]
+    resolved: dict[int, ResolvedAsset] = {}
+    for row in rows:
+        resolved[row.ordinal] = ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.ever_alive)
+        _, instant = requested[row.ordinal - 1]
+        if instant is None:
+            connection.now = max(connection.now, row.instant)
+    return [resolved.get(ordinals[ref_at], UNRESOLVED) for ref_at in zip(refs, instants, strict=True)]
+
+
+async def resolve_ends(connection: ReadConnection, refs: Mapping[int, EndRefs]) -> dict[int, Ends]:
+    """Resolve the ends of associations, by the same indexes as their references."""
+    near, far = [it.near for it in refs.values()], [it.far for it in refs.values()]
+    resolved = await resolve(connection, near + far, [it.at for it in refs.values()] * 2)
+    return dict(zip(refs, map(Ends, resolved[: len(refs)], resolved[len(refs) :]), strict=True))
 
 
 async def resolve_and_lock(
-    connection: WriteConnection,
-    ends: Sequence[AssetRef],
-    instants: Sequence[datetime | None],
-    *,
-    allow_pending_ends: bool,
-    exclusive: Collection[int] = (),
-) -> list[ResolvedAsset]:
-    """What references mean, each at its instant; none of it changes until the transaction ends. Those at the places in
-    `exclusive` are kept for this writer; the others may be held by several."""
-    if not ends:
-        return []
-    first = await resolve(connection, ends, instants)
-    kept = {first[place].asset_id for place in exclusive} - {UNRESOLVED.asset_id}
-    shared = {it.asset_id for it in first} - {UNRESOLVED.asset_id} - kept
-    if kept:
-        await lock_by_id(connection, kept)
-    if shared:
-        await connection.fetch(_LOCK_SHARED, {"assets": sorted(shared)})
-    if allow_pending_ends and all(end.product is None for end in ends):
-        # what bears a uid or a key bears it always, and what was purged since cannot be pointed at
-        return first
-    # whoever held a lock may have renamed one, or ended it, for good even
-    found = await resolve(connection, ends, instants)
-    if any(before.asset_id != after.asset_id for before, after in zip(first, found, strict=True)):
+    connection: WriteConnection, refs: Mapping[int, EndRefs], *, allow_pending_ends: bool, exclusive: Collection[int] = ()
+) -> dict[int, Ends]:
+    """Resolve the ends of associations and lock them against changes until the transaction ends.
+
+    Several writers may hold the lock of an end at once, but not if the index of its association is in `exclusive`.
+    """
+    if not refs:
+        return {}
+    ends = await resolve_ends(connection, refs)
+    exclusive_ids = _asset_ids(ends[index] for index in exclusive)
+    shared_ids = _asset_ids(ends.values()) - exclusive_ids
+    if exclusive_ids:
+        await lock_by_id(connection, exclusive_ids)
+    if shared_ids:
+        await connection.fetch(_LOCK_SHARED, {"assets": sorted(shared_ids)})
+    if allow_pending_ends and all(it.near.product is None and it.far.product is None for it in refs.values()):
+        # uids and keys never pass to another asset, and an association cannot be added to an asset that was purged meanwhile
+        return ends
+    # until the locks were granted, another writer may have renamed, deleted or purged an asset
+    locked_ends = await resolve_ends(connection, refs)
+    if any(
+        before.asset_id != after.asset_id
+        for index, locked in locked_ends.items()
+        for before, after in zip(ends[index], locked, strict=True)
+    ):
         raise TransactionConflict("An end was purged meanwhile, or its name given to another product. Try again.")
-    return found
+    return locked_ends
 
 
 def missing_end_error(
-    end: AssetRef, found: ResolvedAsset, instant: datetime, *, field: str, needs: str, allow_pending_ends: bool
+    kind: AssociationKind, refs: EndRefs, ends: Ends, now: datetime, *, label: str, allow_pending_ends: bool
 ) -> NotFound | None:
-    """Why there is no such end at an instant, if there is none. An `early` bond holds as soon as both are there."""
-    if found is UNRESOLVED:
-        when = f" at {write_instant(instant)}" if end.product is not None else ""
-        return NotFound(f"There is no {end}{when}.", field=field)
-    if not found.alive and not allow_pending_ends:
-        return NotFound(f"The {end} does not exist at {write_instant(instant)}, and {needs} needs both of its ends.", field=field)
+    """Return the error if an end does not exist at the instant. A pending end may begin to exist later; it has an identity."""
+    instant = refs.at or now
+    for column, ref, asset in ((kind.ends[0], refs.near, ends.near), (kind.ends[1], refs.far, ends.far)):
+        field = column.removesuffix("_id")
+        if asset is UNRESOLVED:
+            when = f" at {write_instant(instant)}" if ref.product is not None else ""
+            return NotFound(f"There is no {ref}{when}.", field=field)
+        if not asset.alive and not allow_pending_ends:
+            return NotFound(
+                f"The {ref} does not exist at {write_instant(instant)}. A {label} needs both of its ends.", field=field
+            )
     return None
 
 
 async def write(
     connection: WriteConnection,
-    bond: AssociationKind,
-    stated: Mapping[int, ResolvedState],
-    ended: Mapping[int, Deletion],
+    kind: AssociationKind,
+    states: Mapping[int, ResolvedState | HeadwaterError],
+    deletions: Mapping[int, Deletion],
     *,
+    label: str,
     reject_restatement: bool,
-    called: str,
-) -> tuple[Results, dict[int, int]]:
-    """Write what is said of bonds, and which of them end, whose ends are held: what became of each, and of which bond it is said.
-    Each is accepted or refused by itself."""
-    uids = {it.key: it.uid for it in stated.values()}
-    ids = await _add_or_lock(connection, bond, uids)
-    said = {place: ids[it.key] for place, it in stated.items()}
-    assertions = {place: Assertion(said[place], Operation.SET, it.payload, it.at) for place, it in stated.items()}
-    results: Results = {}
-    known = await _lock_by_uid(connection, bond, {it.uid for it in ended.values()}, {uids[key]: it for key, it in ids.items()})
-    for place, end in ended.items():
-        if end.uid in known:
-            assertions[place] = Assertion(known[end.uid], Operation.DELETE, None, end.at)
+) -> WriteResult:
+    """Assert states of associations whose ends are locked, and deletions, each accepted or rejected independently.
+
+    An error in place of a state is its outcome. The result names the associations that have a new state.
+    """
+    resolved = {index: it for index, it in states.items() if isinstance(it, ResolvedState)}
+    outcomes: Results = {index: it for index, it in states.items() if isinstance(it, HeadwaterError)}
+    uids = {it.key: it.uid for it in resolved.values()}
+    ids = await _add_or_lock(connection, kind, uids)
+    assertions = {index: Assertion(ids[it.key], Operation.SET, it.payload, it.at) for index, it in resolved.items()}
+    locked = {uids[key]: association_id for key, association_id in ids.items()}
+    ids_by_uid = await _lock_by_uid(connection, kind, {it.uid for it in deletions.values()}, locked)
+    for index, deletion in deletions.items():
+        if deletion.uid in ids_by_uid:
+            assertions[index] = Assertion(ids_by_uid[deletion.uid], Operation.DELETE, None, deletion.at)
         else:
-            results[place] = NotFound(f"There is no {called} with the uid {end.uid}.", field="uid")
+            outcomes[index] = NotFound(f"There is no {label} with the uid {deletion.uid}.", field="uid")
     if assertions:
-        outcomes = await record_changes(connection, bond, list(assertions.values()), reject_restatement=reject_restatement)
-        results |= zip(assertions, outcomes, strict=True)
-    return results, said
+        recorded = await record_changes(connection, kind, list(assertions.values()), reject_restatement=reject_restatement)
+        outcomes |= zip(assertions, recorded, strict=True)
+    changes = [SubjectChange(subject_of(kind, ids[it.key]), it.at or connection.now, index) for index, it in resolved.items()]
+    return WriteResult(outcomes, changes)
 
 
-async def _add_or_lock(connection: WriteConnection, bond: AssociationKind, uids: Mapping[Key, UUID]) -> dict[Key, int]:
-    """Give bonds their identities, or lock the ones they have."""
+async def _add_or_lock(connection: WriteConnection, kind: AssociationKind, uids: Mapping[Key, UUID]) -> dict[Key, int]:
+    """Add the identities that do not exist yet and lock the others. Return the ids of all."""
     if not uids:
         return {}
-    found = await _lock(connection, bond, list(uids))
-    unknown = [it for it in uids if it not in found]
-    if unknown:
-        given = {"uids": [uids[it] for it in unknown], **_columns(bond, unknown)}
-        added = await connection.fetch(bond.statement("associations/add_associations"), given)
-        connection.added[bond] += len(added)
-        # what is new is locked by being new
-        found |= {tuple(row[1:]): row.id for row in added}
-        overtaken = [it for it in unknown if it not in found]
-        if overtaken:
-            found |= await _lock(connection, bond, overtaken)
-    return found
+    ids = await _lock(connection, kind, list(uids))
+    missing = [key for key in uids if key not in ids]
+    if missing:
+        parameters = {"uids": [uids[key] for key in missing], **_columns(kind, missing)}
+        rows = await connection.fetch(kind.statement("associations/add_associations"), parameters)
+        connection.added[kind] += len(rows)
+        # no other transaction sees a new row, so it needs no lock
+        ids |= _ids_by_key(kind, rows)
+        added_by_others = [key for key in missing if key not in ids]
+        if added_by_others:
+            ids |= await _lock(connection, kind, added_by_others)
+    return ids
 
 
-async def _lock(connection: WriteConnection, bond: AssociationKind, wanted: Sequence[Key]) -> dict[Key, int]:
-    rows = await connection.fetch(bond.statement("associations/lock_associations"), _columns(bond, wanted))
-    return {tuple(row[1:]): row.id for row in rows}
+async def _lock(connection: WriteConnection, kind: AssociationKind, keys: Sequence[Key]) -> dict[Key, int]:
+    return _ids_by_key(kind, await connection.fetch(kind.statement("associations/lock_associations"), _columns(kind, keys)))
 
 
 async def _lock_by_uid(
-    connection: WriteConnection, bond: AssociationKind, wanted: Set[UUID], locked: Mapping[UUID, int]
+    connection: WriteConnection, kind: AssociationKind, uids: Set[UUID], locked: Mapping[UUID, int]
 ) -> dict[UUID, int]:
-    """Bonds by their uids: those that are locked already, and others that are locked now."""
-    others = wanted - locked.keys()
+    """Lock the associations with these uids that are not locked already. Return the ids of all that exist."""
+    others = uids - locked.keys()
     if not others:
         return dict(locked)
-    rows = await connection.fetch(bond.statement("associations/lock_associations_by_uid"), {"uids": list(others)})
+    rows = await connection.fetch(kind.statement("associations/lock_associations_by_uid"), {"uids": list(others)})
     return {**locked, **{row.uid: row.id for row in rows}}
 
 
-def _columns(bond: AssociationKind, keys: Sequence[Key]) -> dict[str, list[Any]]:
-    """The parts of identities, column by column, as statements are given them."""
-    names = ("near", "far", *bond.parts)
-    return {name: [key[place] for key in keys] for place, name in enumerate(names)}
+def _asset_ids(ends: Iterable[Ends]) -> set[int]:
+    return {asset.asset_id for pair in ends for asset in pair if asset is not UNRESOLVED}
+
+
+def _columns(kind: AssociationKind, keys: Sequence[Key]) -> dict[str, list[Any]]:
+    """Build the array parameters of identities, one for each part."""
+    names = ("near", "far", *kind.parts)
+    return {name: [key[part] for key in keys] for part, name in enumerate(names)}
+
+
+def _ids_by_key(kind: AssociationKind, rows: Sequence[Any]) -> dict[Key, int]:
+    key_of = attrgetter(*kind.ends, *kind.parts)
+    return {key_of(row): row.id for row in rows}

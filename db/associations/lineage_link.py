@@ -1,4 +1,4 @@
-"""Lineage links: that one asset feeds another, by somebody's word. What holds at an instant, and how it is said and ends."""
+"""Lineage links: statements of producers that one asset feeds another. Reads at an instant, and writes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,8 @@ from sqlalchemy import BigInteger, Select, Text, Uuid, func, select, text
 
 from db.assets.asset import Deletion
 from db.associations import lineage_link_fields
-from db.associations.association import AssetRef, ResolvedAsset, ResolvedState, missing_end_error, resolve_and_lock, write
+from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, missing_end_error, resolve_and_lock, write
 from db.connection import ReadConnection, WriteConnection
-from db.consistency.batch_conflicts import Results
 from db.errors import BadInput, HeadwaterError
 from db.filters import TENANT, any_of
 from db.pagination import Page, Slice
@@ -20,9 +19,11 @@ from db.sql import statement
 from db.tables import asset as assets
 from db.tables import lineage_link as links
 from db.tables import lineage_link_effective as effective
-from db.temporal.change_log import Outcome
+from db.temporal.change_log import Outcome, raise_first_error
 from db.temporal.kind import valid_at
 from db.temporal.kinds import LINK
+
+_LABEL = "lineage link"
 
 _OBSERVATIONS = statement("associations/link_observations")
 
@@ -30,7 +31,7 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "headwater/link")
 
 
 class LinkState(NamedTuple):
-    """The whole state, checked, that a link is said to have from an instant on; without one, from now on."""
+    """The whole, validated state of a link from an instant on. Without an instant it holds from now on."""
 
     source: AssetRef
     target: AssetRef
@@ -41,7 +42,7 @@ class LinkState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """A link as it was at one instant."""
+    """A link at one instant."""
 
     link_id: int
     uid: UUID
@@ -58,13 +59,13 @@ class LinkRow:
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """What is said of it."""
+        """The state without identity and period."""
         return self.type, self.transformation, self.confidence, self.metadata
 
 
 @dataclass(frozen=True, slots=True)
 class LinkObservation:
-    """When what holds of a link was written down, and when it was last said to be so."""
+    """When the state of a link was recorded, and the instant of the last assertion of the link."""
 
     recorded_at: datetime
     last_seen_at: datetime
@@ -72,7 +73,7 @@ class LinkObservation:
 
 @dataclass(frozen=True, slots=True)
 class LinkQuery:
-    """Which links. A filter that is None leaves nothing out; an empty one leaves out everything."""
+    """Filters of a list of links. None does not filter; an empty collection matches nothing."""
 
     source: UUID | None = None
     target: UUID | None = None
@@ -83,31 +84,31 @@ class LinkQuery:
 
 
 def link_uid(source: UUID, target: UUID, producer: str | None) -> UUID:
-    """The uid of the link between two assets by somebody's word, the same wherever it is said."""
+    """Derive the uid of the link that a producer reports between two assets."""
     return uuid5(_NAMESPACE, f"{source}\0{target}\0{producer or ''}")
 
 
 def cursor_key(row: LinkRow) -> tuple[Any, ...]:
-    """Where a link stands in the list: what a cursor remembers."""
+    """Return the key that orders a link in the list."""
     return (row.link_id,)
 
 
 async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[LinkRow | None]:
     instant = as_of or connection.now
     rows = await connection.fetch(_select(instant).where(links.c.uid == any_of(uids, Uuid)))
-    found = {row.uid: link_row(row, instant) for row in rows}
-    return [found.get(uid) for uid in uids]
+    by_uid = {row.uid: link_row(row, instant) for row in rows}
+    return [by_uid.get(uid) for uid in uids]
 
 
 async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: datetime) -> list[LinkRow | None]:
-    """The links with these ids that hold at an instant."""
+    """Read the links with these ids that are effective at an instant."""
     rows = await connection.fetch(_select(instant).where(effective.c.link_id == any_of(ids, BigInteger)))
-    found = {row.link_id: link_row(row, instant) for row in rows}
-    return [found.get(it) for it in ids]
+    by_id = {row.link_id: link_row(row, instant) for row in rows}
+    return [by_id.get(link_id) for link_id in ids]
 
 
 async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -> Slice[LinkRow]:
-    """A page of the links that hold at an instant, in the order in which they were first heard of."""
+    """Read a page of the links that are effective at an instant, in the order in which they were first recorded."""
     instant = query.as_of or connection.now
     statement = page.apply(_filtered(_select(instant), query), effective.c.link_id)
     return page.slice(await connection.fetch(statement), lambda row: link_row(row, instant))
@@ -121,10 +122,11 @@ async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
 
 
 async def link_observations(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[LinkObservation]:
-    """What was said of each link, by its id and the instant at which it was read."""
-    rows = await connection.fetch(_OBSERVATIONS, {"links": [it[0] for it in readings], "instants": [it[1] for it in readings]})
-    found = {row.place: LinkObservation(row.recorded_at, row.last_seen_at) for row in rows}
-    return [found[place + 1] for place in range(len(readings))]
+    """Read the observations of links, each given by its id and the instant at which it was read."""
+    parameters = {"links": [link_id for link_id, _ in readings], "instants": [instant for _, instant in readings]}
+    rows = await connection.fetch(_OBSERVATIONS, parameters)
+    by_ordinal = {row.ordinal: LinkObservation(row.recorded_at, row.last_seen_at) for row in rows}
+    return [by_ordinal[ordinal] for ordinal in range(1, len(readings) + 1)]
 
 
 async def register(
@@ -136,19 +138,15 @@ async def register(
     *,
     at: datetime | None = None,
 ) -> Outcome:
-    """Say that one asset feeds another, whole, from an instant on."""
-    stated = LinkState(source, target, lineage_link_fields.producer(producer), lineage_link_fields.validate_state(fields), at)
-    (outcome,) = await upsert_each(connection, [stated])
-    if isinstance(outcome, HeadwaterError):
-        raise outcome
+    """Assert the whole state of a link from an instant on."""
+    state = LinkState(source, target, lineage_link_fields.producer(producer), lineage_link_fields.validate_state(fields), at)
+    (outcome,) = raise_first_error(await upsert_each(connection, [state]))
     return outcome
 
 
 async def remove(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """End a link."""
-    (outcome,) = await upsert_each(connection, [], ended=[Deletion(uid, at)])
-    if isinstance(outcome, HeadwaterError):
-        raise outcome
+    """End a link at an instant."""
+    (outcome,) = raise_first_error(await upsert_each(connection, [], deletions=[Deletion(uid, at)]))
     return outcome
 
 
@@ -156,45 +154,42 @@ async def upsert_each(
     connection: WriteConnection,
     batch: Sequence[LinkState],
     *,
-    ended: Sequence[Deletion] = (),
+    deletions: Sequence[Deletion] = (),
     reject_restatement: bool = False,
     allow_pending_ends: bool = False,
 ) -> list[Outcome | HeadwaterError]:
-    """Write what is said of links, and which of them end. Each is accepted or refused by itself; what became of ends comes last.
+    """Assert states of links, and end others, each accepted or rejected independently. Outcomes of deletions come last.
 
-    An `early` link may be stated of an instant at which an end is not there: it holds as soon as both are.
+    With `allow_pending_ends` an end need not exist at the instant: the link becomes effective when both ends exist.
     """
-    refused: Results = {}
-    instants = [it.at for it in batch] * 2
-    ends = await resolve_and_lock(
-        connection, [it.source for it in batch] + [it.target for it in batch], instants, allow_pending_ends=allow_pending_ends
+    refs = {index: EndRefs(it.source, it.target, it.at) for index, it in enumerate(batch)}
+    ends = await resolve_and_lock(connection, refs, allow_pending_ends=allow_pending_ends)
+    states: dict[int, ResolvedState | HeadwaterError] = {}
+    for index, state in enumerate(batch):
+        error = _ends_error(refs[index], ends[index], connection.now, allow_pending_ends=allow_pending_ends)
+        states[index] = error or _resolved_state(state, ends[index])
+    result = await write(
+        connection,
+        LINK,
+        states,
+        dict(enumerate(deletions, len(batch))),
+        label=_LABEL,
+        reject_restatement=reject_restatement,
     )
-    stating: dict[int, ResolvedState] = {}
-    for place, it in enumerate(batch):
-        source, target = ends[place], ends[len(batch) + place]
-        reason = _link_error(it, source, target, it.at or connection.now, allow_pending_ends=allow_pending_ends)
-        if reason is not None:
-            refused[place] = reason
-            continue
-        key = (source.asset_id, target.asset_id, it.producer)
-        stating[place] = ResolvedState(key, link_uid(source.uid, target.uid, it.producer), it.payload, it.at)
-    ending = dict(enumerate(ended, len(batch)))
-    results, _ = await write(connection, LINK, stating, ending, reject_restatement=reject_restatement, called="lineage link")
-    return [(refused | results)[place] for place in range(len(batch) + len(ended))]
+    return [result.outcomes[index] for index in range(len(batch) + len(deletions))]
 
 
-def _link_error(
-    stated: LinkState, source: ResolvedAsset, target: ResolvedAsset, instant: datetime, *, allow_pending_ends: bool
-) -> HeadwaterError | None:
-    """Why there can be no such link at that instant, if there cannot."""
-    for field, end, found in (("source", stated.source, source), ("target", stated.target, target)):
-        if (
-            reason := missing_end_error(end, found, instant, field=field, needs="a link", allow_pending_ends=allow_pending_ends)
-        ) is not None:
-            return reason
-    if source.asset_id == target.asset_id:
-        return BadInput("source and target are the same asset. A link leads from one to another.", field="target")
-    return None
+def _ends_error(refs: EndRefs, ends: Ends, now: datetime, *, allow_pending_ends: bool) -> HeadwaterError | None:
+    """Return the error if there can be no link between these ends."""
+    error = missing_end_error(LINK, refs, ends, now, label=_LABEL, allow_pending_ends=allow_pending_ends)
+    if error is None and ends.near.asset_id == ends.far.asset_id:
+        return BadInput("source and target are the same asset. Give two different assets.", field="target")
+    return error
+
+
+def _resolved_state(state: LinkState, ends: Ends) -> ResolvedState:
+    key = (ends.near.asset_id, ends.far.asset_id, state.producer)
+    return ResolvedState(key, link_uid(ends.near.uid, ends.far.uid, state.producer), state.payload, state.at)
 
 
 def _select(instant: datetime) -> Select[Any]:
@@ -220,8 +215,8 @@ def _select(instant: datetime) -> Select[Any]:
 def _filtered(statement: Select[Any], query: LinkQuery) -> Select[Any]:
     for column, uid in ((effective.c.source_id, query.source), (effective.c.target_id, query.target)):
         if uid is not None:
-            named = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
-            statement = statement.where(column == named)
+            asset_id = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
+            statement = statement.where(column == asset_id)
     if query.types is not None:
         statement = statement.where(effective.c.type == any_of(query.types, Text))
     if query.producers is not None:
@@ -232,7 +227,7 @@ def _filtered(statement: Select[Any], query: LinkQuery) -> Select[Any]:
 
 
 def link_row(row: Any, instant: datetime) -> LinkRow:
-    """Build a link from a row with its columns, read at an instant."""
+    """Build a link from a row that has its columns, read at an instant."""
     return LinkRow(
         link_id=row.link_id,
         uid=row.uid,

@@ -1,4 +1,4 @@
-"""What a lineage link may be made of. Every way in, GraphQL or file, is held to it."""
+"""Validation of the state of a lineage link, whether it comes from GraphQL or from a file."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ TRANSFORMATION_LENGTH = 10_000
 
 
 def validate_state(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole state of a link: what is left out, or null, takes its default."""
+    """Return the whole state of a link. A field that is missing or null takes its default."""
     type_, transformation, confidence = fields.get("type"), fields.get("transformation"), fields.get("confidence")
     metadata = fields.get("metadata")
     if transformation is not None:
@@ -26,18 +26,19 @@ def validate_state(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def producer(value: str | None) -> str | None:
-    """Who says that there is such a link."""
+    """Validate the name of the producer that reports a link."""
     return None if value is None else line("producer", value, length=NAME_LENGTH)
 
 
 def confidence_of(field: str, value: Any) -> float:
-    """How sure something is."""
+    """Validate a confidence, a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
-        raise BadInput(f"{field} is a number from 0 to 1.", field=field)
+        raise BadInput(f"{field} must be a number from 0 to 1.", field=field)
+    # turns -0.0 into 0.0, and an int into a float
     return float(value) + 0.0
 
 
 def _type(value: Any) -> str:
     if value not in LINK_TYPES:
-        raise BadInput(f"type is one of {', '.join(LINK_TYPES)}.", field="type")
+        raise BadInput(f"type must be one of {', '.join(LINK_TYPES)}.", field="type")
     return str(value)

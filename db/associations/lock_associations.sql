@@ -1,4 +1,7 @@
--- Lets one writer at a time change a bond. Always in order of id, so that two batches cannot wait for each other.
+-- Locks associations by their identities against other writers, in order of id, so that two batches cannot deadlock.
+-- Parameters: one array for each part of the identities: :near, :far, and the further parts by their names.
+-- Tokens: {identities}, {near}, {far}, {parts}, {given_parts}, {discriminator} of the association kind.
+-- Used by: db.associations.association._lock
 SELECT id, {near}, {far}, {parts}
 FROM {identities}
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(

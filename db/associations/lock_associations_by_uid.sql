@@ -1,4 +1,7 @@
--- Lets one writer at a time change bonds that are named by their uids. Always in order of id.
+-- Locks associations by uid against other writers, in order of id, so that two batches cannot deadlock.
+-- Parameters: :uids of the associations.
+-- Tokens: {identities} of the association kind.
+-- Used by: db.associations.association._lock_by_uid
 SELECT id, uid
 FROM {identities}
 WHERE tenant_id = CAST(:tenant AS bigint) AND uid = ANY (CAST(:uids AS uuid[]))

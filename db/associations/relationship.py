@@ -1,4 +1,4 @@
-"""Joins between assets, each of a type: which hold at an instant, what an asset is joined with, and how they are said and end."""
+"""Relationships: typed, directed connections between two assets. Reads at an instant, and writes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,12 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from sqlalchemy import BigInteger, Select, Uuid, func, select, text
 
 from db.assets.asset import Deletion
-from db.associations.association import (
-    UNRESOLVED,
-    AssetRef,
-    ResolvedAsset,
-    ResolvedState,
-    missing_end_error,
-    resolve,
-    resolve_and_lock,
-    write,
-)
+from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, resolve_and_lock, resolve_ends, write
+from db.associations.relationship_type_choice import LABEL, TypeCandidates, candidate_types, choose_type
 from db.associations.stub import Stub, create_stubs, sourced_types
 from db.connection import ReadConnection, WriteConnection
-from db.consistency.batch_conflicts import ChangesOfSubject, Results, subject_of, write_resolving_conflicts
-from db.consistency.cardinality import deferred_cardinality_check
+from db.consistency.batch_conflicts import Results, WriteResult, write_resolving_conflicts
+from db.consistency.cardinality import check_cardinality, defer_cardinality
 from db.errors import BadInput, HeadwaterError
 from db.filters import TENANT, any_of
 from db.pagination import DIRECTIONS, Page, Slice
@@ -34,7 +26,7 @@ from db.tables import relationship as relationships
 from db.tables import relationship_effective as effective
 from db.temporal.change_log import Outcome, raise_first_error
 from db.temporal.kind import valid_at
-from db.temporal.kinds import ENTITY, PRODUCT, RELATIONSHIP
+from db.temporal.kinds import RELATIONSHIP
 
 _RELATED = {it: statement("associations/related", direction=it) for it in DIRECTIONS}
 _COUNT_RELATED = statement("associations/count_related")
@@ -43,15 +35,14 @@ _COUNT_OF_ASSETS = statement("associations/count_relationships_of_assets")
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "headwater/relationship")
 
-# Before and after every id.
-_FIRST, _LAST = -1, 2**63 - 1
-
+# Bounds below and above every id.
+_BELOW_IDS, _ABOVE_IDS = -1, 2**63 - 1
 
 _IDENTITY = (relationships.c.tenant_id == effective.c.tenant_id) & (relationships.c.id == effective.c.relationship_id)
 
 
 class RelationshipState(NamedTuple):
-    """The whole state, checked, that a join is said to have from an instant on; without one, from now on."""
+    """The whole, validated state of a relationship from an instant on. Without an instant it holds from now on."""
 
     type: str
     origin: AssetRef
@@ -62,7 +53,7 @@ class RelationshipState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RelationshipRow:
-    """A join as it was at one instant."""
+    """A relationship at one instant."""
 
     relationship_id: int
     uid: UUID
@@ -77,7 +68,7 @@ class RelationshipRow:
 
 @dataclass(frozen=True, slots=True)
 class RelationshipQuery:
-    """Which joins. A filter that is None leaves nothing out; an empty one leaves out everything."""
+    """Filters of a list of relationships. None does not filter; an empty collection matches nothing."""
 
     types: tuple[int, ...] | None = None
     origin: UUID | None = None
@@ -86,17 +77,17 @@ class RelationshipQuery:
 
 
 def relationship_uid(type_: RelationshipTypeRow, origin: UUID, related: UUID) -> UUID:
-    """The uid of the join of a type between two assets, the same wherever it is said."""
+    """Derive the uid of the relationship of a type between two assets."""
     return uuid5(_NAMESPACE, f"{type_.code}\0{origin}\0{related}")
 
 
 def cursor_key(row: RelationshipRow) -> tuple[Any, ...]:
-    """Where a join stands in the list of all: what a cursor remembers."""
+    """Return the key that orders a relationship in the list of all."""
     return (row.relationship_id,)
 
 
 def cursor_key_at(asset_id: int, row: RelationshipRow) -> tuple[Any, ...]:
-    """Where a join stands in the list of an asset's joins."""
+    """Return the key that orders a relationship in the list of one of its ends."""
     return row.type_id, row.related_id if row.origin_id == asset_id else row.origin_id, row.relationship_id
 
 
@@ -105,78 +96,83 @@ async def relationships_by_uid(
 ) -> list[RelationshipRow | None]:
     instant = as_of or connection.now
     rows = await connection.fetch(_select(instant).where(relationships.c.uid == any_of(uids, Uuid)))
-    found = {row.uid: _row(row, instant) for row in rows}
-    return [found.get(uid) for uid in uids]
+    by_uid = {row.uid: _relationship_row(row, instant) for row in rows}
+    return [by_uid.get(uid) for uid in uids]
 
 
 async def relationship_by_id(connection: ReadConnection, relationship_id: int, instant: datetime) -> RelationshipRow | None:
-    """The join with this id, if it holds at an instant."""
+    """Read the relationship with this id if it is effective at an instant."""
     row = await connection.fetch_one(_select(instant).where(effective.c.relationship_id == relationship_id))
-    return None if row is None else _row(row, instant)
+    return None if row is None else _relationship_row(row, instant)
 
 
 async def list_relationships(connection: ReadConnection, query: RelationshipQuery, page: Page) -> Slice[RelationshipRow]:
-    """A page of the joins that hold at an instant, in the order in which they were first heard of."""
+    """Read a page of the relationships that are effective at an instant, in the order in which they were first recorded."""
     instant = query.as_of or connection.now
     statement = page.apply(_filtered(_select(instant), query), effective.c.relationship_id)
-    return page.slice(await connection.fetch(statement), lambda row: _row(row, instant))
+    return page.slice(await connection.fetch(statement), lambda row: _relationship_row(row, instant))
 
 
 async def count_relationships(connection: ReadConnection, query: RelationshipQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("joins")).join_from(effective, relationships, _IDENTITY)
+    counting = select(func.count().label("relationships")).join_from(effective, relationships, _IDENTITY)
     counting = counting.where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
     row = await connection.fetch_one(_filtered(counting, query))
-    return int(row.joins) if row else 0
+    return int(row.relationships) if row else 0
 
 
 async def related_to_assets(
-    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds, page: Page
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], types: DirectedTypeIds, page: Page
 ) -> list[Slice[int]]:
-    """A page of what each asset is joined with along some ways, each once, by ids, at an instant of its own."""
-    after, before = (page.after or (_FIRST,))[0], (page.before or (_LAST,))[0]
-    asked = {**_parameters(readings, ways), "after": after, "before": before, "limit": page.limit}
-    rows = _by_ordinal(await connection.fetch(_RELATED[page.direction], asked), len(readings))
-    return [page.slice(them, lambda row: int(row.other_id)) for them in rows]
+    """Read for each asset, at its instant, a page of the ids of the assets that it is related to, each once."""
+    after, before = (page.after or (_BELOW_IDS,))[0], (page.before or (_ABOVE_IDS,))[0]
+    parameters = {**_parameters(readings, types), "after": after, "before": before, "limit": page.limit}
+    rows = _by_ordinal(await connection.fetch(_RELATED[page.direction], parameters), len(readings))
+    return [page.slice(of_asset, lambda row: int(row.other_id)) for of_asset in rows]
 
 
-async def count_related(connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds) -> list[int]:
-    """With how many assets each is joined along some ways."""
-    rows = await connection.fetch(_COUNT_RELATED, _parameters(readings, ways))
-    counts = {row.place: row.assets for row in rows}
-    return [counts.get(place, 0) for place in range(1, len(readings) + 1)]
+async def count_related(
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], types: DirectedTypeIds
+) -> list[int]:
+    """Count the assets that each asset is related to at its instant."""
+    rows = await connection.fetch(_COUNT_RELATED, _parameters(readings, types))
+    counts = {row.ordinal: row.assets for row in rows}
+    return [counts.get(ordinal, 0) for ordinal in range(1, len(readings) + 1)]
 
 
 async def relationships_of_assets(
-    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds, page: Page
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], types: DirectedTypeIds, page: Page
 ) -> list[Slice[RelationshipRow]]:
-    """A page of the joins of each asset along some ways, in order of the type and of the other end, at an instant of its own."""
-    after, before = page.after or (_FIRST,) * 3, page.before or (_LAST,) * 3
-    asked = {**_parameters(readings, ways), "limit": page.limit}
+    """Read for each asset, at its instant, a page of its relationships, in order of the type and of the other end."""
+    after, before = page.after or (_BELOW_IDS,) * 3, page.before or (_ABOVE_IDS,) * 3
+    parameters = {**_parameters(readings, types), "limit": page.limit}
     for number in range(3):
-        asked |= {f"after_{number}": after[number], f"before_{number}": before[number]}
-    rows = _by_ordinal(await connection.fetch(_OF_ASSETS[page.direction], asked), len(readings))
-    return [page.slice(them, partial(_row, instant=instant)) for them, (_, instant) in zip(rows, readings, strict=True)]
+        parameters |= {f"after_{number}": after[number], f"before_{number}": before[number]}
+    rows = _by_ordinal(await connection.fetch(_OF_ASSETS[page.direction], parameters), len(readings))
+    return [
+        page.slice(of_asset, partial(_relationship_row, instant=instant))
+        for of_asset, (_, instant) in zip(rows, readings, strict=True)
+    ]
 
 
 async def count_relationships_of_assets(
-    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime]], types: DirectedTypeIds
 ) -> list[int]:
-    """How many joins each asset has along some ways."""
-    rows = await connection.fetch(_COUNT_OF_ASSETS, _parameters(readings, ways))
-    counts = {row.place: row.joins for row in rows}
-    return [counts.get(place, 0) for place in range(1, len(readings) + 1)]
+    """Count the relationships of each asset at its instant."""
+    rows = await connection.fetch(_COUNT_OF_ASSETS, _parameters(readings, types))
+    counts = {row.ordinal: row.relationships for row in rows}
+    return [counts.get(ordinal, 0) for ordinal in range(1, len(readings) + 1)]
 
 
-async def relate(connection: WriteConnection, stated: RelationshipState) -> Outcome:
-    """Join two assets, whole, from an instant on."""
-    (outcome,) = raise_first_error(await upsert_each(connection, [stated]))
+async def relate(connection: WriteConnection, state: RelationshipState) -> Outcome:
+    """Assert the whole state of a relationship from an instant on."""
+    (outcome,) = raise_first_error(await upsert_each(connection, [state]))
     return outcome
 
 
 async def unrelate(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """End a join."""
-    (outcome,) = raise_first_error(await upsert_each(connection, [], ended=[Deletion(uid, at)]))
+    """End a relationship at an instant."""
+    (outcome,) = raise_first_error(await upsert_each(connection, [], deletions=[Deletion(uid, at)]))
     return outcome
 
 
@@ -184,180 +180,116 @@ async def upsert_each(
     connection: WriteConnection,
     batch: Sequence[RelationshipState],
     *,
-    ended: Sequence[Deletion] = (),
+    deletions: Sequence[Deletion] = (),
     reject_restatement: bool = False,
     allow_pending_ends: bool = False,
 ) -> list[Outcome | HeadwaterError]:
-    """Write what is said of joins, and which of them end. Each is accepted or refused by itself; what became of ends comes last.
+    """Assert states of relationships, and end others, each accepted or rejected independently. Outcomes of deletions come last.
 
-    An `early` join may be stated of an instant at which an end is not there: it holds as soon as both are. An end of which
-    nothing but its key is known becomes a stub, where its type says that such records are kept elsewhere.
+    With `allow_pending_ends` an end need not exist at the instant: the relationship becomes effective when both ends exist. An
+    end that was never recorded becomes a stub if its entity type has an external source.
     """
     types = await lock_types_shared(connection, {it.type for it in batch}) if batch else RelationshipTypes([])
-    statements: dict[int, RelationshipState | Deletion] = {**dict(enumerate(batch)), **dict(enumerate(ended, len(batch)))}
-    results = await write_resolving_conflicts(
-        connection, statements, partial(_write, connection, types, reject_restatement, allow_pending_ends)
+    statements: dict[int, RelationshipState | Deletion] = dict(enumerate([*batch, *deletions]))
+    write_round = partial(
+        _write, connection, types=types, reject_restatement=reject_restatement, allow_pending_ends=allow_pending_ends
     )
-    return [results[place] for place in range(len(statements))]
-
-
-@dataclass(frozen=True, slots=True)
-class _TypeCandidates:
-    """A statement, the types that it may mean, and how it names its ends by those."""
-
-    stated: RelationshipState
-    types: Sequence[RelationshipTypeRow]
-    origin: AssetRef
-    related: AssetRef
+    results = await write_resolving_conflicts(connection, statements, write_round)
+    return [results[index] for index in range(len(statements))]
 
 
 async def _write(
     connection: WriteConnection,
+    statements: Mapping[int, RelationshipState | Deletion],
+    *,
     types: RelationshipTypes,
     reject_restatement: bool,
     allow_pending_ends: bool,
-    statements: Mapping[int, RelationshipState | Deletion],
-    said: ChangesOfSubject,
-) -> Results:
-    refused: Results = {}
-    meant: dict[int, _TypeCandidates] = {}
-    for place, it in statements.items():
-        if isinstance(it, RelationshipState):
-            try:
-                meant[place] = _candidate_types(it, types)
-            except BadInput as reason:
-                refused[place] = reason
-    await _create_stubs(connection, meant, said, allow_pending_ends=allow_pending_ends)
-    ends = [it.origin for it in meant.values()] + [it.related for it in meant.values()]
-    instants = [it.stated.at for it in meant.values()]
-    limited = [any(type_.one_origin or type_.one_related for type_ in it.types) for it in meant.values()]
-    # who joins where one join is allowed sees what others have joined
-    alone = [place for place, one in enumerate(limited * 2) if one]
-    found = await resolve_and_lock(connection, ends, instants * 2, allow_pending_ends=allow_pending_ends, exclusive=alone)
-    stating: dict[int, ResolvedState] = {}
-    for (place, one), origin, related in zip(meant.items(), found, found[len(meant) :], strict=False):
-        type_ = _fitting(one, origin, related, one.stated.at or connection.now, allow_pending_ends=allow_pending_ends)
-        if isinstance(type_, HeadwaterError):
-            refused[place] = type_
+) -> WriteResult:
+    """Write states and deletions in one round, with the stubs that they need, and check cardinality at the end."""
+    requested = {index: it for index, it in statements.items() if isinstance(it, RelationshipState)}
+    deletions = {index: it for index, it in statements.items() if isinstance(it, Deletion)}
+    rejected: Results = {}
+    candidates: dict[int, TypeCandidates] = {}
+    for index, state in requested.items():
+        found = candidate_types(types, state.type, EndRefs(state.origin, state.related, state.at))
+        if isinstance(found, BadInput):
+            rejected[index] = found
         else:
-            stating[place] = _resolved_state(one.stated, type_, origin, related)
-    ending = {place: it for place, it in statements.items() if isinstance(it, Deletion)}
-    async with deferred_cardinality_check(connection, limited=any(limited), field="related") as touched:
-        results, of = await write(
-            connection, RELATIONSHIP, stating, ending, reject_restatement=reject_restatement, called="relationship"
-        )
-        for place, relationship_id in of.items():
-            touched.append(relationship_id)
-            said.setdefault(subject_of(RELATIONSHIP, relationship_id), []).append((stating[place].at or connection.now, place))
-    return refused | results
-
-
-def _candidate_types(stated: RelationshipState, types: RelationshipTypes) -> _TypeCandidates:
-    """What a statement may mean. A key alone is told by the type: that of an entity, or the name of a product."""
-    found = types.matching(stated.type, field="type")
-    ends = []
-    for name, end, kinds in (
-        ("origin", stated.origin, [it.origin for it in found]),
-        ("related", stated.related, [it.related for it in found]),
-    ):
-        if end.key is not None and end.type is None:
-            if len(set(kinds)) > 1:
-                codes = ", ".join(it.code for it in found)
-                raise BadInput(f"{stated.type} is the key of several types: {codes}. Name one of them like this.", field="type")
-            if kinds[0] == ENTITY.name:
-                raise BadInput(f"{name} may be any entity, so it has to be named by its uid.", field=name)
-            end = AssetRef(product=end.key) if kinds[0] == PRODUCT.name else AssetRef(type=kinds[0], key=end.key)
-        ends.append(end)
-    return _TypeCandidates(stated, found, *ends)
+            candidates[index] = found
+    stubs = await _create_stubs(connection, candidates, allow_pending_ends=allow_pending_ends)
+    if stubs.conflicts:
+        return stubs
+    # a writer under a limited cardinality has to see the relationships of the other writers at both ends
+    limited = {index for index, it in candidates.items() if any(type_.one_origin or type_.one_related for type_ in it.types)}
+    refs = {index: it.refs for index, it in candidates.items()}
+    ends = await resolve_and_lock(connection, refs, allow_pending_ends=allow_pending_ends, exclusive=limited)
+    states: dict[int, ResolvedState | HeadwaterError] = {}
+    for index, it in candidates.items():
+        type_ = choose_type(it, ends[index], connection.now, allow_pending_ends=allow_pending_ends)
+        if isinstance(type_, HeadwaterError):
+            states[index] = type_
+        else:
+            states[index] = _resolved_state(requested[index], type_, ends[index])
+    if limited:
+        await defer_cardinality(connection)
+    written = await write(connection, RELATIONSHIP, states, deletions, label=LABEL, reject_restatement=reject_restatement)
+    conflicts = []
+    if limited:
+        changed_ids = [relationship_id for (_, relationship_id), _, _ in written.changes]
+        conflicts = await check_cardinality(connection, changed_ids, field="related")
+    return WriteResult(rejected | written.outcomes, [*stubs.changes, *written.changes], conflicts)
 
 
 async def _create_stubs(
-    connection: WriteConnection, meant: Mapping[int, _TypeCandidates], said: ChangesOfSubject, *, allow_pending_ends: bool
-) -> None:
-    """Have what is known elsewhere, and is only named here, be there from then on; if nothing else is in the way of its join."""
-    keyed = {end.type for it in meant.values() for end in (it.origin, it.related) if end.type is not None}
-    sourced = await sourced_types(connection, keyed) if keyed else {}
+    connection: WriteConnection, candidates: Mapping[int, TypeCandidates], *, allow_pending_ends: bool
+) -> WriteResult:
+    """Create the ends that exist in an external source only, unless something else rules out their relationship."""
+    end_types = {ref.type for it in candidates.values() for ref in (it.refs.near, it.refs.far) if ref.type is not None}
+    sourced = await sourced_types(connection, end_types) if end_types else {}
     if not sourced:
-        return
-    ends = [it.origin for it in meant.values()] + [it.related for it in meant.values()]
-    instants = [it.stated.at for it in meant.values()]
-    found = await resolve(connection, ends, instants * 2)
+        return WriteResult({})
+    ends = await resolve_ends(connection, {index: it.refs for index, it in candidates.items()})
     stubs: list[Stub] = []
-    for (place, it), origin, related in zip(meant.items(), found, found[len(meant) :], strict=False):
-        wanted = []
-        if it.origin.type in sourced and not origin.begun:
-            wanted.append(Stub(it.origin.type, it.origin.key or "", it.stated.at, place))
-            origin = wanted[-1].found
-        if it.related.type in sourced and not related.begun:
-            wanted.append(Stub(it.related.type, it.related.key or "", it.stated.at, place))
-            related = wanted[-1].found
-        if not isinstance(
-            _fitting(it, origin, related, it.stated.at or connection.now, allow_pending_ends=allow_pending_ends), HeadwaterError
-        ):
-            stubs += wanted
-    await create_stubs(connection, sourced, stubs, said)
+    for index, it in candidates.items():
+        near, far = ends[index]
+        needed = []
+        if it.refs.near.type in sourced and not near.ever_alive:
+            needed.append(Stub(it.refs.near.type, it.refs.near.key or "", it.refs.at, index))
+            near = needed[-1].resolved
+        if it.refs.far.type in sourced and not far.ever_alive:
+            needed.append(Stub(it.refs.far.type, it.refs.far.key or "", it.refs.at, index))
+            far = needed[-1].resolved
+        type_ = choose_type(it, Ends(near, far), connection.now, allow_pending_ends=allow_pending_ends)
+        if not isinstance(type_, HeadwaterError):
+            stubs += needed
+    return await create_stubs(connection, sourced, stubs)
 
 
-def _fitting(
-    it: _TypeCandidates, origin: ResolvedAsset, related: ResolvedAsset, instant: datetime, *, allow_pending_ends: bool
-) -> RelationshipTypeRow | HeadwaterError:
-    """The type by which two assets are joined then, if they can be."""
-    fitting = list(it.types)
-    for name, named in (("origin", _named(it.origin, origin)), ("related", _named(it.related, related))):
-        fitting = [type_ for type_ in fitting if not named or getattr(type_, name) in named]
-        if not fitting:
-            return BadInput(f"{name} is a {named[0]}, and {it.stated.type} joins {_type_names(it.types)}.", field=name)
-    for name, end, found in (("origin", it.origin, origin), ("related", it.related, related)):
-        if (
-            reason := missing_end_error(end, found, instant, field=name, needs="a join", allow_pending_ends=allow_pending_ends)
-        ) is not None:
-            return reason
-    if len(fitting) > 1:
-        codes = ", ".join(type_.code for type_ in fitting)
-        return BadInput(f"{it.stated.type} may mean {codes}. Name one of them like this.", field="type")
-    if origin == related:
-        return BadInput("origin and related are the same asset. A join is between two.", field="related")
-    return fitting[0]
-
-
-def _named(end: AssetRef, found: ResolvedAsset) -> tuple[str, ...]:
-    """What an asset is, its type first; or what a reference says of one that is not there. Nothing, where that is not told."""
-    if found is not UNRESOLVED:
-        return (found.kind,) if found.type is None else (found.type, found.kind)
-    if end.type is not None:
-        return end.type, ENTITY.name
-    return () if end.product is None else (PRODUCT.name,)
-
-
-def _type_names(types: Sequence[RelationshipTypeRow]) -> str:
-    return ", or ".join(f"{it.origin} with {it.related}" for it in types)
-
-
-def _resolved_state(
-    stated: RelationshipState, type_: RelationshipTypeRow, origin: ResolvedAsset, related: ResolvedAsset
-) -> ResolvedState:
+def _resolved_state(state: RelationshipState, type_: RelationshipTypeRow, ends: Ends) -> ResolvedState:
+    origin, related = ends
     if type_.is_symmetric and origin.uid > related.uid:
-        # neither is the origin: the same two have one join, whichever is named first
+        # two assets have one relationship of a symmetric type, in whichever order they are given
         origin, related = related, origin
     key = (origin.asset_id, related.asset_id, type_.type_id, type_.one_origin, type_.one_related)
-    return ResolvedState(key, relationship_uid(type_, origin.uid, related.uid), stated.payload, stated.at)
+    return ResolvedState(key, relationship_uid(type_, origin.uid, related.uid), state.payload, state.at)
 
 
-def _parameters(readings: Sequence[tuple[int, datetime]], ways: DirectedTypeIds) -> dict[str, Any]:
+def _parameters(readings: Sequence[tuple[int, datetime]], types: DirectedTypeIds) -> dict[str, Any]:
     return {
         "assets": [asset_id for asset_id, _ in readings],
         "instants": [instant for _, instant in readings],
-        "forward": list(ways.forward),
-        "reverse": list(ways.reverse),
+        "forward": list(types.forward),
+        "reverse": list(types.reverse),
     }
 
 
-def _by_ordinal(rows: Sequence[Any], places: int) -> list[list[Any]]:
-    """What belongs to each of what was asked for; the place of that is the last of a row's columns."""
-    found: list[list[Any]] = [[] for _ in range(places)]
+def _by_ordinal(rows: Sequence[Any], count: int) -> list[list[Any]]:
+    """Group rows by their ordinal, which counts from 1."""
+    groups: list[list[Any]] = [[] for _ in range(count)]
     for row in rows:
-        found[row.place - 1].append(row)
-    return found
+        groups[row.ordinal - 1].append(row)
+    return groups
 
 
 def _select(instant: datetime) -> Select[Any]:
@@ -380,13 +312,23 @@ def _select(instant: datetime) -> Select[Any]:
 def _filtered(statement: Select[Any], query: RelationshipQuery) -> Select[Any]:
     for column, uid in ((effective.c.origin_id, query.origin), (effective.c.related_id, query.related)):
         if uid is not None:
-            named = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
-            statement = statement.where(column == named)
+            asset_id = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
+            statement = statement.where(column == asset_id)
     if query.types is not None:
         statement = statement.where(relationships.c.type_id == any_of(query.types, BigInteger))
     return statement
 
 
-def _row(columns: Any, instant: datetime) -> RelationshipRow:
-    """A join out of its columns, which come first, in the order of `RelationshipRow`."""
-    return RelationshipRow(*(*columns[:8], instant))
+def _relationship_row(row: Any, instant: datetime) -> RelationshipRow:
+    """Build a relationship from a row that has its columns, read at an instant."""
+    return RelationshipRow(
+        relationship_id=row.relationship_id,
+        uid=row.uid,
+        type_id=row.type_id,
+        origin_id=row.origin_id,
+        related_id=row.related_id,
+        attributes=row.attributes,
+        valid_from=row.valid_from,
+        valid_to=row.valid_to,
+        as_of=instant,
+    )

@@ -1,4 +1,4 @@
-"""What a join may be made of. Every way in, GraphQL or file, is held to it."""
+"""Validation of the state of a relationship, whether it comes from GraphQL or from a file."""
 
 import re
 from collections.abc import Mapping
@@ -6,16 +6,16 @@ from typing import Any
 
 from db.fields import json_object
 
-# What other systems identify a record by: an integer, or a UUID, in the one form in which it is written there.
+# Identifiers of records in other systems: an integer or a UUID in canonical form.
 _IDENTIFIER = re.compile(r"0|-?[1-9][0-9]{0,37}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def validate_state(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole state of a join: what is left out, or null, takes its default."""
+    """Return the whole state of a relationship. A field that is missing or null takes its default."""
     attributes = fields.get("attributes")
     return {"attributes": {} if attributes is None else json_object("attributes", attributes, example='{"since": "2026-01-01"}')}
 
 
 def is_identifier(key: str) -> bool:
-    """Whether a key can be the identifier of a record that nothing else is known of."""
+    """True if a key can identify a record in another system, so that a stub can be created for it."""
     return _IDENTIFIER.fullmatch(key) is not None

@@ -1,30 +1,34 @@
--- What references mean at instants (without one: now, as the request knows it): the asset that has the uid, the product that bears the
--- name then, the entity that has the key; whether it is alive then, and whether it has ever been. What means nothing has no row.
-WITH asked AS MATERIALIZED (
-  SELECT e.uid, e.product, e.type, e.key, e.place,
+-- Resolves references to assets, each at an instant or now: by uid, by the product name valid then, or by entity type and key. Returns
+-- whether the asset is alive then, and whether it ever was until then. A reference to nothing returns no row.
+-- Parameters: :uids, :products, :types, :keys, :instants one of each for a reference, null where it has none; :now the earliest
+-- instant that counts as now.
+-- Used by: db.associations.association.resolve
+WITH requested AS MATERIALIZED (
+  SELECT e.uid, e.product, e.type, e.key, e.ordinal,
     coalesce(e.instant, greatest(clock_timestamp(), CAST(:now AS timestamptz))) AS instant
   FROM unnest(
     CAST(:uids AS uuid[]), CAST(:products AS text[]), CAST(:types AS text[]), CAST(:keys AS text[]), CAST(:instants AS timestamptz[])
-  ) WITH ORDINALITY AS e (uid, product, type, key, instant, place)
+  ) WITH ORDINALITY AS e (uid, product, type, key, instant, ordinal)
 )
-SELECT e.place, e.instant, a.id, a.uid, a.kind, a.type, coalesce(l.valid_to > e.instant, false) AS alive, l.valid_to IS NOT NULL AS begun
-FROM asked e
+SELECT r.ordinal, r.instant, a.id, a.uid, a.kind, a.type, coalesce(l.valid_to > r.instant, false) AS alive,
+  l.valid_to IS NOT NULL AS ever_alive
+FROM requested r
 CROSS JOIN LATERAL (
-  SELECT a.id, a.uid, a.kind, a.type FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = e.uid
+  SELECT a.id, a.uid, a.kind, a.type FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = r.uid
   UNION ALL
-  SELECT a.id, a.uid, a.kind, a.type FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.type = e.type AND a.key = e.key
+  SELECT a.id, a.uid, a.kind, a.type FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.type = r.type AND a.key = r.key
   UNION ALL
   SELECT a.id, a.uid, a.kind, a.type
   FROM product_version v
   JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = v.asset_id
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.name = e.product AND v.valid_from <= e.instant AND v.valid_to > e.instant
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.name = r.product AND v.valid_from <= r.instant AND v.valid_to > r.instant
   OFFSET 0
 ) a
--- the life it has then, or had last
+-- the lifetime at the instant, or the last one before it
 LEFT JOIN LATERAL (
   SELECT l.valid_to
   FROM asset_lifetime l
-  WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.asset_id = a.id AND l.valid_from <= e.instant
+  WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.asset_id = a.id AND l.valid_from <= r.instant
   ORDER BY l.valid_from DESC
   LIMIT 1
 ) l ON true

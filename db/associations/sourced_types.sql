@@ -1,4 +1,6 @@
--- Which of these types of entities have their records elsewhere.
+-- Reads which entity types have an external source, and locks them against changes.
+-- Parameters: :codes of entity types.
+-- Used by: db.associations.stub.sourced_types
 SELECT code, label
 FROM entity_type
 WHERE tenant_id = CAST(:tenant AS bigint) AND code = ANY (CAST(:codes AS text[])) AND source IS NOT NULL

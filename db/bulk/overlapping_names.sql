@@ -1,4 +1,6 @@
--- Which versions of some products bear a name that another product bears at the same time, and which product that is.
+-- Finds the versions of products that have a name at the same time as a version of another product.
+-- Parameters: :products ids of the products.
+-- Used by: db.bulk.ingest._name_conflicts
 SELECT v.asset_id, v.name, v.valid_from, nullif(v.valid_to, 'infinity') AS valid_to, o.asset_id AS other_id,
   o.valid_from AS other_from, nullif(o.valid_to, 'infinity') AS other_to
 FROM unnest(CAST(:products AS bigint[])) AS p (asset_id)

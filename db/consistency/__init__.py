@@ -1,1 +1,1 @@
-"""Rules between subjects: lifetimes, what a deletion takes along, cardinality, and conflicts within a batch."""
+"""Rules across subjects: lifetimes of assets, effects of a deletion, cardinality, and conflicts within a batch."""

@@ -1,7 +1,9 @@
--- What holds of the bonds in `scope` (subject_id, since), and ends at that instant or later: their versions, cut to the lives of both ends.
+-- The asserted versions of associations, clipped to the lifetimes of both ends; without the periods that end before `since`.
+-- Expects: CTE scope (subject_id, since). Provides: CTE target, with the columns of the effective table but for the tenant.
+-- Tokens: {subject}, {identities}, {versions}, {near}, {far}, {given} of the association kind.
 target AS (
-  SELECT v.{subject}, greatest(v.valid_from, n.valid_from, f.valid_from) AS valid_from, least(v.valid_to, n.valid_to, f.valid_to) AS valid_to,
-    v.digest, {given}
+  SELECT v.{subject}, greatest(v.valid_from, near.valid_from, far.valid_from) AS valid_from,
+    least(v.valid_to, near.valid_to, far.valid_to) AS valid_to, v.digest, {given}
   FROM scope
   CROSS JOIN LATERAL (
     SELECT *
@@ -17,16 +19,17 @@ target AS (
   ) v
   CROSS JOIN LATERAL (
     SELECT *
-    FROM asset_lifetime n
-    WHERE n.tenant_id = CAST(:tenant AS bigint) AND n.asset_id = i.{near}
-      AND n.valid_from < v.valid_to AND n.valid_to > v.valid_from AND n.valid_to >= scope.since
+    FROM asset_lifetime near
+    WHERE near.tenant_id = CAST(:tenant AS bigint) AND near.asset_id = i.{near}
+      AND near.valid_from < v.valid_to AND near.valid_to > v.valid_from AND near.valid_to >= scope.since
     OFFSET 0
-  ) n
+  ) near
   CROSS JOIN LATERAL (
     SELECT *
-    FROM asset_lifetime f
-    WHERE f.tenant_id = CAST(:tenant AS bigint) AND f.asset_id = i.{far}
-      AND f.valid_from < least(v.valid_to, n.valid_to) AND f.valid_to > greatest(v.valid_from, n.valid_from) AND f.valid_to >= scope.since
+    FROM asset_lifetime far
+    WHERE far.tenant_id = CAST(:tenant AS bigint) AND far.asset_id = i.{far}
+      AND far.valid_from < least(v.valid_to, near.valid_to) AND far.valid_to > greatest(v.valid_from, near.valid_from)
+      AND far.valid_to >= scope.since
     OFFSET 0
-  ) f
+  ) far
 )

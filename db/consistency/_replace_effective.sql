@@ -1,28 +1,30 @@
+-- Replaces the effective rows of associations that end at `since` or later by what their versions and lifetimes imply. Equal rows stay.
+-- Expects: CTE scope (subject_id, since) at the end of a WITH list. Provides: the rest of the statement.
+-- Tokens: {effective}, {effective_columns} and those of _clipped_periods, of the association kind.
 {include _clipped_periods},
-standing AS (
-  SELECT d.*
+existing AS (
+  SELECT e.*
   FROM scope s
   CROSS JOIN LATERAL (
-    SELECT d.ctid AS place, d.{subject}, d.valid_from, d.valid_to, d.digest
-    FROM {effective} d
-    WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.{subject} = s.subject_id AND d.valid_to >= s.since
+    SELECT e.ctid AS row_ctid, e.{subject}, e.valid_from, e.valid_to, e.digest
+    FROM {effective} e
+    WHERE e.tenant_id = CAST(:tenant AS bigint) AND e.{subject} = s.subject_id AND e.valid_to >= s.since
     OFFSET 0
-  ) d
+  ) e
 ),
--- what is on both sides stays
 paired AS MATERIALIZED (
-  SELECT s.place, t.*
-  FROM standing s
+  SELECT e.row_ctid, t.*
+  FROM existing e
   FULL JOIN target t
-    ON t.{subject} = s.{subject} AND t.valid_from = s.valid_from AND t.valid_to = s.valid_to AND t.digest = s.digest
+    ON t.{subject} = e.{subject} AND t.valid_from = e.valid_from AND t.valid_to = e.valid_to AND t.digest = e.digest
 ),
-gone AS (
-  DELETE FROM {effective} d
-  WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.ctid = ANY (ARRAY(SELECT place FROM paired WHERE {subject} IS NULL))
-  RETURNING d.{subject}
+deleted AS (
+  DELETE FROM {effective} e
+  WHERE e.tenant_id = CAST(:tenant AS bigint) AND e.ctid = ANY (ARRAY(SELECT row_ctid FROM paired WHERE {subject} IS NULL))
+  RETURNING e.{subject}
 )
 INSERT INTO {effective} (tenant_id, {subject}, valid_from, valid_to, digest, {effective_columns})
 SELECT CAST(:tenant AS bigint), {subject}, valid_from, valid_to, digest, {effective_columns}
 FROM paired
--- counting what is gone has room made first
-WHERE place IS NULL AND (SELECT count(*) FROM gone) >= 0
+-- Reading `deleted` forces the DELETE to run before this INSERT.
+WHERE row_ctid IS NULL AND (SELECT count(*) FROM deleted) >= 0

@@ -1,26 +1,45 @@
-"""Quarrels: what was written cannot be together with something else. Who gives way, and how the rest of a batch gets written."""
+"""Conflicts between the statements of a batch, and between these and stored facts.
 
+A writer returns the conflicts that it finds. `write_resolving_conflicts` alone decides which statements lose: it rolls back what
+the writer wrote, and has it write the other statements again.
+"""
+
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from db.connection import WriteConnection
-from db.errors import HeadwaterError, ResolvableConflict, TransactionConflict
+from db.errors import Conflict, HeadwaterError, ResolvableConflict, TransactionConflict
 from db.temporal.change_log import Outcome
 from db.temporal.kind import Kind
 
 Statement = TypeVar("Statement")
 
-# What became of statements, by their places in the batch.
+# Outcomes of statements by their indexes in the batch.
 Results: TypeAlias = dict[int, Outcome | HeadwaterError]
-# A subject among all there are: the table of its identity, and its id there.
+# A subject of any kind: the name of its identity table, and its id in it.
 Subject: TypeAlias = tuple[str, int]
-# What was said of subjects: the instant and the place of each statement.
-ChangesOfSubject: TypeAlias = dict[Subject, list[tuple[datetime, int]]]
+
+
+class SubjectChange(NamedTuple):
+    """A subject that a statement changes: from which instant on, and the index of the statement in the batch."""
+
+    subject: Subject
+    at: datetime
+    statement_index: int
+
+
+class TimedStatement(NamedTuple):
+    """The instant and the index of a statement, which sort by the instant first."""
+
+    at: datetime
+    statement_index: int
 
 
 class ConflictSide(NamedTuple):
-    """One of those that cannot be together: the subjects it hangs on, and for how long it would hold."""
+    """One of two facts that exclude each other: the subjects that it depends on, and its period."""
 
     subjects: tuple[Subject, ...]
     since: datetime
@@ -28,19 +47,21 @@ class ConflictSide(NamedTuple):
 
 
 class BatchConflict(NamedTuple):
-    """What cannot be together, and why. Of one side: it cannot be at all."""
+    """Two facts that exclude each other, and the error of the statements that lose."""
 
-    sides: tuple[ConflictSide, ...]
-    reason: ResolvableConflict
+    sides: tuple[ConflictSide, ConflictSide]
+    error: ResolvableConflict
 
 
-class BatchConflictError(ResolvableConflict):
-    """What was written has to be undone, at least in part."""
+class WriteResult(NamedTuple):
+    """Outcomes of statements by index, the subjects that they change, and the conflicts that they cause.
 
-    def __init__(self, quarrels: Sequence[BatchConflict]) -> None:
-        first = quarrels[0].reason
-        super().__init__(first.message, field=first.field)
-        self.quarrels = quarrels
+    With a conflict the outcomes may be incomplete, and what was written has to be rolled back.
+    """
+
+    outcomes: Results
+    changes: Sequence[SubjectChange] = ()
+    conflicts: Sequence[BatchConflict] = ()
 
 
 def subject_of(kind: Kind, subject_id: int) -> Subject:
@@ -50,52 +71,78 @@ def subject_of(kind: Kind, subject_id: int) -> Subject:
 async def write_resolving_conflicts(
     connection: WriteConnection,
     statements: Mapping[int, Statement],
-    write: Callable[[Mapping[int, Statement], ChangesOfSubject], Awaitable[Results]],
+    write: Callable[[Mapping[int, Statement]], Awaitable[WriteResult]],
 ) -> Results:
-    """Write a batch, of which whatever is in a quarrel is left out: then the rest is written once more. The writer notes what it
-    says of whom."""
-    refused: Results = {}
-    outdone: Results = {}
+    """Write a batch without the statements that lose a conflict, and return the outcomes of all.
+
+    Each round leaves out at least one statement more, and the last round has no conflict.
+    """
+    rejected: Results = {}
+    superseded: Results = {}
     while True:
-        heard = {place: it for place, it in statements.items() if place not in refused and place not in outdone}
-        said: ChangesOfSubject = {}
-        try:
-            async with connection.savepoint():
-                return refused | outdone | await write(heard, said)
-        except BatchConflictError as quarrels:
-            against_others, later = _choose_losers(quarrels.quarrels, said)
-            if against_others:
-                # what was outdone by one of these has another chance
-                refused, outdone = refused | against_others, {}
-            elif later:
-                outdone |= later
-            else:
-                # nobody here is at fault
-                raise TransactionConflict("Another writer changed what this rests on meanwhile. Try again.") from None
+        remaining = {index: it for index, it in statements.items() if index not in rejected and index not in superseded}
+        result = await _write_or_roll_back(connection, remaining, write)
+        if not result.conflicts:
+            return rejected | superseded | result.outcomes
+        newly_rejected, newly_superseded = _choose_losers(result)
+        if newly_rejected:
+            # a statement that was superseded by one of these may be written after all
+            rejected, superseded = rejected | newly_rejected, {}
+        elif newly_superseded:
+            superseded |= newly_superseded
+        else:
+            # no statement of this batch causes the conflict
+            raise TransactionConflict("Another writer changed what these statements depend on. Try again.")
 
 
-def _choose_losers(quarrels: Sequence[BatchConflict], said: ChangesOfSubject) -> tuple[Results, Results]:
-    """Which statements give way: those against what nobody here has a say in, or against themselves; and of several that want
-    what only one can have, those that want it later, as if each were heard at its instant."""
-    against_others: Results = {}
-    later: Results = {}
-    for quarrel in quarrels:
-        wanting = [wanted for side in quarrel.sides if (wanted := _responsible(side, said))]
-        if len(wanting) == 1 or len(set().union(*wanting)) == 1:
-            against_others |= {place: quarrel.reason for _, place in wanting[0]}
-        elif wanting:
-            later |= {place: quarrel.reason for _, place in max(_distinguishing(wanting), key=min)}
-    return against_others, later
+class _Rollback(Conflict):
+    """Signal to the savepoint in `_write_or_roll_back`, which it does not leave."""
 
 
-def _distinguishing(wanting: Sequence[list[tuple[datetime, int]]]) -> list[list[tuple[datetime, int]]]:
-    """What tells the sides apart: by what all of them want they do not quarrel, unless they want nothing else."""
-    common = set.intersection(*map(set, wanting))
-    own = [rest for wanted in wanting if (rest := [it for it in wanted if it not in common])]
-    return own or [sorted(common)]
+async def _write_or_roll_back(
+    connection: WriteConnection,
+    statements: Mapping[int, Statement],
+    write: Callable[[Mapping[int, Statement]], Awaitable[WriteResult]],
+) -> WriteResult:
+    """Run a writer in a savepoint, and roll that back if the writer finds conflicts."""
+    with suppress(_Rollback):
+        async with connection.savepoint():
+            result = await write(statements)
+            if result.conflicts:
+                raise _Rollback("The batch has conflicts.")
+    return result
 
 
-def _responsible(side: ConflictSide, said: ChangesOfSubject) -> list[tuple[datetime, int]]:
-    """The statements by which a side is there: those of its time, else the last from before."""
-    about = sorted(it for subject in side.subjects for it in said.get(subject, ()) if side.until is None or it[0] < side.until)
-    return [it for it in about if it[0] >= side.since] or about[-1:]
+def _choose_losers(result: WriteResult) -> tuple[Results, Results]:
+    """Choose the statements that lose each conflict: those to reject, and those that are superseded.
+
+    A statement is rejected if it conflicts with a fact that no statement of the batch causes, or with itself. If statements of
+    the batch exclude each other, the later ones are superseded, as if each had been written at its instant.
+    """
+    statements: dict[Subject, list[TimedStatement]] = defaultdict(list)
+    for change in result.changes:
+        statements[change.subject].append(TimedStatement(change.at, change.statement_index))
+    rejected: Results = {}
+    superseded: Results = {}
+    for conflict in result.conflicts:
+        causes = [responsible for side in conflict.sides if (responsible := _responsible(side, statements))]
+        if len(causes) == 1 or len(set().union(*causes)) == 1:
+            rejected |= {it.statement_index: conflict.error for it in causes[0]}
+        elif causes:
+            superseded |= {it.statement_index: conflict.error for it in max(_distinguishing(causes), key=min)}
+    return rejected, superseded
+
+
+def _distinguishing(causes: Sequence[list[TimedStatement]]) -> list[list[TimedStatement]]:
+    """Leave out the statements that cause every side. If no others are left, return these as the only cause."""
+    common = set.intersection(*map(set, causes))
+    distinct = [rest for responsible in causes if (rest := [it for it in responsible if it not in common])]
+    return distinct or [sorted(common)]
+
+
+def _responsible(side: ConflictSide, statements: Mapping[Subject, Sequence[TimedStatement]]) -> list[TimedStatement]:
+    """List the statements that cause a side: those within its period, else the last one before it."""
+    candidates = sorted(
+        it for subject in side.subjects for it in statements.get(subject, ()) if side.until is None or it.at < side.until
+    )
+    return [it for it in candidates if it.at >= side.since] or candidates[-1:]

@@ -1,4 +1,4 @@
-"""What is read in several statements, as if it were in one."""
+"""Dictionary for rows that several statements of one mutation read as if they were one snapshot."""
 
 from typing import NoReturn, TypeVar
 
@@ -9,8 +9,11 @@ Value = TypeVar("Value")
 
 
 class ConsistentDict(dict[Key, Value]):
-    """What was read because something else refers to it. A query sees one snapshot, in which it is there; between two statements
-    of a mutation others may write, and then all of it is done once more."""
+    """Rows by the keys that other rows refer to. A missing key raises TransactionConflict, so that the mutation is retried.
+
+    A query reads one snapshot, in which the row of every reference exists. A mutation reads a new snapshot with each statement,
+    and another writer may commit in between.
+    """
 
     def __missing__(self, key: Key) -> NoReturn:
-        raise TransactionConflict("Another writer changed what was just read. Try again.")
+        raise TransactionConflict("Another writer changed rows that this request just read. Try again.")

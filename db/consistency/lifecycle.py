@@ -1,13 +1,14 @@
-"""What is said of assets, and what follows of it: when they live, which bonds hold between them, and what ends with them."""
+"""Changes of assets and their effects: on lifetimes, on the associations that are clipped to these, and on related assets."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
 from db.connection import WriteConnection
-from db.consistency.cardinality import deferred_cardinality_check
+from db.consistency.batch_conflicts import BatchConflict
+from db.consistency.cardinality import check_cardinality, defer_cardinality
 from db.errors import HeadwaterError, ResolvableConflict
 from db.instants import write_instant
 from db.sql import statement
@@ -19,97 +20,136 @@ _ON_DELETE_TARGETS = statement("consistency/on_delete_targets")
 _LOCK = statement("consistency/lock_assets_by_id")
 
 
+class AssetChanges(NamedTuple):
+    """Outcomes of assertions about assets in their order, and the cardinality conflicts that they cause."""
+
+    outcomes: list[Outcome | HeadwaterError]
+    conflicts: list[BatchConflict]
+
+
 async def record_asset_change(connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion]) -> list[Outcome]:
-    """Write assertions about assets, and what follows of them; the first that is refused is raised. The caller holds the assets'
-    locks."""
-    return raise_first_error(await record_asset_changes(connection, kind, assertions))
+    """Record assertions about assets and their effects. Raise the first conflict or error. The caller has locked the assets."""
+    outcomes, conflicts = await record_asset_changes(connection, kind, assertions)
+    if conflicts:
+        raise conflicts[0].error
+    return raise_first_error(outcomes)
 
 
 async def record_asset_changes(
     connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, reject_restatement: bool = False
-) -> list[Outcome | HeadwaterError]:
-    """The same, where each is accepted or refused by itself. Joins that cannot be together are raised, as a quarrel."""
+) -> AssetChanges:
+    """Record assertions about assets and their effects, each accepted or rejected independently of the others.
+
+    The caller has locked the assets, and rolls back if there are conflicts.
+    """
     rows = await append_changes(connection, kind, assertions, reject_restatement=reject_restatement)
-    turned = await _apply_lifetimes(connection, kind, rows)
-    if turned:
-        begins = any(
-            row.changes_lifetime and it.operation is not Operation.DELETE for row, it in zip(rows, assertions, strict=True)
+    lifetime_changes = await _apply_lifetimes(connection, kind, rows)
+    conflicts: list[BatchConflict] = []
+    if lifetime_changes:
+        extends_lifetimes = any(
+            row.changes_lifetime and assertion.operation is not Operation.DELETE
+            for row, assertion in zip(rows, assertions, strict=True)
         )
-        await _clip(connection, turned, await _lock_associations(connection, turned), begins=begins)
-    return outcomes_of(kind, rows)
+        associations = await _lock_associations(connection, lifetime_changes)
+        conflicts = await _clip(connection, lifetime_changes, associations, extends_lifetimes=extends_lifetimes)
+    return AssetChanges(outcomes_of(kind, rows), conflicts)
 
 
 async def delete(connection: WriteConnection, kind: Kind, asset_id: int, at: datetime | None) -> Outcome:
-    """End an asset that is locked, and with it what joins that cascade take along, level by level. A join that restricts holds
-    them all."""
-    first, falling = await _delete_level(connection, kind, [(asset_id, at)])
-    while falling:
-        await lock_by_id(connection, {row.other_id for row in falling})
-        level, falling = falling, []
-        for kind_ in ASSET_KINDS:
-            ending = list(dict.fromkeys((row.other_id, row.instant) for row in level if row.other_kind == kind_.name))
-            if ending:
-                _, further = await _delete_level(connection, kind_, ending)
-                falling += further
-    (outcome,) = raise_first_error(first)
+    """Delete a locked asset, and level by level the assets that relationships with onDelete CASCADE delete with it.
+
+    Raise ResolvableConflict if a relationship with onDelete RESTRICT protects one of them.
+    """
+    outcomes, targets = await _delete_level(connection, kind, [(asset_id, at)])
+    while targets:
+        await lock_by_id(connection, {row.other_id for row in targets})
+        level, targets = targets, []
+        for target_kind in ASSET_KINDS:
+            deletions = list(dict.fromkeys((row.other_id, row.instant) for row in level if row.other_kind == target_kind.name))
+            if deletions:
+                _, further_targets = await _delete_level(connection, target_kind, deletions)
+                targets += further_targets
+    (outcome,) = raise_first_error(outcomes)
     return outcome
 
 
 async def lock_by_id(connection: WriteConnection, asset_ids: Collection[int]) -> None:
-    """Keep other writers off some assets until the transaction ends."""
+    """Lock assets against other writers until the transaction ends."""
     await connection.fetch(_LOCK, {"assets": sorted(asset_ids)})
 
 
 async def _delete_level(
-    connection: WriteConnection, kind: Kind, ending: Sequence[tuple[int, datetime | None]]
+    connection: WriteConnection, kind: Kind, deletions: Sequence[tuple[int, datetime | None]]
 ) -> tuple[list[Outcome | HeadwaterError], list[Row[Any]]]:
-    """End assets: what became of it, and what falls with them."""
-    rows = await append_changes(connection, kind, [Assertion(asset_id, Operation.DELETE, None, at) for asset_id, at in ending])
-    turned = await _apply_lifetimes(connection, kind, rows)
-    falling: list[Row[Any]] = []
-    if turned:
-        bound = await _lock_associations(connection, turned)
-        if bound[RELATIONSHIP]:
-            falling = await _on_delete_targets(connection, turned)
-        await _clip(connection, turned, bound, begins=False)
-    return outcomes_of(kind, rows), falling
+    """Delete assets, each at its instant. Return the outcomes, and the assets that are to be deleted with these."""
+    rows = await append_changes(connection, kind, [Assertion(asset_id, Operation.DELETE, None, at) for asset_id, at in deletions])
+    lifetime_changes = await _apply_lifetimes(connection, kind, rows)
+    targets: list[Row[Any]] = []
+    if lifetime_changes:
+        associations = await _lock_associations(connection, lifetime_changes)
+        if associations[RELATIONSHIP]:
+            targets = await _on_delete_targets(connection, lifetime_changes)
+            if (error := _restriction_error(targets)) is not None:
+                raise error
+        await _clip(connection, lifetime_changes, associations, extends_lifetimes=False)
+    return outcomes_of(kind, rows), targets
 
 
 async def _apply_lifetimes(connection: WriteConnection, kind: Kind, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Bring lives up to what was heard. Which of it began or ended the life of something that others may hang on?"""
-    turned = [row for row in rows if row.changes_lifetime]
-    await rebuild_since(connection, kind, "consistency/project_lifetimes", turned)
-    # nothing hangs on what nobody had heard of
-    return [row for row in turned if not row.is_new_subject]
+    """Rebuild the lifetimes that these changes begin or end. Return those changes whose subjects may have associations."""
+    lifetime_changes = [row for row in rows if row.changes_lifetime]
+    await rebuild_since(connection, kind, "consistency/project_lifetimes", lifetime_changes)
+    # a subject that had no change before cannot have an association
+    return [row for row in lifetime_changes if not row.is_new_subject]
 
 
-async def _lock_associations(connection: WriteConnection, turned: Sequence[Row[Any]]) -> dict[AssociationKind, list[int]]:
-    """Keep others from cutting what hangs on assets. Which is it?"""
-    subjects = sorted({row.subject_id for row in turned})
-    found = {
-        bond: await connection.fetch(bond.statement("consistency/lock_associations_of_assets"), {"subjects": subjects})
-        for bond in ASSOCIATION_KINDS
+async def _lock_associations(
+    connection: WriteConnection, lifetime_changes: Sequence[Row[Any]]
+) -> dict[AssociationKind, list[int]]:
+    """Lock the associations of assets against other writers that would clip them, and return their ids."""
+    subjects = sorted({row.subject_id for row in lifetime_changes})
+    rows_by_kind = {
+        kind: await connection.fetch(kind.statement("consistency/lock_associations_of_assets"), {"subjects": subjects})
+        for kind in ASSOCIATION_KINDS
     }
-    return {bond: [row.id for row in rows] for bond, rows in found.items()}
+    return {kind: [row.id for row in rows] for kind, rows in rows_by_kind.items()}
 
 
 async def _clip(
-    connection: WriteConnection, turned: Sequence[Row[Any]], bound: dict[AssociationKind, list[int]], *, begins: bool
-) -> None:
-    """Bring what hangs on lives up to them. What only ends makes room."""
-    for bond, ids in bound.items():
+    connection: WriteConnection,
+    lifetime_changes: Sequence[Row[Any]],
+    associations: Mapping[AssociationKind, list[int]],
+    *,
+    extends_lifetimes: bool,
+) -> list[BatchConflict]:
+    """Clip associations to the changed lifetimes of their ends. Return the cardinality conflicts that follow.
+
+    There can be none if all changes shorten lifetimes.
+    """
+    conflicts: list[BatchConflict] = []
+    for kind, ids in associations.items():
         if ids:
-            async with deferred_cardinality_check(connection, limited=bond is RELATIONSHIP and begins, field="uid") as touched:
-                touched += ids
-                await rebuild_since(connection, bond, "consistency/clip_associations", turned)
+            check = extends_lifetimes and kind is RELATIONSHIP
+            if check:
+                await defer_cardinality(connection)
+            await rebuild_since(connection, kind, "consistency/clip_associations", lifetime_changes)
+            if check:
+                conflicts += await check_cardinality(connection, ids, field="uid")
+    return conflicts
 
 
-async def _on_delete_targets(connection: WriteConnection, ended: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """What falls with assets that end, if no join holds them."""
-    asked = {"subjects": [row.subject_id for row in ended], "instants": [row.instant for row in ended]}
-    found = await connection.fetch(_ON_DELETE_TARGETS, asked)
-    held = next((row for row in found if row.on_delete == "RESTRICT"), None)
-    if held is not None:
-        told = f"{held.type} restricts: from {write_instant(held.since)} on {held.label} is joined with {held.other}"
-        raise ResolvableConflict(f"{told} (relationship {held.uid}). End that join first.", field="uid")
-    return list(found)
+async def _on_delete_targets(connection: WriteConnection, deletions: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Find the relationships by which deletions are restricted, or cascade to other assets."""
+    parameters = {"subjects": [row.subject_id for row in deletions], "instants": [row.instant for row in deletions]}
+    return list(await connection.fetch(_ON_DELETE_TARGETS, parameters))
+
+
+def _restriction_error(targets: Sequence[Row[Any]]) -> ResolvableConflict | None:
+    restriction = next((row for row in targets if row.on_delete == "RESTRICT"), None)
+    if restriction is None:
+        return None
+    return ResolvableConflict(
+        f"{restriction.type} restricts deletion: from {write_instant(restriction.since)} on, {restriction.label} is related to"
+        f" {restriction.other} (relationship {restriction.uid}). End that relationship first.",
+        field="uid",
+    )

@@ -1,10 +1,13 @@
--- Keeps others from cutting the bonds of some assets: two that end both ends of a bond at once have to see each other. Always in order
--- of id, so that they cannot wait for each other.
+-- Locks the associations of some assets, in order of id, so that two batches cannot deadlock. Two writers that delete both ends of
+-- an association at once have to see the other's change of a lifetime before they clip it.
+-- Parameters: :subjects ids of assets.
+-- Tokens: {identities}, {near}, {far} of the association kind.
+-- Used by: db.consistency.lifecycle._lock_associations
 SELECT id
 FROM {identities}
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(
   SELECT i.id
-  FROM unnest(CAST(:subjects AS bigint[])) AS s (asset_id)
+  FROM unnest(CAST(:subjects AS bigint[])) AS asset (asset_id)
   CROSS JOIN LATERAL (
     {include _associations_of_asset}
   ) i

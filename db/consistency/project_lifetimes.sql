@@ -1,21 +1,24 @@
--- Brings the lives of some assets up to their versions, from an instant on.
+-- Brings the lifetimes of some assets in line with their versions, each from an instant on. Equal rows stay.
+-- Parameters: :subjects ids of assets, :instants the first instant at which the versions of each changed.
+-- Tokens: {versions}, {subject} of the asset kind.
+-- Used by: db.consistency.lifecycle._apply_lifetimes
 WITH scope AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
 ),
-standing AS (
-  SELECT s.since, l.place, l.asset_id, l.valid_from, l.valid_to
+existing AS (
+  SELECT s.since, l.row_ctid, l.asset_id, l.valid_from, l.valid_to
   FROM scope s
   CROSS JOIN LATERAL (
-    SELECT l.ctid AS place, l.*
+    SELECT l.ctid AS row_ctid, l.*
     FROM asset_lifetime l
     WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.asset_id = s.subject_id AND l.valid_to >= s.since
     OFFSET 0
   ) l
 ),
--- what stands from before, up to that instant, and what the versions say from it on
+-- the existing lifetimes up to that instant, and the versions from it on
 pieces AS (
   SELECT asset_id, valid_from, least(valid_to, since) AS valid_to
-  FROM standing
+  FROM existing
   WHERE valid_from < since
   UNION ALL
   SELECT s.subject_id, greatest(v.valid_from, s.since), v.valid_to
@@ -28,19 +31,18 @@ pieces AS (
   ) v
 ),
 {include _lifetime_periods},
--- what is on both sides stays
 paired AS MATERIALIZED (
-  SELECT s.place, t.*
-  FROM standing s
-  FULL JOIN target t ON t.asset_id = s.asset_id AND t.valid_from = s.valid_from AND t.valid_to = s.valid_to
+  SELECT e.row_ctid, t.*
+  FROM existing e
+  FULL JOIN target t ON t.asset_id = e.asset_id AND t.valid_from = e.valid_from AND t.valid_to = e.valid_to
 ),
-gone AS (
+deleted AS (
   DELETE FROM asset_lifetime l
-  WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.ctid = ANY (ARRAY(SELECT place FROM paired WHERE asset_id IS NULL))
+  WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.ctid = ANY (ARRAY(SELECT row_ctid FROM paired WHERE asset_id IS NULL))
   RETURNING l.asset_id
 )
 INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)
 SELECT CAST(:tenant AS bigint), p.asset_id, p.valid_from, p.valid_to
 FROM paired p
--- counting what is gone has room made first
-WHERE p.place IS NULL AND (SELECT count(*) FROM gone) >= 0
+-- Reading `deleted` forces the DELETE to run before this INSERT.
+WHERE p.row_ctid IS NULL AND (SELECT count(*) FROM deleted) >= 0

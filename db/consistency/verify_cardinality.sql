@@ -1,5 +1,7 @@
--- Joins that hold beside another where their type allows one, should the constraints ever have been away. A row is a difference.
-SELECT relationship_id AS subject_id, valid_from, 'a join holds beside another where its type allows one' AS difference
+-- Finds relationships that overlap another where their type allows one, which needs the constraints to have been disabled. A row is
+-- a difference.
+-- Used by: db.temporal.verification.verify_tenant, as a verification of relationships
+SELECT relationship_id AS subject_id, valid_from, 'a relationship overlaps another where its type allows one' AS difference
 FROM (
   SELECT r.relationship_id, r.valid_from,
     t.one_related AND lag(r.valid_to) OVER (PARTITION BY r.type_id, r.origin_id ORDER BY r.valid_from) > r.valid_from AS second_related,

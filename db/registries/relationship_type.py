@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Text, select
 
 from db.connection import ReadConnection, WriteConnection
-from db.consistency.cardinality import deferred_cardinality_check_for_type
+from db.consistency.cardinality import check_cardinality_of_type, defer_cardinality
 from db.consistency.consistent_dict import ConsistentDict
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.fields import code, line, storable
@@ -245,9 +245,11 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutc
     await connection.execute(_UPDATE, {**stated, "type": before.type_id})
     await _call(connection, replace(row, type_id=before.type_id))
     if before.cardinality != row.cardinality:
-        async with deferred_cardinality_check_for_type(connection, before.type_id):
-            await connection.execute(_REPEAT_JOINS, {"type": before.type_id})
-            await connection.execute(_REPEAT_HELD, {"type": before.type_id})
+        await defer_cardinality(connection)
+        await connection.execute(_REPEAT_JOINS, {"type": before.type_id})
+        await connection.execute(_REPEAT_HELD, {"type": before.type_id})
+        if (conflict := await check_cardinality_of_type(connection, before.type_id)) is not None:
+            raise conflict
     return PutOutcome(created=False, changed=True)
 
 

@@ -15,7 +15,7 @@ from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
 from db.associations.association import AssetRef
-from db.bulk.ingest import AssetState, Registered
+from db.bulk.ingest import AssetState, RegistryEntry
 from db.errors import BadInput, HeadwaterError, NotFound, ResolvableConflict, UnknownType
 from db.fields import refuse_unstorable
 from db.instants import read_instant
@@ -145,7 +145,7 @@ def _entity(content: dict[str, Any]) -> EntityState:
     return EntityState(ref, name, _details(content.get("details")), at)
 
 
-def _entity_type(content: dict[str, Any]) -> Registered:
+def _entity_type(content: dict[str, Any]) -> RegistryEntry:
     source = content.get("source")
     if source is not None:
         given = _SOURCE.within(content, "source")
@@ -160,7 +160,7 @@ def _entity_type(content: dict[str, Any]) -> Registered:
     return entity_type.validate_state(_text(content, "code"), content["label"], content.get("domain"), source)
 
 
-def _detail_type(content: dict[str, Any]) -> Registered:
+def _detail_type(content: dict[str, Any]) -> RegistryEntry:
     return detail_type.validate_state(_text(content, "code"), content["label"], content.get("format"))
 
 
@@ -174,7 +174,7 @@ def _link(content: dict[str, Any]) -> lineage_link.LinkState:
     )
 
 
-def _relationship_type(content: dict[str, Any]) -> Registered:
+def _relationship_type(content: dict[str, Any]) -> RegistryEntry:
     return relationship_type.validate_state(
         key=_text(content, "key"),
         reverse_key=_text(content, "reverseKey"),

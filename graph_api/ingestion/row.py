@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from db.assets.asset import IdentitySpec
-from db.bulk.ingest import Registered, Statement
+from db.bulk.ingest import RegistryEntry, Statement
 from db.errors import BadInput, HeadwaterError
 
 
@@ -18,7 +18,7 @@ class EntityState(NamedTuple):
     at: datetime | None = None
 
 
-ParsedStatement: TypeAlias = EntityState | Statement | Registered
+ParsedStatement: TypeAlias = EntityState | Statement | RegistryEntry
 
 
 class RowError(NamedTuple):

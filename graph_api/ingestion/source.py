@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from db.assets.entity_fields import TypeRegistry, validate_state
 from db.associations import lineage_link, relationship
 from db.associations.association import AssetRef
-from db.bulk.ingest import BATCH, AssetState, Registered, Statement
+from db.bulk.ingest import BATCH, AssetState, RegistryEntry, Statement
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.temporal.kinds import ENTITY, PRODUCT
 from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, RowError
@@ -42,7 +42,7 @@ class Batch:
     # the types of details that it names
     details: set[str]
     rows: Sequence[Row]
-    registered: Sequence[Registered]
+    registered: Sequence[RegistryEntry]
     stated: Sequence[Statement]
     refused: Sequence[Row | RowError]
 
@@ -62,7 +62,7 @@ class Source:
         # how many rows of the file have been read
         self._taken = 0
         self._began = began
-        self._registered: dict[tuple[type, str], Registered] = {}
+        self._registered: dict[tuple[type, str], RegistryEntry] = {}
 
     async def batches(self, reading: RowSource) -> AsyncGenerator[Batch]:
         """One batch after the other; while one is written, the next is made."""
@@ -95,13 +95,13 @@ class Source:
 
     def check(self, read: Sequence[Row | RowError]) -> Batch:
         rows: list[Row] = []
-        registered: list[Registered] = []
+        registered: list[RegistryEntry] = []
         stated: list[Statement] = []
         refused: list[Row | RowError] = []
         details: set[str] = set()
         types = self.types
         for it in read:
-            if isinstance(it, Row) and isinstance(it.said, Registered):
+            if isinstance(it, Row) and isinstance(it.said, RegistryEntry):
                 if self._registered.setdefault((type(it.said), it.said.code), it.said) == it.said:
                     rows.append(it)
                     registered.append(it.said)
@@ -120,7 +120,7 @@ class Source:
                     details.update(said.details)
                     rows.append(it)
                     stated.append(AssetState(ENTITY, said.ref, payload, said.at or self._began))
-            elif not isinstance(said, Registered):
+            elif not isinstance(said, RegistryEntry):
                 rows.append(it)
                 stated.append(said if said.at is not None else said._replace(at=self._began))
         return Batch(read, types, details, rows, registered, stated, refused)

@@ -85,7 +85,7 @@ async def fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", every:
             for start in range(0, len(every), _BATCH):
                 stated, ended = _said(every[start : start + _BATCH], version)
                 async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-                    raise_first_error(await upsert_each(connection, stated, ended=ended))
+                    raise_first_error(await upsert_each(connection, stated, deletions=ended))
             # a batch into tables without statistics takes four times as long
             await owner.execute("ANALYZE")
     finally:

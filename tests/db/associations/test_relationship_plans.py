@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 
 from db.associations import relationship
 from db.associations.association import AssetRef
-from db.consistency.cardinality import _AMONG_RELATIONSHIPS
+from db.consistency.cardinality import _CONFLICTS_AMONG
 from db.database import Database
 from db.pagination import Page
 from db.registries.relationship_type import DirectedTypeIds
@@ -169,7 +169,7 @@ async def test_what_is_said_of_one_beside_a_hub_looks_at_its_own_joins(full: Dat
             {"origin": MIDDLE},
         )
         with looked(full) as explained:
-            assert await connection.fetch(_AMONG_RELATIONSHIPS, {"relations": [pair.id]}) == []
+            assert await connection.fetch(_CONFLICTS_AMONG, {"relationships": [pair.id]}) == []
         # itself, and itself as what may be beside it at either end
         assert explained.rows == 3
         with looked(full) as explained:

@@ -106,7 +106,8 @@ async def write_random_graphs(connection: WriteConnection, rng: random.Random, c
     assertions = [
         Assertion(asset_id, change.operation, change.payload, change.at) for asset_id, log in asset_logs.items() for change in log
     ]
-    assert not [it for it in await record_asset_changes(connection, ENTITY, assertions) if isinstance(it, HeadwaterError)]
+    recorded = await record_asset_changes(connection, ENTITY, assertions)
+    assert not [it for it in recorded.outcomes if isinstance(it, HeadwaterError)]
     uids = {identity.asset_id: identity.uid for identity in identities}
     links: list[LinkModel] = []
     parts, rest = [], list(asset_logs)
@@ -136,7 +137,7 @@ async def _write_links(
         Deletion(link.uid, change.at) for link in by_uid.values() for change in link.log if change.operation is Operation.DELETE
     ]
     rng.shuffle(states)
-    outcomes = await lineage_link.upsert_each(connection, states, ended=deletions, allow_pending_ends=True)
+    outcomes = await lineage_link.upsert_each(connection, states, deletions=deletions, allow_pending_ends=True)
     assert not [it for it in outcomes if isinstance(it, HeadwaterError)]
     for state, outcome in zip(states, outcomes, strict=False):
         assert state.source.uid is not None

@@ -71,7 +71,7 @@ async def test_a_stub_that_would_have_joins_collide_is_not_made(writer: WriteCon
             await relationship.relate(writer, again)
         refused = raised.value
     assert isinstance(refused, ResolvableConflict)
-    assert "would be joined both" in refused.message
+    assert "would be related both" in refused.message
     (then,) = await entity.entities_by_key(writer, [("ROW", "1")], day(4))
     assert then is None
 

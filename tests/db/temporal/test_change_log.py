@@ -203,7 +203,7 @@ async def test_a_batch_says_one_thing_of_a_subject_at_one_instant(writer: WriteC
     batch = [Assertion(row.asset_id, Operation.PATCH, {"owner": owner}, at) for owner, at in (
         ("dan", day(3)), ("bob", day(2)), ("carl", day(2)), ("bob", day(2)),
     )]  # fmt: skip
-    newer, first, contested, replayed = await record_asset_changes(writer, PRODUCT, batch)
+    newer, first, contested, replayed = (await record_asset_changes(writer, PRODUCT, batch)).outcomes
     assert isinstance(contested, Conflict)
     assert [it.changed for it in (newer, first, replayed) if isinstance(it, Outcome)] == [True, True, True]
     assert await owners(writer) == [("ann", day(0), day(2)), ("bob", day(2), day(3)), ("dan", day(3), None)]
@@ -220,7 +220,8 @@ async def test_what_contradicts_an_earlier_batch_of_its_request_is_not_heard_at_
 
     await record_asset_changes(writer, PRODUCT, [said("bob", day(0))], reject_restatement=True)
     batch = [said("carl", day(0)), said("carl", day(5)), said("carl", day(0)), said("bob", day(0))]
-    contested, heard, again, replayed = await record_asset_changes(writer, PRODUCT, batch, reject_restatement=True)
+    recorded = await record_asset_changes(writer, PRODUCT, batch, reject_restatement=True)
+    contested, heard, again, replayed = recorded.outcomes
     assert [type(it) for it in (contested, again, replayed)] == [Conflict] * 3
     assert isinstance(heard, Outcome)
     assert heard.changed
@@ -237,7 +238,7 @@ async def test_a_subject_is_created_by_the_first_that_is_accepted_of_it(writer: 
         Assertion(identity.asset_id, Operation.DELETE, None, day(0)),
     ]
     await writer.execute(text("INSERT INTO domain (tenant_id, name) VALUES (:tenant, 'sales') ON CONFLICT DO NOTHING"))
-    created, refused = await record_asset_changes(writer, PRODUCT, batch)
+    created, refused = (await record_asset_changes(writer, PRODUCT, batch)).outcomes
     assert isinstance(created, Outcome)
     assert created.created
     assert isinstance(refused, NotFound)

@@ -192,7 +192,7 @@ class Example:
             else:
                 expected[place] = "missing" if expected[before] == "missing" else "replayed"
         assertions = [Assertion(self.ids[subject], said, payload, at) for subject, said, payload, at in batch]
-        outcomes = self.bench.run(record_asset_changes(self.connection, self.kind, assertions))
+        outcomes = self.bench.run(record_asset_changes(self.connection, self.kind, assertions)).outcomes
         for place, outcome in enumerate(outcomes):
             match expected[place]:
                 case "missing":

@@ -27,38 +27,38 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
     "an origin of another kind": (
         f"UPDATE relationship SET origin_id = {PRODUCT} WHERE {LIKED} AND origin_id = {ANN_ID};"
         f"UPDATE relationship_effective SET origin_id = {PRODUCT} WHERE {LIKED} AND origin_id = {ANN_ID}",
-        ["the origin of a join does not fit its type"],
+        ["the origin of a relationship does not match its type"],
     ),
     "a related end of another type": (
         "INSERT INTO entity_type (tenant_id, code, label) VALUES (1, 'ROBOT', '');"
         "UPDATE asset SET type = 'ROBOT' WHERE key = 'bo'",
-        ["the origin of a join does not fit its type", "the related end of a join does not fit its type"],
+        ["the origin of a relationship does not match its type", "the related end of a relationship does not match its type"],
     ),
     "an identity that allows more": (
         f"UPDATE relationship SET one_related = false WHERE {OWNED}",
-        ["a bond that holds differs from what was asserted of it, or from what it is",
-         "a join allows another cardinality than its type"],
+        ["an effective row of an association differs from its assertion or its identity",
+         "the cardinality of a relationship differs from its type"],
     ),
     "a join that allows more": (
         f"UPDATE relationship_effective SET one_related = false WHERE {OWNED}",
-        ["a bond that holds differs from what was asserted of it, or from what it is"],
+        ["an effective row of an association differs from its assertion or its identity"],
     ),
     "a type that allows less": (
         "UPDATE relationship_type SET cardinality = 'MANY_TO_ONE' WHERE key = 'likes'",
-        ["a join allows another cardinality than its type"] * 2,
+        ["the cardinality of a relationship differs from its type"] * 2,
     ),
     "a second where one is allowed": (
         f"ALTER TABLE relationship_effective DROP CONSTRAINT relationship_effective_one_origin;"
         f"UPDATE relationship_type SET cardinality = 'ONE_TO_MANY' WHERE key = 'likes';"
         f"UPDATE relationship SET one_origin = true WHERE {LIKED}; UPDATE relationship_effective SET one_origin = true WHERE {LIKED}",
-        ["a join holds beside another where its type allows one"],
+        ["a relationship overlaps another where its type allows one"],
     ),
     "a join the other way round": (
         "UPDATE relationship r SET origin_id = related_id, related_id = origin_id FROM relationship_type t"
         " WHERE t.id = type_id AND t.key = 'knows';"
         "UPDATE relationship_effective r SET origin_id = related_id, related_id = origin_id FROM relationship_type t"
         " WHERE t.id = type_id AND t.key = 'knows'",
-        ["a join that reads alike from both ends stands the other way round"],
+        ["the ends of a symmetric relationship are stored in the wrong order"],
     ),
     "a key that is gone": (
         "DELETE FROM relationship_key WHERE key = 'likes'",
@@ -74,12 +74,12 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
     ),
     "a join that outlives its end": (
         f"UPDATE relationship_effective SET valid_to = '2026-02-01' WHERE {OWNED}",
-        ["a bond ends at another instant than what was asserted of it and the lives of its ends say"],
+        ["an effective row of an association ends at another instant than its assertion and the lifetimes of its ends imply"],
     ),
     "a version that nobody said": (
         "UPDATE relationship_version SET attributes = '{\"a\": 1}', digest = gen_random_uuid() WHERE relationship_id ="
         f" (SELECT id FROM relationship WHERE {OWNED})",
-        ["a bond that holds differs from what was asserted of it, or from what it is",
+        ["an effective row of an association differs from its assertion or its identity",
          "a version differs in content from what the log says"],
     ),
 }  # fmt: skip

@@ -156,7 +156,7 @@ JOINS: dict[str, Any] = {
     "associations/related": lambda row: row.other_id,
     "associations/count_related": lambda row: row.assets,
     "associations/relationships_of_assets": lambda row: row.relationship_id,
-    "associations/count_relationships_of_assets": lambda row: row.joins,
+    "associations/count_relationships_of_assets": lambda row: row.relationships,
     "registries/count_relationship_type_use": lambda row: row.joins,
     "consistency/on_delete_targets": lambda row: row.other_id,
     "associations/resolve_ends": lambda row: row.id,
