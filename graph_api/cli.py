@@ -1,159 +1,238 @@
-"""The commands. Each says what is wrong in one line where something is, and ends with 1."""
+"""The `headwater` command: its subcommands and their options.
 
-import asyncio
+Only what parsing, `--help` and `--version` need is imported here. The module of a subcommand is imported when it runs.
+"""
+
 import signal
-import sys
 from types import FrameType
-from typing import Annotated
 
-import structlog
-import typer
-from rich.markup import escape
+import click
+from click import Argument, Group, IntRange, Option
 
-from db import migrations
-from db.database import Database
-from db.errors import HeadwaterError
-from db.temporal.verification import verify_tenant
-from db.tenancy import api_key
-from db.tenancy.scope import SCOPES
-from db.tenancy.tenant import all_tenants
-from graph_api import asgi
-from graph_api import demo as mesh
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID, key_signer
-from graph_api.commands import Data, address_of, author_of, err, on_database, out, require_migrated
-from graph_api.commands.audit import show_audit
-from graph_api.commands.documents import check_documents
-from graph_api.commands.export import exports
-from graph_api.commands.ingest import ingest
-from graph_api.commands.keys import keys
-from graph_api.commands.purge import purge
-from graph_api.commands.schema import print_schema
-from graph_api.commands.tenants import tenants
-from graph_api.graphiql.examples import EXAMPLES
-from graph_api.http.loopback import require_loopback
-from graph_api.settings import Settings, read_settings
+from graph_api.commands.lazy import LazyCommand, RootGroup
+from graph_api.commands.options import DATA, HOST, PATH, PORT, TENANT, TENANT_NAME
+from graph_api.ingestion.on_error import OnError
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Where data came from, what it feeds, and what that looked like then."
+_FILE = Argument(["file"], type=PATH, help="The file; - is standard input.")
+_QUOTA = "How many the tenant may have; none removes the limit."
+_LOAD_OPTIONS = [
+    Option(
+        ["--on-error"],
+        type=click.Choice(list(map(str, OnError))),
+        default=str(OnError.STOP),
+        show_default=True,
+        help="What a bad row does: stop the load, or be skipped.",
+    ),
+    Option(
+        ["--dry-run"],
+        is_flag=True,
+        help="Check and count everything, and keep nothing. One transaction holds its locks meanwhile.",
+    ),
+    Option(["--rejects"], type=PATH, metavar="FILE", help="CSV file to write each refused row to."),
+    Option(["--actor"], help="Actor in the change log. Defaults to the user of this machine."),
+    TENANT,
+    DATA,
+]
+
+app = RootGroup(
+    "headwater",
+    help="Data lineage through time: where data came from, what it feeds, and what that looked like then.",
+    no_args_is_help=True,
+    commands=[
+        LazyCommand(
+            "demo",
+            "demo:demo",
+            "Serve the demo data on this machine, without credentials. Migrates the database and loads the data once.",
+            [HOST, PORT, DATA],
+        ),
+        LazyCommand(
+            "serve",
+            "serve:serve",
+            "Serve the API to callers with a key or a token. The database has to be migrated.",
+            [HOST, PORT, Option(["--workers"], type=int, help="Processes that serve. [HEADWATER_WORKERS]"), DATA],
+        ),
+        LazyCommand(
+            "migrate",
+            "migrate:migrate",
+            "Migrate the database to the schema of this version. Safe to repeat, and to run twice at once.",
+            [DATA],
+        ),
+        LazyCommand(
+            "verify",
+            "verify:verify",
+            "Compare all versions with the change log. Lists each difference, and exits with 1 if there is one.",
+            [DATA],
+        ),
+        LazyCommand(
+            "audit",
+            "audit:show_audit",
+            "List the audit log of a tenant. The latest entry comes first, with actor, credential, operation and outcome.",
+            [
+                Option(["--count"], type=IntRange(1, 10_000), default=50, show_default=True, help="How many entries to list."),
+                TENANT,
+                DATA,
+            ],
+        ),
+        LazyCommand(
+            "purge",
+            "purge:purge",
+            "Remove permanently what is past its retention. Reports what it removed. Safe to repeat.",
+            [
+                Option(["--tenant"], metavar="NAME", help="Name of the tenant. Defaults to all of them."),
+                Option(["--dry-run"], is_flag=True, help="Count what would be removed, and remove nothing."),
+                DATA,
+            ],
+        ),
+        LazyCommand(
+            "schema",
+            "schema:print_schema",
+            "Print the GraphQL schema in SDL, or compare it with another. Exits with 1 if a change breaks clients.",
+            [
+                Option(["--since"], type=PATH, metavar="FILE", help="Earlier schema, in SDL, to list the differences from."),
+                Option(
+                    ["--announced"],
+                    type=PATH,
+                    metavar="FILE",
+                    help="Changelog: what it names as changed or removed by the next release may break clients.",
+                ),
+            ],
+        ),
+        LazyCommand(
+            "documents",
+            "documents:check_documents",
+            "Check a manifest of persisted documents. Lists each that would not run, and exits with 1 if there is one.",
+            [Argument(["file"], type=PATH, help="The manifest, as for HEADWATER_PERSISTED_DOCUMENTS.")],
+        ),
+        Group(
+            "ingest",
+            help="Load files of what other tools know.",
+            no_args_is_help=True,
+            commands=[
+                LazyCommand(
+                    "csv",
+                    "ingest:ingest_csv",
+                    "Load entities or relationships from a CSV file. Each row states the whole entity or relationship from an"
+                    " instant on. Safe to repeat.",
+                    [
+                        _FILE,
+                        Option(["--relationships"], is_flag=True, help="The file holds relationships instead of entities."),
+                        *_LOAD_OPTIONS,
+                    ],
+                ),
+                LazyCommand(
+                    "jsonl",
+                    "ingest:ingest_jsonl",
+                    "Load JSON lines, in any order. Each states a whole product, entity, link, relationship or type, or"
+                    " deletes one. Safe to repeat.",
+                    [_FILE, *_LOAD_OPTIONS],
+                ),
+            ],
+        ),
+        Group(
+            "export",
+            help="Write everything to a file, for other tools and for this one.",
+            no_args_is_help=True,
+            commands=[
+                LazyCommand(
+                    "jsonl",
+                    "export:export_jsonl",
+                    "Write everything as JSON lines. Loaded into an empty database, they answer every query as of any instant"
+                    " alike.",
+                    [
+                        Argument(["file"], type=PATH, default="-", help="The file; - is standard output, and the default."),
+                        Option(["--as-of"], metavar="INSTANT", help="Write what holds at this instant. Defaults to all history."),
+                        TENANT,
+                        DATA,
+                    ],
+                )
+            ],
+        ),
+        Group(
+            "tenants",
+            help="Create, list, limit and suspend tenants.",
+            no_args_is_help=True,
+            commands=[
+                LazyCommand(
+                    "create",
+                    "tenants:create",
+                    "Create a tenant. Its users need keys: headwater keys create --tenant NAME.",
+                    [TENANT_NAME, DATA],
+                ),
+                LazyCommand("list", "tenants:show", "List all tenants with status, retention and usage.", [DATA]),
+                LazyCommand(
+                    "settings",
+                    "tenants:change_settings",
+                    "Set the retention and quotas of a tenant. Without options, shows what is set.",
+                    [
+                        TENANT_NAME,
+                        Option(
+                            ["--retention-days"],
+                            metavar="DAYS",
+                            help="Days after which a purge may remove what was deleted; none keeps it forever.",
+                        ),
+                        *(Option([f"--{kind}"], metavar="NUMBER", help=_QUOTA) for kind in ("products", "entities", "links")),
+                        DATA,
+                    ],
+                ),
+                LazyCommand(
+                    "suspend",
+                    "tenants:suspend",
+                    "Refuse all requests of a tenant. Its data is kept.",
+                    [TENANT_NAME, Option(["--reason"], required=True, help="The reason that callers are told."), DATA],
+                ),
+                LazyCommand("resume", "tenants:resume", "Accept the requests of a suspended tenant again.", [TENANT_NAME, DATA]),
+            ],
+        ),
+        Group(
+            "keys",
+            help="Create, list and revoke API keys.",
+            no_args_is_help=True,
+            commands=[
+                LazyCommand(
+                    "create",
+                    "keys:create",
+                    "Create an API key. Prints it to standard output once; it cannot be shown again.",
+                    [
+                        Argument(["label"], help="What the key is for, or who holds it."),
+                        Option(
+                            ["--scope"],
+                            multiple=True,
+                            required=True,
+                            help="Scope of the key: read, write, admin, or write:DOMAIN. May be repeated.",
+                        ),
+                        Option(["--expires"], metavar="INSTANT", help="Instant at which the key expires. Defaults to never."),
+                        Option(
+                            ["--operator"],
+                            is_flag=True,
+                            help="The key may act in any tenant that a request names in X-Headwater-Tenant.",
+                        ),
+                        TENANT,
+                        DATA,
+                    ],
+                ),
+                LazyCommand("list", "keys:show", "List the API keys of a tenant, expired and revoked ones too.", [TENANT, DATA]),
+                LazyCommand(
+                    "revoke",
+                    "keys:revoke",
+                    "Revoke an API key permanently.",
+                    [Argument(["prefix"], help="Beginning of the key, as `list` shows it."), TENANT, DATA],
+                ),
+            ],
+        ),
+    ],
 )
-app.add_typer(ingest, name="ingest")
-app.add_typer(exports, name="export")
-app.add_typer(tenants, name="tenants")
-app.add_typer(keys, name="keys")
-app.command("audit")(show_audit)
-app.command("purge")(purge)
-app.command("schema")(print_schema)
-app.command("documents")(check_documents)
-log = structlog.get_logger("headwater")
-
-Host = Annotated[str | None, typer.Option(help="Address to listen on. [HEADWATER_HOST]")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [HEADWATER_PORT]")]
+click.version_option(package_name="headwater", message="headwater %(version)s")(app)
 
 
-@app.command()
-def demo(host: Host = None, port: Port = None, data: Data = None) -> None:
-    """Migrate, load the demo mesh once, and serve it on this machine, without credentials."""
-    settings = read_settings(host=host, port=port, data=data)
-    require_loopback(settings.host)
-    with on_database(settings) as running:
-        migrations.upgrade_now(address_of(running))
-        loaded = asyncio.run(_load_mesh(running))
-        out.print("The demo mesh is loaded." if loaded else "The data of the last run is still here.")
-        # what is open is so in this process alone: no setting opens another
-        asgi.serve(running.model_copy(update={"workers": 1}), _introduce, guarded=False)
-
-
-@app.command()
-def serve(
-    host: Host = None,
-    port: Port = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that serve. [HEADWATER_WORKERS]")] = None,
-    data: Data = None,
-) -> None:
-    """Serve the API, to whoever has a key or a token. The database has to be migrated."""
-    with on_database(read_settings(host=host, port=port, workers=workers, data=data)) as running:
-        asyncio.run(require_migrated(running))
-        first = {"bootstrap_key": "made"} if asyncio.run(_make_bootstrap_key(running)) else {}
-        asgi.serve(running, lambda address: log.info("serving", address=address, **first))
-
-
-@app.command()
-def migrate(data: Data = None) -> None:
-    """Bring the database to the schema of this version. Safe to repeat, and to run twice at once."""
-    with on_database(read_settings(data=data)) as running:
-        before, after = migrations.upgrade_now(address_of(running))
-    out.print(f"The database is at revision {after}." if before == after else f"Migrated from {before or 'nothing'} to {after}.")
-
-
-@app.command()
-def verify(data: Data = None) -> None:
-    """Fold the whole log anew and compare it with what stands. Names each difference, and ends with 1 if there is one."""
-    with on_database(read_settings(data=data)) as running:
-        asyncio.run(require_migrated(running))
-        differences = asyncio.run(_verify(running))
-    if differences:
-        raise typer.Exit(1)
-
-
-async def _load_mesh(settings: Settings) -> bool:
-    database = Database(address_of(settings))
-    try:
-        return await mesh.load(database)
-    finally:
-        await database.close()
-
-
-async def _make_bootstrap_key(settings: Settings) -> bool:
-    """Make the first key, if one was made up for that and there is none. Says whether it did."""
-    seal = key_signer(settings)
-    if settings.bootstrap_key is None:
-        return False
-    database = Database(address_of(settings), pool_size=1)
-    try:
-        async with database.transaction(DEFAULT_TENANT_ID, author_of("bootstrap")) as connection:
-            return await api_key.bootstrap(connection, seal, settings.bootstrap_key, SCOPES)
-    finally:
-        await database.close()
-
-
-async def _verify(settings: Settings) -> int:
-    database = Database(address_of(settings), statement_timeout=3600)
-    differences = 0
-    try:
-        for tenant in await all_tenants(address_of(settings)):
-            async with database.snapshot(tenant.tenant_id) as connection:
-                report = await verify_tenant(connection)
-            for difference in report.differences:
-                out.print(f"{tenant.name}: {difference}", markup=False, soft_wrap=True)
-            differences += len(report.differences)
-            out.print(
-                f"{tenant.name}: {report.changes} changes, {report.versions} versions, {len(report.differences)} differences"
-            )
-    finally:
-        await database.close()
-    return differences
-
-
-def _introduce(address: str) -> None:
-    """One address to open, and two queries to begin with."""
-    out.print(f"\nHeadwater is at [bold]{address}[/bold]. Open it in a browser; Ctrl-C ends it.\n", soft_wrap=True)
-    for example in EXAMPLES[:2]:
-        out.print(f"# {example.name}\n{example.query}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _leave(number: int, _: FrameType | None) -> None:
+def _exit(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
 def main() -> None:
-    """The entry of the `headwater` command."""
-    # these end a process on the spot by default; this way it leaves through the doors that clean up
+    """Run the `headwater` command."""
+    # By default these signals end the process at once; as an exception they let it clean up.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # what nohup has ignored stays ignored
+        # A signal that was ignored before, as by nohup, stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _leave)
-    try:
-        app()
-    except HeadwaterError as error:
-        err.print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True)
-        sys.exit(1)
+            signal.signal(number, _exit)
+    app()

@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-import typer
+from click.testing import CliRunner
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
@@ -23,7 +23,6 @@ from graphql import (
     is_required_input_field,
 )
 from strawberry.types.base import StrawberryObjectDefinition
-from typer.testing import CliRunner
 
 from graph_api import demo
 from graph_api.auth.jwks import Published
@@ -108,7 +107,7 @@ async def test_the_documented_settings_accept_the_documented_token(tmp_path: Pat
 
 
 def test_every_command_is_documented_and_has_help() -> None:
-    commands = dict(commands_of(typer.main.get_command(app)))
+    commands = dict(commands_of(app))
     listed = re.findall(r"^\| `headwater ([\w ]+)` \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(commands)
     for command in commands.values():

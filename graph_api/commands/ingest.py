@@ -1,4 +1,4 @@
-"""`headwater ingest`: files in."""
+"""`headwater ingest`: files, loaded into a tenant."""
 
 import asyncio
 import gc
@@ -6,167 +6,123 @@ import os
 import stat
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, TextIO
+from typing import BinaryIO, TextIO
 
-import typer
+import click
+from rich.console import Console
 
 from db.author import Author
-from db.database import Database
 from db.errors import BadInput
-from graph_api.commands import (
-    DEFAULT_TENANT,
-    Data,
-    InTenant,
-    address_of,
-    author_of,
-    blaming,
-    err,
-    on_database,
-    out,
-    require_migrated,
-    tenant_named,
-)
-from graph_api.commands.signals import signals_given_to
+from graph_api.commands.author import author_of
+from graph_api.commands.database import migrated_database, open_database, tenant_named
+from graph_api.commands.output import naming_file
+from graph_api.commands.signals import forwarding_signals
 from graph_api.ingestion.csv import CsvFile
 from graph_api.ingestion.entity_csv import EntityFile
 from graph_api.ingestion.jsonl import JsonLines
-from graph_api.ingestion.loading import Load, OnError
+from graph_api.ingestion.loading import Load
+from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.progress import Progress, Rejects
 from graph_api.ingestion.relationship_csv import RelationshipFile
-from graph_api.settings import Settings, read_settings
+from graph_api.settings import Settings
 
-ingest = typer.Typer(no_args_is_help=True, help="Load what other tools know, from files.")
-
-File = Annotated[Path, typer.Argument(help="The file; - is standard input.", metavar="FILE")]
-BadRows = Annotated[OnError, typer.Option(help="What a bad row does: end the load, or stay behind.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check and count everything, keep nothing. One transaction holds its locks meanwhile.")
-]
-RejectsFile = Annotated[Path | None, typer.Option(help="A CSV file to name every refused row in.", metavar="FILE")]
-Actor = Annotated[str | None, typer.Option(help="Who loads, as the log has it. The user of this machine by default.")]
+# Seconds one statement may take.
+STATEMENT_TIMEOUT = 600
 
 
-@ingest.command("csv")
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """Options that all formats share."""
+
+    on_error: OnError
+    dry_run: bool
+    tenant: str
+    author: Author
+
+
 def ingest_csv(
-    file: File,
-    relationships: Annotated[
-        bool, typer.Option("--relationships", help="The file holds joins between assets instead of entities.")
-    ] = False,
-    on_error: BadRows = OnError.STOP,
-    dry_run: DryRun = False,
-    rejects: RejectsFile = None,
-    actor: Actor = None,
-    tenant: InTenant = DEFAULT_TENANT,
-    data: Data = None,
-) -> None:
-    """Load entities or joins from a CSV file: a row states a whole one from an instant on. Safe to repeat."""
-    _ingest(
-        RelationshipFile if relationships else EntityFile,
-        file,
-        read_settings(data=data),
-        rejects,
-        actor,
-        tenant,
-        on_error=on_error,
-        dry_run=dry_run,
-    )
-
-
-@ingest.command("jsonl")
-def ingest_jsonl(
-    file: File,
-    on_error: BadRows = OnError.STOP,
-    dry_run: DryRun = False,
-    rejects: RejectsFile = None,
-    actor: Actor = None,
-    tenant: InTenant = DEFAULT_TENANT,
-    data: Data = None,
-) -> None:
-    """Load JSON lines: each states a whole product, entity, link, join or type, or ends one. In any order; safe to repeat."""
-    _ingest(JsonLines, file, read_settings(data=data), rejects, actor, tenant, on_error=on_error, dry_run=dry_run)
-
-
-def _ingest(
-    parser: type[CsvFile | JsonLines],
     file: Path,
-    settings: Settings,
+    relationships: bool,
+    on_error: str,
+    dry_run: bool,
     rejects: Path | None,
     actor: str | None,
     tenant: str,
-    *,
-    on_error: OnError,
-    dry_run: bool,
-) -> None:
+    data: Path | None,
+) -> int:
+    parser = RelationshipFile if relationships else EntityFile
+    return _ingest(parser, file, rejects, data, _Options(OnError(on_error), dry_run, tenant, _author(actor)))
+
+
+def ingest_jsonl(
+    file: Path, on_error: str, dry_run: bool, rejects: Path | None, actor: str | None, tenant: str, data: Path | None
+) -> int:
+    return _ingest(JsonLines, file, rejects, data, _Options(OnError(on_error), dry_run, tenant, _author(actor)))
+
+
+def _author(actor: str | None) -> Author:
     author = author_of("ingest")
-    if actor is not None:
-        author = replace(author, actor=actor)
-    opened = _opened(file)
+    return author if actor is None else replace(author, actor=actor)
+
+
+def _ingest(parser: type[CsvFile | JsonLines], file: Path, rejects: Path | None, data: Path | None, options: _Options) -> int:
+    """Load the file, and return the exit code."""
+    opened = _open(file)
     with ExitStack() as stack:
-        named = None
+        rejects_file = None
         if rejects is not None:
             if rejects.exists() and file.exists() and rejects.samefile(file):
-                raise BadInput(f"{rejects} is the file to load; name another one for the rejects.")
-            with blaming(rejects):
-                named = stack.enter_context(rejects.open("w", encoding="utf-8", newline=""))
-        running = stack.enter_context(on_database(settings))
-        asyncio.run(require_migrated(running))
-        load = asyncio.run(_load(running, opened, parser, author, tenant, named, on_error=on_error, dry_run=dry_run))
+                raise BadInput(f"--rejects {rejects} is the file to load. Name another file.")
+            with naming_file(rejects):
+                rejects_file = stack.enter_context(rejects.open("w", encoding="utf-8", newline=""))
+        settings = stack.enter_context(migrated_database(data))
+        load = asyncio.run(_load(settings, opened, parser, rejects_file, options))
     if load.interrupted is not None:
-        kept = "Nothing is kept." if dry_run else "What the summary counts is kept; running it again loads the rest."
-        err.print(f"Interrupted. {kept}", soft_wrap=True)
-        raise typer.Exit(128 + load.interrupted)
-    if load.stopped:
-        raise typer.Exit(1)
+        kept = "Nothing is kept." if options.dry_run else "What the summary counts is kept; run it again to load the rest."
+        click.echo(f"Interrupted. {kept}", err=True)
+        return 128 + load.interrupted
+    return 1 if load.stopped else 0
 
 
 async def _load(
     settings: Settings,
     file: BinaryIO,
     parser: type[CsvFile | JsonLines],
-    author: Author,
-    tenant: str,
-    named: TextIO | None,
-    *,
-    on_error: OnError,
-    dry_run: bool,
+    rejects_file: TextIO | None,
+    options: _Options,
 ) -> Load:
-    # what is here stays: the collector need not go through it again for every few hundred rows
+    # Objects that exist now live as long as the load: the collector need not visit them every few hundred rows.
     gc.freeze()
-    database = Database(address_of(settings), pool_size=1, statement_timeout=600)
-    try:
-        tenant_id = await tenant_named(database, tenant)
-    except BaseException:
-        await database.close()
-        raise
-    started = time.monotonic()
-    progress = Progress(err, _size(file))
-    rejects = Rejects(progress, named, parser.part)
-    load = Load(
-        database,
-        tenant_id,
-        author,
-        advanced=progress.advance,
-        rejected=rejects.add,
-        on_error=on_error,
-        dry_run=dry_run,
-    )
-    try:
-        with progress, signals_given_to(load.interrupt):
-            await load.run(file, parser)
-    finally:
-        rejects.conclude()
-        out.print(str(load.summary), highlight=False)
-        trial = " Nothing of it is kept: this was a dry run." if dry_run else ""
-        out.print(f"{load.summary.rows} rows in {time.monotonic() - started:.1f} s.{trial}", highlight=False)
-        await database.close()
+    async with open_database(settings, statement_timeout=STATEMENT_TIMEOUT) as database:
+        tenant_id = await tenant_named(database, options.tenant)
+        started = time.monotonic()
+        progress = Progress(Console(stderr=True), _size(file))
+        rejects = Rejects(progress, rejects_file, parser.part)
+        load = Load(
+            database,
+            tenant_id,
+            options.author,
+            advanced=progress.advance,
+            rejected=rejects.add,
+            on_error=options.on_error,
+            dry_run=options.dry_run,
+        )
+        try:
+            with progress, forwarding_signals(load.interrupt):
+                await load.run(file, parser)
+        finally:
+            rejects.conclude()
+            click.echo(load.summary)
+            discarded = " Nothing is kept: this was a dry run." if options.dry_run else ""
+            click.echo(f"{load.summary.rows} rows in {time.monotonic() - started:.1f} s.{discarded}")
     return load
 
 
-def _opened(file: Path) -> BinaryIO:
-    """The file, which stays open: at the end of the process, a thread may still wait for more of it."""
-    with blaming(file):
+def _open(file: Path) -> BinaryIO:
+    """Open the file, or standard input. It stays open until the process ends: a thread may still wait for more of it."""
+    with naming_file(file):
         return open(0, "rb", closefd=False) if str(file) == "-" else file.open("rb")
 
 

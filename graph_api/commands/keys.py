@@ -1,128 +1,79 @@
-"""`headwater keys`: what people and programs come in with."""
+"""`headwater keys`: the API keys of a tenant."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
-from db.database import Database
 from db.instants import read_instant, write_instant
 from db.tenancy import api_key
-from db.tenancy.api_key import KeyRow, KeySigner
+from db.tenancy.api_key import KeyRow
 from graph_api.auth.authenticator import key_signer
-from graph_api.commands import (
-    DEFAULT_TENANT,
-    Data,
-    InTenant,
-    address_of,
-    author_of,
-    err,
-    on_database,
-    out,
-    require_migrated,
-    show,
-    tenant_named,
-)
-from graph_api.settings import Settings, read_settings
-
-keys = typer.Typer(no_args_is_help=True, help="What people and programs come in with.")
+from graph_api.commands.author import author_of
+from graph_api.commands.database import address_of, migrated_database, open_database, tenant_named
+from graph_api.commands.output import print_table
+from graph_api.settings import Settings
 
 
-@keys.command("create")
-def create(
-    label: Annotated[str, typer.Argument(help="What the key is for, or whose it is.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do: read, write, admin, or write:DOMAIN. Given once for each.")],
-    expires: Annotated[
-        str | None, typer.Option(help="The instant at which it ends. Without it, it ends when it is revoked.", metavar="INSTANT")
-    ] = None,
-    operator: Annotated[
-        bool, typer.Option("--operator", help="It may act in any tenant that a request names by X-Headwater-Tenant.")
-    ] = False,
-    tenant: InTenant = DEFAULT_TENANT,
-    data: Data = None,
-) -> None:
-    """Make a key. It is written to standard output, once; nobody can tell it again."""
+def create(label: str, scope: Sequence[str], expires: str | None, operator: bool, tenant: str, data: Path | None) -> None:
     expires_at = None if expires is None else read_instant(expires)
-    with on_database(read_settings(data=data)) as running:
-        asyncio.run(require_migrated(running))
-        key = asyncio.run(_create(running, tenant, key_signer(running), label, scope, expires_at, operator=operator))
-    typer.echo(key)
-    err.print("Keep it now: it is shown this once. Send it as X-API-Key, or as Authorization: Bearer.", soft_wrap=True)
+    with migrated_database(data) as settings:
+        key = asyncio.run(_create(settings, tenant, label, list(scope), expires_at, operator=operator))
+    click.echo(key)
+    click.echo("Keep the key now: it is shown only once. Send it as X-API-Key, or as Authorization: Bearer.", err=True)
 
 
-@keys.command("list")
-def list_(tenant: InTenant = DEFAULT_TENANT, data: Data = None) -> None:
-    """Name the keys of a tenant, those that ended, too."""
-    with on_database(read_settings(data=data)) as running:
-        asyncio.run(require_migrated(running))
-        _show(asyncio.run(_list(running, tenant)))
+def show(tenant: str, data: Path | None) -> None:
+    with migrated_database(data) as settings:
+        _print(asyncio.run(_all_keys(settings, tenant)))
 
 
-@keys.command("revoke")
-def revoke(
-    prefix: Annotated[str, typer.Argument(help="What the key begins with, as `list` shows it.")],
-    tenant: InTenant = DEFAULT_TENANT,
-    data: Data = None,
-) -> None:
-    """End a key, for good."""
-    with on_database(read_settings(data=data)) as running:
-        asyncio.run(require_migrated(running))
-        key, now = asyncio.run(_revoke(running, tenant, prefix))
-    since = "" if now else " since before"
-    out.print(f"{key.prefix} ({key.label}) is revoked{since}.", highlight=False, markup=False, soft_wrap=True)
+def revoke(prefix: str, tenant: str, data: Path | None) -> None:
+    with migrated_database(data) as settings:
+        key, is_new = asyncio.run(_revoke(settings, tenant, prefix))
+    click.echo(f"The key {key.prefix} ({key.label}) {'is' if is_new else 'was already'} revoked.")
 
 
 async def _create(
-    settings: Settings,
-    tenant: str,
-    seal: KeySigner,
-    label: str,
-    scopes: list[str],
-    expires_at: datetime | None,
-    *,
-    operator: bool,
+    settings: Settings, tenant: str, label: str, scopes: list[str], expires_at: datetime | None, *, operator: bool
 ) -> str:
-    database, author = Database(address_of(settings), pool_size=1), author_of("keys create")
-    try:
+    signer, author = key_signer(settings), author_of("keys create")
+    async with open_database(settings) as database:
         tenant_id = await tenant_named(database, tenant)
         if operator:
             address = address_of(settings)
-            _, key = await api_key.create_operator(address, seal, tenant_id, label, scopes, expires_at, author)
+            _, key = await api_key.create_operator(address, signer, tenant_id, label, scopes, expires_at, author)
         else:
             async with database.transaction(tenant_id, author) as connection:
-                _, key = await api_key.create(connection, seal, label, scopes, expires_at)
-    finally:
-        await database.close()
+                _, key = await api_key.create(connection, signer, label, scopes, expires_at)
     return key
 
 
-async def _list(settings: Settings, tenant: str) -> list[KeyRow]:
-    database = Database(address_of(settings), pool_size=1)
-    try:
-        async with database.snapshot(await tenant_named(database, tenant)) as connection:
-            return await api_key.all_keys(connection)
-    finally:
-        await database.close()
+async def _all_keys(settings: Settings, tenant: str) -> list[KeyRow]:
+    async with (
+        open_database(settings) as database,
+        database.snapshot(await tenant_named(database, tenant)) as connection,
+    ):
+        return await api_key.all_keys(connection)
 
 
 async def _revoke(settings: Settings, tenant: str, prefix: str) -> tuple[KeyRow, bool]:
-    database = Database(address_of(settings), pool_size=1)
-    try:
-        async with database.transaction(await tenant_named(database, tenant), author_of("keys revoke")) as connection:
+    async with open_database(settings) as database:
+        tenant_id = await tenant_named(database, tenant)
+        async with database.transaction(tenant_id, author_of("keys revoke")) as connection:
             return await api_key.revoke(connection, prefix)
-    finally:
-        await database.close()
 
 
-def _show(found: list[KeyRow]) -> None:
+def _print(keys: list[KeyRow]) -> None:
     rows = []
-    for it in found:
-        ends = f"revoked {write_instant(it.revoked_at)}" if it.revoked_at else _when(it.expires_at)
-        scopes = ", ".join([*it.scopes, *(["operator"] if it.operator else [])])
-        rows.append([it.prefix, it.label, scopes, _when(it.created_at), it.created_by, ends, _when(it.last_used_at)])
-    show(["key", "label", "scopes", "made", "by", "ends", "last used"], rows)
+    for key in keys:
+        ends = f"revoked {write_instant(key.revoked_at)}" if key.revoked_at else _instant(key.expires_at)
+        scopes = ", ".join([*key.scopes, *(["operator"] if key.operator else [])])
+        rows.append([key.prefix, key.label, scopes, _instant(key.created_at), key.created_by, ends, _instant(key.last_used_at)])
+    print_table(["key", "label", "scopes", "created", "by", "ends", "last used"], rows)
 
 
-def _when(instant: datetime | None) -> str:
+def _instant(instant: datetime | None) -> str:
     return "" if instant is None else write_instant(instant)

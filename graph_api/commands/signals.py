@@ -1,27 +1,34 @@
-"""Signals, where a command ends in its own time."""
+"""Signals, for commands that finish their current work before they exit."""
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def signals_given_to(receiver: Callable[[int], None]) -> Iterator[None]:
-    """What usually ends a process on the spot is told to something that works in this loop."""
+def forwarding_signals(receive: Callable[[int], None]) -> Iterator[None]:
+    """Call `receive` in this event loop for SIGINT, SIGTERM and SIGHUP, instead of ending the process.
+
+    A signal that was ignored before, as by nohup, stays ignored. Only the main thread can handle signals: elsewhere none is
+    forwarded.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # what nohup has ignored stays ignored
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    forwarded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
 
-    def tell(number: int, _: FrameType | None) -> None:
-        loop.call_soon_threadsafe(receiver, number)
+    def forward(number: int, _: FrameType | None) -> None:
+        loop.call_soon_threadsafe(receive, number)
 
-    for number in heard:
-        signal.signal(number, tell)
+    for number in forwarded:
+        signal.signal(number, forward)
     try:
         yield
     finally:
-        for number in heard:
+        for number in forwarded:
             signal.signal(number, before[number])

@@ -16,7 +16,8 @@ from graph_api.http.deadline import CLIENT_GONE, time_limit
 from graph_api.http.rate_limits import RateLimitStatus
 from graph_api.http.responses import answer, described, refusal, request_id_of, status_of
 from graph_api.ingestion.jsonl import JsonLines
-from graph_api.ingestion.loading import Load, OnError
+from graph_api.ingestion.loading import Load
+from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.progress import NAMED
 from graph_api.ingestion.row import RowError
 from schema.execution.principal import Principal

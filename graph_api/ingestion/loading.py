@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import BinaryIO, TypeAlias
 
@@ -21,19 +20,13 @@ from db.errors import BadInput, HeadwaterError
 from db.registries.entity_type import PutOutcome
 from db.retry import retry_on_conflict
 from db.temporal.change_log import Outcome
+from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.row import Parser, Row, RowError
 from graph_api.ingestion.source import Batch, RowSource, Source, in_background
 from graph_api.ingestion.waiting import DeferredRows
 
 # How often a batch that lost against another writer is tried in all.
 ATTEMPTS = 8
-
-
-class OnError(StrEnum):
-    """What a bad row does: end the load, or stay behind."""
-
-    STOP = "stop"
-    SKIP = "skip"
 
 
 @dataclass(slots=True)

@@ -24,7 +24,8 @@ from db.tenancy import api_key, tenant
 from db.tenancy.api_key import KeySigner
 from db.tenancy.audit import AuditRow, latest
 from graph_api.auth.authenticator import key_signer
-from graph_api.commands import DEFAULT_TENANT, tenant_named
+from graph_api.commands.database import tenant_named
+from graph_api.commands.options import DEFAULT_TENANT
 from graph_api.settings import Settings
 from tests.builders import ApiResponse
 from tests.graph_api.auth.issuer import AUDIENCE, ISSUER

@@ -19,7 +19,8 @@ from db.temporal.verification import verify_tenant
 from db.tenancy import api_key
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.jsonl_writer import lines
-from graph_api.ingestion.loading import Load, OnError
+from graph_api.ingestion.loading import Load
+from graph_api.ingestion.on_error import OnError
 from schema.execution.executor import Response
 from tests.builders import day, iso
 from tests.databases import shared_database

@@ -79,7 +79,7 @@ async def owner(address: str) -> AsyncIterator[asyncpg.Connection]:
 async def member(address: str, owner: asyncpg.Connection) -> AsyncIterator[str]:
     """The address for a login that owns nothing, as docs/security.md advises for the service."""
     role = f"service_{uuid4().hex}"
-    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/security.md").read_text()
     ((making, granting),) = re.findall(r"^(CREATE ROLE headwater_login .*?;)\n(GRANT .*?;)$", page, re.MULTILINE)
     await owner.execute(f"{making}{granting}".replace("headwater_login", role))
     yield make_url(address).set(username=role, password="choose one").render_as_string(hide_password=False)
@@ -92,22 +92,22 @@ async def asked(address: str, key: str | None, query: str = VIEWER, **variables:
 
 
 async def test_a_tenant_is_made_limited_suspended_and_let_in_again(shell: Shell) -> None:
-    assert await shell("tenants", "create", "acme [red]") == ["The tenant acme [red] is there."]
+    assert await shell("tenants", "create", "acme [red]") == ["Created the tenant acme [red]."]
     told = await shell("tenants", "settings", "acme [red]", "--products", "3", "--links", "0", "--retention-days", "30")
-    header = ["tenant", "standing", "retention", "products", "entities", "links"]
+    header = ["tenant", "status", "retention", "products", "entities", "links"]
     row = ["acme [red]", "active", "30 days", "0 of 3", "0", "0 of 0"]
     assert columns(told) == [header, row]
     again = await shell("tenants", "settings", "acme [red]", "--products", "none", "--retention-days", "none")
-    assert columns(again) == [header, ["acme [red]", "active", "for good", "0", "0", "0 of 0"]]
+    assert columns(again) == [header, ["acme [red]", "active", "kept forever", "0", "0", "0 of 0"]]
     assert columns(await shell("tenants", "settings", "acme [red]")) == columns(again)
     reason = "the bill of May [sic] is open"
-    suspended = f"The tenant acme [red] is suspended: {reason}"
+    suspended = f"Suspended the tenant acme [red]: {reason}"
     assert await shell("tenants", "suspend", "acme [red]", "--reason", f" {reason} ") == [suspended]
     assert [row[:2] for row in columns(await shell("tenants", "list"))[1:]] == [
         ["default", "active"],
         ["acme [red]", f"suspended: {reason}"],
     ]
-    assert await shell("tenants", "resume", "acme [red]") == ["The tenant acme [red] is let in."]
+    assert await shell("tenants", "resume", "acme [red]") == ["Resumed the tenant acme [red]."]
     assert [row[1] for row in columns(await shell("tenants", "list"))[1:]] == ["active", "active"]
 
 
@@ -121,10 +121,13 @@ def columns(lines: list[str]) -> list[list[str]]:
         (["tenants", "create", "default"], "There is a tenant called 'default' already."),
         (["tenants", "create", ""], "name is empty."),
         (["tenants", "settings", "acme"], "There is no tenant called 'acme'. See: headwater tenants list"),
-        (["tenants", "settings", "default", "--links", "-1"], "--links is a whole number, or none."),
-        (["tenants", "settings", "default", "--retention-days", "3000000000"], "--retention-days is a whole number, or none."),
+        (["tenants", "settings", "default", "--links", "-1"], "--links -1: give a whole number up to 2147483647, or none."),
+        (
+            ["tenants", "settings", "default", "--retention-days", "3000000000"],
+            "--retention-days 3000000000: give a whole number up to 2147483647, or none.",
+        ),
         (["tenants", "suspend", "acme", "--reason", "x"], "There is no tenant called 'acme'. There are: default."),
-        (["tenants", "suspend", "default", "--reason", " "], "A suspension has a reason, which its people are told."),
+        (["tenants", "suspend", "default", "--reason", " "], "--reason is empty. Give the reason that callers are told."),
         (["keys", "create", "a", "--scope", "reed"], "scopes holds 'reed', which is no scope. Use read, write, admin, or write:"),
         (["keys", "create", "", "--scope", "read"], "label is empty."),
         (["keys", "create", "a", "--scope", "read", "--expires", "soon"], "'soon' is no instant. Write it like"),
@@ -147,9 +150,9 @@ async def test_what_cannot_be_done_is_one_line(shell: Shell, arguments: list[str
 @pytest.mark.parametrize(
     ("arguments", "missing"),
     [
-        (["tenants", "create"], "Missing argument 'name'"),
+        (["tenants", "create"], "Missing argument 'NAME'"),
         (["tenants", "suspend", "default"], "Missing option '--reason'"),
-        (["keys", "create"], "Missing argument 'label'"),
+        (["keys", "create"], "Missing argument 'LABEL'"),
         (["keys", "create", "somebody"], "Missing option '--scope'"),
     ],
     ids=lambda it: " ".join(it) if isinstance(it, list) else "",
@@ -198,7 +201,7 @@ async def test_a_key_opens_the_service_until_it_is_revoked_and_both_are_told_of(
         assert (unknown.status, unknown.code_and_field[0]) == (401, "UNAUTHENTICATED")
         assert (await asked(address, None)).status == 401
         # whoever gives the whole key means it, too
-        assert await shell("keys", "revoke", key) == [f"{prefix} (the loader) is revoked."]
+        assert await shell("keys", "revoke", key) == [f"The key {prefix} (the loader) is revoked."]
 
         async def refused() -> bool:
             answer = await asked(address, key)
@@ -207,7 +210,7 @@ async def test_a_key_opens_the_service_until_it_is_revoked_and_both_are_told_of(
         await awaited(refused)
         # nobody else is refused with it
         assert (await asked(address, await shell.key("--scope", "read"))).status == 200
-    assert await shell("keys", "revoke", prefix) == [f"{prefix} (the loader) is revoked since before."]
+    assert await shell("keys", "revoke", prefix) == [f"The key {prefix} (the loader) was already revoked."]
     listed = await shell("keys", "list")
     assert key not in str(listed)
     first = columns(listed)[1]
@@ -293,7 +296,7 @@ async def test_with_a_database_of_ones_own_the_secret_is_ones_own_too(address: s
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_commands_on_the_page_say_what_the_page_says(shell: Shell) -> None:
-    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/security.md").read_text()
     steps = re.findall(r"^\$ (.*?)\n(.*?)(?=^\$ |^```)", page, re.MULTILINE | re.DOTALL)
     assert len(steps) >= 8
     key = ""

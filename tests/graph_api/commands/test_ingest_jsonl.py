@@ -23,7 +23,8 @@ from db.database import Database
 from db.temporal.verification import verify_tenant
 from graph_api.ingestion import source, waiting
 from graph_api.ingestion.jsonl import JsonLines
-from graph_api.ingestion.loading import Load, OnError
+from graph_api.ingestion.loading import Load
+from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.row import Parser, RowError
 from graph_api.ingestion.uids import product_uid
 from tests.builders import day, iso, product_fields

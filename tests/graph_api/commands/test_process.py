@@ -24,7 +24,7 @@ import pytest
 
 from db import migrations
 from db.embedded.server import EmbeddedServer
-from graph_api.commands import DATABASE
+from graph_api.commands.database import DATABASE
 from graph_api.graphiql.examples import EXAMPLES
 from tests.builders import REGISTER, UPDATE, ApiResponse, day, iso, product_fields
 

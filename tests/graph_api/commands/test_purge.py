@@ -18,9 +18,9 @@ from db.author import Author
 from db.bulk import purge as purge_steps
 from db.bulk.purge import MAX_ASSETS, PurgeCursor, purge_step
 from db.errors import Timeout
-from graph_api import purge
+from graph_api.commands import purge
+from graph_api.commands.purge import Purge
 from graph_api.ingestion.progress import Progress, described
-from graph_api.purge import Purge
 from tests.builders import DELETE, REGISTER, Api, day, iso, product_fields
 from tests.graph_api.commands.test_export import exported, held
 from tests.graph_api.commands.test_ingest_csv import World, ended, queued, world_at
@@ -74,7 +74,7 @@ async def test_the_example_in_the_documentation_ends_as_the_page_says(world: Wor
     )
     assert base.faults == []
     await world.connection.execute(NOW)
-    page = (Path(__file__).parents[2] / "docs/retention.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/retention.md").read_text()
     example = re.search(r"\$ headwater purge --dry-run\n(.*?)\n\$ headwater purge\n(.*?)\n", page)
     assert example
     assert await said(world, "--dry-run") == [example[1]]
@@ -85,13 +85,13 @@ async def test_the_example_in_the_documentation_ends_as_the_page_says(world: Wor
 async def test_each_tenant_is_told_of_and_one_can_be_named(world: World) -> None:
     await world.connection.execute("INSERT INTO tenant (name, retention_days) VALUES ('keeps', NULL), ('shop', 30)")
     await world.connection.execute(NOW)
-    nothing = "0 products, 0 entities, 0 links, 0 joins and 0 changes removed."
-    kept = "keeps: has no retention, so what was deleted is kept for good."
+    nothing = "0 products, 0 entities, 0 links, 0 relationships and 0 changes removed."
+    kept = "keeps: has no retention, so deleted assets are kept forever."
     assert await said(world) == [f"default: {nothing}", kept, f"shop: {nothing}"]
     assert await said(world, "--tenant", "keeps") == [kept]
     refused = await world.run("purge", "--tenant", "shoq")
     assert refused.process.returncode == 1
-    assert refused.err.lines == ["error: There is no tenant called 'shoq'. There is: default, keeps, shop."]
+    assert refused.err.lines == ["error: There is no tenant called 'shoq'. There are: default, keeps, shop."]
 
 
 @pytest.mark.parametrize("rights", ["GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", "GRANT headwater_service TO {}"])
@@ -153,7 +153,7 @@ async def test_a_purge_that_is_told_to_stop_says_what_it_removed(world: World, b
         command.process.send_signal(signal.SIGINT)
         assert await ended(command) == 128 + signal.SIGINT
     assert command.out.lines[0].startswith(f"default: {MAX_ASSETS} products")
-    assert command.err.lines == ["Interrupted. What is counted is gone for good; running it again removes the rest."]
+    assert command.err.lines == ["Interrupted. What is counted is removed permanently; run the purge again to remove the rest."]
     await rest_is_removed(world, base, holding)
     await holder.close()
 
@@ -173,9 +173,9 @@ async def test_a_purge_that_is_held_up_for_long_says_what_it_removed_and_what_to
     monkeypatch.setattr(purge_steps, "_SET_TIMEOUTS", text(str(purge_steps._SET_TIMEOUTS).replace("2s", "20ms")))
     heard: list[str] = []
     purging = Purge(
-        world.address, Author("purger"), say=heard.append, progress=lambda total: Progress(Console(file=io.StringIO()), total)
+        world.address, Author("purger"), report=heard.append, progress=lambda total: Progress(Console(file=io.StringIO()), total)
     )
-    with pytest.raises(Timeout, match="Running it again removes what is left"):
+    with pytest.raises(Timeout, match="Run the purge again later"):
         await purging.run(None, dry_run=False)
     assert [it[: it.index(" products")] for it in heard] == [f"default: {MAX_ASSETS}"]
     await rest_is_removed(world, base, holding)

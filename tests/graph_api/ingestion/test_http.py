@@ -108,7 +108,7 @@ async def test_what_is_sent_is_loaded_as_the_command_would(service: Loading, add
 
 
 async def test_the_example_in_the_documentation_goes_as_the_page_says(service: Loading, address: str, tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/operations.md").read_text()
     example = re.search(
         r"\$ cat shop\.jsonl\n(.*?)\$ headwater (ingest jsonl) shop\.jsonl\n(.*?)\n.*?\$ headwater (export .*?)\n(.*?)```",
         page,

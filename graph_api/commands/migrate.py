@@ -1,0 +1,15 @@
+"""`headwater migrate`: the database at the schema of this version."""
+
+from pathlib import Path
+
+import click
+
+from db import migrations
+from graph_api.commands.database import address_of, running_database
+from graph_api.settings import read_settings
+
+
+def migrate(data: Path | None) -> None:
+    with running_database(read_settings(data=data)) as settings:
+        before, after = migrations.upgrade_now(address_of(settings))
+    click.echo(f"The database is at revision {after}." if before == after else f"Migrated from {before or 'nothing'} to {after}.")
