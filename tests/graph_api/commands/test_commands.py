@@ -164,7 +164,7 @@ async def test_what_is_missing_from_a_command_is_said(shell: Shell, arguments: l
 
 
 async def test_commands_that_only_the_owner_of_the_schema_may_run_say_so_in_one_line(shell: Shell, member: str) -> None:
-    owners = "Use the one that owns the tables"
+    owners = "Use the user that owns the tables"
     for arguments in (
         ["tenants", "create", "acme"],
         ["tenants", "list"],

@@ -108,7 +108,7 @@ async def test_who_does_not_own_the_tables_is_told_so_in_one_line(world: World, 
     assert refused.process.returncode == 1
     (line,) = refused.err.lines
     assert line.startswith("error: This database user lacks a privilege: ")
-    assert line.endswith(". Use the one that owns the tables.")
+    assert line.endswith(". Use the user that owns the tables.")
     assert await world.count("asset") == 1
 
 
