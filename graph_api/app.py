@@ -100,7 +100,7 @@ def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
         app.state.reading = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout, one_for_others=True)
         app.state.door = door = Authenticator(settings, database, guarded=guarded)
-        app.state.executor = Executor(schema, database, settings.limits, fetch, door.seal, settings.registered())
+        app.state.executor = Executor(schema, database, settings.limits, fetch, door.signer, settings.registered())
         try:
             yield
         finally:

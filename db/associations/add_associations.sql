@@ -4,7 +4,7 @@
 -- Used by: db.associations.association._add_or_lock
 INSERT INTO {identities} (tenant_id, uid, {near}, {far}, {parts})
 SELECT CAST(:tenant AS bigint), uid, {near}, {far}, {parts}
-FROM unnest(CAST(:uids AS uuid[]), CAST(:near AS bigint[]), CAST(:far AS bigint[]), {given_parts}) AS n (uid, {near}, {far}, {parts})
+FROM unnest(CAST(:uids AS uuid[]), CAST(:near AS bigint[]), CAST(:far AS bigint[]), {part_parameters}) AS n (uid, {near}, {far}, {parts})
 ORDER BY {near}, {far}, {parts}
 ON CONFLICT DO NOTHING
 RETURNING id, {near}, {far}, {parts}

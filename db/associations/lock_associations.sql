@@ -6,7 +6,7 @@ SELECT id, {near}, {far}, {parts}
 FROM {identities}
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(
   SELECT i.id
-  FROM unnest(CAST(:near AS bigint[]), CAST(:far AS bigint[]), {given_parts}) AS n ({near}, {far}, {parts})
+  FROM unnest(CAST(:near AS bigint[]), CAST(:far AS bigint[]), {part_parameters}) AS n ({near}, {far}, {parts})
   CROSS JOIN LATERAL (
     SELECT i.id
     FROM {identities} i

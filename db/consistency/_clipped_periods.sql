@@ -1,9 +1,9 @@
 -- The asserted versions of associations, clipped to the lifetimes of both ends; without the periods that end before `since`.
 -- Expects: CTE scope (subject_id, since). Provides: CTE target, with the columns of the effective table but for the tenant.
--- Tokens: {subject}, {identities}, {versions}, {near}, {far}, {given} of the association kind.
+-- Tokens: {subject}, {identities}, {versions}, {near}, {far}, {asserted} of the association kind.
 target AS (
   SELECT v.{subject}, greatest(v.valid_from, near.valid_from, far.valid_from) AS valid_from,
-    least(v.valid_to, near.valid_to, far.valid_to) AS valid_to, v.digest, {given}
+    least(v.valid_to, near.valid_to, far.valid_to) AS valid_to, v.digest, {asserted}
   FROM scope
   CROSS JOIN LATERAL (
     SELECT *

@@ -61,7 +61,7 @@ async def record_changes(
 ) -> list[Outcome | HeadwaterError]:
     """Write assertions into the log and bring the versions up to it. Each is accepted or refused by itself. The caller holds the
     subjects' locks; what is said of assets goes through `db.life`, for more follows of it."""
-    assert not kind.of_assets, "what is said of assets has consequences"
+    assert not kind.is_asset_kind, "what is said of assets has consequences"
     return outcomes_of(kind, await append_changes(connection, kind, assertions, reject_restatement=reject_restatement))
 
 

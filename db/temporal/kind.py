@@ -39,7 +39,7 @@ class Kind:
         self.versions = versions
         self.subject = subject
         self.identities = identities
-        self.of_assets = identities is assets
+        self.is_asset_kind = identities is assets
         self.projections = tuple(projections)
         self.verifications = tuple(verifications)
         self.fields = tuple(
@@ -76,7 +76,7 @@ class Kind:
             "kind": self.name,
             "versions": self.versions.name,
             "identities": self.identities.name,
-            "of_kind": f"i.kind = '{self.name}'" if self.of_assets else "true",
+            "is_of_kind": f"i.kind = '{self.name}'" if self.is_asset_kind else "true",
             "is_association": "false",
             "owner_asset_id": "n.subject_id",
             "subject": self.subject,
@@ -140,8 +140,8 @@ class AssociationKind(Kind):
             "far": self.ends[1],
             "discriminator": next(iter(self.parts)),
             "parts": _column_list(self.parts),
-            "given_parts": ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in self.parts.items()),
-            "given": f"{_column_list(identity, 'i')}, {_column_list(self.fields, 'v')}",
+            "part_parameters": ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in self.parts.items()),
+            "asserted": f"{_column_list(identity, 'i')}, {_column_list(self.fields, 'v')}",
             "effective_columns": _column_list(columns),
             "effective_of_s": _column_list(columns, "s"),
             "effective_of_t": _column_list(columns, "t"),

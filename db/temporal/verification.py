@@ -25,7 +25,7 @@ async def verify_tenant(connection: ReadConnection) -> Report:
     differences: list[str] = []
     versions = 0
     for kind in KINDS:
-        lifetimes = ["consistency/lifetimes"] if kind.of_assets else []
+        lifetimes = ["consistency/lifetimes"] if kind.is_asset_kind else []
         verified = [
             "temporal/versions",
             "temporal/orphans",

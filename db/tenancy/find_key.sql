@@ -1,4 +1,6 @@
--- A key by its name, and what is to be known of its tenant before anybody is let in.
+-- Selects a key by its name, with the tenant's name and suspension, for authentication.
+-- Parameters: :name.
+-- Used by: db.tenancy.api_key.find
 SELECT k.name, k.digest, k.scopes, k.operator, k.expires_at, k.revoked_at, k.last_used_at, t.name AS tenant, t.suspended_because
 FROM api_key k
 JOIN tenant t ON t.tenant_id = k.tenant_id

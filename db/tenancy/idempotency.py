@@ -1,4 +1,4 @@
-"""A caller's own name for a write: sent again, it is answered as the first time and not done twice."""
+"""Idempotency keys: a write that is sent again with the same key is not done twice, and has the same outcome."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,33 +10,34 @@ from db.sql import statement
 from db.temporal.change_log import Outcome
 
 _CLAIM = statement("tenancy/idempotency_claim")
-_ANSWER_OF = statement("tenancy/idempotency_select")
-_REMEMBER = statement("tenancy/idempotency_store")
+_SELECT = statement("tenancy/idempotency_select")
+_STORE = statement("tenancy/idempotency_store")
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """The key of a request, and the digest of what it asked for: the same key with other content is a mistake."""
+    """The key of a request and the digest of its content: the same key with other content is refused."""
 
     key: str
     digest: UUID
 
 
 async def run_once(
-    connection: WriteConnection, request: IdempotencyKey | None, write: Callable[[], Awaitable[Outcome]]
+    connection: WriteConnection, idempotency_key: IdempotencyKey | None, write: Callable[[], Awaitable[Outcome]]
 ) -> Outcome:
-    """Write, unless this request was answered before. Of several alike at once, all but one wait for the one's answer."""
-    if request is None:
+    """Run the write, or return the stored outcome if a request with this key has committed. Of several concurrent requests with
+    one key, one writes and the others wait for it."""
+    if idempotency_key is None:
         return await write()
-    named = {"key": request.key, "digest": request.digest}
-    if not await connection.execute(_CLAIM, named):
-        known = await connection.fetch_one(_ANSWER_OF, named)
-        if known is None or known.digest != request.digest:
+    request = {"key": idempotency_key.key, "digest": idempotency_key.digest}
+    if not await connection.execute(_CLAIM, request):
+        stored = await connection.fetch_one(_SELECT, {"key": idempotency_key.key})
+        if stored is None or stored.digest != idempotency_key.digest:
             raise Conflict(
-                "This idempotencyKey was used for another write. Take a new key for new content.", field="idempotencyKey"
+                "This idempotencyKey was used for another write. Use a new key for new content.", field="idempotencyKey"
             )
-        return Outcome(known.subject_id, known.change_ts, known.changed)
+        return Outcome(stored.subject_id, stored.change_ts, stored.changed)
     outcome = await write()
-    answer = {"subject": outcome.subject_id, "instant": outcome.at, "changed": outcome.changed}
-    await connection.execute(_REMEMBER, {**named, **answer})
+    stored_outcome = {"subject": outcome.subject_id, "instant": outcome.at, "changed": outcome.changed}
+    await connection.execute(_STORE, {**request, **stored_outcome})
     return outcome

@@ -1,4 +1,7 @@
--- Claims an idempotency key. No row: it is taken, by a request that has been answered; one under way is waited for.
+-- Claims an idempotency key for this transaction. Inserts no row if a committed request has used the key. If another transaction holds
+-- it, this waits until that one ends.
+-- Parameters: :key, :digest of the request.
+-- Used by: db.tenancy.idempotency.run_once
 INSERT INTO idempotency_key (tenant_id, key, digest)
 VALUES (CAST(:tenant AS bigint), CAST(:key AS text), CAST(:digest AS uuid))
 ON CONFLICT (tenant_id, key) DO NOTHING

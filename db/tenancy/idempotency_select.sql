@@ -1,4 +1,6 @@
--- What the request with this key asked for, and what it was answered.
+-- Selects the digest and the outcome of the request that used an idempotency key.
+-- Parameters: :key.
+-- Used by: db.tenancy.idempotency.run_once
 SELECT digest, subject_id, change_ts, changed
 FROM idempotency_key
 WHERE tenant_id = CAST(:tenant AS bigint) AND key = CAST(:key AS text)

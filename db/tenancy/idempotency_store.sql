@@ -1,4 +1,6 @@
--- Keeps what a request was answered, in the transaction that did it.
+-- Stores the outcome of a request beside its idempotency key, in the transaction that wrote.
+-- Parameters: :key, :digest of the request; :subject, :instant and :changed of the outcome.
+-- Used by: db.tenancy.idempotency.run_once
 UPDATE idempotency_key
 SET subject_id = CAST(:subject AS bigint), change_ts = CAST(:instant AS timestamptz), changed = CAST(:changed AS boolean)
 WHERE tenant_id = CAST(:tenant AS bigint) AND key = CAST(:key AS text) AND digest = CAST(:digest AS uuid)

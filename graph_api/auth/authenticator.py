@@ -51,7 +51,7 @@ class Authenticator:
         self._database = database
         self.guarded = guarded
         # where nobody has to have a key, there may be no secret to make one with
-        self.seal = KeySigner(token_bytes()) if settings.key_secret is None and not guarded else key_signer(settings)
+        self.signer = KeySigner(token_bytes()) if settings.key_secret is None and not guarded else key_signer(settings)
         self._tokens = None if (trust := settings.trust()) is None else Tokens(trust)
         may_see = frozenset({Scope.SCHEMA} if settings.anonymous_introspection else ())
         nobody = Principal(NOBODY, "anonymous", may_see, tenant="")
@@ -85,12 +85,12 @@ class Authenticator:
 
     async def _proven(self, key: str) -> FoundKey:
         """What is known of a key that holds."""
-        name = self.seal.read(key)
+        name = self.signer.verify(key)
         # the one that is made up is of one tenant: nobody has us look for it in others
         if name is None or (name.name == BOOTSTRAP and name.tenant_id != DEFAULT_TENANT_ID):
             raise Unauthenticated(UNKNOWN)
         found = await self._keys.get(name)
-        if found is None or not hmac.compare_digest(found.digest, self.seal.digest(key)):
+        if found is None or not hmac.compare_digest(found.digest, self.signer.digest(key)):
             raise Unauthenticated(UNKNOWN)
         if found.revoked_at is not None:
             raise Unauthenticated(f"The key {name} was revoked at {write_instant(found.revoked_at)}.")
@@ -126,7 +126,7 @@ class Authenticator:
         if tenant_id is None:
             return None
         async with self._database.snapshot(tenant_id) as connection:
-            return await tenant.standing(connection)
+            return await tenant.tenant_status(connection)
 
     async def _note_use(self, name: KeyName) -> None:
         try:

@@ -396,7 +396,7 @@ async def _hostile_credentials(address: str, tenant_id: int) -> Credentials:
             await api_key.revoke(connection, revoked)
     finally:
         await database.close()
-    _, forged = KeySigner(KEY_SECRET[::-1].encode()).new(tenant_id)
+    _, forged = KeySigner(KEY_SECRET[::-1].encode()).generate(tenant_id)
     claims = {"iss": "https://idp.shop.example", "aud": "headwater", "sub": "eve", "tenant": "hostile", "scope": READ}
     parts: tuple[dict[str, Any], ...] = ({"alg": "none"}, {**claims, "exp": round(time.time()) + 3600}, {})
     unsigned = b".".join(base64.urlsafe_b64encode(orjson.dumps(it)).rstrip(b"=") for it in parts).decode()

@@ -54,7 +54,7 @@ class Owner:
     """Whoever owns the service and its database: is let through every wall, and needs no door."""
 
     address: str
-    seal: KeySigner = field(default_factory=lambda: key_signer(Settings(key_secret=SECRET)))
+    signer: KeySigner = field(default_factory=lambda: key_signer(Settings(key_secret=SECRET)))
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
@@ -80,10 +80,10 @@ class Owner:
         async with self.database() as database:
             tenant_id = await tenant_named(database, of)
             if operator:
-                made = await api_key.create_operator(self.address, self.seal, tenant_id, "test", scopes, expires_at, OWNER)
+                made = await api_key.create_operator(self.address, self.signer, tenant_id, "test", scopes, expires_at, OWNER)
                 return made[1]
             async with database.transaction(tenant_id, OWNER) as connection:
-                _, key = await api_key.create(connection, self.seal, "test", scopes, expires_at)
+                _, key = await api_key.create(connection, self.signer, "test", scopes, expires_at)
                 return key
 
     async def expired_key(self) -> str:

@@ -20,12 +20,12 @@ WHO = "{ viewer { tenant actor scopes } }"
 
 def forged(tenant_id: int = 1) -> str:
     """A key that another service made."""
-    return KeySigner(b"another secret").new(tenant_id)[1]
+    return KeySigner(b"another secret").generate(tenant_id)[1]
 
 
 def never_made(owner: Owner) -> str:
-    """A key with the right seal that is in no table."""
-    return owner.seal.new(1)[1]
+    """A key signed correctly that is in no table."""
+    return owner.signer.generate(1)[1]
 
 
 async def test_a_key_is_let_in_by_either_header(ask: Client, owner: Owner) -> None:
@@ -171,7 +171,7 @@ async def test_only_a_digest_that_takes_a_secret_to_make_is_kept_of_a_key(owner:
     async with owner.connection() as connection:
         row = await connection.fetchrow("SELECT * FROM api_key WHERE name = $1", key.split("_")[2])
         everything: list[Any] = await connection.fetch("SELECT k::text FROM api_key k UNION ALL SELECT a::text FROM audit a")
-    assert row["digest"] == hmac.digest(owner.seal.secret, key.encode(), "sha256")
+    assert row["digest"] == hmac.digest(owner.signer.secret, key.encode(), "sha256")
     assert not any(secret in it[0] or urlsafe_b64encode(secret.encode()).decode() in it[0] for it in everything)
     # 256 random bits, and what shows that the service made it
     assert len(secret) == len(token_urlsafe(32)) + 12

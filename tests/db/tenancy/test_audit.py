@@ -310,7 +310,7 @@ async def test_a_tenant_is_found_by_its_name_alone_whatever_the_name(two_tenants
         ):
             assert await tenant.tenant_id_of(connection, name) == found
         assert await tenant.tenant_id_of(connection, "other\0") is None
-        assert await tenant.standing(connection) is None
+        assert await tenant.tenant_status(connection) is None
 
 
 async def test_writes_at_once_are_each_told(database: Database) -> None:

@@ -202,7 +202,7 @@ async def test_without_its_predicate_a_statement_about_joins_still_shows_nothing
 
 
 async def own_subject(connection: ReadConnection, kind: Kind) -> int:
-    of_kind = "WHERE kind = :kind" if kind.of_assets else f"WHERE :kind = '{kind.name}'"
+    of_kind = "WHERE kind = :kind" if kind.is_asset_kind else f"WHERE :kind = '{kind.name}'"
     (own,) = await connection.fetch(text(f"SELECT id FROM {kind.identities.name} {of_kind}"), {"kind": kind.name})
     return int(own.id)
 

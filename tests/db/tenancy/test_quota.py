@@ -52,7 +52,7 @@ async def there(owner: asyncpg.Connection) -> dict[str, int]:
     """What there is of each kind, if there is anything."""
     found = {}
     for kind in KINDS:
-        narrowed = f"AND kind = '{kind.name}'" if kind.of_assets else ""
+        narrowed = f"AND kind = '{kind.name}'" if kind.is_asset_kind else ""
         found[kind.name] = await owner.fetchval(f"SELECT count(*) FROM {kind.identities.name} WHERE tenant_id = 1 {narrowed}")
     return {kind: number for kind, number in found.items() if number}
 

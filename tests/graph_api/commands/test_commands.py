@@ -118,7 +118,7 @@ def columns(lines: list[str]) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["tenants", "create", "default"], "There is a tenant called 'default' already."),
+        (["tenants", "create", "default"], "A tenant called 'default' exists already. Choose another name."),
         (["tenants", "create", ""], "name is empty."),
         (["tenants", "settings", "acme"], "There is no tenant called 'acme'. See: headwater tenants list"),
         (["tenants", "settings", "default", "--links", "-1"], "--links -1: give a whole number up to 2147483647, or none."),
@@ -133,10 +133,10 @@ def columns(lines: list[str]) -> list[list[str]]:
         (["keys", "create", "a", "--scope", "read", "--expires", "soon"], "'soon' is no instant. Write it like"),
         (
             ["keys", "create", "a", "--scope", "read", "--expires", "2020-01-01"],
-            "expiresAt is 2020-01-01T00:00:00Z, which is over.",
+            "expiresAt is 2020-01-01T00:00:00Z, which has passed.",
         ),
         (["keys", "create", "a", "--scope", "read", "--tenant", "acme"], "There is no tenant called 'acme'. See:"),
-        (["keys", "revoke", "hw_2_nobody"], "There is no such key in this tenant. A key is named by its prefix,"),
+        (["keys", "revoke", "hw_2_nobody"], "This tenant has no such key. Give the prefix of a key,"),
         (["audit", "--tenant", "acme"], "There is no tenant called 'acme'. See: headwater tenants list"),
         (["export", "jsonl", "--tenant", "acme"], "There is no tenant called 'acme'. See: headwater tenants list"),
         (["ingest", "jsonl", "-", "--tenant", "acme"], "There is no tenant called 'acme'. See: headwater tenants list"),
@@ -283,7 +283,7 @@ async def test_serve_refuses_what_keys_cannot_be_proven_with(shell: Shell) -> No
     assert "HEADWATER_KEY_SECRET" in without
     assert "short" not in without
     made_up = await shell.refused("serve", bootstrap_key="letmein")
-    assert made_up == "The bootstrap key reads hw_1_bootstrap_ and 64 or more letters and digits behind it, made at random."
+    assert made_up == "The bootstrap key is not valid. It is hw_1_bootstrap_ followed by 64 or more random letters and digits."
 
 
 @pytest.mark.parametrize("arguments", [["serve"], ["keys", "create", "somebody", "--scope", "read"]], ids=lambda it: it[0])

@@ -52,6 +52,6 @@ def test_of_several_errors_the_first_that_has_a_status_gives_it() -> None:
 async def test_what_the_credentials_do_not_allow_is_403_whatever_is_accepted(api: Api, accept: str) -> None:
     async with api.database.transaction(1, Author("tester")) as connection:
         door = api.client._transport.app.state.door  # type: ignore[attr-defined]
-        _, key = await api_key.create(connection, door.seal, "reader", ["read"])
+        _, key = await api_key.create(connection, door.signer, "reader", ["read"])
     answer = await api(REGISTER, headers={"accept": accept, "x-api-key": key}, input=product_fields())
     assert (answer.status, answer.code_and_field) == (403, ("FORBIDDEN", None))

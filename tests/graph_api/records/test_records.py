@@ -614,7 +614,7 @@ async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing
             assert (await api(ALL)).data
             # a key is for this service alone
             async with api.database.transaction(1, Author("tester")) as connection:
-                _, key = await api_key.create(connection, api.client._transport.app.state.door.seal, "a", ["read"])  # type: ignore[attr-defined]
+                _, key = await api_key.create(connection, api.client._transport.app.state.door.signer, "a", ["read"])  # type: ignore[attr-defined]
             assert (await api(ALL, headers={"Authorization": f"Bearer {key}"})).data
         told, untold = trusted.headers[0], other.headers[0]
         assert told["authorization"] == bearer
