@@ -1,4 +1,4 @@
-"""What lineage links and relationships share: references to their ends, locks on these, and the assertion of states."""
+"""Writes that lineage links and relationships share: resolve and lock the ends, check them, and assert states."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
@@ -147,7 +147,7 @@ async def resolve_and_lock(
 
 
 def missing_end_error(
-    kind: AssociationKind, refs: EndRefs, ends: Ends, now: datetime, *, label: str, allow_pending_ends: bool
+    kind: AssociationKind, refs: EndRefs, ends: Ends, now: datetime, *, allow_pending_ends: bool
 ) -> NotFound | None:
     """Return the error if an end does not exist at the instant. A pending end may begin to exist later; it has an identity."""
     instant = refs.at or now
@@ -158,7 +158,7 @@ def missing_end_error(
             return NotFound(f"There is no {ref}{when}.", field=field)
         if not asset.alive and not allow_pending_ends:
             return NotFound(
-                f"The {ref} does not exist at {write_instant(instant)}. A {label} needs both of its ends.", field=field
+                f"The {ref} does not exist at {write_instant(instant)}. A {kind.label} needs both of its ends.", field=field
             )
     return None
 
@@ -169,12 +169,11 @@ async def write(
     states: Mapping[int, ResolvedState | HeadwaterError],
     deletions: Mapping[int, Deletion],
     *,
-    label: str,
     reject_restatement: bool,
 ) -> WriteResult:
     """Assert states of associations whose ends are locked, and deletions, each accepted or rejected independently.
 
-    An error in place of a state is its outcome. The result names the associations that have a new state.
+    An error among the states is its own outcome. The result names the associations that have a new state.
     """
     resolved = {index: it for index, it in states.items() if isinstance(it, ResolvedState)}
     outcomes: Results = {index: it for index, it in states.items() if isinstance(it, HeadwaterError)}
@@ -187,7 +186,7 @@ async def write(
         if deletion.uid in ids_by_uid:
             assertions[index] = Assertion(ids_by_uid[deletion.uid], Operation.DELETE, None, deletion.at)
         else:
-            outcomes[index] = NotFound(f"There is no {label} with the uid {deletion.uid}.", field="uid")
+            outcomes[index] = NotFound(f"There is no {kind.label} with the uid {deletion.uid}.", field="uid")
     if assertions:
         recorded = await record_changes(connection, kind, list(assertions.values()), reject_restatement=reject_restatement)
         outcomes |= zip(assertions, recorded, strict=True)

@@ -1,18 +1,9 @@
 -- Counts the relationships of each asset at an instant.
--- Parameters: :assets ids, :instants one for each, :forward ids of the types to follow from their origin, :reverse from their
--- related end.
+-- Parameters: :assets ids, :instants one for each, and those of _near_relationships.
 -- Used by: db.associations.relationship.count_relationships_of_assets
 SELECT requested.ordinal, count(*) AS relationships
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS requested (asset_id, instant, ordinal)
 CROSS JOIN LATERAL (
-  SELECT
-  FROM relationship_effective r
-  WHERE r.tenant_id = CAST(:tenant AS bigint) AND r.origin_id = requested.asset_id AND r.type_id = ANY (CAST(:forward AS bigint[]))
-    AND r.valid_from <= requested.instant AND r.valid_to > requested.instant
-  UNION ALL
-  SELECT
-  FROM relationship_effective r
-  WHERE r.tenant_id = CAST(:tenant AS bigint) AND r.related_id = requested.asset_id AND r.type_id = ANY (CAST(:reverse AS bigint[]))
-    AND r.valid_from <= requested.instant AND r.valid_to > requested.instant
+{include _near_relationships}
 ) near
 GROUP BY requested.ordinal

@@ -6,24 +6,22 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, Select, Text, Uuid, func, select, text
+from sqlalchemy import BigInteger, Select, Text, Uuid, func, select
 
 from db.assets.asset import Deletion
 from db.associations import lineage_link_fields
 from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, missing_end_error, resolve_and_lock, write
+from db.associations.effective import select_effective, where_ends
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError
 from db.filters import TENANT, any_of
 from db.pagination import Page, Slice
 from db.sql import statement
-from db.tables import asset as assets
 from db.tables import lineage_link as links
 from db.tables import lineage_link_effective as effective
 from db.temporal.change_log import Outcome, raise_first_error
 from db.temporal.kind import valid_at
 from db.temporal.kinds import LINK
-
-_LABEL = "lineage link"
 
 _OBSERVATIONS = statement("associations/link_observations")
 
@@ -65,7 +63,7 @@ class LinkRow:
 
 @dataclass(frozen=True, slots=True)
 class LinkObservation:
-    """When the state of a link was recorded, and the instant of the last assertion of the link."""
+    """The time at which the state of a link was recorded, and the instant of the last assertion of the link."""
 
     recorded_at: datetime
     last_seen_at: datetime
@@ -173,7 +171,6 @@ async def upsert_each(
         LINK,
         states,
         dict(enumerate(deletions, len(batch))),
-        label=_LABEL,
         reject_restatement=reject_restatement,
     )
     return [result.outcomes[index] for index in range(len(batch) + len(deletions))]
@@ -181,7 +178,7 @@ async def upsert_each(
 
 def _ends_error(refs: EndRefs, ends: Ends, now: datetime, *, allow_pending_ends: bool) -> HeadwaterError | None:
     """Return the error if there can be no link between these ends."""
-    error = missing_end_error(LINK, refs, ends, now, label=_LABEL, allow_pending_ends=allow_pending_ends)
+    error = missing_end_error(LINK, refs, ends, now, allow_pending_ends=allow_pending_ends)
     if error is None and ends.near.asset_id == ends.far.asset_id:
         return BadInput("source and target are the same asset. Give two different assets.", field="target")
     return error
@@ -193,30 +190,12 @@ def _resolved_state(state: LinkState, ends: Ends) -> ResolvedState:
 
 
 def _select(instant: datetime) -> Select[Any]:
-    return (
-        select(
-            effective.c.link_id,
-            links.c.uid,
-            effective.c.source_id,
-            effective.c.target_id,
-            effective.c.producer,
-            effective.c.type,
-            effective.c.transformation,
-            effective.c.confidence,
-            effective.c.metadata,
-            effective.c.valid_from,
-            func.nullif(effective.c.valid_to, text("'infinity'")).label("valid_to"),
-        )
-        .join(links, (links.c.tenant_id == effective.c.tenant_id) & (links.c.id == effective.c.link_id))
-        .where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
-    )
+    columns = ("source_id", "target_id", "producer", "type", "transformation", "confidence", "metadata")
+    return select_effective(LINK, columns, instant)
 
 
 def _filtered(statement: Select[Any], query: LinkQuery) -> Select[Any]:
-    for column, uid in ((effective.c.source_id, query.source), (effective.c.target_id, query.target)):
-        if uid is not None:
-            asset_id = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
-            statement = statement.where(column == asset_id)
+    statement = where_ends(statement, LINK, query.source, query.target)
     if query.types is not None:
         statement = statement.where(effective.c.type == any_of(query.types, Text))
     if query.producers is not None:

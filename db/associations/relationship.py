@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, Select, Uuid, func, select, text
+from sqlalchemy import BigInteger, Select, Uuid, func, select
 
 from db.assets.asset import Deletion
 from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, resolve_and_lock, resolve_ends, write
-from db.associations.relationship_type_choice import LABEL, TypeCandidates, candidate_types, choose_type
+from db.associations.effective import is_identity_of, select_effective, where_ends
+from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.associations.stub import Stub, create_stubs, sourced_types
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.batch_conflicts import Results, WriteResult, write_resolving_conflicts
@@ -21,7 +22,6 @@ from db.filters import TENANT, any_of
 from db.pagination import DIRECTIONS, Page, Slice
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypeRow, RelationshipTypes, lock_types_shared
 from db.sql import statement
-from db.tables import asset as assets
 from db.tables import relationship as relationships
 from db.tables import relationship_effective as effective
 from db.temporal.change_log import Outcome, raise_first_error
@@ -37,8 +37,6 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "headwater/relationship")
 
 # Bounds below and above every id.
 _BELOW_IDS, _ABOVE_IDS = -1, 2**63 - 1
-
-_IDENTITY = (relationships.c.tenant_id == effective.c.tenant_id) & (relationships.c.id == effective.c.relationship_id)
 
 
 class RelationshipState(NamedTuple):
@@ -115,8 +113,11 @@ async def list_relationships(connection: ReadConnection, query: RelationshipQuer
 
 async def count_relationships(connection: ReadConnection, query: RelationshipQuery) -> int:
     instant = query.as_of or connection.now
-    counting = select(func.count().label("relationships")).join_from(effective, relationships, _IDENTITY)
-    counting = counting.where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
+    counting = (
+        select(func.count().label("relationships"))
+        .join_from(effective, relationships, is_identity_of(RELATIONSHIP))
+        .where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
+    )
     row = await connection.fetch_one(_filtered(counting, query))
     return int(row.relationships) if row else 0
 
@@ -233,7 +234,7 @@ async def _write(
             states[index] = _resolved_state(requested[index], type_, ends[index])
     if limited:
         await defer_cardinality(connection)
-    written = await write(connection, RELATIONSHIP, states, deletions, label=LABEL, reject_restatement=reject_restatement)
+    written = await write(connection, RELATIONSHIP, states, deletions, reject_restatement=reject_restatement)
     conflicts = []
     if limited:
         changed_ids = [relationship_id for (_, relationship_id), _, _ in written.changes]
@@ -293,27 +294,11 @@ def _by_ordinal(rows: Sequence[Any], count: int) -> list[list[Any]]:
 
 
 def _select(instant: datetime) -> Select[Any]:
-    return (
-        select(
-            effective.c.relationship_id,
-            relationships.c.uid,
-            effective.c.type_id,
-            effective.c.origin_id,
-            effective.c.related_id,
-            effective.c.attributes,
-            effective.c.valid_from,
-            func.nullif(effective.c.valid_to, text("'infinity'")).label("valid_to"),
-        )
-        .join(relationships, _IDENTITY)
-        .where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
-    )
+    return select_effective(RELATIONSHIP, ("type_id", "origin_id", "related_id", "attributes"), instant)
 
 
 def _filtered(statement: Select[Any], query: RelationshipQuery) -> Select[Any]:
-    for column, uid in ((effective.c.origin_id, query.origin), (effective.c.related_id, query.related)):
-        if uid is not None:
-            asset_id = select(assets.c.id).where(assets.c.tenant_id == TENANT, assets.c.uid == uid).scalar_subquery()
-            statement = statement.where(column == asset_id)
+    statement = where_ends(statement, RELATIONSHIP, query.origin, query.related)
     if query.types is not None:
         statement = statement.where(relationships.c.type_id == any_of(query.types, BigInteger))
     return statement

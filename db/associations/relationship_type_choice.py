@@ -9,8 +9,6 @@ from db.errors import BadInput, HeadwaterError
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes
 from db.temporal.kinds import ENTITY, PRODUCT, RELATIONSHIP
 
-LABEL = "relationship"
-
 
 class TypeCandidates(NamedTuple):
     """The types that a name may mean, and the ends as these types refer to them."""
@@ -59,7 +57,7 @@ def choose_type(
         if not matching:
             allowed = ", or ".join(f"{it.origin} to {it.related}" for it in types)
             return BadInput(f"{field} is a {end_types[0]}, but {name} relates {allowed}.", field=field)
-    error = missing_end_error(RELATIONSHIP, refs, ends, now, label=LABEL, allow_pending_ends=allow_pending_ends)
+    error = missing_end_error(RELATIONSHIP, refs, ends, now, allow_pending_ends=allow_pending_ends)
     if error is not None:
         return error
     if len(matching) > 1:

@@ -1,6 +1,6 @@
 """Stubs: entities of a type with an external source, of which only the key is known yet.
 
-A stub gives way to any other assertion about the entity, at whatever instant that is.
+Any other assertion about the entity overrides its stub, even one for an earlier instant.
 """
 
 from collections.abc import Collection, Mapping, Sequence
