@@ -1,5 +1,8 @@
-"""Joins in plain Python, to hold the database against: what was said of each, cut to the lives of both of its ends; what breaks a
-cardinality; and what ends with what."""
+"""Plain Python model of relationships, the oracle of the random tests.
+
+It keeps the changes of assets and of relationships, and derives from them the effective periods, the violations of cardinality,
+and the assets that a deletion deletes with it.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,139 +18,140 @@ from tests.db.temporal.model import Said, fold, state_at
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
-# A join goes by its type, its origin and what is related to it; assets and types by their ids.
-Pair: TypeAlias = tuple[int, int, int]
-Span: TypeAlias = tuple[datetime, datetime]
+# Identity of a relationship: the ids of its type, of its origin and of its related end.
+Key: TypeAlias = tuple[int, int, int]
+Period: TypeAlias = tuple[datetime, datetime]
 
 
-class Held(NamedTuple):
-    """A stretch in which a join holds."""
+class EffectivePeriod(NamedTuple):
+    """A period in which a relationship is effective with one state."""
 
-    pair: Pair
+    key: Key
     since: datetime
     until: datetime
     attributes: Mapping[str, Any]
 
-    def holds(self, instant: datetime) -> bool:
+    def covers(self, instant: datetime) -> bool:
         return self.since <= instant < self.until
 
 
 @dataclass(frozen=True)
-class Asset:
+class AssetModel:
     asset_id: int
     uid: UUID
     kind: str
     type: str | None
     state: dict[str, Any]
 
-    def fits(self, end: str) -> bool:
-        return end in (self.kind, self.type)
+    def matches(self, end_type: str) -> bool:
+        return end_type in (self.kind, self.type)
 
 
 @dataclass
-class Joined:
-    """Assets, types of joins, and all that was accepted of lives and of joins."""
+class RelationshipModel:
+    """Assets, relationship types, and the accepted changes of assets and of relationships."""
 
-    assets: dict[int, Asset]
+    assets: dict[int, AssetModel]
     types: dict[int, RelationshipTypeRow]
-    lives: dict[int, list[Said]] = field(default_factory=dict)
-    joins: dict[Pair, list[Said]] = field(default_factory=dict)
+    asset_logs: dict[int, list[Said]] = field(default_factory=dict)
+    relationship_logs: dict[Key, list[Said]] = field(default_factory=dict)
 
-    def pair(self, type_id: int, origin: int, related: int) -> Pair:
-        """Which join is meant; where a type reads alike from both ends, neither is the origin."""
+    def key(self, type_id: int, origin: int, related: int) -> Key:
+        """Return the identity of a relationship. The order of the ends does not matter to a symmetric type."""
         if self.types[type_id].is_symmetric and self.assets[origin].uid > self.assets[related].uid:
             return type_id, related, origin
         return type_id, origin, related
 
     def alive(self, asset_id: int, instant: datetime) -> bool:
-        return state_at(self.lives[asset_id], instant) is not None
+        return state_at(self.asset_logs[asset_id], instant) is not None
 
-    def life(self, asset_id: int) -> list[Span]:
-        """An asset of these tests is always the same, so a stretch of its state is a life."""
-        return [(it.valid_from, it.valid_to or FOREVER) for it in fold(self.lives[asset_id])]
+    def lifetimes(self, asset_id: int) -> list[Period]:
+        """Return the lifetimes of an asset: its version periods, because assets of these tests have one state only."""
+        return [(it.valid_from, it.valid_to or FOREVER) for it in fold(self.asset_logs[asset_id])]
 
-    def held(self) -> list[Held]:
-        """What holds, ever."""
-        lives = {it: self.life(it) for it in self.assets}
-        return [it for pair in sorted(self.joins) for it in self._held(pair, lives)]
+    def effective_periods(self) -> list[EffectivePeriod]:
+        lifetimes = {asset_id: self.lifetimes(asset_id) for asset_id in self.assets}
+        return [period for key in sorted(self.relationship_logs) for period in self._clipped(key, lifetimes)]
 
-    def _held(self, pair: Pair, lives: Mapping[int, list[Span]]) -> list[Held]:
-        found = []
-        _, origin, related = pair
-        for said in fold(self.joins[pair]):
-            for near in lives[origin]:
-                for far in lives[related]:
-                    since = max(said.valid_from, near[0], far[0])
-                    until = min(said.valid_to or FOREVER, near[1], far[1])
+    def _clipped(self, key: Key, lifetimes: Mapping[int, list[Period]]) -> list[EffectivePeriod]:
+        """Clip the asserted periods of a relationship to the lifetimes of both ends."""
+        periods = []
+        _, origin, related = key
+        for asserted in fold(self.relationship_logs[key]):
+            for near in lifetimes[origin]:
+                for far in lifetimes[related]:
+                    since = max(asserted.valid_from, near[0], far[0])
+                    until = min(asserted.valid_to or FOREVER, near[1], far[1])
                     if since < until:
-                        found.append(Held(pair, since, until, said.state["attributes"]))
-        return found
+                        periods.append(EffectivePeriod(key, since, until, asserted.state["attributes"]))
+        return periods
 
-    def broken(self) -> list[tuple[Held, Held]]:
-        """Joins that hold at once where a type allows one."""
-        rivals: dict[tuple[int, str, int], list[Held]] = defaultdict(list)
-        for it in self.held():
-            type_id, origin, related = it.pair
+    def cardinality_violations(self) -> list[tuple[EffectivePeriod, EffectivePeriod]]:
+        """Return the pairs of relationships that overlap at an end where their type allows one."""
+        rivals: dict[tuple[int, str, int], list[EffectivePeriod]] = defaultdict(list)
+        for period in self.effective_periods():
+            type_id, origin, related = period.key
             if self.types[type_id].one_related:
-                rivals[type_id, "origin", origin].append(it)
+                rivals[type_id, "origin", origin].append(period)
             if self.types[type_id].one_origin:
-                rivals[type_id, "related", related].append(it)
+                rivals[type_id, "related", related].append(period)
         return [
-            (one, next_)
-            for those in rivals.values()
-            for one, next_ in pairwise(sorted(those, key=lambda it: (it.since, it.until)))
-            if next_.since < one.until
+            (first, second)
+            for periods in rivals.values()
+            for first, second in pairwise(sorted(periods, key=lambda it: (it.since, it.until)))
+            if second.since < first.until
         ]
 
-    def hear(self, log: list[Said], said: Said) -> bool:
-        """Whether it is heard, or was before."""
-        there = [it for it in log if it.at == said.at]
-        if there and there[-1] == said:
+    def append(self, log: list[Said], change: Said) -> bool:
+        """Append a change to a log. Return False if it repeats the last one at its instant."""
+        at_instant = [it for it in log if it.at == change.at]
+        if at_instant and at_instant[-1] == change:
             return False
-        log.append(said)
+        log.append(change)
         return True
 
-    def heard_of(self, log: list[Said], instant: datetime) -> bool:
-        """Whether there is anything to end."""
+    def has_change_until(self, log: list[Said], instant: datetime) -> bool:
+        """True if there is something that a deletion can end."""
         return any(it.at <= instant for it in log)
 
-    def end(self, asset_id: int, at: datetime) -> bool:
-        """End an asset, with all that cascades from it; gives whether joins allow that. What they forbid changes nothing."""
-        held = self.held()
-        falling, waiting = {asset_id}, [asset_id]
-        while waiting:
-            for other, on_delete, it in self._joined(held, waiting.pop()):
-                if on_delete == "CASCADE" and it.holds(at) and other not in falling:
-                    falling.add(other)
-                    waiting.append(other)
-        before = {it: list(self.lives[it]) for it in falling}
-        for ending in falling:
-            self.hear(self.lives[ending], Said(at, Operation.DELETE, None))
-            life = self.life(ending)
-            for _, on_delete, join in self._joined(held, ending):
-                kept = any(since <= join.since and join.until <= until for since, until in life)
-                if on_delete == "RESTRICT" and join.until > at and not kept:
-                    self.lives |= before
+    def delete(self, asset_id: int, at: datetime) -> bool:
+        """Delete an asset with all to which the deletion cascades. Return False, and change nothing, if it is restricted."""
+        periods = self.effective_periods()
+        deleted, pending = {asset_id}, [asset_id]
+        while pending:
+            for other, on_delete, period in self._relationships_of(periods, pending.pop()):
+                if on_delete == "CASCADE" and period.covers(at) and other not in deleted:
+                    deleted.add(other)
+                    pending.append(other)
+        logs_before = {it: list(self.asset_logs[it]) for it in deleted}
+        for deleted_id in deleted:
+            self.append(self.asset_logs[deleted_id], Said(at, Operation.DELETE, None))
+            lifetimes = self.lifetimes(deleted_id)
+            for _, on_delete, period in self._relationships_of(periods, deleted_id):
+                survives = any(since <= period.since and period.until <= until for since, until in lifetimes)
+                if on_delete == "RESTRICT" and period.until > at and not survives:
+                    self.asset_logs |= logs_before
                     return False
         return True
 
-    def _joined(self, held: list[Held], asset_id: int) -> list[tuple[int, str, Held]]:
+    def _relationships_of(self, periods: list[EffectivePeriod], asset_id: int) -> list[tuple[int, str, EffectivePeriod]]:
+        """Return the periods at either end of an asset, each with the other end and the onDelete of its type."""
         return [
-            (it.pair[2] if it.pair[1] == asset_id else it.pair[1], self.types[it.pair[0]].on_delete, it)
-            for it in held
-            if asset_id in it.pair[1:]
+            (it.key[2] if it.key[1] == asset_id else it.key[1], self.types[it.key[0]].on_delete, it)
+            for it in periods
+            if asset_id in it.key[1:]
         ]
 
-    def at(self, instant: datetime) -> list[Held]:
-        return [it for it in self.held() if it.holds(instant)]
+    def effective_at(self, instant: datetime) -> list[EffectivePeriod]:
+        return [it for it in self.effective_periods() if it.covers(instant)]
 
-    def ways_of(self, asset_id: int, key: str, instant: datetime) -> list[tuple[int, int, Pair]]:
-        """The joins of an asset under a key, from whichever end it is called so: type, other end, and the join."""
+    def relationships_under(self, asset_id: int, name: str, instant: datetime) -> list[tuple[int, int, Key]]:
+        """Return type, other end and key of the relationships that have this name seen from the asset."""
         found = []
-        for it in self.at(instant):
-            type_id, origin, related = it.pair
-            if origin == asset_id and self.types[type_id].key == key:
-                found.append((type_id, related, it.pair))
-            elif related == asset_id and self.types[type_id].reverse_key == key:
-                found.append((type_id, origin, it.pair))
+        for period in self.effective_at(instant):
+            type_id, origin, related = period.key
+            if origin == asset_id and self.types[type_id].key == name:
+                found.append((type_id, related, period.key))
+            elif related == asset_id and self.types[type_id].reverse_key == name:
+                found.append((type_id, origin, period.key))
         return found

@@ -1,4 +1,4 @@
-"""Around a hub with tens of thousands of joins a page costs what it shows, by the index that it means; so does a write."""
+"""Plans around an asset with tens of thousands of relationships: a page and a write read only the rows that they need."""
 
 import asyncio
 import json
@@ -22,26 +22,29 @@ from tests.builders import day
 from tests.databases import prepare_now, shared_database
 from tests.db.plans import rolled_back
 
-JOINS = 20_000
+RELATIONSHIPS = 20_000
 HUB = 1
-# a join that is somewhere in the middle, and its other end
-MIDDLE = JOINS // 2
+# an asset in the middle of those related to the hub
+MIDDLE = RELATIONSHIPS // 2
 
-# A hub that is the origin of joins of one type and the related end of those of another; a third makes pairs of what is around it.
+FORWARD_INDEX, REVERSE_INDEX = "relationship_effective_forward", "relationship_effective_reverse"
+
+# The hub is the origin of every relationship of the first type, and the related end of every one of the second. Relationships of the
+# third type pair the other assets.
 _FILL = f"""
 SET session_replication_role = replica;
 ALTER TABLE relationship_effective DROP CONSTRAINT relationship_effective_overlap;
 INSERT INTO asset (tenant_id, id, uid, kind) OVERRIDING SYSTEM VALUE
-SELECT 1, n, CAST(lpad(to_hex(n), 32, '0') AS uuid), 'PRODUCT' FROM generate_series(1, {JOINS} + 1) n;
+SELECT 1, n, CAST(lpad(to_hex(n), 32, '0') AS uuid), 'PRODUCT' FROM generate_series(1, {RELATIONSHIPS} + 1) n;
 INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to) SELECT 1, id, '2026-01-01', 'infinity' FROM asset;
 INSERT INTO relationship_type (tenant_id, id, origin, key, related, reverse_key, cardinality, on_delete) OVERRIDING SYSTEM VALUE
 VALUES (1, 1, 'PRODUCT', 'holds', 'PRODUCT', 'held_by', 'MANY_TO_MANY', 'RESTRICT'),
   (1, 2, 'PRODUCT', 'takes', 'PRODUCT', 'taken_by', 'MANY_TO_MANY', 'CASCADE'),
   (1, 3, 'PRODUCT', 'next', 'PRODUCT', 'previous', 'ONE_TO_ONE', 'CLOSE');
 INSERT INTO relationship (tenant_id, uid, type_id, origin_id, related_id, one_origin, one_related)
-SELECT 1, gen_random_uuid(), 1, {HUB}, n, false, false FROM generate_series(2, {JOINS} + 1) n
-UNION ALL SELECT 1, gen_random_uuid(), 2, n, {HUB}, false, false FROM generate_series(2, {JOINS} + 1) n
-UNION ALL SELECT 1, gen_random_uuid(), 3, n, n + 1, true, true FROM generate_series(2, {JOINS}, 2) n;
+SELECT 1, gen_random_uuid(), 1, {HUB}, n, false, false FROM generate_series(2, {RELATIONSHIPS} + 1) n
+UNION ALL SELECT 1, gen_random_uuid(), 2, n, {HUB}, false, false FROM generate_series(2, {RELATIONSHIPS} + 1) n
+UNION ALL SELECT 1, gen_random_uuid(), 3, n, n + 1, true, true FROM generate_series(2, {RELATIONSHIPS}, 2) n;
 INSERT INTO relationship_version (tenant_id, relationship_id, valid_from, created_at, attributes, digest)
 SELECT 1, id, '2026-01-01', '2026-01-01', '{{}}', gen_random_uuid() FROM relationship;
 INSERT INTO relationship_effective
@@ -50,9 +53,9 @@ FROM relationship;
 """
 
 
-@pytest.fixture(scope="module", params=["ANALYZE", "SELECT 1"], ids=["analysed", "not analysed"])
-def crowded(server: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database with all of that in it; no test here keeps what it writes."""
+@pytest.fixture(scope="module", params=["ANALYZE", "SELECT 1"], ids=["with statistics", "without statistics"])
+def filled_address(server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database with these rows. The tests of this module roll back what they write."""
     with shared_database(server, prepare_now(server, "relationship_plans", _fill)) as address:
         with asyncio.Runner() as runner:
             runner.run(_execute(address, request.param))
@@ -74,34 +77,34 @@ async def _fill(address: str) -> None:
 
 
 @pytest.fixture
-async def full(crowded: str) -> AsyncIterator[Database]:
-    opened = Database(crowded, pool_size=1)
+async def filled(filled_address: str) -> AsyncIterator[Database]:
+    opened = Database(filled_address, pool_size=1)
     yield opened
     await opened.close()
 
 
-class looked:  # noqa: N801
-    """Runs every statement within twice, once to see how: by which indexes joins were read, and how many rows of them."""
+class analyzed:  # noqa: N801
+    """Context manager that also analyzes every statement within it: the indexes by which it reads relationships, and the rows."""
 
     def __init__(self, database: Database) -> None:
         self._engine = database.engine.sync_engine
         self.rows = 0
         self.indexes: set[str] = set()
 
-    def __enter__(self) -> "looked":
-        event.listen(self._engine, "before_cursor_execute", self._explain)
+    def __enter__(self) -> "analyzed":
+        event.listen(self._engine, "before_cursor_execute", self._analyze)
         return self
 
     def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._explain)
+        event.remove(self._engine, "before_cursor_execute", self._analyze)
 
-    def _explain(self, _connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, _many: bool) -> None:
-        if any(it in statement for it in ("set_config", "SAVEPOINT", "SET CONSTRAINTS", "INSERT INTO", "UPDATE ")):
+    def _analyze(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, _many: bool) -> None:
+        if any(skipped in statement for skipped in ("set_config", "SAVEPOINT", "SET CONSTRAINTS", "INSERT INTO", "UPDATE ")):
             return
-        explaining = context.root_connection.connection.cursor()
-        context.dialect.do_execute(explaining, f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters)
-        (answer,) = explaining.fetchall()[0]
-        for node in _nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]):
+        cursor = context.root_connection.connection.cursor()
+        context.dialect.do_execute(cursor, f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters)
+        ((explained,),) = cursor.fetchall()
+        for node in _nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]):
             if node.get("Relation Name") == "relationship_effective":
                 assert node["Node Type"] in ("Index Scan", "Index Only Scan"), node["Node Type"]
                 removed = node.get("Rows Removed by Filter", 0)
@@ -117,64 +120,65 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(part)
 
 
-async def test_a_page_costs_what_it_shows(full: Database) -> None:
-    forward, reverse, both = DirectedTypeIds((1,), ()), DirectedTypeIds((), (2,)), DirectedTypeIds((1, 3), (2, 3))
-    async with full.snapshot(1) as connection:
-        for ways, index in ((forward, {"relationship_effective_forward"}), (reverse, {"relationship_effective_reverse"}),
-                            (both, {"relationship_effective_forward", "relationship_effective_reverse"})):  # fmt: skip
-            types = len(ways.forward) + len(ways.reverse)
+async def test_a_page_reads_only_the_rows_that_it_may_show(filled: Database) -> None:
+    async with filled.snapshot(1) as connection:
+        for types, indexes in (
+            (DirectedTypeIds((1,), ()), {FORWARD_INDEX}),
+            (DirectedTypeIds((), (2,)), {REVERSE_INDEX}),
+            (DirectedTypeIds((1, 3), (2, 3)), {FORWARD_INDEX, REVERSE_INDEX}),
+        ):
+            type_count = len(types.forward) + len(types.reverse)
             for page in (Page(10), Page(10, backward=True), Page(10, after=(MIDDLE,)), Page(10, backward=True, before=(MIDDLE,))):
-                with looked(full) as explained:
-                    (found,) = await relationship.related_to_assets(connection, [(HUB, day(1))], ways, page)
-                assert len(found.items) == 10
-                assert found.more
-                assert explained.indexes == index
-                assert explained.rows <= 11 * types
-            first = (await relationship.relationships_of_assets(connection, [(HUB, day(1))], ways, Page(10)))[0].items
-            place = relationship.cursor_key_at(HUB, first[-1])
-            for page in (Page(10), Page(10, backward=True), Page(10, after=place), Page(5, backward=True, before=place)):
-                with looked(full) as explained:
-                    (joins,) = await relationship.relationships_of_assets(connection, [(HUB, day(1))], ways, page)
-                assert len(joins.items) == page.size
-                assert explained.indexes == index
-                assert explained.rows <= (page.size + 3) * types
+                with analyzed(filled) as plan:
+                    (related,) = await relationship.related_to_assets(connection, [(HUB, day(1))], types, page)
+                assert len(related.items) == 10
+                assert related.more
+                assert plan.indexes == indexes
+                assert plan.rows <= 11 * type_count
+            first = (await relationship.relationships_of_assets(connection, [(HUB, day(1))], types, Page(10)))[0].items
+            last_key = relationship.cursor_key_at(HUB, first[-1])
+            for page in (Page(10), Page(10, backward=True), Page(10, after=last_key), Page(5, backward=True, before=last_key)):
+                with analyzed(filled) as plan:
+                    (relationships,) = await relationship.relationships_of_assets(connection, [(HUB, day(1))], types, page)
+                assert len(relationships.items) == page.size
+                assert plan.indexes == indexes
+                assert plan.rows <= (page.size + 3) * type_count
 
 
-async def test_many_assets_at_once_are_looked_up_one_by_one(full: Database) -> None:
-    around = [(number, day(1)) for number in range(2, 102)]
-    ways = DirectedTypeIds((2, 3), (1, 3))
-    async with full.snapshot(1) as connection:
-        for ask in (
+async def test_reads_of_many_assets_look_each_up_by_an_index(filled: Database) -> None:
+    readings = [(asset_id, day(1)) for asset_id in range(2, 102)]
+    types = DirectedTypeIds((2, 3), (1, 3))
+    async with filled.snapshot(1) as connection:
+        for read in (
             partial(relationship.related_to_assets, page=Page(10)),
             partial(relationship.relationships_of_assets, page=Page(10)),
             relationship.count_related,
             relationship.count_relationships_of_assets,
         ):
-            with looked(full) as explained:
-                await ask(connection, around, ways)
-            assert explained.indexes == {"relationship_effective_forward", "relationship_effective_reverse"}
-            assert explained.rows == 300
+            with analyzed(filled) as plan:
+                await read(connection, readings, types)
+            assert plan.indexes == {FORWARD_INDEX, REVERSE_INDEX}
+            assert plan.rows == 300
 
 
-async def test_what_is_said_of_one_beside_a_hub_looks_at_its_own_joins(full: Database) -> None:
-    async with rolled_back(full) as connection:
-        with looked(full) as explained:
+async def test_a_write_beside_the_hub_reads_only_the_relationships_of_its_own_asset(filled: Database) -> None:
+    async with rolled_back(filled) as connection:
+        with analyzed(filled) as plan:
             rows = await connection.fetch(
                 statement("consistency/on_delete_targets"), {"subjects": [MIDDLE], "instants": [day(1)]}
             )
         assert {row.other_id for row in rows} == {HUB}
-        assert explained.rows == 3
+        assert plan.rows == 3
         (pair,) = await connection.fetch(
             text("SELECT id FROM relationship WHERE tenant_id = :tenant AND type_id = 3 AND origin_id = :origin"),
             {"origin": MIDDLE},
         )
-        with looked(full) as explained:
+        with analyzed(filled) as plan:
             assert await connection.fetch(_CONFLICTS_AMONG, {"relationships": [pair.id]}) == []
-        # itself, and itself as what may be beside it at either end
-        assert explained.rows == 3
-        with looked(full) as explained:
-            stated = relationship.RelationshipState(
-                "PRODUCT holds PRODUCT", AssetRef(uid=UUID(int=MIDDLE)), AssetRef(uid=UUID(int=HUB)), {"attributes": {}}, day(1)
-            )
-            await relationship.relate(connection, stated)
-        assert explained.rows == 0
+        # the relationship itself, and once more as a possible rival at either end
+        assert plan.rows == 3
+        with analyzed(filled) as plan:
+            ends = AssetRef(uid=UUID(int=MIDDLE)), AssetRef(uid=UUID(int=HUB))
+            state = relationship.RelationshipState("PRODUCT holds PRODUCT", *ends, {"attributes": {}}, day(1))
+            await relationship.relate(connection, state)
+        assert plan.rows == 0
