@@ -18,6 +18,14 @@ import pytest
 from graph_api import graphiql
 from tests.browser import CHROMIUM, Browser
 
+# the steps run once, for all tests here
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.api,
+    pytest.mark.slow(40),
+    pytest.mark.xdist_group("tutorial"),
+]
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/tutorial.md").read_text()
 HEADWATER = Path(sys.executable).with_name("headwater")
