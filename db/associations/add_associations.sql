@@ -1,6 +1,6 @@
 -- Adds identities of associations, in order of their ends, so that two batches cannot deadlock. Existing ones return no row.
 -- Parameters: :uids, and one array for each part of the identities: :near, :far, and the further parts by their names.
--- Tokens: {identities}, {near}, {far}, {parts}, {given_parts} of the association kind.
+-- Tokens: {identities}, {near}, {far}, {parts}, {part_parameters} of the association kind.
 -- Used by: db.associations.association._add_or_lock
 INSERT INTO {identities} (tenant_id, uid, {near}, {far}, {parts})
 SELECT CAST(:tenant AS bigint), uid, {near}, {far}, {parts}

@@ -1,6 +1,6 @@
 -- Locks associations by their identities against other writers, in order of id, so that two batches cannot deadlock.
 -- Parameters: one array for each part of the identities: :near, :far, and the further parts by their names.
--- Tokens: {identities}, {near}, {far}, {parts}, {given_parts}, {discriminator} of the association kind.
+-- Tokens: {identities}, {near}, {far}, {parts}, {part_parameters}, {discriminator} of the association kind.
 -- Used by: db.associations.association._lock
 SELECT id, {near}, {far}, {parts}
 FROM {identities}

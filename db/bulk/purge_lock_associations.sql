@@ -11,7 +11,7 @@ WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(
     SELECT i.id, sum(log.changes) OVER (ORDER BY i.id) - log.changes AS changes_before
     FROM (
       SELECT DISTINCT i.id
-      FROM unnest(CAST(:assets AS bigint[])) AS s (asset_id)
+      FROM unnest(CAST(:assets AS bigint[])) AS asset (asset_id)
       CROSS JOIN LATERAL (
         {include consistency/_associations_of_asset}
       ) i

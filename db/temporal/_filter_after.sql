@@ -1,2 +1,2 @@
-  -- a page that begins further on
-  AND found.subject_id > CAST(:after AS bigint)
+-- Filter on rows `candidate` (subject_id) after the cursor :after.
+  AND candidate.subject_id > CAST(:after AS bigint)

@@ -1,5 +1,6 @@
-  -- of any of these assets; as an array, so that the key of the versions serves it
-  AND found.subject_id = ANY (ARRAY(
+-- Filter on rows `candidate` (subject_id) of some assets. An array rather than a join, so that the primary key of the versions serves it.
+-- Expects :assets, their uids.
+  AND candidate.subject_id = ANY (ARRAY(
     SELECT a.id
     FROM asset a
     WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = ANY (CAST(:assets AS uuid[]))

@@ -1,2 +1,2 @@
-  -- a page that ends before the end
-  AND found.subject_id < CAST(:before AS bigint)
+-- Filter on rows `candidate` (subject_id) before the cursor :before.
+  AND candidate.subject_id < CAST(:before AS bigint)

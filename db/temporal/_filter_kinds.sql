@@ -1,12 +1,13 @@
-  -- only to tell an update from a restoration, it has to be looked up what was just before
+-- Filter on the kinds of changes that begin a version. Only to tell an update from a restoration it looks up the version before.
+-- Expects a row `candidate` (at, subject_id, created_at) and :kinds. Tokens: {versions}, {subject}.
   AND CASE
-    WHEN found.created_at = found.at THEN 'CREATED' = ANY (CAST(:kinds AS text[]))
+    WHEN candidate.created_at = candidate.at THEN 'CREATED' = ANY (CAST(:kinds AS text[]))
     WHEN CAST(:kinds AS text[]) @> ARRAY['UPDATED', 'RESTORED'] THEN true
     WHEN NOT CAST(:kinds AS text[]) && ARRAY['UPDATED', 'RESTORED'] THEN false
-    WHEN found.at = (
+    WHEN candidate.at = (
       SELECT p.valid_to
       FROM {versions} p
-      WHERE p.tenant_id = CAST(:tenant AS bigint) AND p.{subject} = found.subject_id AND p.valid_from < found.at
+      WHERE p.tenant_id = CAST(:tenant AS bigint) AND p.{subject} = candidate.subject_id AND p.valid_from < candidate.at
       ORDER BY p.valid_from DESC
       LIMIT 1
     ) THEN 'UPDATED' = ANY (CAST(:kinds AS text[]))

@@ -1,10 +1,13 @@
--- The meaning of the log: `log` (subject_id, change_ts, seq, operation, payload) becomes `target`, the versions it adds up to.
+-- Folds a change log into versions.
+-- Expects: CTE log (subject_id, change_ts, seq, operation, payload). Provides: CTE target (subject_id, valid_from, valid_to, created_at,
+--   digest and the fields of the kind), the versions that the log implies.
+-- Tokens: {versions}, {columns}, {values} of the kind.
 folded AS (
   SELECT subject_id, change_ts, seq,
     nullif(fold(operation, payload) OVER (PARTITION BY subject_id ORDER BY change_ts, seq), 'null') AS state
   FROM log
 ),
--- of several changes at one instant, only what they end in ever held
+-- Of several changes at one instant, only the state after the last one was ever valid.
 settled AS (
   SELECT DISTINCT ON (subject_id, change_ts) *
   FROM folded
@@ -15,18 +18,18 @@ typed AS (
   FROM settled s
   CROSS JOIN LATERAL jsonb_populate_record(CAST(NULL AS {versions}), s.state) AS after
 ),
--- neighbours that are alike are one version
+-- Adjacent periods with the same state are one version.
 compared AS (
   SELECT *, lag(digest) OVER (PARTITION BY subject_id ORDER BY change_ts) AS digest_before
   FROM typed
 ),
-stretches AS (
+version_periods AS (
   SELECT *, change_ts AS valid_from, lead(change_ts, 1, 'infinity') OVER (PARTITION BY subject_id ORDER BY change_ts) AS valid_to
   FROM compared
   WHERE digest IS DISTINCT FROM digest_before
 ),
 target AS (
   SELECT subject_id, valid_from, valid_to, min(valid_from) OVER (PARTITION BY subject_id) AS created_at, digest, {columns}
-  FROM stretches
+  FROM version_periods
   WHERE digest IS NOT NULL
 )

@@ -1,7 +1,11 @@
--- Hears a batch of assertions whose subjects the caller has locked, in the order of their instants. Judges each, appends what is
--- accepted to the log, and turns the page where a subject's only news is newer than all that is known of it. What is judged LATE is
--- appended, and left to refold.sql.
--- {versions} {subject} {columns} {values} {state} come from the kind; see db/temporal.py.
+-- Judges a batch of changes in the order of their instants, and appends those it accepts to the change log. A change that is the only one
+-- of its subject in the batch and newer than all others in the log (IN_ORDER) is applied to the versions at once. Any other change that
+-- takes effect (OUT_OF_ORDER) is left to rebuild_versions.sql. The caller has locked the subjects.
+-- Parameters: :kind; one array element a change: :subjects, :operations, :payloads, :instants (null: now) and :creating (whether the
+--   subject must not exist yet); :reject_restatement, whether a request may not state a subject twice at one instant; :tolerance, how far
+--   in the future an instant may be; :actor and :request_id.
+-- Tokens: {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
+-- Used by: db.temporal.change_log.append_changes
 WITH incoming AS (
   SELECT i.ordinal, i.subject_id, i.operation, CAST(i.payload AS jsonb) AS payload, i.instant, i.creating
   FROM unnest(
@@ -9,7 +13,7 @@ WITH incoming AS (
     CAST(:instants AS timestamptz[]), CAST(:creating AS boolean[])
   ) WITH ORDINALITY AS i (subject_id, operation, payload, instant, creating, ordinal)
 ),
--- when each is to hold: at the instant it names, else now, but after all that is known
+-- A change without an instant takes effect now, but after the last change of its subject.
 timed AS (
   SELECT i.ordinal, i.subject_id, i.operation, i.payload, i.creating, clock.now, last.change_ts AS last_ts,
     coalesce(i.instant, greatest(clock.now, last.change_ts + interval '1 microsecond')) AS instant
@@ -23,15 +27,15 @@ timed AS (
     LIMIT 1
   ) last ON true
 ),
--- a batch says one thing of a subject at one instant: the first is heard, and the others are like it or they contradict it
+-- Of several changes of a subject at one instant in the batch, only the first is judged; the others repeat or contradict it.
 ranked AS (
   SELECT *, row_number() OVER at_once AS nth,
-    operation = first_value(operation) OVER at_once AND payload IS NOT DISTINCT FROM first_value(payload) OVER at_once AS alike
+    operation = first_value(operation) OVER at_once AND payload IS NOT DISTINCT FROM first_value(payload) OVER at_once AS repeats_first
   FROM timed
   WINDOW at_once AS (PARTITION BY subject_id, instant ORDER BY ordinal)
 ),
--- what one request says, it says once: another word of it for the same subject and instant is refused, and not heard at all
-contested AS (
+-- Changes that contradict what the same request wrote of the subject at the same instant before. They are left out below.
+contradictory AS (
   SELECT r.ordinal, r.subject_id, r.instant
   FROM ranked r
   CROSS JOIN LATERAL (
@@ -41,21 +45,21 @@ contested AS (
       AND c.change_ts = r.instant AND r.instant <= r.last_ts AND CAST(:reject_restatement AS boolean) AND r.nth = 1
     ORDER BY c.seq DESC
     LIMIT 1
-  ) said
-  WHERE said.request_id = CAST(:request_id AS text)
-    AND NOT (said.operation = r.operation AND said.payload IS NOT DISTINCT FROM r.payload)
+  ) latest
+  WHERE latest.request_id = CAST(:request_id AS text)
+    AND NOT (latest.operation = r.operation AND latest.payload IS NOT DISTINCT FROM r.payload)
 ),
 scope AS (
   SELECT subject_id, min(instant) AS since, max(instant) AS until, min(last_ts) AS last_ts, bool_or(operation = 'STUB') AS stubs
   FROM ranked
   GROUP BY subject_id
 ),
--- what held just before, what the log says of the time that the batch is about, and the batch
+-- The changes to fold: the state just before the batch, the log of the time that the batch covers, and the batch.
 timeline AS (
-  -- (what has ended before, a stub does not begin again)
+  -- A subject that existed before has an earlier change, so that a STUB does not restore it once it is deleted.
   SELECT s.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
     CAST('null' AS jsonb) AS payload, CAST(NULL AS boolean) AS changed, CAST(NULL AS bigint) AS ordinal,
-    CAST(NULL AS timestamptz) AS created_at, CAST(NULL AS tid) AS place
+    CAST(NULL AS timestamptz) AS created_at, CAST(NULL AS tid) AS row_ctid
   FROM scope s
   WHERE (s.stubs OR s.last_ts >= s.since) AND EXISTS (
     SELECT
@@ -64,10 +68,10 @@ timeline AS (
       AND c.change_ts < s.since AND c.operation <> 'STUB'
   )
   UNION ALL
-  SELECT s.subject_id, base.valid_from, 0, 'SET', base.state, NULL, NULL, base.created_at, base.place
+  SELECT s.subject_id, base.valid_from, 0, 'SET', base.state, NULL, NULL, base.created_at, base.row_ctid
   FROM scope s
   CROSS JOIN LATERAL (
-    SELECT v.ctid AS place, v.valid_from, v.valid_to, v.created_at, {state} AS state
+    SELECT v.ctid AS row_ctid, v.valid_from, v.valid_to, v.created_at, {state} AS state
     FROM {versions} v
     WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from < s.since AND s.last_ts IS NOT NULL
     ORDER BY v.valid_from DESC
@@ -87,27 +91,28 @@ timeline AS (
   UNION ALL
   SELECT subject_id, instant, 9223372036854775807, operation, payload, NULL, ordinal, NULL, NULL
   FROM ranked
-  WHERE nth = 1 AND ordinal NOT IN (SELECT ordinal FROM contested)
+  WHERE nth = 1 AND ordinal NOT IN (SELECT ordinal FROM contradictory)
 ),
 folded AS (
-  SELECT *, nullif(fold(operation, payload) OVER so_far, 'null') AS state, bool_or(operation IN ('SET', 'STUB')) OVER so_far AS begun
+  SELECT *, nullif(fold(operation, payload) OVER so_far, 'null') AS state,
+    bool_or(operation IN ('SET', 'STUB')) OVER so_far AS has_begun
   FROM timeline
   WINDOW so_far AS (PARTITION BY subject_id ORDER BY change_ts, seq)
 ),
--- each beside what came before it
+-- Each change beside the one before it.
 compared AS (
   SELECT *, lag(state) OVER so_far AS state_before, max(created_at) OVER so_far AS created_before,
-    lag(place) OVER so_far AS place_before, lag(changed) OVER so_far AS changed_then,
-    lag(change_ts) OVER so_far = change_ts AS again,
-    lag(operation) OVER so_far = operation AND lag(payload) OVER so_far IS NOT DISTINCT FROM payload AS alike
+    lag(row_ctid) OVER so_far AS row_ctid_before, lag(changed) OVER so_far AS changed_before,
+    lag(change_ts) OVER so_far = change_ts AS same_instant,
+    lag(operation) OVER so_far = operation AND lag(payload) OVER so_far IS NOT DISTINCT FROM payload AS same_content
   FROM folded
   WINDOW so_far AS (PARTITION BY subject_id ORDER BY change_ts, seq)
 ),
 judged AS (
   SELECT c.*, r.instant, r.now, s.last_ts, CASE
       WHEN r.instant > r.now + CAST(:tolerance AS interval) THEN 'FUTURE'
-      WHEN c.again AND c.alike THEN 'REPLAYED'
-      -- what is known of a stub is only that it is there
+      WHEN c.same_instant AND c.same_content THEN 'REPLAYED'
+      -- A stub may still be created: all that is known of it is that it exists.
       WHEN r.creating AND c.state_before IS NOT NULL AND EXISTS (
         SELECT
         FROM change l
@@ -115,7 +120,7 @@ judged AS (
           AND l.change_ts <= c.change_ts AND l.operation <> 'STUB'
       ) THEN 'ALREADY_EXISTS'
       WHEN c.operation = 'PATCH' AND c.state_before IS NULL THEN 'NOT_FOUND'
-      WHEN c.operation = 'DELETE' AND NOT c.begun AND NOT EXISTS (
+      WHEN c.operation = 'DELETE' AND NOT c.has_begun AND NOT EXISTS (
         SELECT
         FROM change l
         WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.kind = CAST(:kind AS text) AND l.subject_id = c.subject_id
@@ -131,7 +136,8 @@ judged AS (
 ),
 appended AS (
   INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
-  SELECT CAST(:tenant AS bigint), CAST(:kind AS text), subject_id, operation, instant, payload, verdict <> 'UNCHANGED', now, CAST(:actor AS text), CAST(:request_id AS text)
+  SELECT CAST(:tenant AS bigint), CAST(:kind AS text), subject_id, operation, instant, payload, verdict <> 'UNCHANGED', now,
+    CAST(:actor AS text), CAST(:request_id AS text)
   FROM judged
   WHERE verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER')
   ORDER BY instant, ordinal
@@ -140,7 +146,7 @@ closed AS (
   UPDATE {versions} v
   SET valid_to = j.instant
   FROM judged j
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.place_before AND j.verdict = 'IN_ORDER'
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.row_ctid_before AND j.verdict = 'IN_ORDER'
   RETURNING v.{subject}
 ),
 opened AS (
@@ -156,24 +162,27 @@ opened AS (
     END, CAST(md5(CAST({values} AS text)) AS uuid), {after}
   FROM judged j
   CROSS JOIN LATERAL jsonb_populate_record(CAST(NULL AS {versions}), j.state) AS after
-  -- counting what was closed has the closing happen first
+  -- Reading `closed` forces the UPDATE to run before this INSERT.
   WHERE j.verdict = 'IN_ORDER' AND j.operation <> 'DELETE' AND (SELECT count(*) FROM closed) >= 0
 )
 SELECT r.subject_id, r.instant, r.now, CASE
     WHEN r.nth = 1 THEN coalesce(j.verdict, 'CONTRADICTORY')
-    WHEN j.verdict IS NULL OR NOT r.alike THEN 'CONTRADICTORY'
+    WHEN j.verdict IS NULL OR NOT r.repeats_first THEN 'CONTRADICTORY'
     WHEN j.verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER') THEN 'REPLAYED'
     ELSE j.verdict
   END AS verdict,
-  CASE j.verdict WHEN 'REPLAYED' THEN j.changed_then ELSE coalesce(j.verdict IN ('IN_ORDER', 'OUT_OF_ORDER'), false) END AS changed,
-  coalesce(r.nth = 1 AND r.last_ts IS NULL AND r.instant = j.begun_at, false) AS created,
-  -- whether it may have begun or ended a life of its subject; not so where it changed one
+  CASE j.verdict
+    WHEN 'REPLAYED' THEN j.changed_before
+    ELSE coalesce(j.verdict IN ('IN_ORDER', 'OUT_OF_ORDER'), false)
+  END AS changed,
+  coalesce(r.nth = 1 AND r.last_ts IS NULL AND r.instant = j.first_accepted, false) AS created,
+  -- Whether the change may have begun or ended a lifetime of its subject; false if it only changed the state within one.
   coalesce(j.verdict IN ('IN_ORDER', 'OUT_OF_ORDER') AND (j.operation = 'DELETE' OR j.state_before IS NULL), false) AS changes_lifetime,
   r.last_ts IS NULL AS is_new_subject
 FROM ranked r
 LEFT JOIN (
-  -- beside when the first that is accepted of a subject holds from
-  SELECT *, min(instant) FILTER (WHERE verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER')) OVER (PARTITION BY subject_id) AS begun_at
+  SELECT *,
+    min(instant) FILTER (WHERE verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER')) OVER (PARTITION BY subject_id) AS first_accepted
   FROM judged
 ) j ON j.subject_id = r.subject_id AND j.instant = r.instant
 ORDER BY r.ordinal

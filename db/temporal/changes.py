@@ -1,4 +1,4 @@
-"""Changes: every instant at which an asset became different, by all that is known now, and who said so."""
+"""Changes of assets over time: each instant at which one was created, updated, deleted or restored, and its cause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +23,13 @@ class ChangeKind(StrEnum):
     RESTORED = "RESTORED"
 
 
-BEGINNINGS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
+# Kinds of changes that begin a version.
+VERSION_STARTS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeQuery:
-    """Which changes, between two instants. A filter that is None leaves nothing out; an empty one leaves out everything."""
+    """Filter on changes between two instants. A filter that is None excludes nothing; an empty one excludes everything."""
 
     since: datetime
     until: datetime
@@ -43,7 +44,7 @@ class ChangeQuery:
 
     @property
     def kinds_of_assets(self) -> list[Kind]:
-        """Those to look at: none, where the filter leaves out everything."""
+        """Kinds of assets to read; none, if a filter excludes everything."""
         if () in (self.kinds, self.assets, self.asset_kinds, self.actors):
             return []
         return [kind for kind in ASSET_KINDS if self.asset_kinds is None or kind.name in self.asset_kinds]
@@ -51,7 +52,7 @@ class ChangeQuery:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """One change of one asset: what was different before, and what it is from then on, if it is still there."""
+    """A change of an asset, with the version period before it and after it; None where the asset does not exist."""
 
     asset_kind: str
     subject_id: int
@@ -67,61 +68,63 @@ class ChangeRow:
 
 
 def cursor_key(row: ChangeRow) -> tuple[Any, ...]:
-    """Where a change stands in the list: what a cursor remembers."""
+    """Return the key of a change in a cursor."""
     return (row.at, row.subject_id)
 
 
 async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[ChangeRow]:
-    """A page of the changes from `since` on and before `until`, in the order of their instants."""
+    """Return a page of the changes from `since` on and before `until`, in the order of their instants."""
     direction = page.direction
     order = f"ORDER BY at {direction}, subject_id {direction} LIMIT CAST(:limit AS bigint)"
-    # each part of the statement reads no more than the page may need, in the order of an index; but what is asked about some
-    # assets is looked up by their ids, which OFFSET keeps the planner to
+    # Each part of the statement reads at most the page, in the order of an index. With a filter on assets, OFFSET 0 makes the
+    # planner look these up by their ids instead.
     bound = order if query.assets is None else "OFFSET 0"
     parts = []
     for kind in query.kinds_of_assets:
-        first = [f"SELECT * FROM ({it}{bound}) first" for it in _candidates(kind, query)]
-        parts.append(kind.render("temporal/changes", candidates=union(first) + order))
+        bounded = [f"SELECT * FROM ({candidates}{bound}) bounded" for candidates in _candidates(kind, query)]
+        parts.append(kind.render("temporal/changes", candidates=union_all(bounded) + order))
     if not parts:
         return Slice([], more=False)
-    rows = await connection.fetch(text(union(parts) + order), _parameters(query, page))
+    rows = await connection.fetch(text(union_all(parts) + order), _parameters(query, page))
     return page.slice(rows, _change)
 
 
 async def count_changes(connection: ReadConnection, query: ChangeQuery) -> int:
-    """How many changes there are in all."""
-    candidates = [f"({it})" for kind in query.kinds_of_assets for it in _candidates(kind, query)]
+    """Count the changes of a query."""
+    candidates = [f"({candidates})" for kind in query.kinds_of_assets for candidates in _candidates(kind, query)]
     if not candidates:
         return 0
-    counting = text(f"SELECT count(*) AS changes FROM ({union(candidates)}) found")
+    counting = text(f"SELECT count(*) AS changes FROM ({union_all(candidates)}) candidate")
     row = await connection.fetch_one(counting, _parameters(query, Page(1)))
     return int(row.changes) if row else 0
 
 
-def union(parts: Sequence[str]) -> str:
-    """What is found by any part."""
-    return "UNION ALL\n".join(f"{it}\n" for it in parts)
+def union_all(parts: Sequence[str]) -> str:
+    """Combine queries into one that selects the rows of all."""
+    return "UNION ALL\n".join(f"{part}\n" for part in parts)
 
 
-def filters(kind: Kind, conditions: Sequence[tuple[str, bool]]) -> str:
-    """The conditions that are asked for. The others are not in the statement at all: each question has a plan of its own."""
+def render_filters(kind: Kind, conditions: Sequence[tuple[str, bool]]) -> str:
+    """Render the filters that are wanted. The others are not part of the statement, so that each combination is planned for
+    itself."""
     return "".join(kind.render(path) for path, wanted in conditions if wanted)
 
 
 def _candidates(kind: Kind, query: ChangeQuery) -> list[str]:
-    """The parts of a statement that find where assets of a kind became different."""
+    """Render the queries that select the instants at which assets of a kind changed."""
     assets, actors = ("temporal/_filter_assets", query.assets is not None), ("temporal/_filter_actors", query.actors is not None)
     candidates = []
-    if query.kinds_of_changes & BEGINNINGS:
-        kinds = ("temporal/_filter_kinds", not query.kinds_of_changes >= BEGINNINGS)
-        candidates.append(kind.render("temporal/version_starts", filters=filters(kind, [assets, kinds, actors])))
+    if query.kinds_of_changes & VERSION_STARTS:
+        kinds = ("temporal/_filter_kinds", not query.kinds_of_changes >= VERSION_STARTS)
+        filters = render_filters(kind, [assets, kinds, actors])
+        candidates.append(kind.render("temporal/version_starts", filters=filters))
     if ChangeKind.DELETED in query.kinds_of_changes:
-        candidates.append(kind.render("temporal/lifetime_ends", filters=filters(kind, [assets, actors])))
+        candidates.append(kind.render("temporal/lifetime_ends", filters=render_filters(kind, [assets, actors])))
     return candidates
 
 
 def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
-    # no asset has an id below 1: places before all that is at an instant
+    # The ids of assets begin at 1, so 0 sorts before every change at the same instant.
     after_at, after_subject = page.after or (query.since, 0)
     before_at, before_subject = page.before or (query.until, 0)
     return {
@@ -153,7 +156,7 @@ def _change(row: Any) -> ChangeRow:
 
 
 def _version_period(row: Any, since: datetime, until: datetime | None, state: dict[str, Any] | None) -> VersionPeriod | None:
-    """The asset from one instant to another; None: it was not there."""
+    """Build the version period between two instants; None if the asset did not exist then."""
     if state is None:
         return None
     return VersionPeriod(

@@ -1,4 +1,5 @@
--- How much the log of a tenant holds.
+-- Counts the entries of the change log of a tenant.
+-- Used by: db.temporal.verification.verify_tenant
 SELECT count(*) AS changes
 FROM change
 WHERE tenant_id = CAST(:tenant AS bigint)

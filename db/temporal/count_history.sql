@@ -1,4 +1,7 @@
--- How many versions each subject has.
+-- Counts the versions of each subject.
+-- Parameters: :subjects.
+-- Tokens: {versions}, {subject} of the kind.
+-- Used by: db.temporal.history.count_histories
 SELECT v.{subject} AS subject_id, count(*) AS versions
 FROM {versions} v
 WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = ANY(CAST(:subjects AS bigint[]))

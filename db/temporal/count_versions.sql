@@ -1,4 +1,6 @@
--- How many versions of a kind stand.
+-- Counts the versions of a kind.
+-- Tokens: {versions} of the kind.
+-- Used by: db.temporal.verification.verify_tenant
 SELECT count(*) AS versions
 FROM {versions} v
 WHERE v.tenant_id = CAST(:tenant AS bigint)

@@ -1,4 +1,4 @@
-"""Differences: what is one thing at one instant and another at a later one, whatever happened in between."""
+"""Differences between two instants: the assets whose state is not the same, whatever happened in between."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
-from db.temporal.changes import BEGINNINGS, ChangeKind, ChangeQuery, filters, union
+from db.temporal.changes import VERSION_STARTS, ChangeKind, ChangeQuery, render_filters, union_all
 from db.temporal.history import Changed, VersionPeriod, changed_fields
 from db.temporal.kind import Kind
 from db.temporal.kinds import KIND_OF
@@ -22,8 +22,8 @@ class DifferenceKind(StrEnum):
     CHANGED = "CHANGED"
 
 
-# What a change of a kind may amount to.
-_AMOUNTS_TO = {
+# The kind of difference that corresponds to a kind of change.
+_DIFFERENCE_OF = {
     ChangeKind.CREATED: DifferenceKind.ADDED,
     ChangeKind.UPDATED: DifferenceKind.CHANGED,
     ChangeKind.DELETED: DifferenceKind.REMOVED,
@@ -33,7 +33,7 @@ _AMOUNTS_TO = {
 
 @dataclass(frozen=True, slots=True)
 class DifferenceRow:
-    """One asset that is not the same at two instants; None: it was not there."""
+    """An asset that differs between two instants, with its version period at each; None where it does not exist."""
 
     asset_kind: str
     subject_id: int
@@ -45,42 +45,42 @@ class DifferenceRow:
 
 
 def cursor_key(row: DifferenceRow) -> tuple[Any, ...]:
-    """Where a difference stands in the list: what a cursor remembers."""
+    """Return the key of a difference in a cursor."""
     return (row.subject_id,)
 
 
 async def list_differences(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[DifferenceRow]:
-    """A page of what is different at `until` from what it was at `since`, in the order of the assets."""
+    """Return a page of the assets that differ between `since` and `until`, in the order of their ids."""
     direction = page.direction
     order = f"ORDER BY subject_id {direction} LIMIT CAST(:limit AS bigint)"
     parts = [
-        kind.render("temporal/differences", candidates=_differing(kind, query, page, direction) + order)
+        kind.render("temporal/differences", candidates=_differing_assets(kind, query, page, direction) + order)
         for kind in query.kinds_of_assets
     ]
     if not parts:
         return Slice([], more=False)
-    rows = await connection.fetch(text(union(parts) + order), _parameters(query, page))
+    rows = await connection.fetch(text(union_all(parts) + order), _parameters(query, page))
     return page.slice(rows, lambda row: _difference(query, row))
 
 
 async def count_differences(connection: ReadConnection, query: ChangeQuery) -> int:
-    """How many assets are not the same."""
+    """Count the assets that differ."""
     unbounded = Page(1)
-    parts = [_differing(kind, query, unbounded, "ASC") for kind in query.kinds_of_assets]
+    parts = [_differing_assets(kind, query, unbounded, "ASC") for kind in query.kinds_of_assets]
     if not parts:
         return 0
-    counting = text(f"SELECT count(*) AS differences FROM ({union(parts)}) found")
+    counting = text(f"SELECT count(*) AS differences FROM ({union_all(parts)}) differing")
     row = await connection.fetch_one(counting, _parameters(query, unbounded))
     return int(row.differences) if row else 0
 
 
-def _differing(kind: Kind, query: ChangeQuery, page: Page, direction: str) -> str:
-    """The part of a statement that finds the assets of a kind that differ."""
-    parts = []
-    if query.kinds_of_changes & BEGINNINGS:
-        parts.append(kind.render("temporal/version_starts_between"))
+def _differing_assets(kind: Kind, query: ChangeQuery, page: Page, direction: str) -> str:
+    """Render the query that selects the assets of a kind that differ."""
+    candidates = []
+    if query.kinds_of_changes & VERSION_STARTS:
+        candidates.append(kind.render("temporal/version_starts_between"))
     if ChangeKind.DELETED in query.kinds_of_changes:
-        parts.append(kind.render("temporal/lifetime_ends_between"))
+        candidates.append(kind.render("temporal/lifetime_ends_between"))
     conditions = [
         ("temporal/_filter_after", page.after is not None),
         ("temporal/_filter_before", page.before is not None),
@@ -88,7 +88,10 @@ def _differing(kind: Kind, query: ChangeQuery, page: Page, direction: str) -> st
         ("temporal/_filter_actors_between", query.actors is not None),
     ]
     return kind.render(
-        "temporal/differing_assets", direction=direction, candidates=union(parts), filters=filters(kind, conditions)
+        "temporal/differing_assets",
+        direction=direction,
+        candidates=union_all(candidates),
+        filters=render_filters(kind, conditions),
     )
 
 
@@ -98,7 +101,7 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
         "until": query.until,
         "after": page.after and page.after[0],
         "before": page.before and page.before[0],
-        "kinds": sorted({_AMOUNTS_TO[it] for it in query.kinds_of_changes}),
+        "kinds": sorted({_DIFFERENCE_OF[kind] for kind in query.kinds_of_changes}),
         "assets": query.assets,
         "actors": query.actors,
         "limit": page.limit,
@@ -106,8 +109,8 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
 
 
 def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
-    before = _read_at(query.since, row, row.from_before, row.to_before, row.created_before, row.state_before)
-    after = _read_at(query.until, row, row.from_after, row.to_after, row.created_after, row.state_after)
+    before = _version_period(query.since, row, row.from_before, row.to_before, row.created_before, row.state_before)
+    after = _version_period(query.until, row, row.from_after, row.to_after, row.created_after, row.state_after)
     return DifferenceRow(
         asset_kind=row.kind,
         subject_id=row.subject_id,
@@ -119,9 +122,10 @@ def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
     )
 
 
-def _read_at(
+def _version_period(
     instant: datetime, row: Any, valid_from: datetime, valid_to: datetime, created_at: datetime, state: dict[str, Any] | None
 ) -> VersionPeriod | None:
+    """Build the version period that is valid at an instant; None if the asset does not exist then."""
     if state is None:
         return None
     return VersionPeriod(

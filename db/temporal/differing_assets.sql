@@ -1,19 +1,21 @@
--- Assets of a kind that are not the same at two instants, out of those that became something else in between: they may have become
--- again what they were. What a page and a filter ask for comes last.
-SELECT found.subject_id, earlier.valid_from AS earlier_from, later.valid_from AS later_from
--- in the order of the page, so that no more of them is looked at than it needs
-FROM (SELECT DISTINCT subject_id FROM ({candidates}) touched ORDER BY subject_id {direction}) found
+-- Selects assets of a kind that differ between two instants, among candidates that changed in between: an asset may have changed back.
+-- Parameters: :since, :until, :kinds of differences, and those of the filters.
+-- Tokens: {candidates}, a query of (subject_id); {direction}, ASC or DESC; {filters}; {versions}, {subject} of the kind.
+-- Used by: db.temporal.differences.list_differences, db.temporal.differences.count_differences
+SELECT candidate.subject_id, earlier.valid_from AS earlier_from, later.valid_from AS later_from
+-- In the order of the page, so that no more candidates are compared than the page needs.
+FROM (SELECT DISTINCT subject_id FROM ({candidates}) changed ORDER BY subject_id {direction}) candidate
 LEFT JOIN LATERAL (
   SELECT v.valid_from, v.valid_to, v.digest
   FROM {versions} v
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = found.subject_id AND v.valid_from <= CAST(:since AS timestamptz)
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = candidate.subject_id AND v.valid_from <= CAST(:since AS timestamptz)
   ORDER BY v.valid_from DESC
   LIMIT 1
 ) earlier ON earlier.valid_to > CAST(:since AS timestamptz)
 LEFT JOIN LATERAL (
   SELECT v.valid_from, v.valid_to, v.digest
   FROM {versions} v
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = found.subject_id AND v.valid_from <= CAST(:until AS timestamptz)
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = candidate.subject_id AND v.valid_from <= CAST(:until AS timestamptz)
   ORDER BY v.valid_from DESC
   LIMIT 1
 ) later ON later.valid_to > CAST(:until AS timestamptz)

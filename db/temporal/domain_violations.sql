@@ -1,6 +1,9 @@
--- Of what is said from instants on, the first that is said of an asset outside of some domains then or later. A product is in the domain
--- of its versions, and once it has ended in that of the last; an entity in that of its type. A bond is where the end is that answers for
--- it, which has to be somewhere.
+-- Selects the first asset that a batch of changes touches outside some domains, at the instant of the change or later. A product is in
+-- the domain of its versions, a deleted one in that of its last; an entity is in the domain of its type. An association is in the domain
+-- of its owner, which has to exist.
+-- Parameters: :domains; one array element a change: :subjects and :instants (null: now).
+-- Tokens: {owner_asset_id}, the asset whose domain covers the subject `n.subject_id`; {is_association}.
+-- Used by: db.temporal.write_domains.require_domains
 SELECT a.kind, a.uid, s.domain
 FROM (
   SELECT subject_id, min(coalesce(instant, clock_timestamp())) AS instant
@@ -13,7 +16,7 @@ CROSS JOIN LATERAL (
   FROM entity_type t
   WHERE t.tenant_id = CAST(:tenant AS bigint) AND t.code = a.type
   UNION ALL
-  -- what holds then, or held last before
+  -- the version at the instant, or the last before it
   (
     SELECT v.domain
     FROM product_version v
@@ -22,10 +25,12 @@ CROSS JOIN LATERAL (
     LIMIT 1
   )
   UNION ALL
+  -- the versions after it
   SELECT v.domain
   FROM product_version v
   WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = a.id AND v.valid_from > n.instant
   UNION ALL
+  -- the owner of an association that has no version, so that it is in no domain
   SELECT NULL
   WHERE a.kind = 'PRODUCT' AND {is_association} AND NOT EXISTS (
     SELECT

@@ -1,10 +1,10 @@
-"""What an asset was, stretch by stretch, and what changed from one to the next."""
+"""Version history of assets: the periods in which the state did not change, and the fields that differ between them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -12,13 +12,18 @@ from db.connection import ReadConnection
 from db.pagination import Page, Slice
 from db.temporal.kind import Kind
 
-# A field, what it was, and what it became.
-Changed = tuple[str, Any, Any]
+
+class Changed(NamedTuple):
+    """A field that differs between two states."""
+
+    field: str
+    before: Any
+    after: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionPeriod:
-    """One stretch in which nothing about a subject changed, read at an instant in it."""
+    """A period in which the state of a subject did not change, read at an instant within it."""
 
     subject_id: int
     type: str | None
@@ -32,7 +37,7 @@ class VersionPeriod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRow(VersionPeriod):
-    """A stretch read at its beginning, who said so, and what was different before it."""
+    """A version period read at its start, with the log entry that caused it and the fields that changed."""
 
     recorded_at: datetime
     actor: str
@@ -40,7 +45,7 @@ class VersionRow(VersionPeriod):
 
 
 async def histories(connection: ReadConnection, subject_ids: Sequence[int], kind: Kind, page: Page) -> list[Slice[VersionRow]]:
-    """A page of each subject's history, oldest first."""
+    """Return a page of the history of each subject, oldest first."""
     rows = await connection.fetch(
         kind.statement("temporal/history", direction=page.direction),
         {
@@ -58,10 +63,26 @@ async def histories(connection: ReadConnection, subject_ids: Sequence[int], kind
 
 
 async def count_histories(connection: ReadConnection, subject_ids: Sequence[int], kind: Kind) -> list[int]:
-    """How many versions each subject has."""
+    """Count the versions of each subject."""
     rows = await connection.fetch(kind.statement("temporal/count_history"), {"subjects": list(subject_ids)})
     counts = {row.subject_id: row.versions for row in rows}
     return [counts.get(subject_id, 0) for subject_id in subject_ids]
+
+
+def changed_fields(kind: Kind, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Changed]:
+    """List the fields in which two states differ; the details of an entity one by one. None is the state of what does not exist."""
+    compared: list[Changed] = []
+    for field in kind.fields:
+        value_before, value_after = (before or {}).get(field), (after or {}).get(field)
+        if field == "details":
+            details_before, details_after = value_before or {}, value_after or {}
+            compared += [
+                Changed(f"{field}.{type_}", details_before.get(type_), details_after.get(type_))
+                for type_ in sorted(details_before.keys() | details_after.keys())
+            ]
+        else:
+            compared.append(Changed(field, value_before, value_after))
+    return [it for it in compared if _as_json(it.before) != _as_json(it.after)]
 
 
 def _version(kind: Kind, row: Any) -> VersionRow:
@@ -80,21 +101,6 @@ def _version(kind: Kind, row: Any) -> VersionRow:
     )
 
 
-def changed_fields(kind: Kind, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Changed]:
-    """How two states differ, field by field, and detail by detail; None: there is nothing."""
-    compared: list[Changed] = []
-    for field in kind.fields:
-        was, becomes = (before or {}).get(field), (after or {}).get(field)
-        if field == "details":
-            was, becomes = was or {}, becomes or {}
-            compared += [
-                (f"{field}.{type_}", was.get(type_), becomes.get(type_)) for type_ in sorted(was.keys() | becomes.keys())
-            ]
-        else:
-            compared.append((field, was, becomes))
-    return [it for it in compared if _as_json(it[1]) != _as_json(it[2])]
-
-
 def _as_json(value: Any) -> bytes:
-    """In a form in which 1 and true, which Python holds to be equal, are not."""
+    """Encode a value for comparison. Unlike in Python, 1 and true differ in JSON."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

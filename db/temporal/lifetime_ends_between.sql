@@ -1,4 +1,7 @@
--- What was deleted after one instant, and not after another.
+-- Selects the subjects of a kind with a deletion after :since and until :until.
+-- Parameters: :since, :until.
+-- Tokens: {kind}.
+-- Used by: db.temporal.differences.list_differences, db.temporal.differences.count_differences
 SELECT c.subject_id
 FROM change c
 WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = '{kind}' AND c.operation = 'DELETE'

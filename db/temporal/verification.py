@@ -1,18 +1,23 @@
-"""The fsck: what stands is what the log says, and nothing stands alone."""
+"""Verification: compares every derived row of a tenant with the change log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from db.connection import ReadConnection, WriteConnection
 from db.sql import statement
-from db.temporal.kind import in_package
+from db.temporal.kind import Kind, in_package
 from db.temporal.kinds import KINDS
 
-_COUNT = statement("temporal/count_changes")
+_COUNT_CHANGES = statement("temporal/count_changes")
+
+# Verifications of every kind, and of those kinds whose subjects are assets.
+_OF_EVERY_KIND = ("temporal/versions", "temporal/orphans", "temporal/overlaps")
+_OF_ASSET_KINDS = ("consistency/lifetimes",)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at in one tenant, and each thing that is not as it should be."""
+    """Numbers of changes and versions verified in a tenant, and a line for each difference."""
 
     changes: int
     versions: int
@@ -20,27 +25,23 @@ class Report:
 
 
 async def verify_tenant(connection: ReadConnection) -> Report:
-    """Refold the log of every kind and compare; look for rows that belong to nothing."""
-    counted = await connection.fetch_one(_COUNT)
+    """Fold the change log of every kind again and compare; look for rows without a subject, and for wrong counts."""
+    log = await connection.fetch_one(_COUNT_CHANGES)
     differences: list[str] = []
     versions = 0
     for kind in KINDS:
-        lifetimes = ["consistency/lifetimes"] if kind.is_asset_kind else []
-        verified = [
-            "temporal/versions",
-            "temporal/orphans",
-            "temporal/overlaps",
-            *kind.projections,
-            *lifetimes,
-            *kind.verifications,
-        ]
-        for name in verified:
+        for name in _verifications(kind):
             rows = await connection.fetch(kind.statement(in_package(name, "verify")), {"kind": kind.name})
             differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]
-        # what this very transaction has added is counted when it ends
+        # A transaction counts what it has added when it commits.
         pending = connection.added[kind] if isinstance(connection, WriteConnection) else 0
         for row in await connection.fetch(kind.statement("temporal/verify_quota"), {"kind": kind.name, "pending": pending}):
-            differences.append(f"{kind.name}: {row.used or 0} are counted, and there are {row.identities}")
-        (total,) = await connection.fetch(kind.statement("temporal/count_versions"))
-        versions += total.versions
-    return Report(counted.changes if counted else 0, versions, differences)
+            differences.append(f"{kind.name}: the quota counts {row.used or 0}, but {row.identities} exist")
+        count = await connection.fetch_one(kind.statement("temporal/count_versions"))
+        versions += count.versions if count else 0
+    return Report(log.changes if log else 0, versions, differences)
+
+
+def _verifications(kind: Kind) -> Sequence[str]:
+    of_asset_kinds = _OF_ASSET_KINDS if kind.is_asset_kind else ()
+    return (*_OF_EVERY_KIND, *kind.projections, *of_asset_kinds, *kind.verifications)

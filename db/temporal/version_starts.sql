@@ -1,8 +1,11 @@
--- Where versions of a kind begin: there an asset is different from what it was just before. What a filter asks for comes last.
-SELECT found.at, found.subject_id
+-- Selects the starts of the versions of a kind: the instants at which an asset was created, updated or restored.
+-- Parameters: those of the cursor bounds and the filters.
+-- Tokens: {filters}; {versions}, {subject} of the kind.
+-- Used by: db.temporal.changes.list_changes, db.temporal.changes.count_changes
+SELECT candidate.at, candidate.subject_id
 FROM (
   SELECT v.valid_from AS at, v.{subject} AS subject_id, v.created_at
   FROM {versions} v
   WHERE v.tenant_id = CAST(:tenant AS bigint)
-) found
+) candidate
 WHERE {include _cursor_bounds} {filters}

@@ -1,4 +1,7 @@
--- Of what a version begins after one instant, and not after another.
+-- Selects the subjects of a kind with a version that begins after :since and until :until.
+-- Parameters: :since, :until.
+-- Tokens: {versions}, {subject} of the kind.
+-- Used by: db.temporal.differences.list_differences, db.temporal.differences.count_differences
 SELECT v.{subject} AS subject_id
 FROM {versions} v
 WHERE v.tenant_id = CAST(:tenant AS bigint)

@@ -79,7 +79,7 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
     "a version that nobody said": (
         "UPDATE relationship_version SET attributes = '{\"a\": 1}', digest = gen_random_uuid() WHERE relationship_id ="
         f" (SELECT id FROM relationship WHERE {OWNED})",
-        ["a version differs in content from what the log says",
+        ["a version differs in content from the change log",
          "an effective row of an association differs from its assertion or its identity"],
     ),
 }  # fmt: skip

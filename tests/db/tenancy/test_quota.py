@@ -344,10 +344,10 @@ async def test_a_purge_makes_room(database: Database, address: str, owner: async
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ("UPDATE quota SET used = used + 1 WHERE kind = 'PRODUCT'", "PRODUCT: 3 are counted, and there are 2"),
-        ("UPDATE quota SET used = used - 1 WHERE kind = 'LINK'", "LINK: 0 are counted, and there are 1"),
-        ("DELETE FROM quota WHERE kind = 'ENTITY'", "ENTITY: 0 are counted, and there are 1"),
-        ("UPDATE quota SET used = 7 WHERE kind = 'RELATIONSHIP'", "RELATIONSHIP: 7 are counted, and there are 1"),
+        ("UPDATE quota SET used = used + 1 WHERE kind = 'PRODUCT'", "PRODUCT: the quota counts 3, but 2 exist"),
+        ("UPDATE quota SET used = used - 1 WHERE kind = 'LINK'", "LINK: the quota counts 0, but 1 exist"),
+        ("DELETE FROM quota WHERE kind = 'ENTITY'", "ENTITY: the quota counts 0, but 1 exist"),
+        ("UPDATE quota SET used = 7 WHERE kind = 'RELATIONSHIP'", "RELATIONSHIP: the quota counts 7, but 1 exist"),
     ],
 )
 async def test_verify_tells_of_a_wrong_count(database: Database, owner: asyncpg.Connection, wrong: str, told: str) -> None:

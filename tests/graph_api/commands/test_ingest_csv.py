@@ -253,7 +253,7 @@ BAD: list[tuple[bytes, str | None, str]] = [
     (b"17,Ann,PERSON,,", "entity_uid", "'17' is no UUID"),
     (f"{PRODUCT},Ann,PERSON,,".encode(), "entity_uid", f"The uid {PRODUCT} belongs to another kind of asset (product)."),
     (f"{uuid5(PRODUCT, '1')},Ann,ORDER,,".encode(), "entity_type", "is a PERSON. A type never changes."),
-    (f"{uuid5(PRODUCT, '1')},Ann,PERSON,,2026-01-01".encode(), "change_ts", "was given just before"),
+    (f"{uuid5(PRODUCT, '1')},Ann,PERSON,,2026-01-01".encode(), "change_ts", "two states at"),
     (b',Ann,PERSON,"x"y,', "details", "quoted whole"),
 ]
 
