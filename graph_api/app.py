@@ -1,8 +1,5 @@
-"""Puts the service together. Nothing else builds the app."""
+"""Composition of the ASGI application. No other module builds it."""
 
-import asyncio
-import multiprocessing
-import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,93 +16,71 @@ from db.errors import BadInput, NotFound
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
-from graph_api.http import ops
 from graph_api.http.admission import Admission, release_slot
 from graph_api.http.browsers import browser_middleware
 from graph_api.http.graphql import graphql
+from graph_api.http.health import health, ready
 from graph_api.http.loopback import LoopbackOnly
-from graph_api.http.rate_limits import Rates
-from graph_api.http.responses import refusal
+from graph_api.http.rate_limits import RateLimiter
+from graph_api.http.request_log import RequestLog
+from graph_api.http.responses import error_response
 from graph_api.ingestion.http import ingest
-from graph_api.records.fetching import Records
-from graph_api.settings import Settings, read_settings
+from graph_api.records.fetching import RecordFetcher
+from graph_api.settings import Settings
 from schema.execution.executor import Executor
 from schema.execution.external_record import Caller, Lookup
 from schema.root import schema
 
-# For how long what the database said of itself is believed.
-READY_SECONDS = 1
+# Seconds for which the schema revision of the database is cached.
+REVISION_TTL = 1
 
-# Connections for what is soon over and takes no place: who asks, and whether the service is ready.
-LOOKING_UP = 2
-
-
-def create_worker() -> Starlette:
-    """The service in one of several processes: its parent left the settings in the environment."""
-    settings = read_settings()
-    ops.configure_logging(settings.log_level)
-    app = create_app(settings)
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # whose parent was killed would otherwise serve on with nobody to end it
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        loop = asyncio.get_running_loop()
-
-        def orphaned() -> None:
-            loop.remove_reader(parent.sentinel)
-            signal.raise_signal(signal.SIGTERM)
-
-        loop.add_reader(parent.sentinel, orphaned)
-        async with own_lifespan(app):
-            ops.freeze_gc()
-            yield
-
-    own_lifespan, app.router.lifespan_context = app.router.lifespan_context, lifespan
-    return app
+# Connections for short lookups that need no slot: credentials and readiness.
+LOOKUP_CONNECTIONS = 2
 
 
-def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
-    """The service. Its settings name the database it rests on. One that is not guarded asks nobody who they are, and answers this
-    machine only."""
-    assert settings.database_url is not None, "whoever builds the app says which database it rests on"
+def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
+    """Build the application. The settings must have a database URL.
+
+    Without `require_auth`, every request acts as the open principal, and requests from other machines are rejected.
+    """
+    assert settings.database_url is not None, "the caller sets the database URL"
     address = settings.database_url
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # ahead of the database, which would be left open should these fail
-        rates = Rates(settings.tenant_rate, settings.key_rate, settings.redis_url)
-        records = Records(settings.services)
+        # created before the database, which would be left open if one of them failed
+        rate_limiter = RateLimiter(settings.tenant_rate, settings.key_rate, settings.redis_url)
+        records = RecordFetcher(settings.services)
         database = Database(
             address,
             pool_size=settings.pool_size,
-            reserve=settings.max_loads + LOOKING_UP,
+            reserve=settings.max_loads + LOOKUP_CONNECTIONS,
             pool_timeout=settings.pool_timeout,
             statement_timeout=settings.statement_timeout,
             lock_timeout=settings.lock_timeout,
         )
 
         async def fetch(asked: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
-            # an operation that only waits for another service keeps nobody else from the database
+            # the database is not used any more, so other operations can have the slot
             release_slot()
             return await records(asked, caller)
 
+        authenticator = Authenticator(database, settings.auth_config(), require_auth=require_auth)
         app.state.database = database
-        app.state.settings = settings
-        # whoever asks whether it is ready may ask often
-        app.state.revision = SingleFlightCache(lambda _: database.revision(), READY_SECONDS)
-        app.state.rates = rates
+        app.state.request_limits = settings.request_limits
+        app.state.revision = SingleFlightCache(lambda _: database.revision(), REVISION_TTL)
+        app.state.rate_limiter = rate_limiter
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
-        app.state.reading = Admission(1, settings.max_waiting, settings.pool_timeout)
-        app.state.loads = Admission(settings.max_loads, 0, settings.pool_timeout, one_for_others=True)
-        app.state.door = door = Authenticator(settings, database, guarded=guarded)
-        app.state.executor = Executor(schema, database, settings.limits, fetch, door.signer, settings.registered())
+        app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
+        app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, reserve_last=True)
+        app.state.authenticator = authenticator
+        documents = settings.registered_documents()
+        app.state.executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents)
         try:
             yield
         finally:
-            await door.close()
-            await rates.close()
+            await authenticator.close()
+            await rate_limiter.close()
             await records.close()
             await database.close()
 
@@ -113,28 +88,28 @@ def create_app(settings: Settings, *, guarded: bool = True) -> Starlette:
         routes=[
             Route("/graphql", graphql, methods=["GET", "POST"]),
             Route("/api/v1/ingest", ingest, methods=["POST"]),
-            Route("/health", ops.health),
-            Route("/ready", ops.ready),
-            Route("/", _home),
+            Route("/health", health),
+            Route("/ready", ready),
+            Route("/", _redirect_to_graphql),
             page.assets(),
         ],
         middleware=[
             *browser_middleware(settings.cors_origins),
-            Middleware(ops.RequestLog),
-            *([] if guarded else [Middleware(LoopbackOnly)]),
+            Middleware(RequestLog),
+            *([] if require_auth else [Middleware(LoopbackOnly)]),
         ],
-        exception_handlers={HTTPException: _not_served},
+        exception_handlers={HTTPException: _handle_http_exception},
         lifespan=lifespan,
     )
 
 
-async def _home(_: Request) -> Response:
+async def _redirect_to_graphql(_: Request) -> Response:
     return RedirectResponse("/graphql")
 
 
-async def _not_served(request: Request, error: Exception) -> Response:
-    """No such address, or not by that method."""
+async def _handle_http_exception(request: Request, error: Exception) -> Response:
+    """Answer a request to an unknown path, or with a method that the path does not support."""
     assert isinstance(error, HTTPException)
     kind = NotFound if error.status_code == 404 else BadInput
     reason = kind(f"{request.method} {request.url.path}: {error.detail}. The API is at POST /graphql.")
-    return refusal(request.scope, error.status_code, reason, headers=dict(error.headers or {}))
+    return error_response(request.scope, error.status_code, reason, headers=dict(error.headers or {}))

@@ -1,35 +1,40 @@
-"""Serving: a process, or several, that listen and answer."""
+"""Server processes: one process or several workers that serve the application."""
 
+import asyncio
+import gc
+import multiprocessing
 import os
+import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
 from db.errors import Unavailable
 from graph_api.app import create_app
 from graph_api.http.http_protocol import Connection
-from graph_api.http.ops import configure_logging, freeze_gc
-from graph_api.settings import Settings
+from graph_api.logging_setup import configure_logging
+from graph_api.settings import Settings, read_settings
 
 
-def serve(settings: Settings, announce: Callable[[str], None], *, guarded: bool = True) -> None:
-    """Serve until a signal comes. Announces the address once it answers there."""
-    assert guarded or settings.workers == 1, "workers guard what they serve"
+def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: bool = True) -> None:
+    """Serve until a signal arrives. Announce the URL once the service answers."""
+    assert require_auth or settings.workers == 1, "workers always require authentication"
     configure_logging(settings.log_level)
-    # worker processes read the same settings from the environment
+    # worker processes read the settings from the environment
     os.environ.update(settings.environment)
     listener = _listen(settings)
-    address = f"http://{_named(settings.host)}:{listener.getsockname()[1]}/graphql"
+    url = f"http://{_url_host(settings.host)}:{listener.getsockname()[1]}/graphql"
     config = uvicorn.Config(
-        create_app(settings, guarded=guarded) if settings.workers == 1 else "graph_api.app:create_worker",
+        create_app(settings, require_auth=require_auth) if settings.workers == 1 else "graph_api.asgi:create_worker",
         factory=settings.workers > 1,
         workers=settings.workers,
         loop="uvloop",
-        http=partial(Connection, patience=settings.body_timeout),  # type: ignore[arg-type]
+        http=partial(Connection, head_timeout=settings.body_timeout),  # type: ignore[arg-type]
         ws="none",
         access_log=False,
         log_config=None,
@@ -38,14 +43,46 @@ def serve(settings: Settings, announce: Callable[[str], None], *, guarded: bool 
     )
     with listener, suppress(KeyboardInterrupt):
         if settings.workers > 1:
-            announce(address)
+            announce(url)
             _Workers(config, sockets=[listener]).run()
         else:
-            _Server(config, lambda: announce(address)).run(sockets=[listener])
+            _Server(config, lambda: announce(url)).run(sockets=[listener])
+
+
+def create_worker() -> Starlette:
+    """Build the application in a worker process. The parent process left the settings in the environment."""
+    settings = read_settings()
+    configure_logging(settings.log_level)
+    app = create_app(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # a worker whose parent was killed would serve forever
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        loop = asyncio.get_running_loop()
+
+        def on_parent_exit() -> None:
+            loop.remove_reader(parent.sentinel)
+            signal.raise_signal(signal.SIGTERM)
+
+        loop.add_reader(parent.sentinel, on_parent_exit)
+        async with app_lifespan(app):
+            freeze_gc()
+            yield
+
+    app_lifespan, app.router.lifespan_context = app.router.lifespan_context, lifespan
+    return app
+
+
+def freeze_gc() -> None:
+    """Exclude the objects created at startup from garbage collection, which would traverse them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it answers there."""
+    """Server of a single process that announces its URL once it answers."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -58,7 +95,7 @@ class _Server(uvicorn.Server):
 
 
 class _Workers(Multiprocess):
-    """A terminal that is closed ends the service, as it ends any other command."""
+    """Supervisor of worker processes that ends when its terminal is closed, as any other command does."""
 
     def handle_hup(self) -> None:
         self.handle_term()
@@ -74,5 +111,5 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _named(host: str) -> str:
+def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host

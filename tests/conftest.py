@@ -126,7 +126,7 @@ class recording:  # noqa: N801
 @pytest.fixture
 async def api(address: str) -> AsyncIterator[Api]:
     """The service, whole, asked over HTTP in process."""
-    app = create_app(Settings(database_url=address), guarded=False)
+    app = create_app(Settings(database_url=address), require_auth=False)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:

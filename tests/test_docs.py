@@ -25,8 +25,8 @@ from graphql import (
 from strawberry.types.base import StrawberryObjectDefinition
 
 from graph_api import demo
-from graph_api.auth.jwks import Published
-from graph_api.auth.tokens import Tokens
+from graph_api.auth.remote_key_set import JwksSource
+from graph_api.auth.tokens import TokenVerifier
 from graph_api.cli import app
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.http.responses import STATUSES
@@ -92,14 +92,14 @@ def test_the_compose_file_and_the_image_use_existing_settings() -> None:
 async def test_the_documented_settings_accept_the_documented_token(tmp_path: Path) -> None:
     page = (ROOT / "docs/security.md").read_text()
     settings = {name.lower(): value for name, value in re.findall(r"^HEADWATER_(JWT_\w+)=(.*)$", page, re.MULTILINE)}
-    published = Settings(**settings).trust()
+    published = Settings(**settings).trusted_issuer()
     assert published is not None
-    assert published.keys == Published(settings.pop("jwt_jwks_url"), 300)
+    assert published.keys == JwksSource(settings.pop("jwt_jwks_url"), 300)
     ((claims, actor, tenant),) = re.findall(r"```json\n(.*?)```\n\nfor `(.*?)` in the tenant `(.*?)`", page, re.DOTALL)
     (tmp_path / "keys.pem").write_bytes(issuer.public_pem("RS256"))
-    trust = Settings(**settings, jwt_keys=tmp_path / "keys.pem").trust()
+    trust = Settings(**settings, jwt_keys=tmp_path / "keys.pem").trusted_issuer()
     assert trust is not None
-    read = await Tokens(trust).read(jwt.encode(json.loads(claims), issuer.signing_key("RS256"), "RS256"))
+    read = await TokenVerifier(trust).verify(jwt.encode(json.loads(claims), issuer.signing_key("RS256"), "RS256"))
     assert (read.actor, read.tenant) == (actor, tenant)
     scopes, domains = parse_scopes(read.scopes)
     assert scopes & {READ, WRITE, ADMIN} == {READ}

@@ -1,1 +1,1 @@
-"""Authentication: keys, tokens and the cache of both."""
+"""Authentication: API keys, JWTs, the principals they act as, and a cache of lookups."""

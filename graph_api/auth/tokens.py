@@ -1,4 +1,4 @@
-"""JWTs: what a trusted issuer says of who asks, or why a token is not believed."""
+"""JWTs: verification of the signature and of the claims."""
 
 import re
 from base64 import urlsafe_b64decode
@@ -12,30 +12,31 @@ from jwt.exceptions import InvalidSubjectError
 
 from db import fields
 from db.errors import BadInput, Unauthenticated
-from graph_api.auth.jwks import Algorithm, FetchedKeys, KeySet, Published
+from graph_api.auth.key_set import Algorithm, KeySet
+from graph_api.auth.remote_key_set import JwksSource, RemoteKeySet
 
 MAX_LENGTH = 8_192
 
 _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
-_RULES: dict[type[Exception], str] = {
-    jwt.InvalidSignatureError: "its signature does not fit",
+_REASONS: dict[type[Exception], str] = {
+    jwt.InvalidSignatureError: "the signature is invalid",
     jwt.ExpiredSignatureError: "it has expired (exp)",
     jwt.ImmatureSignatureError: "it is not valid yet (nbf or iat)",
-    jwt.InvalidIssuerError: "it is of another issuer (iss)",
+    jwt.InvalidIssuerError: "it is from another issuer (iss)",
     jwt.InvalidAudienceError: "it is for another audience (aud)",
-    InvalidSubjectError: "its subject (sub) is no text",
+    InvalidSubjectError: "the subject (sub) is not a string",
 }
 _OPTIONS: Any = {"require": ["exp", "iss", "aud", "sub"], "enforce_minimum_key_length": True}
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """Which tokens are believed, and where they say whom they speak of."""
+class TrustedIssuer:
+    """Issuer whose tokens are accepted, the keys they are verified with, and the claims that hold tenant and scopes."""
 
     algorithm: Algorithm
     issuer: str
     audience: str
-    keys: KeySet | Published
+    keys: KeySet | JwksSource
     leeway: float = 10
     tenant_claim: str = "tenant"
     scopes_claim: str = "scope"
@@ -43,7 +44,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token that is believed says. Scopes are as the issuer wrote them."""
+    """Claims of a verified token. Scopes are as the issuer wrote them."""
 
     tenant: str
     actor: str
@@ -51,101 +52,100 @@ class Claims:
     expires_at: datetime
 
 
-class Tokens:
-    """One a process: reads tokens of the one issuer that is trusted."""
+class TokenVerifier:
+    """Verifier of the tokens of one issuer; one per process."""
 
-    def __init__(self, trust: Trust) -> None:
-        self._trust = trust
-        self._keys = trust.keys if isinstance(trust.keys, KeySet) else FetchedKeys(trust.keys, trust.algorithm)
+    def __init__(self, issuer: TrustedIssuer) -> None:
+        self._issuer = issuer
+        self._keys = issuer.keys if isinstance(issuer.keys, KeySet) else RemoteKeySet(issuer.keys, issuer.algorithm)
 
-    async def read(self, token: str) -> Claims:
-        """What the token says; Unauthenticated if it is not to be believed, Unavailable if there is nothing to check it with."""
-        trust = self._trust
-        header = _header(token)
-        # what is refused at a glance costs the issuer nothing
-        if header.get("alg") != trust.algorithm:
-            raise _refused(f"it is not signed with {trust.algorithm} (alg)")
+    async def verify(self, token: str) -> Claims:
+        """Return the claims of a token. Raise Unauthenticated if it is invalid, Unavailable if the keys cannot be fetched."""
+        issuer = self._issuer
+        header = _read_header(token)
+        # check the header first: a token that fails here causes no fetch of keys
+        if header.get("alg") != issuer.algorithm:
+            raise _invalid(f"it is not signed with {issuer.algorithm} (alg)")
         kid = header.get("kid")
         if kid is not None and not isinstance(kid, str):
-            raise _refused("the name of its key (kid) is no text")
+            raise _invalid("the key id (kid) is not a string")
         key = await self._keys.find(kid)
         if key is None:
-            unnamed = "it names no key (kid), and there are several"
-            raise _refused(unnamed if kid is None else "the key that it names (kid) is not known")
+            raise _invalid("the key id (kid) is missing" if kid is None else "the key id (kid) is unknown")
         try:
-            said = jwt.decode(
+            claims = jwt.decode(
                 token,
                 key,
-                [trust.algorithm],
-                issuer=trust.issuer,
-                audience=trust.audience,
-                leeway=trust.leeway,
+                [issuer.algorithm],
+                issuer=issuer.issuer,
+                audience=issuer.audience,
+                leeway=issuer.leeway,
                 options=_OPTIONS,
             )
         except jwt.MissingRequiredClaimError as error:
-            raise _refused(f"it has no {error.claim}") from None
+            raise _invalid(f"the claim {error.claim} is missing") from None
         except jwt.InvalidTokenError as error:
-            raise _refused(_RULES.get(type(error), "it is malformed")) from None
+            raise _invalid(_REASONS.get(type(error), "it is malformed")) from None
         return Claims(
-            _line(said, trust.tenant_claim),
-            _line(said, "sub"),
-            _scopes(_claim(said, trust.scopes_claim)),
-            _instant(said["exp"]),
+            _line(claims, issuer.tenant_claim),
+            _line(claims, "sub"),
+            _scopes(_claim(claims, issuer.scopes_claim)),
+            _expiry(claims["exp"]),
         )
 
     async def close(self) -> None:
         await self._keys.close()
 
 
-def _refused(rule: str) -> Unauthenticated:
-    return Unauthenticated(f"The token is refused: {rule}.")
+def _invalid(reason: str) -> Unauthenticated:
+    return Unauthenticated(f"The token is invalid: {reason}.")
 
 
-def _header(token: str) -> dict[str, Any]:
-    """What a token says of itself, before anything of it is believed."""
+def _read_header(token: str) -> dict[str, Any]:
+    """Decode the header of a token, which is not verified yet."""
     if len(token) > MAX_LENGTH:
-        raise _refused(f"it has more than {MAX_LENGTH} characters")
+        raise _invalid(f"it has more than {MAX_LENGTH} characters")
     shape = _SHAPE.fullmatch(token)
     if shape is None:
-        raise _refused("it is no JWT")
+        raise _invalid("it is not a JWT")
     try:
         header = orjson.loads(urlsafe_b64decode(shape[1] + "=" * (-len(shape[1]) % 4)))
     except ValueError:
-        raise _refused("it is no JWT") from None
+        raise _invalid("it is not a JWT") from None
     if not isinstance(header, dict):
-        raise _refused("it is no JWT")
+        raise _invalid("it is not a JWT")
     return header
 
 
-def _claim(said: dict[str, Any], name: str) -> Any:
-    """A claim by its name, which may have dots in it, or else by the names that lead to it."""
-    found: Any = said
-    for step in [name] if name in said else name.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
-    return found
+def _claim(claims: dict[str, Any], name: str) -> Any:
+    """Return a claim by its name, which may contain dots, or else by the path that its name spells."""
+    value: Any = claims
+    for step in [name] if name in claims else name.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
 
 
-def _line(said: dict[str, Any], name: str) -> str:
-    """A claim that names somebody."""
-    claim = _claim(said, name)
+def _line(claims: dict[str, Any], name: str) -> str:
+    """Return a claim that has to be one line of text."""
+    claim = _claim(claims, name)
     if claim is None:
-        raise _refused(f"it has no {name}")
+        raise _invalid(f"the claim {name} is missing")
     try:
         return fields.line(name, claim)
     except BadInput:
-        raise _refused(f"its {name} is not one line of 1 to {fields.NAME_LENGTH} characters") from None
+        raise _invalid(f"the claim {name} is not one line of 1 to {fields.NAME_LENGTH} characters") from None
 
 
-def _scopes(said: Any) -> tuple[str, ...]:
-    """Words in a text, as OAuth has it, or a list of them."""
-    scopes = said.split() if isinstance(said, str) else [] if said is None else said
+def _scopes(claim: Any) -> tuple[str, ...]:
+    """Split scopes that are one string, as in OAuth, or check a list of them."""
+    scopes = claim.split() if isinstance(claim, str) else [] if claim is None else claim
     if not isinstance(scopes, list) or not all(isinstance(it, str) for it in scopes):
-        raise _refused("its scopes are neither a text nor a list of texts")
+        raise _invalid("the scopes are neither a string nor a list of strings")
     return tuple(dict.fromkeys(scopes))
 
 
-def _instant(exp: Any) -> datetime:
+def _expiry(exp: Any) -> datetime:
     try:
         return datetime.fromtimestamp(int(exp), UTC)
     except (ValueError, OverflowError, OSError):
-        raise _refused("it expires at no instant (exp)") from None
+        raise _invalid("the expiry (exp) is not a valid instant") from None

@@ -1,4 +1,4 @@
-"""What was found a moment ago, and is believed for as long."""
+"""Cache of asynchronous lookups with a time to live."""
 
 import asyncio
 from collections import OrderedDict
@@ -12,42 +12,45 @@ Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
-class _Finding(Generic[Value]):
+class _Entry(Generic[Value]):
     task: "asyncio.Task[Value]"
-    until: float = inf
+    expires_at: float = inf
 
 
 class SingleFlightCache(Generic[Key, Value]):
-    """Finds by a key: once for however many ask at the same time, and not again for some seconds. What could not be found out is
-    tried again by the next who asks. One who goes away takes nothing from the others."""
+    """Async TTL cache. Concurrent lookups share one call; failures are not cached.
 
-    def __init__(self, find: Callable[[Key], Awaitable[Value]], seconds: float, size: int = 10_000) -> None:
-        self._find = find
-        self._seconds = seconds
-        self._size = size
-        self._findings: OrderedDict[Key, _Finding[Value]] = OrderedDict()
+    A caller that is cancelled does not cancel the call for the others. Beyond `max_entries`, the oldest entry is evicted.
+    """
+
+    def __init__(self, load: Callable[[Key], Awaitable[Value]], ttl: float, max_entries: int = 10_000) -> None:
+        self._load = load
+        self._ttl = ttl
+        self._max_entries = max_entries
+        self._entries: OrderedDict[Key, _Entry[Value]] = OrderedDict()
 
     async def get(self, key: Key) -> Value:
+        """Return the cached value, or load it."""
         loop = asyncio.get_running_loop()
-        known = self._findings.get(key)
-        if known is None or known.until <= loop.time():
-            known = self._begin(key, loop)
-        return await asyncio.shield(known.task)
+        entry = self._entries.get(key)
+        if entry is None or entry.expires_at <= loop.time():
+            entry = self._start_load(key, loop)
+        return await asyncio.shield(entry.task)
 
-    def _begin(self, key: Key, loop: asyncio.AbstractEventLoop) -> _Finding[Value]:
-        async def find() -> Value:
-            return await self._find(key)
+    def _start_load(self, key: Key, loop: asyncio.AbstractEventLoop) -> _Entry[Value]:
+        async def load() -> Value:
+            return await self._load(key)
 
-        begun = _Finding(loop.create_task(find()))
+        entry = _Entry(loop.create_task(load()))
 
-        def settle(task: "asyncio.Task[Value]") -> None:
-            # asking for the exception has it not be reported where nobody waited to the end
+        def set_expiry(task: "asyncio.Task[Value]") -> None:
+            # reading the exception keeps asyncio from reporting it when all callers were cancelled
             failed = task.cancelled() or task.exception() is not None
-            begun.until = 0 if failed else loop.time() + self._seconds
+            entry.expires_at = 0 if failed else loop.time() + self._ttl
 
-        begun.task.add_done_callback(settle)
-        self._findings.pop(key, None)
-        self._findings[key] = begun
-        while len(self._findings) > self._size:
-            self._findings.popitem(last=False)
-        return begun
+        entry.task.add_done_callback(set_expiry)
+        self._entries.pop(key, None)
+        self._entries[key] = entry
+        while len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
+        return entry

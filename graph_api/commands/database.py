@@ -11,7 +11,8 @@ from db.database import Database
 from db.embedded.server import EmbeddedServer
 from db.errors import NotFound, Unavailable
 from db.tenancy.tenant import tenant_id_of
-from graph_api.auth.authenticator import NOBODY, kept_secret
+from graph_api.auth.key_secret import load_or_create_secret
+from graph_api.auth.tenant_ids import NO_TENANT_ID
 from graph_api.commands.output import naming_file
 from graph_api.settings import Settings, read_settings
 
@@ -60,7 +61,7 @@ async def open_database(settings: Settings, **options: Any) -> AsyncIterator[Dat
 
 async def tenant_named(database: Database, name: str) -> int:
     """Return the id of the tenant with a name, or raise NotFound."""
-    async with database.snapshot(NOBODY) as connection:
+    async with database.snapshot(NO_TENANT_ID) as connection:
         tenant_id = await tenant_id_of(connection, name)
     if tenant_id is None:
         raise unknown_tenant(name)
@@ -80,4 +81,4 @@ async def _require_migrated(settings: Settings) -> None:
 
 def _kept_secret(path: Path) -> str:
     with naming_file(path):
-        return kept_secret(path)
+        return load_or_create_secret(path)

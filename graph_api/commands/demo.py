@@ -22,7 +22,7 @@ def demo(host: str | None, port: int | None, data: Path | None) -> None:
         loaded = asyncio.run(_load(running))
         click.echo("Loaded the demo data." if loaded else "Kept the data of the last run.")
         # Workers are separate processes and always require credentials: only one process can serve without.
-        asgi.serve(running.model_copy(update={"workers": 1}), _introduce, guarded=False)
+        asgi.serve(running.model_copy(update={"workers": 1}), _introduce, require_auth=False)
 
 
 async def _load(settings: Settings) -> bool:

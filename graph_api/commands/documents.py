@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from db.errors import BadInput
-from graph_api.http.persisted_documents import NoManifest, documents_in
+from graph_api.http.persisted_documents import InvalidManifest, read_manifest
 from graph_api.settings import read_settings
 from schema.execution.document import Documents, Registered
 from schema.root import schema
@@ -15,8 +15,8 @@ def check_documents(file: Path) -> int:
     """Print each document that would not run, and return 1 if there is one."""
     limits = read_settings().limits
     try:
-        texts = documents_in(file)
-    except NoManifest as error:
+        texts = read_manifest(file)
+    except InvalidManifest as error:
         raise BadInput(f"{error}.") from None
     unfit = Documents(schema, limits, Registered(texts)).unfit()
     for name, errors in unfit.items():

@@ -10,7 +10,7 @@ import click
 from db.instants import read_instant, write_instant
 from db.tenancy import api_key
 from db.tenancy.api_key import KeyRow
-from graph_api.auth.authenticator import key_signer
+from graph_api.auth.key_secret import key_signer
 from graph_api.commands.author import author_of
 from graph_api.commands.database import address_of, migrated_database, open_database, tenant_named
 from graph_api.commands.output import print_table
@@ -39,7 +39,7 @@ def revoke(prefix: str, tenant: str, data: Path | None) -> None:
 async def _create(
     settings: Settings, tenant: str, label: str, scopes: list[str], expires_at: datetime | None, *, operator: bool
 ) -> str:
-    signer, author = key_signer(settings), author_of("keys create")
+    signer, author = key_signer(settings.key_secret), author_of("keys create")
     async with open_database(settings) as database:
         tenant_id = await tenant_named(database, tenant)
         if operator:

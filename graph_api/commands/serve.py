@@ -8,7 +8,8 @@ import structlog
 from db.tenancy import api_key
 from db.tenancy.scope import SCOPES
 from graph_api import asgi
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID, key_signer
+from graph_api.auth.key_secret import key_signer
+from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from graph_api.commands.author import author_of
 from graph_api.commands.database import migrated_database, open_database
 from graph_api.settings import Settings
@@ -25,7 +26,7 @@ def serve(host: str | None, port: int | None, workers: int | None, data: Path | 
 
 async def _create_bootstrap_key(settings: Settings) -> bool:
     """Create the configured first key while the default tenant has none. Return True if it was created."""
-    signer = key_signer(settings)
+    signer = key_signer(settings.key_secret)
     if settings.bootstrap_key is None:
         return False
     async with (

@@ -21,7 +21,7 @@ from db.registries import detail_type, entity_type, relationship_type
 from db.temporal.change_log import Assertion, Operation, has_changes
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID
+from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from graph_api.demo import entities, lineage, products, relationships
 
 T = TypeVar("T")

@@ -1,1 +1,1 @@
-"""The HTTP layer: requests, responses, admission, rate limits and health."""
+"""HTTP: the GraphQL endpoint, the middlewares around it, and the limits of requests."""

@@ -1,4 +1,4 @@
-"""Admission: no more runs at once than the pool can serve, and whoever comes in a crowd keeps nobody else out."""
+"""Admission control: bounded concurrency, with slots shared fairly between tenants and credentials."""
 
 import asyncio
 import itertools
@@ -10,149 +10,153 @@ from typing import NamedTuple
 
 from db.errors import Unavailable
 
-BUSY = "The service is busy, and as many wait for it as may. Try again in a moment."
-TOO_LONG = "The service is busy, and it was not the turn of this request in {:g} s. Try again in a moment."
+QUEUE_FULL = "The service is busy, and no more requests can wait for it. Retry in a moment."
+QUEUE_TIMEOUT = "The service is busy: the request waited {:g} s for a free slot. Retry in a moment."
 
 
 class _Caller(NamedTuple):
-    """Whose request it is: a tenant, and a credential in it."""
+    """Tenant and credential of a request."""
 
     tenant_id: int
-    who: str
+    credential: str
 
 
 class _Waiter:
-    """One that waits for a place; its turn is told whether it got one."""
+    """A request in the queue. Its future becomes True with a slot, False if another request takes its position."""
 
     def __init__(self, caller: _Caller) -> None:
         self.caller = caller
-        self.turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.admitted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
 
 class Slot:
-    """What a request holds for as long as it needs the database. It is given back once."""
+    """Permission to use the database, held by one request. Releasing it twice has no effect."""
 
     def __init__(self, admission: "Admission", caller: _Caller) -> None:
         self._admission = admission
         self._caller = caller
-        self._held = True
+        self._is_held = True
 
-    def give_back(self) -> None:
-        if self._held:
-            self._held = False
-            self._admission._take_back(self._caller)
+    def release(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._admission._release(self._caller)
 
 
-_PLACE: ContextVar[Slot] = ContextVar("place")
+_CURRENT_SLOT: ContextVar[Slot] = ContextVar("slot")
 
 
 def release_slot() -> None:
-    """Gives back the place of the request that runs, if it has one: what is left of it needs none."""
-    if (place := _PLACE.get(None)) is not None:
-        place.give_back()
+    """Release the slot of the current request, if it holds one: the rest of the request does not use the database."""
+    if (slot := _CURRENT_SLOT.get(None)) is not None:
+        slot.release()
 
 
 class Admission:
-    """One a process: so many places, and a room in which so many more wait for so many seconds.
+    """Slots of one process, and a bounded queue of requests that wait for one.
 
-    A place that falls free goes to the tenant that holds the fewest, of these to the one that got one longest ago, and in it to
-    the credential that holds the fewest; into a full room comes who has fewer waiting there than another, in whose stead. With
-    `one_for_others`, the last place is for tenants that have none.
+    A free slot goes to the tenant with the fewest slots, among equals to the one whose last slot is oldest, and within the tenant
+    to the credential with the fewest. If the queue is full, a request of a tenant (or credential) with fewer waiting requests
+    replaces one of a tenant with more. With `reserve_last`, the last free slot is reserved for tenants that hold none.
     """
 
-    def __init__(self, places: int, waiting: int, patience: float, *, one_for_others: bool = False) -> None:
-        self._places = places
-        self._room = waiting
-        self._patience = patience
+    def __init__(self, slots: int, max_waiting: int, timeout: float, *, reserve_last: bool = False) -> None:
+        self._slots = slots
+        self._max_waiting = max_waiting
+        self._timeout = timeout
         self._held: Counter[_Caller] = Counter()
         self._waiters: list[_Waiter] = []
-        self._one_for_others = one_for_others and places > 1
-        # in which order tenants got their last place
-        self._turns = itertools.count()
-        self._got: dict[int, int] = {}
+        self._reserve_last = reserve_last and slots > 1
+        # the sequence number of the last slot that each tenant got
+        self._sequence = itertools.count()
+        self._last_slot: dict[int, int] = {}
 
     @asynccontextmanager
-    async def place(self, tenant_id: int, who: str) -> AsyncIterator[Slot]:
-        """A place for the block, or Unavailable."""
-        caller = _Caller(tenant_id, who)
-        free = self._places - self._held.total()
-        if self._one_for_others and free == 1 and any(it.tenant_id == tenant_id for it in self._held):
-            raise Unavailable(BUSY)
+    async def slot(self, tenant_id: int, credential: str) -> AsyncIterator[Slot]:
+        """Hold a slot for the block, or raise Unavailable."""
+        caller = _Caller(tenant_id, credential)
+        free = self._slots - self._held.total()
+        if self._reserve_last and free == 1 and any(it.tenant_id == tenant_id for it in self._held):
+            raise Unavailable(QUEUE_FULL)
         if free:
-            # whoever waited got what was free before
-            self._give(caller)
+            # nobody waits while a slot is free: a released slot goes to a waiter at once
+            self._assign(caller)
         else:
             await self._wait(caller)
-        place = Slot(self, caller)
-        before = _PLACE.set(place)
+        slot = Slot(self, caller)
+        token = _CURRENT_SLOT.set(slot)
         try:
-            yield place
+            yield slot
         finally:
-            _PLACE.reset(before)
-            place.give_back()
+            _CURRENT_SLOT.reset(token)
+            slot.release()
 
     async def _wait(self, caller: _Caller) -> None:
-        self._make_room(caller)
+        self._reserve_queue_position(caller)
         waiter = _Waiter(caller)
         self._waiters.append(waiter)
         try:
-            async with asyncio.timeout(self._patience):
-                got = await waiter.turn
+            async with asyncio.timeout(self._timeout):
+                admitted = await waiter.admitted
         except BaseException as error:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-            elif not waiter.turn.cancelled() and waiter.turn.result():
-                # it came at the same moment
-                self._take_back(caller)
+            elif not waiter.admitted.cancelled() and waiter.admitted.result():
+                # the slot was assigned at the moment of the timeout or cancellation
+                self._release(caller)
             if isinstance(error, TimeoutError):
-                raise Unavailable(TOO_LONG.format(self._patience)) from None
+                raise Unavailable(QUEUE_TIMEOUT.format(self._timeout)) from None
             raise
-        if not got:
-            raise Unavailable(BUSY)
+        if not admitted:
+            raise Unavailable(QUEUE_FULL)
 
-    def _make_room(self, caller: _Caller) -> None:
-        """Room for one more, if need be that of another, or Unavailable."""
-        latest_first = self._waiting()[::-1]
-        if len(latest_first) < self._room:
+    def _reserve_queue_position(self, caller: _Caller) -> None:
+        """Ensure room for one more waiter, if necessary by rejecting another, or raise Unavailable."""
+        latest_first = self._active_waiters()[::-1]
+        if len(latest_first) < self._max_waiting:
             return
-        tenants = Counter(it.caller.tenant_id for it in latest_first)
-        callers = Counter(it.caller for it in latest_first)
-        crowds = sorted(latest_first, key=lambda it: (tenants[it.caller.tenant_id], callers[it.caller]), reverse=True)
-        for waiter in crowds:
+        by_tenant = Counter(it.caller.tenant_id for it in latest_first)
+        by_caller = Counter(it.caller for it in latest_first)
+        candidates = sorted(latest_first, key=lambda it: (by_tenant[it.caller.tenant_id], by_caller[it.caller]), reverse=True)
+        for waiter in candidates:
             if waiter.caller.tenant_id == caller.tenant_id:
-                fewer = callers[caller] < callers[waiter.caller]
+                has_fewer = by_caller[caller] < by_caller[waiter.caller]
             else:
-                fewer = tenants[caller.tenant_id] < tenants[waiter.caller.tenant_id]
-            if fewer:
+                has_fewer = by_tenant[caller.tenant_id] < by_tenant[waiter.caller.tenant_id]
+            if has_fewer:
                 self._waiters.remove(waiter)
-                waiter.turn.set_result(False)
+                waiter.admitted.set_result(False)
                 return
-        raise Unavailable(BUSY)
+        raise Unavailable(QUEUE_FULL)
 
-    def _take_back(self, caller: _Caller) -> None:
-        """A place falls free, and whose turn it is gets it."""
+    def _release(self, caller: _Caller) -> None:
+        """Free a slot, and assign it to the next waiter."""
         self._held[caller] -= 1
         if not self._held[caller]:
             del self._held[caller]
-        waiters = self._waiting()
+        waiters = self._active_waiters()
         if not waiters:
             return
-        tenants: Counter[int] = Counter()
-        for holder, number in self._held.items():
-            tenants[holder.tenant_id] += number
-        # of those alike the first
+        held_by_tenant: Counter[int] = Counter()
+        for holder, count in self._held.items():
+            held_by_tenant[holder.tenant_id] += count
+        # min() returns the first of equal waiters, which waited longest
         waiter = min(
             waiters,
-            key=lambda it: (tenants[it.caller.tenant_id], self._got.get(it.caller.tenant_id, -1), self._held[it.caller]),
+            key=lambda it: (
+                held_by_tenant[it.caller.tenant_id],
+                self._last_slot.get(it.caller.tenant_id, -1),
+                self._held[it.caller],
+            ),
         )
         self._waiters.remove(waiter)
-        self._give(waiter.caller)
-        waiter.turn.set_result(True)
+        self._assign(waiter.caller)
+        waiter.admitted.set_result(True)
 
-    def _give(self, caller: _Caller) -> None:
+    def _assign(self, caller: _Caller) -> None:
         self._held[caller] += 1
-        self._got[caller.tenant_id] = next(self._turns)
+        self._last_slot[caller.tenant_id] = next(self._sequence)
 
-    def _waiting(self) -> list[_Waiter]:
-        """Who waits, without those that are just leaving."""
-        return [it for it in self._waiters if not it.turn.done()]
+    def _active_waiters(self) -> list[_Waiter]:
+        """Return the waiters that were neither admitted, rejected nor cancelled."""
+        return [it for it in self._waiters if not it.admitted.done()]

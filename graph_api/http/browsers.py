@@ -1,5 +1,7 @@
-"""What browsers are told: whose pages may read an answer, and what none of them should make of it."""
+"""Browsers: CORS, and security headers of all responses."""
 
+import json
+import re
 from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
@@ -7,10 +9,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A request that bears one of these is not sent for a page elsewhere without its browser asking first.
+# A browser sends a preflight request before a cross-origin request with one of these headers.
 PREFLIGHT_HEADERS = ("GraphQL-Require-Preflight", "Apollo-Require-Preflight")
 
-_READ = (
+# An origin as browsers write it in the header Origin; any other form would never match.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
+
+_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
     "X-API-Key",
@@ -20,41 +25,68 @@ _READ = (
     "X-Debug-Resource-Tracking",
     *PREFLIGHT_HEADERS,
 )
-_TOLD = ("X-Request-ID", "traceparent", "RateLimit-Policy", "RateLimit", "Retry-After")
+_EXPOSED_HEADERS = ("X-Request-ID", "traceparent", "RateLimit-Policy", "RateLimit", "Retry-After")
 
-_SAFE = {
+_SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # unless whoever answers knows better, what is asked belongs to whoever asks
+    # responses are private to the caller, unless the endpoint sets another value
     "Cache-Control": "no-store",
 }
 
 
 class SecurityHeaders:
-    """Has browsers take an answer for what it is, keep it to themselves, and forget it."""
+    """Middleware that adds headers against sniffing, framing, cross-origin use and caching."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safe(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _SAFE.items():
+                for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, send_safe if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
 def browser_middleware(origins: Sequence[str]) -> list[Middleware]:
-    """What stands around everything else, so that a page may read why it was refused. No cookie is ever asked for."""
-    safe = Middleware(SecurityHeaders)
+    """Return the outermost middlewares, so that web pages can read error responses, too. Cookies are never used."""
+    security = Middleware(SecurityHeaders)
     if not origins:
-        return [safe]
+        return [security]
     cors = Middleware(
-        CORSMiddleware, allow_origins=origins, allow_methods=("GET", "POST"), allow_headers=_READ, expose_headers=_TOLD
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_EXPOSED_HEADERS,
     )
-    return [safe, cors]
+    return [security, cors]
+
+
+def parse_origins(text: str) -> object:
+    """Parse origins that are a JSON list, or text separated by commas."""
+    if not text.lstrip().startswith("["):
+        return [origin.strip() for origin in text.split(",") if origin.strip()]
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        raise ValueError('must be a JSON list such as ["https://app.shop.example"], or origins separated by commas') from None
+
+
+def validate_origins(origins: list[str]) -> list[str]:
+    """Return the origins, or raise ValueError if one could never match."""
+    if origins == ["*"]:
+        return origins
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{origin[:100]!r} is not an origin; use http or https, a host in lower case and optionally a port, such as"
+                " https://app.shop.example, or * alone for every origin"
+            )
+    return origins

@@ -1,4 +1,4 @@
-"""How long a request goes on: until it is done, its client goes away, or its time is over."""
+"""Early ends of a request: the client disconnects, or the time limit is over."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,39 +8,39 @@ from starlette.requests import ClientDisconnect, Request
 
 from db.errors import Timeout
 
-# What log readers know a client by that did not wait for its answer; HTTP has no word for it.
-CLIENT_GONE = 499
+# Status in the log for a client that disconnected before its response; HTTP defines none.
+CLIENT_CLOSED_REQUEST = 499
 
 
 @asynccontextmanager
 async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Ends what runs within when the client goes away, for nobody waits for it any more. The body has to be read before."""
+    """Cancel the block and raise ClientDisconnect when the client disconnects. The body must have been read before."""
     task = asyncio.current_task()
     assert task is not None, "requests run in tasks"
-    gone = False
+    disconnected = False
 
     async def watch() -> None:
-        nonlocal gone
+        nonlocal disconnected
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        gone = True
+        disconnected = True
         task.cancel()
 
-    watching = asyncio.create_task(watch())
+    watcher = asyncio.create_task(watch())
     try:
         yield
     except asyncio.CancelledError:
-        if not gone:
+        if not disconnected:
             raise
         task.uncancel()
         raise ClientDisconnect from None
     finally:
-        watching.cancel()
+        watcher.cancel()
 
 
 @asynccontextmanager
 async def time_limit(seconds: float) -> AsyncIterator[None]:
-    """Ends what runs within when its time is over."""
+    """Cancel the block and raise Timeout after some seconds."""
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -48,4 +48,4 @@ async def time_limit(seconds: float) -> AsyncIterator[None]:
     except TimeoutError as error:
         if not limit.expired():
             raise
-        raise Timeout(f"It took longer than {seconds:g} s, and was ended.") from error
+        raise Timeout(f"The operation took longer than {seconds:g} s and was cancelled.") from error

@@ -1,4 +1,4 @@
-"""Connections: how long, and how large, what comes before a request may be, and how one ends whose client is still sending."""
+"""HTTP/1.1 connections: limits of time and size for request heads, and a close that lets the client read the response."""
 
 from asyncio import Transport
 from collections.abc import Callable
@@ -8,120 +8,125 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # Bytes of a request line and its headers.
-HEAD_BYTES = 65_536
+MAX_HEAD_BYTES = 65_536
 
-# How long, and how much, a client that is refused may go on sending what nobody looks at.
-_LINGERING = 2.0
-_LINGERING_BYTES = 8_388_608
+# Seconds for which, and bytes up to which, a closed connection still reads and discards what the client sends.
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 8_388_608
 
 
 class _LingeringTransport:
-    """A transport that has somebody else say how it is closed."""
+    """Transport whose `close` is replaced by a lingering close."""
 
-    def __init__(self, transport: Transport, leave: Callable[[], None]) -> None:
+    def __init__(self, transport: Transport, close: Callable[[], None]) -> None:
         self._transport = transport
         self.write = transport.write
-        self.close = leave
-        self.left = False
+        self.close = close
+        self.is_lingering = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
-        return self.left or self._transport.is_closing()
+        return self.is_lingering or self._transport.is_closing()
 
 
 class Connection(HttpToolsProtocol):
-    """One that sends no request, or drips one, or goes on with one that is answered, is closed; one whose head is too large, too.
-    Once a request is there, whoever answers it says how long its body may take.
+    """Protocol of one connection.
 
-    What a client has sent and nobody has read would have the system reset the connection, so that the client were not told why it
-    is closed. Where something may still come, it is closed to what is said at first, and to what is heard a moment later.
+    It closes connections that send no request, send a head too slowly, keep sending after their response, or send a head that is
+    too large. The time limit of a body is up to the endpoint.
+
+    Closing a socket with unread input makes the kernel reset the connection, and the client loses the response. So where more
+    input may come, the connection is closed for writing first, and for reading a moment later.
     """
 
-    def __init__(self, *arguments: Any, patience: float, **options: Any) -> None:
+    def __init__(self, *arguments: Any, head_timeout: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._patience = patience
-        # until the head of a request is whole; what follows is its body
+        self._head_timeout = head_timeout
+        # True until the head of a request is complete; what follows is its body
         self._in_head = True
-        self._received = 0
-        self._discarded = 0
-        self._closing = self.loop.call_later(patience, self._give_up)
+        self._head_bytes = 0
+        self._discarded_bytes = 0
+        self._timer = self.loop.call_later(head_timeout, self._on_timeout)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._farewell = _LingeringTransport(transport, self._leave)
-        super().connection_made(self._farewell)  # type: ignore[arg-type]
+        self._lingering = _LingeringTransport(transport, self._close_lingering)
+        super().connection_made(self._lingering)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closing.cancel()
+        self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._farewell.left:
-            self._discarded += len(data)
-            if self._discarded > _LINGERING_BYTES:
+        if self._lingering.is_lingering:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > _LINGER_BYTES:
                 self._transport.close()
             return
         if not self._in_head:
             super().data_received(data)
             return
-        if self._closing.cancelled():
-            self._wait()
-        room = HEAD_BYTES - self._received
-        self._received += len(data)
+        if self._timer.cancelled():
+            self._start_timer()
+        room = MAX_HEAD_BYTES - self._head_bytes
+        self._head_bytes += len(data)
         super().data_received(data[:room])
         if len(data) <= room or self.transport.is_closing():
             return
-        # what is left may be the body, or another request that came right behind
-        if self._too_large():
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"What comes before a body has at most {HEAD_BYTES} bytes.")
+        # the rest may be a body, or a pipelined request
+        if self._is_head_too_large():
+            reason = f"The request line and headers may have at most {MAX_HEAD_BYTES} bytes."
+            self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
         else:
             super().data_received(data[room:])
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._closing.cancel()
+        self._timer.cancel()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_head = True
-        self._received = 0
-        self._closing.cancel()
+        self._head_bytes = 0
+        self._timer.cancel()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._in_head and self.cycle.response_complete and not self.transport.is_closing():
-            # nobody reads what is left of its body
-            self._wait()
+            # the endpoint answered without reading the whole body
+            self._start_timer()
 
-    def _too_large(self) -> bool:
-        return self._in_head and self._received > HEAD_BYTES
+    def _is_head_too_large(self) -> bool:
+        return self._in_head and self._head_bytes > MAX_HEAD_BYTES
 
-    def _wait(self) -> None:
-        self._closing.cancel()
-        self._closing = self.loop.call_later(self._patience, self._give_up)
+    def _start_timer(self) -> None:
+        self._timer.cancel()
+        self._timer = self.loop.call_later(self._head_timeout, self._on_timeout)
 
-    def _give_up(self) -> None:
+    def _on_timeout(self) -> None:
         if self.transport.is_closing():
             return
-        if self._in_head and self._received:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The request did not come within {self._patience:g} s.")
+        if self._in_head and self._head_bytes:
+            reason = f"The request line and headers did not arrive within {self._head_timeout:g} s."
+            self._reject(HTTPStatus.REQUEST_TIMEOUT, reason)
         else:
             self.transport.close()
 
-    def _leave(self) -> None:
-        if self._farewell.is_closing() or (self._in_head and not self._received):
+    def _close_lingering(self) -> None:
+        """Close the connection, at once if no more input is expected."""
+        if self._lingering.is_closing() or (self._in_head and not self._head_bytes):
             self._transport.close()
             return
-        self._farewell.left = True
+        self._lingering.is_lingering = True
         self.flow.resume_reading()
         self._transport.write_eof()
-        self._closing.cancel()
-        self._closing = self.loop.call_later(_LINGERING, self._transport.close)
+        self._timer.cancel()
+        self._timer = self.loop.call_later(_LINGER_SECONDS, self._transport.close)
 
-    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+    def _reject(self, status: HTTPStatus, reason: str) -> None:
         text = reason.encode()
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"

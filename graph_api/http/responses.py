@@ -1,4 +1,4 @@
-"""JSON answers, and refusals in the shape that GraphQL errors have."""
+"""JSON responses, and errors in the shape of GraphQL errors."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from db.errors import Forbidden, HeadwaterError, RateLimited, Timeout, Unauthent
 from graph_api.http.media_types import JSON
 from schema.language.errors import INTERNAL
 
-# What HTTP calls a request that was not run, by the code of its error. Any other is the client's to mend.
+# HTTP status of a request that was not executed, by the code of its error. Other codes mean a faulty request.
 STATUSES = {
     Unauthenticated.code: 401,
     Forbidden.code: 403,
@@ -20,47 +20,50 @@ STATUSES = {
     Timeout.code: 504,
 }
 
-# What a client is told beside that, so that it knows how to go on. Whoever knows better says so.
-_HOW_TO_GO_ON = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+# Default headers by status, which tell a client how to continue.
+_HEADERS_BY_STATUS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id that this request goes by."""
+    """Return the id of a request."""
     return str(scope["state"]["request_id"])
 
 
-def answer(content: Any, status: int = 200, *, media_type: str = JSON, headers: Mapping[str, str] | None = None) -> Response:
-    told = {**_HOW_TO_GO_ON.get(status, {}), **(headers or {})}
-    return Response(orjson.dumps(content), status, told, media_type=f"{media_type}; charset=utf-8")
+def json_response(
+    content: Any, status: int = 200, *, media_type: str = JSON, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Build a JSON response."""
+    all_headers = {**_HEADERS_BY_STATUS.get(status, {}), **(headers or {})}
+    return Response(orjson.dumps(content), status, all_headers, media_type=f"{media_type}; charset=utf-8")
 
 
-def described(error: HeadwaterError) -> dict[str, Any]:
-    """An error as GraphQL has it."""
+def error_entry(error: HeadwaterError) -> dict[str, Any]:
+    """Return an error as an entry of the `errors` of a GraphQL response."""
     extensions = {"code": error.code} if error.field is None else {"code": error.code, "field": error.field}
     return {"message": error.message, "extensions": extensions}
 
 
-def status_of(codes: Iterable[str], otherwise: int) -> int:
-    """The status of a request that was not run, by what was wrong with it."""
-    return next((STATUSES[code] for code in codes if code in STATUSES), otherwise)
+def status_of(codes: Iterable[str], default: int) -> int:
+    """Return the HTTP status of a request that was not executed, by the codes of its errors."""
+    return next((STATUSES[code] for code in codes if code in STATUSES), default)
 
 
-def refused(scope: Scope, error: HeadwaterError) -> dict[str, Any]:
-    """Why a request was not run, as its answer has it."""
-    return {"errors": [described(error)], "extensions": {"requestId": request_id_of(scope)}}
+def error_body(scope: Scope, error: HeadwaterError) -> dict[str, Any]:
+    """Return the body of a response to a request that was not executed."""
+    return {"errors": [error_entry(error)], "extensions": {"requestId": request_id_of(scope)}}
 
 
-def refusal(
+def error_response(
     scope: Scope, status: int, error: HeadwaterError, *, media_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A request that was not run, and why."""
-    return answer(refused(scope, error), status, media_type=media_type, headers=headers)
+    """Build the response to a request that was not executed."""
+    return json_response(error_body(scope, error), status, media_type=media_type, headers=headers)
 
 
 def internal_error(scope: Scope) -> Response:
-    """A defect of ours: the log has the traceback, the client is told what to quote."""
+    """Build the response to an unhandled error. The log has the traceback; the client gets the request id to quote."""
     content = {
         "errors": [{"message": INTERNAL, "extensions": {"code": "INTERNAL"}}],
         "extensions": {"requestId": request_id_of(scope)},
     }
-    return answer(content, 500)
+    return json_response(content, 500)

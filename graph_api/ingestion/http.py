@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from db.audit_entry import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
-from graph_api.http.deadline import CLIENT_GONE, time_limit
+from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, time_limit
 from graph_api.http.rate_limits import RateLimitStatus
-from graph_api.http.responses import answer, described, refusal, request_id_of, status_of
+from graph_api.http.responses import error_entry, error_response, json_response, request_id_of, status_of
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
@@ -34,25 +34,25 @@ async def ingest(request: Request) -> Response:
     """Loads the body, and answers what became of its lines."""
     scope = request.scope
     try:
-        principal: Principal = await request.app.state.door.enter(request.headers)
+        principal: Principal = await request.app.state.authenticator.authenticate(request.headers)
         if Scope.WRITE not in principal.scopes:
             raise _denied(principal)
     except HeadwaterError as error:
-        return refusal(scope, status_of([error.code], 400), error, headers=_LAST)
+        return error_response(scope, status_of([error.code], 400), error, headers=_LAST)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         reason = BadInput(f"Lines are sent as JSON, one object a line, with Content-Type: {' or '.join(MEDIA_TYPES)}.")
-        return refusal(scope, 415, reason, headers=_LAST)
+        return error_response(scope, 415, reason, headers=_LAST)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        return refusal(scope, 415, BadInput("Lines are sent as they are, without a Content-Encoding."), headers=_LAST)
+        return error_response(scope, 415, BadInput("Lines are sent as they are, without a Content-Encoding."), headers=_LAST)
     try:
         options = _options(request.query_params)
     except BadInput as error:
-        return refusal(scope, 400, error, headers=_LAST)
+        return error_response(scope, 400, error, headers=_LAST)
     state = request.app.state
-    standing = await state.rates.standing(principal.tenant_id, principal.rate_key)
-    if standing.wait:
-        headers = {**_LAST, **standing.headers, "Retry-After": str(standing.wait)}
-        return refusal(scope, 429, standing.overdrawn(), headers=headers)
+    rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
+    if rate_status.retry_after:
+        headers = {**_LAST, **rate_status.headers, "Retry-After": str(rate_status.retry_after)}
+        return error_response(scope, 429, rate_status.error(), headers=headers)
     try:
         # a dry run holds a connection for as long as its client sends
         if principal.operator and options[1]:
@@ -60,13 +60,15 @@ async def ingest(request: Request) -> Response:
             await state.database.record_audit(
                 principal.tenant_id, principal.author(request_id_of(scope), "ingest, tried out"), READ
             )
-        async with state.loads.place(principal.tenant_id, principal.rate_key):
-            return await _load(request, principal, standing, *options)
+        async with state.load_admission.slot(principal.tenant_id, principal.rate_key):
+            return await _load(request, principal, rate_status, *options)
     except Unavailable as error:
-        return refusal(scope, 503, error, headers=_LAST)
+        return error_response(scope, 503, error, headers=_LAST)
 
 
-async def _load(request: Request, principal: Principal, standing: RateLimitStatus, on_error: OnError, dry_run: bool) -> Response:
+async def _load(
+    request: Request, principal: Principal, rate_status: RateLimitStatus, on_error: OnError, dry_run: bool
+) -> Response:
     state = request.app.state
     faults: list[RowError] = []
 
@@ -85,17 +87,19 @@ async def _load(request: Request, principal: Principal, standing: RateLimitStatu
         dry_run=dry_run,
     )
     failure: HeadwaterError | None = None
-    body = _Body(request, load, state.settings.body_timeout)
+    body = _Body(request, load, state.request_limits.body_timeout)
     try:
         await load.run(io.BufferedReader(body), JsonLines)
     except HeadwaterError as error:
         failure = error
     finally:
         body.abandon()
-        await state.rates.charge(standing, max(1, load.summary.rows))
+        await state.rate_limiter.charge(rate_status, max(1, load.summary.rows))
     if body.gone:
         # nobody reads this but the log
-        return refusal(request.scope, CLIENT_GONE, Unavailable("The client went away before its lines were loaded."))
+        return error_response(
+            request.scope, CLIENT_CLOSED_REQUEST, Unavailable("The client went away before its lines were loaded.")
+        )
     return _answer(request, load, faults, failure, silent=body.silent)
 
 
@@ -118,12 +122,12 @@ def _answer(request: Request, load: Load, faults: list[RowError], failure: Headw
     }
     status = 200
     if failure is not None:
-        content["errors"] = [described(failure)]
+        content["errors"] = [error_entry(failure)]
         status = 408 if silent else 503 if isinstance(failure, Unavailable | Timeout) else 400
     elif load.stopped:
         status = 400
     content["extensions"] = {"requestId": request_id_of(request.scope)}
-    return answer(content, status, headers=None if status == 200 else _LAST)
+    return json_response(content, status, headers=None if status == 200 else _LAST)
 
 
 def _options(given: QueryParams) -> tuple[OnError, bool]:

@@ -1,1 +1,1 @@
-"""Records in other systems: what is configured of a service, which addresses are connected to, and how they are fetched."""
+"""External records: configuration of the services that hold them, checks of addresses, and fetching over HTTP."""

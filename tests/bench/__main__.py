@@ -16,7 +16,7 @@ from rich.console import Console
 
 from db.errors import HeadwaterError
 from db.tenancy.scope import READ, WRITE
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID
+from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from tests.bench import graph, lineage, overload, report, rows
 from tests.bench.baseline_server import ADDRESS
 from tests.bench.data import (

@@ -18,7 +18,7 @@ from db.embedded.server import EmbeddedServer
 from db.temporal.verification import verify_tenant
 from db.tenancy import api_key
 from db.tenancy.api_key import KeySigner
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID
+from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from graph_api.settings import Settings
 from tests.bench import entities, products, relationships
 from tests.bench.graph import Scale

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import asyncpg
 
 from db.temporal.kinds import ENTITY
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID
+from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS, since
 
 # Entities from this number on are there to be updated; those before it stay as they are. Whatever else is read of the others,

@@ -12,7 +12,7 @@ from db.database import Database
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation
 from db.temporal.kinds import PRODUCT
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID
+from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS, since
 
 # Products from this number on are there to be updated; those before it stay as they are, and so does what is read of them.

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import event
 
 from db.database import Database
-from graph_api.auth.authenticator import OPEN
+from graph_api.auth.principals import OPEN_PRINCIPAL
 from schema.execution.executor import Executor, Request
 from schema.root import schema
 from tests.bench.data import plain_address, settings_for
@@ -77,7 +77,7 @@ async def _sample(
     heard.clear()
     since: datetime = await clock.fetchval("SELECT clock_timestamp()")
     request_id = str(uuid4())
-    result = await executor.execute(Request(row.document, row.variables(number)), OPEN, request_id)
+    result = await executor.execute(Request(row.document, row.variables(number)), OPEN_PRINCIPAL, request_id)
     until: datetime = await clock.fetchval("SELECT clock_timestamp()")
     if result.errors:
         raise NotRecordable(f"{row.name}: {result.errors}")

@@ -20,7 +20,7 @@ from db.registries import relationship_type
 from db.registries.relationship_type import RelationshipTypeRow
 from db.temporal.change_log import raise_first_error
 from db.temporal.kinds import PRODUCT
-from graph_api.auth.authenticator import DEFAULT_TENANT_ID
+from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from tests.bench.entities import entity_uid
 from tests.bench.products import product_uid
 from tests.bench.versions import VERSIONS, since

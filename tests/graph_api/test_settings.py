@@ -38,7 +38,7 @@ def test_services_are_named_by_an_address_or_by_an_address_and_options(environme
     least = services["crm"]
     assert (least.authorization, least.private, least.timeout, least.max_bytes) == (False, False, 2, 1_048_576)
     assert (least.concurrency, least.batch, least.headers) == (8, 1, {})
-    assert services["directory"].written() == SERVICES["directory"]
+    assert services["directory"].to_json() == SERVICES["directory"]
 
 
 def test_a_variable_that_is_empty_names_no_service(environment: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
     assert "hush" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 
-ADDRESS = "HEADWATER_SERVICES, crm, address: this is http or https, a host, and perhaps a port and a path"
+ADDRESS = "HEADWATER_SERVICES, crm, address: must be http or https, a host, and optionally a port and a path"
 BAD_ADDRESSES = [
     "",
     "crm.shop.example",
@@ -93,7 +93,7 @@ BAD_ADDRESSES = [
     [
         *((json.dumps({"crm": it}), ADDRESS) for it in BAD_ADDRESSES),
         *((json.dumps({"crm": {"address": it}}), ADDRESS) for it in BAD_ADDRESSES[:4]),
-        ("{", 'HEADWATER_SERVICES: it is no JSON; it reads like {"crm": "https://crm.shop.example"}.'),
+        ("{", 'HEADWATER_SERVICES: must be JSON such as {"crm": "https://crm.shop.example"}.'),
         ("[]", "HEADWATER_SERVICES: Input should be a valid dictionary"),
         ('{"crm": 5}', "HEADWATER_SERVICES, crm: Input should be"),
         ('{"crm": {}}', "HEADWATER_SERVICES, crm, address: Field required"),
@@ -104,9 +104,12 @@ BAD_ADDRESSES = [
         ('{"crm": {"address": "http://a", "concurrency": 0}}', "HEADWATER_SERVICES, crm, concurrency: "),
         ('{"crm": {"address": "http://a", "concurrency": 51}}', "HEADWATER_SERVICES, crm, concurrency: "),
         ('{"crm": {"address": "http://a", "max_bytes": 4194305}}', "HEADWATER_SERVICES, crm, max_bytes: "),
-        ("[" * 100_000, "HEADWATER_SERVICES: it is nested too deep."),
-        ('{"crm": "http://a", "directory": "http://b", "crm": "http://c"}', "HEADWATER_SERVICES: 'crm' is named twice."),
-        ('{"crm": {"address": "http://a", "batch": 1, "batch": 2}}', "HEADWATER_SERVICES: 'batch' is named twice."),
+        ("[" * 100_000, "HEADWATER_SERVICES: the JSON is nested too deeply."),
+        (
+            '{"crm": "http://a", "directory": "http://b", "crm": "http://c"}',
+            "HEADWATER_SERVICES: 'crm' appears twice in one object.",
+        ),
+        ('{"crm": {"address": "http://a", "batch": 1, "batch": 2}}', "HEADWATER_SERVICES: 'batch' appears twice in one object."),
         ('{"": "http://a"}', "HEADWATER_SERVICES: service is empty."),
         ('{" crm": "http://a"}', "HEADWATER_SERVICES: service is one line"),
         ('{"c\\u0000": "http://a"}', "HEADWATER_SERVICES: service "),
@@ -120,7 +123,7 @@ BAD_ADDRESSES = [
         ('{"crm": {"address": "http://a", "headers": {"HOST": "hush"}}}', "HEADWATER_SERVICES, crm: the header HOST"),
         (
             '{"crm": {"address": "http://a", "authorization": true, "headers": {"authorization": "hush"}}}',
-            "HEADWATER_SERVICES, crm: it has a header Authorization of its own",
+            "HEADWATER_SERVICES, crm: configure either a header Authorization",
         ),
     ],
 )
@@ -162,7 +165,7 @@ def test_origins_are_a_list_as_json_or_separated_by_commas(
     ("setting", "given", "message"),
     [
         *(
-            ("cors_origins", it, "is no origin")
+            ("cors_origins", it, "is not an origin")
             for it in (
                 "a.example",
                 "https://a.example/",
@@ -172,13 +175,13 @@ def test_origins_are_a_list_as_json_or_separated_by_commas(
                 "https://u@a.example",
             )
         ),
-        ("cors_origins", "[", "it is no JSON"),
+        ("cors_origins", "[", "must be a JSON list"),
         ("cors_origins", "[5]", "valid string"),
-        ("tenant_rate", "many", "HEADWATER_TENANT_RATE: it is one rate"),
-        ("key_rate", "1/second;5/minute", "HEADWATER_KEY_RATE: it is one rate"),
-        ("key_rate", "0/minute", "leave it empty"),
-        ("redis_url", "localhost:6379", "HEADWATER_REDIS_URL: it looks like redis://"),
-        ("redis_url", "http://hush@localhost", "HEADWATER_REDIS_URL: it looks like redis://"),
+        ("tenant_rate", "many", "HEADWATER_TENANT_RATE: must be one rate"),
+        ("key_rate", "1/second;5/minute", "HEADWATER_KEY_RATE: must be one rate"),
+        ("key_rate", "0/minute", "or empty for no limit"),
+        ("redis_url", "localhost:6379", "HEADWATER_REDIS_URL: must be a URL such as redis://"),
+        ("redis_url", "http://hush@localhost", "HEADWATER_REDIS_URL: must be a URL such as redis://"),
         ("max_batch", "-1", "HEADWATER_MAX_BATCH"),
         ("request_timeout", "0", "HEADWATER_REQUEST_TIMEOUT"),
     ],

@@ -23,10 +23,9 @@ from db.database import Database
 from db.tenancy import api_key, tenant
 from db.tenancy.api_key import KeySigner
 from db.tenancy.audit import AuditRow, latest
-from graph_api.auth.authenticator import key_signer
+from graph_api.auth.key_secret import key_signer
 from graph_api.commands.database import tenant_named
 from graph_api.commands.options import DEFAULT_TENANT
-from graph_api.settings import Settings
 from tests.builders import ApiResponse
 from tests.graph_api.auth.issuer import AUDIENCE, ISSUER
 
@@ -54,7 +53,7 @@ class Owner:
     """Whoever owns the service and its database: is let through every wall, and needs no door."""
 
     address: str
-    signer: KeySigner = field(default_factory=lambda: key_signer(Settings(key_secret=SECRET)))
+    signer: KeySigner = field(default_factory=lambda: key_signer(SECRET))
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from graph_api.http.http_protocol import HEAD_BYTES
+from graph_api.http.http_protocol import MAX_HEAD_BYTES
 from graph_api.http.media_types import GRAPHQL
 from tests.builders import REGISTER, product_fields
 from tests.schema.language.test_limits import HOSTILE
@@ -252,10 +252,10 @@ async def test_a_connection_serves_one_request_after_another_and_several_that_co
 @pytest.mark.parametrize(
     "sent",
     [
-        pytest.param(HALF + b"X-Large: " + b"x" * HEAD_BYTES + b"\r\n\r\n", id="one large header"),
-        pytest.param(HALF + b"X-Small: x\r\n" * (HEAD_BYTES // 12) + b"\r\n", id="many small headers"),
+        pytest.param(HALF + b"X-Large: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", id="one large header"),
+        pytest.param(HALF + b"X-Small: x\r\n" * (MAX_HEAD_BYTES // 12) + b"\r\n", id="many small headers"),
         pytest.param(HALF + b"X-Endless: " + b"x" * 2 * MEGABYTE, id="a header without an end"),
-        pytest.param(b"GET /" + b"x" * HEAD_BYTES + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", id="a large address"),
+        pytest.param(b"GET /" + b"x" * MAX_HEAD_BYTES + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", id="a large address"),
     ],
 )
 async def test_a_head_that_is_too_large_is_431(ask: Client, sent: bytes) -> None:
@@ -268,7 +268,7 @@ async def test_a_head_that_is_too_large_is_431(ask: Client, sent: bytes) -> None
                 break
         told = await wire.told()
     assert told.startswith("HTTP/1.1 431 ")
-    assert told.endswith(f"What comes before a body has at most {HEAD_BYTES} bytes.")
+    assert told.endswith(f"The request line and headers may have at most {MAX_HEAD_BYTES} bytes.")
 
 
 async def test_a_large_body_right_behind_its_head_is_no_large_head(ask: Client, key: str) -> None:

@@ -137,7 +137,8 @@ async def test_a_key_of_one_tenant_is_none_of_another(ask: Client, owner: Owner)
         assert refused(answer) == (403, "FORBIDDEN"), wanted
         # whether there is such a tenant is nobody's business
         assert answer.error["message"] == (
-            "These credentials are of the tenant 'default'. Only an operator's key acts in another one."
+            f"These credentials belong to the tenant 'default', but X-Headwater-Tenant names {wanted!r}."
+            " Only an operator key can act in another tenant."
         )
     assert (await ask(key=key, headers={"X-Headwater-Tenant": "default"})).status == 200
 

@@ -12,6 +12,7 @@ from sqlalchemy import event
 
 from db.tenancy.api_key import KeyName
 from graph_api.app import create_app
+from graph_api.auth.authenticator import TOKENS_NOT_ACCEPTED
 from graph_api.settings import Settings
 from tests.builders import ApiResponse
 from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, token
@@ -42,7 +43,7 @@ class Counted:
 
 @asynccontextmanager
 async def counted(address: str, *, guarded: bool = True, **settings: Any) -> AsyncIterator[Counted]:
-    app = create_app(Settings(database_url=address, key_secret=SECRET, credential_seconds=60, **settings), guarded=guarded)
+    app = create_app(Settings(database_url=address, key_secret=SECRET, credential_seconds=60, **settings), require_auth=guarded)
     async with listening(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
         service = Counted(http)
         event.listen(app.state.database.engine.sync_engine, "checkout", service.count)
@@ -169,7 +170,7 @@ async def test_where_no_issuer_is_trusted_no_token_is_believed(address: str) -> 
     async with counted(address) as service:
         answer = await service(headers=bearing(token(tenant="default")))
         assert refused(answer) == (401, "UNAUTHENTICATED")
-        assert answer.error["message"] == "Tokens are not taken here; a key begins with hw_."
+        assert answer.error["message"] == TOKENS_NOT_ACCEPTED
         assert service.connections == 0
 
 

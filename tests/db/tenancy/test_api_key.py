@@ -17,6 +17,7 @@ from db.errors import BadInput, Forbidden, NotFound, Unauthenticated
 from db.tenancy import api_key
 from db.tenancy.api_key import BOOTSTRAP, KeyName, KeyRow, KeySigner, bootstrap, create_operator, revoke
 from graph_api.auth.authenticator import Authenticator
+from graph_api.auth.config import AuthConfig
 from graph_api.settings import Settings
 from schema.execution.principal import Principal
 from tests.builders import Statements
@@ -36,12 +37,12 @@ async def owner(address: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-def door(database: Database, address: str) -> Callable[..., Authenticator]:
-    """Doors of as many processes as one likes."""
+def new_authenticator(database: Database, address: str) -> Callable[..., Authenticator]:
+    """Return a factory of authenticators, one per simulated process."""
 
     def make(**changes: Any) -> Authenticator:
         settings = Settings(database_url=address, key_secret=SECRET, **{"credential_seconds": 0, **changes})
-        return Authenticator(settings, database, guarded=True)
+        return Authenticator(database, settings.auth_config(), require_auth=True)
 
     return make
 
@@ -51,8 +52,10 @@ async def made(database: Database, *scopes: str, tenant_id: int = 1, **changes: 
         return await api_key.create(connection, SIGNER, "nightly", list(scopes) or ["read"], **changes)
 
 
-async def enter(door: Authenticator, key: str, **headers: str) -> Principal:
-    return await door.enter(Headers({"x-api-key": key, **{name.replace("_", "-"): it for name, it in headers.items()}}))
+async def authenticate(authenticator: Authenticator, key: str, **headers: str) -> Principal:
+    return await authenticator.authenticate(
+        Headers({"x-api-key": key, **{name.replace("_", "-"): it for name, it in headers.items()}})
+    )
 
 
 async def everything(owner: asyncpg.Connection) -> str:
@@ -75,19 +78,19 @@ def test_a_key_has_256_bits_that_nobody_can_guess_beside_its_name() -> None:
 
 
 async def test_nothing_that_is_kept_told_or_shown_holds_what_proves_a_key(
-    database: Database, owner: asyncpg.Connection, door: Callable[..., Authenticator]
+    database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     with structlog.testing.capture_logs() as logs:
         row, key = await made(database, "read", "write:sales")
-        principal = await enter(door(), key)
+        principal = await authenticate(new_authenticator(), key)
         with pytest.raises(Unauthenticated) as refused:
-            await enter(door(), key[:-1])
+            await authenticate(new_authenticator(), key[:-1])
         async with database.transaction(1, AUTHOR) as connection:
             found = await api_key.find(connection, row.name)
             kept = await api_key.all_keys(connection)
             await revoke(connection, key)
         with pytest.raises(Unauthenticated) as revoked:
-            await enter(door(), key)
+            await authenticate(new_authenticator(), key)
     secret = key.removeprefix(f"{row.prefix}_")
     shown = [SIGNER, row, principal, found, kept, refused.value.message, revoked.value.message, logs, await everything(owner)]
     assert not any(part in repr(it) for it in shown for part in (secret, secret[:12], SECRET))
@@ -96,7 +99,7 @@ async def test_nothing_that_is_kept_told_or_shown_holds_what_proves_a_key(
 
 
 async def test_a_key_that_was_made_up_is_found_out_without_a_look(
-    database: Database, statements: Statements, door: Callable[..., Authenticator]
+    database: Database, statements: Statements, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     row, key = await made(database)
     _, of_another = KeySigner(b"another secret").generate(1)
@@ -109,22 +112,22 @@ async def test_a_key_that_was_made_up_is_found_out_without_a_look(
     ]  # fmt: skip
     places = range(len(row.prefix) + 1, len(key))
     forged += [key[:place] + ("B" if key[place] != "B" else "C") + key[place + 1 :] for place in places]
-    entrance = door()
+    authenticator = new_authenticator()
     for it in forged:
         with pytest.raises(Unauthenticated):
-            await entrance.enter(Headers(raw=[(b"x-api-key", it.encode())]))
+            await authenticator.authenticate(Headers(raw=[(b"x-api-key", it.encode())]))
         with pytest.raises(Unauthenticated):
-            await entrance.enter(Headers(raw=[(b"authorization", f"Bearer {it}".encode())]))
+            await authenticator.authenticate(Headers(raw=[(b"authorization", f"Bearer {it}".encode())]))
     assert len(statements) == 0
 
 
 async def test_a_key_comes_either_way_and_a_wrong_one_is_never_passed_over(
-    database: Database, door: Callable[..., Authenticator]
+    database: Database, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     row, key = await made(database, "read", "write:sales")
-    entrance = door()
+    authenticator = new_authenticator()
     for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"bearer   {key} "}):
-        principal = await entrance.enter(Headers(headers))
+        principal = await authenticator.authenticate(Headers(headers))
         assert (principal.tenant_id, principal.actor, principal.scope_names) == (1, row.prefix, ["read", "write:sales"])
     wrong: list[dict[str, str]] = [
         {"x-api-key": "wrong", "authorization": f"Bearer {key}"},
@@ -136,30 +139,30 @@ async def test_a_key_comes_either_way_and_a_wrong_one_is_never_passed_over(
     ]
     for it in wrong:
         with pytest.raises(Unauthenticated):
-            await entrance.enter(Headers(it))
-    nobody = await entrance.enter(Headers({}))
+            await authenticator.authenticate(Headers(it))
+    nobody = await authenticator.authenticate(Headers({}))
     assert (nobody.scope_names, nobody.tenant_id) == ([], 0)
 
 
 async def test_the_first_key_is_made_up_once_and_only_where_there_is_none(
-    database: Database, door: Callable[..., Authenticator]
+    database: Database, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     async def start() -> bool:
         async with database.transaction(1, AUTHOR) as connection:
             return await bootstrap(connection, SIGNER, BOOTSTRAP_KEY, ["read", "write", "admin"])
 
     with pytest.raises(Unauthenticated):
-        await enter(door(), BOOTSTRAP_KEY)
+        await authenticate(new_authenticator(), BOOTSTRAP_KEY)
     assert sorted(await asyncio.gather(*(start() for _ in range(6)))) == [False] * 5 + [True]
-    assert (await enter(door(), BOOTSTRAP_KEY)).scope_names == ["read", "write", "admin"]
+    assert (await authenticate(new_authenticator(), BOOTSTRAP_KEY)).scope_names == ["read", "write", "admin"]
     # another one of that name proves nothing
     with pytest.raises(Unauthenticated):
-        await enter(door(), BOOTSTRAP_KEY[:-1] + "e")
+        await authenticate(new_authenticator(), BOOTSTRAP_KEY[:-1] + "e")
     async with database.transaction(1, AUTHOR) as connection:
         assert (await revoke(connection, BOOTSTRAP_KEY))[1]
     assert await start() is False
     with pytest.raises(Unauthenticated, match="was revoked"):
-        await enter(door(), BOOTSTRAP_KEY)
+        await authenticate(new_authenticator(), BOOTSTRAP_KEY)
 
 
 async def test_where_there_is_a_key_none_is_made_up(database: Database) -> None:
@@ -189,7 +192,9 @@ async def test_a_first_key_that_is_not_made_up_as_it_should_be_is_refused(databa
         assert await api_key.all_keys(connection) == []
 
 
-async def test_a_key_is_revoked_for_good_by_its_prefix_or_whole(database: Database, door: Callable[..., Authenticator]) -> None:
+async def test_a_key_is_revoked_for_good_by_its_prefix_or_whole(
+    database: Database, new_authenticator: Callable[..., Authenticator]
+) -> None:
     for whole in (False, True):
         row, key = await made(database)
         other, stays = await made(database)
@@ -200,8 +205,8 @@ async def test_a_key_is_revoked_for_good_by_its_prefix_or_whole(database: Databa
             # the first time counts
             assert await revoke(connection, row.prefix) == (ended, False)
         with pytest.raises(Unauthenticated, match=f"The key {row.prefix} was revoked at"):
-            await enter(door(), key)
-        assert (await enter(door(), stays)).actor == other.prefix
+            await authenticate(new_authenticator(), key)
+        assert (await authenticate(new_authenticator(), stays)).actor == other.prefix
 
 
 async def test_only_a_key_of_the_tenant_that_is_named_is_revoked(two_tenants: Database) -> None:
@@ -222,15 +227,15 @@ async def test_only_a_key_of_the_tenant_that_is_named_is_revoked(two_tenants: Da
 
 
 async def test_a_key_works_until_it_expires(
-    database: Database, owner: asyncpg.Connection, door: Callable[..., Authenticator]
+    database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     at = datetime.now(UTC) + timedelta(hours=1)
     row, key = await made(database, expires_at=at)
     assert row.expires_at == at
-    await enter(door(), key)
+    await authenticate(new_authenticator(), key)
     await owner.execute("UPDATE api_key SET expires_at = now()")
     with pytest.raises(Unauthenticated, match=f"The key {row.prefix} expired at"):
-        await enter(door(), key)
+        await authenticate(new_authenticator(), key)
     for over in (datetime.now(UTC), datetime(1970, 1, 1, tzinfo=UTC)):
         with pytest.raises(BadInput, match="which has passed") as refused:
             await made(database, expires_at=over)
@@ -238,7 +243,7 @@ async def test_a_key_works_until_it_expires(
 
 
 async def test_a_key_that_is_believed_for_a_while_expires_on_time_all_the_same(
-    database: Database, door: Callable[..., Authenticator], monkeypatch: pytest.MonkeyPatch
+    database: Database, new_authenticator: Callable[..., Authenticator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Later(datetime):
         @classmethod
@@ -246,11 +251,11 @@ async def test_a_key_that_is_believed_for_a_while_expires_on_time_all_the_same(
             return datetime.now(tz) + timedelta(hours=2)
 
     _, key = await made(database, expires_at=datetime.now(UTC) + timedelta(hours=1))
-    entrance = door(credential_seconds=60)
-    await enter(entrance, key)
+    authenticator = new_authenticator(credential_seconds=60)
+    await authenticate(authenticator, key)
     monkeypatch.setattr("graph_api.auth.authenticator.datetime", Later)
     with pytest.raises(Unauthenticated, match="expired"):
-        await enter(entrance, key)
+        await authenticate(authenticator, key)
 
 
 async def used(owner: asyncpg.Connection) -> datetime | None:
@@ -259,22 +264,22 @@ async def used(owner: asyncpg.Connection) -> datetime | None:
 
 
 async def test_the_last_use_is_noted_once_a_minute_by_however_many_processes(
-    database: Database, owner: asyncpg.Connection, door: Callable[..., Authenticator], statements: Statements
+    database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator], statements: Statements
 ) -> None:
     _, key = await made(database)
     assert await used(owner) is None
-    entrance = door()
-    await enter(entrance, key)
+    authenticator = new_authenticator()
+    await authenticate(authenticator, key)
     first = await used(owner)
     assert first is not None
     statements.clear()
     for _ in range(3):
-        await enter(entrance, key)
+        await authenticate(authenticator, key)
     assert not any("UPDATE" in it for it in statements.executed)
-    await enter(door(), key)
+    await authenticate(new_authenticator(), key)
     assert await used(owner) == first
     await owner.execute("UPDATE api_key SET last_used_at = last_used_at - interval '61 s'")
-    await enter(door(), key)
+    await authenticate(new_authenticator(), key)
     last = await used(owner)
     assert last is not None
     assert last > first
@@ -282,13 +287,13 @@ async def test_the_last_use_is_noted_once_a_minute_by_however_many_processes(
 
 
 async def test_nobody_waits_for_whoever_is_at_the_key(
-    database: Database, owner: asyncpg.Connection, door: Callable[..., Authenticator]
+    database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     _, key = await made(database)
     async with owner.transaction():
         await owner.execute("UPDATE api_key SET label = 'another'")
         async with asyncio.timeout(5):
-            await enter(door(), key)
+            await authenticate(new_authenticator(), key)
     assert await used(owner) is None
 
 
@@ -296,12 +301,12 @@ async def test_who_comes_is_let_in_though_the_use_cannot_be_noted(address: str, 
     database = Database(address, lock_timeout=0.05)
     try:
         row, key = await made(database)
-        entrance = Authenticator(Settings(database_url=address, key_secret=SECRET), database, guarded=True)
+        authenticator = Authenticator(database, AuthConfig(key_secret=SECRET), require_auth=True)
         async with owner.transaction():
             await owner.execute("LOCK TABLE api_key IN EXCLUSIVE MODE")
             with structlog.testing.capture_logs() as logs:
-                assert (await enter(entrance, key)).actor == row.prefix
-        assert [(it["event"], it["key"]) for it in logs] == [("use of a key not noted", row.prefix)]
+                assert (await authenticate(authenticator, key)).actor == row.prefix
+        assert [(it["event"], it["key"]) for it in logs] == [("last use of a key not recorded", row.prefix)]
     finally:
         await database.close()
 
@@ -333,27 +338,27 @@ async def test_a_key_that_cannot_be_is_not_made(
 
 
 async def test_only_an_operators_key_acts_in_another_tenant_and_only_one_that_there_is(
-    two_tenants: Database, address: str, owner: asyncpg.Connection, door: Callable[..., Authenticator]
+    two_tenants: Database, address: str, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     _, plain = await made(two_tenants, "read", "write", "admin")
     name, key = await create_operator(address, SIGNER, 1, "operator", ["read", "write:sales"], None, AUTHOR)
-    entrance = door()
-    assert (await enter(entrance, plain, x_headwater_tenant="default")).tenant_id == 1
-    with pytest.raises(Forbidden, match="Only an operator's key acts in another one"):
-        await enter(entrance, plain, x_headwater_tenant="other")
-    at_home = await enter(entrance, key, x_headwater_tenant="default")
+    authenticator = new_authenticator()
+    assert (await authenticate(authenticator, plain, x_headwater_tenant="default")).tenant_id == 1
+    with pytest.raises(Forbidden, match="Only an operator key can act in another tenant"):
+        await authenticate(authenticator, plain, x_headwater_tenant="other")
+    at_home = await authenticate(authenticator, key, x_headwater_tenant="default")
     assert (at_home.tenant_id, at_home.operator) == (1, False)
-    there = await enter(entrance, key, x_headwater_tenant="other")
+    there = await authenticate(authenticator, key, x_headwater_tenant="other")
     assert (there.tenant_id, there.tenant, there.operator, there.scope_names) == (OTHER, "other", True, ["read", "write:sales"])
     author = there.author("request", "write")
     assert (author.actor, author.operator, author.domains) == (str(name), True, frozenset({"sales"}))
     for missing in ("another", "", "1"):
         with pytest.raises(Forbidden, match="There is no tenant called"):
-            await enter(entrance, key, x_headwater_tenant=missing)
+            await authenticate(authenticator, key, x_headwater_tenant=missing)
     await owner.execute("UPDATE tenant SET suspended_because = 'unpaid' WHERE name = 'other'")
     with pytest.raises(Forbidden, match="The tenant 'other' is suspended: unpaid"):
-        await enter(entrance, key, x_headwater_tenant="other")
-    assert (await enter(entrance, key)).tenant_id == 1
+        await authenticate(authenticator, key, x_headwater_tenant="other")
+    assert (await authenticate(authenticator, key)).tenant_id == 1
 
 
 async def test_keys_are_listed_by_their_age_and_only_those_of_the_tenant(two_tenants: Database) -> None:

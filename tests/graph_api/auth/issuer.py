@@ -9,8 +9,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from graph_api.auth.jwks import Algorithm, KeySet, Published, read_key_set
-from graph_api.auth.tokens import Trust
+from graph_api.auth.key_set import Algorithm, KeySet, read_key_set
+from graph_api.auth.remote_key_set import JwksSource
+from graph_api.auth.tokens import TrustedIssuer
 
 ISSUER = "https://idp.shop.example"
 AUDIENCE = "headwater"
@@ -72,6 +73,6 @@ def token(algorithm: str = "ES256", name: str = "a", *, kid: str | None = "a", *
     return jwt.encode(said, signing_key(algorithm, name), algorithm, headers={} if kid is None else {"kid": kid})
 
 
-def trust(algorithm: Algorithm = "ES256", keys: KeySet | Published | None = None, **options: Any) -> Trust:
+def trust(algorithm: Algorithm = "ES256", keys: KeySet | JwksSource | None = None, **options: Any) -> TrustedIssuer:
     """Trust in this issuer, with its one key of that algorithm if no keys are given."""
-    return Trust(algorithm, ISSUER, AUDIENCE, keys or read_key_set(jwks(algorithm, "a"), algorithm), **options)
+    return TrustedIssuer(algorithm, ISSUER, AUDIENCE, keys or read_key_set(jwks(algorithm, "a"), algorithm), **options)

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from db.errors import Unauthenticated, Unavailable
-from graph_api.auth import jwks as module
-from graph_api.auth.jwks import MAX_BYTES, PAUSE, Algorithm, FetchedKeys, NoKeys, Published, keys_in, read_key_set
-from graph_api.auth.tokens import Tokens
+from graph_api.auth import remote_key_set
+from graph_api.auth.key_set import MAX_BYTES, Algorithm, InvalidKeys, read_key_file, read_key_set
+from graph_api.auth.remote_key_set import FETCH_INTERVAL, JwksSource, RemoteKeySet
+from graph_api.auth.tokens import TokenVerifier
 from tests.graph_api.auth.issuer import jwk, jwks, private_pem, public_pem, signing_key, token, trust
 from tests.graph_api.records.remote import PATIENCE, Remote, raw, remote
 
@@ -35,7 +36,7 @@ def pem(key: Any) -> bytes:
 async def read(file: Path, content: bytes, algorithm: Algorithm, sent: str) -> str:
     """The tenant of a token, checked with what a file holds."""
     file.write_bytes(content)
-    return (await Tokens(trust(algorithm, keys_in(file, algorithm))).read(sent)).tenant
+    return (await TokenVerifier(trust(algorithm, read_key_file(file, algorithm))).verify(sent)).tenant
 
 
 async def test_a_file_holds_a_public_key_or_a_secret_or_a_set(tmp_path: Path) -> None:
@@ -53,14 +54,14 @@ async def test_a_file_holds_a_public_key_or_a_secret_or_a_set(tmp_path: Path) ->
 async def test_of_a_secret_that_is_no_text_every_byte_counts(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_bytes(b"{" + b"\xff" * 30 + b"\n")
-    assert await keys_in(file, "HS256").find(None) == file.read_bytes()
+    assert await read_key_file(file, "HS256").find(None) == file.read_bytes()
 
 
 RSA = "RS256 needs an RSA public key of at least 2048 bits"
-SECRET = "HS256 needs a secret of at least 32 bytes, which is no key of another kind"
-READABLE = "it holds no public key that can be read"
-NEITHER = 'it is neither a public key as PEM nor a JWKS, which reads like {"keys": [{"kty": "RSA", …}]}'
-PRIVATE = "it holds a private key, which only the issuer of tokens should have; the public one is needed"
+SECRET = "HS256 needs a shared secret of at least 32 bytes, not a public or private key"
+READABLE = "the file does not hold a valid PEM public key"
+NEITHER = 'expected a public key as PEM, or a JWKS such as {"keys": [{"kty": "RSA", …}]}'
+PRIVATE = "the file holds a private key, which only the issuer of tokens should have; use the public key"
 
 
 @pytest.mark.parametrize(
@@ -69,12 +70,12 @@ PRIVATE = "it holds a private key, which only the issuer of tokens should have; 
         ("RS256", lambda: b"", NEITHER),
         ("RS256", lambda: b"\xff\xfe", NEITHER),
         ("RS256", lambda: b"[" * 60_000, NEITHER),
-        ("RS256", lambda: b"x" * (MAX_BYTES + 1), "it has more than 65536 bytes"),
+        ("RS256", lambda: b"x" * (MAX_BYTES + 1), "the file is larger than 65536 bytes"),
         ("RS256", lambda: json.dumps(jwk("RS256")).encode(), NEITHER),
         ("RS256", lambda: b'{"keys": {}}', NEITHER),
-        ("RS256", lambda: b'{"keys": []}', "its JWKS is empty"),
+        ("RS256", lambda: b'{"keys": []}', "the JWKS is empty"),
         ("RS256", lambda: private_pem("RS256"), PRIVATE),
-        ("RS256", lambda: public_pem("RS256") * 2, "it holds several things; one public key is needed, or a JWKS"),
+        ("RS256", lambda: public_pem("RS256") * 2, "the file holds several PEM blocks; use one public key, or a JWKS"),
         ("RS256", lambda: public_pem("RS256")[:200], READABLE),
         ("RS256", lambda: public_pem("RS256").replace(b"A", b"B"), READABLE),
         ("RS256", lambda: public_pem("RS256").replace(b"PUBLIC KEY", b"CERTIFICATE"), READABLE),
@@ -90,7 +91,7 @@ PRIVATE = "it holds a private key, which only the issuer of tokens should have; 
         ("HS256", lambda: b"s" * 31 + b"\n", SECRET),
         ("HS256", lambda: public_pem("RS256"), SECRET),
         ("HS256", lambda: private_pem("ES256"), SECRET),
-        ("HS256", lambda: jwks("RS256", "a"), "no key of its JWKS fits: it is for another algorithm than HS256"),
+        ("HS256", lambda: jwks("RS256", "a"), "no key of the JWKS can be used: alg is not HS256"),
         ("HS256", lambda: json.dumps(jwk("RS256")).encode(), NEITHER),
         ("HS384", lambda: b"s" * 47, SECRET.replace("256", "384").replace("32", "48")),
         ("HS512", lambda: b"s" * 63, SECRET.replace("256", "512").replace("32", "64")),
@@ -101,8 +102,8 @@ def test_a_file_of_anything_else_is_refused(
 ) -> None:
     file = tmp_path / "keys"
     file.write_bytes(content())
-    with pytest.raises(NoKeys) as refused:
-        keys_in(file, algorithm)
+    with pytest.raises(InvalidKeys) as refused:
+        read_key_file(file, algorithm)
     assert str(refused.value) == reason
     assert refused.value.__cause__ is None
 
@@ -110,13 +111,13 @@ def test_a_file_of_anything_else_is_refused(
 @pytest.mark.parametrize(
     ("described", "reason"),
     [
-        (lambda: 5, "it is no object"),
-        (lambda: jwk("RS256", kid=5), "its kid is no text"),
-        (lambda: jwk("RS256", alg="RS512"), "it is for another algorithm than RS256"),
-        (lambda: jwk("RS256", alg=5), "it is for another algorithm than RS256"),
-        (lambda: jwk("RS256", use="enc"), "it is not for checking signatures"),
-        (lambda: jwk("RS256", key_ops=["encrypt"]), "it is not for checking signatures"),
-        (lambda: jwk("RS256", key_ops="verify"), "it is not for checking signatures"),
+        (lambda: 5, "a key is not a JSON object"),
+        (lambda: jwk("RS256", kid=5), "kid is not a string"),
+        (lambda: jwk("RS256", alg="RS512"), "alg is not RS256"),
+        (lambda: jwk("RS256", alg=5), "alg is not RS256"),
+        (lambda: jwk("RS256", use="enc"), "use or key_ops does not allow the key to verify signatures"),
+        (lambda: jwk("RS256", key_ops=["encrypt"]), "use or key_ops does not allow the key to verify signatures"),
+        (lambda: jwk("RS256", key_ops="verify"), "use or key_ops does not allow the key to verify signatures"),
         (lambda: jwk("RS256", d="AQAB"), "it is a private key, which only the issuer of tokens should have"),
         (lambda: jwk("RS256", kty="oct", k="A" * 43), RSA),
         (lambda: jwk("RS256", kty=None), RSA),
@@ -130,9 +131,9 @@ def test_a_file_of_anything_else_is_refused(
     ],
 )
 def test_of_a_set_only_keys_that_fit_the_algorithm_are_used(described: Callable[[], Any], reason: str) -> None:
-    with pytest.raises(NoKeys) as refused:
+    with pytest.raises(InvalidKeys) as refused:
         read_key_set(json.dumps({"keys": [described()]}).encode(), "RS256")
-    assert str(refused.value) == f"no key of its JWKS fits: {reason}"
+    assert str(refused.value) == f"no key of the JWKS can be used: {reason}"
     mixed = read_key_set(json.dumps({"keys": [described(), jwk("RS256", "b", alg=None, use=None)]}).encode(), "RS256")
     assert mixed.get("a") is None
     assert mixed.get("b") == mixed.get(None) is not None
@@ -141,7 +142,7 @@ def test_of_a_set_only_keys_that_fit_the_algorithm_are_used(described: Callable[
 def test_a_set_in_which_a_name_stands_for_two_keys_is_refused() -> None:
     for kid in ("a", None):
         keys = [jwk("ES256", name, kid=kid) for name in "ab"]
-        with pytest.raises(NoKeys, match="two of its keys have the same kid, or none"):
+        with pytest.raises(InvalidKeys, match="each key of a JWKS needs a kid that no other key has"):
             read_key_set(json.dumps({"keys": keys}).encode(), "ES256")
 
 
@@ -158,7 +159,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "monotonic", clock)
+    monkeypatch.setattr(remote_key_set, "monotonic", clock)
     return clock
 
 
@@ -184,21 +185,21 @@ def answer(service: Remote, response: Callable[[], Response]) -> None:
 
 
 @asynccontextmanager
-async def tokens_of(address: str) -> AsyncIterator[Tokens]:
-    tokens = Tokens(trust(keys=Published(address, KEPT)))
+async def tokens_of(address: str) -> AsyncIterator[TokenVerifier]:
+    tokens = TokenVerifier(trust(keys=JwksSource(address, KEPT)))
     try:
         yield tokens
     finally:
         await tokens.close()
 
 
-async def believed(tokens: Tokens, name: str = "a") -> bool:
+async def believed(tokens: TokenVerifier, name: str = "a") -> bool:
     """Whether a token that is signed with the key of that name is believed."""
     async with asyncio.timeout(PATIENCE):
         try:
-            await tokens.read(token("ES256", name, kid=name))
+            await tokens.verify(token("ES256", name, kid=name))
         except Unauthenticated as refused:
-            if refused.message != "The token is refused: the key that it names (kid) is not known.":
+            if refused.message != "The token is invalid: the key id (kid) is unknown.":
                 raise
             return False
         return True
@@ -245,7 +246,7 @@ async def test_a_key_that_is_new_is_believed_after_one_fetch(idp: Remote, clock:
         assert await believed(tokens)
         publish(idp, "a", "b")
         assert not await believed(tokens, "b")
-        clock.now += PAUSE
+        clock.now += FETCH_INTERVAL
         assert await believed(tokens, "b")
         assert await believed(tokens)
         assert len(idp.targets) == 2
@@ -255,17 +256,17 @@ async def test_a_flood_of_unknown_keys_has_them_fetched_once_in_a_while(idp: Rem
     async with tokens_of(idp.address) as tokens:
         assert await believed(tokens)
         for fetches in (2, 3):
-            clock.now += PAUSE
+            clock.now += FETCH_INTERVAL
             flood = [token(kid=f"made-up-{number}") for number in range(100)]
-            answers = await asyncio.gather(*(tokens.read(it) for it in flood), return_exceptions=True)
+            answers = await asyncio.gather(*(tokens.verify(it) for it in flood), return_exceptions=True)
             assert {type(it) for it in answers} == {Unauthenticated}
             for it in flood:
                 with pytest.raises(Unauthenticated):
-                    await tokens.read(it)
-            clock.now += PAUSE - 1
+                    await tokens.verify(it)
+            clock.now += FETCH_INTERVAL - 1
             assert not await believed(tokens, "b")
             assert len(idp.targets) == fetches
-            clock.now -= PAUSE - 1
+            clock.now -= FETCH_INTERVAL - 1
 
 
 async def test_the_first_callers_share_one_fetch(idp: Remote) -> None:
@@ -278,7 +279,7 @@ async def test_what_is_refused_at_a_glance_has_nothing_fetched(idp: Remote) -> N
     async with tokens_of(idp.address) as tokens:
         for sent in ("garbage", token("RS256"), token("HS256"), "a" * 9_000):
             with pytest.raises(Unauthenticated):
-                await tokens.read(sent)
+                await tokens.verify(sent)
     assert idp.targets == []
 
 
@@ -314,19 +315,19 @@ async def endless() -> AsyncIterator[bytes]:
 
 
 FAILURES: list[tuple[Callable[[], Response], str]] = [
-    (lambda: Response(status_code=500), "the address answers 500"),
-    (lambda: Response(jwks("ES256", "a"), 404), "the address answers 404"),
-    (lambda: Response(jwks("ES256", "a"), 206), "the address answers 206"),
-    (lambda: RedirectResponse("/elsewhere"), "the address redirects, which is not followed"),
-    (lambda: Response(b" " * 10_000_000), "the address answers with more than 65536 bytes"),
-    (lambda: StreamingResponse(endless()), "the address answers with more than 65536 bytes"),
+    (lambda: Response(status_code=500), "the URL answers with status 500"),
+    (lambda: Response(jwks("ES256", "a"), 404), "the URL answers with status 404"),
+    (lambda: Response(jwks("ES256", "a"), 206), "the URL answers with status 206"),
+    (lambda: RedirectResponse("/elsewhere"), "the URL redirects, and redirects are not followed"),
+    (lambda: Response(b" " * 10_000_000), "the URL answers with more than 65536 bytes"),
+    (lambda: StreamingResponse(endless()), "the URL answers with more than 65536 bytes"),
     (
         lambda: Response(jwks("ES256", "a"), headers={"Content-Encoding": "gzip"}),
-        "the address answers in an encoding that it was not asked for",
+        "the URL answers with a Content-Encoding that was not requested",
     ),
     (lambda: Response(b"<html>"), NEITHER),
     (lambda: Response(public_pem("ES256")), NEITHER),
-    (lambda: Response(jwks("ES384", "a")), "no key of its JWKS fits: it is for another algorithm than ES256"),
+    (lambda: Response(jwks("ES384", "a")), "no key of the JWKS can be used: alg is not ES256"),
 ]
 
 
@@ -338,45 +339,47 @@ async def test_an_issuer_that_fails_is_not_believed_and_what_is_known_goes_on(
         answer(idp, response)
         with structlog.testing.capture_logs() as logged:
             for _ in range(3):
-                with pytest.raises(Unavailable, match=r"^The keys that tokens are checked with cannot be fetched\."):
+                with pytest.raises(
+                    Unavailable, match=r"^The keys that tokens are verified with \(HEADWATER_JWT_JWKS_URL\) cannot be fetched\."
+                ):
                     await believed(tokens)
-        assert logged == [{"event": "keys not fetched", "log_level": "warning", "reason": reason, "known": False}]
+        assert logged == [{"event": "JWKS fetch failed", "log_level": "warning", "reason": reason, "cached": False}]
         assert len(idp.targets) == 1
         publish(idp, "a")
-        clock.now += PAUSE
+        clock.now += FETCH_INTERVAL
         assert await believed(tokens)
         answer(idp, response)
         clock.now += KEPT
         with structlog.testing.capture_logs() as logged:
             assert await believed(tokens)
             assert not await believed(tokens, "b")
-        assert logged == [{"event": "keys not fetched", "log_level": "warning", "reason": reason, "known": True}]
+        assert logged == [{"event": "JWKS fetch failed", "log_level": "warning", "reason": reason, "cached": True}]
         assert len(idp.targets) == 3
 
 
 async def test_an_issuer_that_hangs_keeps_callers_waiting_once(
     idp: Remote, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(remote_key_set, "FETCH_TIMEOUT", 0.05)
     async with tokens_of(idp.address) as tokens:
         assert await believed(tokens)
         idp.answer = forever
         clock.now += KEPT
         assert await believed(tokens)
-        monkeypatch.setattr(module, "PATIENCE", 60)
-        clock.now += PAUSE
+        monkeypatch.setattr(remote_key_set, "FETCH_TIMEOUT", 60)
+        clock.now += FETCH_INTERVAL
         # one that is under way is waited for by nobody whose key is known
         assert await believed(tokens)
         asking = asyncio.create_task(believed(tokens, "b"))
         async with asyncio.timeout(PATIENCE):
             while len(idp.targets) < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        clock.now += PAUSE
+        clock.now += FETCH_INTERVAL
         assert await believed(tokens)
         assert not asking.done()
         asking.cancel()
     assert len(idp.targets) == 3
-    assert [it for it in asyncio.all_tasks() if "_fetch_all" in repr(it.get_coro())] == []
+    assert [it for it in asyncio.all_tasks() if "_fetch_keys" in repr(it.get_coro())] == []
 
 
 async def test_after_a_failure_the_keys_are_fetched_beside_those_who_ask(idp: Remote, clock: Clock) -> None:
@@ -386,7 +389,7 @@ async def test_after_a_failure_the_keys_are_fetched_beside_those_who_ask(idp: Re
         clock.now += KEPT
         assert await believed(tokens)
         publish(idp, "b")
-        clock.now += PAUSE
+        clock.now += FETCH_INTERVAL
         assert await believed(tokens)
         assert await believed(tokens, "b")
         assert not await believed(tokens)
@@ -413,7 +416,7 @@ async def test_an_issuer_that_speaks_no_http_is_unavailable(
     async with raw(handle) as port, tokens_of(f"http://127.0.0.1:{port}") as tokens:
         with structlog.testing.capture_logs() as logged, pytest.raises(Unavailable):
             await believed(tokens)
-    assert [(it["event"], it["reason"]) for it in logged] == [("keys not fetched", "RemoteProtocolError")]
+    assert [(it["event"], it["reason"]) for it in logged] == [("JWKS fetch failed", "RemoteProtocolError")]
 
 
 async def test_an_issuer_that_is_not_there_is_unavailable(idp: Remote) -> None:
@@ -423,17 +426,17 @@ async def test_an_issuer_that_is_not_there_is_unavailable(idp: Remote) -> None:
         async with tokens_of(address) as tokens:
             with structlog.testing.capture_logs() as logged, pytest.raises(Unavailable):
                 await believed(tokens)
-        assert [it["event"] for it in logged] == ["keys not fetched"]
+        assert [it["event"] for it in logged] == ["JWKS fetch failed"]
     assert idp.targets == []
 
 
 async def test_who_closes_ends_the_fetch_under_way(idp: Remote) -> None:
     idp.answer = forever
-    keys = FetchedKeys(Published(idp.address, KEPT), "ES256")
+    keys = RemoteKeySet(JwksSource(idp.address, KEPT), "ES256")
     asking = asyncio.create_task(keys.find("a"))
     async with asyncio.timeout(PATIENCE):
         while not idp.targets:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         await keys.close()
         await asyncio.wait([asking])
-    assert [it for it in asyncio.all_tasks() if "_fetch_all" in repr(it.get_coro())] == []
+    assert [it for it in asyncio.all_tasks() if "_fetch_keys" in repr(it.get_coro())] == []

@@ -146,18 +146,18 @@ async def test_a_failure_that_nobody_waited_for_is_reported_nowhere() -> None:
 async def test_no_more_is_kept_than_there_is_room_for_and_what_came_first_goes_first() -> None:
     find = Finder()
     find.let.set()
-    fresh = SingleFlightCache(find, 60, size=2)
+    fresh = SingleFlightCache(find, 60, max_entries=2)
     for key in ("a", "b", "a", "c"):
         await fresh.get(key)
-    assert len(fresh._findings) == 2
+    assert len(fresh._entries) == 2
     assert [await fresh.get(it) for it in ("b", "c", "a")] == ["b1", "c1", "a2"]
 
 
 async def test_what_is_being_looked_for_is_found_though_there_is_no_room_for_it() -> None:
     find = Finder()
-    fresh = SingleFlightCache(find, 60, size=1)
+    fresh = SingleFlightCache(find, 60, max_entries=1)
     asking = [asyncio.create_task(fresh.get(key)) for key in ("a", "b", "c")]
     await settled()
     find.let.set()
     assert await asyncio.gather(*asking) == ["a1", "b1", "c1"]
-    assert len(fresh._findings) == 1
+    assert len(fresh._entries) == 1

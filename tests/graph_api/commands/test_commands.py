@@ -291,7 +291,7 @@ async def test_with_a_database_of_ones_own_the_secret_is_ones_own_too(address: s
     async with headwater(tmp_path / "data", *arguments, database_url=address) as command:
         assert await command.finished() == 1
     (line,) = command.err.lines
-    assert line.startswith("error: HEADWATER_KEY_SECRET is missing: keys are made and proven with it.")
+    assert line.startswith("error: HEADWATER_KEY_SECRET is missing: API keys are created and verified with it.")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

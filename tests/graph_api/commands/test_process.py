@@ -537,7 +537,7 @@ async def test_a_secret_that_was_cut_short_is_not_used(data: Path) -> None:
     refused = await run(data, "serve")
     assert refused.process.returncode == 1
     (line,) = refused.err.lines
-    assert line.startswith(f"error: {data / 'key.secret'} does not hold the 64 characters that keys are proven with.")
+    assert line.startswith(f"error: {data / 'key.secret'} must hold the 64 characters that API keys are verified with")
 
 
 async def test_a_port_in_use_is_one_clear_sentence(data: Path) -> None:

@@ -98,7 +98,7 @@ class Crowd:
 
     async def hold(self, number: int, tenant: int, who: str) -> None:
         try:
-            async with self.admission.place(tenant, who) as self.places[number]:
+            async with self.admission.slot(tenant, who) as self.places[number]:
                 self.holding.add(number)
                 await self.done[number].wait()
         except Unavailable:
@@ -140,7 +140,7 @@ def test_places_go_to_whom_the_rules_give_them(places: int, room: int, steps: li
                 # whose turn comes goes away before it knows
                 leaving = model.holding[drawn % len(model.holding)]
                 model.leave(leaving)
-                crowd.places[leaving].give_back()
+                crowd.places[leaving].release()
                 crowd.done[leaving].set()
                 gone = model.holding[-1]
                 model.leave(gone)
@@ -151,7 +151,7 @@ def test_places_go_to_whom_the_rules_give_them(places: int, room: int, steps: li
         for task in crowd.tasks.values():
             task.cancel()
         await asyncio.gather(*crowd.tasks.values(), return_exceptions=True)
-        async with asyncio.timeout(PATIENCE), crowd.admission.place(9, "z"):
+        async with asyncio.timeout(PATIENCE), crowd.admission.slot(9, "z"):
             assert crowd.admission._held.total() == 1, "a place was lost"
 
     asyncio.run(play())
@@ -159,22 +159,22 @@ def test_places_go_to_whom_the_rules_give_them(places: int, room: int, steps: li
 
 async def test_whoever_waits_too_long_is_refused_and_leaves_no_trace() -> None:
     admission = Admission(1, 5, 0.02)
-    async with admission.place(1, "a"):
+    async with admission.slot(1, "a"):
         with pytest.raises(Unavailable, match=r"0\.02 s"):
-            async with admission.place(1, "b"):
+            async with admission.slot(1, "b"):
                 raise AssertionError("there was no place")
-    async with admission.place(1, "b"):
+    async with admission.slot(1, "b"):
         assert (admission._held.total(), admission._waiters) == (1, [])
 
 
 async def test_a_place_is_given_back_once() -> None:
     admission = Admission(2, 0, 1)
-    async with admission.place(1, "a") as place:
-        place.give_back()
-        place.give_back()
-        async with admission.place(1, "b"), admission.place(1, "c"):
+    async with admission.slot(1, "a") as place:
+        place.release()
+        place.release()
+        async with admission.slot(1, "b"), admission.slot(1, "c"):
             with pytest.raises(Unavailable):
-                async with admission.place(1, "d"):
+                async with admission.slot(1, "d"):
                     raise AssertionError("there was no place")
 
 
@@ -223,7 +223,7 @@ async def test_of_five_hundred_at_once_each_is_answered_and_who_finds_no_room_is
 
 
 async def hold(service: Service, tenant_id: int) -> bool:
-    async with service.app.state.admission.place(tenant_id, "other"):
+    async with service.app.state.admission.slot(tenant_id, "other"):
         return True
 
 
@@ -254,7 +254,7 @@ async def test_whoever_goes_away_while_it_waits_leaves_no_trace(address: str) ->
         async def waiting() -> bool:
             return bool(admission._waiters)
 
-        async with admission.place(2, "other"):
+        async with admission.slot(2, "other"):
             async with service.asking(LIST):
                 await awaited(waiting)
             async with asyncio.timeout(PATIENCE):
@@ -295,7 +295,7 @@ async def test_what_waits_for_another_service_keeps_nobody_from_the_database(add
 async def test_a_document_that_is_not_known_takes_its_turn_and_one_that_is_known_does_not(address: str) -> None:
     async with Service(address, max_waiting=0) as service:
         assert "errors" not in await service.ask(LIST)
-        async with service.app.state.reading.place(1, "another"):
+        async with service.app.state.parse_admission.slot(1, "another"):
             assert "errors" not in await service.ask(LIST)
             refused = await service.answer("{ __typename }")
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")

@@ -19,7 +19,7 @@ FORCED = {"GraphQL-Require-Preflight": "1"}
 
 @asynccontextmanager
 async def serving(address: str, **settings: Any) -> AsyncIterator[Api]:
-    app = create_app(Settings(database_url=address, **settings), guarded=False)
+    app = create_app(Settings(database_url=address, **settings), require_auth=False)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:

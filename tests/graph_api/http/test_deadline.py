@@ -61,7 +61,7 @@ async def test_what_takes_longer_than_a_request_may_is_ended_on_the_server_too(a
 )
 async def test_waiting_for_a_turn_ends(address: str, settings: dict[str, float], status: int, code: str) -> None:
     async with Service(address, **settings) as service:
-        async with service.app.state.admission.place(2, "other"):
+        async with service.app.state.admission.slot(2, "other"):
             answer = await service.answer(LIST)
         assert (answer.status_code, code_of(answer.json())) == (status, code)
         assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
@@ -179,7 +179,7 @@ async def test_as_many_loads_as_may_leave_room_for_operations_and_one_more_is_re
             # the last place is for other tenants
             status, body = await service.post(in_lines(products(1)))
             assert (status, code_of(body)) == (503, "UNAVAILABLE")
-            async with service.app.state.loads.place(2, "other"):
+            async with service.app.state.load_admission.slot(2, "other"):
                 assert (await service.answer(LIST)).status_code == 200
                 status, body = await service.post(in_lines(products(1)))
                 assert (status, code_of(body)) == (503, "UNAVAILABLE")

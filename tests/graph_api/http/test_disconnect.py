@@ -28,7 +28,7 @@ class Service:
     """The service in this process, behind a real socket."""
 
     def __init__(self, address: str, **settings: Any) -> None:
-        self.app = create_app(Settings(database_url=address, **{"pool_size": 1, **settings}), guarded=False)
+        self.app = create_app(Settings(database_url=address, **{"pool_size": 1, **settings}), require_auth=False)
         self._server = uvicorn.Server(uvicorn.Config(self.app, port=0, log_config=None, loop="asyncio"))
 
     async def __aenter__(self) -> Self:

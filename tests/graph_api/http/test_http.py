@@ -130,7 +130,7 @@ async def test_a_name_of_this_machine_is_let_in(api: Api, host: str) -> None:
 
 
 async def test_a_peer_from_elsewhere_is_refused(address: str) -> None:
-    app = create_app(Settings(database_url=address), guarded=False)
+    app = create_app(Settings(database_url=address), require_auth=False)
     transport = httpx.ASGITransport(app, client=("192.0.2.1", 5))
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         assert (await client.get("/health")).status_code == 403
@@ -142,7 +142,7 @@ async def test_health_and_readiness(api: Api) -> None:
 
 
 async def test_a_database_without_the_schema_is_not_ready(empty_address: str) -> None:
-    app = create_app(Settings(database_url=empty_address), guarded=False)
+    app = create_app(Settings(database_url=empty_address), require_auth=False)
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         assert (await client.get("/ready")).status_code == 503
@@ -150,7 +150,7 @@ async def test_a_database_without_the_schema_is_not_ready(empty_address: str) ->
 
 
 async def test_many_requests_at_once_share_a_small_pool(address: str) -> None:
-    app = create_app(Settings(database_url=address, pool_size=2), guarded=False)
+    app = create_app(Settings(database_url=address, pool_size=2), require_auth=False)
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         api = Api(client, app.state.database, Statements())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graph_api.http.media_types import GRAPHQL, JSON, acceptable, is_json
+from graph_api.http.media_types import GRAPHQL, JSON, is_json, negotiate
 from tests.builders import Api
 
 
@@ -62,12 +62,12 @@ from tests.builders import Api
     ],
 )
 def test_an_answer_is_of_the_type_that_weighs_most(accept: str, media_type: str | None) -> None:
-    assert acceptable([accept]) == media_type
+    assert negotiate([accept]) == media_type
 
 
 def test_an_accept_that_comes_in_several_lines_is_one() -> None:
-    assert acceptable([]) == JSON
-    assert acceptable(["text/html", f"{GRAPHQL};q=0.5", JSON]) == JSON
+    assert negotiate([]) == JSON
+    assert negotiate(["text/html", f"{GRAPHQL};q=0.5", JSON]) == JSON
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ async def test_what_names_no_document_is_told_where_and_remembers_nothing(api: A
 
 async def test_a_text_beside_an_id_that_is_no_hash_is_told_what_is_wrong(api: Api) -> None:
     answer = await post(api, {"query": TWO, "documentId": "two"})
-    assert answer.error["message"] == "query and a documentId that is no hash: send either."
+    assert answer.error["message"] == "query and a documentId that is not a hash cannot be combined. Send one."
 
 
 async def test_a_document_that_is_wrong_is_never_remembered(api: Api) -> None:
@@ -197,7 +197,7 @@ async def test_a_name_waits_for_no_turn_to_be_read_whether_it_is_known_or_not(ad
         api = Api(client, service.app.state.database, None)  # type: ignore[arg-type]
         client.base_url = httpx.URL(f"http://127.0.0.1:{service.port}")
         assert (await api(TWO)).data
-        async with service.app.state.reading.place(1, "another"):
+        async with service.app.state.parse_admission.slot(1, "another"):
             assert (await post(api, named(TWO))).data
             assert (await post(api, {"documentId": "one"})).data
             assert (await post(api, {"query": "{ registered: __typename }"})).data
@@ -251,46 +251,46 @@ async def test_a_registered_document_that_does_not_fit_is_told_at_the_start_and_
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "manifest.json is no JSON"),
-        ("", "manifest.json is no JSON"),
-        ("[" * 100_000, "manifest.json is nested too deep"),
-        ("[]", "manifest.json: it is another shape"),
-        ("5", "manifest.json: it is another shape"),
-        ("{}", "manifest.json holds no document"),
-        (operations(), "manifest.json holds no document"),
-        ({"one": 5}, "manifest.json: 'one' has no text"),
-        ({"one": {"text": TWO}}, "manifest.json: 'one' has no text"),
-        ({"format": "another", "operations": []}, "manifest.json: 'operations' has no text"),
-        ({**operations(one=ONE), "version": 2}, "manifest.json: it is a manifest of version 2; 1 is"),
-        ({**operations(one=ONE), "version": True}, "manifest.json: it is a manifest of version True; 1 is"),
-        ({**operations(), "operations": {"one": ONE}}, "manifest.json: operations has to be a list"),
-        ({**operations(), "operations": [5]}, "manifest.json: operations[0] has no id"),
-        ({**operations(), "operations": [{"id": "one"}]}, "manifest.json: operations[0] has no id"),
-        ({**operations(), "operations": [{"id": 1, "body": ONE}]}, "manifest.json: operations[0] has no id"),
-        ({**operations(), "operations": [{"id": "a", "body": it} for it in (ONE, TWO)]}, "manifest.json: 'a' stands for two"),
-        (f'{{"a": "{TWO}", "a": "{ONE}"}}', "manifest.json: 'a' stands for two texts"),
-        ({"": TWO}, "manifest.json, '': an id has to be text"),
-        ('{"\\ud800": "{ a }"}', r"manifest.json, '\ud800': an id has to be text"),
+        ("{", "manifest.json is not valid JSON"),
+        ("", "manifest.json is not valid JSON"),
+        ("[" * 100_000, "manifest.json is nested too deeply"),
+        ("[]", "manifest.json: expected {"),
+        ("5", "manifest.json: expected {"),
+        ("{}", "manifest.json has no documents"),
+        (operations(), "manifest.json has no documents"),
+        ({"one": 5}, "manifest.json: the value of 'one' is not a string"),
+        ({"one": {"text": TWO}}, "manifest.json: the value of 'one' is not a string"),
+        ({"format": "another", "operations": []}, "manifest.json: the value of 'operations' is not a string"),
+        ({**operations(one=ONE), "version": 2}, "manifest.json: version is 2, and only version 1 is"),
+        ({**operations(one=ONE), "version": True}, "manifest.json: version is True, and only version 1 is"),
+        ({**operations(), "operations": {"one": ONE}}, "manifest.json: operations must be a list"),
+        ({**operations(), "operations": [5]}, "manifest.json: operations[0] needs an id"),
+        ({**operations(), "operations": [{"id": "one"}]}, "manifest.json: operations[0] needs an id"),
+        ({**operations(), "operations": [{"id": 1, "body": ONE}]}, "manifest.json: operations[0] needs an id"),
+        ({**operations(), "operations": [{"id": "a", "body": it} for it in (ONE, TWO)]}, "manifest.json: 'a' is the id of two"),
+        (f'{{"a": "{TWO}", "a": "{ONE}"}}', "manifest.json: 'a' is the id of two different documents"),
+        ({"": TWO}, "manifest.json, '': an id must be printable text"),
+        ('{"\\ud800": "{ a }"}', r"manifest.json, '\ud800': an id must be printable text"),
         ({"one": "{ products"}, "manifest.json, 'one': Syntax Error: Expected Name, found <EOF>. (line 1, column 11)"),
         ({"one": ""}, "manifest.json, 'one': Syntax Error"),
         ({"one": f"{'{a' * 100_000}"}, "manifest.json, 'one': Syntax Error: Document is nested too deeply"),
         ('{"one": "{ a } # \\ud800"}', "manifest.json, 'one': Syntax Error: Invalid character: U+D800"),
-        ({f"sha256:{hashed(ONE)}": TWO}, f"its text has another hash, {hashed(TWO)}"),
-        ('"' + "x" * MAX_BYTES, f"manifest.json has more than {MAX_BYTES} bytes"),
+        ({f"sha256:{hashed(ONE)}": TWO}, f"the id is not the hash of the text, {hashed(TWO)}"),
+        ('"' + "x" * MAX_BYTES, f"manifest.json is larger than {MAX_BYTES} bytes"),
     ],
     ids=lambda it: it[:40] if isinstance(it, str) else None,
 )
 def test_a_manifest_that_cannot_be_read_is_told_with_where_and_why(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(BadInput) as refused:
         read_settings(persisted_documents=written(tmp_path, content))
-    assert refused.value.message.startswith("The settings do not fit. HEADWATER_PERSISTED_DOCUMENTS: ")
+    assert refused.value.message.startswith("Invalid settings. HEADWATER_PERSISTED_DOCUMENTS: ")
     assert message in refused.value.message
 
 
 def test_a_manifest_that_is_not_there_is_told_and_an_empty_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match=r"HEADWATER_PERSISTED_DOCUMENTS: .*nothing\.json cannot be read: No such file"):
         read_settings(persisted_documents=tmp_path / "nothing.json")
-    with pytest.raises(BadInput, match="HEADWATER_PERSISTED_DOCUMENTS is needed where HEADWATER_PERSISTED_ONLY is set"):
+    with pytest.raises(BadInput, match="HEADWATER_PERSISTED_DOCUMENTS is required if HEADWATER_PERSISTED_ONLY is set"):
         read_settings(persisted_only=True)
     monkeypatch.setenv("HEADWATER_PERSISTED_DOCUMENTS", "")
     assert read_settings().persisted_documents is None
@@ -333,7 +333,7 @@ async def test_only_registered_documents_are_run_where_that_is_so(address: str, 
 async def test_what_is_not_registered_waits_for_no_turn_to_be_refused(address: str, tmp_path: Path) -> None:
     manifest = written(tmp_path, {"one": ONE})
     settings: dict[str, Any] = {"max_waiting": 0, "persisted_documents": manifest, "persisted_only": True}
-    async with Service(address, **settings) as service, service.app.state.reading.place(1, "another"):
+    async with Service(address, **settings) as service, service.app.state.parse_admission.slot(1, "another"):
         assert (await service.answer(TWO)).status_code == 403
 
 
@@ -353,7 +353,7 @@ async def test_a_manifest_is_checked_by_a_command_and_one_that_is_broken_starts_
     fault = f"{manifest}, 'one': Syntax Error: Expected Name, found <EOF>. (line 1, column 2)."
     assert await shell.refused("documents", str(manifest)) == fault
     refused = await shell.refused("serve", persisted_documents=str(manifest))
-    assert refused == f"The settings do not fit. HEADWATER_PERSISTED_DOCUMENTS: {fault}"
+    assert refused == f"Invalid settings. HEADWATER_PERSISTED_DOCUMENTS: {fault}"
 
 
 async def test_every_worker_knows_what_is_registered(address: str, tmp_path: Path) -> None:

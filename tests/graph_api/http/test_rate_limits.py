@@ -15,7 +15,7 @@ import structlog
 
 from db.errors import BadInput
 from graph_api.http import rate_limits as counting
-from graph_api.http.rate_limits import RateLimitStatus, Rates
+from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from tests.builders import Api
 from tests.graph_api.commands.test_ingest_jsonl import in_lines
 from tests.graph_api.commands.test_process import awaited
@@ -28,51 +28,51 @@ def left(standing: RateLimitStatus) -> dict[str, int]:
     return {it.name: it.remaining for it in standing.windows}
 
 
-async def spend(rates: Rates, cost: int, tenant_id: int = 1, who: str = "a") -> RateLimitStatus:
-    return await rates.charge(await rates.standing(tenant_id, who), cost)
+async def spend(rates: RateLimiter, cost: int, tenant_id: int = 1, who: str = "a") -> RateLimitStatus:
+    return await rates.charge(await rates.status(tenant_id, who), cost)
 
 
 async def test_a_tenant_and_each_credential_in_it_are_counted(address: str) -> None:
-    rates = Rates("100/minute", "60/minute")
+    rates = RateLimiter("100/minute", "60/minute")
     assert left(await spend(rates, 30)) == {"tenant": 70, "key": 30}
     assert left(await spend(rates, 50, who="b")) == {"tenant": 20, "key": 10}
-    assert left(await rates.standing(1, "c")) == {"tenant": 20, "key": 60}
+    assert left(await rates.status(1, "c")) == {"tenant": 20, "key": 60}
     # one of the same name in another tenant is another
-    assert left(await rates.standing(2, "a")) == {"tenant": 100, "key": 60}
+    assert left(await rates.status(2, "a")) == {"tenant": 100, "key": 60}
 
 
 async def test_what_was_let_in_is_charged_in_full_and_then_nothing_is_let_in_until_the_window_ends() -> None:
-    rates = Rates("", "10/second")
-    first, second = await rates.standing(1, "a"), await rates.standing(1, "a")
-    assert first.wait == second.wait == 0
+    rates = RateLimiter("", "10/second")
+    first, second = await rates.status(1, "a"), await rates.status(1, "a")
+    assert first.retry_after == second.retry_after == 0
     await rates.charge(first, 8)
     after = await rates.charge(second, 8)
-    assert (left(after), after.wait) == ({"key": 0}, 1)
-    assert left(await rates.standing(1, "a")) == {"key": 0}
-    assert "The key may spend no more" in after.overdrawn().message
+    assert (left(after), after.retry_after) == ({"key": 0}, 1)
+    assert left(await rates.status(1, "a")) == {"key": 0}
+    assert "Rate limit of the key exceeded" in after.error().message
 
     async def ended() -> bool:
-        return not (await rates.standing(1, "a")).wait
+        return not (await rates.status(1, "a")).retry_after
 
     await awaited(ended)
-    # what was overdrawn is not carried over
-    assert left(await rates.standing(1, "a")) == {"key": 10}
+    # what was error is not carried over
+    assert left(await rates.status(1, "a")) == {"key": 10}
 
 
 async def test_standing_is_written_as_structured_fields() -> None:
-    rates = Rates("20000000/minute", "500/10 seconds")
-    assert (await rates.standing(1, "a")).headers == {
+    rates = RateLimiter("20000000/minute", "500/10 seconds")
+    assert (await rates.status(1, "a")).headers == {
         "RateLimit-Policy": '"tenant";q=20000000;w=60, "key";q=500;w=10',
         "RateLimit": '"tenant";r=20000000;t=60, "key";r=500;t=10',
     }
-    assert await Rates().standing(1, "a") == RateLimitStatus()
+    assert await RateLimiter().status(1, "a") == RateLimitStatus()
     assert RateLimitStatus().headers == {}
 
 
 @pytest.mark.parametrize("rate", ["x", "5", "5/fortnight", "0/minute", "5/second;100/minute", "-1/minute"])
 def test_what_is_no_rate_is_refused(rate: str) -> None:
     with pytest.raises(ValueError, match="rate"):
-        counting.read_rate(rate)
+        counting.parse_rate(rate)
 
 
 @pytest.mark.api
@@ -97,7 +97,7 @@ async def test_what_fails_is_charged_and_what_was_not_let_in_is_not(address: str
     async with serving(address, key_rate="100/minute", tenant_rate="", pool_size=1, max_waiting=0) as api:
         app = api.client._transport.app  # type: ignore[attr-defined]
         assert '"key";r=99' in (await api("{ nope }")).headers["ratelimit"]
-        async with app.state.admission.place(2, "other"):
+        async with app.state.admission.slot(2, "other"):
             busy = await api("{ products { totalCount } }")
         assert (busy.status, '"key";r=99' in busy.headers["ratelimit"]) == (503, True)
         unread = await api.client.post("/graphql", content="{", headers={"content-type": "application/json"})
@@ -145,11 +145,11 @@ async def redis(directory: Path) -> AsyncIterator[str]:
 
 async def test_processes_that_share_a_redis_count_together(tmp_path: Path) -> None:
     async with redis(tmp_path) as url:
-        one, other = Rates("100/minute", "60/minute", url), Rates("100/minute", "60/minute", url)
+        one, other = RateLimiter("100/minute", "60/minute", url), RateLimiter("100/minute", "60/minute", url)
         assert left(await spend(one, 30)) == {"tenant": 70, "key": 30}
         spent = await spend(other, 40)
-        assert (left(spent), spent.wait) == ({"tenant": 30, "key": 0}, (await one.standing(1, "a")).wait)
-        assert 0 < spent.wait <= 60
+        assert (left(spent), spent.retry_after) == ({"tenant": 30, "key": 0}, (await one.status(1, "a")).retry_after)
+        assert 0 < spent.retry_after <= 60
         await one.close()
         await other.close()
 
@@ -158,18 +158,18 @@ async def test_processes_that_share_a_redis_count_together(tmp_path: Path) -> No
 async def test_a_redis_that_goes_away_stops_nobody_and_counts_again_when_it_is_back(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "LEFT_ALONE", 0)
+    monkeypatch.setattr(counting, "RETRY_INTERVAL", 0)
     async with redis(tmp_path) as url, serving(address, redis_url=url, key_rate="10/minute") as api:
         assert '"key";r=9' in (await api("{ __typename }")).headers["ratelimit"]
-        rates: Rates = api.client._transport.app.state.rates  # type: ignore[attr-defined]
+        rates: RateLimiter = api.client._transport.app.state.rate_limiter  # type: ignore[attr-defined]
         pause = await asyncio.create_subprocess_exec("redis-cli", "-u", url, "CLIENT", "PAUSE", "1000", stdout=-3)
         await pause.wait()
         with structlog.testing.capture_logs() as logged:
             assert (await api("{ __typename }")).data == {"__typename": "Query"}
-        assert "rates not counted" in {it["event"] for it in logged}
+        assert "rate limits unavailable" in {it["event"] for it in logged}
 
         async def back() -> bool:
-            return bool((await rates.standing(1, "anonymous")).windows)
+            return bool((await rates.status(1, "anonymous")).windows)
 
         await awaited(back)
         assert '"key";r=' in (await api("{ __typename }")).headers["ratelimit"]
@@ -184,13 +184,13 @@ async def test_a_redis_that_is_silent_is_not_waited_for_again_and_again() -> Non
         await reader.read()
 
     async with raw(silent) as port:
-        rates = Rates("100/minute", "60/minute", f"redis://127.0.0.1:{port}")
+        rates = RateLimiter("100/minute", "60/minute", f"redis://127.0.0.1:{port}")
         began = time.monotonic()
         with structlog.testing.capture_logs() as logged:
             for _ in range(100):
                 assert await spend(rates, 1) == RateLimitStatus()
         assert time.monotonic() - began < PATIENCE
-        assert [it["event"] for it in logged] == ["rates not counted"]
+        assert [it["event"] for it in logged] == ["rate limits unavailable"]
         assert connections == 1
         await rates.close()
 
@@ -200,7 +200,7 @@ def test_a_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(BadInput, match=r"headwater\[redis\]"):
-        Rates(redis_url="redis://127.0.0.1")
+        RateLimiter(redis_url="redis://127.0.0.1")
 
 
 @pytest.mark.api

@@ -16,7 +16,7 @@ from db.errors import (
     Unavailable,
 )
 from db.tenancy import api_key
-from graph_api.http.responses import refusal, status_of
+from graph_api.http.responses import error_response, status_of
 from tests.builders import REGISTER, Api, product_fields
 
 
@@ -33,11 +33,11 @@ from tests.builders import REGISTER, Api, product_fields
         (LimitExceeded("much"), 400, {}),
     ],
 )
-def test_a_refusal_has_the_status_of_its_code_and_tells_how_to_go_on(
+def test_a_error_response_has_the_status_of_its_code_and_tells_how_to_go_on(
     error: HeadwaterError, status: int, headers: dict[str, str]
 ) -> None:
     assert status_of([error.code], 400) == status
-    response = refusal({"state": {"request_id": "r"}}, status, error)
+    response = error_response({"state": {"request_id": "r"}}, status, error)
     assert {name: response.headers[name] for name in ("www-authenticate", "retry-after") if name in response.headers} == headers
     assert orjson.loads(response.body)["errors"] == [{"message": error.message, "extensions": {"code": error.code}}]
 
@@ -51,7 +51,7 @@ def test_of_several_errors_the_first_that_has_a_status_gives_it() -> None:
 @pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
 async def test_what_the_credentials_do_not_allow_is_403_whatever_is_accepted(api: Api, accept: str) -> None:
     async with api.database.transaction(1, Author("tester")) as connection:
-        door = api.client._transport.app.state.door  # type: ignore[attr-defined]
-        _, key = await api_key.create(connection, door.signer, "reader", ["read"])
+        door = api.client._transport.app.state.authenticator  # type: ignore[attr-defined]
+        _, key = await api_key.create(connection, door.key_signer, "reader", ["read"])
     answer = await api(REGISTER, headers={"accept": accept, "x-api-key": key}, input=product_fields())
     assert (answer.status, answer.code_and_field) == (403, ("FORBIDDEN", None))

@@ -5,7 +5,7 @@ import re
 import pytest
 import structlog
 
-from graph_api.http.traces import going_on
+from graph_api.http.traces import continue_trace
 from tests.builders import Api
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -51,8 +51,8 @@ async def test_what_names_no_trace_begins_one(api: Api, sent: str) -> None:
 
 
 def test_whoever_names_two_traces_names_none() -> None:
-    assert going_on([VALID]).trace_id == TRACE
-    assert going_on([VALID, VALID]).trace_id != TRACE
+    assert continue_trace([VALID]).trace_id == TRACE
+    assert continue_trace([VALID, VALID]).trace_id != TRACE
 
 
 async def test_what_is_refused_bears_its_trace_too(api: Api) -> None:

@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from db.errors import LimitExceeded, NotFound, Unavailable
 from graph_api import app as application
-from graph_api.records import fetching
+from graph_api.records import fetching, results
 from graph_api.records.configuration import Service
-from graph_api.records.fetching import Records
+from graph_api.records.fetching import RecordFetcher
 from graph_api.settings import Settings
 from schema.execution.external_record import Caller, Lookup
 from tests.graph_api.records.remote import PATIENCE, Remote, raw, record, remote
@@ -31,8 +31,8 @@ async def crm() -> AsyncIterator[Remote]:
 
 
 @asynccontextmanager
-async def fetching_from(address: str, **options: Any) -> AsyncIterator[Records]:
-    records = Records({"crm": Service(address=address, **options)})
+async def fetching_from(address: str, **options: Any) -> AsyncIterator[RecordFetcher]:
+    records = RecordFetcher({"crm": Service(address=address, **options)})
     try:
         yield records
     finally:
@@ -43,7 +43,7 @@ def lookups(*keys: str, endpoint: str = "/customers") -> dict[Lookup, int]:
     return {Lookup("crm", endpoint, "id", key): 1 for key in keys}
 
 
-async def fetch(records: Records, *keys: str, caller: Caller = NOBODY, endpoint: str = "/customers") -> list[Any]:
+async def fetch(records: RecordFetcher, *keys: str, caller: Caller = NOBODY, endpoint: str = "/customers") -> list[Any]:
     """What there is of each key; of a failure its kind and message."""
     async with asyncio.timeout(PATIENCE):
         found = await records(lookups(*keys, endpoint=endpoint), caller)
@@ -107,7 +107,7 @@ async def test_a_request_that_ran_out_of_patience_costs_no_turn(crm: Remote, mon
     crm.answer = slow
     async with fetching_from(crm.address, concurrency=2, timeout=1) as records:
         with monkeypatch.context() as patch:
-            patch.setattr(fetching, "PATIENCE", 0.01)
+            patch.setattr(fetching, "TOTAL_TIMEOUT", 0.01)
             for _ in range(4):
                 assert {type(it) for it in await fetch(records, "1", "2", "3")} == {Unavailable}
         assert len(crm.targets) <= 2
@@ -117,7 +117,7 @@ async def test_a_request_that_ran_out_of_patience_costs_no_turn(crm: Remote, mon
 
 async def test_who_closes_ends_what_is_under_way(crm: Remote) -> None:
     crm.answer = forever
-    records = Records({"crm": Service(address=crm.address, timeout=10)})
+    records = RecordFetcher({"crm": Service(address=crm.address, timeout=10)})
     asking = asyncio.create_task(records(lookups("1"), NOBODY))
     async with asyncio.timeout(PATIENCE):
         while not crm.targets:  # noqa: ASYNC110
@@ -139,7 +139,7 @@ async def test_wherever_a_redirect_leads_it_is_read_by_nobody(location: bytes) -
     handle = answering(http(b"", b"HTTP/1.1 302 Found\r\nLocation: " + location), told=told)
     async with raw(handle) as port, fetching_from(f"http://127.0.0.1:{port}") as records:
         (failure,) = await fetch(records, "1")
-    assert str(failure) == "The service crm redirects, which is not followed."
+    assert str(failure) == "The service crm redirects, and redirects are not followed."
     assert len(told) == 1
 
 
@@ -207,7 +207,7 @@ async def test_what_a_service_repeats_of_a_request_is_not_logged() -> None:
             with structlog.testing.capture_logs() as logged:
                 (failure,) = await fetch(records, "1", caller=caller)
         assert isinstance(failure, Unavailable)
-        assert [it["event"] for it in logged] == ["records not fetched"]
+        assert [it["event"] for it in logged] == ["record fetch failed"]
         assert logged[0]["cause"]
         assert "tok3n" not in f"{logged} {failure!r}"
 
@@ -247,7 +247,7 @@ async def test_nothing_of_what_could_not_be_read_is_kept(crm: Remote) -> None:
 
 
 async def test_what_could_not_be_read_counts_too(crm: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "TOTAL_BYTES", 3_500_000)
+    monkeypatch.setattr(results, "MAX_TOTAL_BYTES", 3_500_000)
 
     async def garbage(_: Request) -> Response:
         return Response(b"x" * 1_000_000)
@@ -290,12 +290,12 @@ async def test_a_large_answer_is_read_beside_the_event_loop(crm: Remote, monkeyp
 async def test_where_what_fetches_cannot_be_made_no_database_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
 
-    def broken(_: Any) -> Records:
+    def broken(_: Any) -> RecordFetcher:
         raise OSError("no certificates")
 
-    monkeypatch.setattr(application, "Records", broken)
+    monkeypatch.setattr(application, "RecordFetcher", broken)
     monkeypatch.setattr(application, "Database", lambda address, **_: opened.append(address))
-    app = application.create_app(Settings(database_url="postgresql://there"), guarded=False)
+    app = application.create_app(Settings(database_url="postgresql://there"), require_auth=False)
     with pytest.raises(OSError, match="no certificates"):
         async with app.router.lifespan_context(app):
             pass

@@ -21,9 +21,10 @@ from db.author import Author
 from db.errors import TransactionConflict, Unavailable
 from db.tenancy import api_key
 from graph_api.app import create_app
-from graph_api.auth.authenticator import OPEN
-from graph_api.records import addresses, fetching
-from graph_api.records.addresses import CheckedAddresses, NotPublic, is_public
+from graph_api.auth.principals import OPEN_PRINCIPAL
+from graph_api.records import addresses, fetching, results, transports
+from graph_api.records.addresses import is_public
+from graph_api.records.transports import CheckedAddresses, NotPublic
 from graph_api.settings import Settings
 from schema.execution.executor import Executor
 from schema.execution.executor import Request as Operation
@@ -52,7 +53,7 @@ async def crm() -> AsyncIterator[Remote]:
 
 
 def app_of(address: str, services: dict[str, Any], **settings: Any) -> Starlette:
-    return create_app(Settings(database_url=address, services=services, **settings), guarded=False)
+    return create_app(Settings(database_url=address, services=services, **settings), require_auth=False)
 
 
 @asynccontextmanager
@@ -117,7 +118,7 @@ async def test_a_record_is_an_object_or_that_one_of_a_list_that_bears_the_key(
         answer = await api(ONE, key="42")
     assert answer.body["data"] == {"entity": {"displayName": "Customer 42", "record": found}}
     if found is None:
-        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record whose id is '42'.")
+        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record with id '42'.")
         assert answer.error["path"] == ["entity", "record"]
         assert answer.error["locations"] == [{"line": 1, "column": ONE.index("record }") + 1}]
     assert crm.targets == ["/customers?id=42"]
@@ -245,7 +246,7 @@ async def test_a_service_that_takes_many_keys_is_asked_once(address: str, crm: R
         assert len(crm.targets) == 1
         found = {it["key"]: it["record"] for it in answer.body["data"]["entities"]["nodes"]}
         assert found == {**{key: record(key) for key in keys}, "none": None}
-        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record whose id is 'none'.")
+        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record with id 'none'.")
 
         # an object cannot be the answer for all of them, nor can it be that all of them are gone
         for wrong in (answers({"id": 1}), answers({}, status=404)):
@@ -307,19 +308,22 @@ FAILURES = {
     "trickling": (drop_by_drop, "does not answer within 0.3 s"),
     "endless": (endless, "answers with more than 100000 bytes"),
     "large": (answers({"id": 42, "text": "x" * 100_000}), "answers with more than 100000 bytes"),
-    "failing": (answers({"id": 42}, status=500), "answers 500"),
-    "refusing": (answers({"id": 42}, status=403), "answers 403"),
-    "saying nothing": (answers(b"", status=204), "answers 204"),
-    "empty": (answers(b""), "answers with what is no JSON"),
-    "a page": (answers(b"<html>"), "answers with what is no JSON"),
-    "not a number": (answers(b'{"id": 42, "n": NaN}'), "answers with what is no JSON"),
-    "too great a number": (answers(b'{"id": 42, "n": 1e999}'), "answers with what is no JSON"),
-    "half a character": (answers(b'{"id": 42, "n": "\\ud800"}'), "answers with what is no JSON"),
-    "bottomless": (answers(b"[" * 90_000), "answers with what is no JSON"),
+    "failing": (answers({"id": 42}, status=500), "answers with status 500"),
+    "refusing": (answers({"id": 42}, status=403), "answers with status 403"),
+    "saying nothing": (answers(b"", status=204), "answers with status 204"),
+    "empty": (answers(b""), "answers with a body that is not JSON"),
+    "a page": (answers(b"<html>"), "answers with a body that is not JSON"),
+    "not a number": (answers(b'{"id": 42, "n": NaN}'), "answers with a body that is not JSON"),
+    "too great a number": (answers(b'{"id": 42, "n": 1e999}'), "answers with a body that is not JSON"),
+    "half a character": (answers(b'{"id": 42, "n": "\\ud800"}'), "answers with a body that is not JSON"),
+    "bottomless": (answers(b"[" * 90_000), "answers with a body that is not JSON"),
     "deep": (answers(b'{"id": 42, "a": ' + b"[" * 300 + b"]" * 300 + b"}"), "nested more than 64 levels deep"),
-    "a text": (answers("42"), "answers with JSON that is no record, and no list of records"),
-    "null": (answers(None), "answers with JSON that is no record, and no list of records"),
-    "packed": (answers(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), "answers in an encoding that it was not asked for"),
+    "a text": (answers("42"), "answers with JSON that is neither a record nor a list of records"),
+    "null": (answers(None), "answers with JSON that is neither a record nor a list of records"),
+    "packed": (
+        answers(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}),
+        "answers with a Content-Encoding that was not requested",
+    ),
 }
 
 
@@ -360,7 +364,7 @@ async def test_a_redirect_is_not_followed(address: str, crm: Remote) -> None:
                 await put_type(api)
                 await api.create("x", type="CUSTOMER", key=str(status))
                 error = (await api(ONE, key=str(status))).error
-                assert fault(error) == ("UNAVAILABLE", "The service crm redirects, which is not followed.")
+                assert fault(error) == ("UNAVAILABLE", "The service crm redirects, and redirects are not followed.")
         assert other.targets == []
     assert len(crm.targets) == 5
 
@@ -384,7 +388,7 @@ async def test_a_connection_that_breaks_is_tried_once_more_and_no_oftener(addres
     if dropped == 1:
         assert answer.data["entity"]["record"] == {}
     else:
-        assert fault(answer.error) == ("UNAVAILABLE", "The service crm breaks off before it has answered.")
+        assert fault(answer.error) == ("UNAVAILABLE", "The service crm closed the connection before its answer was complete.")
 
 
 async def test_neither_a_timeout_nor_a_status_is_tried_again(address: str, crm: Remote) -> None:
@@ -407,7 +411,7 @@ async def test_a_service_that_is_gone_or_has_no_such_name_cannot_be_connected_to
     async def unknown(host: str, _: int) -> list[Any]:
         raise OSError(f"{host}: name or service not known")
 
-    monkeypatch.setattr(addresses, "resolve", unknown)
+    monkeypatch.setattr(transports, "resolve", unknown)
     for there in (f"http://127.0.0.1:{port}", "http://crm.example"):
         async with serving(address, crm=there) as api:
             await put_type(api)
@@ -415,7 +419,7 @@ async def test_a_service_that_is_gone_or_has_no_such_name_cannot_be_connected_to
             with structlog.testing.capture_logs() as logged:
                 error = (await api(ONE, key=there)).error
             assert fault(error) == ("UNAVAILABLE", "The service crm cannot be connected to.")
-            (line,) = [it for it in logged if it["event"] == "records not fetched"]
+            (line,) = [it for it in logged if it["event"] == "record fetch failed"]
             assert (line["service"], line["records"], "ConnectError" in line["cause"]) == ("crm", 1, True)
 
 
@@ -430,14 +434,14 @@ async def test_a_service_that_is_not_configured_is_not_called_and_the_message_sa
 async def test_a_request_does_not_wait_for_records_without_end(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "PATIENCE", 0.3)
+    monkeypatch.setattr(fetching, "TOTAL_TIMEOUT", 0.3)
     crm.answer = forever
     async with serving(address, crm={"address": crm.address, "timeout": 10, "concurrency": 2}) as api:
         await customers(api, "1", "2", "3", "4")
         started = time.monotonic()
         errors = (await api(ALL)).errors
         assert time.monotonic() - started < 2
-    reason = "The records of this request take longer than 0.3 seconds. Ask for fewer at once."
+    reason = "Fetching the external records of this request took longer than 0.3 s. Select fewer in one request."
     assert [fault(it) for it in errors] == [("UNAVAILABLE", reason)] * 4
     assert len(crm.targets) == 2
 
@@ -445,7 +449,7 @@ async def test_a_request_does_not_wait_for_records_without_end(
 async def test_a_request_gets_no_more_records_than_fit_however_often_it_asks(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "TOTAL_BYTES", 5_000)
+    monkeypatch.setattr(results, "MAX_TOTAL_BYTES", 5_000)
     crm.answer = answers({"text": "x" * 1_000})
     async with serving(address, crm={"address": crm.address, "concurrency": 1}) as api:
         await customers(api, *"123456789")
@@ -465,7 +469,7 @@ async def test_a_defect_in_fetching_is_masked_and_costs_only_the_record(api: Api
 
     await customers(api, "42")
     executor = Executor(schema, api.database, fetch=broken)
-    answer = await executor.execute(Operation(ONE, {"key": "42"}), OPEN, "r")
+    answer = await executor.execute(Operation(ONE, {"key": "42"}), OPEN_PRINCIPAL, "r")
     assert answer.data == {"entity": {"displayName": "Customer 42", "record": None}}
     assert [it["extensions"]["code"] for it in answer.errors] == ["INTERNAL"]
     assert "secret" not in str(answer.errors)
@@ -614,7 +618,7 @@ async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing
             assert (await api(ALL)).data
             # a key is for this service alone
             async with api.database.transaction(1, Author("tester")) as connection:
-                _, key = await api_key.create(connection, api.client._transport.app.state.door.signer, "a", ["read"])  # type: ignore[attr-defined]
+                _, key = await api_key.create(connection, api.client._transport.app.state.authenticator.key_signer, "a", ["read"])  # type: ignore[attr-defined]
             assert (await api(ALL, headers={"Authorization": f"Bearer {key}"})).data
         told, untold = trusted.headers[0], other.headers[0]
         assert told["authorization"] == bearer
@@ -697,7 +701,7 @@ async def test_an_endpoint_that_got_in_some_other_way_leads_nowhere(address: str
         async with api.database.transaction(1, Author("intruder")) as connection:
             await connection.execute(text(_STORE), {"endpoint": endpoint})
         error = (await api(ONE, key="42")).error
-        message = "The service crm is to be asked at an endpoint that is no path in it."
+        message = f"The service crm has an endpoint that is not a valid path: {endpoint!r}."
         assert fault(error) == ("UNAVAILABLE", message)
     assert crm.targets == []
 
@@ -723,11 +727,11 @@ async def test_a_name_that_leads_to_a_private_address_is_called_only_if_the_conf
         asked.append((host, port))
         return [ip_address("127.0.0.1")]
 
-    monkeypatch.setattr(addresses, "resolve", resolved)
+    monkeypatch.setattr(transports, "resolve", resolved)
     there = f"http://crm.example:{crm.port}"
     async with serving(address, crm=there) as api:
         await customers(api, "42")
-        reason = "leads to an address that is not public, and its configuration does not say that it may"
+        reason = "resolves to an address that is not public; set its option private to allow that"
         error = (await api(ONE, key="42")).error
         assert fault(error) == ("UNAVAILABLE", f"The service crm {reason}.")
     assert crm.targets == []
@@ -836,12 +840,12 @@ def leads_to(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
         await asyncio.sleep(0.01)
         return [ip_address(it) for it in found]
 
-    monkeypatch.setattr(addresses, "resolve", resolved)
+    monkeypatch.setattr(transports, "resolve", resolved)
     return asked
 
 
 def connecting(wire: Wire, *, private: bool = False) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=CheckedAddresses(wire, private=private, patience=2), timeout=None)
+    return httpx.AsyncClient(transport=CheckedAddresses(wire, allow_private=private, connect_timeout=2), timeout=None)
 
 
 async def test_of_a_public_and_a_private_address_only_the_public_one_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from db.database import Database
 from db.temporal.change_log import Operation, Outcome
 from db.temporal.kinds import ENTITY
 from db.temporal.verification import verify_tenant
-from graph_api.auth.authenticator import OPEN
+from graph_api.auth.principals import OPEN_PRINCIPAL
 from schema.execution.executor import Executor, Request
 from schema.root import schema
 from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, iso
@@ -61,7 +61,7 @@ class Bench:
         return Database(address, pool_size=2)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        response = self.runner.run(self.executor.execute(Request(query, variables), OPEN, "request"))
+        response = self.runner.run(self.executor.execute(Request(query, variables), OPEN_PRINCIPAL, "request"))
         return {"data": response.data, "errors": response.errors}
 
     def load(self, batch: list[ingest.AssetState]) -> list[Any]:

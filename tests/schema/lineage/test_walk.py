@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from graph_api.auth.authenticator import OPEN
+from graph_api.auth.principals import OPEN_PRINCIPAL
 from graph_api.settings import Settings
 from schema.execution.executor import Executor, Request
 from schema.root import schema
@@ -432,7 +432,7 @@ async def test_only_what_is_selected_is_looked_for(api: Api) -> None:
 async def test_a_cut_answer_says_so(api: Api, settings: dict[str, Any], truncated: dict[str, Any], least: int) -> None:
     await api.lineage(*(f"raw -> t{number}" for number in range(8)), "t0 -> u")
     executor = Executor(schema, api.database, Settings(**settings).limits)
-    response = await executor.execute(Request(WALK, {"name": "raw"}), OPEN, "request")
+    response = await executor.execute(Request(WALK, {"name": "raw"}), OPEN_PRINCIPAL, "request")
     assert response.data is not None
     cut = response.data["product"]["downstream"]
     assert cut["truncated"] == truncated
@@ -444,7 +444,7 @@ async def test_links_that_a_bound_cuts_say_so_though_the_walk_is_whole(api: Api,
     await api.lineage("raw -> a -> b", "raw -> b -> a")
     executor = Executor(schema, api.database, Settings(max_lineage_links=3).limits)
     query = f'{{ product(name: "raw") {{ downstream(maxDepth: 1) {{ truncated {{ reason limit }} {selected} }} }} }}'
-    response = await executor.execute(Request(query, {}), OPEN, "request")
+    response = await executor.execute(Request(query, {}), OPEN_PRINCIPAL, "request")
     assert response.data is not None
     assert response.data["product"]["downstream"]["truncated"] == {"reason": "LINKS", "limit": 3}
 

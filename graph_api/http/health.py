@@ -1,0 +1,25 @@
+"""Health and readiness endpoints."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db.errors import HeadwaterError
+from db.migrations import latest_revision
+from graph_api.http.responses import json_response
+
+
+async def health(_: Request) -> Response:
+    """Answer 200: the process runs."""
+    return json_response({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """Answer 200 if the database responds and has the schema revision of this code, else 503."""
+    try:
+        revision = await request.app.state.revision.get(None)
+    except HeadwaterError as error:
+        return json_response({"status": "unavailable", "reason": error.message}, 503)
+    if revision != latest_revision():
+        reason = f"The database is at revision {revision}, this service needs {latest_revision()}. Run: headwater migrate"
+        return json_response({"status": "unavailable", "reason": reason}, 503)
+    return json_response({"status": "ok", "revision": revision})
