@@ -275,7 +275,7 @@ async def test_a_registered_document_that_does_not_fit_is_told_at_the_start_and_
         ({"one": ""}, "manifest.json, 'one': Syntax Error"),
         ({"one": f"{'{a' * 100_000}"}, "manifest.json, 'one': Syntax Error: Document is nested too deeply"),
         ('{"one": "{ a } # \\ud800"}', "manifest.json, 'one': Syntax Error: Invalid character: U+D800"),
-        ({f"sha256:{hashed(ONE)}": TWO}, f"the id is not the hash of the text, {hashed(TWO)}"),
+        ({f"sha256:{hashed(ONE)}": TWO}, f"the id is not the hash of the text, which is {hashed(TWO)}"),
         ('"' + "x" * MAX_BYTES, f"manifest.json is larger than {MAX_BYTES} bytes"),
     ],
     ids=lambda it: it[:40] if isinstance(it, str) else None,
