@@ -11,6 +11,8 @@ from db.errors import BadInput
 NAME_LENGTH = 200
 JSON_DEPTH = 64
 
+_EXCERPT_LENGTH = 100
+
 # What most lines are: seen at a glance to be fine.
 _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}", re.ASCII)
@@ -59,6 +61,14 @@ def refuse_unstorable(field: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise BadInput(f"{field} holds half of a surrogate pair, which is no character.", field=field) from error
+
+
+def excerpt(value: Any) -> str:
+    """Quote a value for an error message, its start if it is long."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _EXCERPT_LENGTH else value[: _EXCERPT_LENGTH - 3] + "…")
+    text = repr(value)
+    return text if len(text) <= _EXCERPT_LENGTH else text[: _EXCERPT_LENGTH - 3] + "…"
 
 
 def storable(value: str | None) -> str | None:

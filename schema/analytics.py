@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.assets.entity import EntityQuery
+from db.assets.entity_query import EntityQuery
 from db.lineage import analytics
 from db.lineage.analytics import Crossing, ProductStatistics
 from db.lineage.graph import GraphMetrics

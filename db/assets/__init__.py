@@ -1,1 +1,1 @@
-"""Assets: identities, products, entities and domains."""
+"""Assets: identities, products, entities and the domains they belong to."""

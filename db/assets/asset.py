@@ -1,6 +1,6 @@
-"""The identity of what lives in the graph. It is given once and never changes."""
+"""Identities of assets. An identity is given once and never changes; writers lock it to change its asset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ from db.errors import Conflict, HeadwaterError, NotFound
 from db.filters import any_of
 from db.sql import statement
 from db.tables import asset as assets
-from db.temporal.change_log import Assertion, Operation, Outcome
+from db.temporal.change_log import Assertion, Operation, Outcome, raise_first_error
 from db.temporal.kind import Kind
 
 _ADD = statement("assets/add_assets")
@@ -21,7 +21,7 @@ _LOCK = statement("assets/lock_assets")
 
 
 class Identity(NamedTuple):
-    """What a uid stands for: it never changes."""
+    """Identity of an asset."""
 
     asset_id: int
     uid: UUID
@@ -31,29 +31,52 @@ class Identity(NamedTuple):
 
 
 class IdentitySpec(NamedTuple):
-    """Which asset is meant: by its uid, by its key within its type, or by both. By neither: a new one."""
+    """The asset that a write is about: the one with this uid, with this key within its type, or both. Without either, a new one."""
 
     uid: UUID | None = None
     type: str | None = None
     key: str | None = None
-    # what a new one is called that is not meant by a uid; any, if nothing is said
+    # uid of a new asset, if it is not named by uid; a random one by default
     new_uid: UUID | None = None
-    # whether one is given its identity that has none yet
+    # false: an asset that does not exist is an error
     create_missing: bool = True
+
+    @property
+    def is_anonymous(self) -> bool:
+        """True if the spec can only mean a new asset."""
+        return self.uid is None and self.key is None
 
 
 class Deletion(NamedTuple):
-    """That what bears a uid, an asset or a bond, ends at an instant; without one, now."""
+    """Deletion of the asset or association with a uid at an instant, by default now."""
 
     uid: UUID
     at: datetime | None = None
 
 
-_Found = dict[UUID | tuple[str, str], Identity]
+class _IdentityIndex:
+    """Identities by uid, and by type and key."""
+
+    def __init__(self) -> None:
+        self.by_uid: dict[UUID, Identity] = {}
+        self._by_key: dict[tuple[str, str], Identity] = {}
+
+    def add(self, identities: Iterable[Identity]) -> None:
+        for identity in identities:
+            self.by_uid[identity.uid] = identity
+            if identity.type is not None and identity.key is not None:
+                self._by_key[identity.type, identity.key] = identity
+
+    def find(self, spec: IdentitySpec) -> Identity | None:
+        """Find the identity with the uid of a spec, else the one with its key."""
+        identity = self.by_uid.get(spec.uid) if spec.uid is not None else None
+        if identity is None and spec.type is not None and spec.key is not None:
+            return self._by_key.get((spec.type, spec.key))
+        return identity
 
 
 async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[Identity | None]:
-    """Which assets these uids name."""
+    """Find identities by uid."""
     rows = await connection.fetch(
         select(assets).where(assets.c.tenant_id == connection.tenant_id, assets.c.uid == any_of(uids, Uuid))
     )
@@ -62,105 +85,97 @@ async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[I
 
 
 async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> int:
-    """Find an asset of a kind by its uid and keep other writers off it until the transaction ends."""
-    identity = (await _lock(connection, [IdentitySpec(uid)])).get(uid)
+    """Lock an asset until the transaction ends, and return its id. Raise NotFound, at `field`, if no asset of the kind has the uid."""
+    identity = (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid)
     if identity is None or identity.kind != kind.name:
         raise NotFound(f"There is no {kind.label} with the uid {uid}.", field=field)
     return identity.asset_id
 
 
-async def add_or_lock(connection: WriteConnection, kind: Kind, ref: IdentitySpec) -> Identity:
-    """Give an asset its identity, or lock the one it has."""
-    (identity,) = await add_or_lock_each(connection, kind, [ref])
-    if isinstance(identity, HeadwaterError):
-        raise identity
+async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpec) -> Identity:
+    """Lock the asset of a spec until the transaction ends, or add it."""
+    (identity,) = raise_first_error(await add_or_lock_each(connection, kind, [spec]))
     return identity
 
 
 async def add_or_lock_each(
-    connection: WriteConnection, kind: Kind, refs: Sequence[IdentitySpec]
+    connection: WriteConnection, kind: Kind, specs: Sequence[IdentitySpec]
 ) -> list[Identity | HeadwaterError]:
-    """Give each asset its identity, or lock the one it has. One that is borne by something else is refused by itself."""
-    found = await _lock(connection, refs)
-    unknown = [ref for ref in refs if ref.create_missing and _found(found, ref) is None]
-    proposed = [ref.uid or ref.new_uid or uuid4() for ref in unknown]
-    if unknown:
+    """Lock the asset of each spec until the transaction ends, or add it. Return an error for a spec that contradicts its asset."""
+    index = await _lock(connection, specs)
+    missing = [spec for spec in specs if spec.create_missing and index.find(spec) is None]
+    new_uids = [spec.uid or spec.new_uid or uuid4() for spec in missing]
+    if missing:
         added = await connection.fetch(
             _ADD,
-            {"kind": kind.name, "uids": proposed, "types": [it.type for it in unknown], "keys": [it.key for it in unknown]},
+            {
+                "kind": kind.name,
+                "uids": new_uids,
+                "types": [spec.type for spec in missing],
+                "keys": [spec.key for spec in missing],
+            },
         )
         connection.added[kind] += len(added)
-        # what is new is locked by being new
-        _index(found, [Identity(row.id, row.uid, kind.name, row.type, row.key) for row in added])
-        overtaken = [ref for ref, uid in zip(unknown, proposed, strict=True) if uid not in found]
-        if overtaken:
-            found |= await _lock(connection, overtaken)
-    nameless = (found[uid] for ref, uid in zip(unknown, proposed, strict=True) if ref.uid is None and ref.key is None)
-    return [
-        _check_identity(kind, ref, next(nameless) if ref.uid is None and ref.key is None else _found(found, ref)) for ref in refs
-    ]
+        # no other transaction sees these rows yet, so they need no lock
+        index.add(Identity(row.id, row.uid, kind.name, row.type, row.key) for row in added)
+        # another writer, or another spec, was first to use these uids and keys
+        existing = [spec for spec, uid in zip(missing, new_uids, strict=True) if uid not in index.by_uid]
+        if existing:
+            index.add((await _lock(connection, existing)).by_uid.values())
+    anonymous = (index.by_uid[uid] for spec, uid in zip(missing, new_uids, strict=True) if spec.is_anonymous)
+    return [_check_identity(kind, spec, next(anonymous) if spec.is_anonymous else index.find(spec)) for spec in specs]
 
 
 async def delete(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """End an asset's life, and what joins take along with it. What was before stays readable."""
+    """Delete an asset at an instant, and the assets to which its relationships cascade. Earlier versions stay readable."""
     return await lifecycle.delete(connection, kind, await lock(connection, kind, uid, field="uid"), at)
 
 
 async def restore(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """Give an asset back the state it had last."""
+    """Restore an asset at an instant, with the state of its last version before it."""
     asset_id = await lock(connection, kind, uid, field="uid")
     last = await connection.fetch_one(kind.statement("assets/last_state"), {"subject": asset_id, "instant": at})
     if last is None:
         raise NotFound(
-            f"The {kind.label} {uid} was never there before that instant, so it cannot return to what it was.", field="at"
+            f"The {kind.label} {uid} has no state to restore: it does not exist before that instant. Give a later at.",
+            field="at",
         )
     (outcome,) = await lifecycle.record_asset_change(connection, kind, [Assertion(asset_id, Operation.SET, last.state, at)])
     return outcome
 
 
-def _check_identity(kind: Kind, ref: IdentitySpec, identity: Identity | None) -> Identity | HeadwaterError:
-    """The identity, if it is what the reference says of it."""
-    if identity is None and not ref.create_missing:
-        return NotFound(f"There is no {kind.label} with the uid {ref.uid}.", field="uid")
+def _check_identity(kind: Kind, spec: IdentitySpec, identity: Identity | None) -> Identity | HeadwaterError:
+    """Return the identity if it agrees with the spec, else the error."""
+    noun = kind.label
+    if identity is None and not spec.create_missing:
+        return NotFound(f"There is no {noun} with the uid {spec.uid}.", field="uid")
     if identity is None:
-        return Conflict(f"The key {ref.key!r} was given to another {kind.label} meanwhile. Try again.", field="key")
+        return Conflict(f"Another writer has just given the key {spec.key!r} to another {noun}. Try again.", field="key")
     if identity.kind != kind.name:
-        return Conflict(f"The uid {ref.uid} belongs to another kind of asset ({identity.kind.lower()}).", field="uid")
-    if ref.type is not None and identity.type != ref.type:
-        return Conflict(f"The {kind.label} {identity.uid} is a {identity.type}. A type never changes.", field="type")
-    if ref.uid is not None and identity.uid != ref.uid:
-        return Conflict(f"The key {ref.key!r} belongs to another {ref.type}, {identity.uid}.", field="key")
-    if ref.key is not None and identity.key != ref.key:
+        return Conflict(f"The uid {spec.uid} belongs to an asset of another kind ({identity.kind.lower()}).", field="uid")
+    if spec.type is not None and identity.type != spec.type:
+        return Conflict(
+            f"The {noun} {identity.uid} has the type {identity.type}, not {spec.type}. A type never changes.", field="type"
+        )
+    if spec.uid is not None and identity.uid != spec.uid:
+        return Conflict(f"The key {spec.key!r} belongs to another {spec.type}, with the uid {identity.uid}.", field="key")
+    if spec.key is not None and identity.key != spec.key:
         has = f"has the key {identity.key!r}" if identity.key is not None else "was created without a key"
-        return Conflict(f"The {kind.label} {identity.uid} {has}. A key never changes.", field="key")
+        return Conflict(f"The {noun} {identity.uid} {has}. A key never changes.", field="key")
     return identity
 
 
-async def _lock(connection: WriteConnection, refs: Sequence[IdentitySpec]) -> _Found:
-    by_key = [ref for ref in refs if ref.key is not None]
+async def _lock(connection: WriteConnection, specs: Sequence[IdentitySpec]) -> _IdentityIndex:
+    """Lock the assets of specs that exist, and index them."""
+    with_key = [spec for spec in specs if spec.key is not None]
     rows = await connection.fetch(
         _LOCK,
         {
-            "uids": [ref.uid for ref in refs if ref.uid is not None],
-            "types": [ref.type for ref in by_key],
-            "keys": [ref.key for ref in by_key],
+            "uids": [spec.uid for spec in specs if spec.uid is not None],
+            "types": [spec.type for spec in with_key],
+            "keys": [spec.key for spec in with_key],
         },
     )
-    found: _Found = {}
-    _index(found, [Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows])
-    return found
-
-
-def _index(found: _Found, identities: Sequence[Identity]) -> None:
-    for identity in identities:
-        found[identity.uid] = identity
-        if identity.type is not None and identity.key is not None:
-            found[identity.type, identity.key] = identity
-
-
-def _found(found: _Found, ref: IdentitySpec) -> Identity | None:
-    """What bears the uid; else what bears the key."""
-    by_uid = found.get(ref.uid) if ref.uid is not None else None
-    if by_uid is None and ref.type is not None and ref.key is not None:
-        return found.get((ref.type, ref.key))
-    return by_uid
+    index = _IdentityIndex()
+    index.add(Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows)
+    return index

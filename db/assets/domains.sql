@@ -1,5 +1,7 @@
--- The domains that exist at an instant, in order of the name; of some names only, where those are given. One exists while a product is in
--- it, and always when a type of entities belongs to it: types are not versioned.
+-- Read the names of the domains that exist at an instant, in order. A domain exists while a product is in it, and always if an entity type
+-- belongs to it, for types are not versioned.
+-- Parameters: :instant, and :names to read, NULL for all
+-- Used by: assets.domain.domains_at, assets.domain.domains_by_name
 SELECT d.name
 FROM domain d
 CROSS JOIN LATERAL (
@@ -12,11 +14,11 @@ CROSS JOIN LATERAL (
     FROM product_version v
     WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.domain = d.name
       AND v.valid_from <= CAST(:instant AS timestamptz) AND v.valid_to > CAST(:instant AS timestamptz)
-    -- in the order of the index, so that it is looked for there
+    -- the order of the index, so that the planner takes it
     ORDER BY v.name
     LIMIT 1
   )
   LIMIT 1
-) something
+) member
 WHERE d.tenant_id = CAST(:tenant AS bigint) AND (CAST(:names AS text[]) IS NULL OR d.name = ANY (CAST(:names AS text[])))
 ORDER BY d.name

@@ -1,4 +1,6 @@
--- Entities by their uids, as they were at an instant.
+-- Read entities by uid, at an instant.
+-- Parameters: :uids, :instant
+-- Used by: assets.entity.entities_by_uid
 SELECT v.asset_id, a.uid, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, v.display_name, v.details
 FROM asset a
 JOIN entity_version v

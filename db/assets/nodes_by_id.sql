@@ -1,10 +1,13 @@
--- Assets of every kind by their ids, each as it was at an instant of its own. What does not live then has no row.
-SELECT asked.place, a.id, a.uid, a.kind, a.type, a.key, v.*
-FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS asked (id, instant, place)
+-- Read assets of any kind by id, each at its own instant. An asset that does not exist then has no row. The columns of the other kind
+-- are NULL.
+-- Parameters: parallel :assets and :instants
+-- Used by: assets.node.nodes_by_id
+SELECT wanted.ordinal, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
+FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (id, instant, ordinal)
 CROSS JOIN LATERAL (
   SELECT a.id, a.uid, a.kind, a.type, a.key
   FROM asset a
-  WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = asked.id
+  WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = wanted.id
   OFFSET 0
 ) a
 CROSS JOIN LATERAL (
@@ -12,11 +15,11 @@ CROSS JOIN LATERAL (
     p.status, p.version, p.tags, NULL AS display_name, CAST(NULL AS jsonb) AS details
   FROM product_version p
   WHERE a.kind = 'PRODUCT' AND p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = a.id
-    AND p.valid_from <= asked.instant AND p.valid_to > asked.instant
+    AND p.valid_from <= wanted.instant AND p.valid_to > wanted.instant
   UNION ALL
   SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.display_name, e.details
   FROM entity_version e
   WHERE a.kind = 'ENTITY' AND e.tenant_id = CAST(:tenant AS bigint) AND e.asset_id = a.id
-    AND e.valid_from <= asked.instant AND e.valid_to > asked.instant
+    AND e.valid_from <= wanted.instant AND e.valid_to > wanted.instant
   OFFSET 0
 ) v

@@ -1,11 +1,13 @@
--- Who answers for the products of domains, each once, in order; each domain at an instant of its own.
-SELECT DISTINCT asked.place, v.owner
-FROM unnest(CAST(:domains AS text[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS asked (domain, instant, place)
+-- Read the owners of the products of domains, each owner once per domain, in order; each domain at its own instant.
+-- Parameters: parallel :domains and :instants
+-- Used by: assets.domain.owners_by_domain
+SELECT DISTINCT wanted.ordinal, v.owner
+FROM unnest(CAST(:domains AS text[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (domain, instant, ordinal)
 CROSS JOIN LATERAL (
   SELECT v.owner
   FROM product_version v
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.domain = asked.domain
-    AND v.valid_from <= asked.instant AND v.valid_to > asked.instant
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.domain = wanted.domain
+    AND v.valid_from <= wanted.instant AND v.valid_to > wanted.instant
   OFFSET 0
 ) v
-ORDER BY asked.place, v.owner
+ORDER BY wanted.ordinal, v.owner

@@ -1,17 +1,18 @@
-"""What a product may be made of. Every way in, GraphQL or file, is held to it."""
+"""Validation of the fields of a product, for every source of writes."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from db.errors import BadInput
-from db.fields import NAME_LENGTH, json_object, line, text_of
+from db.fields import NAME_LENGTH, excerpt, json_object, line, text_of
 
 STATUSES = ("ACTIVE", "DEPRECATED", "INACTIVE")
 DESCRIPTION_LENGTH = 10_000
-TAGS = 50
+MAX_TAGS = 50
+TAG_LENGTH = 100
 
-# https://semver.org, its own expression
+# The regular expression that https://semver.org suggests.
 _SEMANTIC_VERSION = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
@@ -23,14 +24,14 @@ _DEFAULTS: dict[str, Any] = {"description": None, "tags": [], "status": "ACTIVE"
 
 
 def validate_state(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole product: what is left out takes its default."""
-    given = {field: value for field, value in fields.items() if value is not None or field not in _DEFAULTS}
-    return validate_patch({**_DEFAULTS, **given})
+    """Validate the whole state of a product. A field that has a default takes it if it is missing or None."""
+    provided = {field: value for field, value in fields.items() if value is not None or field not in _DEFAULTS}
+    return validate_patch({**_DEFAULTS, **provided})
 
 
 def validate_patch(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Some fields of a product, each checked and in its one form."""
-    return {field: _CHECKS[field](field, value) for field, value in fields.items()}
+    """Validate some fields of a product, and bring each to its canonical form."""
+    return {field: _VALIDATORS[field](field, value) for field, value in fields.items()}
 
 
 def _description(field: str, value: Any) -> str | None:
@@ -43,24 +44,24 @@ def _schema(field: str, value: Any) -> dict[str, Any]:
 
 def _status(field: str, value: Any) -> str:
     if value not in STATUSES:
-        raise BadInput(f"{field} is one of {', '.join(STATUSES)}; it cannot be cleared.", field=field)
+        raise BadInput(f"{field} is {excerpt(value)}. It must be one of {', '.join(STATUSES)}.", field=field)
     return str(value)
 
 
 def _version(field: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) > NAME_LENGTH or not _SEMANTIC_VERSION.fullmatch(value):
-        raise BadInput(f"{field} has to be a semantic version such as 1.4.0 or 2.0.0-rc.1.", field=field)
+        raise BadInput(f"{field} must be a semantic version such as 1.4.0 or 2.0.0-rc.1.", field=field)
     return value
 
 
 def _tags(field: str, value: Any) -> list[str]:
-    tags = list(dict.fromkeys(line(field, tag, length=100) for tag in value or ()))
-    if len(tags) > TAGS:
-        raise BadInput(f"{field} has {len(tags)} entries; at most {TAGS} are allowed.", field=field)
+    tags = list(dict.fromkeys(line(field, tag, length=TAG_LENGTH) for tag in value or ()))
+    if len(tags) > MAX_TAGS:
+        raise BadInput(f"{field} has {len(tags)} entries; at most {MAX_TAGS} are allowed.", field=field)
     return tags
 
 
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+_VALIDATORS: dict[str, Callable[[str, Any], Any]] = {
     "name": line,
     "domain": line,
     "owner": line,

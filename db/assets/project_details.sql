@@ -1,10 +1,12 @@
--- Brings the details of some entities up to their versions, from an instant on. A detail that stays as it was is not touched, whatever
--- changes beside it. (Lookups by entity, which no statistics turn into a scan.)
+-- Bring the details of entities up to their versions, from an instant on. A detail that stays as it was keeps its row, whatever else
+-- changes. Every read is by entity and ends with OFFSET 0, so that no statistics turn it into a scan.
+-- Parameters: parallel :subjects and :instants
+-- Used by: temporal.change_log.append_changes
 WITH scope AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
 ),
-standing AS (
-  SELECT s.since, d.ctid AS place, d.asset_id, d.detail_type, d.valid_from, d.valid_to, d.value
+existing AS (
+  SELECT s.since, d.ctid AS row_ctid, d.asset_id, d.detail_type, d.valid_from, d.valid_to, d.value
   FROM scope s
   CROSS JOIN LATERAL (
     SELECT d.ctid, d.*
@@ -13,10 +15,10 @@ standing AS (
     OFFSET 0
   ) d
 ),
--- what stands from before, up to that instant, and what the versions say from it on
-pieces AS (
+-- the existing details up to the instant, and those of the versions from it on
+piece AS (
   SELECT asset_id, detail_type, value, valid_from, least(valid_to, since) AS valid_to
-  FROM standing
+  FROM existing
   WHERE valid_from < since
   UNION ALL
   SELECT v.asset_id, d.key, d.value, greatest(v.valid_from, s.since), v.valid_to
@@ -34,17 +36,17 @@ pieces AS (
   CROSS JOIN LATERAL jsonb_each_text(v.details) AS d
 ),
 {include _detail_periods},
--- what is on both sides stays
+-- a target without an existing row is inserted, an existing row without a target is deleted
 paired AS MATERIALIZED (
-  SELECT s.place, t.*
-  FROM standing s
+  SELECT e.row_ctid, t.*
+  FROM existing e
   FULL JOIN target t
-    ON t.asset_id = s.asset_id AND t.detail_type = s.detail_type AND t.valid_from = s.valid_from AND t.valid_to = s.valid_to
-    AND t.value = s.value
+    ON t.asset_id = e.asset_id AND t.detail_type = e.detail_type AND t.valid_from = e.valid_from AND t.valid_to = e.valid_to
+    AND t.value = e.value
 ),
-gone AS (
+deleted AS (
   DELETE FROM entity_detail d
-  WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.ctid = ANY (ARRAY(SELECT place FROM paired WHERE asset_id IS NULL))
+  WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.ctid = ANY (ARRAY(SELECT row_ctid FROM paired WHERE asset_id IS NULL))
   RETURNING d.asset_id
 )
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)
@@ -52,5 +54,5 @@ SELECT CAST(:tenant AS bigint), p.asset_id, p.detail_type, p.valid_from, p.valid
   CASE t.format WHEN 'number' THEN CAST(p.value AS double precision) END
 FROM paired p
 LEFT JOIN detail_type t ON t.tenant_id = CAST(:tenant AS bigint) AND t.code = p.detail_type
--- counting what is gone has room made first
-WHERE p.place IS NULL AND (SELECT count(*) FROM gone) >= 0
+-- reading `deleted` forces the DELETE to run before this INSERT
+WHERE p.row_ctid IS NULL AND (SELECT count(*) FROM deleted) >= 0

@@ -1,4 +1,6 @@
--- The uids of assets, by their ids.
+-- Read the uids of assets by id.
+-- Parameters: :assets
+-- Used by: assets.node.uids_by_id
 SELECT id, uid
 FROM asset
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (CAST(:assets AS bigint[]))

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.assets.asset import Deletion, IdentitySpec, add_or_lock_each, identities
-from db.assets.product import add_domains
+from db.assets.product import add_domains_of_products
 from db.associations import lineage_link, relationship
 from db.associations.association import UNRESOLVED, AssetRef, EndRefs, resolve_ends
 from db.connection import WriteConnection
@@ -30,7 +30,8 @@ from db.consistency.lifecycle import record_asset_changes
 from db.errors import HeadwaterError, NameTaken, NotFound, TransactionConflict
 from db.registries import detail_type, entity_type, relationship_type
 from db.registries.detail_type import DetailTypeRow
-from db.registries.entity_type import EntityTypeRow, PutOutcome
+from db.registries.entity_type import EntityTypeRow
+from db.registries.registry import PutOutcome
 from db.registries.relationship_type import RelationshipTypeRow
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation, Outcome, future_instant_error
@@ -191,7 +192,7 @@ async def _write_changes(connection: WriteConnection, kind: Kind, statements: Ma
     if specs != await _identity_specs(connection, statements):
         raise TransactionConflict("Another writer gave the name of a product to another one meanwhile. Try again.")
     if kind is PRODUCT:
-        await add_domains(connection, [it.payload for it in statements.values() if isinstance(it, AssetState)])
+        await add_domains_of_products(connection, [it.payload for it in statements.values() if isinstance(it, AssetState)])
     outcomes: Results = {}
     assertions: dict[int, Assertion] = {}
     changes: list[SubjectChange] = []

@@ -1,6 +1,6 @@
 -- Count the assets that exist at an instant and have no link at the given end.
 -- Parameters: :instant
--- Tokens: near, the column of that end
+-- Tokens: {near} the column of that end
 -- Used by: lineage.analytics.count_unlinked
 SELECT count(*) AS assets
 FROM asset_lifetime a

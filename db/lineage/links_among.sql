@@ -4,9 +4,9 @@
 -- :time examines none. Both are reported, so that the caller can say that links may be missing.
 --
 -- Parameters: :ordinals, :members and :on_page, parallel: the set of an asset, the asset, and true if it is on the page whose links are
--- wanted, :instants one per set, :max_examined, :time; those of the fragments
--- Tokens: near, the column of the end from which links are examined; far, that of the other end; link_filter, conditions on a link `l`;
--- result, `_links_on_page` or `_links_as_graph`
+-- wanted, :instants one per set, :links the most links of a page, :max_examined, :time
+-- Tokens: {near} the column of the end from which links are examined; {far} that of the other end; {link_filter} conditions on a link
+-- `l`; {result} `_links_on_page` or `_links_as_graph`
 -- Used by: lineage.subgraph._links_among
 WITH asset_set AS MATERIALIZED (
   SELECT m.ordinal, i.instant, array_agg(m.asset_id) AS members, array_agg(m.asset_id) FILTER (WHERE m.on_page) AS on_page

@@ -16,8 +16,8 @@
 -- `_walk` in walk.py tells from the last level row which bound was met, and drops the assets beyond the bound.
 --
 -- Parameters: :roots asset ids, :instants one per root, :depth the greatest depth, :assets, :links and :time the bounds of each walk
--- Tokens: near and far, the columns of the end of a link at which the walk is and of the end to which it goes; link_filter, conditions
--- on a link `l`; asset_filter, the array of the assets of `walk.level` that the result shows
+-- Tokens: {near} and {far}, the columns of the end of a link at which the walk is and of the end to which it goes; {link_filter} conditions
+-- on a link `l`; {asset_filter} the array of the assets of `walk.level` that the result shows
 -- Used by: lineage.walk.run_walks
 WITH RECURSIVE root AS (
   SELECT * FROM unnest(CAST(:roots AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS r (asset_id, instant, ordinal)

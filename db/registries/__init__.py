@@ -1,1 +1,1 @@
-"""The registries of entity types, detail types and relationship types."""
+"""Registries of entity types, detail types and relationship types."""

@@ -1,5 +1,7 @@
--- Notes what a type of joins is called from either end, unless another is called so. Always in one order, so that two that declare the
--- same cannot wait for each other.
+-- Add the keys of a relationship type as seen from either end, unless another type has them. They are inserted in one order, so that two
+-- writers of the same keys cannot deadlock.
+-- Parameters: :type, and parallel :near, :keys and :far
+-- Used by: registries.relationship_type._put_keys
 INSERT INTO relationship_key (tenant_id, near, key, far, type_id)
 SELECT CAST(:tenant AS bigint), near, key, far, CAST(:type AS bigint)
 FROM unnest(CAST(:near AS text[]), CAST(:keys AS text[]), CAST(:far AS text[])) AS k (near, key, far)

@@ -1,4 +1,6 @@
--- How many joins are of a type, or ever were.
-SELECT count(*) AS joins
+-- Count the relationships of a type, ended ones included.
+-- Parameters: :type
+-- Used by: registries.relationship_type._count_relationships
+SELECT count(*) AS relationships
 FROM relationship
 WHERE tenant_id = CAST(:tenant AS bigint) AND type_id = CAST(:type AS bigint)

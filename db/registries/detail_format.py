@@ -1,7 +1,7 @@
-"""The formats that a type of detail may ask of its values. Imports check values by the hundred thousand, so what fits is told by
-one expression, and what is wrong is looked for only where something is.
+"""Formats of detail values, and their validation.
 
-An expression reads a value in one way or in none, so that none is slow on a value made to be.
+Imports validate hundreds of thousands of values. So one regular expression accepts a valid value, and the reason is sought only
+for an invalid one. Each expression can match a value in at most one way, so that no crafted value makes it backtrack.
 """
 
 import math
@@ -13,7 +13,7 @@ from ipaddress import AddressValueError, IPv6Address
 
 FORMATS: tuple[str, ...] = ("email", "phone", "uri", "date", "number", "text")
 
-# An index holds a value.
+# A value has to fit into an index entry.
 VALUE_BYTES = 2_000
 EMAIL_LENGTH = 254
 NUMBER_LENGTH = 100
@@ -31,12 +31,12 @@ _NO_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
 
 
 def _uri_part(characters: str) -> str:
-    """Any number of these characters, of those that mean nothing in a URI, and of escapes."""
+    """Build the expression for any number of these characters, of the characters without a meaning in a URI, and of escapes."""
     plain = rf"[A-Za-z0-9._~!$&'()*+,;=\-{characters}]*"
     return rf"{plain}(?:%[0-9A-Fa-f]{{2}}{plain})*"
 
 
-# https://www.rfc-editor.org/rfc/rfc3986#appendix-A, with something behind the scheme
+# https://www.rfc-editor.org/rfc/rfc3986#appendix-A, but not empty after the scheme
 _URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?!(?://)?\Z)"
     rf"(?://(?:{_uri_part(':')}@)?(?:\[(?:([0-9A-Fa-f:.]+)|[Vv][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+)\]|{_uri_part('')})"
@@ -47,11 +47,11 @@ _URI = re.compile(
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
-# https://www.rfc-editor.org/rfc/rfc8259#section-6. A longer exponent leads out of a double's range; only that of a zero does not,
-# which PostgreSQL cannot read as numeric.
+# https://www.rfc-editor.org/rfc/rfc8259#section-6. A longer exponent exceeds the range of a double, except that of a zero, which
+# PostgreSQL cannot read as numeric.
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?0*[0-9]{1,4})?", re.ASCII)
 
-# What most text is like: it begins with something that can be seen, and holds neither controls nor halves of surrogate pairs.
+# Most valid text: it begins with a visible character, and has neither control characters nor surrogates.
 _PLAIN_TEXT = re.compile(r"[!-~\w][\t\n\r -~\u00a0-\ud7ff\ue000-\U0010ffff]*(?<!\s)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -63,16 +63,16 @@ def _is_email(value: str) -> bool:
 
 
 def _is_phone(value: str) -> bool:
-    found = _PHONE.fullmatch(value)
-    return found is not None and 3 <= len(_NO_DIGITS.sub("", found[1])) <= 15
+    match = _PHONE.fullmatch(value)
+    return match is not None and 3 <= len(_NO_DIGITS.sub("", match[1])) <= 15
 
 
 def _is_uri(value: str) -> bool:
-    found = _URI.fullmatch(value)
-    if found is None or found[1] is None:
-        return found is not None
+    match = _URI.fullmatch(value)
+    if match is None or match[1] is None:
+        return match is not None
     try:
-        IPv6Address(found[1])
+        IPv6Address(match[1])
     except AddressValueError:
         return False
     return True
@@ -92,16 +92,16 @@ def _is_number(value: str) -> bool:
     if len(value) > NUMBER_LENGTH or not _NUMBER.fullmatch(value):
         return False
     number = float(value)
-    # PostgreSQL refuses what would become zero as it refuses what would become infinite
+    # PostgreSQL rejects a number that underflows to zero as well as one that overflows to infinity
     return math.isfinite(number) and (number != 0 or not re.search("[1-9]", re.split("[Ee]", value)[0]))
 
 
 def _is_plain_text(value: str) -> bool:
-    """Whether text needs no closer look. If not, it may be text all the same."""
+    """Tell whether text is certainly valid. Text that is not plain may be valid, too."""
     return (value.isascii() or len(value.encode(errors="replace")) <= VALUE_BYTES) and _PLAIN_TEXT.fullmatch(value) is not None
 
 
-_FITS: dict[str | None, Callable[[str], bool]] = {
+_VALIDATORS: dict[str | None, Callable[[str], bool]] = {
     "email": _is_email,
     "phone": _is_phone,
     "uri": _is_uri,
@@ -110,34 +110,43 @@ _FITS: dict[str | None, Callable[[str], bool]] = {
     "text": _is_plain_text,
     None: _is_plain_text,
 }
-_FAULTS: dict[str | None, str] = {
-    "email": f"is no email address such as ann@shop.example, of at most {EMAIL_LENGTH} characters.",
-    "phone": "is no phone number such as +49 30 1234-567 or (030) 1234567 ext. 12, with 3 to 15 digits before the extension.",
-    "uri": "is no absolute URI such as https://shop.example/orders?id=1 or urn:isbn:0451450523, in ASCII with % for the rest.",
-    "date": "is no date such as 2026-03-01 that the calendar has.",
-    "number": f"is no number such as 1250 or -3.5e2, of at most {NUMBER_LENGTH} characters and within the range of a double.",
+# The end of a sentence that begins with the value.
+_ERRORS: dict[str | None, str] = {
+    "email": f"is not an email address. Give one such as ann@shop.example, of at most {EMAIL_LENGTH} characters.",
+    "phone": (
+        "is not a phone number. Give one such as +49 30 1234-567 or (030) 1234567 ext. 12, with 3 to 15 digits before the extension."
+    ),
+    "uri": (
+        "is not an absolute URI. Give one such as https://shop.example/orders?id=1 or urn:isbn:0451450523, with characters outside of"
+        " ASCII as % escapes."
+    ),
+    "date": "is not a date of the calendar. Give one such as 2026-03-01.",
+    "number": (
+        f"is not a number. Give one such as 1250 or -3.5e2, of at most {NUMBER_LENGTH} characters and within the range of a double."
+    ),
 }
 
 
 def format_error(format_: str | None, value: str) -> str | None:
-    """What is wrong with a value, as the end of a sentence; None: nothing. No format is like text."""
-    if len(value) <= VALUE_BYTES and _FITS[format_](value):
+    """Return the end of a sentence that says why a value does not have a format, or None if it does. No format is any text."""
+    if len(value) <= VALUE_BYTES and _VALIDATORS[format_](value):
         return None
-    return _fault_of_any(value, _CONTROL if format_ in _FAULTS else _CONTROL_IN_TEXT) or _FAULTS.get(format_)
+    control = _CONTROL if format_ in _ERRORS else _CONTROL_IN_TEXT
+    return _text_error(value, control) or _ERRORS.get(format_)
 
 
-def _fault_of_any(value: str, control: re.Pattern[str]) -> str | None:
-    """What is wrong with a value in whatever format."""
+def _text_error(value: str, control: re.Pattern[str]) -> str | None:
+    """Return the end of a sentence that says why a value is not valid in any format, or None."""
     if "\0" in value:
-        return "holds a NUL character, which cannot be stored."
+        return "contains a NUL character, which cannot be stored. Remove it."
     if _SURROGATE.search(value):
-        return "holds half of a surrogate pair, which is no character."
+        return "contains half of a surrogate pair, which is not a character. Remove it."
     if not any(unicodedata.category(character)[0] in "LNPS" for character in value):
-        return "is empty. Give it at least one character that can be seen."
+        return "is empty. Give it at least one visible character."
     if value != value.strip():
-        return "has spaces around it."
+        return "has spaces around it. Remove them."
     if control.search(value):
-        return "holds a control character."
+        return "contains a control character. Remove it."
     if len(value.encode()) > VALUE_BYTES:
-        return f"takes more than {VALUE_BYTES} bytes."
+        return f"takes more than {VALUE_BYTES} bytes. Shorten it."
     return None

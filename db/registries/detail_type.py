@@ -1,16 +1,13 @@
-"""The registry of detail types: what may be known of an entity, and in which format."""
+"""Registry of detail types: the details that entities may have, and the format of their values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import select
 
 from db import fields
 from db.connection import ReadConnection, WriteConnection
-from db.errors import BadInput, Conflict, HeadwaterError, NotFound
+from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.detail_format import FORMATS
-from db.registries.entity_type import PutOutcome
+from db.registries.registry import PutOutcome, entities_have, fetch_entries, lock_type, put_one
 from db.sql import statement
 from db.tables import detail_type as detail_types
 
@@ -22,7 +19,7 @@ _REMOVE = statement("registries/remove_detail_type")
 
 @dataclass(frozen=True, slots=True)
 class DetailTypeRow:
-    """A type of detail. Without a format its values are any text."""
+    """A detail type. Without a format its values are any text."""
 
     code: str
     label: str
@@ -30,66 +27,77 @@ class DetailTypeRow:
 
 
 async def all_detail_types(connection: ReadConnection) -> list[DetailTypeRow]:
-    """Every type, in order of the code."""
-    mine = select(detail_types).where(detail_types.c.tenant_id == connection.tenant_id)
-    return [_detail_type(row) for row in await connection.fetch(mine.order_by(detail_types.c.code))]
+    """List all detail types in order of the code."""
+    rows = await fetch_entries(connection, detail_types, detail_types.c.code)
+    return [DetailTypeRow(row.code, row.label, row.format) for row in rows]
 
 
 async def put(connection: WriteConnection, code: str, label: str, format_: str | None = None) -> DetailTypeRow:
-    """Register a type, or replace the whole of what is registered of it. The format of a type in use stays what it is."""
-    row = validate_state(code, label, format_)
-    (put,) = await put_each(connection, [row])
-    if isinstance(put, HeadwaterError):
-        raise put
-    return row
+    """Register a detail type, or replace the one with this code. The format of a type in use cannot change."""
+    return await put_one(connection, validate_state(code, label, format_), put_each)
 
 
 def validate_state(code: str, label: str, format_: str | None = None) -> DetailTypeRow:
-    """A whole type: what is left out is not registered of it."""
+    """Validate a whole detail type."""
     if format_ is not None and format_ not in FORMATS:
-        raise BadInput(f"format is one of {', '.join(FORMATS)}. Left out, it is any text.", field="format")
+        raise BadInput(
+            f"format is {fields.excerpt(format_)}. It must be one of {', '.join(FORMATS)}, or left out for any text.",
+            field="format",
+        )
     return DetailTypeRow(fields.code("code", code), fields.line("label", label), format_)
 
 
 async def put_each(connection: WriteConnection, rows: Sequence[DetailTypeRow]) -> list[PutOutcome | HeadwaterError]:
-    """Register types, each once, or replace the whole of what is registered of them. Each is accepted or refused by itself."""
-    found: dict[str, PutOutcome | HeadwaterError] = {**await _put(connection, rows, reformat=False)}
-    unused: list[DetailTypeRow] = []
+    """Register detail types with different codes, or replace those with their codes. Return the outcome or the error of each."""
+    outcomes: dict[str, PutOutcome | HeadwaterError] = {**await _put(connection, rows, replace_format=False)}
+    with_new_format: list[DetailTypeRow] = []
     for row in rows:
-        if row.code not in found:
-            # A looser format is another one too: the values that stand were projected by the old one, and only those of numbers
-            # are found by what they are worth.
-            try:
-                await _refuse_used(connection, row.code, "Its format cannot change any more", field="format")
-            except HeadwaterError as error:
-                found[row.code] = error
+        if row.code not in outcomes:
+            # A looser format is a change as well: projected values have the form of the old format, and only those of numbers
+            # are indexed as numbers.
+            error = await _lock_and_check_unused(connection, row.code, "Its format cannot change.", field="format")
+            if error is not None:
+                outcomes[row.code] = error
             else:
-                unused.append(row)
-    if unused:
-        found |= await _put(connection, unused, reformat=True)
-    return [found[row.code] for row in rows]
+                with_new_format.append(row)
+    if with_new_format:
+        outcomes |= await _put(connection, with_new_format, replace_format=True)
+    return [outcomes[row.code] for row in rows]
 
 
 async def remove(connection: WriteConnection, code: str) -> None:
-    """Take a type out of the registry that no entity has a detail of, or ever had."""
-    await _refuse_used(connection, code, "The type cannot be removed", field="code")
+    """Remove a detail type. Raise Conflict if an entity has or had a detail of it."""
+    error = await _lock_and_check_unused(connection, code, "It cannot be removed.", field="code")
+    if error is not None:
+        raise error
     await connection.execute(_REMOVE, {"code": code})
 
 
-async def _put(connection: WriteConnection, rows: Sequence[DetailTypeRow], *, reformat: bool) -> dict[str, PutOutcome]:
-    given = {"codes": [it.code for it in rows], "labels": [it.label for it in rows], "formats": [it.format for it in rows]}
-    return {it.code: PutOutcome(it.created, it.changed) for it in await connection.fetch(_PUT, {**given, "reformat": reformat})}
+async def _put(connection: WriteConnection, rows: Sequence[DetailTypeRow], *, replace_format: bool) -> dict[str, PutOutcome]:
+    """Run `put_detail_types.sql`. Return the outcomes by code; a type whose format would change has none."""
+    written = await connection.fetch(
+        _PUT,
+        {
+            "codes": [row.code for row in rows],
+            "labels": [row.label for row in rows],
+            "formats": [row.format for row in rows],
+            "replace_format": replace_format,
+        },
+    )
+    return {row.code: PutOutcome(row.created, row.changed) for row in written}
 
 
-async def _refuse_used(connection: WriteConnection, code: str, consequence: str, *, field: str) -> None:
-    """See that nothing uses a type. Whoever is about to waits for the lock, and whoever just did is counted."""
-    if await connection.fetch_one(_LOCK, {"code": code}) is None:
-        raise NotFound(f"There is no detail type {code!r}.", field="code")
+async def _lock_and_check_unused(
+    connection: WriteConnection, code: str, consequence: str, *, field: str
+) -> HeadwaterError | None:
+    """Lock a detail type, and return an error if an entity has or had a detail of it."""
+    missing = await lock_type(connection, _LOCK, code, label="detail type")
+    if missing is not None:
+        return missing
     use = await connection.fetch_one(_COUNT_USE, {"code": code})
-    if use is not None and use.entities:
-        have = "1 entity has" if use.entities == 1 else f"{use.entities} entities have"
-        raise Conflict(f"{have} or had such a detail (ended ones count: their history needs it). {consequence}.", field=field)
-
-
-def _detail_type(row: Any) -> DetailTypeRow:
-    return DetailTypeRow(row.code, row.label, row.format)
+    if use is None or not use.entities:
+        return None
+    return Conflict(
+        f"{entities_have(use.entities)} or had a detail of the type {code!r}, deleted entities included. {consequence}",
+        field=field,
+    )

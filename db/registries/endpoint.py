@@ -1,4 +1,4 @@
-"""Endpoints: where in a service the records of a type are asked for. An endpoint is data, so it is a path and nothing else."""
+"""Endpoints: the path at which a service serves the records of an entity type. An endpoint is data, so it may only be a path."""
 
 import re
 from typing import Any
@@ -8,30 +8,30 @@ from db import fields
 from db.errors import BadInput
 
 LENGTH = 2_000
-# Stands for the key of the entity whose record is asked for.
+# Placeholder for the key of the entity whose record is fetched.
 KEY = "{key}"
 
-# What RFC 3986 lets stand in a path; no colon ahead of a slash can make a scheme of it, for it begins with a slash.
+# An absolute path by RFC 3986. It begins with one slash, so it holds neither a scheme nor an authority.
 _PATH = re.compile(r"/(?!/)(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 
 
 def read_endpoint(value: Any) -> str:
-    """An endpoint that stays in its service, whatever key is put into it later."""
+    """Validate an endpoint, which has to stay within its service whatever key replaces the placeholder."""
     endpoint = fields.line("endpoint", value, length=LENGTH)
     if not is_path(endpoint.replace(KEY, "key", 1)):
         raise BadInput(
-            f"endpoint is a path in the service, such as /customers or /customers/{KEY}: no address, no query, no . or .. in it."
-            " The service's address is configured where Headwater runs.",
+            f"endpoint must be a path in the service, such as /customers or /customers/{KEY}, without an address, a query, or the"
+            " segments . and .. in it. The address of the service is configured where Headwater runs.",
             field="endpoint",
         )
     return endpoint
 
 
 def is_path(text: str) -> bool:
-    """Whether it is a plain absolute path, which names the same place to all that read it on its way."""
+    """Tell whether a text is an absolute path that every server and proxy on the way resolves alike."""
     if not _PATH.fullmatch(text):
         return False
-    # some decode a path before they look at its segments, even twice, or leave off what follows a semicolon
+    # some servers decode a path before they split it, even twice, and some ignore what follows a semicolon
     decoded = unquote(unquote(text)).replace("\\", "/")
     segments = {segment.partition(";")[0] for segment in decoded.split("/")}
     return not segments & {".", ".."} and not any(ord(character) < 32 or ord(character) == 127 for character in decoded)

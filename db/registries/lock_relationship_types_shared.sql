@@ -1,4 +1,6 @@
--- Keeps types of joins as they are until the transaction ends; a name is a key, or a code. Always in order of id.
+-- Lock types against changes until the transaction ends, beside other writers that do the same. The rows are locked in order of the id.
+-- Parameters: :names, keys or codes
+-- Used by: registries.relationship_type.lock_types_shared
 SELECT id
 FROM relationship_type
 WHERE tenant_id = CAST(:tenant AS bigint)

@@ -1,3 +1,5 @@
--- Takes a type out of the registry.
+-- Remove a type.
+-- Parameters: :code
+-- Used by: registries.entity_type.remove
 DELETE FROM entity_type
 WHERE tenant_id = CAST(:tenant AS bigint) AND code = CAST(:code AS text)

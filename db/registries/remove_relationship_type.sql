@@ -1,3 +1,5 @@
--- Takes a type of joins out of the registry.
+-- Remove a relationship type.
+-- Parameters: :type
+-- Used by: registries.relationship_type.remove
 DELETE FROM relationship_type
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = CAST(:type AS bigint)

@@ -1,4 +1,6 @@
--- Repeats what a type allows with each of its joins that holds, or held.
+-- Copy the cardinality of each relationship of a type to its effective rows.
+-- Parameters: :type
+-- Used by: registries.relationship_type._put
 UPDATE relationship_effective r
 SET one_origin = i.one_origin, one_related = i.one_related
 FROM relationship i

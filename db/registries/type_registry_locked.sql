@@ -1,5 +1,8 @@
--- The same, for a write that names some types of details: none of those changes its format before the transaction ends.
-{include type_registry}
+-- Read all entity types and detail types, and lock some detail types, so that their formats do not change before the transaction ends.
+-- Parameters: :codes of the detail types to lock
+-- Used by: registries.type_registry.read_type_registry_locked
+{include _type_registry}
+-- the locked types come a second time, with the format that the lock guarantees
 UNION ALL
 SELECT false, code, format
 FROM (
@@ -8,4 +11,4 @@ FROM (
   WHERE tenant_id = CAST(:tenant AS bigint) AND code = ANY (CAST(:codes AS text[]))
   ORDER BY code
   FOR KEY SHARE
-) held
+) locked

@@ -18,6 +18,7 @@ from db.database import Database
 from db.errors import HeadwaterError
 from db.pagination import Page
 from db.registries import detail_type, entity_type, relationship_type
+from db.registries.type_registry import read_type_registry
 from db.temporal.change_log import Assertion, Operation, has_changes
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
@@ -64,7 +65,7 @@ async def _write_products(connection: WriteConnection) -> None:
 async def _write_entities(connection: WriteConnection) -> None:
     entity_types = [entity_type.validate_state(*it) for it in entities.ENTITY_TYPES]
     _accepted(await register(connection, [*entity_types, *(detail_type.validate_state(*it) for it in entities.DETAIL_TYPES)]))
-    types = await entity.type_registry(connection)
+    types = await read_type_registry(connection)
 
     def stated(type_: str, key: str | None, name: str, since: str, details: str) -> AssetState:
         state = entity_fields.validate_state(types, type_, name, _parts(details))
@@ -115,7 +116,7 @@ async def _write_lineage(connection: WriteConnection) -> None:
 async def _write_relationships(connection: WriteConnection) -> None:
     joined_by = {it.key: it for it in (relationship_type.validate_state(*it) for it in relationships.RELATIONSHIP_TYPES)}
     _accepted(await register(connection, list(joined_by.values())))
-    types = await entity.type_registry(connection)
+    types = await read_type_registry(connection)
 
     def stated(type_: str, key: str, name: str, since: str, details: str) -> AssetState:
         state = entity_fields.validate_state(types, type_, name, _parts(details))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, TypeAlias
 
-from db.assets.entity import type_registry, type_registry_locked
 from db.author import Author
 from db.bulk.ingest import ingest, register
 from db.connection import WriteConnection
 from db.database import Database
 from db.errors import BadInput, HeadwaterError
-from db.registries.entity_type import PutOutcome
+from db.registries.registry import PutOutcome
+from db.registries.type_registry import read_type_registry, read_type_registry_locked
 from db.retry import retry_on_conflict
 from db.temporal.change_log import Outcome
 from graph_api.ingestion.on_error import OnError
@@ -117,7 +117,7 @@ class Load:
         self._task = asyncio.current_task()
         try:
             async with self._database.snapshot(self._tenant_id) as connection:
-                types, began = await type_registry(connection), connection.now
+                types, began = await read_type_registry(connection), connection.now
             source = Source(await in_background(partial(parse, file)), types, began)
             await (self._try_out(source) if self._dry_run else self._take_in(source, partial(self._commit, source)))
         except _Stopped as stop:
@@ -204,7 +204,7 @@ class Load:
 
     async def _write(self, connection: WriteConnection, source: Source, batch: Batch) -> _Written:
         registered = await register(connection, batch.registered)
-        types = await type_registry_locked(connection, batch.details)
+        types = await read_type_registry_locked(connection, batch.details)
         if types != batch.types:
             source.types = types
             batch = source.check(batch.read)

@@ -9,11 +9,12 @@ from functools import partial
 from threading import Thread
 from typing import Protocol, TypeVar
 
-from db.assets.entity_fields import TypeRegistry, validate_state
+from db.assets.entity_fields import validate_state
 from db.associations import lineage_link, relationship
 from db.associations.association import AssetRef
 from db.bulk.ingest import BATCH, AssetState, RegistryEntry, Statement
 from db.errors import BadInput, Conflict, HeadwaterError
+from db.registries.type_registry import TypeRegistry
 from db.temporal.kinds import ENTITY, PRODUCT
 from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, RowError
 from graph_api.ingestion.waiting import DeferredRows

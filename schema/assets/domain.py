@@ -6,11 +6,10 @@ from typing import Annotated
 import strawberry
 
 from db.assets import domain as domains
-from db.assets import entity as entities
-from db.assets import product as products
+from db.assets import entity_query, product_query
 from db.assets.domain import DomainAt
-from db.assets.entity import EntityQuery
-from db.assets.product import ProductQuery
+from db.assets.entity_query import EntityQuery
+from db.assets.product_query import ProductQuery
 from db.fields import refuse_unstorable
 from schema.assets.entity import Entity, EntityFilter, query_parts
 from schema.assets.product import Product, ProductStatus
@@ -25,10 +24,10 @@ from schema.lazy import domain_type
 DOMAINS_AT = Batch(domains.domains_at)
 DOMAIN_BY_NAME = Batch(domains.domains_by_name)
 OWNERS_BY_DOMAIN = Batch(domains.owners_by_domain)
-PRODUCTS_BY_DOMAIN = Batch(products.products_by_domain)
-PRODUCT_COUNT_BY_DOMAIN = Batch(products.count_products_by_domain)
-ENTITIES_BY_DOMAIN = Batch(entities.entities_by_domain)
-ENTITY_COUNT_BY_DOMAIN = Batch(entities.count_entities_by_domain)
+PRODUCTS_BY_DOMAIN = Batch(product_query.products_by_domain)
+PRODUCT_COUNT_BY_DOMAIN = Batch(product_query.count_products_by_domain)
+ENTITIES_BY_DOMAIN = Batch(entity_query.entities_by_domain)
+ENTITY_COUNT_BY_DOMAIN = Batch(entity_query.count_entities_by_domain)
 
 
 @domain_type
@@ -57,7 +56,7 @@ class Domain:
             page,
             await info.context.load(PRODUCTS_BY_DOMAIN, self.reading, query, page),
             node=lambda row: Product.of(row, self.pinned),
-            place=lambda row: products.cursor_key(row, query.order),
+            place=lambda row: product_query.cursor_key(row, query.order),
             count=lambda: info.context.load(PRODUCT_COUNT_BY_DOMAIN, self.reading, query),
         )
 
@@ -79,7 +78,7 @@ class Domain:
             page,
             await info.context.load(ENTITIES_BY_DOMAIN, self.reading, query, page),
             node=lambda row: Entity.of(row, self.pinned),
-            place=lambda row: entities.cursor_key(row, query.order),
+            place=lambda row: entity_query.cursor_key(row, query.order),
             count=lambda: info.context.load(ENTITY_COUNT_BY_DOMAIN, self.reading, query),
         )
 

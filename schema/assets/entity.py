@@ -10,8 +10,9 @@ from strawberry.scalars import JSON
 
 from db.assets import asset as assets
 from db.assets import entity as entities
-from db.assets import entity_fields
-from db.assets.entity import EntityQuery, EntityRow
+from db.assets import entity_fields, entity_query
+from db.assets.entity import EntityRow
+from db.assets.entity_query import EntityQuery
 from db.errors import BadInput, NotFound
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
@@ -226,21 +227,21 @@ class EntityQueries:
     ) -> Connection[Entity]:
         query = EntityQuery(
             search=searchable(search),
-            order=entities.EntityOrder[order_by.field.name],
+            order=entity_query.EntityOrder[order_by.field.name],
             descending=order_by.direction is OrderDirection.DESC,
             as_of=as_of,
             **query_parts(filter),
         )
-        key: type = str if query.order is entities.EntityOrder.DISPLAY_NAME else datetime
+        key: type = str if query.order is entity_query.EntityOrder.DISPLAY_NAME else datetime
         keyset = Keyset("entities", query, key=(key, int))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
         return keyset.connection(
             page,
-            await entities.list_entities(connection, query, page),
+            await entity_query.list_entities(connection, query, page),
             node=lambda row: Entity.of(row, as_of),
-            place=lambda row: entities.cursor_key(row, query.order),
-            count=lambda: entities.count_entities(connection, query),
+            place=lambda row: entity_query.cursor_key(row, query.order),
+            count=lambda: entity_query.count_entities(connection, query),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import strawberry
 
 from db.assets import entity as entities
-from db.assets.entity import DetailCondition
+from db.assets.entity_query import DetailCondition
 from db.connection import ReadConnection
 from db.errors import BadInput, LimitExceeded
 from schema.assets.search import searchable

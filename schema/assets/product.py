@@ -11,7 +11,9 @@ from strawberry.scalars import JSON
 
 from db.assets import asset as assets
 from db.assets import product as products
-from db.assets.product import ProductQuery, ProductRow
+from db.assets import product_query
+from db.assets.product import ProductRow
+from db.assets.product_query import ProductQuery
 from db.errors import NotFound
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
@@ -209,21 +211,21 @@ class ProductQueries:
     ) -> Connection[Product]:
         query = ProductQuery(
             search=searchable(search),
-            order=products.ProductOrder[order_by.field.name],
+            order=product_query.ProductOrder[order_by.field.name],
             descending=order_by.direction is OrderDirection.DESC,
             as_of=as_of,
             **{name: None if part is None else tuple(part) for name, part in (provided_fields(filter) or {}).items()},
         )
-        key: type = str if query.order is products.ProductOrder.NAME else datetime
+        key: type = str if query.order is product_query.ProductOrder.NAME else datetime
         keyset = Keyset("products", query, key=(key, int))
         page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
         connection = await info.context.transaction.reader()
         return keyset.connection(
             page,
-            await products.list_products(connection, query, page),
+            await product_query.list_products(connection, query, page),
             node=lambda row: Product.of(row, as_of),
-            place=lambda row: products.cursor_key(row, query.order),
-            count=lambda: products.count_products(connection, query),
+            place=lambda row: product_query.cursor_key(row, query.order),
+            count=lambda: product_query.count_products(connection, query),
         )
 
 

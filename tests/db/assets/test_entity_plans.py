@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db.assets import entity
+from db.assets import entity, entity_query
 from db.assets.asset import IdentitySpec
-from db.assets.entity import DetailCondition, EntityOrder, EntityQuery
+from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery
 from db.bulk import ingest
 from db.connection import ReadConnection
 from db.database import Database
@@ -90,7 +90,7 @@ async def fill(address: str) -> None:
 
 async def one_of(connection: ReadConnection, as_of: Any = None) -> entity.EntityRow:
     """An entity somewhere in the middle."""
-    page = await entity.list_entities(connection, EntityQuery(search="f00", as_of=as_of), Page(1))
+    page = await entity_query.list_entities(connection, EntityQuery(search="f00", as_of=as_of), Page(1))
     return page.items[0]
 
 
@@ -103,17 +103,17 @@ READS: dict[str, tuple[Callable[[entity.EntityRow], Asked], str]] = {
     "details then": (lambda one: lambda it: entity.details_by_entity(it, [(one.asset_id, THEN)]), "entity_detail_pkey"),
     "history": (lambda one: lambda it: histories(it, [one.asset_id], ENTITY, Page(3)), "entity_version_pkey"),
     "history, who said so": (lambda one: lambda it: histories(it, [one.asset_id], ENTITY, Page(3)), "change_in_order"),
-    "first page": (lambda _: lambda it: entity.list_entities(it, EntityQuery(), Page(50)), "entity_version_by_name"),
+    "first page": (lambda _: lambda it: entity_query.list_entities(it, EntityQuery(), Page(50)), "entity_version_by_name"),
     "page then": (
-        lambda one: lambda it: entity.list_entities(it, EntityQuery(as_of=THEN), Page(50, after=(one.display_name, 0))),
+        lambda one: lambda it: entity_query.list_entities(it, EntityQuery(as_of=THEN), Page(50, after=(one.display_name, 0))),
         "entity_version_by_name",
     ),
     "last page": (
-        lambda _: lambda it: entity.list_entities(it, EntityQuery(), Page(50, backward=True)),
+        lambda _: lambda it: entity_query.list_entities(it, EntityQuery(), Page(50, backward=True)),
         "entity_version_by_name",
     ),
     "latest changed": (
-        lambda _: lambda it: entity.list_entities(it, EntityQuery(order=EntityOrder.UPDATED_AT, descending=True), Page(50)),
+        lambda _: lambda it: entity_query.list_entities(it, EntityQuery(order=EntityOrder.UPDATED_AT, descending=True), Page(50)),
         "entity_version_by_instant",
     ),
     "detail equality": (lambda one: having(DetailCondition("email", equals=one.details["email"])), "entity_detail_by_value"),
@@ -133,7 +133,7 @@ READS: dict[str, tuple[Callable[[entity.EntityRow], Asked], str]] = {
 
 
 def having(condition: DetailCondition, as_of: Any = None) -> Asked:
-    return lambda it: entity.list_entities(it, EntityQuery(details=(condition,), as_of=as_of), Page(50))
+    return lambda it: entity_query.list_entities(it, EntityQuery(details=(condition,), as_of=as_of), Page(50))
 
 
 @pytest.mark.parametrize("name", READS)
@@ -162,7 +162,7 @@ async def test_the_search_by_name_takes_the_trigram_index_inside_its_function(da
     assert "Seq Scan" not in plan
     async with database.snapshot(1) as connection:
         one = await one_of(connection, THEN)
-        found = await entity.list_entities(connection, EntityQuery(search=one.display_name.upper(), as_of=THEN), Page(2))
+        found = await entity_query.list_entities(connection, EntityQuery(search=one.display_name.upper(), as_of=THEN), Page(2))
         assert [it.uid for it in found.items] == [one.uid]
 
 
@@ -180,7 +180,7 @@ async def test_a_batch_takes_a_constant_number_of_statements_and_looks_only_at_i
     counts = []
     for size in (10, 500):
         async with rolled_back(database) as connection:
-            known = (await entity.list_entities(connection, EntityQuery(as_of=THEN, search="a"), Page(size))).items
+            known = (await entity_query.list_entities(connection, EntityQuery(as_of=THEN, search="a"), Page(size))).items
             batch = [
                 stated(IdentitySpec(it.uid, it.type), number, at) for number, it in enumerate(known) for at in (THEN, day(0))
             ]

@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db.assets import domain, product
+from db.assets import domain, product, product_query
 from db.assets.domain import DomainAt
-from db.assets.product import ProductQuery
+from db.assets.product_query import ProductQuery
 from db.author import Author
 from db.database import Database
 from db.pagination import Page
@@ -50,20 +50,20 @@ async def full(database: Database, address: str) -> Database:
 
 async def test_each_read_takes_its_index(full: Database) -> None:
     async with full.snapshot(1) as connection:
-        page = await product.list_products(connection, ProductQuery(), Page(50))
+        page = await product_query.list_products(connection, ProductQuery(), Page(50))
         one = page.items[7]
-        place = product.cursor_key(one, product.ProductOrder.NAME)
+        place = product_query.cursor_key(one, product_query.ProductOrder.NAME)
         for asked, index in (
             (lambda: product.products_by_name(connection, [one.name], None), "product_version_by_name"),
             (lambda: product.products_by_name(connection, [one.name], day(-200)), "product_version_by_name"),
             (lambda: product.products_by_uid(connection, [one.uid], None), "asset_uid_taken"),
             (lambda: product.products_by_uid(connection, [one.uid], day(-200)), "product_version_pkey"),
-            (lambda: product.list_products(connection, ProductQuery(), Page(50)), "product_version_by_name"),
+            (lambda: product_query.list_products(connection, ProductQuery(), Page(50)), "product_version_by_name"),
             (
-                lambda: product.list_products(connection, ProductQuery(as_of=day(-200)), Page(50, after=place)),
+                lambda: product_query.list_products(connection, ProductQuery(as_of=day(-200)), Page(50, after=place)),
                 "product_version_by_name",
             ),
-            (lambda: product.list_products(connection, ProductQuery(), Page(50, backward=True)), "product_version_by_name"),
+            (lambda: product_query.list_products(connection, ProductQuery(), Page(50, backward=True)), "product_version_by_name"),
             (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "product_version_pkey"),
             (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "change_in_order"),
         ):
@@ -81,9 +81,11 @@ async def test_what_domains_hold_is_found_by_their_names(full: Database) -> None
                 "which": partial(domain.domains_at, connection, [instant]),
                 "one": partial(domain.domains_by_name, connection, ["domain 7"], instant),
                 "owners": partial(domain.owners_by_domain, connection, readings),
-                "pages": partial(product.products_by_domain, connection, readings, ProductQuery(), Page(5)),
-                "last pages": partial(product.products_by_domain, connection, readings, ProductQuery(), Page(5, backward=True)),
-                "count of one": partial(product.count_products_by_domain, connection, readings[:1], ProductQuery()),
+                "pages": partial(product_query.products_by_domain, connection, readings, ProductQuery(), Page(5)),
+                "last pages": partial(
+                    product_query.products_by_domain, connection, readings, ProductQuery(), Page(5, backward=True)
+                ),
+                "count of one": partial(product_query.count_products_by_domain, connection, readings[:1], ProductQuery()),
             }
             for name, ask in asked.items():
                 with explained_plans(full) as explained:
@@ -95,7 +97,7 @@ async def test_what_domains_hold_is_found_by_their_names(full: Database) -> None
 
 async def test_a_write_looks_only_at_its_subject(full: Database) -> None:
     async with full.transaction(1, Author("writer")) as connection:
-        (one,) = (await product.list_products(connection, ProductQuery(), Page(1))).items
+        (one,) = (await product_query.list_products(connection, ProductQuery(), Page(1))).items
         with explained_plans(full) as explained:
             await product.update(connection, one.uid, {"owner": "somebody"})
             await product.update(connection, one.uid, {"owner": "late"}, at=day(-200))
@@ -115,6 +117,6 @@ async def test_search_takes_the_trigram_index_inside_its_function(full: Database
     assert "product_version_search" in plan
     assert "Seq Scan" not in plan
     async with full.snapshot(1) as connection:
-        (one,) = (await product.list_products(connection, ProductQuery(), Page(1))).items
-        found = await product.list_products(connection, ProductQuery(search=one.name.upper()), Page(2))
+        (one,) = (await product_query.list_products(connection, ProductQuery(), Page(1))).items
+        found = await product_query.list_products(connection, ProductQuery(search=one.name.upper()), Page(2))
         assert [it.uid for it in found.items] == [one.uid]

@@ -62,15 +62,15 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
     ),
     "a key that is gone": (
         "DELETE FROM relationship_key WHERE key = 'likes'",
-        ["a type of joins is called as nobody noted"],
+        ["a key of a relationship type is not stored"],
     ),
     "a key too many": (
         "INSERT INTO relationship_key SELECT 1, 'PRODUCT', 'seen_by', 'PRODUCT', id FROM relationship_type WHERE key = 'likes'",
-        ["a key is noted that no type of joins is called"],
+        ["a key is stored that no relationship type has"],
     ),
     "a key of another": (
         "UPDATE relationship_key SET type_id = (SELECT id FROM relationship_type WHERE key = 'likes') WHERE key = 'knows'",
-        ["a key is noted that another type of joins is called"],
+        ["a key is stored for a relationship type that does not have it"],
     ),
     "a join that outlives its end": (
         f"UPDATE relationship_effective SET valid_to = '2026-02-01' WHERE {OWNED}",

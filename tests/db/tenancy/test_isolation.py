@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from db.assets import entity, product
-from db.assets.entity import EntityQuery
-from db.assets.product import ProductQuery
+from db.assets import entity, entity_query, product, product_query
+from db.assets.entity_query import EntityQuery
+from db.assets.product_query import ProductQuery
 from db.author import Author
 from db.connection import ReadConnection
 from db.database import Database
@@ -108,7 +108,7 @@ async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_oth
             if statement == "registries/type_registry":
                 assert [row.code for row in rows] == ["PERSON", "note"]
             elif statement == "assets/details_by_entity":
-                assert [parameters["assets"][row.place - 1] for row in rows] == [own]
+                assert [parameters["assets"][row.ordinal - 1] for row in rows] == [own]
             else:
                 assert [row.asset_id for row in rows] == [own]
 
@@ -145,7 +145,7 @@ async def test_without_its_predicate_a_statistic_still_counts_nothing_of_the_oth
         elif statement == "lineage/edges":
             found = [([own[it] for it in row.sources], [own[it] for it in row.targets]) for row in rows]
         elif statement == "assets/owners_by_domain":
-            found = [(row.place, row.owner.removesuffix(f" {tenant_id}")) for row in rows]
+            found = [(row.ordinal, row.owner.removesuffix(f" {tenant_id}")) for row in rows]
         else:
             found = [tuple(row) for row in rows]
         assert sorted(found, key=str) == sorted(STATISTICS[statement], key=str)
@@ -157,7 +157,7 @@ JOINS: dict[str, Any] = {
     "associations/count_related": lambda row: row.assets,
     "associations/relationships_of_assets": lambda row: row.relationship_id,
     "associations/count_relationships_of_assets": lambda row: row.relationships,
-    "registries/count_relationship_type_use": lambda row: row.joins,
+    "registries/count_relationship_type_use": lambda row: row.relationships,
     "consistency/on_delete_targets": lambda row: row.other_id,
     "associations/resolve_ends": lambda row: row.id,
     "registries/lock_relationship_types_shared": lambda row: row.id,
@@ -221,10 +221,10 @@ async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants
             await product.update(connection, "orders", {"description": f"of {tenant_id}"})
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            (found,) = (await product.list_products(connection, ProductQuery(search="orders"), Page(10))).items
+            (found,) = (await product_query.list_products(connection, ProductQuery(search="orders"), Page(10))).items
             assert (found.owner, found.description) == (f"owner {tenant_id}", f"of {tenant_id}")
             (by_key,) = await entity.entities_by_key(connection, [("PERSON", "7")], None)
-            (listed,) = (await entity.list_entities(connection, EntityQuery(search="ANN"), Page(10))).items
+            (listed,) = (await entity_query.list_entities(connection, EntityQuery(search="ANN"), Page(10))).items
             assert by_key is not None
             assert by_key == listed
             assert by_key.details == {"note": f"of {tenant_id}"}

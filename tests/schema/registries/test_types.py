@@ -18,6 +18,7 @@ from db.registries import detail_type, entity_type
 from db.registries.detail_format import FORMATS
 from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow
+from db.registries.type_registry import read_type_registry_locked
 from db.tables import domain, entity_detail
 from schema.execution.executor import Executor, Request
 from schema.execution.principal import Principal
@@ -454,7 +455,7 @@ async def test_a_format_cannot_change_between_the_check_of_a_detail_and_its_writ
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     async with unfinished(api, address) as (connection, queued):
-        types = await entity.type_registry_locked(connection, ["email"])
+        types = await read_type_registry_locked(connection, ["email"])
         assert types.formats["email"] == "email"
         asked = asyncio.create_task(api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "number"}))
         await queued()

@@ -1,0 +1,119 @@
+"""Rows of assets of one kind: the statement that selects them, their keyset pages, and their counts, in all or for each domain."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
+
+from db.assets.domain import DomainAt
+from db.connection import ReadConnection
+from db.filters import TENANT
+from db.pagination import Page, Slice
+from db.tables import asset as assets
+from db.temporal.kind import Instant, Kind
+
+# The domain, and the instant at which it is read, in a statement that runs once for each domain.
+DOMAIN = literal_column("wanted.domain", Text)
+INSTANT = literal_column("wanted.instant", DateTime(timezone=True))
+
+# The only column of a statement that counts.
+NUMBER = func.count().label("number")
+
+_ORDINAL = literal_column("wanted.ordinal", BigInteger)
+_DOMAINS = text(
+    "unnest(CAST(:domains AS text[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (domain, instant, ordinal)"
+)
+
+
+class _AssetRow(Protocol):
+    @property
+    def asset_id(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=_AssetRow)
+
+
+def identity_of(kind: Kind) -> ColumnElement[bool]:
+    """Build the condition that joins a version of an asset to its identity."""
+    versions = kind.versions.c
+    return (assets.c.tenant_id == versions.tenant_id) & (assets.c.id == versions.asset_id)
+
+
+def select_assets(kind: Kind, instant: Instant) -> Select[Any]:
+    """Build the statement that reads the assets of a kind at an instant, each with its identity and its fields."""
+    versions = kind.versions.c
+    return (
+        select(
+            versions.asset_id,
+            assets.c.uid,
+            assets.c.type,
+            assets.c.key,
+            versions.valid_from,
+            func.nullif(versions.valid_to, text("'infinity'")).label("valid_to"),
+            versions.created_at,
+            *(versions[field] for field in kind.fields),
+        )
+        .join(assets, identity_of(kind))
+        .where(versions.tenant_id == TENANT, kind.valid_at(instant))
+    )
+
+
+class AssetList(Generic[Row]):
+    """Pages of the assets of one kind. An order sorts by one field, and by the asset id where that is equal.
+
+    `fields` names the field of each order, which is both a column of the versions and an attribute of a row. `build` makes a row
+    from the columns of `select_assets` and the instant at which they are read.
+    """
+
+    def __init__(self, kind: Kind, fields: Mapping[Any, str], build: Callable[[Any, datetime], Row]) -> None:
+        self._columns = kind.versions.c
+        self._fields = fields
+        self._build = build
+
+    def cursor_key(self, row: Row, order: Any) -> tuple[Any, ...]:
+        """Return the values by which a row sorts. A cursor holds them."""
+        return (getattr(row, self._fields[order]), row.asset_id)
+
+    async def page(
+        self, connection: ReadConnection, statement: Select[Any], page: Page, order: Any, instant: datetime, *, descending: bool
+    ) -> Slice[Row]:
+        """Fetch a page of the assets that a statement reads at an instant."""
+        paged = page.apply(statement, *self._sort_columns(order), descending=descending)
+        return page.slice(await connection.fetch(paged), lambda row: self._build(row, instant))
+
+    async def page_by_domain(
+        self, connection: ReadConnection, domains: Sequence[DomainAt], statement: Select[Any], page: Page, order: Any
+    ) -> list[Slice[Row]]:
+        """Fetch a page of the assets that a statement reads in `DOMAIN` at `INSTANT`, for each domain."""
+        columns = self._sort_columns(order)
+        found = page.apply(statement, *columns).lateral("found")
+        sorted_by = page.order(*(found.c[str(column.key)] for column in columns))
+        paged = select(_ORDINAL.label("ordinal"), found).select_from(_DOMAINS, found).order_by(_ORDINAL, *sorted_by)
+        rows: list[list[Any]] = [[] for _ in domains]
+        for row in await connection.fetch(paged, _parameters(domains)):
+            rows[row.ordinal - 1].append(row)
+        return [
+            page.slice(rows_in_domain, lambda row, instant=domain.instant: self._build(row, instant))  # type: ignore[misc]
+            for domain, rows_in_domain in zip(domains, rows, strict=True)
+        ]
+
+    def _sort_columns(self, order: Any) -> tuple[ColumnElement[Any], ...]:
+        return (self._columns[self._fields[order]], self._columns.asset_id)
+
+
+async def count(connection: ReadConnection, statement: Select[Any]) -> int:
+    """Run a statement that selects `NUMBER`."""
+    row = await connection.fetch_one(statement)
+    return int(row.number) if row else 0
+
+
+async def count_by_domain(connection: ReadConnection, domains: Sequence[DomainAt], statement: Select[Any]) -> list[int]:
+    """Count the rows of a statement that reads in `DOMAIN` at `INSTANT`, for each domain."""
+    counting = select(_ORDINAL.label("ordinal"), NUMBER).select_from(_DOMAINS, statement.lateral("found")).group_by(_ORDINAL)
+    counts = {row.ordinal: row.number for row in await connection.fetch(counting, _parameters(domains))}
+    return [counts.get(ordinal, 0) for ordinal in range(1, len(domains) + 1)]
+
+
+def _parameters(domains: Sequence[DomainAt]) -> dict[str, Any]:
+    return {"domains": [it.domain for it in domains], "instants": [it.instant for it in domains]}

@@ -1,0 +1,62 @@
+"""Mechanisms that the registries of entity types, detail types and relationship types share."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Table, TextClause, select
+
+from db.connection import ReadConnection, WriteConnection
+from db.errors import HeadwaterError, NotFound
+from db.fields import excerpt
+from db.temporal.change_log import raise_first_error
+
+Entry = TypeVar("Entry")
+
+# An error message names this many of the known names.
+_NAMED = 10
+
+
+class PutOutcome(NamedTuple):
+    """Outcome of putting an entry: true if it is new, and true if it differs from the entry that was registered before."""
+
+    created: bool
+    changed: bool
+
+
+async def fetch_entries(connection: ReadConnection, table: Table, *order: ColumnElement[Any]) -> Sequence[Any]:
+    """Fetch all entries of a registry in an order."""
+    return await connection.fetch(select(table).where(table.c.tenant_id == connection.tenant_id).order_by(*order))
+
+
+async def put_one(
+    connection: WriteConnection,
+    entry: Entry,
+    put_each: Callable[[WriteConnection, Sequence[Entry]], Awaitable[Sequence[PutOutcome | HeadwaterError]]],
+) -> Entry:
+    """Put a single entry, and return it."""
+    raise_first_error(await put_each(connection, [entry]))
+    return entry
+
+
+async def lock_type(connection: WriteConnection, statement: TextClause, code: str, *, label: str) -> NotFound | None:
+    """Lock a type until the transaction ends. Return an error if no type has the code.
+
+    The lock waits for writers that have named the type, and writers that are about to name it wait for the lock. So a count of
+    its uses is exact afterwards.
+    """
+    if await connection.fetch_one(statement, {"code": code}) is None:
+        return NotFound(f"There is no {label} {excerpt(code)}.", field="code")
+    return None
+
+
+def known_names(names: Collection[str]) -> str:
+    """Build the sentence of an error message that lists the known names."""
+    if not names:
+        return "None is registered yet."
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"There are {', '.join(sorted(names)[:_NAMED])}{more}."
+
+
+def entities_have(entities: int) -> str:
+    """Build the start of an error message about the entities that use a type."""
+    return "1 entity has" if entities == 1 else f"{entities} entities have"
