@@ -1,4 +1,4 @@
-"""A link and the lives of its ends, written by several at once: whoever comes second waits, and sees what the first has done."""
+"""Concurrent writers of a link and of its ends: the second waits, and sees the writes of the first."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,22 +19,18 @@ from db.errors import HeadwaterError, TransactionConflict
 from db.temporal.kinds import PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import day, product_fields
-
-WAITING = (
-    "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND application_name = 'headwater' AND wait_event_type = 'Lock'"
-)
+from tests.db.consistency.lock_waits import wait_until_queued
 
 RAW, CLEAN = UUID(int=1), UUID(int=2)
 
 Write = Callable[[WriteConnection], Awaitable[Any]]
 
 
-async def say(connection: WriteConnection) -> None:
+async def register(connection: WriteConnection) -> None:
     await lineage_link.register(connection, AssetRef(uid=RAW), AssetRef(uid=CLEAN), None, {}, at=day(1))
 
 
-async def say_again(connection: WriteConnection) -> None:
+async def change(connection: WriteConnection) -> None:
     await lineage_link.register(connection, AssetRef(uid=RAW), AssetRef(uid=CLEAN), None, {"confidence": 0.5}, at=day(3))
 
 
@@ -42,35 +38,35 @@ async def remove(connection: WriteConnection) -> None:
     await lineage_link.remove(connection, lineage_link.link_uid(RAW, CLEAN, None), at=day(7))
 
 
-async def end_source(connection: WriteConnection) -> None:
+async def delete_source(connection: WriteConnection) -> None:
     await asset.delete(connection, PRODUCT, RAW, at=day(5))
 
 
-async def end_target(connection: WriteConnection) -> None:
+async def delete_target(connection: WriteConnection) -> None:
     await asset.delete(connection, PRODUCT, CLEAN, at=day(6))
 
 
-async def revive_source(connection: WriteConnection) -> None:
+async def delete_and_restore_source(connection: WriteConnection) -> None:
     await asset.delete(connection, PRODUCT, RAW, at=day(5))
     await asset.restore(connection, PRODUCT, RAW, at=day(8))
 
 
 @pytest.mark.parametrize(
-    ("before", "first", "second", "holds"),
+    ("before", "first", "second", "effective"),
     [
-        pytest.param([], say, end_source, [(1, 5)], id="a link that is being said, and the end of its source"),
-        pytest.param([], say, end_target, [(1, 6)], id="a link that is being said, and the end of its target"),
-        pytest.param([], end_source, say, [(1, 5)], id="an end that is under way, and a link from before it"),
-        pytest.param([], say, say_again, [(1, 3), (3, None)], id="a link that is being said twice"),
-        pytest.param([say], end_source, end_target, [(1, 5)], id="both ends at once"),
-        pytest.param([say], end_target, revive_source, [(1, 5)], id="one end ends, the other returns"),
-        pytest.param([say], remove, end_source, [(1, 5)], id="a link that is being ended, and its source"),
-        pytest.param([say], revive_source, remove, [(1, 5)], id="its source, and a link that is being ended"),
-        pytest.param([say], say_again, revive_source, [(1, 3), (3, 5), (8, None)], id="a link that changes, and its source"),
+        pytest.param([], register, delete_source, [(1, 5)], id="register, delete the source"),
+        pytest.param([], register, delete_target, [(1, 6)], id="register, delete the target"),
+        pytest.param([], delete_source, register, [(1, 5)], id="delete the source, register before that instant"),
+        pytest.param([], register, change, [(1, 3), (3, None)], id="register, change"),
+        pytest.param([register], delete_source, delete_target, [(1, 5)], id="delete both ends"),
+        pytest.param([register], delete_target, delete_and_restore_source, [(1, 5)], id="delete one end, restore the other"),
+        pytest.param([register], remove, delete_source, [(1, 5)], id="remove, delete the source"),
+        pytest.param([register], delete_and_restore_source, remove, [(1, 5)], id="restore the source, remove"),
+        pytest.param([register], change, delete_and_restore_source, [(1, 3), (3, 5), (8, None)], id="change, restore the source"),
     ],
 )
-async def test_whoever_comes_second_sees_what_the_first_has_done(
-    database: Database, address: str, before: list[Write], first: Write, second: Write, holds: list[tuple[int, int | None]]
+async def test_the_second_writer_sees_the_writes_of_the_first(
+    database: Database, address: str, before: list[Write], first: Write, second: Write, effective: list[tuple[int, int | None]]
 ) -> None:
     async with database.transaction(1, Author("setup")) as connection:
         for uid, name in ((RAW, "raw"), (CLEAN, "clean")):
@@ -78,36 +74,35 @@ async def test_whoever_comes_second_sees_what_the_first_has_done(
         for write in before:
             await write(connection)
 
-    async def later() -> None:
+    async def write_second() -> None:
         async with database.transaction(1, Author("second")) as connection:
             await second(connection)
 
     observer = await asyncpg.connect(address)
     async with database.transaction(1, Author("first")) as connection:
         await first(connection)
-        waiting = asyncio.create_task(later())
-        async with asyncio.timeout(10):
-            while not await observer.fetchval(WAITING):
-                assert not waiting.done(), "the second did not wait"
-                await asyncio.sleep(0.002)
-    await waiting
+        task = asyncio.create_task(write_second())
+        await wait_until_queued(observer, task=task)
+    await task
     rows = await observer.fetch(
         "SELECT valid_from, NULLIF(valid_to, 'infinity') AS valid_to FROM lineage_link_effective ORDER BY valid_from"
     )
     await observer.close()
-    assert [tuple(row) for row in rows] == [(day(since), None if until is None else day(until)) for since, until in holds]
+    assert [(row["valid_from"], row["valid_to"]) for row in rows] == [
+        (day(since), None if until is None else day(until)) for since, until in effective
+    ]
     async with database.snapshot(1) as reader:
         assert (await verify_tenant(reader)).differences == []
 
 
-async def test_a_name_means_what_bears_it_once_the_wait_is_over(database: Database, address: str) -> None:
-    """Who waits for the bearer of a name, while it passes to another product, is not to link the one that had it."""
+async def test_a_name_is_resolved_again_after_the_wait_for_its_lock(database: Database, address: str) -> None:
+    """A name passes to another product while a writer waits for the first one: the link belongs to the other product."""
     other = UUID(int=3)
     async with database.transaction(1, Author("setup")) as connection:
         for uid, name in ((RAW, "raw"), (CLEAN, "clean"), (other, "other")):
             await product.register(connection, product_fields(name), uid=uid, at=day(0))
 
-    async def later() -> UUID:
+    async def write_second() -> UUID:
         while True:
             with suppress(TransactionConflict):
                 async with database.transaction(1, Author("second")) as connection:
@@ -120,35 +115,32 @@ async def test_a_name_means_what_bears_it_once_the_wait_is_over(database: Databa
     async with database.transaction(1, Author("first")) as connection:
         await product.update(connection, RAW, {"name": "renamed"})
         await product.update(connection, other, {"name": "raw"})
-        waiting = asyncio.create_task(later())
-        async with asyncio.timeout(10):
-            while not await observer.fetchval(WAITING):
-                assert not waiting.done(), "the second did not wait"
-                await asyncio.sleep(0.002)
+        task = asyncio.create_task(write_second())
+        await wait_until_queued(observer, task=task)
     await observer.close()
-    assert await waiting == lineage_link.link_uid(other, CLEAN, None)
+    assert await task == lineage_link.link_uid(other, CLEAN, None)
 
 
-async def test_many_who_write_the_same_links_and_ends_leave_one_history(database: Database) -> None:
-    """Batches in any order of their links, and ends that come and go: none fails but by losing, and nothing is left crooked."""
+async def test_concurrent_batches_of_links_and_deletions_of_their_ends_leave_a_consistent_history(database: Database) -> None:
+    """Batches list the same links in different orders, while their ends are deleted and restored."""
     uids = [UUID(int=number) for number in range(1, 9)]
     async with database.transaction(1, Author("setup")) as connection:
         for number, uid in enumerate(uids):
             await product.register(connection, product_fields(f"p{number}"), uid=uid, at=day(0))
 
-    async def load(number: int) -> None:
+    async def write_batch(number: int) -> None:
         pairs = [(source, target) for source in uids for target in uids if source != target][number::2]
-        stated = [
-            lineage_link.LinkState(AssetRef(uid=source), AssetRef(uid=target), None, _state(number), day(1 + number))
+        states = [
+            lineage_link.LinkState(AssetRef(uid=source), AssetRef(uid=target), None, _payload(number), day(1 + number))
             for source, target in (reversed(pairs) if number % 2 else pairs)
         ]
-        await tried(lambda connection: lineage_link.upsert_each(connection, stated))
+        await retry(lambda connection: lineage_link.upsert_each(connection, states))
 
-    async def come_and_go(uid: UUID, number: int) -> None:
-        await tried(lambda connection: asset.delete(connection, PRODUCT, uid, at=day(20 + number)))
-        await tried(lambda connection: asset.restore(connection, PRODUCT, uid, at=day(30 + number)))
+    async def delete_and_restore(uid: UUID, number: int) -> None:
+        await retry(lambda connection: asset.delete(connection, PRODUCT, uid, at=day(20 + number)))
+        await retry(lambda connection: asset.restore(connection, PRODUCT, uid, at=day(30 + number)))
 
-    async def tried(write: Write) -> None:
+    async def retry(write: Write) -> None:
         for _ in range(20):
             try:
                 async with database.transaction(1, Author("writer")) as connection:
@@ -156,13 +148,15 @@ async def test_many_who_write_the_same_links_and_ends_leave_one_history(database
             except HeadwaterError:
                 continue
             return
-        raise AssertionError("it lost every time")
+        raise AssertionError("every attempt failed")
 
-    await asyncio.gather(*(load(number) for number in range(6)), *(come_and_go(uid, number) for number, uid in enumerate(uids)))
+    await asyncio.gather(
+        *(write_batch(number) for number in range(6)), *(delete_and_restore(uid, number) for number, uid in enumerate(uids))
+    )
     async with database.snapshot(1) as reader:
         assert (await verify_tenant(reader)).differences == []
         assert await lineage_link.count_links(reader, lineage_link.LinkQuery()) == len(uids) * (len(uids) - 1)
 
 
-def _state(number: int) -> dict[str, Any]:
+def _payload(number: int) -> dict[str, Any]:
     return {"type": "DIRECT", "transformation": None, "confidence": number / 10, "metadata": {}}

@@ -1,4 +1,4 @@
-"""Joins, their types and the lives of their ends, written by several at once: nothing gets in that could not have come alone."""
+"""Concurrent writers of relationships, of their types and of their ends: the result is one that they could have in turn."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ from db.assets import asset, product
 from db.assets.asset import Deletion
 from db.associations import relationship
 from db.associations.association import AssetRef
-from db.associations.relationship import relationship_uid
+from db.associations.relationship import RelationshipState, relationship_uid
 from db.author import Author
 from db.bulk.ingest import ingest
 from db.connection import WriteConnection
@@ -22,88 +22,85 @@ from db.database import Database
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.registries import entity_type, relationship_type
 from db.registries.relationship_type import CARDINALITIES, all_relationship_types
+from db.sql import statement
+from db.temporal.change_log import raise_first_error
 from db.temporal.kinds import PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import day, product_fields
-from tests.db.consistency.test_link_concurrency import WAITING
+from tests.db.consistency.lock_waits import wait_until_queued
 
 ATTEMPTS = 30
 
 Write: TypeAlias = Callable[[WriteConnection], Awaitable[Any]]
-Held: TypeAlias = list[tuple[int, int, int, int | None]]
+# Origin, related end, and the first and the last day of each period in which a relationship is effective.
+EffectivePeriods: TypeAlias = list[tuple[int, int, int, int | None]]
 
 
 def uid(number: int) -> UUID:
     return UUID(int=number)
 
 
-def join_uid(origin: int, related: int) -> UUID:
-    return relationship_uid(declared("MANY_TO_MANY"), uid(origin), uid(related))
+def uid_of_relationship(origin: int, related: int) -> UUID:
+    return relationship_uid(type_row("MANY_TO_MANY"), uid(origin), uid(related))
 
 
-def declared(cardinality: str, on_delete: str = "CLOSE") -> relationship_type.RelationshipTypeRow:
+def type_row(cardinality: str, on_delete: str = "CLOSE") -> relationship_type.RelationshipTypeRow:
     return relationship_type.validate_state("feeds", "fed_by", "PRODUCT", "PRODUCT", cardinality, on_delete)
 
 
-def join(origin: int, related: int, at: float) -> Write:
-    ends = AssetRef(uid=uid(origin)), AssetRef(uid=uid(related))
-    stated = relationship.RelationshipState("feeds", *ends, {"attributes": {}}, day(at))
-    return lambda connection: relationship.relate(connection, stated)
+def state(origin: int, related: int, at: float) -> RelationshipState:
+    return RelationshipState("feeds", AssetRef(uid=uid(origin)), AssetRef(uid=uid(related)), {"attributes": {}}, day(at))
 
 
-def early(origin: int, related: int, at: float) -> Write:
-    """The same, as a load says it."""
-    stated = relationship.RelationshipState(
-        "feeds", AssetRef(uid=uid(origin)), AssetRef(uid=uid(related)), {"attributes": {}}, day(at)
-    )
-    return lambda connection: alone(ingest(connection, [stated]))
+def relate(origin: int, related: int, at: float) -> Write:
+    return lambda connection: relationship.relate(connection, state(origin, related, at))
 
 
-def part(origin: int, related: int, at: float) -> Write:
-    return lambda connection: relationship.unrelate(connection, join_uid(origin, related), at=day(at))
+def ingest_relationship(origin: int, related: int, at: float) -> Write:
+    return lambda connection: raising(ingest(connection, [state(origin, related, at)]))
 
 
-def end(number: int, at: float) -> Write:
+def unrelate(origin: int, related: int, at: float) -> Write:
+    return lambda connection: relationship.unrelate(connection, uid_of_relationship(origin, related), at=day(at))
+
+
+def delete(number: int, at: float) -> Write:
     return lambda connection: asset.delete(connection, PRODUCT, uid(number), at=day(at))
 
 
-def end_in_bulk(number: int, at: float) -> Write:
-    return lambda connection: alone(ingest(connection, [Deletion(uid(number), day(at))]))
+def ingest_deletion(number: int, at: float) -> Write:
+    return lambda connection: raising(ingest(connection, [Deletion(uid(number), day(at))]))
 
 
-def revive(number: int, at: float) -> Write:
+def restore(number: int, at: float) -> Write:
     return lambda connection: asset.restore(connection, PRODUCT, uid(number), at=day(at))
 
 
 def put(cardinality: str, on_delete: str = "CLOSE") -> Write:
-    return lambda connection: alone(relationship_type.put_each(connection, [declared(cardinality, on_delete)]))
+    return lambda connection: raising(relationship_type.put_each(connection, [type_row(cardinality, on_delete)]))
 
 
-async def remove(connection: WriteConnection) -> None:
+async def remove_type(connection: WriteConnection) -> None:
     await relationship_type.remove(connection, "feeds")
 
 
-async def alone(writing: Awaitable[list[Any]]) -> Any:
-    """What became of the only one in a batch."""
-    (outcome,) = await writing
-    if isinstance(outcome, HeadwaterError):
-        raise outcome
-    return outcome
+async def raising(write: Awaitable[list[Any]]) -> None:
+    raise_first_error(await write)
 
 
-async def tried(database: Database, write: Write) -> HeadwaterError | None:
-    """What a write is refused with, if it is. Who is interrupted tries again, as the executor does."""
+async def attempt(database: Database, write: Write) -> HeadwaterError | None:
+    """Run a write in a transaction and return its error. Repeat it after a TransactionConflict, as the executor does."""
     for _ in range(ATTEMPTS):
         try:
             async with database.transaction(1, Author("writer")) as connection:
                 await write(connection)
         except TransactionConflict:
             await asyncio.sleep(0)
-        except HeadwaterError as refused:
-            return refused
+        except HeadwaterError as error:
+            return error
         else:
             return None
-    raise AssertionError("it was interrupted every time")
+    raise AssertionError("every attempt met a transaction conflict")
 
 
 async def set_up(database: Database, before: list[Write]) -> None:
@@ -114,22 +111,18 @@ async def set_up(database: Database, before: list[Write]) -> None:
             await write(connection)
 
 
-async def one_after_the_other(database: Database, address: str, first: Write, second: Write) -> HeadwaterError | None:
-    """The second waits for the first; gives what it is refused with then."""
+async def run_overlapping(database: Database, address: str, first: Write, second: Write) -> HeadwaterError | None:
+    """Run two writes of which the second waits for the first to commit. Return the error of the second."""
     observer = await asyncpg.connect(address)
     async with database.transaction(1, Author("first")) as connection:
         await first(connection)
-        waiting = asyncio.create_task(tried(database, second))
-        async with asyncio.timeout(10):
-            while not await observer.fetchval(WAITING):
-                assert not waiting.done(), "the second did not wait"
-                await asyncio.sleep(0.002)
+        task = asyncio.create_task(attempt(database, second))
+        await wait_until_queued(observer, task=task)
     await observer.close()
-    return await waiting
+    return await task
 
 
-async def held(address: str) -> Held:
-    """What holds, ever: origin, related, from and until which day."""
+async def read_effective(address: str) -> EffectivePeriods:
     owner = await asyncpg.connect(address)
     rows = await owner.fetch(
         "SELECT o.uid AS origin, r.uid AS related, valid_from, NULLIF(valid_to, 'infinity') AS valid_to FROM relationship_effective"
@@ -137,18 +130,23 @@ async def held(address: str) -> Held:
     )
     await owner.close()
     return [
-        (it["origin"].int, it["related"].int, (it["valid_from"] - day(0)).days, it["valid_to"] and (it["valid_to"] - day(0)).days)
-        for it in rows
+        (
+            row["origin"].int,
+            row["related"].int,
+            (row["valid_from"] - day(0)).days,
+            row["valid_to"] and (row["valid_to"] - day(0)).days,
+        )
+        for row in rows
     ]
 
 
-async def assert_sound(database: Database) -> None:
+async def assert_consistent(database: Database) -> None:
     async with database.snapshot(1) as reader:
         assert (await verify_tenant(reader)).differences == []
 
 
 @pytest.mark.parametrize("instants", [(1, 2), (2, 1), (1, 1)])
-@pytest.mark.parametrize("say", [join, early], ids=["one", "bulk"])
+@pytest.mark.parametrize("write", [relate, ingest_relationship], ids=["single", "bulk"])
 @pytest.mark.parametrize(
     ("cardinality", "pairs"),
     [
@@ -158,16 +156,16 @@ async def assert_sound(database: Database) -> None:
         ("ONE_TO_ONE", [(1, 3), (2, 3)]),
     ],
 )
-async def test_of_two_that_collide_one_gets_in_and_the_other_is_told_of_both(
-    database: Database, address: str, cardinality: str, pairs: list[tuple[int, int]], say: Any, instants: tuple[int, int]
+async def test_of_two_relationships_that_violate_cardinality_the_second_gets_an_error_that_names_both(
+    database: Database, address: str, cardinality: str, pairs: list[tuple[int, int]], write: Any, instants: tuple[int, int]
 ) -> None:
     await set_up(database, [put(cardinality)])
-    one, other = pairs
-    refused = await one_after_the_other(database, address, say(*one, instants[0]), say(*other, instants[1]))
-    assert isinstance(refused, Conflict)
-    assert all(str(join_uid(*it)) in refused.message for it in pairs)
-    assert await held(address) == [(*one, instants[0], None)]
-    await assert_sound(database)
+    first, second = pairs
+    error = await run_overlapping(database, address, write(*first, instants[0]), write(*second, instants[1]))
+    assert isinstance(error, Conflict)
+    assert all(str(uid_of_relationship(*ends)) in error.message for ends in pairs)
+    assert await read_effective(address) == [(*first, instants[0], None)]
+    await assert_consistent(database)
 
 
 @pytest.mark.parametrize(
@@ -178,233 +176,245 @@ async def test_of_two_that_collide_one_gets_in_and_the_other_is_told_of_both(
         ("ONE_TO_ONE", [(1, 2), (2, 3)]),
     ],
 )
-async def test_of_two_that_meet_and_do_not_collide_both_get_in(
+async def test_two_relationships_that_share_an_end_and_keep_cardinality_are_both_accepted(
     database: Database, address: str, cardinality: str, pairs: list[tuple[int, int]]
 ) -> None:
     await set_up(database, [put(cardinality)])
-    one, other = pairs
-    assert await one_after_the_other(database, address, join(*one, 1), join(*other, 1)) is None
-    assert await held(address) == [(*it, 1, None) for it in pairs]
+    first, second = pairs
+    assert await run_overlapping(database, address, relate(*first, 1), relate(*second, 1)) is None
+    assert await read_effective(address) == [(*ends, 1, None) for ends in pairs]
 
 
-async def test_where_any_number_is_allowed_nobody_waits(database: Database, address: str) -> None:
+async def test_writers_of_an_unlimited_cardinality_do_not_wait_for_each_other(database: Database, address: str) -> None:
     await set_up(database, [put("MANY_TO_MANY")])
     async with database.transaction(1, Author("first")) as connection:
-        await join(1, 2, 1)(connection)
+        await relate(1, 2, 1)(connection)
         async with asyncio.timeout(5):
-            assert await tried(database, join(1, 3, 1)) is None
-    assert await held(address) == [(1, 2, 1, None), (1, 3, 1, None)]
+            assert await attempt(database, relate(1, 3, 1)) is None
+    assert await read_effective(address) == [(1, 2, 1, None), (1, 3, 1, None)]
 
 
-# What is there before, the first, the second, what the second is refused with, what holds in the end.
-CASES: dict[str, tuple[list[Write], Write, Write, type[HeadwaterError] | None, Held]] = {
-    "the same join twice": ([put("ONE_TO_ONE")], join(1, 2, 1), join(1, 2, 1), None, [(1, 2, 1, None)]),
-    "a join, and its end that closes": ([put("MANY_TO_MANY")], join(1, 2, 1), end(1, 5), None, [(1, 2, 1, 5)]),
-    "a join, and its other end that closes": ([put("ONE_TO_ONE")], join(1, 2, 1), end(2, 5), None, [(1, 2, 1, 5)]),
-    "a join, and its end that it holds": (
-        [put("MANY_TO_MANY", "RESTRICT")], join(1, 2, 1), end(1, 5), Conflict, [(1, 2, 1, None)]),
-    "a join, and its other end that it holds": (
-        [put("ONE_TO_ONE", "RESTRICT")], join(1, 2, 1), end(2, 5), Conflict, [(1, 2, 1, None)]),
-    "a join, and its end that is told of in bulk": (
-        [put("ONE_TO_ONE", "RESTRICT")], join(1, 2, 1), end_in_bulk(2, 5), None, [(1, 2, 1, 5)]),
-    "a join, and its end that takes the other along": (
-        [put("MANY_TO_MANY", "CASCADE"), join(2, 3, 1)], join(1, 2, 1), end(1, 5), None, [(1, 2, 1, 5), (2, 3, 1, 5)]),
-    "a join, and its other end that takes it along": (
-        [put("ONE_TO_ONE", "CASCADE"), join(3, 1, 1)], join(1, 2, 1), end(2, 5), None, [(1, 2, 1, 5), (3, 1, 1, 5)]),
-    "an end under way, and a join from before it": (
-        [put("MANY_TO_MANY", "RESTRICT")], end(1, 5), join(1, 2, 1), None, [(1, 2, 1, 5)]),
-    "an end under way, and a join from after it": ([put("ONE_TO_ONE")], end(1, 5), join(1, 2, 6), NotFound, []),
-    "an end under way, and a join from after it in bulk": ([put("ONE_TO_ONE")], end(1, 5), early(1, 2, 6), None, []),
-    "what returns, and a new rival": (
-        [put("MANY_TO_ONE"), join(1, 2, 1), end(2, 3)], revive(2, 5), join(1, 3, 4), Conflict, [(1, 2, 1, 3), (1, 2, 5, None)]),
-    "a new rival, and what returns": (
-        [put("MANY_TO_ONE"), join(1, 2, 1), end(2, 3)], join(1, 3, 4), revive(2, 5), Conflict, [(1, 2, 1, 3), (1, 3, 4, None)]),
-    "two that return": (
-        [put("MANY_TO_ONE"), join(1, 2, 1), end(2, 2), join(1, 3, 3), end(3, 4)], revive(2, 5), revive(3, 5), Conflict,
+# Writes before, the first and the second write, the error of the second, and the effective periods at the end.
+CASES: dict[str, tuple[list[Write], Write, Write, type[HeadwaterError] | None, EffectivePeriods]] = {
+    "relate twice": ([put("ONE_TO_ONE")], relate(1, 2, 1), relate(1, 2, 1), None, [(1, 2, 1, None)]),
+    "relate, delete the origin": ([put("MANY_TO_MANY")], relate(1, 2, 1), delete(1, 5), None, [(1, 2, 1, 5)]),
+    "relate, delete the related end": ([put("ONE_TO_ONE")], relate(1, 2, 1), delete(2, 5), None, [(1, 2, 1, 5)]),
+    "relate, delete the origin that it restricts": (
+        [put("MANY_TO_MANY", "RESTRICT")], relate(1, 2, 1), delete(1, 5), Conflict, [(1, 2, 1, None)]),
+    "relate, delete the related end that it restricts": (
+        [put("ONE_TO_ONE", "RESTRICT")], relate(1, 2, 1), delete(2, 5), Conflict, [(1, 2, 1, None)]),
+    "relate, delete in bulk the end that it restricts": (
+        [put("ONE_TO_ONE", "RESTRICT")], relate(1, 2, 1), ingest_deletion(2, 5), None, [(1, 2, 1, 5)]),
+    "relate, delete the origin and cascade": (
+        [put("MANY_TO_MANY", "CASCADE"), relate(2, 3, 1)], relate(1, 2, 1), delete(1, 5), None, [(1, 2, 1, 5), (2, 3, 1, 5)]),
+    "relate, delete the related end and cascade": (
+        [put("ONE_TO_ONE", "CASCADE"), relate(3, 1, 1)], relate(1, 2, 1), delete(2, 5), None, [(1, 2, 1, 5), (3, 1, 1, 5)]),
+    "delete, relate before that instant": (
+        [put("MANY_TO_MANY", "RESTRICT")], delete(1, 5), relate(1, 2, 1), None, [(1, 2, 1, 5)]),
+    "delete, relate after that instant": ([put("ONE_TO_ONE")], delete(1, 5), relate(1, 2, 6), NotFound, []),
+    "delete, relate after that instant in bulk": ([put("ONE_TO_ONE")], delete(1, 5), ingest_relationship(1, 2, 6), None, []),
+    "restore an end, relate a rival": (
+        [put("MANY_TO_ONE"), relate(1, 2, 1), delete(2, 3)], restore(2, 5), relate(1, 3, 4), Conflict,
+        [(1, 2, 1, 3), (1, 2, 5, None)]),
+    "relate a rival, restore an end": (
+        [put("MANY_TO_ONE"), relate(1, 2, 1), delete(2, 3)], relate(1, 3, 4), restore(2, 5), Conflict,
+        [(1, 2, 1, 3), (1, 3, 4, None)]),
+    "restore the ends of two rivals": (
+        [put("MANY_TO_ONE"), relate(1, 2, 1), delete(2, 2), relate(1, 3, 3), delete(3, 4)], restore(2, 5), restore(3, 5), Conflict,
         [(1, 2, 1, 2), (1, 2, 5, None), (1, 3, 3, 4)]),
-    "a join, and a cardinality that would forbid it": (
-        [put("MANY_TO_MANY"), join(1, 2, 1)], join(1, 3, 2), put("MANY_TO_ONE"), Conflict, [(1, 2, 1, None), (1, 3, 2, None)]),
-    "a join, and a cardinality that allows it": (
-        [put("MANY_TO_MANY"), join(1, 2, 1)], join(1, 3, 2), put("ONE_TO_MANY"), None, [(1, 2, 1, None), (1, 3, 2, None)]),
-    "a cardinality, and a join that it forbids": (
-        [put("MANY_TO_MANY"), join(1, 2, 1)], put("MANY_TO_ONE"), join(1, 3, 2), Conflict, [(1, 2, 1, None)]),
-    "what returns, and a cardinality that would forbid it": (
-        [put("MANY_TO_MANY"), join(1, 2, 1), end(2, 2), join(1, 3, 3)], revive(2, 5), put("MANY_TO_ONE"), Conflict,
+    "relate, tighten the cardinality below that": (
+        [put("MANY_TO_MANY"), relate(1, 2, 1)], relate(1, 3, 2), put("MANY_TO_ONE"), Conflict, [(1, 2, 1, None), (1, 3, 2, None)]),
+    "relate, tighten the cardinality to that": (
+        [put("MANY_TO_MANY"), relate(1, 2, 1)], relate(1, 3, 2), put("ONE_TO_MANY"), None, [(1, 2, 1, None), (1, 3, 2, None)]),
+    "tighten the cardinality, relate beyond it": (
+        [put("MANY_TO_MANY"), relate(1, 2, 1)], put("MANY_TO_ONE"), relate(1, 3, 2), Conflict, [(1, 2, 1, None)]),
+    "restore an end, tighten the cardinality below that": (
+        [put("MANY_TO_MANY"), relate(1, 2, 1), delete(2, 2), relate(1, 3, 3)], restore(2, 5), put("MANY_TO_ONE"), Conflict,
         [(1, 2, 1, 2), (1, 2, 5, None), (1, 3, 3, None)]),
-    "a cardinality, and what it keeps from returning": (
-        [put("MANY_TO_MANY"), join(1, 2, 1), end(2, 2), join(1, 3, 3)], put("MANY_TO_ONE"), revive(2, 5), Conflict,
+    "tighten the cardinality, restore an end beyond it": (
+        [put("MANY_TO_MANY"), relate(1, 2, 1), delete(2, 2), relate(1, 3, 3)], put("MANY_TO_ONE"), restore(2, 5), Conflict,
         [(1, 2, 1, 2), (1, 3, 3, None)]),
-    "a join, and the removal of its type": ([put("MANY_TO_MANY")], join(1, 2, 1), remove, Conflict, [(1, 2, 1, None)]),
-    "the removal of a type, and a join by it": ([put("MANY_TO_MANY")], remove, join(1, 2, 1), UnknownType, []),
-    "the removal of a type, twice": ([put("MANY_TO_MANY")], remove, remove, NotFound, []),
-    "a parting, and an end that takes nothing along then": (
-        [put("MANY_TO_MANY", "CASCADE"), join(1, 2, 1), join(2, 3, 1)], part(1, 2, 3), end(1, 5), None,
+    "relate, remove the type": ([put("MANY_TO_MANY")], relate(1, 2, 1), remove_type, Conflict, [(1, 2, 1, None)]),
+    "remove the type, relate": ([put("MANY_TO_MANY")], remove_type, relate(1, 2, 1), UnknownType, []),
+    "remove the type twice": ([put("MANY_TO_MANY")], remove_type, remove_type, NotFound, []),
+    "unrelate, delete after that instant without cascade": (
+        [put("MANY_TO_MANY", "CASCADE"), relate(1, 2, 1), relate(2, 3, 1)], unrelate(1, 2, 3), delete(1, 5), None,
         [(1, 2, 1, 3), (2, 3, 1, None)]),
-    "an end that takes another along, and a parting": (
-        [put("MANY_TO_MANY", "CASCADE"), join(1, 2, 1), join(2, 3, 1)], end(1, 5), part(2, 3, 4), None,
+    "delete and cascade, unrelate": (
+        [put("MANY_TO_MANY", "CASCADE"), relate(1, 2, 1), relate(2, 3, 1)], delete(1, 5), unrelate(2, 3, 4), None,
         [(1, 2, 1, 5), (2, 3, 1, 4)]),
-    "a parting, and an end that nothing holds then": (
-        [put("MANY_TO_MANY", "RESTRICT"), join(1, 2, 1)], part(1, 2, 3), end(1, 5), None, [(1, 2, 1, 3)]),
-    "both ends of a join that takes along": (
-        [put("ONE_TO_ONE", "CASCADE"), join(1, 2, 1)], end(1, 5), end(2, 4), None, [(1, 2, 1, 4)]),
-    "a parting, and a rival": (
-        [put("MANY_TO_ONE"), join(1, 2, 1)], part(1, 2, 3), join(1, 2, 4), None, [(1, 2, 1, 3), (1, 2, 4, None)]),
+    "unrelate, delete the end that it restricted": (
+        [put("MANY_TO_MANY", "RESTRICT"), relate(1, 2, 1)], unrelate(1, 2, 3), delete(1, 5), None, [(1, 2, 1, 3)]),
+    "delete both ends and cascade": (
+        [put("ONE_TO_ONE", "CASCADE"), relate(1, 2, 1)], delete(1, 5), delete(2, 4), None, [(1, 2, 1, 4)]),
+    "unrelate, relate a rival": (
+        [put("MANY_TO_ONE"), relate(1, 2, 1)], unrelate(1, 2, 3), relate(1, 2, 4), None, [(1, 2, 1, 3), (1, 2, 4, None)]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_whoever_comes_second_sees_what_the_first_has_done(database: Database, address: str, case: str) -> None:
-    before, first, second, refusal, holds = CASES[case]
+async def test_the_second_writer_sees_the_writes_of_the_first(database: Database, address: str, case: str) -> None:
+    before, first, second, error_type, effective = CASES[case]
     await set_up(database, before)
-    refused = await one_after_the_other(database, address, first, second)
-    assert type(refused) is type(None) if refusal is None else isinstance(refused, refusal), refused
-    assert await held(address) == holds
-    await assert_sound(database)
+    error = await run_overlapping(database, address, first, second)
+    assert error is None if error_type is None else isinstance(error, error_type), error
+    assert await read_effective(address) == effective
+    await assert_consistent(database)
 
 
-async def test_what_a_parting_leaves_is_free_only_once_it_is_kept(database: Database, address: str) -> None:
-    """A rival that comes while a join is being ended is refused by what is known yet, or waits; it never gets in beside it."""
-    await set_up(database, [put("MANY_TO_ONE"), join(1, 2, 1)])
+async def test_a_rival_is_accepted_only_after_the_end_of_a_relationship_is_committed(database: Database, address: str) -> None:
+    """A rival that is written before gets a conflict or waits."""
+    await set_up(database, [put("MANY_TO_ONE"), relate(1, 2, 1)])
     async with database.transaction(1, Author("first")) as connection:
-        await part(1, 2, 3)(connection)
-        second = asyncio.create_task(tried(database, join(1, 3, 4)))
-        await asyncio.wait([second], timeout=0.2)
-    assert isinstance(await second, Conflict | None)
-    assert await tried(database, join(1, 3, 4)) is None
-    assert await held(address) == [(1, 2, 1, 3), (1, 3, 4, None)]
-    await assert_sound(database)
+        await unrelate(1, 2, 3)(connection)
+        rival = asyncio.create_task(attempt(database, relate(1, 3, 4)))
+        await asyncio.wait([rival], timeout=0.2)
+    assert isinstance(await rival, Conflict | None)
+    assert await attempt(database, relate(1, 3, 4)) is None
+    assert await read_effective(address) == [(1, 2, 1, 3), (1, 3, 4, None)]
+    await assert_consistent(database)
 
 
-Declared: TypeAlias = tuple[str, str, str, str]
-FORWARD: Declared = ("feeds", "fed_by", "PRODUCT", "ENTITY")
-REVERSED: Declared = ("fed_by", "feeds", "ENTITY", "PRODUCT")
+# Key, reverse key, origin and related end of a type, once as its origin sees it and once as its related end does.
+TypeNames: TypeAlias = tuple[str, str, str, str]
+FORWARD: TypeNames = ("feeds", "fed_by", "PRODUCT", "ENTITY")
+REVERSED: TypeNames = ("fed_by", "feeds", "ENTITY", "PRODUCT")
 
 
-async def declare(connection: WriteConnection, given: Declared) -> None:
-    await alone(relationship_type.put_each(connection, [relationship_type.validate_state(*given, "MANY_TO_MANY")]))
+async def put_type(connection: WriteConnection, names: TypeNames) -> None:
+    await raising(relationship_type.put_each(connection, [relationship_type.validate_state(*names, "MANY_TO_MANY")]))
 
 
 @pytest.mark.parametrize("others", [FORWARD, REVERSED], ids=["the same", "reversed"])
-async def test_however_many_declare_a_type_at_once_there_is_one(database: Database, others: Declared) -> None:
+async def test_of_types_with_the_same_names_that_are_put_concurrently_one_is_stored(
+    database: Database, others: TypeNames
+) -> None:
     for _ in range(5):
-        given = [FORWARD, others] * 4
-        refused = await asyncio.gather(*(tried(database, partial(declare, given=it)) for it in given))
+        names = [FORWARD, others] * 4
+        errors = await asyncio.gather(*(attempt(database, partial(put_type, names=it)) for it in names))
         async with database.snapshot(1) as reader:
-            (kept,) = (await all_relationship_types(reader)).rows
-        assert [it is None for it in refused] == [it[0] == kept.key for it in given]
-        assert all(isinstance(it, Conflict) for it in refused if it is not None)
-        await assert_sound(database)
-        assert await tried(database, partial(relationship_type.remove, name=kept.code)) is None
+            (stored,) = (await all_relationship_types(reader)).rows
+        assert [error is None for error in errors] == [key == stored.key for key, *_ in names]
+        assert all(isinstance(error, Conflict) for error in errors if error is not None)
+        await assert_consistent(database)
+        assert await attempt(database, partial(relationship_type.remove, name=stored.code)) is None
 
 
-async def test_types_that_come_and_go_at_once_leave_nothing_crooked(database: Database) -> None:
-    """Declared forward and reversed, with other keys, and removed, by many: each is refused, or done."""
-
-    async def come_and_go(chance: random.Random) -> None:
+async def test_types_that_are_put_and_removed_concurrently_stay_consistent(database: Database) -> None:
+    async def put_and_remove(rng: random.Random) -> None:
         for _ in range(8):
-            key, reverse_key, origin, related = chance.choice([FORWARD, REVERSED])
-            given = (key, chance.choice((reverse_key, "other")), origin, related)
-            refused = await tried(database, partial(declare, given=given))
-            assert refused is None or isinstance(refused, Conflict)
-            if chance.random() < 0.5:
-                refused = await tried(database, partial(relationship_type.remove, name=f"{origin} {key} {related}"))
-                assert refused is None or isinstance(refused, NotFound)
+            key, reverse_key, origin, related = rng.choice([FORWARD, REVERSED])
+            names = (key, rng.choice((reverse_key, "other")), origin, related)
+            error = await attempt(database, partial(put_type, names=names))
+            assert error is None or isinstance(error, Conflict)
+            if rng.random() < 0.5:
+                error = await attempt(database, partial(relationship_type.remove, name=f"{origin} {key} {related}"))
+                assert error is None or isinstance(error, NotFound)
 
-    await asyncio.gather(*(come_and_go(random.Random(number)) for number in range(6)))
-    await assert_sound(database)
+    await asyncio.gather(*(put_and_remove(random.Random(number)) for number in range(6)))
+    await assert_consistent(database)
 
 
-def interposed(write: Write, meanwhile: Mapping[str, list[Callable[[], Coroutine[Any, Any, None]]]]) -> Write:
-    """A write, and what others do just before statements of it that hold a text: the next of those each time."""
+def interleaved(write: Write, steps: Mapping[str, list[Callable[[], Coroutine[Any, Any, None]]]]) -> Write:
+    """Build a write that runs the next of the steps before each statement that contains the SQL they are listed under."""
 
-    async def interrupted(connection: WriteConnection) -> None:
-        running = connection._execute
+    async def interleave(connection: WriteConnection) -> None:
+        execute_original = connection._execute
 
         async def execute(statement: Any, parameters: Any) -> Any:
-            for told, steps in meanwhile.items():
-                if told in str(statement) and steps:
-                    await steps.pop(0)()
-            return await running(statement, parameters)
+            for sql, remaining in steps.items():
+                if sql in str(statement) and remaining:
+                    await remaining.pop(0)()
+            return await execute_original(statement, parameters)
 
         connection._execute = execute  # type: ignore[method-assign]
         await write(connection)
 
-    return interrupted
+    return interleave
 
 
-async def nothing() -> None:
-    """Nobody does anything."""
+async def do_nothing() -> None:
+    """Let a statement pass."""
 
 
-async def test_a_key_that_another_type_leaves_meanwhile_belongs_to_somebody(database: Database) -> None:
-    await set_up(database, [partial(declare, given=FORWARD)])
+async def test_a_key_that_another_type_frees_meanwhile_can_be_used(database: Database) -> None:
+    await set_up(database, [partial(put_type, names=FORWARD)])
 
-    async def removed() -> None:
-        assert await tried(database, partial(relationship_type.remove, name="PRODUCT feeds ENTITY")) is None
+    async def remove_forward() -> None:
+        assert await attempt(database, partial(relationship_type.remove, name="PRODUCT feeds ENTITY")) is None
 
-    declaring = interposed(partial(declare, given=REVERSED), {"relationship_key k": [removed]})
-    assert await tried(database, declaring) is None
-    assert isinstance(await tried(database, partial(declare, given=FORWARD)), Conflict)
-    await assert_sound(database)
-
-
-async def test_a_type_that_comes_and_goes_while_another_declares_it_is_declared(database: Database) -> None:
-    async def declared_meanwhile() -> None:
-        assert await tried(database, partial(declare, given=FORWARD)) is None
-
-    async def removed() -> None:
-        assert await tried(database, partial(relationship_type.remove, name="PRODUCT feeds ENTITY")) is None
-
-    meanwhile = {"INSERT INTO relationship_type": [declared_meanwhile], "Keeps writers that join": [nothing, removed]}
-    assert await tried(database, interposed(partial(declare, given=FORWARD), meanwhile)) is None
-    assert isinstance(await tried(database, partial(declare, given=REVERSED)), Conflict)
-    await assert_sound(database)
+    steps = {"relationship_key k": [remove_forward]}
+    assert await attempt(database, interleaved(partial(put_type, names=REVERSED), steps)) is None
+    assert not any(steps.values())
+    assert isinstance(await attempt(database, partial(put_type, names=FORWARD)), Conflict)
+    await assert_consistent(database)
 
 
-async def test_a_type_that_comes_while_somebody_joins_by_it_comes_too_late(database: Database, address: str) -> None:
-    """It would not be kept as it is until the join is there."""
+async def test_a_type_that_is_put_and_removed_while_another_writer_puts_it_is_stored(database: Database) -> None:
+    async def put_forward() -> None:
+        assert await attempt(database, partial(put_type, names=FORWARD)) is None
+
+    async def remove_forward() -> None:
+        assert await attempt(database, partial(relationship_type.remove, name="PRODUCT feeds ENTITY")) is None
+
+    lock = str(statement("registries/lock_relationship_type"))
+    steps = {"INSERT INTO relationship_type": [put_forward], lock: [do_nothing, remove_forward]}
+    assert await attempt(database, interleaved(partial(put_type, names=FORWARD), steps)) is None
+    assert not any(steps.values())
+    assert isinstance(await attempt(database, partial(put_type, names=REVERSED)), Conflict)
+    await assert_consistent(database)
+
+
+async def test_a_type_that_is_put_while_a_writer_relates_by_it_is_unknown_to_that_writer(
+    database: Database, address: str
+) -> None:
+    """The writer holds no lock of the type, which could change before the relationship is committed."""
     await set_up(database, [])
 
-    async def declared_meanwhile() -> None:
-        assert await tried(database, put("MANY_TO_MANY")) is None
+    async def put_meanwhile() -> None:
+        assert await attempt(database, put("MANY_TO_MANY")) is None
 
-    async def changed() -> None:
-        assert await tried(database, put("MANY_TO_ONE")) is None
+    async def tighten() -> None:
+        assert await attempt(database, put("MANY_TO_ONE")) is None
 
-    meanwhile = {"FROM relationship_type \nWHERE": [declared_meanwhile], "What references mean": [changed]}
-    assert isinstance(await tried(database, interposed(join(1, 2, 1), meanwhile)), UnknownType | None)
-    await assert_sound(database)
-    await tried(database, put("MANY_TO_ONE"))
-    assert await tried(database, join(1, 2, 1)) is None
-    assert isinstance(await tried(database, join(1, 3, 1)), Conflict)
-    assert await held(address) == [(1, 2, 1, None)]
+    read_types = "FROM relationship_type \nWHERE"
+    steps = {read_types: [put_meanwhile], str(statement("associations/resolve_ends")): [tighten]}
+    assert isinstance(await attempt(database, interleaved(relate(1, 2, 1), steps)), UnknownType | None)
+    assert not steps[read_types]
+    await assert_consistent(database)
+    await attempt(database, put("MANY_TO_ONE"))
+    assert await attempt(database, relate(1, 2, 1)) is None
+    assert isinstance(await attempt(database, relate(1, 3, 1)), Conflict)
+    assert await read_effective(address) == [(1, 2, 1, None)]
 
 
-async def test_an_entity_type_that_goes_and_a_type_of_joins_with_it(database: Database, address: str) -> None:
-    table = ("feeds", "fed_by", "TABLE", "TABLE")
+async def test_of_the_removal_of_an_entity_type_and_a_relationship_type_between_such_entities_one_succeeds(
+    database: Database, address: str
+) -> None:
+    names = ("feeds", "fed_by", "TABLE", "TABLE")
     put_table: Write = lambda it: entity_type.put(it, "TABLE", "Table")  # noqa: E731
-    drop_table: Write = lambda it: entity_type.remove(it, "TABLE")  # noqa: E731
+    remove_table: Write = lambda it: entity_type.remove(it, "TABLE")  # noqa: E731
     await set_up(database, [put_table])
-    refused = await one_after_the_other(database, address, drop_table, partial(declare, given=table))
-    assert isinstance(refused, Conflict | BadInput)
-    await tried(database, put_table)
-    refused = await one_after_the_other(database, address, partial(declare, given=table), drop_table)
-    assert isinstance(refused, Conflict)
-    await assert_sound(database)
+    error = await run_overlapping(database, address, remove_table, partial(put_type, names=names))
+    assert isinstance(error, Conflict | BadInput)
+    await attempt(database, put_table)
+    error = await run_overlapping(database, address, partial(put_type, names=names), remove_table)
+    assert isinstance(error, Conflict)
+    await assert_consistent(database)
 
 
-async def test_many_writers_of_everything_leave_an_unbroken_history(database: Database) -> None:
-    """Joins that collide, ends that come and go, a type that changes: each is refused or done, and nothing is left crooked."""
+async def test_random_concurrent_writes_leave_a_consistent_history(database: Database) -> None:
+    """Relationships that violate cardinality, ends that are deleted and restored, and a type that changes."""
     await set_up(database, [put("ONE_TO_ONE", "CASCADE")])
 
-    async def write(chance: random.Random) -> None:
+    async def write(rng: random.Random) -> None:
         for _ in range(10):
-            one, other = chance.sample(range(1, 5), 2)
-            at = chance.randrange(1, 10)
-            joining = chance.choice([join, early, part])(one, other, at)
-            living = chance.choice([end, end_in_bulk, revive, revive])(one, at)
-            declaring = put(chance.choice(CARDINALITIES), chance.choice(("CASCADE", "CLOSE", "RESTRICT")))
-            await tried(database, chance.choices([joining, living, declaring], [5, 3, 1])[0])
+            origin, related = rng.sample(range(1, 5), 2)
+            at = rng.randrange(1, 10)
+            relationship_write = rng.choice([relate, ingest_relationship, unrelate])(origin, related, at)
+            asset_write = rng.choice([delete, ingest_deletion, restore, restore])(origin, at)
+            type_write = put(rng.choice(CARDINALITIES), rng.choice(("CASCADE", "CLOSE", "RESTRICT")))
+            await attempt(database, rng.choices([relationship_write, asset_write, type_write], [5, 3, 1])[0])
 
     await asyncio.gather(*(write(random.Random(number)) for number in range(8)))
-    await assert_sound(database)
+    await assert_consistent(database)
