@@ -1,4 +1,4 @@
-"""Analytics: what there is at an instant, counted by domain, and what the graph of all lineage looks like."""
+"""Analytics: statistics of domains and of the graph of all lineage links, at an instant."""
 
 from datetime import datetime
 from typing import Annotated
@@ -29,54 +29,58 @@ UNLINKED_COUNT = Batch(analytics.count_unlinked)
 MOST_LINKED = Batch(analytics.most_linked)
 GRAPH_METRICS = Batch(analytics.graph_metrics)
 
-Most = Annotated[int, strawberry.argument(description="How many to give.")]
+Most = Annotated[int, strawberry.argument(description="Maximum number of assets.")]
 
 
-@strawberry.federation.type(description="How many products have a status.", shareable=True)
+@strawberry.federation.type(description="Number of products with a status.", shareable=True)
 class StatusCount:
-    status: ProductStatus = field(READ, "The status.")
-    count: int = field(READ, "How many have it.")
+    status: ProductStatus = field(READ, "Status of the products.")
+    count: int = field(READ, "Number of products.")
 
 
-@strawberry.federation.type(description="How many links are of a type.", shareable=True)
+@strawberry.federation.type(description="Number of lineage links of a type.", shareable=True)
 class TypeCount:
-    type: LineageType = field(READ, "The type.")
-    count: int = field(READ, "How many are of it.")
+    type: LineageType = field(READ, "Type of the links.")
+    count: int = field(READ, "Number of links.")
 
 
-@strawberry.type(description="An asset, and how many others it is linked to on one side.")
+@strawberry.type(description="An asset and the number of its direct neighbours in one direction.")
 class AssetDegree:
     asset: Asset = field(READ, "The asset.")
-    degree: int = field(READ, "How many assets there are on that side of it, each counted once, however many links lead there.")
+    degree: int = field(
+        READ, "Number of direct neighbours in that direction. Each asset counts once, whatever the number of links."
+    )
 
 
-@strawberry.type(description="A domain in numbers.")
+@strawberry.type(description="Statistics of a domain.")
 class DomainStats:
     domain: Domain = field(READ, "The domain.")
 
-    @resolver(READ, "How many products are in it.")
+    @resolver(READ, "Number of products in the domain.")
     async def products(self, info: Info) -> int:
         return (await self._products(info)).products
 
     @list_size(3)
-    @resolver(READ, "How many of them have each status that occurs.")
+    @resolver(READ, "Number of products by status. A status without products is left out.")
     async def by_status(self, info: Info) -> list[StatusCount]:
         counts = (await self._products(info)).by_status
         return [StatusCount(status=it, count=counts[it.name]) for it in ProductStatus if it.name in counts]
 
-    @resolver(READ, "How many entities there are of the types that belong to it.")
+    @resolver(READ, "Number of entities whose type belongs to the domain.")
     def entities(self, info: Info) -> int:
-        return info.context.load(ENTITY_COUNT_BY_DOMAIN, self.domain.reading, EntityQuery())  # type: ignore[return-value]
+        return info.context.load(ENTITY_COUNT_BY_DOMAIN, self.domain.key, EntityQuery())  # type: ignore[return-value]
 
-    @resolver(READ, "How many lineage links lead into it: to one of its assets, from one of another domain or of none.")
+    @resolver(READ, "Number of lineage links into the domain: to one of its assets, from an asset of another domain or of none.")
     async def inbound_links(self, info: Info) -> int:
         return (await self._crossing(info)).inbound
 
-    @resolver(READ, "How many lineage links lead out of it: from one of its assets, to one of another domain or of none.")
+    @resolver(
+        READ, "Number of lineage links out of the domain: from one of its assets, to an asset of another domain or of none."
+    )
     async def outbound_links(self, info: Info) -> int:
         return (await self._crossing(info)).outbound
 
-    @resolver(READ, "How many different owners its products have.")
+    @resolver(READ, "Number of distinct owners of its products.")
     async def owners(self, info: Info) -> int:
         return (await self._products(info)).owners
 
@@ -87,87 +91,87 @@ class DomainStats:
         return await info.context.load(CROSSING_LINKS_BY_DOMAIN, self.domain.name, self.domain.as_of)
 
 
-@strawberry.type(description="The graph of all lineage in numbers.")
+@strawberry.type(description="Statistics of the graph of all lineage links.")
 class LineageStats:
     as_of: strawberry.Private[datetime]
     pinned: strawberry.Private[datetime | None]
 
-    @resolver(READ, "How many links there are; several producers' between the same two assets are several.")
+    @resolver(READ, "Number of links. Links of several producers between the same two assets count separately.")
     async def links(self, info: Info) -> int:
         return (await info.context.load(LINK_STATISTICS, self.as_of)).links
 
     @list_size(3)
-    @resolver(READ, "How many of them are of each type that occurs.")
+    @resolver(READ, "Number of links by type. A type without links is left out.")
     async def by_type(self, info: Info) -> list[TypeCount]:
         counts = (await info.context.load(LINK_STATISTICS, self.as_of)).by_type
         return [TypeCount(type=it, count=counts[it.name]) for it in LineageType if it.name in counts]
 
-    @resolver(READ, "How sure they are on average, from 0 to 1; null: there are none.")
+    @resolver(READ, "Average confidence, from 0 to 1. Null if there are no links.")
     async def average_confidence(self, info: Info) -> float | None:
         return (await info.context.load(LINK_STATISTICS, self.as_of)).average_confidence
 
-    @resolver(READ, "How many assets nothing feeds.")
+    @resolver(READ, "Number of assets without upstream links.")
     def assets_without_upstream(self, info: Info) -> int:
         return info.context.load(UNLINKED_COUNT, self.as_of, Direction.UPSTREAM)  # type: ignore[return-value]
 
-    @resolver(READ, "How many assets feed nothing.")
+    @resolver(READ, "Number of assets without downstream links.")
     def assets_without_downstream(self, info: Info) -> int:
         return info.context.load(UNLINKED_COUNT, self.as_of, Direction.DOWNSTREAM)  # type: ignore[return-value]
 
     @list_size(by=("first",))
-    @resolver(READ, "The assets that the greatest numbers of others feed directly, the largest first.")
+    @resolver(READ, "Assets with the most direct upstream neighbours, most first.")
     async def most_upstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.UPSTREAM, first)
 
     @list_size(by=("first",))
-    @resolver(READ, "The assets that feed the greatest numbers of others directly, the largest first.")
+    @resolver(READ, "Assets with the most direct downstream neighbours, most first.")
     async def most_downstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.DOWNSTREAM, first)
 
     @cost(GRAPH_WEIGHT)
     @resolver(
         READ,
-        "How many links the longest chain has, where assets that feed each other in circles count as one; null: it would take too"
-        " long to find out.",
+        "Length of the longest path, in links. The assets of a cycle count as one. Null if the computation exceeded its"
+        " time limit.",
     )
     async def longest_path(self, info: Info) -> int | None:
-        found = await self._shape(info)
-        return None if found is None else found.longest_path
+        metrics = await self._metrics(info)
+        return None if metrics is None else metrics.longest_path
 
     @cost(GRAPH_WEIGHT)
     @resolver(
         READ,
-        "How many groups of assets feed each other in circles: strongly connected components of more than one asset; null: it"
-        " would take too long to find out.",
+        "Number of cycles: strongly connected components of more than one asset. Null if the computation exceeded its"
+        " time limit.",
     )
     async def cycles(self, info: Info) -> int | None:
-        found = await self._shape(info)
-        return None if found is None else found.cycles
+        metrics = await self._metrics(info)
+        return None if metrics is None else metrics.cycles
 
-    async def _shape(self, info: Info) -> GraphMetrics | None:
+    async def _metrics(self, info: Info) -> GraphMetrics | None:
         info.context.cost_meter.visited += GRAPH_WEIGHT
         return await info.context.load(GRAPH_METRICS, self.as_of)
 
     async def _most(self, info: Info, direction: Direction, first: int) -> list[AssetDegree]:
         size = page_size("first", first, info.context.limits.page_size)
-        found = await info.context.load(MOST_LINKED, self.as_of, direction, size)
-        nodes = await assets_by_id(info, {it.asset_id for it in found}, self.as_of, self.pinned)
-        return [AssetDegree(asset=nodes[it.asset_id], degree=it.degree) for it in found]
+        degrees = await info.context.load(MOST_LINKED, self.as_of, direction, size)
+        assets = await assets_by_id(info, {it.asset_id for it in degrees}, self.as_of, self.pinned)
+        return [AssetDegree(asset=assets[it.asset_id], degree=it.degree) for it in degrees]
 
 
-@strawberry.type(description="What there is at one instant, in numbers.")
+@strawberry.type(description="Statistics at one instant.")
 class Analytics:
     as_of: strawberry.Private[datetime]
     pinned: strawberry.Private[datetime | None]
 
     @list_size(50)
-    @resolver(READ, "Each domain that there is, in order of the name.")
+    @resolver(READ, "Statistics of each domain, in order of the name.")
     async def domains(self, info: Info) -> list[DomainStats]:
         names = await info.context.load(DOMAINS_AT, self.as_of)
         return [DomainStats(domain=Domain(name=it, as_of=self.as_of, pinned=self.pinned)) for it in names]
 
     @cost(GRAPH_WEIGHT)
-    @resolver(READ, "What feeds what, all of it.")
+    @resolver(READ, "Statistics of all lineage links.")
     def lineage(self, info: Info) -> LineageStats:
         info.context.cost_meter.visited += GRAPH_WEIGHT - 1
         return LineageStats(as_of=self.as_of, pinned=self.pinned)
@@ -175,7 +179,7 @@ class Analytics:
 
 @strawberry.type
 class AnalyticsQueries:
-    @resolver(READ, "What there is at that instant, in numbers. What is not asked for is not counted.")
+    @resolver(READ, "Statistics at an instant. Only selected statistics are computed.")
     async def analytics(self, info: Info, as_of: AsOf = None) -> Analytics | None:
         connection = await info.context.transaction.reader()
         return Analytics(as_of=as_of or connection.now, pinned=as_of)

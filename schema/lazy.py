@@ -74,6 +74,21 @@ async def assets_by_id(info: Info, ids: Collection[int], instant: datetime, pinn
     return await info.context.load(ASSETS_BY_ID, (tuple(sorted(ids)), instant, pinned)) if ids else {}
 
 
+async def ends_of(
+    info: Info,
+    pairs: Sequence[tuple[int, int]],
+    instant: datetime,
+    pinned: datetime | None,
+    known: Mapping[int, LazyAsset] | None = None,
+) -> Mapping[int, LazyAsset]:
+    """Return the assets at both ends of associations that are effective at an instant. Those in `known` are not read again."""
+    ends = known or {}
+    missing = {asset_id for pair in pairs for asset_id in pair if asset_id not in ends}
+    if not missing:
+        return ends
+    return ConsistentDict({**ends, **await assets_by_id(info, missing, instant, pinned)})
+
+
 async def _assets_by_id(
     connection: ReadConnection, sets: Sequence[tuple[tuple[int, ...], datetime, datetime | None]]
 ) -> list[Mapping[int, LazyAsset]]:

@@ -1,4 +1,4 @@
-"""What every node of the graph has, whatever its kind."""
+"""Assets: the fields that products and entities share."""
 
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -11,6 +11,7 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from schema.associations.relationship import BOTH, Relationship, Types, related_connection, relationships_of_asset
 from schema.associations.relationship import Direction as Side
+from schema.execution.connections import PageArguments
 from schema.execution.context import Info
 from schema.language.cost import list_size, walk_cost
 from schema.language.node_ids import AsOf, Node
@@ -21,16 +22,17 @@ from schema.temporal.history import Version, version_connection
 
 
 @strawberry.federation.interface(
-    keys=["id", "uid"], description="A product or an entity, as it was at one instant: what lineage and joins lead from and to."
+    keys=["id", "uid"],
+    description="A product or an entity, as it was at one instant. Lineage links and relationships connect assets.",
 )
 class Asset(Node):
-    uid: UUID = field(READ, "Stable across time, whatever changes about it.")
-    label: str = field(READ, "What to call it: a product's name, an entity's display name.")
-    as_of: datetime = field(READ, "The instant this reading is of.")
-    valid_from: datetime = field(READ, "Since when it has been like this.")
-    valid_to: datetime | None = field(READ, "Until when it was like this; null: still so.")
-    created_at: datetime = field(READ, "When it first came to be.")
-    updated_at: datetime = field(READ, "When it last changed, as of this reading.")
+    uid: UUID = field(READ, "Stable uid. It never changes.")
+    label: str = field(READ, "Name to display: the name of a product, the display name of an entity.")
+    as_of: datetime = field(READ, "Instant at which the asset was read.")
+    valid_from: datetime = field(READ, "Start of the period in which the asset did not change.")
+    valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
+    created_at: datetime = field(READ, "Instant at which the asset was first created.")
+    updated_at: datetime = field(READ, "Instant of the last change, up to the instant of this read.")
 
     kind: ClassVar[Kind]
     asset_id: strawberry.Private[int]
@@ -38,27 +40,27 @@ class Asset(Node):
 
     @classmethod
     def resolve_type(cls, asset: "Asset", *_: object) -> str:
-        """Which type of asset it is, as its class is called."""
+        """Return the name of the GraphQL type of an asset."""
         return type(asset).__name__
 
     @classmethod
     def of(cls, row: Any, pinned: datetime | None) -> "Asset":
         """Build the asset from its row; `pinned` is the requested instant, if any."""
-        raise TypeError(f"{cls.__name__} does not say how it is built")
+        raise TypeError(f"{cls.__name__} does not implement of()")
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Asset | None":
-        """The asset of this kind with a uid, at the instant that was asked for, else now."""
-        raise TypeError(f"{cls.__name__} does not say how it is found")
+        """Return the asset of this kind with a uid, at the requested instant or else now."""
+        raise TypeError(f"{cls.__name__} does not implement find()")
 
     @classmethod
     def from_version(cls, uid: UUID, version: VersionPeriod) -> "Asset":
-        """The asset as one stretch of its history has it."""
-        raise TypeError(f"{cls.__name__} does not say how it is read from its history")
+        """Build the asset from a period of its history."""
+        raise TypeError(f"{cls.__name__} does not implement from_version()")
 
     @walk_cost()
     @list_size(by=("first",), of=("edges", "nodes", "links"))
-    @resolver(READ, "All that feeds it, directly or through others; null: that could not be found out, and an error says why.")
+    @resolver(READ, "Assets that feed it, directly or through others. Null if the walk failed; then an error says why.")
     async def upstream(
         self,
         info: Info,
@@ -72,7 +74,7 @@ class Asset(Node):
 
     @walk_cost()
     @list_size(by=("first",), of=("edges", "nodes", "links"))
-    @resolver(READ, "All that it feeds, directly or through others; null: that could not be found out, and an error says why.")
+    @resolver(READ, "Assets that it feeds, directly or through others. Null if the walk failed; then an error says why.")
     async def downstream(
         self,
         info: Info,
@@ -85,7 +87,7 @@ class Asset(Node):
         return await walk_connection(info, self, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
 
     @paged
-    @resolver(READ, "The joins that it stands at either end of, in order of their type.")
+    @resolver(READ, "Relationships of the asset, in order of their type.")
     async def relationships(
         self,
         info: Info,
@@ -97,19 +99,18 @@ class Asset(Node):
         before: Before = None,
         as_of: AsOf = None,
     ) -> Connection[Relationship]:
-        return await relationships_of_asset(
-            info, self, types, direction, first=first, after=after, last=last, before=before, as_of=as_of
-        )
+        return await relationships_of_asset(info, self, types, direction, PageArguments(first, after, last, before), as_of)
 
     @paged
-    @resolver(READ, "What it is joined with under a key, from whichever end that is the key; each asset once.")
+    @resolver(READ, "Assets that are related to it under a key, seen from either end. Each asset comes once.")
     async def related(
         self,
         info: Info,
         key: Annotated[
             str,
             strawberry.argument(
-                description="What the join is called, seen from here: a key, or with its ends, such as `PRODUCT steward PERSON`."
+                description="Key of the relationship, seen from this asset, or the key with its ends, such as `PRODUCT"
+                " steward PERSON`."
             ),
         ],
         first: First = None,
@@ -118,14 +119,14 @@ class Asset(Node):
         before: Before = None,
         as_of: AsOf = None,
     ) -> "Connection[Asset]":
-        return await related_connection(info, self, key, first=first, after=after, last=last, before=before, as_of=as_of)
+        return await related_connection(info, self, key, PageArguments(first, after, last, before), as_of)
 
     @paged
     @resolver(
         READ,
-        "Everything it ever was, oldest first, and what changed at each step: the whole history, whenever it was read.",
+        "All versions of the asset, oldest first, each with what changed. The history does not depend on asOf.",
     )
     async def history(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Connection[Version]:
-        return await version_connection(info, self, first=first, after=after, last=last, before=before)
+        return await version_connection(info, self, PageArguments(first, after, last, before))

@@ -1,4 +1,4 @@
-"""Entities: reading them at any instant, and writing what changes about them."""
+"""Entities: reads at any instant, and writes."""
 
 from datetime import datetime
 from enum import Enum
@@ -19,7 +19,6 @@ from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY
-from db.tenancy.idempotency import run_once
 from schema.assets.asset import Asset
 from schema.assets.entity_detail import (
     DETAILS_BY_ENTITY,
@@ -31,9 +30,11 @@ from schema.assets.entity_detail import (
     details_of,
 )
 from schema.assets.search import searchable
+from schema.execution.connections import PageArguments, fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
+from schema.execution.mutations import delete_once, write_once
 from schema.language.asset_refs import EntityKey
 from schema.language.cost import FETCH_WEIGHT, LIFETIME_WEIGHT, WRITE_WEIGHT, cost, list_size
 from schema.language.inputs import (
@@ -60,47 +61,51 @@ ENTITY_BY_KEY = Batch(entities.entities_by_key)
 Types = Annotated[list[str] | None, strawberry.argument(description="Only details of these types.")]
 
 
-@strawberry.enum(description="What a list of entities may be ordered by.")
+@strawberry.enum(description="Field by which a list of entities is ordered.")
 class EntityOrderField(Enum):
     DISPLAY_NAME = strawberry.enum_value("DISPLAY_NAME", description="By display name.")
-    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By when each last changed.")
-    CREATED_AT = strawberry.enum_value("CREATED_AT", description="By when each first came to be.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change.")
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="By the instant of creation.")
 
 
 @asset_type(EntityRow)
 @strawberry.federation.type(
     keys=["id", "uid"],
-    description="Anything of a registered type, with its details: a person, a table, a job. As it was at one instant.",
+    description="An entity of a registered type with its details, such as a person, a table or a job, as it was at one instant.",
 )
 class Entity(Asset):
     key: str | None = field(
-        READ, "Its identifier in the system it comes from, unique within the type: an integer, a uuid, a namespace and name."
+        READ,
+        "Identifier in the system that the entity comes from, unique within the type, such as an integer, a UUID or a"
+        " qualified name.",
     )
-    display_name: str = field(READ, "What people call it.")
+    display_name: str = field(READ, "Name to display.")
 
     kind: ClassVar[Kind] = ENTITY
     type_code: strawberry.Private[str]
     values: strawberry.Private[dict[str, str]]
 
-    @resolver(READ, "What it is.")
+    @resolver(READ, "Type of the entity.")
     def type(self, info: Info) -> EntityType:
         return info.context.load(ENTITY_TYPE_BY_CODE, (self.type_code, self.as_of, self.pinned))  # type: ignore[return-value]
 
     @list_size(20, like="types")
-    @resolver(READ, "What is known of it, in order of the type of detail; each has its own validity.")
+    @resolver(READ, "Details of the entity, in order of their type. Each has a separate validity.")
     def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
         of_types = None if types is None else tuple(types)
         return info.context.load(DETAILS_BY_ENTITY, (self.asset_id, self.as_of), of_types)  # type: ignore[return-value]
 
-    @resolver(READ, "The value of one of its details; null: it has none of this type.")
-    def detail(self, type: Annotated[str, strawberry.argument(description="The type of detail.")]) -> str | None:
+    @resolver(READ, "Value of one detail. Null if the entity has no detail of this type.")
+    def detail(self, type: Annotated[str, strawberry.argument(description="Code of the detail type.")]) -> str | None:
         return self.values.get(type)
 
     @cost(FETCH_WEIGHT)
     @resolver(
         READ,
-        "Its row in the system that the source of its type names, fetched live: as it is there now, whatever the instant. Of a"
-        " local source it is the entity's own details, by their types. null: the type has no source, or the entity no key.",
+        "External record of the entity, fetched live from the source of its type: it is the record of now, whatever the"
+        " instant. If"
+        " the source is local, these are the details of the entity, by type. Null if the type has no source or the"
+        " entity no key.",
     )
     async def record(self, info: Info) -> JSON | None:
         type_ = await info.context.load(ENTITY_TYPE_BY_CODE, (self.type_code, self.as_of, self.pinned))
@@ -117,7 +122,7 @@ class Entity(Asset):
 
     @classmethod
     def of(cls, row: EntityRow, pinned: datetime | None) -> "Entity":
-        """An entity out of its row; `pinned` is the instant that was asked for, if one was."""
+        """Build an entity from its row; `pinned` is the requested instant, if any."""
         return cls(
             id=write_id("Entity", row.uid, pinned),
             uid=row.uid,
@@ -145,80 +150,85 @@ class Entity(Asset):
         return cls.of(entities.entity_from_version(uid, version), version.as_of)
 
 
-@strawberry.input(description="An order of entities.")
+@strawberry.input(description="Order of a list of entities.")
 class EntityOrder:
-    field: EntityOrderField = input_field("What to order by.")
-    direction: OrderDirection = input_field("Which way.", default=OrderDirection.ASC)
+    field: EntityOrderField = input_field("Field to order by.")
+    direction: OrderDirection = input_field("Direction of the order.", default=OrderDirection.ASC)
 
 
 BY_DISPLAY_NAME = EntityOrder(field=EntityOrderField("DISPLAY_NAME"), direction=OrderDirection("ASC"))
 
 
 @strawberry.input(
-    description="Which entities: those that match every part given. An empty list of types or domains matches nothing."
+    description="Filter of entities. An entity matches if it matches every given field. An empty list of types or domains"
+    " matches nothing."
 )
 class EntityFilter:
-    types: list[str] | None = optional_input_field("Of any of these types.")
-    domains: list[str] | None = optional_input_field("Of a type that belongs to any of these domains.")
-    details: list[DetailFilter] | None = optional_input_field("With all of these details.")
+    types: list[str] | None = optional_input_field("Any of these types.")
+    domains: list[str] | None = optional_input_field("Types that belong to any of these domains.")
+    details: list[DetailFilter] | None = optional_input_field("Conditions on details. All of them must match.")
 
 
 @strawberry.input(description="An entity to create.")
 class CreateEntityInput:
-    uid: UUID | None = optional_input_field("Its stable identity; left out: the one that has the key, else a new one.")
-    type: str = input_field("What it is; it never changes.")
+    uid: UUID | None = optional_input_field("Uid of the entity. Defaults to that of the entity with this key, or else a new one.")
+    type: str = input_field("Code of its entity type. It never changes.")
     key: str | None = optional_input_field(
-        "Its identifier in the system it comes from, unique within the type; it never changes."
+        "Identifier in the system that the entity comes from, unique within the type. It never changes."
     )
-    display_name: str = input_field("What people call it.")
-    details: list[DetailInput] | None = optional_input_field("What is known of it, one of each type.")
+    display_name: str = input_field("Name to display.")
+    details: list[DetailInput] | None = optional_input_field("Details of the entity, at most one of each type.")
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
 
-@strawberry.input(description="What changes about an entity. What is left out stays.")
+@strawberry.input(description="Changes of an entity. Fields that are left out stay as they are.")
 class UpdateEntityInput:
-    uid: UUID = input_field("Its uid.")
-    display_name: str | None = optional_input_field("What people call it from then on.")
-    details: list[DetailInput] | None = optional_input_field("Details that are new or have a new value; the others stay.")
-    remove_details: list[str] | None = optional_input_field("The types of the details that it has no more.")
+    uid: UUID = input_field("Uid of the entity.")
+    display_name: str | None = optional_input_field("New name to display.")
+    details: list[DetailInput] | None = optional_input_field("Details to add or to change. The others stay as they are.")
+    remove_details: list[str] | None = optional_input_field("Types of the details to remove.")
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
 
-@strawberry.type(description="What became of an entity.")
+@strawberry.type(description="Result of a mutation of an entity.")
 class EntityPayload:
     entity: Entity = field(READ, "The entity from that instant on.")
-    changed: bool = field(READ, "Whether anything is different now; false: it was so already.")
+    changed: bool = field(READ, "True if the mutation changed the entity.")
 
 
 @strawberry.type
 class EntityQueries:
-    @resolver(READ, "The entity with this uid, or with this key; null: there is none at that instant.")
+    @resolver(READ, "The entity with this uid or this key. Null if there is none at that instant.")
     async def entity(
         self,
         info: Info,
-        uid: Annotated[UUID | None, strawberry.argument(description="Its uid. Give this or the key.")] = None,
-        key: Annotated[EntityKey | None, strawberry.argument(description="Its key. Give this or the uid.")] = None,
+        uid: Annotated[UUID | None, strawberry.argument(description="Uid of the entity. Give either uid or key.")] = None,
+        key: Annotated[
+            EntityKey | None, strawberry.argument(description="Type and key of the entity. Give either uid or key.")
+        ] = None,
         as_of: AsOf = None,
     ) -> Entity | None:
         if (uid is None) == (key is None):
-            raise BadInput("Give exactly one of uid and key.", field="uid" if uid is None else "key")
+            raise BadInput(
+                "Both uid and key are given, or neither is. Give exactly one of them.", field="uid" if uid is None else "key"
+            )
         if uid is not None:
             return await Entity.find(info, uid, as_of)
         assert key is not None, "one of the two is given"
         return await entity_by_key(info, (key.type, key.key), as_of)
 
     @paged
-    @resolver(READ, "Entities, searched, filtered and ordered as they were at that instant.")
+    @resolver(READ, "Entities at that instant. Search, filter and order apply to their state at that instant.")
     async def entities(
         self,
         info: Info,
         search: Annotated[
-            str | None, strawberry.argument(description="Text that the display name contains, in upper or lower case alike.")
+            str | None, strawberry.argument(description="Text that the display name contains, ignoring case.")
         ] = None,
-        filter: Annotated[EntityFilter | None, strawberry.argument(description="Which of them.")] = None,
-        order_by: Annotated[EntityOrder, strawberry.argument(description="In which order.")] = BY_DISPLAY_NAME,
+        filter: Annotated[EntityFilter | None, strawberry.argument(description="Filter.")] = None,
+        order_by: Annotated[EntityOrder, strawberry.argument(description="Order of the list.")] = BY_DISPLAY_NAME,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -233,94 +243,92 @@ class EntityQueries:
             **query_parts(filter),
         )
         key: type = str if query.order is entity_query.EntityOrder.DISPLAY_NAME else datetime
-        keyset = Keyset("entities", query, key=(key, int))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-        connection = await info.context.transaction.reader()
-        return keyset.connection(
-            page,
-            await entity_query.list_entities(connection, query, page),
-            node=lambda row: Entity.of(row, as_of),
-            place=lambda row: entity_query.cursor_key(row, query.order),
-            count=lambda: entity_query.count_entities(connection, query),
+        return await fetch_connection(
+            info,
+            Keyset("entities", query, key=(key, int)),
+            PageArguments(first, after, last, before),
+            fetch=lambda page: read(info, entity_query.list_entities, query, page),
+            nodes=lambda rows: [Entity.of(row, as_of) for row in rows],
+            cursor_key=lambda row: entity_query.cursor_key(row, query.order),
+            count=lambda: read(info, entity_query.count_entities, query),
         )
 
 
 @strawberry.type
 class EntityMutations:
     @cost(WRITE_WEIGHT)
-    @resolver(DOMAIN, "Creates an entity. CONFLICT when its uid or its key is alive at that instant.")
+    @resolver(DOMAIN, "Create an entity. CONFLICT if an entity with its uid or its key exists at that instant.")
     async def create_entity(self, info: Info, input: Annotated[CreateEntityInput, INPUT]) -> EntityPayload:
         content = provided_fields(input)
-        request = idempotency_key_of("createEntity", content)
+        idempotency_key = idempotency_key_of("createEntity", content)
         at = content.get("at")
         details = details_of(content.get("details") or [])
         key = None if content.get("key") is None else entity_fields.key(content["key"])
-        ref = assets.IdentitySpec(content.get("uid"), input.type, key)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(
-            connection, request, lambda: entities.create(connection, ref, input.display_name, details, at=at)
+        identity = assets.IdentitySpec(content.get("uid"), input.type, key)
+        outcome = await write_once(
+            info,
+            idempotency_key,
+            lambda connection: entities.create(connection, identity, input.display_name, details, at=at),
         )
         return await _payload(info, outcome, at)
 
     @cost(WRITE_WEIGHT)
-    @resolver(DOMAIN, "Changes what is given about an entity, from that instant on. Each detail keeps its own validity.")
+    @resolver(DOMAIN, "Change an entity from that instant on. Each detail keeps a separate validity.")
     async def update_entity(self, info: Info, input: Annotated[UpdateEntityInput, INPUT]) -> EntityPayload:
         content = provided_fields(input)
-        request = idempotency_key_of("updateEntity", content)
+        idempotency_key = idempotency_key_of("updateEntity", content)
         at = content.get("at")
-        fields = _changes(content)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: entities.update(connection, input.uid, fields, at=at))
+        fields = _changed_fields(content)
+        outcome = await write_once(
+            info, idempotency_key, lambda connection: entities.update(connection, input.uid, fields, at=at)
+        )
         return await _payload(info, outcome, at)
 
     @cost(LIFETIME_WEIGHT)
-    @resolver(DOMAIN, "Ends an entity, and all its details, at that instant. A read before it still sees it.")
+    @resolver(DOMAIN, "Delete an entity, with all its details, from that instant on. Reads at earlier instants still return it.")
     async def delete_entity(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
-        content = provided_fields(input)
-        request = idempotency_key_of("deleteEntity", content)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: assets.delete(connection, ENTITY, input.uid, at=content.get("at")))
-        info.context.invalidate()
-        return DeletePayload.of("Entity", input, changed=outcome.changed)
+        return await delete_once(
+            info, "deleteEntity", "Entity", input, lambda connection, at: assets.delete(connection, ENTITY, input.uid, at=at)
+        )
 
     @cost(LIFETIME_WEIGHT)
-    @resolver(DOMAIN, "Brings an entity back as it was last, details included, from that instant on.")
+    @resolver(DOMAIN, "Restore a deleted entity, with its details, to its last state, from that instant on.")
     async def restore_entity(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> EntityPayload:
         content = provided_fields(input)
-        request = idempotency_key_of("restoreEntity", content)
+        idempotency_key = idempotency_key_of("restoreEntity", content)
         at = content.get("at")
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: assets.restore(connection, ENTITY, input.uid, at=at))
+        outcome = await write_once(info, idempotency_key, lambda connection: assets.restore(connection, ENTITY, input.uid, at=at))
         return await _payload(info, outcome, at)
 
 
 async def entity_by_key(info: Info, key: tuple[str, str], pinned: datetime | None) -> Entity | None:
+    """Return the entity with a type and key, at the requested instant or else now."""
     for name, part in zip(("type", "key"), key, strict=True):
-        # it would fail those that are looked up with it
+        # text that PostgreSQL cannot store would fail all look-ups of the batch
         refuse_unstorable(name, part)
     row = await info.context.load(ENTITY_BY_KEY, key, pinned)
     return None if row is None else Entity.of(row, pinned)
 
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityPayload:
-    """The entity as it was written. Where no instant was asked for, its id is the plain one."""
-    info.context.invalidate()
-    connection = await info.context.transaction.writer()
-    row = await entities.entity_by_asset(connection, outcome.subject_id, outcome.at)
+    """Build the payload of a write. The id of the entity is pinned if the mutation gave an instant."""
+    row = await read(info, entities.entity_by_asset, outcome.subject_id, outcome.at)
     if row is None:
-        raise NotFound("The entity has been ended at that very instant since, or was purged.", field="at")
+        raise NotFound(
+            "The entity was deleted at the same instant, or purged, since the first request with this idempotencyKey.", field="at"
+        )
     return EntityPayload(entity=Entity.of(row, at), changed=outcome.changed)
 
 
-def _changes(content: dict[str, Any]) -> dict[str, Any]:
-    """The fields that an update is about."""
+def _changed_fields(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that an update changes."""
     details = changed_details(content)
     fields = {"display_name": content["display_name"]} if "display_name" in content else {}
     return {**fields, **({"details": details} if details else {})}
 
 
 def query_parts(filter: EntityFilter | None) -> dict[str, Any]:
-    """The parts of a filter as a query has them."""
-    parts = {name: part for name, part in (provided_fields(filter) or {}).items() if part is not None}
-    conditions = conditions_of(parts.pop("details", []))
-    return {**{name: tuple(part) for name, part in parts.items()}, "details": conditions}
+    """Convert the fields of a filter to those of a query."""
+    fields = {name: value for name, value in (provided_fields(filter) or {}).items() if value is not None}
+    conditions = conditions_of(fields.pop("details", []))
+    return {**{name: tuple(value) for name, value in fields.items()}, "details": conditions}

@@ -1,4 +1,4 @@
-"""Details: what is known of an entity, one of each type; which of them are asked for, and which are given."""
+"""Details of entities: the type, its filters and its inputs. An entity has at most one detail of each type."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -16,16 +16,16 @@ from schema.language.inputs import input_field, optional_input_field
 from schema.language.scopes import READ, field
 from schema.registries.detail_type import DetailType
 
-# Each is a condition of its own in the statement.
+# Each is a separate condition of the statement.
 DETAIL_CONDITIONS = 10
 
 
-@strawberry.type(description="One detail of an entity, and for how long it has had this value.")
+@strawberry.type(description="One detail of an entity, with the period in which it has this value.")
 class EntityDetail:
-    type: DetailType = field(READ, "What kind of detail it is.")
-    value: str = field(READ, "Its value.")
-    valid_from: datetime = field(READ, "Since when it has had this value, whatever else changed.")
-    valid_to: datetime | None = field(READ, "Until when it had it; null: still so.")
+    type: DetailType = field(READ, "Type of the detail.")
+    value: str = field(READ, "Value of the detail.")
+    valid_from: datetime = field(READ, "Start of the period in which the detail has this value, whatever else changed.")
+    valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
 
 
 async def _details_by_entity(
@@ -41,60 +41,62 @@ DETAILS_BY_ENTITY = Batch(_details_by_entity)
 
 
 @strawberry.input(
-    description="Entities that have a detail of a type, whose value is as every part given says. Bounds belong to the range; they"
-    " compare as numbers or dates where the type's format says so, else as text."
+    description="Condition on a detail: the entity has a detail of the type, and its value matches every given field. Bounds are"
+    " inclusive. They compare as numbers or dates if the format of the type is one, else as text."
 )
 class DetailFilter:
-    type: str = input_field("The type of detail.")
-    equals: str | None = optional_input_field("It is exactly this.")
-    in_: list[str] | None = input_field("It is one of these. An empty list matches nothing.", name="in", default=strawberry.UNSET)
-    contains: str | None = optional_input_field("It contains this text, in upper or lower case alike.")
-    from_: str | None = input_field("It is this or greater.", name="from", default=strawberry.UNSET)
-    to: str | None = optional_input_field("It is this or less.")
+    type: str = input_field("Code of the detail type.")
+    equals: str | None = optional_input_field("The value is exactly this.")
+    in_: list[str] | None = input_field(
+        "The value is one of these. An empty list matches nothing.", name="in", default=strawberry.UNSET
+    )
+    contains: str | None = optional_input_field("The value contains this text, ignoring case.")
+    from_: str | None = input_field("The value is this or greater.", name="from", default=strawberry.UNSET)
+    to: str | None = optional_input_field("The value is this or less.")
 
 
 @strawberry.input(description="A detail to write.")
 class DetailInput:
-    type: str = input_field("The type of detail.")
-    value: str = input_field("Its value, in the format of the type.")
+    type: str = input_field("Code of the detail type.")
+    value: str = input_field("Value of the detail, in the format of the type.")
 
 
 def details_of(listed: list[dict[str, str]]) -> dict[str, str]:
-    """Details by their types, of which each comes once."""
+    """Return details by type. Refuse a type that occurs twice."""
     details: dict[str, str] = {}
     for it in listed:
         if it["type"] in details:
-            raise BadInput(f"details has two of the type {it['type']}. An entity has one of each type.", field="details")
+            raise BadInput(f"details has two values of the type {it['type']}. Give one value of each type.", field="details")
         details[it["type"]] = it["value"]
     return details
 
 
 def changed_details(content: dict[str, Any]) -> dict[str, str | None]:
-    """The details that an update is about; one to take away is None."""
+    """Return the details that an update changes. The value of a detail to remove is None."""
     if content.get("details", []) is None:
-        raise BadInput("details cannot be cleared as a whole. Name what is to go in removeDetails.", field="details")
+        raise BadInput("details is null. To remove details, name their types in removeDetails.", field="details")
     details: dict[str, str | None] = {**details_of(content.get("details", []))}
     for code in content.get("remove_details") or []:
         if details.get(code) is not None:
-            raise BadInput(f"The detail {code} is both given and to be removed.", field="removeDetails")
+            raise BadInput(f"{code} is both in details and in removeDetails. Name it in one of them.", field="removeDetails")
         details[code] = None
     return details
 
 
 def conditions_of(filters: list[dict[str, Any]]) -> tuple[DetailCondition, ...]:
-    """What a filter asks of details, as a query has it."""
+    """Convert the conditions of a filter to those of a query."""
     if len(filters) > DETAIL_CONDITIONS:
-        raise LimitExceeded(f"details has {len(filters)} conditions. At most {DETAIL_CONDITIONS} are taken.", field="details")
+        raise LimitExceeded(f"details has {len(filters)} conditions. At most {DETAIL_CONDITIONS} are allowed.", field="details")
     return tuple(_condition(it) for it in filters)
 
 
-def _condition(asked: dict[str, Any]) -> DetailCondition:
-    among = asked.get("in_")
+def _condition(fields: dict[str, Any]) -> DetailCondition:
+    among = fields.get("in_")
     return DetailCondition(
-        type=asked["type"],
-        equals=asked.get("equals"),
+        type=fields["type"],
+        equals=fields.get("equals"),
         among=None if among is None else tuple(among),
-        contains=searchable(asked.get("contains"), field="contains"),
-        least=asked.get("from_"),
-        most=asked.get("to"),
+        contains=searchable(fields.get("contains"), field="contains"),
+        least=fields.get("from_"),
+        most=fields.get("to"),
     )

@@ -1,4 +1,4 @@
-"""Data products: reading them at any instant, and writing what changes about them."""
+"""Data products: reads at any instant, and writes."""
 
 from datetime import datetime
 from enum import Enum
@@ -20,11 +20,12 @@ from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import PRODUCT
-from db.tenancy.idempotency import run_once
 from schema.assets.asset import Asset
 from schema.assets.search import searchable
+from schema.execution.connections import PageArguments, fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
+from schema.execution.mutations import delete_once, write_once
 from schema.language.cost import LIFETIME_WEIGHT, WRITE_WEIGHT, cost, list_size
 from schema.language.inputs import (
     AT,
@@ -47,51 +48,49 @@ PRODUCT_BY_UID = Batch(products.products_by_uid)
 PRODUCT_BY_NAME = Batch(products.products_by_name)
 
 
-@strawberry.enum(description="Where a product stands in its life.")
+@strawberry.enum(description="Status of a product.")
 class ProductStatus(Enum):
-    ACTIVE = strawberry.enum_value("ACTIVE", description="In use, and looked after.")
-    DEPRECATED = strawberry.enum_value("DEPRECATED", description="Still there, but not to be built upon.")
-    INACTIVE = strawberry.enum_value("INACTIVE", description="No longer fed.")
+    ACTIVE = strawberry.enum_value("ACTIVE", description="In use and maintained.")
+    DEPRECATED = strawberry.enum_value("DEPRECATED", description="Available, but not for new uses.")
+    INACTIVE = strawberry.enum_value("INACTIVE", description="No longer updated.")
 
 
-@strawberry.enum(description="What a list of products may be ordered by.")
+@strawberry.enum(description="Field by which a list of products is ordered.")
 class ProductOrderField(Enum):
     NAME = strawberry.enum_value("NAME", description="By name.")
-    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By when each last changed.")
-    CREATED_AT = strawberry.enum_value("CREATED_AT", description="By when each first came to be.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change.")
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="By the instant of creation.")
 
 
 @strawberry.federation.type(description="One field of a product's schema.", shareable=True)
 class SchemaField:
-    name: str = field(READ, "Its name.")
-    type: str = field(READ, "Its type, in the words of whoever registered it.")
-    description: str | None = field(READ, "What it means.")
+    name: str = field(READ, "Name of the field.")
+    type: str = field(READ, "Type of the field, as it was registered.")
+    description: str | None = field(READ, "Description of the field.")
 
 
 @asset_type(ProductRow)
 @strawberry.federation.type(keys=["id", "uid", "name"], description="A data product, as it was at one instant.")
 class Product(Asset):
-    name: str = field(READ, "Unique at every instant; it may change, the uid does not.")
-    domain: LazyDomain = field(READ, "The domain that owns it.")
-    owner: str = field(READ, "Who answers for it.")
-    description: str | None = field(READ, "What it holds and what it is for.")
-    schema: JSON = field(READ, "Its schema as it was registered, a JSON object.")
-    status: ProductStatus = field(READ, "Where it stands in its life.")
-    version: str = field(READ, "Its semantic version.")
-    tags: list[str] = field(READ, "What it is filed under.")
+    name: str = field(READ, "Name, unique at every instant. It may change; the uid does not.")
+    domain: LazyDomain = field(READ, "Domain that owns the product.")
+    owner: str = field(READ, "Owner of the product.")
+    description: str | None = field(READ, "Content and purpose of the product.")
+    schema: JSON = field(READ, "Schema as it was registered, a JSON object.")
+    status: ProductStatus = field(READ, "Status of the product.")
+    version: str = field(READ, "Semantic version.")
+    tags: list[str] = field(READ, "Tags of the product.")
 
     kind: ClassVar[Kind] = PRODUCT
 
     @list_size(20)
-    @resolver(
-        READ, "The fields of its schema, read from any of the usual forms: a list of fields, JSON Schema, or names with types."
-    )
+    @resolver(READ, "Fields of the schema, read from a list of fields, JSON Schema, or an object of names and types.")
     def fields(self) -> list[SchemaField]:
         return schema_fields(cast(dict[str, Any], self.schema))
 
     @classmethod
     def of(cls, row: ProductRow, pinned: datetime | None) -> "Product":
-        """A product out of its row; `pinned` is the instant that was asked for, if one was."""
+        """Build a product from its row; `pinned` is the requested instant, if any."""
         return cls(
             id=write_id("Product", row.uid, pinned),
             uid=row.uid,
@@ -123,86 +122,88 @@ class Product(Asset):
         return cls.of(products.product_from_version(uid, version), version.as_of)
 
 
-@strawberry.input(description="An order of products.")
+@strawberry.input(description="Order of a list of products.")
 class ProductOrder:
-    field: ProductOrderField = input_field("What to order by.")
-    direction: OrderDirection = input_field("Which way.", default=OrderDirection.ASC)
+    field: ProductOrderField = input_field("Field to order by.")
+    direction: OrderDirection = input_field("Direction of the order.", default=OrderDirection.ASC)
 
 
 BY_NAME = ProductOrder(field=ProductOrderField("NAME"), direction=OrderDirection("ASC"))
 
 
-@strawberry.input(description="Which products: those that match every part given. An empty list matches nothing.")
+@strawberry.input(
+    description="Filter of products. A product matches if it matches every given field. An empty list matches nothing."
+)
 class ProductFilter:
-    domains: list[str] | None = optional_input_field("In any of these domains.")
-    statuses: list[ProductStatus] | None = optional_input_field("With any of these statuses.")
-    owners: list[str] | None = optional_input_field("Of any of these owners.")
-    tags: list[str] | None = optional_input_field("With any of these tags.")
+    domains: list[str] | None = optional_input_field("Any of these domains.")
+    statuses: list[ProductStatus] | None = optional_input_field("Any of these statuses.")
+    owners: list[str] | None = optional_input_field("Any of these owners.")
+    tags: list[str] | None = optional_input_field("Any of these tags.")
 
 
-@strawberry.input(one_of=True, description="Names a product, in one of these ways.")
+@strawberry.input(one_of=True, description="Reference to a product, by exactly one of these fields.")
 class ProductRef:
-    uid: UUID | None = optional_input_field("By its uid.")
-    name: str | None = optional_input_field("By the name it has at that instant.")
+    uid: UUID | None = optional_input_field("Uid of the product.")
+    name: str | None = optional_input_field("Name of the product at that instant.")
 
 
 @strawberry.input(description="A product to register.")
 class RegisterProductInput:
-    uid: UUID | None = optional_input_field("Its stable identity; left out: one is made.")
-    name: str = input_field("Its name, which no other product may have at that instant.")
-    domain: str = input_field("The domain that owns it.")
-    owner: str = input_field("Who answers for it.")
-    description: str | None = optional_input_field("What it holds and what it is for.")
-    schema: JSON = input_field("Its schema, a JSON object.")
-    tags: list[str] | None = optional_input_field("What it is filed under.")
-    status: ProductStatus | None = optional_input_field("Where it stands; left out: ACTIVE.")
-    version: str | None = optional_input_field("Its semantic version; left out: 1.0.0.")
+    uid: UUID | None = optional_input_field("Uid of the product. Defaults to a new one.")
+    name: str = input_field("Name. No other product may have it at that instant.")
+    domain: str = input_field("Domain that owns the product.")
+    owner: str = input_field("Owner of the product.")
+    description: str | None = optional_input_field("Content and purpose of the product.")
+    schema: JSON = input_field("Schema, a JSON object.")
+    tags: list[str] | None = optional_input_field("Tags of the product.")
+    status: ProductStatus | None = optional_input_field("Status. Defaults to ACTIVE.")
+    version: str | None = optional_input_field("Semantic version. Defaults to 1.0.0.")
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
 
-@strawberry.input(description="What changes about a product. What is left out stays; null clears what can be empty.")
+@strawberry.input(
+    description="Changes of a product. Fields that are left out stay as they are. Null clears a field that may be empty."
+)
 class UpdateProductInput:
-    product: ProductRef = input_field("Which product.")
-    name: str | None = optional_input_field("Its new name.")
-    domain: str | None = optional_input_field("The domain that owns it from then on.")
-    owner: str | None = optional_input_field("Who answers for it from then on.")
-    description: str | None = optional_input_field("What it holds and what it is for; null: no description.")
-    schema: JSON | None = optional_input_field("Its new schema, a JSON object.")
-    tags: list[str] | None = optional_input_field("What it is filed under from then on, in place of what was; null: nothing.")
-    status: ProductStatus | None = optional_input_field("Where it stands from then on.")
-    version: str | None = optional_input_field("Its new semantic version.")
+    product: ProductRef = input_field("The product to change.")
+    name: str | None = optional_input_field("New name.")
+    domain: str | None = optional_input_field("New domain.")
+    owner: str | None = optional_input_field("New owner.")
+    description: str | None = optional_input_field("New description. Null removes it.")
+    schema: JSON | None = optional_input_field("New schema, a JSON object.")
+    tags: list[str] | None = optional_input_field("New tags. They replace all earlier tags. Null removes all tags.")
+    status: ProductStatus | None = optional_input_field("New status.")
+    version: str | None = optional_input_field("New semantic version.")
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
 
-@strawberry.type(description="What became of a product.")
+@strawberry.type(description="Result of a mutation of a product.")
 class ProductPayload:
     product: Product = field(READ, "The product from that instant on.")
-    changed: bool = field(READ, "Whether anything is different now; false: it was so already.")
+    changed: bool = field(READ, "True if the mutation changed the product.")
 
 
 @strawberry.type
 class ProductQueries:
-    @resolver(READ, "The product that has this name at that instant; null: none has.")
+    @resolver(READ, "The product that has this name at that instant. Null if there is none.")
     async def product(
-        self, info: Info, name: Annotated[str, strawberry.argument(description="Its name.")], as_of: AsOf = None
+        self, info: Info, name: Annotated[str, strawberry.argument(description="Name of the product.")], as_of: AsOf = None
     ) -> Product | None:
         return await product_by_name(info, name, as_of)
 
     @paged
-    @resolver(READ, "Products, searched, filtered and ordered as they were at that instant.")
+    @resolver(READ, "Products at that instant. Search, filter and order apply to their state at that instant.")
     async def products(
         self,
         info: Info,
         search: Annotated[
             str | None,
-            strawberry.argument(
-                description="Text that the name, the description or a tag contains, in upper or lower case alike."
-            ),
+            strawberry.argument(description="Text that the name, the description or a tag contains, ignoring case."),
         ] = None,
-        filter: Annotated[ProductFilter | None, strawberry.argument(description="Which of them.")] = None,
-        order_by: Annotated[ProductOrder, strawberry.argument(description="In which order.")] = BY_NAME,
+        filter: Annotated[ProductFilter | None, strawberry.argument(description="Filter.")] = None,
+        order_by: Annotated[ProductOrder, strawberry.argument(description="Order of the list.")] = BY_NAME,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -214,94 +215,92 @@ class ProductQueries:
             order=product_query.ProductOrder[order_by.field.name],
             descending=order_by.direction is OrderDirection.DESC,
             as_of=as_of,
-            **{name: None if part is None else tuple(part) for name, part in (provided_fields(filter) or {}).items()},
+            **{name: None if value is None else tuple(value) for name, value in (provided_fields(filter) or {}).items()},
         )
         key: type = str if query.order is product_query.ProductOrder.NAME else datetime
-        keyset = Keyset("products", query, key=(key, int))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-        connection = await info.context.transaction.reader()
-        return keyset.connection(
-            page,
-            await product_query.list_products(connection, query, page),
-            node=lambda row: Product.of(row, as_of),
-            place=lambda row: product_query.cursor_key(row, query.order),
-            count=lambda: product_query.count_products(connection, query),
+        return await fetch_connection(
+            info,
+            Keyset("products", query, key=(key, int)),
+            PageArguments(first, after, last, before),
+            fetch=lambda page: read(info, product_query.list_products, query, page),
+            nodes=lambda rows: [Product.of(row, as_of) for row in rows],
+            cursor_key=lambda row: product_query.cursor_key(row, query.order),
+            count=lambda: read(info, product_query.count_products, query),
         )
 
 
 @strawberry.type
 class ProductMutations:
     @cost(WRITE_WEIGHT)
-    @resolver(DOMAIN, "Registers a product. CONFLICT when its name is taken at that instant, or its uid is alive then.")
+    @resolver(
+        DOMAIN,
+        "Register a product. CONFLICT if another product has its name at that instant, or a product with its uid exists then.",
+    )
     async def register_product(self, info: Info, input: Annotated[RegisterProductInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
-        request = idempotency_key_of("registerProduct", content)
+        key = idempotency_key_of("registerProduct", content)
         uid, at = content.pop("uid", None), content.pop("at", None)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: products.register(connection, content, uid=uid, at=at))
+        outcome = await write_once(info, key, lambda connection: products.register(connection, content, uid=uid, at=at))
         return await _payload(info, outcome, at)
 
     @cost(WRITE_WEIGHT)
-    @resolver(DOMAIN, "Changes what is given about a product, from that instant on.")
+    @resolver(DOMAIN, "Change a product from that instant on.")
     async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
-        request = idempotency_key_of("updateProduct", content)
+        key = idempotency_key_of("updateProduct", content)
         (ref,) = content.pop("product").values()
         at = content.pop("at", None)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: products.update(connection, ref, content, at=at))
+        outcome = await write_once(info, key, lambda connection: products.update(connection, ref, content, at=at))
         return await _payload(info, outcome, at)
 
     @cost(LIFETIME_WEIGHT)
-    @resolver(DOMAIN, "Ends a product at that instant. A read before it still sees it.")
+    @resolver(DOMAIN, "Delete a product from that instant on. Reads at earlier instants still return it.")
     async def delete_product(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
-        content = provided_fields(input)
-        request = idempotency_key_of("deleteProduct", content)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: assets.delete(connection, PRODUCT, input.uid, at=content.get("at")))
-        info.context.invalidate()
-        return DeletePayload.of("Product", input, changed=outcome.changed)
+        return await delete_once(
+            info, "deleteProduct", "Product", input, lambda connection, at: assets.delete(connection, PRODUCT, input.uid, at=at)
+        )
 
     @cost(LIFETIME_WEIGHT)
-    @resolver(DOMAIN, "Brings a product back as it was last, from that instant on.")
+    @resolver(DOMAIN, "Restore a deleted product to its last state, from that instant on.")
     async def restore_product(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
-        request = idempotency_key_of("restoreProduct", content)
+        key = idempotency_key_of("restoreProduct", content)
         at = content.get("at")
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: assets.restore(connection, PRODUCT, input.uid, at=at))
+        outcome = await write_once(info, key, lambda connection: assets.restore(connection, PRODUCT, input.uid, at=at))
         return await _payload(info, outcome, at)
 
 
 async def product_by_name(info: Info, name: str, pinned: datetime | None) -> Product | None:
-    # it would fail those that are looked up with it
+    """Return the product with a name, at the requested instant or else now."""
+    # text that PostgreSQL cannot store would fail all look-ups of the batch
     refuse_unstorable("name", name)
     row = await info.context.load(PRODUCT_BY_NAME, name, pinned)
     return None if row is None else Product.of(row, pinned)
 
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> ProductPayload:
-    """The product as it was written. Where no instant was asked for, its id is the plain one."""
-    info.context.invalidate()
-    connection = await info.context.transaction.writer()
-    row = await products.product_by_asset(connection, outcome.subject_id, outcome.at)
+    """Build the payload of a write. The id of the product is pinned if the mutation gave an instant."""
+    row = await read(info, products.product_by_asset, outcome.subject_id, outcome.at)
     if row is None:
-        raise NotFound("The product has been ended at that very instant since, or was purged.", field="at")
+        raise NotFound(
+            "The product was deleted at the same instant, or purged, since the first request with this idempotencyKey.",
+            field="at",
+        )
     return ProductPayload(product=Product.of(row, at), changed=outcome.changed)
 
 
 def schema_fields(schema: dict[str, Any]) -> list[SchemaField]:
-    """The fields that a schema lists: as `fields`, as the `properties` of JSON Schema, or as names with their types."""
-    listed = schema.get("fields", schema.get("columns"))
-    if isinstance(listed, list):
-        return [_schema_field(it.get("name"), it) for it in listed if isinstance(it, dict) and "name" in it]
+    """Read the fields of a schema from `fields`, from the `properties` of JSON Schema, or from names with their types."""
+    columns = schema.get("fields", schema.get("columns"))
+    if isinstance(columns, list):
+        return [_schema_field(it.get("name"), it) for it in columns if isinstance(it, dict) and "name" in it]
     properties = schema.get("properties")
-    named = properties if isinstance(properties, dict) else schema
-    return [_schema_field(name, it) for name, it in named.items()]
+    types = properties if isinstance(properties, dict) else schema
+    return [_schema_field(name, it) for name, it in types.items()]
 
 
-def _schema_field(name: Any, described_as: Any) -> SchemaField:
-    parts = described_as if isinstance(described_as, dict) else {"type": described_as}
+def _schema_field(name: Any, definition: Any) -> SchemaField:
+    parts = definition if isinstance(definition, dict) else {"type": definition}
     kind, description = parts.get("type", "unknown"), parts.get("description", parts.get("doc"))
     return SchemaField(
         name=str(name),

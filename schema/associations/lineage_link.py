@@ -1,4 +1,4 @@
-"""Lineage links: reading them at any instant, and saying that one asset feeds another."""
+"""Lineage links: one asset feeds another. Reads at any instant, and writes."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,12 +13,12 @@ from strawberry.utils.str_converters import to_camel_case
 from db.associations import lineage_link as links
 from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
-from db.consistency.consistent_dict import ConsistentDict
 from db.errors import NotFound
 from db.fields import refuse_unstorable
-from db.tenancy.idempotency import run_once
+from schema.execution.connections import PageArguments, fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
+from schema.execution.mutations import delete_once, write_once
 from schema.language.asset_refs import AssetRef, asset_ref
 from schema.language.cost import WRITE_WEIGHT, cost
 from schema.language.inputs import (
@@ -35,51 +35,51 @@ from schema.language.inputs import (
 from schema.language.node_ids import AsOf, Node, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
 from schema.language.scopes import DOMAIN, READ, field, resolver
-from schema.lazy import LazyAsset, assets_by_id
+from schema.lazy import LazyAsset, ends_of
 
 LINK_BY_UID = Batch(links.links_by_uid)
 LINK_OBSERVATION = Batch(links.link_observations)
 
 
-@strawberry.enum(description="How what flows along a link relates to where it comes from.")
+@strawberry.enum(description="How the target of a lineage link is made of its source.")
 class LineageType(Enum):
-    DIRECT = strawberry.enum_value("DIRECT", description="It is taken over as it is.")
-    DERIVED = strawberry.enum_value("DERIVED", description="It is computed from it.")
-    AGGREGATED = strawberry.enum_value("AGGREGATED", description="It sums up much of it.")
+    DIRECT = strawberry.enum_value("DIRECT", description="The target takes the data over unchanged.")
+    DERIVED = strawberry.enum_value("DERIVED", description="The target computes its data from the source.")
+    AGGREGATED = strawberry.enum_value("AGGREGATED", description="The target aggregates the source.")
 
 
-@strawberry.type(description="A lineage link: one asset feeds another, by somebody's word. As it was at one instant.")
+@strawberry.type(description="A lineage link, as it was at one instant: one asset feeds another, as a producer reported it.")
 class LineageLink(Node):
-    uid: UUID = field(READ, "Stable across time: the same for the same ends and producer.")
-    source: LazyAsset = field(READ, "What feeds.")
-    target: LazyAsset = field(READ, "What is fed.")
-    type: LineageType = field(READ, "How what flows relates to where it comes from.")
-    transformation: str | None = field(READ, "What is done on the way.")
-    confidence: float = field(READ, "How sure it is, from 0 to 1.")
-    metadata: JSON = field(READ, "Whatever else was said of it, a JSON object.")
-    producer: str | None = field(READ, "Who says so; null: nobody in particular.")
-    valid_from: datetime = field(READ, "Since when it has been like this: said, and with both ends alive.")
-    valid_to: datetime | None = field(READ, "Until when it was like this; null: still so.")
+    uid: UUID = field(READ, "Stable uid. It is the same for the same source, target and producer.")
+    source: LazyAsset = field(READ, "The asset that feeds the target.")
+    target: LazyAsset = field(READ, "The asset that the source feeds.")
+    type: LineageType = field(READ, "How the target is made of the source.")
+    transformation: str | None = field(READ, "The transformation, such as a query or a job name.")
+    confidence: float = field(READ, "Confidence in the link, from 0 to 1.")
+    metadata: JSON = field(READ, "Further facts about the link, as a JSON object.")
+    producer: str | None = field(READ, "The producer that reported the link. Null if none was given.")
+    valid_from: datetime = field(READ, "Start of the period in which the link was unchanged and both ends existed.")
+    valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
 
     link_id: strawberry.Private[int]
     as_of: strawberry.Private[datetime]
 
-    @resolver(READ, "When this was written down, which may be long after it came to hold.")
+    @resolver(READ, "Instant at which this state was recorded. It may be later than validFrom.")
     async def recorded_at(self, info: Info) -> datetime:
         return (await info.context.load(LINK_OBSERVATION, (self.link_id, self.as_of))).recorded_at
 
-    @resolver(READ, "When it was last said to be so, up to the instant of this reading.")
+    @resolver(READ, "Instant of the latest report of the link, up to the instant of this read.")
     async def last_seen_at(self, info: Info) -> datetime | None:
         return (await info.context.load(LINK_OBSERVATION, (self.link_id, self.as_of))).last_seen_at
 
     @classmethod
-    def of(cls, row: LinkRow, nodes: Mapping[int, LazyAsset], pinned: datetime | None) -> "LineageLink":
-        """A link out of its row and its ends; `pinned` is the instant that was asked for, if one was."""
+    def of(cls, row: LinkRow, ends: Mapping[int, LazyAsset], pinned: datetime | None) -> "LineageLink":
+        """Build a link from its row and its ends; `pinned` is the requested instant, if any."""
         return cls(
             id=write_id("LineageLink", row.uid, pinned),
             uid=row.uid,
-            source=nodes[row.source_id],
-            target=nodes[row.target_id],
+            source=ends[row.source_id],
+            target=ends[row.target_id],
             type=LineageType[row.type],
             transformation=row.transformation,
             confidence=row.confidence,
@@ -100,110 +100,113 @@ class LineageLink(Node):
 async def links_of(
     info: Info, rows: Sequence[LinkRow], pinned: datetime | None, known: Mapping[int, LazyAsset] | None = None
 ) -> list[LineageLink]:
-    """Links out of their rows, all read at one instant. Ends that are known already are not read again."""
-    nodes = known or {}
-    missing = {it for row in rows for it in (row.source_id, row.target_id) if it not in nodes}
-    if missing:
-        found = await assets_by_id(info, missing, rows[0].as_of, pinned)
-        nodes = ConsistentDict({**nodes, **found})
-    return [LineageLink.of(row, nodes, pinned) for row in rows]
+    """Build links from their rows, all read at one instant. Ends in `known` are not read again."""
+    ends = await ends_of(info, [(row.source_id, row.target_id) for row in rows], rows[0].as_of, pinned, known) if rows else {}
+    return [LineageLink.of(row, ends, pinned) for row in rows]
 
 
-@strawberry.input(description="Which links: those that match every part given. An empty list matches nothing.")
+@strawberry.input(
+    description="Filter of lineage links. A link matches if it matches every given field. An empty list matches nothing."
+)
 class LineageLinkFilter:
-    source: UUID | None = optional_input_field("From the asset with this uid.")
-    target: UUID | None = optional_input_field("To the asset with this uid.")
-    types: list[LineageType] | None = optional_input_field("Of any of these types.")
-    producers: list[str] | None = optional_input_field("By the word of any of these.")
-    min_confidence: float | None = optional_input_field("At least as sure as this.")
+    source: UUID | None = optional_input_field("Uid of the source.")
+    target: UUID | None = optional_input_field("Uid of the target.")
+    types: list[LineageType] | None = optional_input_field("Any of these types.")
+    producers: list[str] | None = optional_input_field("Any of these producers.")
+    min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
 
 
-@strawberry.input(description="A lineage link, stated whole: what is left out takes its default, also of a link that is there.")
+@strawberry.input(
+    description="The complete state of a lineage link. A field that is left out takes its default, also if the link"
+    " exists already."
+)
 class RegisterLineageInput:
-    source: AssetRef = input_field("What feeds.")
-    target: AssetRef = input_field("What is fed.")
-    type: LineageType | None = optional_input_field("How what flows relates to where it comes from; left out: DIRECT.")
-    transformation: str | None = optional_input_field("What is done on the way.")
-    confidence: float | None = input_field("How sure it is, from 0 to 1; null: 1.", default=1.0)
-    metadata: JSON | None = optional_input_field("Whatever else is to be said of it, a JSON object.")
-    producer: str | None = optional_input_field("Who says so: each has links of its own.")
+    source: AssetRef = input_field("The asset that feeds the target.")
+    target: AssetRef = input_field("The asset that the source feeds.")
+    type: LineageType | None = optional_input_field("How the target is made of the source. Defaults to DIRECT.")
+    transformation: str | None = optional_input_field("The transformation, such as a query or a job name.")
+    confidence: float | None = input_field("Confidence in the link, from 0 to 1. Null is 1.", default=1.0)
+    metadata: JSON | None = optional_input_field("Further facts about the link, as a JSON object.")
+    producer: str | None = optional_input_field(
+        "The producer that reports the link. Each producer has a separate link between two assets."
+    )
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
 
-@strawberry.type(description="What became of a lineage link.")
+@strawberry.type(description="Result of a mutation of a lineage link.")
 class LineageLinkPayload:
     link: LineageLink = field(READ, "The link from that instant on.")
-    changed: bool = field(READ, "Whether anything is different now; false: it was so already, and was seen once more.")
+    changed: bool = field(
+        READ, "True if the mutation changed the link. False if it had this state already and was only observed again."
+    )
 
 
 @strawberry.type
 class LinkQueries:
     @paged
-    @resolver(READ, "The lineage links that hold at that instant, in the order in which they were first heard of.")
+    @resolver(READ, "Lineage links that are effective at an instant, in the order in which they were first recorded.")
     async def lineage_links(
         self,
         info: Info,
-        filter: Annotated[LineageLinkFilter | None, strawberry.argument(description="Which of them.")] = None,
+        filter: Annotated[LineageLinkFilter | None, strawberry.argument(description="Filter.")] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
         as_of: AsOf = None,
     ) -> Connection[LineageLink]:
-        asked = parts_of(provided_fields(filter) or {})
-        if asked.get("min_confidence") is not None:
-            confidence_of("minConfidence", asked["min_confidence"])
-        query = LinkQuery(**asked, as_of=as_of)
-        keyset = Keyset("lineageLinks", query, key=(int,))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-        connection = await info.context.transaction.reader()
-        found = await links.list_links(connection, query, page)
-        built = {it.link_id: it for it in await links_of(info, found.items, as_of)}
-        return keyset.connection(
-            page,
-            found,
-            node=lambda row: built[row.link_id],
-            place=links.cursor_key,
-            count=lambda: links.count_links(connection, query),
+        fields = parts_of(provided_fields(filter) or {})
+        if fields.get("min_confidence") is not None:
+            confidence_of("minConfidence", fields["min_confidence"])
+        query = LinkQuery(**fields, as_of=as_of)
+        return await fetch_connection(
+            info,
+            Keyset("lineageLinks", query, key=(int,)),
+            PageArguments(first, after, last, before),
+            fetch=lambda page: read(info, links.list_links, query, page),
+            nodes=lambda rows: links_of(info, rows, as_of),
+            cursor_key=links.cursor_key,
+            count=lambda: read(info, links.count_links, query),
         )
 
 
 @strawberry.type
 class LinkMutations:
     @cost(WRITE_WEIGHT)
-    @resolver(DOMAIN, "Says that one asset feeds another. One link holds at an instant for each source, target and producer.")
+    @resolver(
+        DOMAIN, "Register a lineage link, or update it. At any instant there is at most one per source, target and producer."
+    )
     async def register_lineage(self, info: Info, input: Annotated[RegisterLineageInput, INPUT]) -> LineageLinkPayload:
-        # a whole statement: null is the same as left out, and that is the same as its default
+        # the input is the complete state: null and a missing field both mean the default
         content = {"confidence": 1.0, **{name: part for name, part in provided_fields(input).items() if part is not None}}
-        request = idempotency_key_of("registerLineage", content)
+        key = idempotency_key_of("registerLineage", content)
         source, target = asset_ref(content.pop("source")), asset_ref(content.pop("target"))
         at, producer = content.pop("at", None), content.pop("producer", None)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(
-            connection, request, lambda: links.register(connection, source, target, producer, content, at=at)
+        outcome = await write_once(
+            info, key, lambda connection: links.register(connection, source, target, producer, content, at=at)
         )
-        info.context.invalidate()
-        (row,) = await links.links_by_id(connection, [outcome.subject_id], outcome.at)
+        (row,) = await read(info, links.links_by_id, [outcome.subject_id], outcome.at)
         if row is None:
-            raise NotFound("The link, or one of its ends, has been ended at that very instant since, or was purged.", field="at")
+            raise NotFound(
+                "The link or one of its ends was deleted at the same instant, or purged, since the first request with this"
+                " idempotencyKey.",
+                field="at",
+            )
         (link,) = await links_of(info, [row], at)
         return LineageLinkPayload(link=link, changed=outcome.changed)
 
     @cost(WRITE_WEIGHT)
-    @resolver(DOMAIN, "Ends a lineage link at that instant. A read before it still sees it.")
+    @resolver(DOMAIN, "Remove a lineage link from an instant on. Reads at earlier instants still return it.")
     async def remove_lineage(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
-        content = provided_fields(input)
-        request = idempotency_key_of("removeLineage", content)
-        connection = await info.context.transaction.writer()
-        outcome = await run_once(connection, request, lambda: links.remove(connection, input.uid, at=content.get("at")))
-        info.context.invalidate()
-        return DeletePayload.of("LineageLink", input, changed=outcome.changed)
+        return await delete_once(
+            info, "removeLineage", "LineageLink", input, lambda connection, at: links.remove(connection, input.uid, at=at)
+        )
 
 
-def parts_of(asked: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a filter as a query has them: what could not stand in the database is refused by its name."""
-    for name, part in asked.items():
+def parts_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """Convert the fields of a filter to those of a query. Refuse text that PostgreSQL cannot store."""
+    for name, part in fields.items():
         for text in part if isinstance(part, list) else ():
             refuse_unstorable(to_camel_case(name), text)
-    return {name: tuple(part) if isinstance(part, list) else part for name, part in asked.items()}
+    return {name: tuple(part) if isinstance(part, list) else part for name, part in fields.items()}

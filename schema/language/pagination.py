@@ -107,12 +107,12 @@ class Keyset:
         page: Page,
         slice_: Slice[Row],
         *,
-        node: Callable[[Row], T],
-        place: Callable[[Row], tuple[Any, ...]],
+        nodes: Sequence[T],
+        cursor_key: Callable[[Row], tuple[Any, ...]],
         count: Callable[[], Awaitable[int]],
     ) -> Connection[T]:
         """The page as the API gives it."""
-        edges = [Edge(cursor=self.cursor(place(row)), node=node(row)) for row in slice_.items]
+        edges = [Edge(cursor=self.cursor(cursor_key(row)), node=node) for row, node in zip(slice_.items, nodes, strict=True)]
         info = PageInfo(
             has_next_page=page.before is not None if page.backward else slice_.more,
             has_previous_page=slice_.more if page.backward else page.after is not None,

@@ -1,4 +1,4 @@
-"""Paths: the ways by which one asset feeds another."""
+"""Paths by which one asset feeds another."""
 
 import asyncio
 from enum import Enum
@@ -21,25 +21,25 @@ from schema.lazy import LazyAsset, assets_by_id
 from schema.lineage.walk import WalkFilter, asset_id_at, walk_query
 
 
-@strawberry.type(description="A way from one asset to another.")
+@strawberry.type(description="A path from one asset to another.")
 class LineagePath:
-    assets: list[LazyAsset] = list_size(10)(field(READ, "What lies on it, from what feeds to what is fed, both ends included."))
+    assets: list[LazyAsset] = list_size(10)(field(READ, "Assets along the path, from the source to the target, both included."))
     links: list[LineageLink] = list_size(10)(
-        field(READ, "The links along it, in their order. Of several between two assets, the most trusted.")
+        field(READ, "Links along the path, in order. Of several links between two assets, the one with the highest confidence.")
     )
-    confidence: float = field(READ, "The product of the confidences along it.")
+    confidence: float = field(READ, "Product of the confidences along the path.")
 
 
-@strawberry.type(description="Ways from one asset to another, shortest first.")
+@strawberry.type(description="Paths from one asset to another, shortest first.")
 class LineagePaths:
-    paths: list[LineagePath] = field(READ, "The ways. No asset comes twice on one.")
-    exhaustive: bool = field(READ, "Whether these are all there are within maxDepth, or of the shortest, all those.")
+    paths: list[LineagePath] = field(READ, "The paths. No asset occurs twice on a path.")
+    exhaustive: bool = field(READ, "True if these are all paths of the mode within maxDepth.")
 
 
-@strawberry.enum(description="Which paths.")
+@strawberry.enum(description="Which paths to return.")
 class PathMode(Enum):
-    SHORTEST = strawberry.enum_value("SHORTEST", description="Those of the least number of links.")
-    ALL = strawberry.enum_value("ALL", description="All of them, shortest first.")
+    SHORTEST = strawberry.enum_value("SHORTEST", description="Paths with the smallest number of links.")
+    ALL = strawberry.enum_value("ALL", description="All paths, shortest first.")
 
 
 @strawberry.type
@@ -48,40 +48,40 @@ class PathQueries:
     @list_size(by=("first",), of=("paths",))
     @resolver(
         READ,
-        "Ways by which one asset feeds another, from source to target. null: one of the two is not there at that instant.",
+        "Paths by which one asset feeds another. Null if one of the two does not exist at that instant.",
     )
     async def lineage_paths(
         self,
         info: Info,
-        from_: Annotated[UUID, strawberry.argument(name="from", description="The asset that feeds, by uid.")],
-        to: Annotated[UUID, strawberry.argument(description="The asset that is fed, by uid.")],
-        mode: Annotated[PathMode, strawberry.argument(description="Which paths.")] = PathMode.SHORTEST,
-        max_depth: Annotated[int, strawberry.argument(description="How many links a path may have, at most.")] = 20,
-        first: Annotated[int, strawberry.argument(description="How many paths to give, at most.")] = 10,
+        from_: Annotated[UUID, strawberry.argument(name="from", description="Uid of the source.")],
+        to: Annotated[UUID, strawberry.argument(description="Uid of the target.")],
+        mode: Annotated[PathMode, strawberry.argument(description="Which paths to return.")] = PathMode.SHORTEST,
+        max_depth: Annotated[int, strawberry.argument(description="Maximum length of a path, in links.")] = 20,
+        first: Annotated[int, strawberry.argument(description="Maximum number of paths.")] = 10,
         filter: WalkFilter = None,
         as_of: AsOf = None,
     ) -> LineagePaths | None:
-        most = page_size("first", first, info.context.limits.page_size)
+        limit = page_size("first", first, info.context.limits.page_size)
         query = walk_query(info, Direction.DOWNSTREAM, max_depth, filter)
         origin, goal = await asyncio.gather(*(asset_id_at(info, uid, as_of) for uid in (from_, to)))
         if origin is None or goal is None:
             return None
         if origin == goal:
-            raise BadInput("from and to are the same asset. A path leads from one to another.", field="to")
+            raise BadInput(f"from and to are the same asset, {to}. Name two different assets.", field="to")
         connection = await info.context.transaction.reader()
         only_shortest = mode is PathMode.SHORTEST
-        found = await path.find_paths(connection, origin, goal, query, as_of, limit=most, only_shortest=only_shortest)
-        info.context.cost_meter.visited += found.visited_count
+        paths = await path.find_paths(connection, origin, goal, query, as_of, limit=limit, only_shortest=only_shortest)
+        info.context.cost_meter.visited += paths.visited_count
         instant = as_of or connection.now
-        rows = await links.links_by_id(connection, sorted({it for one in found.paths for it in one.links}), instant)
-        nodes = await assets_by_id(info, {it for one in found.paths for it in one.assets}, instant, as_of)
+        rows = await links.links_by_id(connection, sorted({it for one in paths.paths for it in one.links}), instant)
+        nodes = await assets_by_id(info, {it for one in paths.paths for it in one.assets}, instant, as_of)
         built = {it.link_id: it for it in await links_of(info, [it for it in rows if it is not None], as_of, nodes)}
         return LineagePaths(
             paths=[
                 LineagePath(
                     assets=[nodes[it] for it in one.assets], links=[built[it] for it in one.links], confidence=one.confidence
                 )
-                for one in found.paths
+                for one in paths.paths
             ],
-            exhaustive=found.exhaustive,
+            exhaustive=paths.exhaustive,
         )

@@ -1,4 +1,4 @@
-"""Lineage: all that feeds an asset and all that it feeds, the paths between two, and how both differ between two instants."""
+"""Walks: what feeds an asset and what it feeds, and how that differs between two instants."""
 
 import asyncio
 from collections import defaultdict
@@ -40,230 +40,257 @@ CYCLES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.s
 CONFIDENCES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction))
 UIDS_BY_ID = Batch(uids_by_id)
 
-MaxDepth = Annotated[int, strawberry.argument(description="How many links away to go, at most.")]
-WalkFirst = Annotated[int, strawberry.argument(description="How many assets to give.")]
+MaxDepth = Annotated[int, strawberry.argument(description="Maximum distance from the asset, in links.")]
+WalkFirst = Annotated[int, strawberry.argument(description="Maximum number of assets on the page.")]
 WalkAfter = Annotated[
     str | None,
-    strawberry.argument(description="Give what comes after this cursor of the same walk, read at the same instant as that page."),
+    strawberry.argument(
+        description="Cursor of the same walk. The page starts after it and is read at the instant of the cursor."
+    ),
 ]
 
 
-@strawberry.input(description="Which links a walk takes: those that match every part given. It does not go along the others.")
+@strawberry.input(description="Filter of the links that a walk follows. A link matches if it matches every given field.")
 class LinkFilter:
-    types: list[LineageType] | None = optional_input_field("Of any of these types.")
-    min_confidence: float | None = optional_input_field("At least as sure as this.")
-    producers: list[str] | None = optional_input_field("By the word of any of these.")
-    seen_since: datetime | None = optional_input_field("Said to be so at this instant or later, and not after that of the walk.")
+    types: list[LineageType] | None = optional_input_field("Any of these types.")
+    min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
+    producers: list[str] | None = optional_input_field("Any of these producers.")
+    seen_since: datetime | None = optional_input_field(
+        "Reported at or after this instant, and not after the instant of the walk."
+    )
 
 
-@strawberry.input(description="Which assets are given: those that match every part given. A walk passes through the others.")
+@strawberry.input(
+    description="Filter of the assets that a walk returns. An asset matches if it matches every given field. The walk"
+    " continues through the others."
+)
 class AssetFilter:
-    kinds: list[AssetKind] | None = optional_input_field("Of any of these kinds.")
+    kinds: list[AssetKind] | None = optional_input_field("Any of these kinds.")
     domains: list[str] | None = optional_input_field(
-        "Products in any of these domains, and entities of a type that belongs to one."
+        "Products in any of these domains, and entities whose type belongs to one of them."
     )
     entity_types: list[str] | None = optional_input_field("Entities of any of these types.")
 
 
-@strawberry.input(description="What a walk goes along, and what of it is given.")
+@strawberry.input(description="Filters of a walk: which links it follows and which assets it returns.")
 class LineageFilter:
-    links: LinkFilter | None = optional_input_field("Prunes: the walk does not take a link that this leaves out.")
-    assets: AssetFilter | None = optional_input_field("Hides: the walk passes through an asset that this leaves out.")
+    links: LinkFilter | None = optional_input_field("The walk does not follow a link that does not match.")
+    assets: AssetFilter | None = optional_input_field(
+        "The walk continues through an asset that does not match, but does not return it."
+    )
 
 
-WalkFilter = Annotated[LineageFilter | None, strawberry.argument(description="What the walk takes, and what of it is given.")]
+WalkFilter = Annotated[
+    LineageFilter | None, strawberry.argument(description="Which links the walk follows and which assets it returns.")
+]
 
 
-@strawberry.enum(description="Which way lineage is followed.")
+@strawberry.enum(description="Direction in which lineage is followed.")
 class LineageDirection(Enum):
-    UPSTREAM = strawberry.enum_value("UPSTREAM", description="Towards what feeds.")
-    DOWNSTREAM = strawberry.enum_value("DOWNSTREAM", description="Towards what is fed.")
+    UPSTREAM = strawberry.enum_value("UPSTREAM", description="From an asset to its sources.")
+    DOWNSTREAM = strawberry.enum_value("DOWNSTREAM", description="From an asset to its targets.")
 
 
-@strawberry.enum(description="What cut a walk short.")
+@strawberry.enum(description="The limit that truncated a walk.")
 class TruncationReason(Enum):
-    ASSETS = strawberry.enum_value("ASSETS", description="More assets are reached than a walk gives.")
-    LINKS = strawberry.enum_value("LINKS", description="More links are there than a walk looks at.")
-    TIME = strawberry.enum_value("TIME", description="It took longer than a walk may.")
+    ASSETS = strawberry.enum_value("ASSETS", description="The walk reached more assets than the limit.")
+    LINKS = strawberry.enum_value("LINKS", description="The walk examined more links than the limit.")
+    TIME = strawberry.enum_value("TIME", description="The walk took longer than the limit.")
 
 
-@strawberry.federation.type(description="That a walk was cut short: there may be more than it gives.", shareable=True)
+@strawberry.federation.type(
+    description="A limit truncated a walk: there may be more assets or links than it returns.", shareable=True
+)
 class Truncation:
-    reason: TruncationReason = field(READ, "Which bound was met.")
-    limit: int = field(READ, "That bound: so many assets or links, or milliseconds.")
+    reason: TruncationReason = field(READ, "The limit that was exceeded.")
+    limit: int = field(READ, "Value of the limit: a number of assets, of links, or of milliseconds.")
 
     @classmethod
-    def of(cls, cut: walks.Truncation | None) -> "Truncation | None":
-        return None if cut is None else cls(reason=TruncationReason[cut.reason], limit=cut.limit)
+    def of(cls, truncation: walks.Truncation | None) -> "Truncation | None":
+        if truncation is None:
+            return None
+        return cls(reason=TruncationReason[truncation.reason], limit=truncation.limit)
 
 
-@strawberry.federation.type(description="How many assets are reached at a depth.", shareable=True)
+@strawberry.federation.type(description="Number of assets at one depth of a walk.", shareable=True)
 class DepthCount:
-    depth: int = field(READ, "How many links away.")
-    count: int = field(READ, "How many assets.")
+    depth: int = field(READ, "Distance from the root, in links.")
+    count: int = field(READ, "Number of assets.")
 
 
-@strawberry.type(description="An asset that a walk reaches.")
+@strawberry.type(description="An asset that a walk reaches, with its position in the walk.")
 class LineageEdge:
-    cursor: str = field(READ, "Its place in the walk, at the instant of the walk.")
+    cursor: str = field(READ, "Cursor of the asset in this walk, at the instant of the walk.")
     node: LazyAsset = field(READ, "The asset.")
-    depth: int = field(READ, "How many links it is away, on the shortest path.")
+    depth: int = field(READ, "Length of the shortest path from the root, in links.")
     confidence: float = field(
         READ,
-        "How sure it is: the confidence of its most trusted path, which is the greatest product of confidences along one, however"
-        " long, among all that is reached.",
+        "Confidence of its best path: the greatest product of the confidences along any path from the root, of any"
+        " length, through"
+        " the assets that the walk reaches.",
     )
     links: list[LineageLink] = list_size(5)(
-        field(READ, "The links between it and what comes before it: the asset that the walk began at, and those given earlier.")
+        field(READ, "Links between it and the root or the assets that come before it in the walk.")
     )
 
 
-@strawberry.type(
-    description="A page of what a walk reaches: each asset once, nearest first, and those of one depth always in the same order."
-)
+@strawberry.type(description="A page of a walk: each asset once, nearest first, in a fixed order within a depth.")
 class LineageConnection:
-    page_info: PageInfo = field(READ, "Where this page stands in the walk.")
+    page_info: PageInfo = field(READ, "Position of this page in the walk.")
 
     root: strawberry.Private[LazyAsset]
-    stretch: strawberry.Private[WalkPage]
+    walk_page: strawberry.Private[WalkPage]
     keyset: strawberry.Private[Keyset]
     pinned: strawberry.Private[datetime | None]
-    # what is selected of it
-    turns: strawberry.Private[bool]
-    trusts: strawberry.Private[bool]
-    draws: strawberry.Private[bool]
-    draws_edges: strawberry.Private[bool]
-    circles: strawberry.Private[bool]
+    # the optional parts that the operation selects
+    wants_cursors: strawberry.Private[bool]
+    wants_confidence: strawberry.Private[bool]
+    wants_links: strawberry.Private[bool]
+    wants_edge_links: strawberry.Private[bool]
+    wants_cycles: strawberry.Private[bool]
 
-    @resolver(READ, "The assets of this page with their places, depths and confidences.")
+    @resolver(READ, "Assets of this page with their cursors, depths and confidences.")
     async def edges(self, info: Info) -> list[LineageEdge]:
         nodes = await self._nodes(info)
-        trusted = await info.context.load(CONFIDENCES_OF_WALK, self.walk, self.walk.query) if self.trusts else {}
-        drawn = await self._links_by_later_end(info) if self.draws_edges else {}
+        confidences = await info.context.load(CONFIDENCES_OF_WALK, self.walk, self.walk.query) if self.wants_confidence else {}
+        edge_links = await self._links_by_later_end(info) if self.wants_edge_links else {}
         return [
             LineageEdge(
-                cursor=_cursor(self.keyset, self.walk, step) if self.turns else "",
+                cursor=_cursor(self.keyset, self.walk, step) if self.wants_cursors else "",
                 node=nodes[step.asset_id],
                 depth=step.depth,
-                confidence=trusted.get(step.asset_id, 0.0),
-                links=drawn.get(step.asset_id, []),
+                confidence=confidences.get(step.asset_id, 0.0),
+                links=edge_links.get(step.asset_id, []),
             )
             for step in self.steps
         ]
 
-    @resolver(READ, "The assets of this page.")
+    @resolver(READ, "Assets of this page.")
     async def nodes(self, info: Info) -> list[LazyAsset]:
         nodes = await self._nodes(info)
         return [nodes[step.asset_id] for step in self.steps]
 
     @resolver(
         READ,
-        "The links among the asset that the walk began at and those that it gives. Each comes once, with the page of its later"
-        " end: whoever draws the graph page by page draws all of it.",
+        "Links among the root and the assets that the walk returns. Each link comes once, on the page of the end that the walk"
+        " reaches later, so that all pages together hold the whole graph.",
     )
     async def links(self, info: Info) -> list[LineageLink]:
         return [link for _, link in await self._links(info)]
 
-    @resolver(READ, "How many assets the walk gives in all; where it is truncated there are more.")
+    @resolver(READ, "Number of assets that the walk returns. If it is truncated, there may be more.")
     def total_count(self) -> int | None:
         return self.walk.visible_count
 
     @list_size(10)
-    @resolver(READ, "How many assets the walk gives at each depth.")
+    @resolver(READ, "Number of assets that the walk returns at each depth.")
     def by_depth(self) -> list[DepthCount]:
         return [DepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.visible_levels, 1) if level]
 
     @resolver(
         READ,
-        "What goes round in circles among all that is reached, the root included: strongly connected components of more than one"
+        "Cycles among the root and all assets that the walk reaches: strongly connected components of more than one"
         " asset, by uid.",
     )
     async def cycles(self, info: Info) -> list[list[UUID]]:
-        found = await info.context.load(CYCLES_OF_WALK, self.walk, self.walk.query)
-        if not found:
+        cycles = await info.context.load(CYCLES_OF_WALK, self.walk, self.walk.query)
+        if not cycles:
             return []
-        listed = await info.context.load(UIDS_BY_ID, tuple(chain.from_iterable(found)))
-        uids = iter(listed)
-        return [[next(uids) for _ in cycle] for cycle in found]
+        members = tuple(chain.from_iterable(cycles))
+        loaded = await info.context.load(UIDS_BY_ID, members)
+        uids = dict(zip(members, loaded, strict=True))
+        return [[uids[asset_id] for asset_id in cycle] for cycle in cycles]
 
-    @resolver(READ, "What cut the walk short; null: nothing did, and it is complete within maxDepth.")
+    @resolver(READ, "The limit that truncated the walk. Null if the walk is complete within maxDepth.")
     async def truncated(self, info: Info) -> Truncation | None:
         if self.walk.truncation is not None:
             return Truncation.of(self.walk.truncation)
-        # what was selected beside this may have met a bound, though the walk did not
-        cut = None
-        if self.draws or self.draws_edges:
-            cut = (await info.context.load(LINKS_OF_PAGE, self.stretch, self.walk.query)).truncation_reason
-        if cut is None and (self.trusts or self.circles):
-            cut = (await info.context.load(SUBGRAPH_OF_WALK, self.walk, self.walk.query)).truncation_reason
-        return None if cut is None else Truncation.of(walks.Truncation.of(cut, self.walk.query.bounds))
+        # links, confidences and cycles have limits too, which they may exceed although the walk did not
+        reason = None
+        if self.wants_links or self.wants_edge_links:
+            reason = (await info.context.load(LINKS_OF_PAGE, self.walk_page, self.walk.query)).truncation_reason
+        if reason is None and (self.wants_confidence or self.wants_cycles):
+            reason = (await info.context.load(SUBGRAPH_OF_WALK, self.walk, self.walk.query)).truncation_reason
+        return None if reason is None else Truncation.of(walks.Truncation.of(reason, self.walk.query.bounds))
 
     @property
     def walk(self) -> Walk:
-        return self.stretch.walk
+        return self.walk_page.walk
 
     @cached_property
     def steps(self) -> list[WalkStep]:
-        return self.walk.steps(self.stretch.start, self.stretch.stop)
+        return self.walk.steps(self.walk_page.start, self.walk_page.stop)
 
     async def _links(self, info: Info) -> list[tuple[LinkRow, LineageLink]]:
-        found, nodes = await asyncio.gather(info.context.load(LINKS_OF_PAGE, self.stretch, self.walk.query), self._nodes(info))
-        # the root is known, if it was read at the instant of the walk
-        same = (self.root.as_of, self.root.pinned) == (self.walk.instant, self.pinned)
-        known = {**nodes, self.root.asset_id: self.root} if same else nodes
-        return list(zip(found.rows, await links_of(info, found.rows, self.pinned, known), strict=True))
+        links, nodes = await asyncio.gather(info.context.load(LINKS_OF_PAGE, self.walk_page, self.walk.query), self._nodes(info))
+        # the root can be reused if it was read at the instant of the walk
+        same_instant = (self.root.as_of, self.root.pinned) == (self.walk.instant, self.pinned)
+        known = {**nodes, self.root.asset_id: self.root} if same_instant else nodes
+        return list(zip(links.rows, await links_of(info, links.rows, self.pinned, known), strict=True))
 
     async def _links_by_later_end(self, info: Info) -> dict[int, list[LineageLink]]:
-        places = {step.asset_id: place for place, step in enumerate(self.steps)}
-        drawn: dict[int, list[LineageLink]] = defaultdict(list)
+        indexes = {step.asset_id: index for index, step in enumerate(self.steps)}
+        links: dict[int, list[LineageLink]] = defaultdict(list)
         for row, link in await self._links(info):
-            drawn[max(row.source_id, row.target_id, key=lambda end: places.get(end, -1))].append(link)
-        return drawn
+            links[max(row.source_id, row.target_id, key=lambda end: indexes.get(end, -1))].append(link)
+        return links
 
     async def _nodes(self, info: Info) -> Mapping[int, LazyAsset]:
         return await assets_by_id(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
 
 
-@strawberry.type(description="A link that holds at two instants, and is not the same.")
+@strawberry.type(description="A lineage link that is effective at two instants and differs between them.")
 class LineageLinkChange:
-    before: LineageLink = field(READ, "What it was at the earlier one.")
-    after: LineageLink = field(READ, "What it is at the later one.")
+    before: LineageLink = field(READ, "The link at the earlier instant.")
+    after: LineageLink = field(READ, "The link at the later instant.")
 
 
-# What differs is seldom more; nobody can say beforehand how much it is.
-several = list_size(100)
+# Assumed size of a difference. It is rarely larger, and not known before the operation runs.
+list_of_differences = list_size(100)
 
 
-@strawberry.type(description="How what is reached from one asset differs between two instants.")
+@strawberry.type(description="Difference of a walk from one asset between two instants.")
 class LineageDiff:
     from_: datetime = field(READ, "The earlier instant.", name="from")
-    to: datetime = field(READ, "The later one.")
-    added_assets: list[LazyAsset] = several(field(READ, "What is reached at the other instant only, as it is then."))
-    removed_assets: list[LazyAsset] = several(field(READ, "What is reached at the one instant only, as it was then."))
-    added_links: list[LineageLink] = several(field(READ, "Links among the root and what is reached at the other instant only."))
-    removed_links: list[LineageLink] = several(field(READ, "Links among the root and what is reached at the one instant only."))
-    changed_links: list[LineageLinkChange] = several(field(READ, "Links that hold at both and are not the same."))
+    to: datetime = field(READ, "The later instant.")
+    added_assets: list[LazyAsset] = list_of_differences(
+        field(READ, "Assets reached at the later instant only, as they are then.")
+    )
+    removed_assets: list[LazyAsset] = list_of_differences(
+        field(READ, "Assets reached at the earlier instant only, as they were then.")
+    )
+    added_links: list[LineageLink] = list_of_differences(
+        field(READ, "Links among the root and the reached assets that exist at the later instant only.")
+    )
+    removed_links: list[LineageLink] = list_of_differences(
+        field(READ, "Links among the root and the reached assets that exist at the earlier instant only.")
+    )
+    changed_links: list[LineageLinkChange] = list_of_differences(
+        field(READ, "Links that are effective at both instants and differ.")
+    )
     truncated: Truncation | None = field(
-        READ, "Whether a bound cut one of the walks, so that some of this may be no difference; null: it is exact."
+        READ,
+        "The limit that truncated one of the walks, so that some differences may be missing or wrong. Null if the"
+        " result is exact.",
     )
 
 
 @strawberry.type
 class LineageQueries:
     @walk_cost(2)
-    @resolver(READ, "How what is reached from an asset differs between two instants. null: it was there at neither.")
+    @resolver(READ, "Compare the walk from an asset at two instants. Null if the asset exists at neither.")
     async def lineage_diff(
         self,
         info: Info,
-        uid: Annotated[UUID, strawberry.argument(description="The asset to walk from.")],
-        direction: Annotated[LineageDirection, strawberry.argument(description="Which way to walk.")],
+        uid: Annotated[UUID, strawberry.argument(description="Uid of the asset to walk from.")],
+        direction: Annotated[LineageDirection, strawberry.argument(description="Direction of the walk.")],
         from_: Annotated[datetime, strawberry.argument(name="from", description="The earlier instant.")],
-        to: Annotated[datetime, strawberry.argument(description="The later one.")],
+        to: Annotated[datetime, strawberry.argument(description="The later instant.")],
         max_depth: MaxDepth = 5,
         filter: WalkFilter = None,
     ) -> LineageDiff | None:
         if to <= from_:
-            raise BadInput("to has to lie after from.", field="to")
+            raise BadInput(f"to is {write_instant(to)}. It must be after from ({write_instant(from_)}).", field="to")
         query = walk_query(info, Direction(direction.name), max_depth, filter)
         roots = await asyncio.gather(*(asset_id_at(info, uid, instant) for instant in (from_, to)))
         root = roots[0] or roots[1]
@@ -291,7 +318,7 @@ class LineageQueries:
 
 
 class _WalkSnapshot(NamedTuple):
-    """What a walk shows, the links among it, and what cut either."""
+    """The visible assets of a walk, the links among them, and what truncated either."""
 
     assets: set[int]
     links: dict[int, LinkRow]
@@ -300,10 +327,10 @@ class _WalkSnapshot(NamedTuple):
 
 async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQuery) -> _WalkSnapshot:
     walk = await _run_walk(info, root, instant, query)
-    found = await info.context.load(LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
-    cut = None if found.truncation_reason is None else walks.Truncation.of(found.truncation_reason, query.bounds)
+    links = await info.context.load(LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
+    truncation = None if links.truncation_reason is None else walks.Truncation.of(links.truncation_reason, query.bounds)
     return _WalkSnapshot(
-        set(chain.from_iterable(walk.visible_levels)), {it.link_id: it for it in found.rows}, walk.truncation or cut
+        set(chain.from_iterable(walk.visible_levels)), {it.link_id: it for it in links.rows}, walk.truncation or truncation
     )
 
 
@@ -317,7 +344,7 @@ async def walk_connection(
     after: str | None,
     as_of: datetime | None,
 ) -> LineageConnection:
-    """A page of a walk. Its cursors pin the instant, and later pages are read at that."""
+    """Run a walk and return a page of it. Its cursors carry the instant, at which later pages are read."""
     pinned = as_of or root.pinned
     query = walk_query(info, direction, max_depth, filter)
     keyset = Keyset("walk", root.uid, query, key=(datetime, int, int))
@@ -325,32 +352,33 @@ async def walk_connection(
     page = keyset.page(first=first, after=after, last=None, before=None, largest=largest)
     step = None
     if page.after is not None:
-        instant, *place = page.after
+        instant, depth, asset_id = page.after
         if pinned is not None and instant != pinned:
             raise BadInput(
-                f"after is the cursor of a walk at {write_instant(instant)}, another instant than asOf.", field="after"
+                f"after is a cursor of a walk at {write_instant(instant)}, but asOf is {write_instant(pinned)}. Leave asOf out.",
+                field="after",
             )
-        pinned, step = instant, WalkStep(*place)
+        pinned, step = instant, WalkStep(depth, asset_id)
     walk = await _run_walk(info, root.asset_id, pinned, query)
     start = walk.index_after(step)
-    stretch = WalkPage(walk, start, min(start + page.size, walk.visible_count))
-    steps = walk.steps(start, stretch.stop)
+    walk_page = WalkPage(walk, start, min(start + page.size, walk.visible_count))
+    steps = walk.steps(start, walk_page.stop)
     return LineageConnection(
         page_info=PageInfo(
-            has_next_page=stretch.stop < walk.visible_count,
+            has_next_page=walk_page.stop < walk.visible_count,
             has_previous_page=step is not None,
             start_cursor=_cursor(keyset, walk, steps[0]) if steps else None,
             end_cursor=_cursor(keyset, walk, steps[-1]) if steps else None,
         ),
         root=root,
-        stretch=stretch,
+        walk_page=walk_page,
         keyset=keyset,
         pinned=pinned,
-        turns=selects(info, "edges.cursor"),
-        trusts=selects(info, "edges.confidence"),
-        draws=selects(info, "links"),
-        draws_edges=selects(info, "edges.links"),
-        circles=selects(info, "cycles"),
+        wants_cursors=selects(info, "edges.cursor"),
+        wants_confidence=selects(info, "edges.confidence"),
+        wants_links=selects(info, "links"),
+        wants_edge_links=selects(info, "edges.links"),
+        wants_cycles=selects(info, "cycles"),
     )
 
 
@@ -362,27 +390,27 @@ async def _run_walk(info: Info, root: int, instant: datetime | None, query: Walk
 
 
 def walk_query(info: Info, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
-    """What is asked of a walk, within what may be asked."""
-    deepest = info.context.limits.walk_depth
+    """Build the query of a walk. Check its arguments against the limits."""
+    limit = info.context.limits.walk_depth
     if max_depth < 1:
-        raise BadInput(f"maxDepth is {max_depth}. Go at least 1 link far.", field="maxDepth")
-    if max_depth > deepest:
-        raise LimitExceeded(f"maxDepth is {max_depth}. At most {deepest} links are gone.", field="maxDepth")
-    asked = provided_fields(filter) or {}
-    of_links, of_assets = asked.get("links") or {}, asked.get("assets") or {}
-    if of_links.get("min_confidence") is not None:
-        confidence_of("minConfidence", of_links["min_confidence"])
+        raise BadInput(f"maxDepth is {max_depth}. It must be at least 1.", field="maxDepth")
+    if max_depth > limit:
+        raise LimitExceeded(f"maxDepth is {max_depth}. At most {limit} is allowed.", field="maxDepth")
+    fields = provided_fields(filter) or {}
+    link_fields, asset_fields = fields.get("links") or {}, fields.get("assets") or {}
+    if link_fields.get("min_confidence") is not None:
+        confidence_of("minConfidence", link_fields["min_confidence"])
     return WalkQuery(
         direction,
         max_depth,
         info.context.limits.walk,
-        walks.LinkFilter(**parts_of(of_links)),
-        walks.AssetFilter(**parts_of(of_assets)),
+        walks.LinkFilter(**parts_of(link_fields)),
+        walks.AssetFilter(**parts_of(asset_fields)),
     )
 
 
 async def asset_id_at(info: Info, uid: UUID, instant: datetime | None) -> int | None:
-    """The asset with this uid, if it is there at that instant."""
+    """Return the id of the asset with a uid, if it exists at an instant."""
     identity = await info.context.load(IDENTITY_BY_UID, uid)
     if identity is None:
         return None

@@ -1,4 +1,4 @@
-"""The registry of detail types: what may be known of an entity."""
+"""The registry of detail types."""
 
 from typing import Annotated
 
@@ -13,27 +13,28 @@ from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_
 from schema.language.scopes import READ, WRITE, field, resolver
 
 
-@strawberry.type(description="A type of detail: what may be known of an entity, such as an email address.")
+@strawberry.type(description="A type of detail of an entity, such as an email address.")
 class DetailType:
-    code: str = field(READ, "What programs call it, unique.")
-    label: str = field(READ, "What people call it.")
-    format: str | None = field(READ, f"What its values look like: {', '.join(FORMATS)}; null: like text.")
+    code: str = field(READ, "Code of the type, unique.")
+    label: str = field(READ, "Display name of the type.")
+    format: str | None = field(READ, f"Format of its values: {', '.join(FORMATS)}. Null is any text.")
 
     @classmethod
     def of(cls, row: DetailTypeRow) -> "DetailType":
         return cls(code=row.code, label=row.label, format=row.format)
 
 
-@strawberry.input(description="A detail type, whole: what is left out is not registered of it.")
+@strawberry.input(description="The complete definition of a detail type. It replaces the registered one.")
 class PutDetailTypeInput:
-    code: str = input_field("What programs call it: a letter, then up to 99 letters, digits, underscores, dots, colons, hyphens.")
-    label: str = input_field("What people call it.")
+    code: str = input_field("Code of the type: a letter, then up to 99 letters, digits, underscores, dots, colons and hyphens.")
+    label: str = input_field("Display name of the type.")
     format: str | None = optional_input_field(
-        f"What its values look like: {', '.join(FORMATS)}; left out: like text. It stays once a detail has been written."
+        f"Format of its values: {', '.join(FORMATS)}. Defaults to any text. It cannot change once a detail of the type"
+        f" was written."
     )
 
 
-@strawberry.type(description="What became of a detail type.")
+@strawberry.type(description="Result of a mutation of a detail type.")
 class DetailTypePayload:
     detail_type: DetailType = field(READ, "The type as it is registered now.")
 
@@ -41,7 +42,7 @@ class DetailTypePayload:
 @strawberry.type
 class DetailTypeQueries:
     @list_size(100)
-    @resolver(READ, "All that may be known of an entity, in order of the code.")
+    @resolver(READ, "All detail types, in order of the code.")
     async def detail_types(self, info: Info) -> list[DetailType]:
         connection = await info.context.transaction.reader()
         return [DetailType.of(row) for row in await detail_types.all_detail_types(connection)]
@@ -50,7 +51,7 @@ class DetailTypeQueries:
 @strawberry.type
 class DetailTypeMutations:
     @cost(WRITE_WEIGHT)
-    @resolver(WRITE, "Registers a detail type, or replaces the whole of it. CONFLICT when the format of one in use would change.")
+    @resolver(WRITE, "Register a detail type, or replace its definition. CONFLICT if the format of a type in use would change.")
     async def put_detail_type(self, info: Info, input: Annotated[PutDetailTypeInput, INPUT]) -> DetailTypePayload:
         connection = await info.context.transaction.writer()
         row = await detail_types.put(connection, input.code, input.label, provided_fields(input).get("format"))
@@ -58,7 +59,7 @@ class DetailTypeMutations:
         return DetailTypePayload(detail_type=DetailType.of(row))
 
     @cost(WRITE_WEIGHT)
-    @resolver(WRITE, "Takes a detail type out of the registry. CONFLICT while an entity has such a detail, or ever had one.")
+    @resolver(WRITE, "Remove a detail type. CONFLICT if an entity has or had such a detail.")
     async def remove_detail_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()
         await detail_types.remove(connection, input.code)

@@ -1,4 +1,4 @@
-"""The registry of entity types: what an entity may be."""
+"""The registry of entity types."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,24 +17,24 @@ from schema.language.scopes import READ, WRITE, field, resolver
 from schema.lazy import LazyDomain, domain_at
 
 
-@strawberry.federation.type(description="Where the records of a type live.", shareable=True)
+@strawberry.federation.type(description="The service that holds the records of an entity type.", shareable=True)
 class RecordSource:
-    service: str = field(READ, "The service that keeps them.")
-    endpoint: str = field(READ, "Where in that service they are asked for.")
-    lookup_field: str = field(READ, "The field of a record that holds an entity's key.")
-    is_local: bool = field(READ, "Whether they live in this service itself.")
+    service: str = field(READ, "Name of the service, as it is configured.")
+    endpoint: str = field(READ, "Path in the service at which records are fetched.")
+    lookup_field: str = field(READ, "Field of a record that holds the key of the entity.")
+    is_local: bool = field(READ, "True if the records are the entities of this service.")
 
 
-@strawberry.type(description="A type of entity: what an entity may be, such as a person or a table.")
+@strawberry.type(description="A type of entity, such as a person or a table.")
 class EntityType:
-    code: str = field(READ, "What programs call it, unique.")
-    label: str = field(READ, "What people call it.")
-    domain: LazyDomain | None = field(READ, "The domain that owns such things.")
-    source: RecordSource | None = field(READ, "Where their records live; null: nowhere else.")
+    code: str = field(READ, "Code of the type, unique.")
+    label: str = field(READ, "Display name of the type.")
+    domain: LazyDomain | None = field(READ, "The domain that owns entities of this type.")
+    source: RecordSource | None = field(READ, "Service that holds the external records. Null if there is none.")
 
     @classmethod
     def of(cls, row: EntityTypeRow, as_of: datetime, pinned: datetime | None) -> "EntityType":
-        """A type out of its row. What is below it is of the instant at which it was read; `pinned` if that was asked for."""
+        """Build a type from its row. Its domain is read at `as_of`; `pinned` is the requested instant, if any."""
         return cls(
             code=row.code,
             label=row.label,
@@ -56,23 +56,23 @@ async def _entity_types_by_code(
 ENTITY_TYPE_BY_CODE = Batch(_entity_types_by_code)
 
 
-@strawberry.input(description="Where the records of a type live.")
+@strawberry.input(description="The service that holds the records of an entity type.")
 class RecordSourceInput:
-    service: str = input_field("The service that keeps them.")
-    endpoint: str = input_field("Where in that service they are asked for.")
-    lookup_field: str = input_field("The field of a record that holds an entity's key.")
-    is_local: bool | None = optional_input_field("Whether they live in this service itself; left out: they do not.")
+    service: str = input_field("Name of the service, as it is configured.")
+    endpoint: str = input_field("Path in the service at which records are fetched.")
+    lookup_field: str = input_field("Field of a record that holds the key of the entity.")
+    is_local: bool | None = optional_input_field("True if the records are the entities of this service. Defaults to false.")
 
 
-@strawberry.input(description="An entity type, whole: what is left out is not registered of it.")
+@strawberry.input(description="The complete definition of an entity type. It replaces the registered one.")
 class PutEntityTypeInput:
-    code: str = input_field("What programs call it: a letter, then up to 99 letters, digits, underscores, dots, colons, hyphens.")
-    label: str = input_field("What people call it.")
-    domain: str | None = optional_input_field("The domain that owns such things.")
-    source: RecordSourceInput | None = optional_input_field("Where their records live.")
+    code: str = input_field("Code of the type: a letter, then up to 99 letters, digits, underscores, dots, colons and hyphens.")
+    label: str = input_field("Display name of the type.")
+    domain: str | None = optional_input_field("The domain that owns entities of this type.")
+    source: RecordSourceInput | None = optional_input_field("Service that holds the external records.")
 
 
-@strawberry.type(description="What became of an entity type.")
+@strawberry.type(description="Result of a mutation of an entity type.")
 class EntityTypePayload:
     entity_type: EntityType = field(READ, "The type as it is registered now.")
 
@@ -80,7 +80,7 @@ class EntityTypePayload:
 @strawberry.type
 class EntityTypeQueries:
     @list_size(100)
-    @resolver(READ, "All that an entity may be, in order of the code.")
+    @resolver(READ, "All entity types, in order of the code.")
     async def entity_types(self, info: Info) -> list[EntityType]:
         connection = await info.context.transaction.reader()
         return [EntityType.of(row, connection.now, None) for row in await entity_types.all_entity_types(connection)]
@@ -89,7 +89,7 @@ class EntityTypeQueries:
 @strawberry.type
 class EntityTypeMutations:
     @cost(WRITE_WEIGHT)
-    @resolver(WRITE, "Registers an entity type, or replaces the whole of it.")
+    @resolver(WRITE, "Register an entity type, or replace its definition.")
     async def put_entity_type(self, info: Info, input: Annotated[PutEntityTypeInput, INPUT]) -> EntityTypePayload:
         connection = await info.context.transaction.writer()
         row = await entity_types.put(connection, **provided_fields(input))
@@ -97,7 +97,7 @@ class EntityTypeMutations:
         return EntityTypePayload(entity_type=EntityType.of(row, connection.now, None))
 
     @cost(WRITE_WEIGHT)
-    @resolver(WRITE, "Takes an entity type out of the registry. CONFLICT while an entity has it, ended or not.")
+    @resolver(WRITE, "Remove an entity type. CONFLICT if an entity has this type, deleted ones included.")
     async def remove_entity_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()
         await entity_types.remove(connection, input.code)

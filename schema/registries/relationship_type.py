@@ -1,4 +1,4 @@
-"""The registry of relationship types: which joins between assets may be."""
+"""The registry of relationship types."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -15,34 +15,42 @@ from schema.language.cost import WRITE_WEIGHT, cost, list_size
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
 from schema.language.scopes import READ, WRITE, field, resolver
 
-END = "PRODUCT or ENTITY for any of these, or the code of an entity type."
+END = "PRODUCT or ENTITY for any asset of that kind, or the code of an entity type."
 
 
-@strawberry.enum(description="How many may be joined at one instant, from the origin to the related end.")
+@strawberry.enum(description="Number of relationships that an asset may have at one instant, from the origin to the related end.")
 class Cardinality(Enum):
-    ONE_TO_ONE = strawberry.enum_value("ONE_TO_ONE", description="An origin with one, and that with one origin.")
-    ONE_TO_MANY = strawberry.enum_value("ONE_TO_MANY", description="An origin with many, and each of them with one origin.")
-    MANY_TO_ONE = strawberry.enum_value("MANY_TO_ONE", description="An origin with one, and that with many origins.")
+    ONE_TO_ONE = strawberry.enum_value(
+        "ONE_TO_ONE", description="An origin has one related asset, and a related asset has one origin."
+    )
+    ONE_TO_MANY = strawberry.enum_value(
+        "ONE_TO_MANY", description="An origin has many related assets, and a related asset has one origin."
+    )
+    MANY_TO_ONE = strawberry.enum_value(
+        "MANY_TO_ONE", description="An origin has one related asset, and a related asset has many origins."
+    )
     MANY_TO_MANY = strawberry.enum_value("MANY_TO_MANY", description="Any number at either end.")
 
 
-@strawberry.enum(description="What becomes of a join, and of its other end, when an asset at either end is deleted.")
+@strawberry.enum(description="Effect on a relationship and its other end when the asset at one end is deleted.")
 class OnDelete(Enum):
-    CLOSE = strawberry.enum_value("CLOSE", description="The join ends with it, and returns when it is restored.")
-    RESTRICT = strawberry.enum_value("RESTRICT", description="The deletion is refused while the join is there.")
-    CASCADE = strawberry.enum_value("CASCADE", description="The asset at the other end is deleted, too.")
+    CLOSE = strawberry.enum_value(
+        "CLOSE", description="The relationship ends with the asset, and returns when the asset is restored."
+    )
+    RESTRICT = strawberry.enum_value("RESTRICT", description="The deletion is refused while the relationship exists.")
+    CASCADE = strawberry.enum_value("CASCADE", description="The asset at the other end is deleted as well.")
 
 
-@strawberry.type(description="Which joins may be: from what to what, and what they are called from either end.")
+@strawberry.type(description="A type of relationship: the assets at its ends, and its key seen from either end.")
 class RelationshipType:
-    code: str = field(READ, "Tells it apart from all others, where its key alone does not: origin, key and related.")
-    key: str = field(READ, "What a join is called, seen from its origin.")
-    reverse_key: str = field(READ, "What it is called, seen from the related end.")
-    origin: str = field(READ, f"What it leads from: {END}")
-    related: str = field(READ, f"What it leads to: {END}")
-    cardinality: Cardinality = field(READ, "How many may be joined at one instant.")
-    on_delete: OnDelete = field(READ, "What happens when an asset at either end is deleted.")
-    foreign_key_field: str | None = field(READ, "The field by which another system names the related end.")
+    code: str = field(READ, "Unique code: origin, key and related. Use it where several types have the same key.")
+    key: str = field(READ, "Key of the relationship, seen from its origin.")
+    reverse_key: str = field(READ, "Key of the relationship, seen from its related end.")
+    origin: str = field(READ, f"Assets at the origin: {END}")
+    related: str = field(READ, f"Assets at the related end: {END}")
+    cardinality: Cardinality = field(READ, "Number of relationships that an asset may have at one instant.")
+    on_delete: OnDelete = field(READ, "Effect of deleting an asset at either end.")
+    foreign_key_field: str | None = field(READ, "Field by which another system refers to the related end.")
 
     @classmethod
     def of(cls, row: RelationshipTypeRow) -> "RelationshipType":
@@ -58,18 +66,20 @@ class RelationshipType:
         )
 
 
-@strawberry.input(description="A relationship type, whole. One with this key between these ends is replaced.")
+@strawberry.input(
+    description="The complete definition of a relationship type. It replaces the type with this key between these ends."
+)
 class PutRelationshipTypeInput:
-    key: str = input_field("What a join is called, seen from its origin: as the code of a type is made.")
-    reverse_key: str = input_field("What it is called, seen from the related end.")
-    origin: str = input_field(f"What it leads from: {END}")
-    related: str = input_field(f"What it leads to: {END}")
-    cardinality: Cardinality = input_field("How many may be joined at one instant.")
-    on_delete: OnDelete | None = optional_input_field("What happens when an asset at either end is deleted; left out: CLOSE.")
-    foreign_key_field: str | None = optional_input_field("The field by which another system names the related end.")
+    key: str = input_field("Key of the relationship, seen from its origin. It has the form of a type code.")
+    reverse_key: str = input_field("Key of the relationship, seen from its related end.")
+    origin: str = input_field(f"Assets at the origin: {END}")
+    related: str = input_field(f"Assets at the related end: {END}")
+    cardinality: Cardinality = input_field("Number of relationships that an asset may have at one instant.")
+    on_delete: OnDelete | None = optional_input_field("Effect of deleting an asset at either end. Defaults to CLOSE.")
+    foreign_key_field: str | None = optional_input_field("Field by which another system refers to the related end.")
 
 
-@strawberry.type(description="What became of a relationship type.")
+@strawberry.type(description="Result of a mutation of a relationship type.")
 class RelationshipTypePayload:
     relationship_type: RelationshipType = field(READ, "The type as it is registered now.")
 
@@ -77,7 +87,7 @@ class RelationshipTypePayload:
 @strawberry.type
 class RelationshipTypeQueries:
     @list_size(100)
-    @resolver(READ, "Which joins may be, in order of the code.")
+    @resolver(READ, "All relationship types, in order of the code.")
     async def relationship_types(self, info: Info) -> list[RelationshipType]:
         return [RelationshipType.of(row) for row in (await registry_of(info)).rows]
 
@@ -87,8 +97,8 @@ class RelationshipTypeMutations:
     @cost(WRITE_WEIGHT)
     @resolver(
         WRITE,
-        "Registers a relationship type, or replaces the whole of one. CONFLICT when another is called so between the same ends,"
-        " from whichever of them; or when joins that are there would not be allowed any more.",
+        "Register a relationship type, or replace its definition. CONFLICT if another type has one of its keys between the same"
+        " ends, or if existing relationships violate the new cardinality.",
     )
     async def put_relationship_type(
         self, info: Info, input: Annotated[PutRelationshipTypeInput, INPUT]
@@ -101,8 +111,9 @@ class RelationshipTypeMutations:
     @cost(WRITE_WEIGHT)
     @resolver(
         WRITE,
-        "Takes a relationship type out of the registry, by its code, or by its key if that is the key of no other. CONFLICT while"
-        " a join is of it, ended or not.",
+        "Remove a relationship type, by its code, or by its key if no other type has it. CONFLICT if a relationship has"
+        " this type,"
+        " deleted ones included.",
     )
     async def remove_relationship_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()

@@ -1,4 +1,4 @@
-"""Changes: when assets became different, how, and who said so."""
+"""Changes of assets: when each happened, what it changed, and who made it."""
 
 from datetime import datetime
 from enum import Enum
@@ -8,8 +8,10 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
+from db.instants import write_instant
 from db.temporal import changes
 from db.temporal.changes import ChangeQuery, ChangeRow
+from schema.execution.connections import PageArguments, fetch_connection, read
 from schema.execution.context import Info
 from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size
@@ -21,52 +23,56 @@ from schema.lazy import ASSET_TYPES, LazyAsset
 from schema.temporal.history import FieldChange, field_changes
 
 
-@strawberry.enum(description="What a change does.")
+@strawberry.enum(description="Kind of a change.")
 class ChangeKind(Enum):
-    CREATED = strawberry.enum_value("CREATED", description="It came to be.")
-    UPDATED = strawberry.enum_value("UPDATED", description="It was there before, and became different.")
-    DELETED = strawberry.enum_value("DELETED", description="It ended.")
-    RESTORED = strawberry.enum_value("RESTORED", description="It had ended, and is there again.")
+    CREATED = strawberry.enum_value("CREATED", description="The asset was created.")
+    UPDATED = strawberry.enum_value("UPDATED", description="The asset existed and changed.")
+    DELETED = strawberry.enum_value("DELETED", description="The asset was deleted.")
+    RESTORED = strawberry.enum_value("RESTORED", description="The asset had been deleted and was restored.")
 
 
-@strawberry.type(description="An instant at which an asset became different: all that was said of that instant is one change.")
+@strawberry.type(description="A change of one asset at one instant. All writes for the same asset and instant form one change.")
 class Change:
-    id: strawberry.ID = field(READ, "Tells it apart from every other change. It is made of the uid and the instant.")
-    cursor: str = field(READ, "The place of this change in its list.")
-    kind: ChangeKind = field(READ, "What it does.")
-    uid: UUID = field(READ, "What changed.")
-    asset: LazyAsset | None = field(READ, "The asset as it is from that instant on; null: it ended.")
-    before: LazyAsset | None = field(READ, "The asset as it was until then; null: it was not there.")
-    at: datetime = field(READ, "From when on it holds.")
-    recorded_at: datetime = field(READ, "When it was written down, which may be long after it came to hold.")
-    actor: str | None = field(READ, "Who said so.")
-    request_id: str | None = field(READ, "In which request.")
+    id: strawberry.ID = field(READ, "Unique id, made of the uid and the instant.")
+    cursor: str = field(READ, "Cursor of this change in its list.")
+    kind: ChangeKind = field(READ, "Kind of the change.")
+    uid: UUID = field(READ, "Uid of the asset.")
+    asset: LazyAsset | None = field(READ, "The asset from that instant on. Null if it was deleted.")
+    before: LazyAsset | None = field(READ, "The asset until that instant. Null if it did not exist.")
+    at: datetime = field(READ, "Instant from which the change is valid.")
+    recorded_at: datetime = field(READ, "Instant at which the change was recorded. It may be later than `at`.")
+    actor: str | None = field(READ, "Actor who made the change.")
+    request_id: str | None = field(READ, "Id of the request that made the change.")
     fields: list[FieldChange] = list_size(10)(
-        field(READ, "What differs from before. Where it begins or ends: every field there is.")
+        field(READ, "Fields that differ from before. For a created, deleted or restored asset: every field.")
     )
 
 
-@strawberry.input(description="Which changes: those that match every part given. An empty list matches nothing.")
+@strawberry.input(
+    description="Filter of changes. A change matches if it matches every given field. An empty list matches nothing."
+)
 class ChangeFilter:
     kinds: list[ChangeKind] | None = optional_input_field(
-        "Of any of these kinds. In diff, CREATED and RESTORED are what was added, DELETED what was removed, UPDATED what changed."
+        "Any of these kinds. In diff, CREATED and RESTORED select ADDED, DELETED selects REMOVED, UPDATED selects CHANGED."
     )
-    assets: list[UUID] | None = optional_input_field("Of any of these assets, by uid.")
-    asset_kinds: list[AssetKind] | None = optional_input_field("Of assets of any of these kinds.")
+    assets: list[UUID] | None = optional_input_field("Any of these assets, by uid.")
+    asset_kinds: list[AssetKind] | None = optional_input_field("Assets of any of these kinds.")
     actors: list[str] | None = optional_input_field(
-        "Said by any of these. In diff: of assets of which any of these said anything in between."
+        "Made by any of these actors. In diff: assets that any of them changed in between."
     )
 
 
 From = Annotated[datetime, strawberry.argument(name="from", description="The earlier instant.")]
 To = Annotated[datetime, strawberry.argument(description="The later instant.")]
-Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Which of them.")]
+Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Filter.")]
 
 
 @strawberry.type
 class ChangeQueries:
     @paged
-    @resolver(READ, "How assets changed from one instant on and before another, by all that is known now; oldest first.")
+    @resolver(
+        READ, "Changes of assets from one instant (inclusive) to another (exclusive), by what is recorded now, oldest first."
+    )
     async def changes(
         self,
         info: Info,
@@ -80,22 +86,22 @@ class ChangeQueries:
     ) -> Connection[Change]:
         query = query_of(from_, to, filter)
         keyset = Keyset("changes", query, key=(datetime, int))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-        connection = await info.context.transaction.reader()
-        return keyset.connection(
-            page,
-            await changes.list_changes(connection, query, page),
-            # a change bears its cursor itself, for whoever goes on from it
-            node=lambda row: _change(row, keyset.cursor(changes.cursor_key(row))),
-            place=changes.cursor_key,
-            count=lambda: changes.count_changes(connection, query),
+        return await fetch_connection(
+            info,
+            keyset,
+            PageArguments(first, after, last, before),
+            fetch=lambda page: read(info, changes.list_changes, query, page),
+            # a change carries its cursor, so that a client can store where to continue
+            nodes=lambda rows: [_change(row, keyset.cursor(changes.cursor_key(row))) for row in rows],
+            cursor_key=changes.cursor_key,
+            count=lambda: read(info, changes.count_changes, query),
         )
 
 
 def query_of(since: datetime, until: datetime, filter: ChangeFilter | None) -> ChangeQuery:
-    """What is asked about the time between two instants."""
+    """Build the query of the changes between two instants."""
     if until <= since:
-        raise BadInput("to has to lie after from.", field="to")
+        raise BadInput(f"to is {write_instant(until)}. It must be after from ({write_instant(since)}).", field="to")
     parts = (provided_fields(filter) or {}).items()
     return ChangeQuery(since, until, **{name: None if part is None else tuple(part) for name, part in parts})
 

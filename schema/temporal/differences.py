@@ -1,4 +1,4 @@
-"""Differences: what the world is at one instant and was not at an earlier one."""
+"""Differences of assets between two instants."""
 
 from enum import Enum
 from uuid import UUID
@@ -8,6 +8,7 @@ import strawberry
 from db.temporal import differences
 from db.temporal.differences import DifferenceRow
 from db.temporal.history import VersionPeriod
+from schema.execution.connections import PageArguments, fetch_connection, read
 from schema.execution.context import Info
 from schema.language.cost import list_size
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
@@ -17,21 +18,21 @@ from schema.temporal.changes import Filter, From, To, query_of
 from schema.temporal.history import FieldChange, field_changes
 
 
-@strawberry.enum(description="How an asset differs between two instants.")
+@strawberry.enum(description="Kind of a difference between two instants.")
 class DifferenceKind(Enum):
-    ADDED = strawberry.enum_value("ADDED", description="It was not there at the earlier one.")
-    REMOVED = strawberry.enum_value("REMOVED", description="It is not there at the later one.")
-    CHANGED = strawberry.enum_value("CHANGED", description="It is there at both, and not the same.")
+    ADDED = strawberry.enum_value("ADDED", description="The asset exists at the later instant only.")
+    REMOVED = strawberry.enum_value("REMOVED", description="The asset exists at the earlier instant only.")
+    CHANGED = strawberry.enum_value("CHANGED", description="The asset exists at both instants and differs.")
 
 
-@strawberry.type(description="An asset that is not the same at two instants, whatever happened in between.")
+@strawberry.type(description="An asset that differs between two instants.")
 class Difference:
-    kind: DifferenceKind = field(READ, "How it differs.")
-    uid: UUID = field(READ, "What differs.")
-    before: LazyAsset | None = field(READ, "The asset as it was at the earlier instant; null: it was not there.")
-    after: LazyAsset | None = field(READ, "The asset as it is at the later instant; null: it is not there.")
+    kind: DifferenceKind = field(READ, "Kind of the difference.")
+    uid: UUID = field(READ, "Uid of the asset.")
+    before: LazyAsset | None = field(READ, "The asset at the earlier instant. Null if it did not exist.")
+    after: LazyAsset | None = field(READ, "The asset at the later instant. Null if it does not exist.")
     fields: list[FieldChange] = list_size(10)(
-        field(READ, "What is different. Where it is on one side only: every field there is.")
+        field(READ, "Fields that differ. If the asset exists at one instant only: every field.")
     )
 
 
@@ -40,8 +41,8 @@ class DifferenceQueries:
     @paged
     @resolver(
         READ,
-        "What is different at one instant from what it was at an earlier one. What changed and changed back is not."
-        " They always come in the same order, which means nothing.",
+        "Assets that differ between two instants. An asset that changed and changed back does not differ. The order is fixed, but"
+        " has no meaning.",
     )
     async def diff(
         self,
@@ -55,15 +56,14 @@ class DifferenceQueries:
         before: Before = None,
     ) -> Connection[Difference]:
         query = query_of(from_, to, filter)
-        keyset = Keyset("diff", query, key=(int,))
-        page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-        connection = await info.context.transaction.reader()
-        return keyset.connection(
-            page,
-            await differences.list_differences(connection, query, page),
-            node=_difference,
-            place=differences.cursor_key,
-            count=lambda: differences.count_differences(connection, query),
+        return await fetch_connection(
+            info,
+            Keyset("diff", query, key=(int,)),
+            PageArguments(first, after, last, before),
+            fetch=lambda page: read(info, differences.list_differences, query, page),
+            nodes=lambda rows: [_difference(row) for row in rows],
+            cursor_key=differences.cursor_key,
+            count=lambda: read(info, differences.count_differences, query),
         )
 
 
@@ -77,5 +77,5 @@ def _difference(row: DifferenceRow) -> Difference:
     )
 
 
-def _asset(row: DifferenceRow, stretch: VersionPeriod | None) -> LazyAsset | None:
-    return None if stretch is None else ASSET_TYPES[row.asset_kind].from_version(row.uid, stretch)
+def _asset(row: DifferenceRow, period: VersionPeriod | None) -> LazyAsset | None:
+    return None if period is None else ASSET_TYPES[row.asset_kind].from_version(row.uid, period)

@@ -10,6 +10,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from db.pagination import Page
 from db.temporal.history import Changed, VersionRow, count_histories, histories
+from schema.execution.connections import PageArguments, fetch_connection
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import list_size
@@ -24,29 +25,29 @@ HISTORY_COUNT_BY_SUBJECT = Batch(count_histories)
 MICROSECOND = timedelta(microseconds=1)
 
 
-@strawberry.federation.type(description="How one field differs from what it was before.", shareable=True)
+@strawberry.federation.type(description="A change of one field.", shareable=True)
 class FieldChange:
-    name: str = field(READ, "The field that changed.", name="field")
-    before: JSON | None = field(READ, "What it was; null where there was nothing.")
-    after: JSON | None = field(READ, "What it became.")
+    name: str = field(READ, "Name of the field.", name="field")
+    before: JSON | None = field(READ, "Previous value. Null if there was none.")
+    after: JSON | None = field(READ, "New value.")
 
 
-@strawberry.type(description="One stretch of an asset's history in which nothing about it changed.")
+@strawberry.type(description="A period in the history of an asset in which its state did not change.")
 class Version(Node):
-    id: strawberry.ID = field(READ, "Names this stretch, by when it began, whenever it is read.")
-    asset: LazyAsset = field(READ, "The asset as it was in this stretch.")
-    valid_from: datetime = field(READ, "When this stretch began.")
-    valid_to: datetime | None = field(READ, "When it ended; null: it has not.")
-    is_current: bool = field(READ, "Whether it has no end.")
+    id: strawberry.ID = field(READ, "Id of this version, made of the uid and its start.")
+    asset: LazyAsset = field(READ, "The asset in this period.")
+    valid_from: datetime = field(READ, "Start of the period.")
+    valid_to: datetime | None = field(READ, "End of the period. Null if it continues.")
+    is_current: bool = field(READ, "True if the period has no end.")
     changed: list[FieldChange] = list_size(10)(
-        field(READ, "What differs from before. At the beginning: every field that was given.")
+        field(READ, "Fields that differ from the previous version. For the first version: every field.")
     )
-    recorded_at: datetime = field(READ, "When this was written down, which may be long after it came to hold.")
-    actor: str | None = field(READ, "Who said so.")
+    recorded_at: datetime = field(READ, "Instant at which this state was recorded. It may be later than validFrom.")
+    actor: str | None = field(READ, "Actor who made the change.")
 
 
 def version_of(asset_type: type[LazyAsset], uid: UUID, row: VersionRow) -> Version:
-    """A version of an asset, out of its row."""
+    """Build a version of an asset from its row."""
     return Version(
         id=write_id("Version", uid, row.valid_from),
         asset=asset_type.from_version(uid, row),
@@ -60,7 +61,7 @@ def version_of(asset_type: type[LazyAsset], uid: UUID, row: VersionRow) -> Versi
 
 
 def field_changes(changed: Sequence[Changed]) -> list[FieldChange]:
-    """What changed, by the names that the API gives to fields; what follows a dot is the code of a detail type."""
+    """Convert changed fields to their names in the API. A part after a dot is the code of a detail type."""
     described = []
     for name, before, after in changed:
         field_name, dot, code = name.partition(".")
@@ -68,24 +69,21 @@ def field_changes(changed: Sequence[Changed]) -> list[FieldChange]:
     return described
 
 
-async def version_connection(
-    info: Info, asset: LazyAsset, *, first: int | None, after: str | None, last: int | None, before: str | None
-) -> Connection[Version]:
-    """A page of an asset's history."""
-    keyset = Keyset("history", asset.uid, key=(datetime,))
-    page = keyset.page(first=first, after=after, last=last, before=before, largest=info.context.limits.page_size)
-    rows = await info.context.load(HISTORY_BY_SUBJECT, asset.asset_id, asset.kind, page)
-    return keyset.connection(
-        page,
-        rows,
-        node=lambda row: version_of(type(asset), asset.uid, row),
-        place=lambda row: (row.valid_from,),
+async def version_connection(info: Info, asset: LazyAsset, arguments: PageArguments) -> Connection[Version]:
+    """Fetch a page of the history of an asset."""
+    return await fetch_connection(
+        info,
+        Keyset("history", asset.uid, key=(datetime,)),
+        arguments,
+        fetch=lambda page: info.context.load(HISTORY_BY_SUBJECT, asset.asset_id, asset.kind, page),
+        nodes=lambda rows: [version_of(type(asset), asset.uid, row) for row in rows],
+        cursor_key=lambda row: (row.valid_from,),
         count=lambda: info.context.load(HISTORY_COUNT_BY_SUBJECT, asset.asset_id, asset.kind),
     )
 
 
 async def version_by_start(info: Info, asset_type: type[LazyAsset], asset_id: int, uid: UUID, start: datetime) -> Version | None:
-    """The version of an asset that began at an instant."""
+    """Return the version of an asset that starts at an instant."""
     page = Page(1, after=(start - MICROSECOND,), before=(start + MICROSECOND,))
-    found = await info.context.load(HISTORY_BY_SUBJECT, asset_id, asset_type.kind, page)
-    return version_of(asset_type, uid, found.items[0]) if found.items else None
+    versions = await info.context.load(HISTORY_BY_SUBJECT, asset_id, asset_type.kind, page)
+    return version_of(asset_type, uid, versions.items[0]) if versions.items else None

@@ -1,4 +1,4 @@
-"""API keys: an administrator makes them, sees them and ends them, within a tenant."""
+"""API keys of a tenant: administrators create, list and revoke them."""
 
 from datetime import datetime
 from typing import Annotated
@@ -14,19 +14,19 @@ from schema.language.inputs import INPUT, input_field, optional_input_field, pro
 from schema.language.scopes import ADMIN, field, resolver
 
 
-@strawberry.type(description="A key that a person or a program comes in with. The whole of it is shown once, when it is made.")
+@strawberry.type(description="An API key of a person or a program. The complete key is returned once, when it is created.")
 class ApiKey:
-    prefix: str = field(ADMIN, "What it begins with; it is public, and names the key.")
-    label: str = field(ADMIN, "What it is for, or whose it is.")
+    prefix: str = field(ADMIN, "Public prefix that identifies the key.")
+    label: str = field(ADMIN, "Purpose or owner of the key.")
     scopes: list[str] = field(
-        ADMIN, "What it may do: `read`, `write`, `admin`, or `write:` with a domain, such as `write:sales`."
+        ADMIN, "Scopes of the key: `read`, `write`, `admin`, or `write:` with a domain, such as `write:sales`."
     )
-    operator: bool = field(ADMIN, "Whether it may act in other tenants.")
-    created_at: datetime = field(ADMIN, "When it was made.")
-    created_by: str = field(ADMIN, "Who made it.")
-    expires_at: datetime | None = field(ADMIN, "When it ends by itself; null: it does not.")
-    revoked_at: datetime | None = field(ADMIN, "When it was revoked; null: it was not.")
-    last_used_at: datetime | None = field(ADMIN, "When it was used last, to a minute; null: never.")
+    operator: bool = field(ADMIN, "True if the key may act in other tenants.")
+    created_at: datetime = field(ADMIN, "Instant of creation.")
+    created_by: str = field(ADMIN, "Actor who created the key.")
+    expires_at: datetime | None = field(ADMIN, "Instant at which the key expires. Null if it does not.")
+    revoked_at: datetime | None = field(ADMIN, "Instant at which the key was revoked. Null if it was not.")
+    last_used_at: datetime | None = field(ADMIN, "Instant of its last use, to the minute. Null if it was never used.")
 
     @classmethod
     def of(cls, row: KeyRow) -> "ApiKey":
@@ -43,37 +43,37 @@ class ApiKey:
         )
 
 
-@strawberry.input(description="A key to be made.")
+@strawberry.input(description="An API key to create.")
 class CreateKeyInput:
-    label: str = input_field("What it is for, or whose it is.")
+    label: str = input_field("Purpose or owner of the key.")
     scopes: list[str] = input_field(
-        "What it may do: read, write, admin, or write: with a domain. None of them implies another, and nobody gives what they do"
-        " not have."
+        "Scopes of the key: read, write, admin, or write: with a domain. No scope implies another. You can only grant scopes that"
+        " you have."
     )
-    expires_at: datetime | None = optional_input_field("When it ends by itself; left out or null: when it is revoked.")
+    expires_at: datetime | None = optional_input_field("Instant at which the key expires. Defaults to never.")
 
 
-@strawberry.input(description="A key to be ended.")
+@strawberry.input(description="An API key to revoke.")
 class RevokeKeyInput:
-    prefix: str = input_field("What it begins with.")
+    prefix: str = input_field("Prefix of the key.")
 
 
-@strawberry.type(description="A key that was made.")
+@strawberry.type(description="Result of the creation of an API key.")
 class CreateKeyPayload:
-    key: ApiKey = field(ADMIN, "What is known of it from now on.")
-    secret: str = field(ADMIN, "The whole key. Nobody can tell it again.")
+    key: ApiKey = field(ADMIN, "The new key.")
+    secret: str = field(ADMIN, "The complete key. It cannot be retrieved again.")
 
 
-@strawberry.type(description="What became of a key.")
+@strawberry.type(description="Result of the revocation of an API key.")
 class RevokeKeyPayload:
     key: ApiKey = field(ADMIN, "The key as it is now.")
-    changed: bool = field(ADMIN, "Whether this revoked it; false: it was revoked before.")
+    changed: bool = field(ADMIN, "True if this revoked the key. False if it was revoked before.")
 
 
 @strawberry.type
 class ApiKeyQueries:
     @list_size(100)
-    @resolver(ADMIN, "The keys of this tenant, oldest first; those that have ended, too.")
+    @resolver(ADMIN, "All API keys of this tenant, oldest first, including expired and revoked ones.")
     async def keys(self, info: Info) -> list[ApiKey]:
         connection = await info.context.transaction.reader()
         return [ApiKey.of(row) for row in await api_key.all_keys(connection)]
@@ -82,7 +82,7 @@ class ApiKeyQueries:
 @strawberry.type
 class ApiKeyMutations:
     @cost(WRITE_WEIGHT)
-    @resolver(ADMIN, "Makes a key in this tenant. FORBIDDEN where it would get a scope that whoever makes it does not have.")
+    @resolver(ADMIN, "Create an API key in this tenant. FORBIDDEN if it would have a scope that you do not have.")
     async def create_key(self, info: Info, input: Annotated[CreateKeyInput, INPUT]) -> CreateKeyPayload:
         _require_held(info, input.scopes)
         connection = await info.context.transaction.writer()
@@ -91,7 +91,7 @@ class ApiKeyMutations:
         return CreateKeyPayload(key=ApiKey.of(row), secret=secret)
 
     @cost(WRITE_WEIGHT)
-    @resolver(ADMIN, "Ends a key of this tenant, for good.")
+    @resolver(ADMIN, "Revoke an API key of this tenant. This cannot be undone.")
     async def revoke_key(self, info: Info, input: Annotated[RevokeKeyInput, INPUT]) -> RevokeKeyPayload:
         connection = await info.context.transaction.writer()
         row, changed = await api_key.revoke(connection, input.prefix)
@@ -100,8 +100,8 @@ class ApiKeyMutations:
 
 def _require_held(info: Info, scopes: list[str]) -> None:
     principal = info.context.principal
-    for it in scopes:
-        if not principal.holds(it):
+    for scope in scopes:
+        if not principal.holds(scope):
             raise Forbidden(
-                f"The scope {it[:100]!r} is not yours to give; you have {', '.join(principal.scope_names)}.", field="scopes"
+                f"You cannot grant the scope {scope[:100]!r}. You have {', '.join(principal.scope_names)}.", field="scopes"
             )

@@ -1,4 +1,4 @@
-"""The viewer: who asks, and what they may."""
+"""The viewer: the principal of the request, its scopes and its limits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,67 +11,67 @@ from schema.execution.loading import Batch
 from schema.language.scopes import SELF, field, resolver
 
 
-@strawberry.federation.type(description="How much of something there is, and how much there may be.", shareable=True)
+@strawberry.federation.type(description="A quota of the tenant.", shareable=True)
 class Quota:
-    used: int = field(SELF, "How many there are; what was deleted counts until it is purged.")
-    allowed: int | None = field(SELF, "How many there may be; null: any number.")
+    used: int = field(SELF, "Number in use. Deleted ones count until they are purged.")
+    allowed: int | None = field(SELF, "Maximum number. Null if there is no limit.")
 
     @classmethod
     def of(cls, quota: tenant.Quota) -> "Quota":
         return cls(used=quota.used, allowed=quota.allowed)
 
 
-@strawberry.type(name="Limits", description="How much may be asked for, and kept.")
+@strawberry.type(name="Limits", description="Limits of operations and quotas of the tenant.")
 class ViewerLimits:
-    @resolver(SELF, "The most that an operation may cost.")
+    @resolver(SELF, "Maximum cost of an operation.")
     def max_cost(self, info: Info) -> int:
         return info.context.limits.cost
 
-    @resolver(SELF, "How deep fields may stand within each other.")
+    @resolver(SELF, "Maximum nesting depth of fields.")
     def max_depth(self, info: Info) -> int:
         return info.context.limits.depth
 
-    @resolver(SELF, "The most items that come on one page; a page of a lineage walk may have more.")
+    @resolver(SELF, "Maximum number of items on a page. A page of a lineage walk may have more.")
     def max_page_size(self, info: Info) -> int:
         return info.context.limits.page_size
 
-    @resolver(SELF, "How many links away a lineage walk may be asked to go, at most.")
+    @resolver(SELF, "Maximum value of maxDepth of a lineage walk.")
     def max_lineage_depth(self, info: Info) -> int:
         return info.context.limits.walk_depth
 
-    @resolver(SELF, "The most assets that one lineage walk reaches; it is cut short beyond, and says so.")
+    @resolver(SELF, "Maximum number of assets that a lineage walk visits. Beyond it the walk is truncated and reports it.")
     def max_lineage_assets(self, info: Info) -> int:
         return info.context.limits.walk.assets
 
-    @resolver(SELF, "Products of this tenant.")
+    @resolver(SELF, "Quota of products.")
     async def products(self, info: Info) -> Quota:
         return await _quota(info, "products")
 
-    @resolver(SELF, "Entities of this tenant.")
+    @resolver(SELF, "Quota of entities.")
     async def entities(self, info: Info) -> Quota:
         return await _quota(info, "entities")
 
-    @resolver(SELF, "Lineage links of this tenant.")
+    @resolver(SELF, "Quota of lineage links.")
     async def lineage_links(self, info: Info) -> Quota:
         return await _quota(info, "links")
 
 
-@strawberry.type(description="Whoever asks.")
+@strawberry.type(description="The principal of the request.")
 class Viewer:
-    tenant: str = field(SELF, "The tenant that is asked.")
-    actor: str = field(SELF, "What is written of whoever asks, as the author of a change.")
+    tenant: str = field(SELF, "Name of the tenant.")
+    actor: str = field(SELF, "Name under which changes of this principal are recorded.")
     scopes: list[str] = field(
-        SELF, "What they may do: `read`, `write`, `admin`, or `write:` with a domain, such as `write:sales`."
+        SELF, "Scopes of the principal: `read`, `write`, `admin`, or `write:` with a domain, such as `write:sales`."
     )
 
-    @resolver(SELF, "How much they may ask for, and their tenant may keep.")
+    @resolver(SELF, "Limits of operations and quotas of the tenant.")
     def limits(self) -> ViewerLimits:
         return ViewerLimits()
 
 
 @strawberry.type
 class ViewerQueries:
-    @resolver(SELF, "Who asks, and what they may.")
+    @resolver(SELF, "The principal of the request, its scopes and its limits.")
     def viewer(self, info: Info) -> Viewer:
         principal = info.context.principal
         return Viewer(tenant=principal.tenant, actor=principal.actor, scopes=principal.scope_names)

@@ -1,0 +1,34 @@
+"""Mutations: run a write once per idempotency key, and read anew what was loaded before it."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from db.connection import WriteConnection
+from db.temporal.change_log import Outcome
+from db.tenancy.idempotency import IdempotencyKey, run_once
+from schema.execution.context import Info
+from schema.language.inputs import DeleteInput, DeletePayload, idempotency_key_of, provided_fields
+
+Write = Callable[[WriteConnection], Awaitable[Outcome]]
+
+
+async def write_once(info: Info, key: IdempotencyKey | None, write: Write) -> Outcome:
+    """Run a write, or return the outcome of the earlier request with the same key. Later loads see the write."""
+    connection = await info.context.transaction.writer()
+    outcome = await run_once(connection, key, lambda: write(connection))
+    info.context.invalidate()
+    return outcome
+
+
+async def delete_once(
+    info: Info,
+    mutation: str,
+    type_name: str,
+    input: DeleteInput,
+    delete: Callable[[WriteConnection, datetime | None], Awaitable[Outcome]],
+) -> DeletePayload:
+    """Run a deletion once per idempotency key. `type_name` is the GraphQL type that the deleted id names."""
+    content = provided_fields(input)
+    key = idempotency_key_of(mutation, content)
+    outcome = await write_once(info, key, lambda connection: delete(connection, content.get("at")))
+    return DeletePayload.of(type_name, input, changed=outcome.changed)
