@@ -17,7 +17,7 @@ NodeRow = ProductRow | EntityRow
 
 
 async def nodes_by_id(connection: ReadConnection, nodes: Sequence[tuple[int, datetime]]) -> list[NodeRow | None]:
-    """Find assets by id, each at its instant. None stands for an asset that does not exist then."""
+    """Find assets by id, each at its instant. An asset that does not exist then is None."""
     parameters = {"assets": [asset_id for asset_id, _ in nodes], "instants": [instant for _, instant in nodes]}
     found: list[NodeRow | None] = [None] * len(nodes)
     for row in await connection.fetch(_BY_ID, parameters):

@@ -103,7 +103,7 @@ async def most_linked(
 
 
 async def graph_metrics(connection: ReadConnection, instants: Sequence[datetime]) -> list[GraphMetrics | None]:
-    """Measure the graph of all links at each instant. None stands for a graph that is too large for the time limit."""
+    """Measure the graph of all links at each instant. A graph that is too large for the time limit has None."""
     return [await _graph_metrics(connection, instant) for instant in instants]
 
 

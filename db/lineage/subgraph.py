@@ -111,7 +111,7 @@ async def _links_among(
 
 
 def _truncation_reason(row: Any, bounds: Bounds) -> TruncationReason | None:
-    """Tell which bound ended the examination of links, if one did."""
+    """Return the bound that ended the examination of links, if one did."""
     if row.timed_out:
         return TruncationReason.TIME
     return TruncationReason.LINKS if row.examined > bounds.links * _EXAMINED_PER_LINK else None

@@ -36,7 +36,7 @@ class TruncationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds of one walk, whatever its depth: assets visited, links examined, and time."""
+    """Bounds of one walk besides its depth: assets visited, links examined, and time."""
 
     assets: int = 5_000
     links: int = 20_000
@@ -68,7 +68,7 @@ ALL_ASSETS = AssetFilter()
 
 @dataclass(frozen=True, slots=True)
 class WalkQuery:
-    """How to walk, and which of the visited assets are visible. Cursors carry a digest of its repr: do not rename its parts."""
+    """Parameters of a walk. Cursors carry a digest of its repr: do not rename its parts."""
 
     direction: Direction
     max_depth: int
@@ -197,7 +197,7 @@ def link_parameters(links: LinkFilter) -> dict[str, Any]:
 
 
 def _walk(root_id: int, query: WalkQuery, instant: datetime, level_rows: Sequence[Any]) -> Walk:
-    """Build a walk from its level rows, and tell from the last one which bound ended it, if one did.
+    """Build a walk from its level rows, and derive from the last one the bound that ended it, if one did.
 
     The first row holds the root alone. A walk stops behind the level that exceeds the bound of assets: of that level the assets
     with the lowest ids are kept. It examines one link more than the bound of links only if there are more. Time ends a walk

@@ -13,7 +13,7 @@
 --   more than :assets assets are visited, the level included,
 --   :time has passed since the statement began, or
 --   :links + 1 links are examined, be it in the middle of a frontier.
--- `_walk` in walk.py tells from the last level row which bound was met, and drops the assets beyond the bound.
+-- `_walk` in walk.py derives the bound that was met from the last level row, and drops the assets beyond the bound.
 --
 -- Parameters: :roots asset ids, :instants one per root, :depth the greatest depth, :assets, :links and :time the bounds of each walk
 -- Tokens: {near} and {far}, the columns of the end of a link at which the walk is and of the end to which it goes; {link_filter} conditions
@@ -45,7 +45,7 @@ walk (ordinal, asset_id, instant, depth, level, visited, examined, timed_out) AS
   ) previous
   CROSS JOIN LATERAL (
     -- One row per link that is examined. They come in order of the ids, so that a bound always leaves the same assets. The limit is one
-    -- more than the bound allows, so that `_walk` can tell that there are more.
+    -- more than the bound allows, so that `_walk` can see that there are more.
     WITH neighbour AS MATERIALIZED (
       SELECT link.asset_id
       FROM unnest(previous.frontier) AS expanded (asset_id)
@@ -61,7 +61,7 @@ walk (ordinal, asset_id, instant, depth, level, visited, examined, timed_out) AS
         AND NOT previous.timed_out
       LIMIT greatest(CAST(:links AS bigint) + 1 - previous.examined, 0)
     )
-    -- the next frontier, of which UNION leaves what is new
+    -- the next frontier; UNION removes the assets that were reached before
     SELECT asset_id, NULL, NULL, NULL, NULL, NULL, NULL
     FROM neighbour
     UNION ALL
@@ -69,7 +69,7 @@ walk (ordinal, asset_id, instant, depth, level, visited, examined, timed_out) AS
     SELECT NULL, previous.instant, previous.depth + 1, previous.frontier, previous.visited + previous.frontier_size,
       previous.examined + (SELECT count(*) FROM neighbour), previous.timed_out
   ) following
-  -- the level row stands for its root; without a frontier the walk has ended
+  -- one step per root, at its level row; without a frontier the walk has ended
   WHERE previous.asset_id IS NULL AND previous.frontier_size > 0
 )
 SELECT ordinal, depth, level, {asset_filter} AS visible, visited, examined, timed_out

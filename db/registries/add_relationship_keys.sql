@@ -1,4 +1,4 @@
--- Add the keys of a relationship type as seen from either end, unless another type has them. They are inserted in one order, so that two
+-- Add the keys of a relationship type from both sides, unless another type has them. They are inserted in one order, so that two
 -- writers of the same keys cannot deadlock.
 -- Parameters: :type, and parallel :near, :keys and :far
 -- Used by: registries.relationship_type._put_keys

@@ -97,7 +97,7 @@ def _is_number(value: str) -> bool:
 
 
 def _is_plain_text(value: str) -> bool:
-    """Tell whether text is certainly valid. Text that is not plain may be valid, too."""
+    """Return true if text is certainly valid. Text that is not plain may be valid, too."""
     return (value.isascii() or len(value.encode(errors="replace")) <= VALUE_BYTES) and _PLAIN_TEXT.fullmatch(value) is not None
 
 

@@ -16,7 +16,7 @@ _PATH = re.compile(r"/(?!/)(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*", 
 
 
 def read_endpoint(value: Any) -> str:
-    """Validate an endpoint, which has to stay within its service whatever key replaces the placeholder."""
+    """Validate an endpoint, which has to stay within its service for any key."""
     endpoint = fields.line("endpoint", value, length=LENGTH)
     if not is_path(endpoint.replace(KEY, "key", 1)):
         raise BadInput(
@@ -28,7 +28,7 @@ def read_endpoint(value: Any) -> str:
 
 
 def is_path(text: str) -> bool:
-    """Tell whether a text is an absolute path that every server and proxy on the way resolves alike."""
+    """Return true if a text is an absolute path that every server and proxy on the way resolves alike."""
     if not _PATH.fullmatch(text):
         return False
     # some servers decode a path before they split it, even twice, and some ignore what follows a semicolon

@@ -1,4 +1,4 @@
-"""Registry of relationship types: the relationships that assets may have, and the key of each as seen from either end."""
+"""Registry of relationship types: the relationships that assets may have, with a key from either end."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from db.temporal.kinds import ASSET_KINDS
 
 CARDINALITIES = ("ONE_TO_ONE", "ONE_TO_MANY", "MANY_TO_ONE", "MANY_TO_MANY")
 ON_DELETE = ("CLOSE", "RESTRICT", "CASCADE")
-# An end is an entity type or one of these, which stand for any asset of the kind.
+# An end is an entity type or one of these, which admit any asset of the kind.
 KIND_NAMES = tuple(kind.name for kind in ASSET_KINDS)
 
 _ADD = statement("registries/add_relationship_type")
@@ -61,7 +61,7 @@ class RelationshipTypeRow:
 
     @property
     def is_symmetric(self) -> bool:
-        """True if the type is the same seen from either end, so that neither asset of a relationship is the origin."""
+        """True if key and ends are the same from both sides, so that neither asset of a relationship is the origin."""
         return (self.origin, self.key) == (self.related, self.reverse_key)
 
     @property
@@ -76,7 +76,7 @@ class RelationshipTypeRow:
 
     @property
     def keys(self) -> list[tuple[str, str, str]]:
-        """The key as seen from either end: the near end, the key, the far end."""
+        """The keys from both sides, each with its near end and its far end."""
         return sorted({(self.origin, self.key, self.related), (self.related, self.reverse_key, self.origin)})
 
 
@@ -170,8 +170,8 @@ def validate_state(
     )
     if row.is_symmetric and row.cardinality != "MANY_TO_MANY":
         raise BadInput(
-            f"cardinality is {row.cardinality}, but the type is the same seen from either end. It must be MANY_TO_MANY, or key"
-            " and reverseKey must differ.",
+            f"cardinality is {row.cardinality}. It must be MANY_TO_MANY if key and ends are the same from both sides. Or give another"
+            " reverseKey.",
             field="cardinality",
         )
     return row
@@ -239,8 +239,8 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutc
         return PutOutcome(created=False, changed=False)
     if before.is_symmetric != row.is_symmetric and await _count_relationships(connection, before.type_id):
         raise Conflict(
-            f"The relationship type {row.code} has relationships. Neither can it become the same seen from either end, nor cease to"
-            " be so, because only one of the two cases tells the origin of a relationship.",
+            f"The relationship type {row.code} has relationships, which have an origin only if key or ends differ from both sides."
+            f" Keep the reverseKey {before.reverse_key!r}.",
             field="reverseKey",
         )
     await connection.execute(_UPDATE, {**fields, "type": before.type_id})

@@ -1,4 +1,4 @@
-"""On 200 000 versions of entities each question takes the index that it means, as the service's role and behind its policies."""
+"""Each read of 200 000 versions of entities uses the index that it is meant to, as the service's role under row-level security."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db.assets import entity, entity_query
+from db.assets import entity
 from db.assets.asset import IdentitySpec
-from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery
+from db.assets.entity import EntityRow
+from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery, list_entities
 from db.bulk import ingest
 from db.connection import ReadConnection
 from db.database import Database
@@ -26,7 +27,7 @@ ENTITIES = 40_000
 VERSIONS = 5
 THEN = day(-250)
 
-# Two tenants, the other one small. Every entity has five versions; its email never changes, its level does each time.
+# Two tenants, the second one small. Each entity has five versions; its email stays the same, its level changes each time.
 _FILL = f"""
 INSERT INTO tenant (name) VALUES ('other');
 SET session_replication_role = replica;
@@ -57,12 +58,12 @@ FROM entity_version;
 SET session_replication_role = DEFAULT;
 """
 
-Asked = Callable[[ReadConnection], Awaitable[Any]]
+Read = Callable[[ReadConnection], Awaitable[Any]]
 
 
 @pytest.fixture(scope="module")
 def address(server: str) -> Iterator[str]:
-    """One filled database for all tests here; none of them keeps what it writes."""
+    """Address of a filled database that the tests share. They roll back what they write."""
     with shared_database(server) as address:
         with asyncio.Runner() as runner:
             runner.run(fill(address))
@@ -70,10 +71,10 @@ def address(server: str) -> Iterator[str]:
 
 
 async def fill(address: str) -> None:
-    """Fill the tables; the indexes that are slow to keep are away meanwhile."""
+    """Fill the tables, without the indexes that are slow to maintain."""
     owner = await asyncpg.connect(address)
     slow = await owner.fetch(
-        "SELECT c.conrelid::regclass AS of, c.conname AS name, pg_get_constraintdef(c.oid) AS meaning"
+        "SELECT c.conrelid::regclass AS of, c.conname AS name, pg_get_constraintdef(c.oid) AS definition"
         " FROM pg_constraint c WHERE c.contype = 'x' AND c.conname LIKE 'entity%'"
     )
     search = await owner.fetchval("SELECT pg_get_indexdef('entity_version_search'::regclass)")
@@ -82,116 +83,115 @@ async def fill(address: str) -> None:
         await owner.execute(f"ALTER TABLE {it['of']} DROP CONSTRAINT {it['name']}")
     await owner.execute(_FILL)
     for it in slow:
-        await owner.execute(f"ALTER TABLE {it['of']} ADD CONSTRAINT {it['name']} {it['meaning']}")
+        await owner.execute(f"ALTER TABLE {it['of']} ADD CONSTRAINT {it['name']} {it['definition']}")
     await owner.execute(search)
     await owner.execute("VACUUM ANALYZE")
     await owner.close()
 
 
-async def one_of(connection: ReadConnection, as_of: Any = None) -> entity.EntityRow:
-    """An entity somewhere in the middle."""
-    page = await entity_query.list_entities(connection, EntityQuery(search="f00", as_of=as_of), Page(1))
+async def any_entity(connection: ReadConnection, as_of: Any = None) -> EntityRow:
+    page = await list_entities(connection, EntityQuery(search="f00", as_of=as_of), Page(1))
     return page.items[0]
 
 
-READS: dict[str, tuple[Callable[[entity.EntityRow], Asked], str]] = {
-    "current lookup by uid": (lambda one: lambda it: entity.entities_by_uid(it, [one.uid], None), "asset_uid_taken"),
-    "current lookup": (lambda one: lambda it: entity.entities_by_uid(it, [one.uid], None), "entity_version_pkey"),
-    "as-of lookup": (lambda one: lambda it: entity.entities_by_uid(it, [one.uid], THEN), "entity_version_pkey"),
-    "lookup by key": (lambda one: lambda it: entity.entities_by_key(it, [(one.type, one.key or "")], None), "asset_key_taken"),
-    "details": (lambda one: lambda it: entity.details_by_entity(it, [(one.asset_id, day(0))]), "entity_detail_pkey"),
-    "details then": (lambda one: lambda it: entity.details_by_entity(it, [(one.asset_id, THEN)]), "entity_detail_pkey"),
-    "history": (lambda one: lambda it: histories(it, [one.asset_id], ENTITY, Page(3)), "entity_version_pkey"),
-    "history, who said so": (lambda one: lambda it: histories(it, [one.asset_id], ENTITY, Page(3)), "change_in_order"),
-    "first page": (lambda _: lambda it: entity_query.list_entities(it, EntityQuery(), Page(50)), "entity_version_by_name"),
-    "page then": (
-        lambda one: lambda it: entity_query.list_entities(it, EntityQuery(as_of=THEN), Page(50, after=(one.display_name, 0))),
-        "entity_version_by_name",
-    ),
-    "last page": (
-        lambda _: lambda it: entity_query.list_entities(it, EntityQuery(), Page(50, backward=True)),
-        "entity_version_by_name",
-    ),
+def listing(page: Page, **query: Any) -> Read:
+    return lambda connection: list_entities(connection, EntityQuery(**query), page)
+
+
+def with_detail(as_of: Any = None, **condition: Any) -> Read:
+    return listing(Page(50), details=(DetailCondition(**condition),), as_of=as_of)
+
+
+# Each read, built for one entity, and the index that it has to use.
+READS: dict[str, tuple[Callable[[EntityRow], Read], str]] = {
+    "current lookup by uid": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], None), "asset_uid_taken"),
+    "current lookup": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], None), "entity_version_pkey"),
+    "as-of lookup": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], THEN), "entity_version_pkey"),
+    "lookup by key": (lambda row: lambda it: entity.entities_by_key(it, [(row.type, row.key or "")], None), "asset_key_taken"),
+    "details": (lambda row: lambda it: entity.details_by_entity(it, [(row.asset_id, day(0))]), "entity_detail_pkey"),
+    "details as of": (lambda row: lambda it: entity.details_by_entity(it, [(row.asset_id, THEN)]), "entity_detail_pkey"),
+    "history": (lambda row: lambda it: histories(it, [row.asset_id], ENTITY, Page(3)), "entity_version_pkey"),
+    "history with authors": (lambda row: lambda it: histories(it, [row.asset_id], ENTITY, Page(3)), "change_in_order"),
+    "first page": (lambda _: listing(Page(50)), "entity_version_by_name"),
+    "page as of": (lambda row: listing(Page(50, after=(row.display_name, 0)), as_of=THEN), "entity_version_by_name"),
+    "last page": (lambda _: listing(Page(50, backward=True)), "entity_version_by_name"),
     "latest changed": (
-        lambda _: lambda it: entity_query.list_entities(it, EntityQuery(order=EntityOrder.UPDATED_AT, descending=True), Page(50)),
+        lambda _: listing(Page(50), order=EntityOrder.UPDATED_AT, descending=True),
         "entity_version_by_instant",
     ),
-    "detail equality": (lambda one: having(DetailCondition("email", equals=one.details["email"])), "entity_detail_by_value"),
-    "detail equality then": (
-        lambda one: having(DetailCondition("email", equals=one.details["email"]), THEN),
+    "detail equality": (lambda row: with_detail(type="email", equals=row.details["email"]), "entity_detail_by_value"),
+    "detail equality as of": (
+        lambda row: with_detail(THEN, type="email", equals=row.details["email"]),
         "entity_detail_by_value",
     ),
-    "detail one of": (
-        lambda one: having(DetailCondition("email", among=(one.details["email"], "x"))),
+    "detail one of": (lambda row: with_detail(type="email", among=(row.details["email"], "x")), "entity_detail_by_value"),
+    "detail range": (
+        lambda row: with_detail(type="email", least=row.details["email"], most=row.details["email"]),
         "entity_detail_by_value",
     ),
-    "detail range": (lambda one: having(DetailCondition("email", least=one.details["email"], most=one.details["email"])),
-                     "entity_detail_by_value"),
-    "numeric range": (lambda one: having(DetailCondition("level", least=one.details["level"], most=one.details["level"])),
-                      "entity_detail_by_number"),
-}  # fmt: skip
-
-
-def having(condition: DetailCondition, as_of: Any = None) -> Asked:
-    return lambda it: entity_query.list_entities(it, EntityQuery(details=(condition,), as_of=as_of), Page(50))
+    "numeric range": (
+        lambda row: with_detail(type="level", least=row.details["level"], most=row.details["level"]),
+        "entity_detail_by_number",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", READS)
-async def test_a_read_takes_its_index(database: Database, name: str) -> None:
-    question, index = READS[name]
+async def test_a_read_uses_its_index(database: Database, name: str) -> None:
+    read_for, index = READS[name]
     async with database.snapshot(1) as connection:
-        asked = question(await one_of(connection))
+        read = read_for(await any_entity(connection))
         with explained_plans(database) as explained:
-            assert await asked(connection)
+            assert await read(connection)
     assert index in explained.indexes
-    # the registries are a page each
+    # the registries have one page each
     assert explained.scanned_tables <= {"entity_type", "detail_type"}
 
 
-async def test_the_search_by_name_takes_the_trigram_index_inside_its_function(database: Database, address: str) -> None:
+async def test_the_search_function_uses_the_trigram_index(database: Database, address: str) -> None:
     owner = await asyncpg.connect(address)
     try:
         assert await owner.fetchval("SELECT count(*) FROM entity_version WHERE tenant_id = 1") == ENTITIES * VERSIONS
         body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_entities'")
         await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
-        asked = body.replace("pattern", "'%3f9a7%'").replace("instant", "now()")
-        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {asked}")
+        search = body.replace("pattern", "'%3f9a7%'").replace("instant", "now()")
+        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {search}")
     finally:
         await owner.close()
     assert "entity_version_search" in plan
     assert "Seq Scan" not in plan
     async with database.snapshot(1) as connection:
-        one = await one_of(connection, THEN)
-        found = await entity_query.list_entities(connection, EntityQuery(search=one.display_name.upper(), as_of=THEN), Page(2))
-        assert [it.uid for it in found.items] == [one.uid]
+        row = await any_entity(connection, THEN)
+        found = await list_entities(connection, EntityQuery(search=row.display_name.upper(), as_of=THEN), Page(2))
+        assert [it.uid for it in found.items] == [row.uid]
 
 
-async def test_a_write_looks_only_at_its_subject(database: Database) -> None:
+async def test_a_write_reads_only_rows_of_its_subject(database: Database) -> None:
     async with rolled_back(database) as connection:
-        one = await one_of(connection)
+        row = await any_entity(connection)
         with explained_plans(database) as explained:
-            await entity.update(connection, one.uid, {"display_name": "newer", "details": {"level": "1"}})
-            await entity.update(connection, one.uid, {"details": {"level": "2"}}, at=THEN)
+            await entity.update(connection, row.uid, {"display_name": "newer", "details": {"level": "1"}})
+            await entity.update(connection, row.uid, {"details": {"level": "2"}}, at=THEN)
     assert {"asset_uid_taken", "change_in_order", "entity_version_pkey", "entity_detail_pkey"} <= explained.indexes
     assert explained.scanned_tables <= {"entity_type", "detail_type"}
 
 
-async def test_a_batch_takes_a_constant_number_of_statements_and_looks_only_at_its_subjects(database: Database) -> None:
+async def test_a_batch_takes_a_constant_number_of_statements_and_reads_only_rows_of_its_subjects(database: Database) -> None:
     counts = []
     for size in (10, 500):
         async with rolled_back(database) as connection:
-            known = (await entity_query.list_entities(connection, EntityQuery(as_of=THEN, search="a"), Page(size))).items
+            existing = (await list_entities(connection, EntityQuery(as_of=THEN, search="a"), Page(size))).items
             batch = [
-                stated(IdentitySpec(it.uid, it.type), number, at) for number, it in enumerate(known) for at in (THEN, day(0))
+                state(IdentitySpec(row.uid, row.type), number, at) for number, row in enumerate(existing) for at in (THEN, day(0))
             ]
-            batch += [stated(IdentitySpec(type="TYPE_0"), number, day(0)) for number in range(size)]
+            batch += [state(IdentitySpec(type="TYPE_0"), number, day(0)) for number in range(size)]
             with explained_plans(database) as explained:
                 outcomes = await ingest.ingest(connection, batch)
         assert all(isinstance(it, Outcome) and it.changed for it in outcomes)
         assert explained.scanned_tables <= {"detail_type"}
         counts.append(len(explained.plans))
-    assert counts == [6, 6], "lock, add, record, refold, project details and lives"
+    assert counts == [6, 6], "lock, add, append, rebuild, project details and lifetimes"
 
 
-def stated(ref: IdentitySpec, number: int, at: datetime) -> ingest.AssetState:
-    return ingest.AssetState(ENTITY, ref, {"display_name": f"new {number}", "details": {"level": str(number)}}, at)
+def state(spec: IdentitySpec, number: int, at: datetime) -> ingest.AssetState:
+    return ingest.AssetState(ENTITY, spec, {"display_name": f"new {number}", "details": {"level": str(number)}}, at)

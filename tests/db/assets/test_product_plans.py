@@ -1,4 +1,4 @@
-"""The index that each question means is the one PostgreSQL takes, as the service's role and behind row-level security."""
+"""Each read of products and domains uses the index that it is meant to, as the service's role under row-level security."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -7,9 +7,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db.assets import domain, product, product_query
-from db.assets.domain import DomainAt
-from db.assets.product_query import ProductQuery
+from db.assets import product
+from db.assets.domain import DomainAt, domains_at, domains_by_name, owners_by_domain
+from db.assets.product_query import (
+    ProductOrder,
+    ProductQuery,
+    count_products_by_domain,
+    cursor_key,
+    list_products,
+    products_by_domain,
+)
 from db.author import Author
 from db.database import Database
 from db.pagination import Page
@@ -21,7 +28,7 @@ from tests.db.plans import explained_plans
 PRODUCTS = 4_000
 VERSIONS = 5
 
-# Two tenants, each with its products, each product with its versions and the changes that made them.
+# Two tenants, each with products; each product with versions and the changes that led to them.
 _FILL = f"""
 INSERT INTO tenant (name) VALUES ('other');
 INSERT INTO domain (tenant_id, name) SELECT t, 'domain ' || n FROM generate_series(1, 2) t, generate_series(0, 9) n;
@@ -48,75 +55,74 @@ async def full(database: Database, address: str) -> Database:
     return database
 
 
-async def test_each_read_takes_its_index(full: Database) -> None:
+async def test_each_read_uses_its_index(full: Database) -> None:
     async with full.snapshot(1) as connection:
-        page = await product_query.list_products(connection, ProductQuery(), Page(50))
-        one = page.items[7]
-        place = product_query.cursor_key(one, product_query.ProductOrder.NAME)
-        for asked, index in (
-            (lambda: product.products_by_name(connection, [one.name], None), "product_version_by_name"),
-            (lambda: product.products_by_name(connection, [one.name], day(-200)), "product_version_by_name"),
-            (lambda: product.products_by_uid(connection, [one.uid], None), "asset_uid_taken"),
-            (lambda: product.products_by_uid(connection, [one.uid], day(-200)), "product_version_pkey"),
-            (lambda: product_query.list_products(connection, ProductQuery(), Page(50)), "product_version_by_name"),
+        page = await list_products(connection, ProductQuery(), Page(50))
+        row = page.items[7]
+        key = cursor_key(row, ProductOrder.NAME)
+        ids = [it.asset_id for it in page.items]
+        for read, index in (
+            (partial(product.products_by_name, connection, [row.name], None), "product_version_by_name"),
+            (partial(product.products_by_name, connection, [row.name], day(-200)), "product_version_by_name"),
+            (partial(product.products_by_uid, connection, [row.uid], None), "asset_uid_taken"),
+            (partial(product.products_by_uid, connection, [row.uid], day(-200)), "product_version_pkey"),
+            (partial(list_products, connection, ProductQuery(), Page(50)), "product_version_by_name"),
             (
-                lambda: product_query.list_products(connection, ProductQuery(as_of=day(-200)), Page(50, after=place)),
+                partial(list_products, connection, ProductQuery(as_of=day(-200)), Page(50, after=key)),
                 "product_version_by_name",
             ),
-            (lambda: product_query.list_products(connection, ProductQuery(), Page(50, backward=True)), "product_version_by_name"),
-            (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "product_version_pkey"),
-            (lambda: histories(connection, [it.asset_id for it in page.items], PRODUCT, Page(3)), "change_in_order"),
+            (partial(list_products, connection, ProductQuery(), Page(50, backward=True)), "product_version_by_name"),
+            (partial(histories, connection, ids, PRODUCT, Page(3)), "product_version_pkey"),
+            (partial(histories, connection, ids, PRODUCT, Page(3)), "change_in_order"),
         ):
             with explained_plans(full) as explained:
-                assert await asked()
+                assert await read()
             assert index in explained.indexes
             assert explained.scanned_tables == set()
 
 
-async def test_what_domains_hold_is_found_by_their_names(full: Database) -> None:
+async def test_each_read_of_domains_uses_the_index_by_domain(full: Database) -> None:
     async with full.snapshot(1) as connection:
         for instant in (day(0), day(-200)):
-            readings = [DomainAt(f"domain {number}", instant) for number in range(10)]
-            asked: dict[str, Callable[[], Awaitable[Any]]] = {
-                "which": partial(domain.domains_at, connection, [instant]),
-                "one": partial(domain.domains_by_name, connection, ["domain 7"], instant),
-                "owners": partial(domain.owners_by_domain, connection, readings),
-                "pages": partial(product_query.products_by_domain, connection, readings, ProductQuery(), Page(5)),
-                "last pages": partial(
-                    product_query.products_by_domain, connection, readings, ProductQuery(), Page(5, backward=True)
-                ),
-                "count of one": partial(product_query.count_products_by_domain, connection, readings[:1], ProductQuery()),
+            domains = [DomainAt(f"domain {number}", instant) for number in range(10)]
+            reads: dict[str, Callable[[], Awaitable[Any]]] = {
+                "all": partial(domains_at, connection, [instant]),
+                "by name": partial(domains_by_name, connection, ["domain 7"], instant),
+                "owners": partial(owners_by_domain, connection, domains),
+                "pages": partial(products_by_domain, connection, domains, ProductQuery(), Page(5)),
+                "last pages": partial(products_by_domain, connection, domains, ProductQuery(), Page(5, backward=True)),
+                "count": partial(count_products_by_domain, connection, domains[:1], ProductQuery()),
             }
-            for name, ask in asked.items():
+            for name, read in reads.items():
                 with explained_plans(full) as explained:
-                    assert await ask()
+                    assert await read()
                 assert "product_version_by_domain" in explained.indexes, name
-                # the registries are a page each
+                # the registries have one page each
                 assert explained.scanned_tables <= {"domain", "entity_type"}, name
 
 
-async def test_a_write_looks_only_at_its_subject(full: Database) -> None:
+async def test_a_write_reads_only_rows_of_its_subject(full: Database) -> None:
     async with full.transaction(1, Author("writer")) as connection:
-        (one,) = (await product_query.list_products(connection, ProductQuery(), Page(1))).items
+        (row,) = (await list_products(connection, ProductQuery(), Page(1))).items
         with explained_plans(full) as explained:
-            await product.update(connection, one.uid, {"owner": "somebody"})
-            await product.update(connection, one.uid, {"owner": "late"}, at=day(-200))
+            await product.update(connection, row.uid, {"owner": "current"})
+            await product.update(connection, row.uid, {"owner": "late"}, at=day(-200))
         assert {"asset_uid_taken", "change_in_order", "product_version_pkey"} <= explained.indexes
         assert explained.scanned_tables == set()
 
 
-async def test_search_takes_the_trigram_index_inside_its_function(full: Database, address: str) -> None:
+async def test_the_search_function_uses_the_trigram_index(full: Database, address: str) -> None:
     owner = await asyncpg.connect(address)
     try:
         body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_products'")
         await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
-        asked = body.replace("pattern", "'%3f9a%'").replace("instant", "now()")
-        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {asked}")
+        search = body.replace("pattern", "'%3f9a%'").replace("instant", "now()")
+        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {search}")
     finally:
         await owner.close()
     assert "product_version_search" in plan
     assert "Seq Scan" not in plan
     async with full.snapshot(1) as connection:
-        (one,) = (await product_query.list_products(connection, ProductQuery(), Page(1))).items
-        found = await product_query.list_products(connection, ProductQuery(search=one.name.upper()), Page(2))
-        assert [it.uid for it in found.items] == [one.uid]
+        (row,) = (await list_products(connection, ProductQuery(), Page(1))).items
+        found = await list_products(connection, ProductQuery(search=row.name.upper()), Page(2))
+        assert [it.uid for it in found.items] == [row.uid]

@@ -69,7 +69,7 @@ class RandomGraphs:
 
 
 def is_admitted(link: LinkModel, state: Mapping[str, Any], instant: datetime, link_filter: LinkFilter) -> bool:
-    """Tell whether a filter admits a link with this state."""
+    """Return true if a filter admits a link with this state."""
     last_seen = max(change.at for change in link.log if change.operation is Operation.SET and change.at <= instant)
     return (
         (link_filter.types is None or state["type"] in link_filter.types)
@@ -80,7 +80,7 @@ def is_admitted(link: LinkModel, state: Mapping[str, Any], instant: datetime, li
 
 
 def is_visible(graphs: RandomGraphs, asset_id: int, asset_filter: AssetFilter) -> bool:
-    """Tell whether a filter shows an asset. All of them are entities without a domain."""
+    """Return true if a filter shows an asset. All of them are entities without a domain."""
     return (asset_filter.kinds is None or "ENTITY" in asset_filter.kinds) and (
         asset_filter.entity_types is None or graphs.types[asset_id] in asset_filter.entity_types
     )

@@ -1,4 +1,4 @@
-"""What each format of a detail takes and refuses, and that PostgreSQL can use whatever was taken."""
+"""Values that each detail format accepts and rejects. PostgreSQL has to be able to use every accepted value."""
 
 import json
 import math
@@ -223,8 +223,8 @@ BAD: dict[str | None, list[str]] = {
     ],
     "text": ["\u200b", "\ufeff\u200d", "bell\x07", "escape\x1b[0m", "vertical\x0btab", "delete\x7f", "next\x85line"],
 }
-# In whatever format.
-NOWHERE = {
+# Values that every format rejects, each with a word of the error.
+BAD_IN_EVERY_FORMAT = {
     "": "empty",
     " ": "empty",
     "\t\n": "empty",
@@ -247,30 +247,30 @@ def cases(table: dict[str | None, list[str]]) -> list[tuple[str | None, str]]:
     return [(format_, value) for format_, values in table.items() for value in values]
 
 
-def test_the_tables_speak_of_every_format() -> None:
+def test_the_cases_cover_every_format() -> None:
     assert set(GOOD) == set(BAD) == {*FORMATS, None}
 
 
 @pytest.mark.parametrize(("format_", "value"), cases(GOOD))
-def test_what_fits_has_no_fault(format_: str | None, value: str) -> None:
+def test_a_valid_value_has_no_error(format_: str | None, value: str) -> None:
     assert format_error(format_, value) is None
 
 
 @pytest.mark.parametrize(("format_", "value"), cases(BAD))
-def test_what_does_not_fit_has_a_fault_that_ends_a_sentence(format_: str | None, value: str) -> None:
-    fault = format_error(format_, value)
-    assert fault is not None
-    assert fault.endswith(".")
+def test_an_invalid_value_has_an_error_that_ends_a_sentence(format_: str | None, value: str) -> None:
+    error = format_error(format_, value)
+    assert error is not None
+    assert error.endswith(".")
 
 
 @pytest.mark.parametrize("format_", [*FORMATS, None])
-@pytest.mark.parametrize(("value", "named"), NOWHERE.items())
-def test_what_fits_nowhere_is_called_by_its_name(format_: str | None, value: str, named: str) -> None:
-    assert named in str(format_error(format_, value))
+@pytest.mark.parametrize(("value", "reason"), BAD_IN_EVERY_FORMAT.items())
+def test_the_error_of_a_value_that_every_format_rejects_names_the_reason(format_: str | None, value: str, reason: str) -> None:
+    assert reason in str(format_error(format_, value))
 
 
 @pytest.mark.parametrize("format_", ["email", "phone", "uri", "date", "number"])
-def test_only_text_has_more_than_one_line(format_: str) -> None:
+def test_only_text_may_have_several_lines(format_: str) -> None:
     one = GOOD[format_][0]
     assert "control" in str(format_error(format_, f"{one}\n{one}"))
     assert format_error("text", f"{one}\n{one}") is None
@@ -278,37 +278,37 @@ def test_only_text_has_more_than_one_line(format_: str) -> None:
 
 @given(st.emails())
 @pytest.mark.random
-def test_an_address_that_mail_takes_fits_if_it_is_not_too_long(value: str) -> None:
+def test_an_email_address_is_valid_unless_it_is_too_long(value: str) -> None:
     assert (format_error("email", value) is None) == (len(value) <= EMAIL_LENGTH)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 13), st.integers(0, 32))
 @pytest.mark.random
-def test_a_date_fits_if_the_calendar_has_it(year: int, month: int, day: int) -> None:
+def test_a_date_is_valid_if_the_calendar_has_it(year: int, month: int, day: int) -> None:
     try:
-        there = date(year, month, day)
+        exists = bool(date(year, month, day))
     except ValueError:
-        there = None
-    assert (format_error("date", f"{year:04}-{month:02}-{day:02}") is None) == (there is not None)
+        exists = False
+    assert (format_error("date", f"{year:04}-{month:02}-{day:02}") is None) == exists
 
 
 @given(st.text("0123456789+-.eE", min_size=1, max_size=6) | st.floats(allow_nan=False, allow_infinity=False).map(repr))
 @pytest.mark.random
-def test_a_number_fits_if_json_reads_it_as_one_that_a_double_holds(value: str) -> None:
+def test_a_number_is_valid_if_json_reads_it_as_a_double(value: str) -> None:
     try:
         number = float(json.loads(value))
     except ValueError:
         number = math.nan
-    held = math.isfinite(number) and (number != 0 or Decimal(value) == 0)
-    assert (format_error("number", value) is None) == held
+    is_double = math.isfinite(number) and (number != 0 or Decimal(value) == 0)
+    assert (format_error("number", value) is None) == is_double
 
 
-TAKEN = string.ascii_letters + string.digits + "-._~!$&'()*+,;="
+URI_CHARACTERS = string.ascii_letters + string.digits + "-._~!$&'()*+,;="
 ESCAPES = ["%20", "%C3", "%a9"]
 
 
 def parts(more: str) -> st.SearchStrategy[str]:
-    return st.lists(st.sampled_from([*TAKEN, *more, *ESCAPES]), max_size=8).map("".join)
+    return st.lists(st.sampled_from([*URI_CHARACTERS, *more, *ESCAPES]), max_size=8).map("".join)
 
 
 uris = st.tuples(
@@ -331,20 +331,20 @@ uris = st.tuples(
 
 @given(uris, st.data())
 @pytest.mark.random
-def test_what_the_grammar_of_uris_makes_fits_until_a_character_is_foreign(value: str, data: st.DataObject) -> None:
+def test_a_uri_of_the_grammar_is_valid_until_another_character_is_inserted(value: str, data: st.DataObject) -> None:
     assume(not value.endswith((":", "://")))
     assert format_error("uri", value) is None
-    place = data.draw(st.integers(0, len(value)))
+    index = data.draw(st.integers(0, len(value)))
     foreign = data.draw(st.sampled_from(' "<>\\^`{|}é%\x00\n'))
-    assert format_error("uri", value[:place] + foreign + "%" + value[place:]) is not None
+    assert format_error("uri", value[:index] + foreign + "%" + value[index:]) is not None
 
 
 @given(st.text() | st.text(" \t\n\r\x0b\x1c\x85\u00a0\u200b\u0301a1-é東", max_size=4))
 @pytest.mark.random
-def test_text_fits_if_it_can_be_seen_and_kept(value: str) -> None:
+def test_text_is_valid_if_it_is_visible_and_storable(value: str) -> None:
     kinds = {unicodedata.category(character) for character in value if character not in "\t\n\r"}
-    fits = value == value.strip() and not kinds & {"Cc", "Cs"} and any(kind[0] in "LNPS" for kind in kinds)
-    assert (format_error("text", value) is None) == fits
+    is_valid = value == value.strip() and not kinds & {"Cc", "Cs"} and any(kind[0] in "LNPS" for kind in kinds)
+    assert (format_error("text", value) is None) == is_valid
 
 
 @pytest.mark.parametrize("format_", [*FORMATS, None])
@@ -376,18 +376,18 @@ def test_text_fits_if_it_can_be_seen_and_kept(value: str) -> None:
         " a",
     ],
 )
-def test_no_value_is_so_made_that_it_cannot_be_judged(format_: str | None, piece: str) -> None:
-    """An expression that tried every way to read one of these would not come back."""
+def test_no_crafted_value_makes_an_expression_backtrack(format_: str | None, piece: str) -> None:
+    """An expression that tried every way to match one of these values would not end."""
     for start in ("", "a@", "+", "http://", "x:", "0.", "1e", "2026-"):
         for end in ("", "!", "@", "\0", " x", "]", "%"):
-            # each as long as some format lets a value be
+            # the greatest lengths that formats allow
             for length in (NUMBER_LENGTH, EMAIL_LENGTH, VALUE_BYTES):
-                fault = format_error(format_, (start + piece * length)[: length - len(end)] + end)
-                assert fault is None or fault.endswith(".")
+                error = format_error(format_, (start + piece * length)[: length - len(end)] + end)
+                assert error is None or error.endswith(".")
     assert format_error(format_, piece * 100_000) is not None
 
 
-async def test_postgresql_reads_every_number_that_fits(database: Database) -> None:
+async def test_postgresql_reads_every_valid_number(database: Database) -> None:
     """Numbers are indexed as doubles and compared as numerics."""
     statement = text(
         "SELECT CAST(n AS double precision) AS double, CAST(n AS numeric) AS exact"

@@ -1,4 +1,4 @@
-"""What a type of joins may become, and what is joined before it is known."""
+"""Changes of relationship types that have relationships, and stubs that relationships create."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -35,40 +35,43 @@ async def writer(database: Database, author: Author) -> AsyncIterator[WriteConne
         assert (await verify_tenant(connection)).differences == []
 
 
-def joined(type_: str, origin: UUID, related: AssetRef, at: float) -> relationship.RelationshipState:
+def relationship_from(origin: UUID, type_: str, related: AssetRef, at: float) -> relationship.RelationshipState:
     return relationship.RelationshipState(type_, AssetRef(uid=origin), related, {"attributes": {}}, day(at))
 
 
 @pytest.mark.parametrize(("before", "after"), [("known_by", "knows"), ("knows", "known_by")])
-async def test_what_is_joined_neither_begins_nor_ceases_to_read_alike(writer: WriteConnection, before: str, after: str) -> None:
-    given = {"key": "knows", "origin": "PERSON", "related": "PERSON", "cardinality": "MANY_TO_MANY"}
-    await relationship_type.put(writer, **given, reverse_key=after)
-    await relationship_type.put(writer, **given, reverse_key=before)
-    await relationship.relate(writer, joined("knows", BO, AssetRef(uid=ANN), 1))
+async def test_a_type_with_relationships_neither_becomes_symmetric_nor_ceases_to_be(
+    writer: WriteConnection, before: str, after: str
+) -> None:
+    fields = {"key": "knows", "origin": "PERSON", "related": "PERSON", "cardinality": "MANY_TO_MANY"}
+    await relationship_type.put(writer, **fields, reverse_key=after)
+    await relationship_type.put(writer, **fields, reverse_key=before)
+    await relationship.relate(writer, relationship_from(BO, "knows", AssetRef(uid=ANN), 1))
     with pytest.raises(Conflict) as refused:
-        await relationship_type.put(writer, **given, reverse_key=after)
+        await relationship_type.put(writer, **fields, reverse_key=after)
     assert refused.value.field == "reverseKey"
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-async def test_a_stub_that_would_have_joins_collide_is_not_made(writer: WriteConnection, bulk: bool) -> None:
-    """Nothing was known of it then, so what was said of that time did not hold; and the one who names it is told."""
+async def test_a_stub_that_would_make_relationships_conflict_is_refused(writer: WriteConnection, bulk: bool) -> None:
+    """Two relationships of the instants before the entity exists have no effect. A stub at these instants would give them one."""
     await relationship_type.put(
         writer, key="owns", reverse_key="owned_by", origin="PERSON", related="ROW", cardinality="ONE_TO_MANY"
     )
     await entity.create(writer, IdentitySpec(type="ROW", key="1"), "row 1", {}, at=day(5))
     row = AssetRef(type="ROW", key="1")
-    (said,) = await ingest(writer, [joined("owns", BO, row, 1)])
-    assert isinstance(said, Outcome)
-    (bos,) = await writer.fetch(text("SELECT uid FROM relationship WHERE tenant_id = :tenant"))
-    assert all(isinstance(it, Outcome) for it in await ingest(writer, [Deletion(bos.uid, day(3)), joined("owns", ANN, row, 2)]))
+    (outcome,) = await ingest(writer, [relationship_from(BO, "owns", row, 1)])
+    assert isinstance(outcome, Outcome)
+    (of_bo,) = await writer.fetch(text("SELECT uid FROM relationship WHERE tenant_id = :tenant"))
+    outcomes = await ingest(writer, [Deletion(of_bo.uid, day(3)), relationship_from(ANN, "owns", row, 2)])
+    assert all(isinstance(it, Outcome) for it in outcomes)
     await entity_type.put(writer, "ROW", "Row", None, SOURCE)
-    again = joined("owns", ANN, row, 1)
+    with_stub = relationship_from(ANN, "owns", row, 1)
     if bulk:
-        (refused,) = await ingest(writer, [again])
+        (refused,) = await ingest(writer, [with_stub])
     else:
         with pytest.raises(ResolvableConflict) as raised:
-            await relationship.relate(writer, again)
+            await relationship.relate(writer, with_stub)
         refused = raised.value
     assert isinstance(refused, ResolvableConflict)
     assert "would be related both" in refused.message
@@ -76,17 +79,17 @@ async def test_a_stub_that_would_have_joins_collide_is_not_made(writer: WriteCon
     assert then is None
 
 
-async def test_a_stub_gives_way_to_whatever_else_is_said(writer: WriteConnection) -> None:
+async def test_the_state_of_an_entity_replaces_its_stub(writer: WriteConnection) -> None:
     await entity_type.put(writer, "ROW", "Row", None, SOURCE)
     await relationship_type.put(
         writer, key="owns", reverse_key="owned_by", origin="PERSON", related="ROW", cardinality="ONE_TO_MANY"
     )
     for at in (4, 2):
-        assert (await relationship.relate(writer, joined("owns", ANN, AssetRef(key="1"), at))).changed
+        assert (await relationship.relate(writer, relationship_from(ANN, "owns", AssetRef(key="1"), at))).changed
     (uid,) = [it.uid for it in await entity.entities_by_key(writer, [("ROW", "1")], day(3)) if it]
     await entity.create(writer, IdentitySpec(type="ROW", key="1"), "known", {}, at=day(1))
     names = []
     for at in (1, 3, 5):
-        (found,) = await entity.entities_by_uid(writer, [uid], day(at))
-        names.append(found and found.display_name)
+        (row,) = await entity.entities_by_uid(writer, [uid], day(at))
+        names.append(row and row.display_name)
     assert names == ["known"] * 3
