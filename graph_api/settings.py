@@ -19,7 +19,7 @@ from graph_api.http.persisted_documents import InvalidManifest, read_manifest
 from graph_api.http.rate_limits import parse_rate, validate_redis_url
 from graph_api.http.request_limits import RequestLimits
 from graph_api.records.configuration import Service, parse_services
-from schema.execution.document import Registered
+from schema.execution.document import RegisteredDocuments
 from schema.language.limits import Limits
 
 
@@ -266,14 +266,14 @@ class Settings(BaseSettings):
         self.registered_documents()
         return self
 
-    def registered_documents(self) -> Registered:
+    def registered_documents(self) -> RegisteredDocuments:
         """Read the registered documents from their file."""
         if self.persisted_documents is None:
             if self.persisted_only:
                 raise ValueError("HEADWATER_PERSISTED_DOCUMENTS is required if HEADWATER_PERSISTED_ONLY is set")
-            return Registered()
+            return RegisteredDocuments()
         try:
-            return Registered(read_manifest(self.persisted_documents), self.persisted_only)
+            return RegisteredDocuments(read_manifest(self.persisted_documents), self.persisted_only)
         except InvalidManifest as error:
             raise ValueError(f"HEADWATER_PERSISTED_DOCUMENTS: {error}") from None
 

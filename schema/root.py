@@ -19,9 +19,10 @@ from schema.associations.relationship import Relationship, RelationshipMutations
 from schema.execution.context import Info
 from schema.execution.federation import SubgraphSchema, tagged
 from schema.language.cost import list_size
+from schema.language.fields import resolver
 from schema.language.node_ids import AsOf, Node, read_id
 from schema.language.scalars import SCALARS
-from schema.language.scopes import READ, resolver
+from schema.language.scopes import READ
 from schema.lazy import ASSET_TYPES, IDENTITY_BY_UID, find_asset
 from schema.lineage.path import PathQueries
 from schema.lineage.walk import LineageQueries

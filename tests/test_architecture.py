@@ -1,4 +1,4 @@
-"""Architecture: modules import in one direction. No cycle exists, neither at import time nor through a function or TYPE_CHECKING."""
+"""Architecture: imports run in one direction. Imports in functions and under TYPE_CHECKING count as well."""
 
 import ast
 from collections.abc import Iterator, Mapping

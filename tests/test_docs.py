@@ -32,7 +32,8 @@ from graph_api.graphiql.examples import EXAMPLES
 from graph_api.http.responses import STATUSES
 from graph_api.records.configuration import Service
 from graph_api.settings import Settings
-from schema.language.scopes import ADMIN, READ, WRITE, parse_scopes, scope_of
+from schema.language.fields import scope_of
+from schema.language.scopes import ADMIN, READ, WRITE, parse_scopes
 from schema.root import schema
 from tests.builders import Api
 from tests.graph_api.auth import issuer

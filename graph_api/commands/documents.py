@@ -7,7 +7,7 @@ import click
 from db.errors import BadInput
 from graph_api.http.persisted_documents import InvalidManifest, read_manifest
 from graph_api.settings import read_settings
-from schema.execution.document import Documents, Registered
+from schema.execution.document import Documents, RegisteredDocuments
 from schema.root import schema
 
 
@@ -18,7 +18,7 @@ def check_documents(file: Path) -> int:
         texts = read_manifest(file)
     except InvalidManifest as error:
         raise BadInput(f"{error}.") from None
-    unfit = Documents(schema, limits, Registered(texts)).unfit()
+    unfit = Documents(schema, limits, RegisteredDocuments(texts)).invalid_registered()
     for name, errors in unfit.items():
         for fault in errors:
             location = f" (line {fault.locations[0].line}, column {fault.locations[0].column})" if fault.locations else ""

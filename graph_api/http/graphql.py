@@ -152,7 +152,7 @@ class _RequestHandler:
         time, in fair order, and each is followed by a pause as long as its parsing took.
         """
         executor: Executor = self._state.executor
-        if not executor.has_to_read(operation, self._principal):
+        if not executor.needs_parsing(operation, self._principal):
             return executor.prepare(operation, self._principal)
         admission: Admission = self._state.parse_admission
         async with admission.slot(self._principal.tenant_id, self._principal.rate_key):
@@ -166,7 +166,7 @@ class _RequestHandler:
         cost: int | None = None
         try:
             async with time_limit(self._limits.request_timeout), self._slot(prepared):
-                cost = prepared.reckoning.requested
+                cost = prepared.estimate.requested
                 result: Result = await self._state.executor.run(prepared, request_id_of(self._request.scope))
                 if result.cost is not None:
                     cost = result.cost.actual
@@ -180,7 +180,7 @@ class _RequestHandler:
 
     def _slot(self, prepared: PreparedOperation) -> AbstractAsyncContextManager[Any]:
         """Return a slot, if the operation uses the database."""
-        if not prepared.asks_database:
+        if not prepared.uses_database:
             return nullcontext()
         admission: Admission = self._state.admission
         return admission.slot(self._principal.tenant_id, self._principal.rate_key)

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphql import GraphQLSyntaxError, parse
 
-from schema.execution.document import BY_HASH, hash_of
+from schema.execution.document import HASH_PREFIX, document_hash
 
 # Bytes of a manifest. Its parsed documents take some 60 times as much memory in each process, and 20 seconds at startup.
 MAX_BYTES = 4_194_304
@@ -94,7 +94,7 @@ def _invalid_reason(document_id: str, text: str) -> str | None:
     except GraphQLSyntaxError as error:
         location = error.locations[0] if error.locations else None
         return error.message + (f" (line {location.line}, column {location.column})" if location else "")
-    if document_id.startswith(BY_HASH) and document_id != BY_HASH + (actual := hash_of(text)):
+    if document_id.startswith(HASH_PREFIX) and document_id != HASH_PREFIX + (actual := document_hash(text)):
         return f"the id is not the hash of the text, which is {actual}"
     return None
 

@@ -11,7 +11,7 @@ from graph_api.auth.authenticator import carries_api_key
 from graph_api.http.browsers import PREFLIGHT_HEADERS
 from graph_api.http.deadline import time_limit
 from graph_api.http.traces import traceparent_of
-from schema.execution.document import BY_HASH, hash_of
+from schema.execution.document import HASH_PREFIX, document_hash
 from schema.execution.executor import Request as Operation
 
 # Characters of the query string of a GET.
@@ -100,15 +100,15 @@ def _document(content: dict[str, Any]) -> tuple[str | None, str]:
         raise BadInput(
             "documentId must be a string: sha256: and the hash of a document, or the id of a registered one.", field="documentId"
         )
-    if document_id.startswith(BY_HASH) and not _HASH.fullmatch(document_id.removeprefix(BY_HASH)):
+    if document_id.startswith(HASH_PREFIX) and not _HASH.fullmatch(document_id.removeprefix(HASH_PREFIX)):
         raise BadInput(f"{hash_field} must be a SHA-256 of 64 hexadecimal digits in lower case.", field=hash_field)
     if query is None or query == "":
         return None, document_id
     if not isinstance(query, str):
         raise BadInput("query must be a string: the GraphQL document to run.", field="query")
-    if not document_id.startswith(BY_HASH):
+    if not document_id.startswith(HASH_PREFIX):
         raise BadInput("query and a documentId that is not a hash cannot be combined. Send one.", field="documentId")
-    if document_id != BY_HASH + (actual := hash_of(query)):
+    if document_id != HASH_PREFIX + (actual := document_hash(query)):
         raise BadInput(f"{hash_field} is not the hash of query, which is {actual}.", field=hash_field)
     return query, ""
 
@@ -123,7 +123,7 @@ def _persisted_query_id(extension: Any) -> str:
         raise BadInput(f"{path}.version must be 1.", field=f"{path}.version")
     if not isinstance(sha256, str):
         raise BadInput(f"{path}.sha256Hash must be a string.", field=f"{path}.sha256Hash")
-    return BY_HASH + sha256
+    return HASH_PREFIX + sha256
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:

@@ -11,12 +11,12 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from schema.associations.relationship import BOTH, Relationship, Types, related_connection, relationships_of_asset
 from schema.associations.relationship import Direction as Side
-from schema.execution.connections import PageArguments
 from schema.execution.context import Info
 from schema.language.cost import list_size, walk_cost
+from schema.language.fields import field, resolver
 from schema.language.node_ids import AsOf, Node
-from schema.language.pagination import After, Before, Connection, First, Last, paged
-from schema.language.scopes import READ, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
+from schema.language.scopes import READ
 from schema.lineage.walk import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connection
 from schema.temporal.history import Version, version_connection
 

@@ -13,13 +13,14 @@ from db.assets.product_query import ProductQuery
 from db.fields import refuse_unstorable
 from schema.assets.entity import Entity, EntityFilter, query_parts
 from schema.assets.product import Product, ProductStatus
-from schema.execution.connections import PageArguments, fetch_connection
+from schema.execution.connections import fetch_connection
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import list_size
+from schema.language.fields import field, resolver
 from schema.language.node_ids import AsOf
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
-from schema.language.scopes import READ, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.scopes import READ
 from schema.lazy import domain_type
 
 DOMAINS_AT = Batch(domains.domains_at)

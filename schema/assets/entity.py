@@ -30,13 +30,14 @@ from schema.assets.entity_detail import (
     details_of,
 )
 from schema.assets.search import searchable
-from schema.execution.connections import PageArguments, fetch_connection, read
+from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, write_once
 from schema.language.asset_refs import EntityKey
-from schema.language.cost import FETCH_WEIGHT, LIFETIME_WEIGHT, WRITE_WEIGHT, cost, list_size
+from schema.language.cost import FETCH_COST, LIFETIME_COST, WRITE_COST, cost, list_size
+from schema.language.fields import field, resolver
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -50,8 +51,8 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import AsOf, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
-from schema.language.scopes import DOMAIN, READ, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
+from schema.language.scopes import DOMAIN, READ
 from schema.lazy import asset_type
 from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType
 
@@ -99,7 +100,7 @@ class Entity(Asset):
     def detail(self, type: Annotated[str, strawberry.argument(description="Code of the detail type.")]) -> str | None:
         return self.values.get(type)
 
-    @cost(FETCH_WEIGHT)
+    @cost(FETCH_COST)
     @resolver(
         READ,
         "External record of the entity, fetched live from the source of its type: it is the record of now, whatever the"
@@ -256,7 +257,7 @@ class EntityQueries:
 
 @strawberry.type
 class EntityMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(DOMAIN, "Create an entity. CONFLICT if an entity with its uid or its key exists at that instant.")
     async def create_entity(self, info: Info, input: Annotated[CreateEntityInput, INPUT]) -> EntityPayload:
         content = provided_fields(input)
@@ -272,7 +273,7 @@ class EntityMutations:
         )
         return await _payload(info, outcome, at)
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(DOMAIN, "Change an entity from that instant on. Each detail keeps a separate validity.")
     async def update_entity(self, info: Info, input: Annotated[UpdateEntityInput, INPUT]) -> EntityPayload:
         content = provided_fields(input)
@@ -284,14 +285,14 @@ class EntityMutations:
         )
         return await _payload(info, outcome, at)
 
-    @cost(LIFETIME_WEIGHT)
+    @cost(LIFETIME_COST)
     @resolver(DOMAIN, "Delete an entity, with all its details, from that instant on. Reads at earlier instants still return it.")
     async def delete_entity(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         return await delete_once(
             info, "deleteEntity", "Entity", input, lambda connection, at: assets.delete(connection, ENTITY, input.uid, at=at)
         )
 
-    @cost(LIFETIME_WEIGHT)
+    @cost(LIFETIME_COST)
     @resolver(DOMAIN, "Restore a deleted entity, with its details, to its last state, from that instant on.")
     async def restore_entity(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> EntityPayload:
         content = provided_fields(input)

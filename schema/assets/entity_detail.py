@@ -12,8 +12,9 @@ from db.connection import ReadConnection
 from db.errors import BadInput, LimitExceeded
 from schema.assets.search import searchable
 from schema.execution.loading import Batch
+from schema.language.fields import field
 from schema.language.inputs import input_field, optional_input_field
-from schema.language.scopes import READ, field
+from schema.language.scopes import READ
 from schema.registries.detail_type import DetailType
 
 # Each is a separate condition of the statement.

@@ -22,11 +22,12 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import PRODUCT
 from schema.assets.asset import Asset
 from schema.assets.search import searchable
-from schema.execution.connections import PageArguments, fetch_connection, read
+from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, write_once
-from schema.language.cost import LIFETIME_WEIGHT, WRITE_WEIGHT, cost, list_size
+from schema.language.cost import LIFETIME_COST, WRITE_COST, cost, list_size
+from schema.language.fields import field, resolver
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -40,8 +41,8 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import AsOf, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, paged
-from schema.language.scopes import DOMAIN, READ, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
+from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyDomain, asset_type, domain_at
 
 PRODUCT_BY_UID = Batch(products.products_by_uid)
@@ -231,7 +232,7 @@ class ProductQueries:
 
 @strawberry.type
 class ProductMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(
         DOMAIN,
         "Register a product. CONFLICT if another product has its name at that instant, or a product with its uid exists then.",
@@ -243,7 +244,7 @@ class ProductMutations:
         outcome = await write_once(info, key, lambda connection: products.register(connection, content, uid=uid, at=at))
         return await _payload(info, outcome, at)
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(DOMAIN, "Change a product from that instant on.")
     async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
@@ -253,14 +254,14 @@ class ProductMutations:
         outcome = await write_once(info, key, lambda connection: products.update(connection, ref, content, at=at))
         return await _payload(info, outcome, at)
 
-    @cost(LIFETIME_WEIGHT)
+    @cost(LIFETIME_COST)
     @resolver(DOMAIN, "Delete a product from that instant on. Reads at earlier instants still return it.")
     async def delete_product(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         return await delete_once(
             info, "deleteProduct", "Product", input, lambda connection, at: assets.delete(connection, PRODUCT, input.uid, at=at)
         )
 
-    @cost(LIFETIME_WEIGHT)
+    @cost(LIFETIME_COST)
     @resolver(DOMAIN, "Restore a deleted product to its last state, from that instant on.")
     async def restore_product(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)

@@ -15,12 +15,13 @@ from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
 from db.errors import NotFound
 from db.fields import refuse_unstorable
-from schema.execution.connections import PageArguments, fetch_connection, read
+from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, write_once
 from schema.language.asset_refs import AssetRef, asset_ref
-from schema.language.cost import WRITE_WEIGHT, cost
+from schema.language.cost import WRITE_COST, cost
+from schema.language.fields import field, resolver
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -33,8 +34,8 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import AsOf, Node, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
-from schema.language.scopes import DOMAIN, READ, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, ends_of
 
 LINK_BY_UID = Batch(links.links_by_uid)
@@ -173,7 +174,7 @@ class LinkQueries:
 
 @strawberry.type
 class LinkMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(
         DOMAIN, "Register a lineage link, or update it. At any instant there is at most one per source, target and producer."
     )
@@ -196,7 +197,7 @@ class LinkMutations:
         (link,) = await links_of(info, [row], at)
         return LineageLinkPayload(link=link, changed=outcome.changed)
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(DOMAIN, "Remove a lineage link from an instant on. Reads at earlier instants still return it.")
     async def remove_lineage(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         return await delete_once(

@@ -14,12 +14,13 @@ from db.associations import relationship_fields
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.errors import NotFound
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
-from schema.execution.connections import PageArguments, fetch_connection, read
+from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, write_once
 from schema.language.asset_refs import AssetRef, asset_ref
-from schema.language.cost import WRITE_WEIGHT, cost
+from schema.language.cost import WRITE_COST, cost
+from schema.language.fields import field, resolver
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -32,8 +33,8 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import AsOf, Node, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
-from schema.language.scopes import DOMAIN, READ, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, assets_by_id, ends_of
 from schema.registries.relationship_type import RelationshipType, registry_of
 
@@ -160,7 +161,7 @@ class RelationshipQueries:
 
 @strawberry.type
 class RelationshipMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(
         DOMAIN,
         "Create a relationship, or update it. CONFLICT if the cardinality of its type forbids it. An end that is referred to by"
@@ -185,7 +186,7 @@ class RelationshipMutations:
         (relationship,) = await relationships_of(info, [row], at)
         return RelationshipPayload(relationship=relationship, changed=outcome.changed)
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(DOMAIN, "Remove a relationship from an instant on. Reads at earlier instants still return it.")
     async def unrelate(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
         return await delete_once(

@@ -2,26 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
 from schema.execution.context import Info
-from schema.language.pagination import Connection, Keyset
+from schema.language.pagination import Connection, Keyset, PageArguments
 
 Row = TypeVar("Row")
 Node = TypeVar("Node")
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
-
-
-class PageArguments(NamedTuple):
-    """The arguments by which a field takes a page, as the client gave them."""
-
-    first: int | None
-    after: str | None
-    last: int | None
-    before: str | None
 
 
 async def fetch_connection(
@@ -35,7 +26,7 @@ async def fetch_connection(
     count: Callable[[], Awaitable[int]],
 ) -> Connection[Node]:
     """Fetch a page of a list and build its nodes, all of them at once. `count` runs only if totalCount is selected."""
-    page = keyset.page(**arguments._asdict(), largest=info.context.limits.page_size)
+    page = keyset.page(arguments, info.context.limits.page_size)
     rows = await fetch(page)
     built = nodes(rows.items)
     return keyset.connection(page, rows, nodes=await built if isawaitable(built) else built, cursor_key=cursor_key, count=count)

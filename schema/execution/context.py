@@ -11,7 +11,7 @@ from schema.execution.external_record import Lookup, PendingRecord
 from schema.execution.loading import Key, Loadable, Loaders, Shared, Value
 from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
-from schema.language.cost import CostMeter
+from schema.language.cost_meter import CostMeter
 from schema.language.limits import Limits
 
 

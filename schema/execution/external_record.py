@@ -1,4 +1,4 @@
-"""Records elsewhere: asked for while an operation runs, fetched once it is over and holds no connection to the database."""
+"""External records: deferred while an operation runs, and fetched when it has released its connection to the database."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from db.errors import Unavailable
 
 
 class Lookup(NamedTuple):
-    """Which record: that whose field is the key, in a service, at an endpoint."""
+    """Address of an external record: a service, an endpoint, and the field that equals a key."""
 
     service: str
     endpoint: str
@@ -21,7 +21,7 @@ class Lookup(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingRecord:
-    """Stands in the answer where a record is to come."""
+    """Placeholder in the result for a record that is fetched later."""
 
     lookup: Lookup
     path: list[str | int]
@@ -30,7 +30,7 @@ class PendingRecord:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """For whom records are fetched."""
+    """Request for which records are fetched."""
 
     request_id: str
     authorization: str | None = field(default=None, repr=False)
@@ -38,50 +38,51 @@ class Caller:
 
 
 class Fetch(Protocol):
-    """Fetches records, each once; given are also the numbers of the places where each is to stand."""
+    """Function that fetches records, each once."""
 
-    async def __call__(self, asked: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
-        """Each record, or the exception that says why there is none."""
+    async def __call__(self, requested: Mapping[Lookup, int], caller: Caller, /) -> Mapping[Lookup, Any]:
+        """Return each record, or the exception that prevented it. `requested` counts the placeholders of each record."""
         ...
 
 
-async def fetch_nothing(asked: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
-    """What becomes of records where no service is configured."""
-    return {lookup: unconfigured(lookup.service) for lookup in asked}
+async def fetch_nothing(requested: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
+    """Return an error for each record: no service is configured."""
+    return {lookup: unconfigured(lookup.service) for lookup in requested}
 
 
 def unconfigured(service: str) -> Unavailable:
-    return Unavailable(f"The service {service} is not configured here. Name it in HEADWATER_SERVICES.")
+    """Return the error of a record whose service is not configured."""
+    return Unavailable(f"The service {service} is not configured. Add it to HEADWATER_SERVICES.")
 
 
 async def resolve_records(
-    data: dict[str, Any] | None, asked: Sequence[PendingRecord], fetch: Fetch, caller: Caller
+    data: dict[str, Any] | None, pending: Sequence[PendingRecord], fetch: Fetch, caller: Caller
 ) -> list[GraphQLError]:
-    """Puts each record where it was asked for, or null; tells why of each that is not there."""
-    places = [(holder, it) for it in asked if (holder := _holder(data, it)) is not None]
-    if not places:
+    """Replace the placeholders in `data` by their records, or by null where the fetch failed. Return the errors."""
+    placed = [(parent, it) for it in pending if (parent := _parent(data, it)) is not None]
+    if not placed:
         return []
-    counts = Counter(it.lookup for _, it in places)
+    counts = Counter(it.lookup for _, it in placed)
     try:
-        found = await fetch(counts, caller)
+        fetched = await fetch(counts, caller)
     except Exception as error:
-        # what was done is done: a defect in fetching costs the records, and not the answer
-        found = dict.fromkeys(counts, error)
-    failed = []
-    for holder, it in places:
-        record = found[it.lookup]
+        # the operation is complete: a defect in fetching fails the records only
+        fetched = dict.fromkeys(counts, error)
+    errors = []
+    for parent, it in placed:
+        record = fetched[it.lookup]
         if isinstance(record, Exception):
-            failed.append(GraphQLError(str(record), it.nodes, path=it.path, original_error=record))
+            errors.append(GraphQLError(str(record), it.nodes, path=it.path, original_error=record))
             record = None
-        holder[it.path[-1]] = record
-    return failed
+        parent[it.path[-1]] = record
+    return errors
 
 
-def _holder(data: dict[str, Any] | None, asked: PendingRecord) -> Any:
-    """What holds the place of a record in the answer; None where something above it became null."""
-    holder: Any = data
-    for step in asked.path[:-1]:
-        if holder is None:
+def _parent(data: dict[str, Any] | None, pending: PendingRecord) -> Any:
+    """Return the object or list that contains a placeholder; None: something above it became null."""
+    parent: Any = data
+    for step in pending.path[:-1]:
+        if parent is None:
             return None
-        holder = holder[step]
-    return holder
+        parent = parent[step]
+    return parent

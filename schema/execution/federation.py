@@ -1,4 +1,4 @@
-"""The subgraph's side of Apollo Federation: representations in, entities out, each on its own."""
+"""Apollo Federation: the schema as a subgraph, and the entities that representations name."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
@@ -13,9 +13,10 @@ from strawberry.types.base import get_object_definition
 from db.errors import BadInput, LimitExceeded
 from schema.execution.plain import attribute
 from schema.language.cost import without_cost
-from schema.language.scopes import ADMIN, DOMAIN, READ, WRITE, Scope, scope_of
+from schema.language.fields import scope_of
+from schema.language.scopes import ADMIN, DOMAIN, READ, WRITE, Scope
 
-# What the fields at the roots are tagged with, by what they need. Tags are one space for all subgraphs of a gateway.
+# Tags of the root fields, by the scope that they require. All subgraphs of a gateway share the names of tags.
 _TAGS: dict[Scope | None, Tag] = {
     scope: Tag(name=f"headwater/{tag}") for scope, tag in {READ: "read", DOMAIN: "write", WRITE: "write", ADMIN: "admin"}.items()
 }
@@ -24,7 +25,7 @@ Root = TypeVar("Root", bound=type)
 
 
 def tagged(root: Root) -> Root:
-    """Tags the fields at a root, so that a gateway can make a variant of its graph without those that write, or administer."""
+    """Tag the fields of a root type, so that a gateway can compose a graph without writes or without administration."""
     for declared in get_object_definition(root, strict=True).fields:
         if (tag := _TAGS.get(scope_of(declared))) is not None:
             declared.directives = [*declared.directives, tag]
@@ -32,51 +33,57 @@ def tagged(root: Root) -> Root:
 
 
 class SubgraphSchema(Schema):
-    """A federated schema that leaves the request as it is, and in which one bad representation does not null its neighbours.
+    """Federated schema that resolves each representation independently: a bad one does not null the others.
 
-    `references` find, for each type that has keys, the entity that some keys mean.
+    `references` holds, for each type with keys, the function that finds the entity of a representation.
     """
 
     def __init__(self, *, references: Mapping[str, Callable[..., Awaitable[Any]]], **options: Any) -> None:
         super().__init__(**options)
         self.references = references
-        for described in self._schema.type_map.values():
-            if isinstance(described, GraphQLObjectType | GraphQLInterfaceType):
-                for declared in described.fields.values():
-                    if isinstance(described, GraphQLInterfaceType):
-                        declared.extensions["strawberry-definition"] = without_cost(declared.extensions["strawberry-definition"])
-                    if getattr(declared.resolve, "_is_default", False):
-                        # what Strawberry's own does, and known for what it is
-                        declared.resolve = attribute(declared.extensions["strawberry-definition"].python_name)
-                    for argument in declared.args.values():
-                        # a Python default of None: whoever leaves the argument out says nothing, not null
+        for graphql_type in self._schema.type_map.values():
+            if isinstance(graphql_type, GraphQLObjectType | GraphQLInterfaceType):
+                for field in graphql_type.fields.values():
+                    if isinstance(graphql_type, GraphQLInterfaceType):
+                        field.extensions["strawberry-definition"] = without_cost(field.extensions["strawberry-definition"])
+                    if getattr(field.resolve, "_is_default", False):
+                        # the same as Strawberry's default resolver, in a form that plain.py recognises
+                        field.resolve = attribute(field.extensions["strawberry-definition"].python_name)
+                    for argument in field.args.values():
+                        # an argument that is left out is not an argument of null
                         if argument.default_value is None:
                             argument.default_value = Undefined
-            elif isinstance(described, GraphQLInputObjectType):
-                # graphql-core's own check names the place of the fault; Strawberry's does not
-                described.is_one_of = described.extensions["strawberry-definition"].is_one_of
+            elif isinstance(graphql_type, GraphQLInputObjectType):
+                # the check of graphql-core names the argument at fault; that of Strawberry does not
+                graphql_type.is_one_of = graphql_type.extensions["strawberry-definition"].is_one_of
 
     def entities_resolver(self, info: strawberry.Info, representations: list[FederationAny]) -> list[FederationAny]:
-        largest = info.context.limits.representations
-        if len(representations) > largest:
+        """Return an entity or an error for each representation."""
+        limit = info.context.limits.representations
+        if len(representations) > limit:
             raise LimitExceeded(
-                f"representations has {len(representations)} entries. At most {largest} come at once.", field="representations"
+                f"representations has {len(representations)} entries. At most {limit} are allowed.", field="representations"
             )
         return [cast(FederationAny, self._entity(info, cast(Any, it))) for it in representations]
 
     def _entity(self, info: strawberry.Info, representation: Any) -> Any:
-        """An awaitable of the entity, so that the loaders see all representations before the first statement runs."""
+        """Return an awaitable of an entity, so that the loaders see all representations before the first statement runs."""
         keys = dict(representation) if isinstance(representation, dict) else {}
         type_name = keys.pop("__typename", None)
         if not isinstance(type_name, str):
-            return _failed(BadInput("A representation has a __typename, which is text.", field="representations"))
+            return _located(
+                BadInput("representations has an entry without __typename, or with one that is not text.", field=_FIELD)
+            )
         resolve = self.references.get(type_name)
         if resolve is None:
-            return _failed(BadInput(f"{type_name[:100]!r} is no entity of this subgraph.", field="representations"))
+            return _located(BadInput(f"{type_name[:100]!r} is not an entity type of this subgraph.", field=_FIELD))
+        # other values are ignored; a key cannot replace the positional parameters of the resolver
         accepted = {name: value for name, value in keys.items() if value is None or isinstance(value, str)}
-        # whatever else a representation is called, it cannot take the place of info
         return resolve(info, **accepted)
 
 
-def _failed(error: Exception) -> GraphQLError:
+_FIELD = "representations"
+
+
+def _located(error: Exception) -> GraphQLError:
     return GraphQLError(str(error), original_error=error)

@@ -1,7 +1,7 @@
 """Loading: the calls of one turn of the event loop are gathered into one batch, and so into one statement.
 
-A concept declares beside its types what can be loaded: `PRODUCT_BY_UID = Batch(products_by_uid)`. A resolver asks for a value with
-`info.context.load(PRODUCT_BY_UID, uid, as_of)`. The loaders of an operation are created from the declarations when first used.
+A concept declares its loaders beside its types, as in `PRODUCT_BY_UID = Batch(products_by_uid)`, and a resolver gets a value with
+`info.context.load(PRODUCT_BY_UID, uid, as_of)`. The context creates a loader from its declaration when it is first used.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Lists whose items are selected plainly: attributes, and attributes of attributes, without a resolver or an argument.
+"""Fast completion of lists whose items are selected plainly: attributes, and attributes of attributes, without arguments.
 
-graphql-core completes each field of each item by itself, which is most of what a long list costs. Where nothing but attributes is
-selected, what an item becomes is known before the first is seen, and is one function. Whatever is not as it should be, such as a
-null where there may be none, is left to graphql-core, which tells what and where.
+graphql-core completes each field of each item separately, which is most of the time that a long list takes. Where only attributes
+are selected, one function completes an item, and it is built once. A value that it cannot complete, such as null in a non-null
+field, is left to graphql-core, which reports the error and its path.
 """
 
 import asyncio
@@ -23,33 +23,33 @@ from graphql.execution.collect_fields import FieldDetailsList
 from graphql.pyutils import Path, Undefined
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.language.cost import CostMeter
+from schema.language.cost_meter import CostMeter
 
-# Marks a field's resolver: the field is the attribute of this name.
+# Attribute of a resolver that only reads an attribute: the name of that attribute.
 ATTRIBUTE = "_headwater_attribute"
 
-# How many items of a list are completed at once.
-AT_ONCE = 200
+# Items of a list that are completed before other tasks get a turn.
+CHUNK_SIZE = 200
 
 Complete = Callable[[Any], Any]
 
 
 class NotPlain(Exception):
-    """Something here that only graphql-core can deal with."""
+    """A type, a selection or a value that graphql-core has to complete."""
 
 
 class PlainSelections(StrawberryGraphQLCoreExecutionContext):
-    """Executes as Strawberry does, but for lists whose items are selected plainly."""
+    """Execution context that completes lists of plainly selected items by itself, and leaves the rest to Strawberry."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # by type and selection; that is kept too, so that its id stays its own
-        self._known: dict[tuple[str, int], tuple[FieldDetailsList, Complete | None]] = {}
-        # counts the objects of the answer
+        # by type and id of the selection; the selection is kept as well, so that its id is not reused
+        self._completers: dict[tuple[str, int], tuple[FieldDetailsList, Complete | None]] = {}
+        # counts the objects of the result
         self._cost_meter: CostMeter = getattr(self.context_value, "cost_meter", None) or CostMeter()
 
     def collect_and_execute_subfields(self, return_type: GraphQLObjectType, *rest: Any) -> Any:
-        # introspection costs nothing: it is bounded, and asks for nothing that would have to be found
+        # introspection costs nothing: it has its own limit and reads nothing from the database
         if not return_type.name.startswith("__"):
             self._cost_meter.objects += 1
         return super().collect_and_execute_subfields(return_type, *rest)
@@ -63,19 +63,19 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
         items: Iterable[Any],
         position_context: Any,
     ) -> Any:
-        complete = self._plain(item_type, field_details_list) if isinstance(items, list) else None
+        complete = self._completer(item_type, field_details_list) if isinstance(items, list) else None
         if complete is not None:
-            if isinstance(items, list) and len(items) > AT_ONCE:
-                return self._at_length(complete, item_type, field_details_list, info, path, items, position_context)
-            counted = self._cost_meter.objects
+            if isinstance(items, list) and len(items) > CHUNK_SIZE:
+                return self._complete_in_chunks(complete, item_type, field_details_list, info, path, items, position_context)
+            objects_before = self._cost_meter.objects
             try:
                 return [complete(item) for item in items]
             except Exception:
-                # told better, and counted, by what follows
-                self._cost_meter.objects = counted
+                # graphql-core counts the objects again, and reports the error
+                self._cost_meter.objects = objects_before
         return super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
 
-    async def _at_length(
+    async def _complete_in_chunks(
         self,
         complete: Complete,
         item_type: GraphQLOutputType,
@@ -85,81 +85,82 @@ class PlainSelections(StrawberryGraphQLCoreExecutionContext):
         items: list[Any],
         position_context: Any,
     ) -> Any:
-        """The same for a long list, with pauses in which others get their turn."""
+        """Complete a long list, and let other tasks run between chunks."""
         completed: list[Any] = []
-        counted = self._cost_meter.objects
+        objects_before = self._cost_meter.objects
         try:
-            for start in range(0, len(items), AT_ONCE):
-                completed += [complete(item) for item in items[start : start + AT_ONCE]]
+            for start in range(0, len(items), CHUNK_SIZE):
+                completed += [complete(item) for item in items[start : start + CHUNK_SIZE]]
                 await asyncio.sleep(0)
         except Exception:
-            # told better, and counted, by what follows
-            self._cost_meter.objects = counted
-            told = super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
-            return await told if isawaitable(told) else told
+            # graphql-core counts the objects again, and reports the error
+            self._cost_meter.objects = objects_before
+            result = super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
+            return await result if isawaitable(result) else result
         return completed
 
-    def _plain(self, item_type: GraphQLOutputType, selection: FieldDetailsList) -> Complete | None:
+    def _completer(self, item_type: GraphQLOutputType, selection: FieldDetailsList) -> Complete | None:
+        """Return the function that completes an item; None: graphql-core has to."""
         key = (str(item_type), id(selection))
-        if key not in self._known:
+        if key not in self._completers:
             try:
-                complete = self._completing(item_type, selection)
+                complete = self._build(item_type, selection)
             except NotPlain:
                 complete = None
-            self._known[key] = selection, complete
-        return self._known[key][1]
+            self._completers[key] = selection, complete
+        return self._completers[key][1]
 
-    def _completing(self, type_: GraphQLOutputType, selection: FieldDetailsList) -> Complete:
-        """What completes a value of a type."""
+    def _build(self, type_: GraphQLOutputType, selection: FieldDetailsList) -> Complete:
+        """Build the function that completes a value of a type."""
         if not isinstance(type_, GraphQLNonNull):
-            complete = self._completing_some(type_, selection)
+            complete = self._build_non_null(type_, selection)
             return lambda value: None if value is None else complete(value)
-        return self._completing_some(type_.of_type, selection)
+        return self._build_non_null(type_.of_type, selection)
 
-    def _completing_some(self, type_: GraphQLOutputType, selection: FieldDetailsList) -> Complete:
-        """What completes a value that is not null; null is an error to it."""
+    def _build_non_null(self, type_: GraphQLOutputType, selection: FieldDetailsList) -> Complete:
+        """Build the function that completes a value of a type and fails on null."""
         match type_:
             case GraphQLList():
-                complete = self._completing(type_.of_type, selection)
-                return lambda values: [complete(value) for value in _listed(values)]
+                complete = self._build(type_.of_type, selection)
+                return lambda values: [complete(value) for value in _require_list(values)]
             case GraphQLObjectType():
-                return self._completing_object(type_, selection)
+                return self._build_object(type_, selection)
             case GraphQLInterfaceType() if type_.resolve_type is not None:
-                # an interface that says by itself which type a value has says so by its class
-                by_class = {it.name: self._completing_object(it, selection) for it in self.schema.get_possible_types(type_)}
+                # an interface with resolve_type names its types like their classes
+                by_class = {it.name: self._build_object(it, selection) for it in self.schema.get_possible_types(type_)}
                 return lambda value: by_class[type(value).__name__](value)
             case _ if isinstance(type_, GraphQLLeafType):
                 serialise = type_.coerce_output_value
-                return lambda value: _given(serialise(_given(value)))
+                return lambda value: _require_value(serialise(_require_value(value)))
         raise NotPlain
 
-    def _completing_object(self, type_: GraphQLObjectType, selection: FieldDetailsList) -> Complete:
+    def _build_object(self, type_: GraphQLObjectType, selection: FieldDetailsList) -> Complete:
         fields, deferred, _ = self.collect_subfields(type_, selection)
         if deferred:
             raise NotPlain
-        steps = [(name, *self._step(type_, details)) for name, details in fields.items()]
-        spent = self._cost_meter
+        steps = [(name, *self._build_field(type_, details)) for name, details in fields.items()]
+        cost_meter = self._cost_meter
 
         def complete_object(value: Any) -> dict[str, Any]:
-            spent.objects += 1
+            cost_meter.objects += 1
             return {name: complete(getattr(value, attribute)) for name, attribute, complete in steps}
 
         return complete_object
 
-    def _step(self, type_: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, Complete]:
-        """The attribute that a field is, and what completes it."""
-        selected = details[0].node.name.value
-        if selected == "__typename":
+    def _build_field(self, type_: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, Complete]:
+        """Return the attribute that a field reads, and the function that completes it."""
+        field_name = details[0].node.name.value
+        if field_name == "__typename":
             return "__class__", lambda _: type_.name
-        field = self.schema.get_field(type_, selected)
+        field = self.schema.get_field(type_, field_name)
         attribute = getattr(field.resolve, ATTRIBUTE, None) if field else None
         if field is None or attribute is None:
             raise NotPlain
-        return attribute, self._completing(field.type, details)
+        return attribute, self._build(field.type, details)
 
 
 def attribute(name: str) -> Callable[..., Any]:
-    """The resolver of a field that is an attribute."""
+    """Return a resolver that reads an attribute."""
 
     def resolve(source: Any, _: Any) -> Any:
         return getattr(source, name)
@@ -168,13 +169,13 @@ def attribute(name: str) -> Callable[..., Any]:
     return resolve
 
 
-def _given(value: Any) -> Any:
+def _require_value(value: Any) -> Any:
     if value is None or value is Undefined:
         raise NotPlain
     return value
 
 
-def _listed(values: Any) -> list[Any]:
+def _require_list(values: Any) -> list[Any]:
     if not isinstance(values, list):
         raise NotPlain
     return values

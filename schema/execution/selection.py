@@ -1,4 +1,4 @@
-"""What an operation selects: at its root, and below a field for resolvers that have to know beforehand."""
+"""Selections: the fields at the root of an operation, and the fields below the one that is being resolved."""
 
 from collections.abc import Mapping
 
@@ -16,46 +16,46 @@ from schema.execution.context import Info
 
 
 def selects(info: Info, *paths: str) -> bool:
-    """Whether any of these fields is selected below the one that is being resolved: `links`, or `edges.confidence`."""
+    """True if one of these fields, such as `links` or `edges.confidence`, is selected below the field that is being resolved."""
     raw = info._raw_info
     fragments = raw.fragments
     return any(_selects(node.selection_set, path.split("."), fragments) for node in raw.field_nodes for path in paths)
 
 
-def _selects(selected: SelectionSetNode | None, path: list[str], fragments: Mapping[str, FragmentDefinitionNode]) -> bool:
-    for node in selected.selections if selected else ():
+def _selects(selection_set: SelectionSetNode | None, path: list[str], fragments: Mapping[str, FragmentDefinitionNode]) -> bool:
+    for node in selection_set.selections if selection_set else ():
         match node:
             case FieldNode():
-                found = node.name.value == path[0] and (len(path) == 1 or _selects(node.selection_set, path[1:], fragments))
+                selected = node.name.value == path[0] and (len(path) == 1 or _selects(node.selection_set, path[1:], fragments))
             case FragmentSpreadNode():
-                found = _selects(fragments[node.name.value].selection_set, path, fragments)
+                selected = _selects(fragments[node.name.value].selection_set, path, fragments)
             case InlineFragmentNode():
-                found = _selects(node.selection_set, path, fragments)
+                selected = _selects(node.selection_set, path, fragments)
             case _:
-                raise AssertionError("a selection is one of these")
-        if found:
+                raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
+        if selected:
             return True
     return False
 
 
 def root_fields(operation: OperationDefinitionNode, document: DocumentNode) -> list[str]:
-    """The fields at the root of an operation, each once, wherever they are selected."""
+    """Return the names of the fields at the root of an operation, each once, those of fragments included."""
     fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
 
-    def look(selected: SelectionSetNode) -> None:
-        for node in selected.selections:
+    def collect(selection_set: SelectionSetNode) -> None:
+        for node in selection_set.selections:
             match node:
                 case FieldNode():
-                    found[node.name.value] = None
+                    names[node.name.value] = None
                 case FragmentSpreadNode():
-                    # a fragment adds what it adds the first time
+                    # popped: a fragment that is spread again adds nothing
                     if (fragment := fragments.pop(node.name.value, None)) is not None:
-                        look(fragment.selection_set)
+                        collect(fragment.selection_set)
                 case InlineFragmentNode():
-                    look(node.selection_set)
+                    collect(node.selection_set)
                 case _:
-                    raise AssertionError("a selection is one of these")
+                    raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
 
-    look(operation.selection_set)
-    return list(found)
+    collect(operation.selection_set)
+    return list(names)

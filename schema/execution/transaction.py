@@ -1,4 +1,4 @@
-"""One transaction an operation: opened when first needed, a snapshot for queries, all or nothing for mutations."""
+"""The transaction of an operation: a snapshot for a query, one atomic transaction for a mutation."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,29 +13,29 @@ from db.query_stats import QueryStats
 
 
 class _Rollback(Exception):
-    """Leaves a transaction without keeping anything of it."""
+    """Raised in a transaction to roll it back."""
 
 
 class Transaction:
-    """Lazily opens the connection of one operation. Introspection never needs one."""
+    """Transaction of one attempt at an operation, begun by the first resolver that needs a connection."""
 
-    def __init__(self, database: Database, tenant_id: int, author: Author, used: QueryStats, *, writes: bool) -> None:
+    def __init__(self, database: Database, tenant_id: int, author: Author, stats: QueryStats, *, writes: bool) -> None:
         self._database = database
         self._tenant_id = tenant_id
         self._author = author
-        self._used = used
+        self._stats = stats
         self._writes = writes
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._connection: ReadConnection | None = None
-        self._over = False
-        self._given_up = False
+        self._closed = False
+        self._cancelled = False
 
     async def reader(self) -> ReadConnection:
-        """The connection, to read what the operation sees: in a mutation, its own writes too."""
+        """Return the connection for reading. In a mutation it sees the mutation's writes."""
         async with self._opening:
-            if self._over:
-                raise Unavailable("This request is over.")
+            if self._closed:
+                raise Unavailable("The request has ended.")
             if self._connection is None:
                 opened = (
                     self._database.transaction(self._tenant_id, self._author)
@@ -43,76 +43,76 @@ class Transaction:
                     else self._database.snapshot(self._tenant_id)
                 )
                 self._connection = await self._stack.enter_async_context(opened)
-                # across attempts, one account
-                self._used.add(self._connection.stats)
-                self._connection.stats = self._used
+                # all attempts at an operation share their statistics
+                self._stats.add(self._connection.stats)
+                self._connection.stats = self._stats
             return self._connection
 
     @property
     def opened(self) -> bool:
-        """Whether it ever had a connection."""
+        """True if the transaction was begun."""
         return self._connection is not None
 
     async def writer(self) -> WriteConnection:
-        """The connection, to write."""
+        """Return the connection for writing."""
         connection = await self.reader()
         assert isinstance(connection, WriteConnection), "only mutations write"
         return connection
 
-    async def keep(self) -> None:
-        """Keep what was written. Returns when the database has said so."""
-        await self._whole(self._keep())
+    async def commit(self) -> None:
+        """Commit. Return when the database has confirmed it."""
+        await self._shielded(self._commit())
 
-    async def leave(self) -> None:
-        """Leave no trace of what was written. A connection that is gone leaves none either."""
-        await self._whole(self._leave())
+    async def rollback(self) -> None:
+        """Roll back. An error of the connection is ignored: a lost connection rolls back as well."""
+        await self._shielded(self._roll_back())
 
     async def abort(self) -> None:
-        """Leave at once: nobody waits for what runs."""
-        self._stop()
-        await self.leave()
+        """Cancel the statement that runs, and roll back."""
+        self._cancel()
+        await self.rollback()
 
-    async def _whole(self, ending: Coroutine[Any, Any, None]) -> None:
-        """End, wholly: where nobody waits for it any more, the connection is given back all the same."""
+    async def _shielded(self, ending: Coroutine[Any, Any, None]) -> None:
+        """End the transaction. If the caller is cancelled, the connection still returns to the pool."""
         task = asyncio.ensure_future(ending)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._stop()
-            # what became of it, nobody asks any more
+            self._cancel()
+            # mark an exception as retrieved: asyncio logs one that nobody awaits
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             raise
 
-    def _stop(self) -> None:
-        self._over = self._given_up = True
+    def _cancel(self) -> None:
+        self._closed = self._cancelled = True
         if self._connection is not None:
             self._connection.cancel()
 
-    async def _keep(self) -> None:
-        await self._end()
-        if self._given_up:
-            await self._leave()
+    async def _commit(self) -> None:
+        await self._close()
+        if self._cancelled:
+            await self._roll_back()
             return
         if self._connection is not None and self._connection.failure is not None:
-            await self._leave()
-            raise Unavailable("A step of this request failed in the database, so nothing of it was kept.")
+            await self._roll_back()
+            raise Unavailable("A statement of this request failed in the database. Nothing was committed.")
         try:
             await self._stack.aclose()
         except Unavailable as error:
             raise Unavailable(
-                f"{error.message} Whether anything was kept is not known; with an idempotencyKey it is safe to send it again."
+                f"{error.message} It is unknown if the mutation was committed. With an idempotencyKey it is safe to repeat."
             ) from error
 
-    async def _leave(self) -> None:
-        await self._end()
-        abandoned = _Rollback()
+    async def _roll_back(self) -> None:
+        await self._close()
+        rollback = _Rollback()
         with suppress(_Rollback, HeadwaterError):
-            await self._stack.__aexit__(_Rollback, abandoned, None)
+            await self._stack.__aexit__(_Rollback, rollback, None)
 
-    async def _end(self) -> None:
-        """Let what opens or runs come to its end, and nothing more begin: where a non-null field fails, graphql-core answers
-        while loaders beside it are still at work."""
+    async def _close(self) -> None:
+        """Accept no more statements, and wait for those that run: when a non-null field fails, graphql-core answers while loaders
+        of other fields still work."""
         async with self._opening:
-            self._over = True
+            self._closed = True
         if self._connection is not None:
             await self._connection.drain()

@@ -1,4 +1,4 @@
-"""References: how an input names assets."""
+"""References to assets in inputs: the kinds of assets, and the ways to name one."""
 
 from enum import Enum
 from typing import Any
@@ -10,27 +10,27 @@ from db.associations import association
 from schema.language.inputs import input_field, optional_input_field
 
 
-@strawberry.enum(description="The kinds of assets.")
+@strawberry.enum(description="Kind of an asset.")
 class AssetKind(Enum):
-    PRODUCT = strawberry.enum_value("PRODUCT", description="Data products.")
-    ENTITY = strawberry.enum_value("ENTITY", description="Entities, whatever their type.")
+    PRODUCT = strawberry.enum_value("PRODUCT", description="A data product.")
+    ENTITY = strawberry.enum_value("ENTITY", description="An entity of any type.")
 
 
-@strawberry.input(description="Names an entity by its identifier in the system it comes from.")
+@strawberry.input(description="Names an entity by its key in the system that it comes from.")
 class EntityKey:
-    type: str = input_field("The type of entity.")
-    key: str = input_field("Its key within the type.")
+    type: str = input_field("Code of the entity type.")
+    key: str = input_field("Key of the entity, unique within the type.")
 
 
 @strawberry.input(one_of=True, description="Names an asset, in one of these ways.")
 class AssetRef:
-    uid: UUID | None = optional_input_field("By its uid, whatever its kind.")
-    product: str | None = optional_input_field("A product, by the name it has at that instant.")
-    entity: EntityKey | None = optional_input_field("An entity, by its key.")
+    uid: UUID | None = optional_input_field("An asset of any kind, by its uid.")
+    product: str | None = optional_input_field("A product, by its name at the instant of the write.")
+    entity: EntityKey | None = optional_input_field("An entity, by its type and key.")
 
 
 def asset_ref(ref: dict[str, Any]) -> association.AssetRef:
-    """What a reference means; it names exactly one thing."""
+    """Return the reference of an AssetRef input, given as plain values."""
     key = ref.get("entity")
     return (
         association.AssetRef(uid=ref.get("uid"), product=ref.get("product"))

@@ -1,4 +1,4 @@
-"""What a client is told when something fails: a message, a path, a stable code. Never SQL, never a traceback."""
+"""Errors of a response: a message, a path, a stable code and the field at fault. Never SQL, never a traceback."""
 
 import re
 from typing import Any
@@ -8,17 +8,17 @@ from graphql import ArgumentNode, DocumentNode, FieldNode, GraphQLError, Node, O
 
 from db.errors import BadInput, HeadwaterError
 
-INTERNAL = "Something went wrong here, and it was not your request. Quote the requestId when you report it."
+INTERNAL = "Internal error. Quote the requestId when you report it."
 
-# How graphql-core says where in a variable, or in an object, the fault is.
-_FIELD_NAMED = re.compile(r"(?:(?:unknown|required) field '|Argument '[\w.]+\()(\w+)")
-_PLACE_NAMED = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([\w.\[\]]+):)?")
+# How messages of graphql-core name the field at fault, and the position in a variable.
+_NAMED_FIELD = re.compile(r"(?:(?:unknown|required) field '|Argument '[\w.]+\()(\w+)")
+_NAMED_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([\w.\[\]]+):)?")
 
 log = structlog.get_logger("headwater.graphql")
 
 
 def describe(error: GraphQLError, document: DocumentNode | None = None) -> dict[str, Any]:
-    """An error as the response carries it."""
+    """Return an error as the response contains it. Log an unexpected exception and return an internal error for it."""
     cause = _cause(error)
     if isinstance(cause, HeadwaterError):
         message, code, field = cause.message, cause.code, cause.field
@@ -37,7 +37,7 @@ def describe(error: GraphQLError, document: DocumentNode | None = None) -> dict[
 
 
 def code_of(error: GraphQLError) -> str:
-    """The code that a client sees of an error."""
+    """Return the code that the response contains for an error."""
     cause = _cause(error)
     if isinstance(cause, HeadwaterError):
         return cause.code
@@ -45,7 +45,7 @@ def code_of(error: GraphQLError) -> str:
 
 
 def _cause(error: GraphQLError) -> BaseException | None:
-    """The exception behind an error; None where the request itself is at fault."""
+    """Return the exception behind an error; None: the request is at fault."""
     cause: BaseException | None = error.original_error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
@@ -53,23 +53,23 @@ def _cause(error: GraphQLError) -> BaseException | None:
 
 
 def _field_at_fault(error: GraphQLError, document: DocumentNode | None) -> str | None:
-    """The innermost input, or else the selected field, that an error of validation or coercion is about."""
-    if named := _FIELD_NAMED.search(error.message):
+    """Return the innermost input field or argument, or else the selected field, that an error of graphql-core is about."""
+    if named := _NAMED_FIELD.search(error.message):
         return named[1]
-    if place := _PLACE_NAMED.match(error.message):
-        return re.sub(r"\[\d+\]", "", place[2] or place[1]).rpartition(".")[2]
+    if variable := _NAMED_VARIABLE.match(error.message):
+        return re.sub(r"\[\d+\]", "", variable[2] or variable[1]).rpartition(".")[2]
     if document is None or not error.nodes:
         return None
     node = error.nodes[0]
     if isinstance(node, FieldNode | ArgumentNode | ObjectFieldNode):
         return node.name.value
-    finder = _InputAround(node)
+    finder = _EnclosingInput(node)
     visit(document, finder)
     return finder.name
 
 
-class _InputAround(Visitor):
-    """Finds the innermost argument or input field whose text holds a node."""
+class _EnclosingInput(Visitor):
+    """Finds the innermost argument or input field that encloses a node."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -77,12 +77,12 @@ class _InputAround(Visitor):
         self.name: str | None = None
 
     def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
-        self._look(node)
+        self._visit(node)
 
     def enter_object_field(self, node: ObjectFieldNode, *_: Any) -> None:
-        self._look(node)
+        self._visit(node)
 
-    def _look(self, node: ArgumentNode | ObjectFieldNode) -> None:
+    def _visit(self, node: ArgumentNode | ObjectFieldNode) -> None:
         inner, outer = self._node.loc, node.loc
         if inner and outer and outer.start <= inner.start and inner.end <= outer.end:
             self.name = node.name.value

@@ -1,4 +1,4 @@
-"""What all mutations share: which fields were given, and how a repeated request is recognised."""
+"""Inputs: declarations of input fields, their values, and the inputs and payloads that several mutations share."""
 
 import hashlib
 from dataclasses import fields, is_dataclass
@@ -12,68 +12,73 @@ import strawberry
 
 from db.errors import BadInput
 from db.tenancy.idempotency import IdempotencyKey
+from schema.language.fields import field
 from schema.language.node_ids import write_id
-from schema.language.scopes import READ, field
+from schema.language.scopes import READ
 
 KEY_LENGTH = 200
 
-INPUT = strawberry.argument(description="What is to be done.")
+INPUT = strawberry.argument(description="Input of the mutation.")
 
 
 def input_field(description: str, **options: Any) -> Any:
-    """A field of an input type."""
+    """Declare a field of an input type."""
     return strawberry.field(description=description, **options)
 
 
 def optional_input_field(description: str) -> Any:
-    """A field of an input type that may be left out."""
+    """Declare a field of an input type that may be omitted."""
     return strawberry.field(description=description, default=strawberry.UNSET)
 
 
-AT = "From when on it holds; left out or null: from now on. It may lie in the past, at most 5 seconds in the future."
-KEY = "Your own name for this write. Sent again with the same content, it is answered as the first time and not done twice."
+AT = "Start of validity. Defaults to now. It may lie in the past, and at most 5 seconds in the future."
+KEY = (
+    "Name that the client chooses for this write. A repetition with the same content is not executed, and gets the answer of the"
+    " first request."
+)
 
 
-@strawberry.input(description="What is to end.")
+@strawberry.input(description="Names what to delete.")
 class DeleteInput:
-    uid: UUID = input_field("Its uid.")
-    at: datetime | None = optional_input_field(AT)
+    uid: UUID = input_field("Uid of what to delete.")
+    at: datetime | None = optional_input_field("End of validity. Defaults to now. At most 5 seconds in the future.")
     idempotency_key: str | None = optional_input_field(KEY)
 
 
-@strawberry.input(description="What is to return to what it was last.")
+@strawberry.input(description="Names what to restore to its last state.")
 class RestoreInput:
-    uid: UUID = input_field("Its uid.")
+    uid: UUID = input_field("Uid of what to restore.")
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
 
-@strawberry.type(description="What became of a deletion.")
+@strawberry.type(description="Result of a deletion.")
 class DeletePayload:
-    uid: UUID = field(READ, "What was to end.")
-    changed: bool = field(READ, "Whether this ended it; false: it had ended already.")
+    uid: UUID = field(READ, "Uid of what was deleted.")
+    changed: bool = field(READ, "True if this mutation deleted it; false if it was deleted before.")
     deleted_id: strawberry.ID = field(
-        READ, "What no longer names anything, for a cache to forget: the plain id, or where at was given, the id at that instant."
+        READ, "Id that no longer names anything, to be removed from caches: without an instant, or with `at` if it was given."
     )
 
     @classmethod
-    def of(cls, type_name: str, ended: DeleteInput, *, changed: bool) -> "DeletePayload":
-        """What became of a deletion, with the id that a payload of the same request would have had before it."""
-        return cls(uid=ended.uid, changed=changed, deleted_id=write_id(type_name, ended.uid, provided_fields(ended).get("at")))
+    def of(cls, type_name: str, deleted: DeleteInput, *, changed: bool) -> "DeletePayload":
+        """Build the payload of a deletion. The id is that of a payload of the same request before the deletion."""
+        deleted_id = write_id(type_name, deleted.uid, provided_fields(deleted).get("at"))
+        return cls(uid=deleted.uid, changed=changed, deleted_id=deleted_id)
 
 
-@strawberry.input(description="A type to take out of its registry.")
+@strawberry.input(description="Names a type to remove from its registry.")
 class RemoveTypeInput:
-    code: str = input_field("Its code; of a relationship type its key, too, where only one has that.")
+    code: str = input_field("Code of the type. A relationship type may be named by its key if no other type has the same key.")
 
 
-@strawberry.type(description="What became of a removal.")
+@strawberry.type(description="Result of the removal of a type.")
 class RemovePayload:
-    code: str = field(READ, "The code that is free now.")
+    code: str = field(READ, "Code of the removed type.")
 
 
 def provided_fields(value: Any) -> Any:
-    """An input as plain values, without what was left out."""
+    """Return an input as plain values, without the fields that were omitted."""
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
@@ -85,16 +90,16 @@ def provided_fields(value: Any) -> Any:
 
 
 def idempotency_key_of(mutation: str, content: dict[str, Any]) -> IdempotencyKey | None:
-    """The request by its idempotencyKey, if it bears one. What it asks for is the mutation and all else that was given."""
+    """Remove the idempotency key from the content of a mutation, and return it with a digest of the rest; None: it has none."""
     key = content.pop("idempotency_key", None)
     if key is None:
         return None
     if not 0 < len(key) <= KEY_LENGTH or "\0" in key:
-        raise BadInput(f"An idempotencyKey has 1 to {KEY_LENGTH} characters, none of them NUL.", field="idempotencyKey")
-    # an instant of null is one left out
-    asked = {name: part for name, part in content.items() if name != "at" or part is not None}
+        raise BadInput(f"idempotencyKey has to have 1 to {KEY_LENGTH} characters, none of them NUL.", field="idempotencyKey")
+    # `at: null` means the same as no `at`
+    digested = {name: part for name, part in content.items() if name != "at" or part is not None}
     try:
-        written = orjson.dumps([mutation, asked], option=orjson.OPT_SORT_KEYS, default=str)
+        serialized = orjson.dumps([mutation, digested], option=orjson.OPT_SORT_KEYS, default=str)
     except orjson.JSONEncodeError as error:
-        raise BadInput(f"The input cannot be kept as JSON: {error}.", field="input") from error
-    return IdempotencyKey(key, UUID(bytes=hashlib.blake2b(written, digest_size=16).digest()))
+        raise BadInput(f"input cannot be stored as JSON: {error}.", field="input") from error
+    return IdempotencyKey(key, UUID(bytes=hashlib.blake2b(serialized, digest_size=16).digest()))

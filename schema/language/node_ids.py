@@ -1,4 +1,4 @@
-"""Ids: each names a thing at an instant, in one canonical form that docs/time.md describes for other subgraphs."""
+"""Ids: each names an object at an instant. docs/time.md describes the canonical form for other subgraphs."""
 
 import re
 from datetime import datetime
@@ -9,51 +9,58 @@ import strawberry
 
 from db.errors import BadInput
 from db.instants import write_instant
-from schema.language.scalars import parse_instant
-from schema.language.scopes import READ, field
+from schema.language.fields import field
+from schema.language.scalars import UUID_EXAMPLE, parse_instant
+from schema.language.scopes import READ
 
 _ID = re.compile(r"([A-Z][A-Za-z]*):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:@(.+))?", re.ASCII)
+# Characters of an invalid value that a message repeats.
+_QUOTED_LENGTH = 100
 
 AsOf = Annotated[
     datetime | None,
     strawberry.argument(
-        description="The instant to read at; what is below inherits it. Left out or null: the instant of what is above, or now."
+        description="Instant to read at, also for all fields below. Defaults to the instant of the parent, or now."
     ),
 ]
 
 
-@strawberry.interface(description="Anything that can be fetched again by its id.")
+@strawberry.interface(description="An object that can be read again by its id.")
 class Node:
     id: strawberry.ID = field(
         READ,
-        "Names this at an instant: plain where it is read now; where it is read with asOf, it carries that instant, and"
-        " leads back to that reading.",
+        "Names this object. If it was read with asOf, the id contains that instant and leads to the same state; otherwise it"
+        " leads to the current state.",
     )
 
 
 def write_id(type_name: str, uid: UUID, instant: datetime | None) -> strawberry.ID:
-    """`Type:uid`, and `@instant` where the reading is pinned to one."""
+    """Return `Type:uid`, followed by `@instant` if the object was read at a requested instant."""
     return strawberry.ID(f"{type_name}:{uid}" if instant is None else f"{type_name}:{uid}@{write_instant(instant)}")
 
 
-def read_id(text: str, *, field: str = "id") -> tuple[str, UUID, datetime | None]:
-    """Strictly what `write_id` wrote: any other spelling is refused, so that one thing has one id."""
-    found = _ID.fullmatch(text)
-    if found is None:
-        raise BadInput(f"{text[:100]!r} is no id of this API. An id reads Type:uid or Type:uid@instant.", field=field)
-    type_name, uid, written = found.groups()
+def read_id(text: str) -> tuple[str, UUID, datetime | None]:
+    """Return the parts of an id. Only the spelling of `write_id` is accepted, so that an object has one id."""
+    quoted = repr(text[:_QUOTED_LENGTH])
+    matched = _ID.fullmatch(text)
+    if matched is None:
+        raise BadInput(f"id is {quoted}. An id has the form Type:uid or Type:uid@instant.", field="id")
+    type_name, uid, written = matched.groups()
     try:
         instant = None if written is None else parse_instant(written)
     except Exception as error:
-        raise BadInput(f"{text[:100]!r} is no id of this API: what follows the @ is no instant.", field=field) from error
-    if write_id(type_name, UUID(uid), instant) != text:
-        raise BadInput(f"{text[:100]!r} is not the canonical form of an id: instants in it are UTC and end in Z.", field=field)
+        raise BadInput(
+            f"id is {quoted}. An instant is required after the @, such as 2024-05-01T00:00:00Z.", field="id"
+        ) from error
+    canonical = write_id(type_name, UUID(uid), instant)
+    if canonical != text:
+        raise BadInput(f"id is {quoted}. Its canonical form is {str(canonical)!r}.", field="id")
     return type_name, UUID(uid), instant
 
 
-def read_uid(text: str, *, field: str = "uid") -> UUID:
-    """A uid as a gateway sends it."""
+def read_uid(text: str) -> UUID:
+    """Return the uid that a gateway sent as text."""
     try:
         return UUID(text)
     except ValueError as error:
-        raise BadInput(f"{text[:100]!r} is no UUID.", field=field) from error
+        raise BadInput(f"uid is {text[:_QUOTED_LENGTH]!r}. A UUID is required, such as {UUID_EXAMPLE}.", field="uid") from error

@@ -1,11 +1,11 @@
-"""Connections: keyset pages, forward and backward, with cursors that belong to one list and no other."""
+"""Connections: keyset pages, forward and backward, with cursors that are valid for one list only."""
 
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import orjson
 import strawberry
@@ -14,8 +14,9 @@ from db.errors import BadInput, LimitExceeded
 from db.instants import write_instant
 from db.pagination import Page, Slice
 from schema.language.cost import list_size
+from schema.language.fields import field, resolver
 from schema.language.scalars import parse_instant
-from schema.language.scopes import READ, field, resolver
+from schema.language.scopes import READ
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -23,80 +24,91 @@ Row = TypeVar("Row")
 DEFAULT_PAGE_SIZE = 50
 
 First = Annotated[
-    int | None, strawberry.argument(description="How many to give, from the start on. 50 if neither first nor last is given.")
+    int | None,
+    strawberry.argument(description="Number of items, from the start of the list. Defaults to 50 if `last` is not given."),
 ]
-After = Annotated[str | None, strawberry.argument(description="Give what comes after this cursor of the same list.")]
-Last = Annotated[int | None, strawberry.argument(description="How many to give, from the end back.")]
-Before = Annotated[str | None, strawberry.argument(description="Give what comes before this cursor of the same list.")]
+After = Annotated[str | None, strawberry.argument(description="Cursor of this list: the page begins after its item.")]
+Last = Annotated[int | None, strawberry.argument(description="Number of items, from the end of the list.")]
+Before = Annotated[str | None, strawberry.argument(description="Cursor of this list: the page ends before its item.")]
 
-# A field that gives a page of a list.
+# Decorates a field that returns a page.
 paged = list_size(DEFAULT_PAGE_SIZE, by=("first", "last"), of=("edges", "nodes"))
 
 
-@strawberry.enum(description="Which way an order runs.")
+@strawberry.enum(description="Direction of an order.")
 class OrderDirection(Enum):
-    ASC = strawberry.enum_value("ASC", description="From the least to the greatest.")
-    DESC = strawberry.enum_value("DESC", description="From the greatest to the least.")
+    ASC = strawberry.enum_value("ASC", description="Ascending.")
+    DESC = strawberry.enum_value("DESC", description="Descending.")
 
 
-@strawberry.federation.type(description="Where a page stands in its list.", shareable=True)
+@strawberry.federation.type(description="Position of a page in its list.", shareable=True)
 class PageInfo:
-    has_next_page: bool = field(READ, "Whether the list goes on after this page.")
-    has_previous_page: bool = field(READ, "Whether the list has something before this page.")
-    start_cursor: str | None = field(READ, "The cursor of the first item here.")
-    end_cursor: str | None = field(READ, "The cursor of the last item here.")
+    has_next_page: bool = field(READ, "True if the list has items after this page.")
+    has_previous_page: bool = field(READ, "True if the list has items before this page.")
+    start_cursor: str | None = field(READ, "Cursor of the first item of this page.")
+    end_cursor: str | None = field(READ, "Cursor of the last item of this page.")
 
 
-@strawberry.type(description="An item of a list, and its place there.")
+@strawberry.type(description="An item of a list with its cursor.")
 class Edge(Generic[T]):
-    cursor: str = field(READ, "The place of this item in its list, to be given as after or before.")
+    cursor: str = field(READ, "Cursor of this item, for `after` or `before`.")
     node: T = field(READ, "The item.")
 
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[T]):
-    edges: list[Edge[T]] = field(READ, "The items of this page with their places.")
-    page_info: PageInfo = field(READ, "Where this page stands in its list.")
+    edges: list[Edge[T]] = field(READ, "Items of this page with their cursors.")
+    page_info: PageInfo = field(READ, "Position of this page in its list.")
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
-    @resolver(READ, "The items of this page.")
+    @resolver(READ, "Items of this page.")
     def nodes(self) -> list[T]:
         return [edge.node for edge in self.edges]
 
-    @resolver(READ, "How many items the whole list has. Counted only when it is asked for.")
+    @resolver(READ, "Number of items of the whole list. Counted only if it is selected.")
     async def total_count(self) -> int | None:
         return await self.count()
 
 
-def page_size(name: str, size: int, largest: int) -> int:
-    """How many an argument asks for, if it may."""
+class PageArguments(NamedTuple):
+    """Arguments of a field that returns a page."""
+
+    first: int | None
+    after: str | None
+    last: int | None
+    before: str | None
+
+
+def checked_page_size(name: str, size: int, limit: int) -> int:
+    """Return the size of a page that an argument requests. Raise an error if it is not within the limit."""
     if size < 1:
-        raise BadInput(f"{name} is {size}. Ask for at least 1.", field=name)
-    if size > largest:
-        raise LimitExceeded(f"{name} is {size}. At most {largest} come on one page.", field=name)
+        raise BadInput(f"{name} is {size}. At least 1 is required.", field=name)
+    if size > limit:
+        raise LimitExceeded(f"{name} is {size}. At most {limit} is allowed.", field=name)
     return size
 
 
 class Keyset:
-    """One list as its pages know it: what identifies it, and how a place in it is written.
+    """A list, as its pages and cursors identify it.
 
-    `of` is everything that decides which items the list has and in which order. A cursor carries its digest, so that a cursor
-    of another list is recognised.
+    `identity` is everything that determines the items of the list and their order. A cursor contains its digest, so that a cursor
+    of another list is refused. `key` holds the types of the columns that the list is ordered by.
     """
 
-    def __init__(self, *of: Any, key: Sequence[type]) -> None:
-        self._digest = hashlib.blake2b(repr(of).encode(), digest_size=6).hexdigest()
+    def __init__(self, *identity: Any, key: Sequence[type]) -> None:
+        self._digest = hashlib.blake2b(repr(identity).encode(), digest_size=6).hexdigest()
         self._key = tuple(key)
 
-    def page(self, *, first: int | None, after: str | None, last: int | None, before: str | None, largest: int) -> Page:
-        """The page that these arguments ask for."""
+    def page(self, arguments: PageArguments, limit: int) -> Page:
+        """Return the page that the arguments of a field request."""
+        first, after, last, before = arguments
         if first is not None and last is not None:
-            raise BadInput("Both first and last are given. Give first to go forward, or last to go backward.", field="last")
+            raise BadInput("first and last are both given. Use first to page forward, or last to page backward.", field="last")
         name, size = ("last", last) if last is not None else ("first", first)
         if size is None:
-            size = min(DEFAULT_PAGE_SIZE, largest)
+            size = min(DEFAULT_PAGE_SIZE, limit)
         return Page(
-            page_size(name, size, largest),
+            checked_page_size(name, size, limit),
             backward=last is not None,
             after=None if after is None else self._read(after, "after"),
             before=None if before is None else self._read(before, "before"),
@@ -105,46 +117,49 @@ class Keyset:
     def connection(
         self,
         page: Page,
-        slice_: Slice[Row],
+        rows: Slice[Row],
         *,
         nodes: Sequence[T],
         cursor_key: Callable[[Row], tuple[Any, ...]],
         count: Callable[[], Awaitable[int]],
     ) -> Connection[T]:
-        """The page as the API gives it."""
-        edges = [Edge(cursor=self.cursor(cursor_key(row)), node=node) for row, node in zip(slice_.items, nodes, strict=True)]
+        """Build the connection of a page from its rows, and the node of each row."""
+        edges = [Edge(cursor=self.cursor(cursor_key(row)), node=node) for row, node in zip(rows.items, nodes, strict=True)]
         info = PageInfo(
-            has_next_page=page.before is not None if page.backward else slice_.more,
-            has_previous_page=slice_.more if page.backward else page.after is not None,
+            has_next_page=page.before is not None if page.backward else rows.more,
+            has_previous_page=rows.more if page.backward else page.after is not None,
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,
         )
         return Connection(edges=edges, page_info=info, count=count)
 
-    def cursor(self, place: tuple[Any, ...]) -> str:
-        """How a place in the list is written."""
-        parts = [write_instant(part) if isinstance(part, datetime) else part for part in place]
+    def cursor(self, cursor_key: tuple[Any, ...]) -> str:
+        """Return the cursor of an item, from the values of the columns that the list is ordered by."""
+        parts = [write_instant(part) if isinstance(part, datetime) else part for part in cursor_key]
         return base64.urlsafe_b64encode(orjson.dumps([self._digest, *parts])).rstrip(b"=").decode()
 
     def _read(self, cursor: str, name: str) -> tuple[Any, ...]:
         try:
             decoded = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
             digest, *parts = decoded
-            place = tuple(
-                parse_instant(part) if wanted is datetime else part for part, wanted in zip(parts, self._key, strict=True)
+            cursor_key = tuple(
+                parse_instant(part) if type_ is datetime else part for part, type_ in zip(parts, self._key, strict=True)
             )
-            genuine = digest == self._digest and self.cursor(place) == cursor
-            genuine = genuine and all(_storable(part, wanted) for part, wanted in zip(place, self._key, strict=True))
+            genuine = digest == self._digest and self.cursor(cursor_key) == cursor
+            genuine = genuine and all(_is_storable(part, type_) for part, type_ in zip(cursor_key, self._key, strict=True))
         except Exception as error:
-            raise BadInput(f"{name} is no cursor. Use a cursor as this list gave it.", field=name) from error
+            raise BadInput(f"{name} is not a cursor. Use a cursor that this list returned.", field=name) from error
         if not genuine:
-            raise BadInput(f"{name} is the cursor of another list: its filter, order or instant differs.", field=name)
-        return place
+            raise BadInput(
+                f"{name} is a cursor of a list with another filter, order or instant. Use a cursor that this list returned.",
+                field=name,
+            )
+        return cursor_key
 
 
-def _storable(part: Any, wanted: type) -> bool:
-    """Whether a part of a place is of its type, and within what the database keeps of it."""
-    if type(part) is not wanted:
+def _is_storable(part: Any, type_: type) -> bool:
+    """True if a part of a cursor has the type of its column, and a value that the column can hold."""
+    if type(part) is not type_:
         return False
     if isinstance(part, int):
         return -(2**63) <= part < 2**63

@@ -14,9 +14,10 @@ from db.lineage.walk import Direction
 from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info
 from schema.language.cost import list_size, walk_cost
+from schema.language.fields import field, resolver
 from schema.language.node_ids import AsOf
-from schema.language.pagination import page_size
-from schema.language.scopes import READ, field, resolver
+from schema.language.pagination import checked_page_size
+from schema.language.scopes import READ
 from schema.lazy import LazyAsset, assets_by_id
 from schema.lineage.walk import WalkFilter, asset_id_at, walk_query
 
@@ -61,7 +62,7 @@ class PathQueries:
         filter: WalkFilter = None,
         as_of: AsOf = None,
     ) -> LineagePaths | None:
-        limit = page_size("first", first, info.context.limits.page_size)
+        limit = checked_page_size("first", first, info.context.limits.page_size)
         query = walk_query(info, Direction.DOWNSTREAM, max_depth, filter)
         origin, goal = await asyncio.gather(*(asset_id_at(info, uid, as_of) for uid in (from_, to)))
         if origin is None or goal is None:

@@ -28,9 +28,10 @@ from schema.execution.loading import Batch, Computed
 from schema.execution.selection import selects
 from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size, walk_cost
+from schema.language.fields import field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
-from schema.language.pagination import Keyset, PageInfo
-from schema.language.scopes import READ, field, resolver
+from schema.language.pagination import Keyset, PageArguments, PageInfo
+from schema.language.scopes import READ
 from schema.lazy import IDENTITY_BY_UID, LazyAsset, assets_by_id
 
 WALK_BY_ROOT = Batch(walks.run_walks)
@@ -348,8 +349,7 @@ async def walk_connection(
     pinned = as_of or root.pinned
     query = walk_query(info, direction, max_depth, filter)
     keyset = Keyset("walk", root.uid, query, key=(datetime, int, int))
-    largest = info.context.limits.walk_page_size
-    page = keyset.page(first=first, after=after, last=None, before=None, largest=largest)
+    page = keyset.page(PageArguments(first, after, None, None), info.context.limits.walk_page_size)
     step = None
     if page.after is not None:
         instant, depth, asset_id = page.after

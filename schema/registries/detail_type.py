@@ -8,9 +8,10 @@ from db.registries import detail_type as detail_types
 from db.registries.detail_format import FORMATS
 from db.registries.detail_type import DetailTypeRow
 from schema.execution.context import Info
-from schema.language.cost import WRITE_WEIGHT, cost, list_size
+from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
-from schema.language.scopes import READ, WRITE, field, resolver
+from schema.language.scopes import READ, WRITE
 
 
 @strawberry.type(description="A type of detail of an entity, such as an email address.")
@@ -50,7 +51,7 @@ class DetailTypeQueries:
 
 @strawberry.type
 class DetailTypeMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(WRITE, "Register a detail type, or replace its definition. CONFLICT if the format of a type in use would change.")
     async def put_detail_type(self, info: Info, input: Annotated[PutDetailTypeInput, INPUT]) -> DetailTypePayload:
         connection = await info.context.transaction.writer()
@@ -58,7 +59,7 @@ class DetailTypeMutations:
         info.context.invalidate()
         return DetailTypePayload(detail_type=DetailType.of(row))
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(WRITE, "Remove a detail type. CONFLICT if an entity has or had such a detail.")
     async def remove_detail_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()

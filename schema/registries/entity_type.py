@@ -11,9 +11,10 @@ from db.registries import entity_type as entity_types
 from db.registries.entity_type import EntityTypeRow
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import WRITE_WEIGHT, cost, list_size
+from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
-from schema.language.scopes import READ, WRITE, field, resolver
+from schema.language.scopes import READ, WRITE
 from schema.lazy import LazyDomain, domain_at
 
 
@@ -88,7 +89,7 @@ class EntityTypeQueries:
 
 @strawberry.type
 class EntityTypeMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(WRITE, "Register an entity type, or replace its definition.")
     async def put_entity_type(self, info: Info, input: Annotated[PutEntityTypeInput, INPUT]) -> EntityTypePayload:
         connection = await info.context.transaction.writer()
@@ -96,7 +97,7 @@ class EntityTypeMutations:
         info.context.invalidate()
         return EntityTypePayload(entity_type=EntityType.of(row, connection.now, None))
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(WRITE, "Remove an entity type. CONFLICT if an entity has this type, deleted ones included.")
     async def remove_entity_type(self, info: Info, input: Annotated[RemoveTypeInput, INPUT]) -> RemovePayload:
         connection = await info.context.transaction.writer()

@@ -11,9 +11,10 @@ from db.registries import relationship_type as relationship_types
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import WRITE_WEIGHT, cost, list_size
+from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
-from schema.language.scopes import READ, WRITE, field, resolver
+from schema.language.scopes import READ, WRITE
 
 END = "PRODUCT or ENTITY for any asset of that kind, or the code of an entity type."
 
@@ -94,7 +95,7 @@ class RelationshipTypeQueries:
 
 @strawberry.type
 class RelationshipTypeMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(
         WRITE,
         "Register a relationship type, or replace its definition. CONFLICT if another type has one of its keys between the same"
@@ -108,7 +109,7 @@ class RelationshipTypeMutations:
         info.context.invalidate()
         return RelationshipTypePayload(relationship_type=RelationshipType.of(row))
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(
         WRITE,
         "Remove a relationship type, by its code, or by its key if no other type has it. CONFLICT if a relationship has"

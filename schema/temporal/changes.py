@@ -11,14 +11,15 @@ from db.errors import BadInput
 from db.instants import write_instant
 from db.temporal import changes
 from db.temporal.changes import ChangeQuery, ChangeRow
-from schema.execution.connections import PageArguments, fetch_connection, read
+from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size
+from schema.language.fields import field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.node_ids import write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
-from schema.language.scopes import READ, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.scopes import READ
 from schema.lazy import ASSET_TYPES, LazyAsset
 from schema.temporal.history import FieldChange, field_changes
 

@@ -8,11 +8,12 @@ import strawberry
 from db.temporal import differences
 from db.temporal.differences import DifferenceRow
 from db.temporal.history import VersionPeriod
-from schema.execution.connections import PageArguments, fetch_connection, read
+from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.language.cost import list_size
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, paged
-from schema.language.scopes import READ, field, resolver
+from schema.language.fields import field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.scopes import READ
 from schema.lazy import ASSET_TYPES, LazyAsset
 from schema.temporal.changes import Filter, From, To, query_of
 from schema.temporal.history import FieldChange, field_changes

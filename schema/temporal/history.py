@@ -10,13 +10,14 @@ from strawberry.utils.str_converters import to_camel_case
 
 from db.pagination import Page
 from db.temporal.history import Changed, VersionRow, count_histories, histories
-from schema.execution.connections import PageArguments, fetch_connection
+from schema.execution.connections import fetch_connection
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import list_size
+from schema.language.fields import field
 from schema.language.node_ids import Node, write_id
-from schema.language.pagination import Connection, Keyset
-from schema.language.scopes import READ, field
+from schema.language.pagination import Connection, Keyset, PageArguments
+from schema.language.scopes import READ
 from schema.lazy import LazyAsset
 
 HISTORY_BY_SUBJECT = Batch(histories)

@@ -9,9 +9,10 @@ from db.errors import Forbidden
 from db.tenancy import api_key
 from db.tenancy.api_key import KeyRow
 from schema.execution.context import Info
-from schema.language.cost import WRITE_WEIGHT, cost, list_size
+from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, input_field, optional_input_field, provided_fields
-from schema.language.scopes import ADMIN, field, resolver
+from schema.language.scopes import ADMIN
 
 
 @strawberry.type(description="An API key of a person or a program. The complete key is returned once, when it is created.")
@@ -81,7 +82,7 @@ class ApiKeyQueries:
 
 @strawberry.type
 class ApiKeyMutations:
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(ADMIN, "Create an API key in this tenant. FORBIDDEN if it would have a scope that you do not have.")
     async def create_key(self, info: Info, input: Annotated[CreateKeyInput, INPUT]) -> CreateKeyPayload:
         _require_held(info, input.scopes)
@@ -90,7 +91,7 @@ class ApiKeyMutations:
         row, secret = await api_key.create(connection, info.context.key_signer, input.label, input.scopes, expires_at)
         return CreateKeyPayload(key=ApiKey.of(row), secret=secret)
 
-    @cost(WRITE_WEIGHT)
+    @cost(WRITE_COST)
     @resolver(ADMIN, "Revoke an API key of this tenant. This cannot be undone.")
     async def revoke_key(self, info: Info, input: Annotated[RevokeKeyInput, INPUT]) -> RevokeKeyPayload:
         connection = await info.context.transaction.writer()

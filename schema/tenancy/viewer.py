@@ -8,7 +8,8 @@ from db.connection import ReadConnection
 from db.tenancy import tenant
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.scopes import SELF, field, resolver
+from schema.language.fields import field, resolver
+from schema.language.scopes import SELF
 
 
 @strawberry.federation.type(description="A quota of the tenant.", shareable=True)

@@ -125,7 +125,8 @@ async def test_a_key_in_the_address_or_in_a_cookie_is_not_looked_at(ask: Client,
         ):
             assert response.status_code == 401, name
             assert response.json()["errors"][0]["message"] == (
-                "Query.products is not for everybody. Send a key as X-API-Key, or as Authorization: Bearer."
+                "Query.products requires authentication. Send an API key as X-API-Key, or a key or token as"
+                " Authorization: Bearer."
             )
 
 

@@ -160,7 +160,7 @@ async def test_where_introspection_is_closed_nobody_sees_anything_without_a_key(
         for query in (*asked, "{ product { name } }", "{ prodcts { nodes { name } } }", "{"):
             answer = await service(query)
             assert refused(answer) == (401, "UNAUTHENTICATED"), query
-            assert answer.error["message"].startswith("This API is not for everybody."), query
+            assert answer.error["message"].startswith("This API requires authentication."), query
         assert service.connections == 0
         headers = {"X-API-Key": await owner.key("read")}
         assert (await service(SDL, headers)).data["_service"]["sdl"]

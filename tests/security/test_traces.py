@@ -80,7 +80,7 @@ async def test_nobody_else_is_told_what_a_request_took(ask: Client, owner: Owner
         answer = await ask(LIST, headers={**headers, **TRACKED})
         assert refused(answer) == (403, "FORBIDDEN")
         assert answer.error["message"] == (
-            "To be told what a request took needs the scope admin, which these credentials do not have."
+            "Resource tracking requires the scope admin, which the credentials of this request do not have."
         )
 
 

@@ -13,7 +13,7 @@ from db.errors import BadInput
 from graph_api.http.media_types import GRAPHQL
 from graph_api.http.persisted_documents import MAX_BYTES
 from graph_api.settings import read_settings
-from schema.execution.document import DOCUMENT_KEPT, DOCUMENTS_KEPT, Documents, Registered
+from schema.execution.document import CACHE_CHARACTERS, CACHED_DOCUMENT_CHARACTERS, Documents, RegisteredDocuments
 from schema.language.limits import Limits
 from schema.root import schema
 from tests.builders import REGISTER, Api, ApiResponse, product_fields
@@ -163,20 +163,20 @@ async def test_a_document_that_is_wrong_is_never_remembered(api: Api) -> None:
 
 async def test_one_document_does_not_push_out_the_others(api: Api) -> None:
     assert (await api(TWO)).data
-    large = f"{{ __typename }} #{'x' * DOCUMENT_KEPT}"
-    for number in range(DOCUMENTS_KEPT // DOCUMENT_KEPT + 1):
+    large = f"{{ __typename }} #{'x' * CACHED_DOCUMENT_CHARACTERS}"
+    for number in range(CACHE_CHARACTERS // CACHED_DOCUMENT_CHARACTERS + 1):
         assert (await api(f"{large}{number}")).data
     assert (await post(api, named(f"{large}0"))).errors == [MISSED]
     assert (await post(api, named(TWO))).data
     # many do, and what is used meanwhile stays
-    used, middling = "{ used: __typename }", f"{{ __typename }} #{'x' * (DOCUMENT_KEPT - 100)}"
+    used, middling = "{ used: __typename }", f"{{ __typename }} #{'x' * (CACHED_DOCUMENT_CHARACTERS - 100)}"
     assert (await api(used)).data
-    for number in range(DOCUMENTS_KEPT // DOCUMENT_KEPT + 1):
+    for number in range(CACHE_CHARACTERS // CACHED_DOCUMENT_CHARACTERS + 1):
         assert (await api(f"{middling}{number}")).data
         assert (await post(api, named(used))).data
     assert (await post(api, named(TWO))).errors == [MISSED]
     documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
-    assert documents._size == sum(it.text_length for it in documents._remembered.values()) <= DOCUMENTS_KEPT
+    assert documents._cached_characters == sum(it.text_length for it in documents._cache.values()) <= CACHE_CHARACTERS
 
 
 async def test_in_a_batch_the_neighbours_of_what_is_not_known_survive(address: str) -> None:
@@ -227,7 +227,7 @@ async def test_registered_documents_are_known_from_the_start_by_id_and_hash_and_
             assert (await get(api, {"documentId": name, "variables": variables}, FORCED)).status_code == 200
         # what is registered is beside what was read lately
         documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
-        assert documents._size == len(REGISTER)
+        assert documents._cached_characters == len(REGISTER)
         assert (await api("{ __typename }")).data
         assert (await post(api, named("{ __typename }"))).data
 
@@ -369,5 +369,5 @@ async def test_every_worker_knows_what_is_registered(address: str, tmp_path: Pat
 
 
 def test_a_document_is_read_once_however_many_ids_it_has() -> None:
-    documents = Documents(schema, Limits(), Registered({"a": TWO, "b": TWO}))
-    assert documents.named("a", 1) is documents.named("b", 2) is documents.read(TWO, 3)
+    documents = Documents(schema, Limits(), RegisteredDocuments({"a": TWO, "b": TWO}))
+    assert documents.by_id("a", 1) is documents.by_id("b", 2) is documents.parse(TWO, 3)

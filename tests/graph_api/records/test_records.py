@@ -426,7 +426,7 @@ async def test_a_service_that_is_gone_or_has_no_such_name_cannot_be_connected_to
 async def test_a_service_that_is_not_configured_is_not_called_and_the_message_says_where_to(address: str, crm: Remote) -> None:
     async with serving(address, other=crm.address) as api:
         await customers(api, "42")
-        message = "The service crm is not configured here. Name it in HEADWATER_SERVICES."
+        message = "The service crm is not configured. Add it to HEADWATER_SERVICES."
         assert fault((await api(ONE, key="42")).error) == ("UNAVAILABLE", message)
     assert crm.targets == []
 

@@ -98,7 +98,7 @@ async def test_what_is_not_granted_is_refused_before_a_statement_is_run(
             assert prepared.data is None
             assert not prepared.ran
             message = prepared.errors[0]["message"]
-            assert (scope_label(needed) if scopes is not None else "Send a key") in message
+            assert (scope_label(needed) if scopes is not None else "Send an API key") in message
             executed = await executor.execute(Request(query, {}), asking, "request")
             assert (executed.errors, executed.ran) == (prepared.errors, False)
     assert len(statements) == 0
@@ -107,9 +107,9 @@ async def test_what_is_not_granted_is_refused_before_a_statement_is_run(
 def test_for_who_may_not_see_the_schema_no_document_is_read(database: Database) -> None:
     """Nor does it wait for its turn to be read, by which it could tell what others have sent."""
     executor, request = Executor(schema, database), Request("{ is_new_subject: __typename }")
-    assert not executor.has_to_read(request, principal(None))
+    assert not executor.needs_parsing(request, principal(None))
     assert isinstance(executor.prepare(request, principal(None)), Response)
-    assert executor.has_to_read(request, principal(["read"]))
+    assert executor.needs_parsing(request, principal(["read"]))
 
 
 def test_everything_that_changes_something_needs_a_scope_that_writes(database: Database) -> None:
@@ -163,7 +163,7 @@ async def test_where_one_writes_is_seen_when_it_is_written(database: Database) -
 
 async def test_what_an_operation_took_is_told_to_an_admin_only(database: Database, statements: Statements) -> None:
     executor = Executor(schema, database)
-    asked = Request("{ products { totalCount } }", tracked=True)
+    asked = Request("{ products { totalCount } }", wants_resources=True)
     refused = executor.prepare(asked, principal(["read", "write"]))
     assert isinstance(refused, Response)
     assert code(refused) == "FORBIDDEN"

@@ -9,7 +9,7 @@ from strawberry.federation.schema_directives import Tag
 from strawberry.types.base import get_object_definition
 
 from schema import root
-from schema.language.scopes import scope_of
+from schema.language.fields import scope_of
 from schema.root import schema
 from tests.builders import Api, day, iso
 

@@ -112,11 +112,11 @@ def run(query: str, world: World, context: type[Any]) -> ExecutionResult:
 @pytest.mark.parametrize("shapes", [SOUND, *([*SOUND, it] for it in FAULTY.values())], ids=["sound", *FAULTY])
 @pytest.mark.parametrize("field", ["shapes", "perhaps"])
 @pytest.mark.parametrize("selection", SELECTIONS)
-@pytest.mark.parametrize("at_once", [1, plain.AT_ONCE], ids=["with pauses", "at once"])
+@pytest.mark.parametrize("at_once", [1, plain.CHUNK_SIZE], ids=["with pauses", "at once"])
 def test_what_comes_out_is_the_same_either_way(
     shapes: list[Any], field: str, selection: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plain, "AT_ONCE", at_once)
+    monkeypatch.setattr(plain, "CHUNK_SIZE", at_once)
     selected, fragment, rest = selection.partition("fragment")
     query = f"{{ {field} {selected} }} {fragment}{rest}"
     plainly, usually = (run(query, World(shapes), it) for it in (PlainSelections, StrawberryGraphQLCoreExecutionContext))

@@ -18,7 +18,7 @@ _LONG = text("SELECT pg_sleep(30)")
 
 @pytest.mark.parametrize(
     ("writes", "ending"),
-    [(False, Transaction.leave), (True, Transaction.leave), (True, Transaction.keep), (False, Transaction.abort)],
+    [(False, Transaction.rollback), (True, Transaction.rollback), (True, Transaction.commit), (False, Transaction.abort)],
     ids=["reader leaves", "writer leaves", "writer keeps", "reader aborts"],
 )
 async def test_who_goes_away_while_it_ends_leaves_no_connection_behind(database: Database, writes: bool, ending: Ending) -> None:
@@ -45,7 +45,7 @@ async def test_what_nobody_waits_for_any_more_is_not_kept(database: Database) ->
     await connection.execute(text("INSERT INTO domain (tenant_id, name) VALUES (CAST(:tenant AS bigint), 'left')"))
     running = asyncio.create_task(connection.fetch(_LONG))
     await asyncio.sleep(0)
-    keeping = asyncio.ensure_future(transaction.keep())
+    keeping = asyncio.ensure_future(transaction.commit())
     await asyncio.sleep(0)
     keeping.cancel()
     await asyncio.wait([keeping, running])

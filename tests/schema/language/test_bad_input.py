@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from schema.execution import document
+from schema.execution import authorization
 from schema.temporal.history import HISTORY_COUNT_BY_SUBJECT
 from tests.builders import REGISTER, UPDATE, Api, product_fields
 
@@ -228,13 +228,13 @@ async def test_what_one_bad_value_fails_the_others_share_with_the_same_code(api:
 
 async def test_of_many_operations_only_the_one_asked_for_is_looked_into(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_into: list[str] = []
-    alone = document._alone
+    alone = authorization.operation_with_fragments
 
     def heard(operation: Any, whole: Any) -> Any:
         looked_into.append(operation.name.value)
         return alone(operation, whole)
 
-    monkeypatch.setattr(document, "_alone", heard)
+    monkeypatch.setattr(authorization, "operation_with_fragments", heard)
     many = " ".join(f"query Q{number} {{ __typename }}" for number in range(50))
     for _ in range(2):
         response = await api.client.post("/graphql", json={"query": many, "operationName": "Q7"})

@@ -24,7 +24,8 @@ from graph_api import demo
 from graph_api.graphiql.examples import EXAMPLES
 from schema.execution.executor import Executor, Request, Response
 from schema.execution.principal import Principal
-from schema.language.cost import CostModel, is_list
+from schema.language.cost_estimator import CostEstimator
+from schema.language.cost_model import CostModel, returns_list
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.root import schema
@@ -45,14 +46,14 @@ def declared(field: Any, kind: type) -> Any:
 def reckoned(query: str, limits: Limits | None = None, /, **variables: Any) -> int:
     document = parse(query)
     operation = next(it for it in document.definitions if isinstance(it, OperationDefinitionNode))
-    return CostModel(schema._schema, limits or Limits()).reckon(operation, document, variables, {}).requested
+    return CostEstimator(CostModel(schema._schema, limits or Limits())).estimate(operation, document, variables, {}).requested
 
 
 def test_every_list_of_objects_has_a_size() -> None:
     unsized = []
     for name, described in TYPES.items():
         for field_name, field in described.fields.items():
-            if is_list(field.type) and not is_leaf_type(get_named_type(field.type)) and field_name != "_entities":
+            if returns_list(field.type) and not is_leaf_type(get_named_type(field.type)) and field_name != "_entities":
                 sizing = [
                     declared(it, ListSize)
                     for owner in TYPES.values()
@@ -110,11 +111,11 @@ def test_what_is_remembered_of_an_operation_is_by_what_its_variables_say(first: 
     document = parse("query ($n: Int, $x: Boolean!) { products(first: $n) @include(if: $x) { nodes { name } } }")
     (operation,) = document.definitions
     assert isinstance(operation, OperationDefinitionNode)
-    prices, remembered = CostModel(schema._schema, Limits()), {}  # type: ignore[var-annotated]
+    estimator, cache = CostEstimator(CostModel(schema._schema, Limits())), {}  # type: ignore[var-annotated]
     for n, x, cost in [(2, first, 3), (9, True, 10), (9, False, 0), (2, True, 3), (1, True, 2), (2, True, 3)]:
         if x or not first:
             expected = cost if x else 0
-            assert prices.reckon(operation, document, {"n": n, "x": x}, remembered).requested == expected
+            assert estimator.estimate(operation, document, {"n": n, "x": x}, cache).requested == expected
 
 
 def test_any_query_costs_what_it_costs_written_out() -> None:

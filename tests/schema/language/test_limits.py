@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from db.errors import LimitExceeded
 from schema.execution.document import Documents
-from schema.language.limits import Limits, Measure, _Measures, check
+from schema.language.document_limits import DocumentMeasurer, SelectionMeasure, check_document
+from schema.language.limits import Limits
 from schema.root import schema
 from tests.builders import Api
 
@@ -29,7 +30,7 @@ LIMITS = Limits()
 
 def refusal(query: str, limits: Limits = LIMITS) -> str | None:
     try:
-        check(parse(query), limits)
+        check_document(parse(query), limits)
     except LimitExceeded as error:
         return error.message
     return None
@@ -155,7 +156,7 @@ def timed(query: str) -> tuple[float, list[GraphQLError]]:
     # the least of some: others may be at work beside this
     for _ in range(3):
         began = time.process_time()
-        errors = documents.read(query, 1).errors
+        errors = documents.parse(query, 1).errors
         took.append(time.process_time() - began)
     return min(took), errors
 
@@ -170,7 +171,10 @@ def test_fragments_that_spread_themselves_are_refused_as_ever_in_milliseconds() 
 async def test_a_refused_document_has_a_code_and_no_data(api: Api) -> None:
     answer = (await api("{{ {} }}".format(" ".join(f"a{i}: __typename" for i in range(2_000))))).body
     assert answer["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}
-    assert answer["errors"][0]["message"] == "The document has more than 2000 tokens. At most 2000 are read. Part it."
+    assert (
+        answer["errors"][0]["message"]
+        == "The document has more than 2000 tokens. At most 2000 are allowed. Split it into several requests."
+    )
     assert "data" not in answer
 
 
@@ -201,37 +205,37 @@ def documents(draw: st.DrawFn) -> str:
     return f"{{ {bodies[0]} }} {' '.join(fragments)}"
 
 
-def expanded(selected: SelectionSetNode, fragments: dict[str, Any]) -> Measure:
+def expanded(selected: SelectionSetNode, fragments: dict[str, Any]) -> SelectionMeasure:
     """The same, measured by writing out each fragment wherever it is spread."""
-    total = Measure()
+    total = SelectionMeasure()
     keys: Counter[tuple[str, str]] = Counter()
 
     def look(at: SelectionSetNode, condition: str) -> None:
         nonlocal total
         for node in at.selections:
             if isinstance(node, FieldNode):
-                below = expanded(node.selection_set, fragments) if node.selection_set else Measure()
+                below = expanded(node.selection_set, fragments) if node.selection_set else SelectionMeasure()
                 begins = node.name.value == "__schema"
                 hop = node.name.value in ("fields", "interfaces")
                 keys[condition, node.alias.value if node.alias else node.name.value] += 1
-                total = Measure(
+                total = SelectionMeasure(
                     max(total.depth, 1 if begins else 1 + below.depth),
                     total.fields + 1,
                     total.aliases + below.aliases + (node.alias is not None),
                     total.repeats + below.repeats,
                     total.spreads + below.spreads,
-                    total.hops if begins else max(total.hops, below.hops + hop),
-                    max(total.introspection, below.introspection, below.hops if begins else 0),
+                    total.type_references if begins else max(total.type_references, below.type_references + hop),
+                    max(total.introspection, below.introspection, below.type_references if begins else 0),
                 )
             elif isinstance(node, FragmentSpreadNode):
                 below = expanded(fragments[node.name.value].selection_set, fragments)
-                total = Measure(
+                total = SelectionMeasure(
                     max(total.depth, below.depth),
                     total.fields + below.fields,
                     total.aliases + below.aliases,
                     total.repeats + below.repeats,
                     total.spreads + below.spreads + 1,
-                    max(total.hops, below.hops),
+                    max(total.type_references, below.type_references),
                     max(total.introspection, below.introspection),
                 )
             elif isinstance(node, InlineFragmentNode):
@@ -248,4 +252,4 @@ def test_what_is_measured_once_is_the_same_as_what_is_written_out(query: str) ->
     operation, *fragments = document.definitions
     known: dict[str, Any] = {it.name.value: it for it in fragments if isinstance(it, FragmentDefinitionNode)}
     selected: SelectionSetNode = operation.selection_set  # type: ignore[attr-defined]
-    assert _Measures(document).of(selected) == expanded(selected, known)
+    assert DocumentMeasurer(document).measure(selected) == expanded(selected, known)

@@ -1,0 +1,221 @@
+"""Cost estimates: the highest cost that an operation may have, computed before it runs. See docs/limits.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from graphql import (
+    BooleanValueNode,
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    NullValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionNode,
+    SelectionSetNode,
+    Undefined,
+    ValueNode,
+    VariableNode,
+)
+
+from schema.language.cost_model import CostModel, FieldCost, ListLength
+
+# JSON parsers that use doubles lose precision above this.
+_LARGEST = 2**53 - 1
+# Estimates that are cached for one operation whose variables influence the cost.
+_CACHED_ESTIMATES = 32
+
+# The part of a value that influences the cost: a flag, a number, or the length of a list in a tuple.
+CostValue = bool | int | tuple[int] | None
+
+
+class CostEstimate(NamedTuple):
+    """Highest cost that an operation may have, and the part of it that its mutations cost."""
+
+    requested: int
+    writes: int
+
+
+@dataclass(slots=True)
+class CostEstimates:
+    """Cached estimates of one operation, by the values of the variables that influence its cost."""
+
+    variables: tuple[str, ...]
+    by_values: dict[tuple[Any, ...], CostEstimate] = field(default_factory=dict)
+
+
+class CostEstimator:
+    """Estimates operations by a cost model."""
+
+    def __init__(self, model: CostModel) -> None:
+        self._model = model
+
+    def estimate(
+        self,
+        operation: OperationDefinitionNode,
+        document: DocumentNode,
+        variables: Mapping[str, Any],
+        cache: dict[str, CostEstimates],
+    ) -> CostEstimate:
+        """Return the estimate of an operation with these variables. `cache` holds the estimates of a document, by operation."""
+        name = operation.name.value if operation.name else ""
+        cached = cache.get(name)
+        if cached is not None and (known := cached.by_values.get(_cache_key(cached, variables))) is not None:
+            return known
+        fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+        estimation = _Estimation(self._model.fields, fragments, operation, variables)
+        root = self._model.root_types[operation.operation]
+        requested = estimation.selection_cost(operation.selection_set, root).total
+        is_mutation = operation.operation is OperationType.MUTATION
+        writes = estimation.write_cost(operation.selection_set, root) if is_mutation else 0
+        estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST))
+        if cached is None:
+            cached = cache[name] = CostEstimates(tuple(sorted(estimation.used_variables)))
+        if len(cached.by_values) < _CACHED_ESTIMATES:
+            cached.by_values[_cache_key(cached, variables)] = estimate
+        return estimate
+
+
+class _SelectionCost(NamedTuple):
+    """Cost of a selection set."""
+
+    total: int = 0
+    # additional cost of each item of a list whose length a field above declares
+    per_item: int = 0
+
+    def plus(self, other: "_SelectionCost") -> "_SelectionCost":
+        return _SelectionCost(self.total + other.total, self.per_item + other.per_item)
+
+
+class _Estimation:
+    """Estimate of one operation. Each fragment is added up once, and multiplied by the lists above it where it is spread."""
+
+    def __init__(
+        self,
+        fields: Mapping[str, Mapping[str, FieldCost]],
+        fragments: Mapping[str, FragmentDefinitionNode],
+        operation: OperationDefinitionNode,
+        variables: Mapping[str, Any],
+    ) -> None:
+        self.used_variables: set[str] = set()
+        self._fields = fields
+        self._fragments = fragments
+        self._variables = variables
+        self._defaults = {it.variable.name.value: it.default_value for it in operation.variable_definitions or ()}
+        self._fragment_costs: dict[str, _SelectionCost] = {}
+
+    def selection_cost(self, selection_set: SelectionSetNode, type_name: str) -> _SelectionCost:
+        """Return the cost of a selection set on a type."""
+        fields = self._fields.get(type_name, {})
+        cost = _SelectionCost()
+        for node in selection_set.selections:
+            # added up even if skipped: another request may include it, and its variables are part of the cache key
+            added = self._node_cost(node, fields, type_name)
+            if not (node.directives and self._is_skipped(node.directives)):
+                cost = cost.plus(added)
+        return cost
+
+    def write_cost(self, selection_set: SelectionSetNode, type_name: str) -> int:
+        """Return the cost of the mutations that a selection set runs, without the objects that they return."""
+        cost = 0
+        for node in selection_set.selections:
+            if node.directives and self._is_skipped(node.directives):
+                continue
+            if isinstance(node, FieldNode):
+                field_cost = self._fields[type_name].get(node.name.value)
+                cost += field_cost.cost - 1 if field_cost else 0
+            elif isinstance(node, FragmentSpreadNode):
+                cost += self.write_cost(self._fragments[node.name.value].selection_set, type_name)
+            elif isinstance(node, InlineFragmentNode):
+                cost += self.write_cost(node.selection_set, type_name)
+        return cost
+
+    def _node_cost(self, node: SelectionNode, fields: Mapping[str, FieldCost], type_name: str) -> _SelectionCost:
+        if isinstance(node, FieldNode):
+            # __typename and introspection cost nothing
+            field_cost = fields.get(node.name.value)
+            return _SelectionCost() if field_cost is None else self._field_cost(node, field_cost)
+        if isinstance(node, FragmentSpreadNode):
+            return self._fragment_cost(node.name.value)
+        if isinstance(node, InlineFragmentNode):
+            condition = node.type_condition.name.value if node.type_condition else type_name
+            return self.selection_cost(node.selection_set, condition)
+        raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
+
+    def _field_cost(self, node: FieldNode, field_cost: FieldCost) -> _SelectionCost:
+        below = self.selection_cost(node.selection_set, field_cost.type_name) if node.selection_set else _SelectionCost()
+        once = field_cost.cost + below.total
+        if field_cost.length is None:
+            return _SelectionCost(per_item=once) if field_cost.is_list else _SelectionCost(once)
+        length = self._length(field_cost.length, node)
+        if field_cost.length.is_nested:
+            return _SelectionCost(once + length * below.per_item)
+        return _SelectionCost(length * once)
+
+    def _fragment_cost(self, name: str) -> _SelectionCost:
+        if name not in self._fragment_costs:
+            fragment = self._fragments[name]
+            self._fragment_costs[name] = self.selection_cost(fragment.selection_set, fragment.type_condition.name.value)
+        return self._fragment_costs[name]
+
+    def _is_skipped(self, directives: tuple[DirectiveNode, ...]) -> bool:
+        """True if @skip or @include excludes a selection. Evaluates all of them, so that all their variables are noted."""
+        skips = [
+            self._cost_value(argument.value) is (directive.name.value == "skip")
+            for directive in directives
+            if directive.name.value in ("skip", "include")
+            for argument in directive.arguments or ()
+        ]
+        return any(skips)
+
+    def _length(self, length: ListLength, node: FieldNode) -> int:
+        """Return the length of the lists of a field, as its arguments in the document state it."""
+        requested = [
+            value[0] if isinstance(value, tuple) else value
+            for argument in node.arguments or ()
+            if argument.name.value in length.arguments
+            and (value := self._cost_value(argument.value)) is not None
+            and not isinstance(value, bool)
+        ]
+        return max(requested) if requested else length.assumed
+
+    def _cost_value(self, value: ValueNode | None) -> CostValue:
+        """Return the part of an argument's value that influences the cost."""
+        match value:
+            case VariableNode():
+                name = value.name.value
+                self.used_variables.add(name)
+                if name in self._variables:
+                    return _cost_value_of(self._variables[name])
+                return self._cost_value(self._defaults.get(name))
+            case IntValueNode():
+                return _cost_value_of(int(value.value))
+            case BooleanValueNode():
+                return value.value
+            case ListValueNode():
+                return (len(value.values),)
+            case None | NullValueNode():
+                return None
+        # a single value is coerced to a list of one
+        return (1,)
+
+
+def _cache_key(estimates: CostEstimates, variables: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the values of the variables that influence the cost. A boolean becomes text, because True equals 1."""
+    values = (_cost_value_of(variables[it]) if it in variables else Undefined for it in estimates.variables)
+    return tuple(str(it) if isinstance(it, bool) else it for it in values)
+
+
+def _cost_value_of(value: Any) -> CostValue:
+    """Return the part of a variable's value that influences the cost."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return max(0, min(int(value), 2**31))
+    return (len(value),) if isinstance(value, list) else (1,)

@@ -1,0 +1,28 @@
+"""Field declarations: every field of the schema states its description and the scope it requires."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import strawberry
+from strawberry.types.field import StrawberryField
+
+from schema.language.scopes import Scope
+
+_SCOPE = "headwater.scope"
+
+Resolver = TypeVar("Resolver", bound=Callable[..., Any])
+
+
+def field(scope: Scope, description: str, **options: Any) -> Any:
+    """Declare an attribute as a field that requires a scope."""
+    return strawberry.federation.field(description=description, metadata={_SCOPE: scope}, **options)
+
+
+def resolver(scope: Scope, description: str, **options: Any) -> Callable[[Resolver], Resolver]:
+    """Declare the decorated method as a field that requires a scope."""
+    return field(scope, description, **options)  # type: ignore[no-any-return]
+
+
+def scope_of(declared: StrawberryField) -> Scope | None:
+    """Return the scope that a field requires; None: it declares none."""
+    return declared.metadata.get(_SCOPE)
