@@ -1,6 +1,6 @@
 -- Add identities. A uid or key that is in use gets no row. The rows are inserted in order of the uid, so that two batches cannot deadlock.
 -- Parameters: :kind, and parallel :uids, :types and :keys
--- Used by: assets.asset.add_or_lock_each
+-- Used by: db.assets.asset.add_or_lock_each
 INSERT INTO asset (tenant_id, uid, kind, type, key)
 SELECT CAST(:tenant AS bigint), uid, CAST(:kind AS text), type, key
 FROM unnest(CAST(:uids AS uuid[]), CAST(:types AS text[]), CAST(:keys AS text[])) AS n (uid, type, key)

@@ -1,6 +1,6 @@
 -- Read entities by type and key, at an instant.
 -- Parameters: parallel :types and :keys, and :instant
--- Used by: assets.entity.entities_by_key
+-- Used by: db.assets.entity.entities_by_key
 SELECT v.asset_id, a.uid, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, v.display_name, v.details
 FROM unnest(CAST(:types AS text[]), CAST(:keys AS text[])) AS named (type, key)
 JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.type = named.type AND a.key = named.key

@@ -1,6 +1,6 @@
 -- Read entities by uid, at an instant.
 -- Parameters: :uids, :instant
--- Used by: assets.entity.entities_by_uid
+-- Used by: db.assets.entity.entities_by_uid
 SELECT v.asset_id, a.uid, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, v.display_name, v.details
 FROM asset a
 JOIN entity_version v

@@ -1,7 +1,7 @@
 -- Lock identities by uid, and by type and key, so that one writer at a time changes an asset. Foreign keys to it are not held up. The rows
 -- are locked in order of the id, so that two batches cannot deadlock.
 -- Parameters: :uids, and parallel :types and :keys
--- Used by: assets.asset._lock
+-- Used by: db.assets.asset._lock
 SELECT id, uid, kind, type, key
 FROM asset
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = ANY (ARRAY(

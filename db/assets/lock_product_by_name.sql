@@ -1,6 +1,6 @@
 -- Find and lock the product that has a name at an instant.
 -- Parameters: :name, :instant, NULL for now, and :now, the instant up to which the transaction has written
--- Used by: assets.product._lock_by_name
+-- Used by: db.assets.product._lock_by_name
 WITH wanted AS MATERIALIZED (
   SELECT coalesce(CAST(:instant AS timestamptz), greatest(clock_timestamp(), CAST(:now AS timestamptz))) AS instant
 )

@@ -1,7 +1,7 @@
 -- Read assets of any kind by id, each at its own instant. An asset that does not exist then has no row. The columns of the other kind
 -- are NULL.
 -- Parameters: parallel :assets and :instants
--- Used by: assets.node.nodes_by_id
+-- Used by: db.assets.node.nodes_by_id
 SELECT wanted.ordinal, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (id, instant, ordinal)
 CROSS JOIN LATERAL (
@@ -17,7 +17,8 @@ CROSS JOIN LATERAL (
   WHERE a.kind = 'PRODUCT' AND p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = a.id
     AND p.valid_from <= wanted.instant AND p.valid_to > wanted.instant
   UNION ALL
-  SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.display_name, e.details
+  SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    e.display_name, e.details
   FROM entity_version e
   WHERE a.kind = 'ENTITY' AND e.tenant_id = CAST(:tenant AS bigint) AND e.asset_id = a.id
     AND e.valid_from <= wanted.instant AND e.valid_to > wanted.instant

@@ -1,7 +1,7 @@
 -- Bring the details of entities up to their versions, from an instant on. A detail that stays as it was keeps its row, even if others
 -- change. Every read is by entity and ends with OFFSET 0, so that no statistics turn it into a scan.
 -- Parameters: parallel :subjects and :instants
--- Used by: temporal.change_log.append_changes
+-- Used by: db.temporal.change_log.append_changes
 WITH scope AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
 ),

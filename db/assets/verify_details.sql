@@ -1,5 +1,5 @@
 -- Compute the details of all versions anew and compare them with the stored ones. Each row is a difference.
--- Used by: temporal.verification
+-- Used by: db.temporal.verification.verify_tenant
 WITH piece AS (
   SELECT v.asset_id, d.key AS detail_type, d.value, v.valid_from, v.valid_to
   FROM entity_version v

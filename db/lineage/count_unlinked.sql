@@ -1,7 +1,7 @@
 -- Count the assets that exist at an instant and have no link at the given end.
 -- Parameters: :instant
 -- Tokens: {near} the column of that end
--- Used by: lineage.analytics.count_unlinked
+-- Used by: db.lineage.analytics.count_unlinked
 SELECT count(*) AS assets
 FROM asset_lifetime a
 WHERE a.tenant_id = CAST(:tenant AS bigint)

@@ -7,7 +7,7 @@
 -- wanted, :instants one per set, :links the most links of a page, :max_examined, :time
 -- Tokens: {near} the column of the end from which links are examined; {far} that of the other end; {link_filter} conditions on a link
 -- `l`; {result} `_links_on_page` or `_links_as_graph`
--- Used by: lineage.subgraph._links_among
+-- Used by: db.lineage.subgraph._links_among
 WITH asset_set AS MATERIALIZED (
   SELECT m.ordinal, i.instant, array_agg(m.asset_id) AS members, array_agg(m.asset_id) FILTER (WHERE m.on_page) AS on_page
   FROM unnest(CAST(:ordinals AS bigint[]), CAST(:members AS bigint[]), CAST(:on_page AS boolean[])) AS m (ordinal, asset_id, on_page)

@@ -7,18 +7,18 @@
 -- neighbours of its assets as frontier rows. UNION drops a row that any earlier iteration has produced. A frontier row carries no depth,
 -- so an asset is expanded once, however many paths lead to it, and the recursion ends on a graph with cycles.
 --
--- Where a walk stops. It ends when the frontier is empty. A bound ends it by letting an iteration emit no neighbours: that iteration still
--- writes its level row, and the next one finds an empty frontier. See the WHERE and the LIMIT of `neighbour`. They apply when
---   the level is :depth links away from the root,
---   more than :assets assets are visited, the level included,
---   :time has passed since the statement began, or
---   :links + 1 links are examined, be it in the middle of a frontier.
+-- Where a walk stops. It ends when the frontier is empty: see the last WHERE of the recursive term. A bound empties the frontier: an
+-- iteration that has met one writes its level row, but examines no links. See the WHERE and the LIMIT of `neighbour`:
+--   depth: the level is :depth links away from the root
+--   assets: more than :assets assets are visited, the level included
+--   time: :time has passed since the statement began
+--   links: :links + 1 links are examined, perhaps in the middle of a frontier; the neighbours found until then are the last level
 -- `_walk` in walk.py derives the bound that was met from the last level row, and drops the assets beyond the bound.
 --
 -- Parameters: :roots asset ids, :instants one per root, :depth the greatest depth, :assets, :links and :time the bounds of each walk
 -- Tokens: {near} and {far}, the columns of the end of a link at which the walk is and of the end to which it goes; {link_filter} conditions
 -- on a link `l`; {asset_filter} the array of the assets of `walk.level` that the result shows
--- Used by: lineage.walk.run_walks
+-- Used by: db.lineage.walk.run_walks
 WITH RECURSIVE root AS (
   SELECT * FROM unnest(CAST(:roots AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS r (asset_id, instant, ordinal)
 ),

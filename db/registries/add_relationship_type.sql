@@ -1,6 +1,6 @@
 -- Add a relationship type, unless one with its key and ends exists.
 -- Parameters: :origin, :key, :related, :reverse_key, :cardinality, :on_delete, :foreign_key_field
--- Used by: registries.relationship_type._put
+-- Used by: db.registries.relationship_type._put
 INSERT INTO relationship_type (tenant_id, origin, key, related, reverse_key, cardinality, on_delete, foreign_key_field)
 VALUES (
   CAST(:tenant AS bigint), CAST(:origin AS text), CAST(:key AS text), CAST(:related AS text), CAST(:reverse_key AS text),

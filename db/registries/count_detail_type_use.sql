@@ -1,6 +1,6 @@
 -- Count the entities that have or had a detail of a type.
 -- Parameters: :code
--- Used by: registries.detail_type._lock_and_check_unused
+-- Used by: db.registries.detail_type._lock_and_check_unused
 WITH in_details AS (
   SELECT asset_id
   FROM entity_detail

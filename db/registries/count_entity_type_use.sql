@@ -1,6 +1,6 @@
 -- Count the entities of a type, deleted ones included, and find a relationship type with this type at an end, if there is one.
 -- Parameters: :code
--- Used by: registries.entity_type.remove
+-- Used by: db.registries.entity_type.remove
 SELECT count(*) AS entities, (
     SELECT min(t.origin || ' ' || t.key || ' ' || t.related)
     FROM relationship_type t

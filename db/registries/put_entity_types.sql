@@ -1,7 +1,7 @@
 -- Add entity types with different codes, or replace those with their codes. The rows are written in order of the code, so that two batches
 -- cannot deadlock.
 -- Parameters: parallel :codes, :labels, :domains and :sources
--- Used by: registries.entity_type.put_each
+-- Used by: db.registries.entity_type.put_each
 WITH entry AS (
   SELECT code, label, domain, CAST(source AS jsonb) AS source
   FROM unnest(CAST(:codes AS text[]), CAST(:labels AS text[]), CAST(:domains AS text[]), CAST(:sources AS text[]))

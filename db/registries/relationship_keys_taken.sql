@@ -1,7 +1,7 @@
--- Find one of these keys that belongs to another type, with the code of that type. A key that belongs to no type belonged to one that another
--- writer has removed; its row has no code.
+-- Find one of these keys that belongs to another type, with the code of that type. A key without a type belonged to one that another writer
+-- has removed; its row has no code.
 -- Parameters: :type, and parallel :near, :keys and :far
--- Used by: registries.relationship_type._put_keys
+-- Used by: db.registries.relationship_type._put_keys
 SELECT wanted.near, wanted.key, wanted.far, t.origin || ' ' || t.key || ' ' || t.related AS code,
   CASE WHEN (wanted.near, wanted.key, wanted.far) = (t.origin, t.key, t.related) THEN 'the key' ELSE 'the reverse key' END AS use
 FROM unnest(CAST(:near AS text[]), CAST(:keys AS text[]), CAST(:far AS text[])) AS wanted (near, key, far)

@@ -1,6 +1,6 @@
 -- Remove the keys of a relationship type, except these.
 -- Parameters: :type, and parallel :near, :keys and :far
--- Used by: registries.relationship_type._put_keys, registries.relationship_type.remove
+-- Used by: db.registries.relationship_type._put_keys, db.registries.relationship_type.remove
 DELETE FROM relationship_key
 WHERE tenant_id = CAST(:tenant AS bigint) AND type_id = CAST(:type AS bigint)
   AND (near, key, far) NOT IN (

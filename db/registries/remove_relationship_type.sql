@@ -1,5 +1,5 @@
 -- Remove a relationship type.
 -- Parameters: :type
--- Used by: registries.relationship_type.remove
+-- Used by: db.registries.relationship_type.remove
 DELETE FROM relationship_type
 WHERE tenant_id = CAST(:tenant AS bigint) AND id = CAST(:type AS bigint)

@@ -1,6 +1,6 @@
 -- Copy the cardinality of each relationship of a type to its effective rows.
 -- Parameters: :type
--- Used by: registries.relationship_type._put
+-- Used by: db.registries.relationship_type._put
 UPDATE relationship_effective r
 SET one_origin = i.one_origin, one_related = i.one_related
 FROM relationship i

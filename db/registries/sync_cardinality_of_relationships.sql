@@ -1,7 +1,7 @@
 -- Copy the cardinality of a type to each of its relationships. The row locks keep other writers from clipping them meanwhile; the plan by
 -- index takes the locks in order of the id.
 -- Parameters: :type
--- Used by: registries.relationship_type._put
+-- Used by: db.registries.relationship_type._put
 UPDATE relationship r
 SET one_origin = t.one_origin, one_related = t.one_related
 FROM relationship_type t

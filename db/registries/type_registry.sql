@@ -1,3 +1,3 @@
 -- Read all entity types and detail types.
--- Used by: registries.type_registry.read_type_registry
+-- Used by: db.registries.type_registry.read_type_registry
 {include _type_registry}

@@ -1,6 +1,6 @@
 -- Replace the fields of a relationship type.
 -- Parameters: :type, :reverse_key, :cardinality, :on_delete, :foreign_key_field
--- Used by: registries.relationship_type._put
+-- Used by: db.registries.relationship_type._put
 UPDATE relationship_type
 SET reverse_key = CAST(:reverse_key AS text), cardinality = CAST(:cardinality AS text), on_delete = CAST(:on_delete AS text),
   foreign_key_field = CAST(:foreign_key_field AS text)
