@@ -1,4 +1,4 @@
-"""The schema: what can be asked and what can be changed, put together from the concepts."""
+"""The schema: the queries and mutations of all concepts, and the fields that read any object by its id."""
 
 from functools import partial
 from typing import Annotated
@@ -35,15 +35,15 @@ from schema.temporal.history import version_by_start
 from schema.tenancy.api_key import ApiKeyMutations, ApiKeyQueries
 from schema.tenancy.viewer import ViewerQueries
 
-# Every subgraph knows the ids of its own things: a gateway shows no such field, and may be given one by each of them.
+# Each subgraph resolves only ids of its own, so a gateway hides these fields; several subgraphs may define them.
 NOT_COMPOSED = {"inaccessible": True, "shareable": True}
 
-# What an id may name, besides versions.
+# The types that an id may name, besides Version.
 NODE_TYPES: tuple[type[Asset | LineageLink | Relationship], ...] = (*ASSET_TYPES.values(), LineageLink, Relationship)
 
 
 @tagged
-@strawberry.type(description="What can be asked.")
+@strawberry.type(description="Queries.")
 class Query(
     ProductQueries,
     EntityQueries,
@@ -61,30 +61,32 @@ class Query(
     ApiKeyQueries,
     ViewerQueries,
 ):
-    @resolver(READ, "What an id names, at the instant it names; null: there is nothing.", **NOT_COMPOSED)
-    async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
+    @resolver(READ, "The object with this id, at the instant of the id. Null if there is none.", **NOT_COMPOSED)
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Id of the object.")]
+    ) -> Node | None:
         return await _find(info, id)
 
     @list_size(100, like="ids")
-    @resolver(READ, "What these ids name, in their order; null where there is nothing.", **NOT_COMPOSED)
+    @resolver(READ, "The objects with these ids, in the same order. Null for each id without an object.", **NOT_COMPOSED)
     def nodes(
-        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The ids.")]
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Ids of the objects.")]
     ) -> list[Node | None]:
-        largest = info.context.limits.page_size
-        if len(ids) > largest:
-            raise LimitExceeded(f"ids has {len(ids)} entries. At most {largest} come at once.", field="ids")
-        # each an awaitable of its own: the loaders gather them, and a bad one fails alone
+        limit = info.context.limits.page_size
+        if len(ids) > limit:
+            raise LimitExceeded(f"ids has {len(ids)} entries. At most {limit} are allowed.", field="ids")
+        # separate awaitables: the loaders batch them, and an invalid id fails without the others
         return [_find(info, id) for id in ids]  # type: ignore[misc]
 
-    @resolver(READ, "The asset with this uid, whatever its kind; null: there is none at that instant.")
+    @resolver(READ, "The asset of any kind with this uid. Null if it does not exist at that instant.")
     async def asset(
-        self, info: Info, uid: Annotated[UUID, strawberry.argument(description="Its uid.")], as_of: AsOf = None
+        self, info: Info, uid: Annotated[UUID, strawberry.argument(description="Uid of the asset.")], as_of: AsOf = None
     ) -> Asset | None:
         return await find_asset(info, uid, as_of)
 
 
 @tagged
-@strawberry.type(description="What can be changed. A request is atomic: all of its mutations hold, or none.")
+@strawberry.type(description="Mutations. A request is atomic: all of its mutations are committed, or none.")
 class Mutation(
     ProductMutations,
     EntityMutations,
@@ -119,6 +121,6 @@ schema = SubgraphSchema(
     federation_version="2.9",
 )
 schema._schema.description = (
-    "Where data came from, what it feeds, and what that looked like then. A root field takes `asOf`, an instant; all that is"
-    " below it is read as it was at that instant, or now."
+    "Data lineage: where data comes from and what it feeds, now and at any earlier instant. Root fields take `asOf`, an instant;"
+    " everything below is read as it was at that instant. Without it, the current state is read."
 )

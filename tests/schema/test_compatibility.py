@@ -109,7 +109,7 @@ def test_what_breaks_comes_first() -> None:
         ("type {", "line 1"),
         ("type A { b: C }", "Unknown type: 'C'"),
         ("type A { b: Int }", "no type Query"),
-        ("{ products { totalCount } }", "neither SDL, nor JSON"),
+        ("{ products { totalCount } }", "neither SDL nor the JSON"),
         ("query Q { products { totalCount } }", "an operation"),
         ("", "."),
         ('{"data": {}}', "introspection"),

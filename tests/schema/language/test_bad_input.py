@@ -163,7 +163,7 @@ async def test_what_nobody_foresaw_is_masked(api: Api, monkeypatch: pytest.Monke
     async def broken(*_: Any) -> None:
         raise RuntimeError("SELECT secret FROM somewhere")
 
-    monkeypatch.setattr("schema.assets.product.products.list_products", broken)
+    monkeypatch.setattr("schema.assets.product.product_query.list_products", broken)
     answer = await api("{ products { nodes { name } } }")
     assert answer.code_and_field == ("INTERNAL", None)
     assert "secret" not in str(answer.body)
