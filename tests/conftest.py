@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -11,11 +12,12 @@ from sqlalchemy import event
 
 from db.author import Author
 from db.database import Database
+from graph_api import demo
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests import randomness
 from tests.builders import Api, Statements
-from tests.databases import EMPTY, SERVER_VARIABLE, RunServer, temporary_database
+from tests.databases import EMPTY, MIGRATED, SERVER_VARIABLE, RunServer, prepare_now, temporary_database
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -76,10 +78,28 @@ async def empty_address(server: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def address(server: str) -> AsyncIterator[str]:
-    """A migrated database of this test's own."""
-    async with temporary_database(server) as address:
+def template() -> str:
+    """The template that `address` clones. Modules override it with what `prepare_now` returns."""
+    return MIGRATED
+
+
+@pytest.fixture
+async def address(server: str, template: str) -> AsyncIterator[str]:
+    """The address of a clone of the template, which only this test uses."""
+    async with temporary_database(server, template) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def demo_template(server: str) -> str:
+    """A template that holds the demo mesh."""
+
+    async def fill(address: str) -> None:
+        database = Database(address, pool_size=1)
+        await demo.load(database)
+        await database.close()
+
+    return prepare_now(server, "demo", fill)
 
 
 # Opening a transaction names the tenant by setting it; the revision belongs to no tenant, nor do savepoints and constraints.
@@ -125,7 +145,21 @@ class recording:  # noqa: N801
 
 @pytest.fixture
 async def api(address: str) -> AsyncIterator[Api]:
-    """The service, whole, asked over HTTP in process."""
+    """The whole service in this process, over HTTP."""
+    async with serving(address) as api:
+        yield api
+
+
+@pytest.fixture
+async def demo_api(server: str, demo_template: str) -> AsyncIterator[Api]:
+    """The same service with the demo mesh."""
+    async with temporary_database(server, demo_template) as address, serving(address) as api:
+        yield api
+
+
+@asynccontextmanager
+async def serving(address: str) -> AsyncIterator[Api]:
+    """Serve a database without authentication. Check that every statement names the tenant and every connection is returned."""
     app = create_app(Settings(database_url=address), require_auth=False)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))

@@ -285,9 +285,8 @@ def examples() -> list[Any]:
 
 
 @pytest.mark.parametrize(("query", "answer"), examples())
-async def test_an_example_gives_the_documented_answer(api: Api, query: str, answer: dict[str, Any]) -> None:
-    await demo.load(api.database)
-    body = (await api(query)).body
+async def test_an_example_gives_the_documented_answer(demo_api: Api, query: str, answer: dict[str, Any]) -> None:
+    body = (await demo_api(query)).body
     if "errors" in answer:
         assert [without_locations(it) for it in body["errors"]] == answer["errors"]
     else:
@@ -330,20 +329,18 @@ def without_seconds(text: str) -> str:
     return re.sub(r"(t=|in |^)\d+", r"\1…", text)
 
 
-async def test_a_query_by_get_gives_the_documented_answer(api: Api) -> None:
-    await demo.load(api.database)
+async def test_a_query_by_get_gives_the_documented_answer(demo_api: Api) -> None:
     page = (ROOT / "docs/http.md").read_text()
     ((name, value, query, body),) = re.findall(r'--header "(.*?): (.*?)" --data-urlencode "query=(.*?)" .*?\n(.*?)\n```', page)
-    response = await api.client.get("/graphql", params={"query": query}, headers={name: value})
+    response = await demo_api.client.get("/graphql", params={"query": query}, headers={name: value})
     assert response.json()["data"] == json.loads(body)["data"]
 
 
-async def test_a_persisted_document_gives_the_documented_answers(api: Api) -> None:
-    await demo.load(api.database)
+async def test_a_persisted_document_gives_the_documented_answers(demo_api: Api) -> None:
     examples = re.findall(r"^\$ curl \S+ --json '(.*?)'\n(.*?)$", (ROOT / "docs/persisted.md").read_text(), re.MULTILINE)
     assert len(examples) == 3
     for sent, answer in examples:
-        body = (await api.client.post("/graphql", json=json.loads(sent))).json()
+        body = (await demo_api.client.post("/graphql", json=json.loads(sent))).json()
         assert {**body, "extensions": {**body["extensions"], "requestId": "…"}} == json.loads(answer)
 
 
@@ -371,9 +368,8 @@ def without_locations(error: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda it: it.name)
-async def test_the_examples_of_graphiql_return_data(api: Api, example: Any) -> None:
-    await demo.load(api.database)
-    data = (await api(example.query)).data
+async def test_the_examples_of_graphiql_return_data(demo_api: Api, example: Any) -> None:
+    data = (await demo_api(example.query)).data
     assert all(data.values())
 
 

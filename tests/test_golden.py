@@ -1,6 +1,6 @@
-"""Golden queries: each .graphql file is asked of the demo, and answers what stands in the .json file beside it.
+"""Golden queries: the demo answers each .graphql file with the .json file beside it.
 
-HEADWATER_WRITE_GOLDEN=1 writes the answers anew; read the difference before you commit it.
+HEADWATER_WRITE_GOLDEN=1 writes the answers. Read the difference before you commit it.
 """
 
 import json
@@ -10,26 +10,27 @@ from typing import Any
 
 import pytest
 
-from graph_api import demo
 from tests.builders import Api
 
 GOLDEN = Path(__file__).parent / "golden"
 
+# Fields that differ from run to run.
+VOLATILE = ("recordedAt", "requestId")
 
-def steady(value: Any) -> Any:
-    """Without what differs from run to run: when something was written down, and the id of the request."""
+
+def without_volatile(value: Any) -> Any:
+    """Replace the values of volatile fields."""
     if isinstance(value, dict):
-        return {name: "…" if name in ("recordedAt", "requestId") and part else steady(part) for name, part in value.items()}
+        return {name: "…" if name in VOLATILE and part else without_volatile(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [steady(it) for it in value]
+        return [without_volatile(it) for it in value]
     return value
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.graphql")), ids=lambda it: it.stem)
-async def test_a_golden_query_answers_as_it_did(api: Api, path: Path) -> None:
-    await demo.load(api.database)
-    answer = steady((await api(path.read_text())).body)
-    kept = path.with_suffix(".json")
+@pytest.mark.parametrize("query", sorted(GOLDEN.glob("*.graphql")), ids=lambda it: it.stem)
+async def test_a_golden_query_gives_its_golden_answer(demo_api: Api, query: Path) -> None:
+    answer = without_volatile((await demo_api(query.read_text())).body)
+    golden = query.with_suffix(".json")
     if os.environ.get("HEADWATER_WRITE_GOLDEN"):
-        kept.write_text(json.dumps(answer, indent=2) + "\n")
-    assert answer == json.loads(kept.read_text())
+        golden.write_text(json.dumps(answer, indent=2) + "\n")
+    assert answer == json.loads(golden.read_text())

@@ -23,6 +23,7 @@ from db.pagination import Page
 from db.temporal.history import histories
 from db.temporal.kinds import PRODUCT
 from tests.builders import day
+from tests.databases import prepare_now
 from tests.db.plans import explained_plans
 
 PRODUCTS = 4_000
@@ -47,16 +48,19 @@ ANALYZE;
 """
 
 
-@pytest.fixture
-async def full(database: Database, address: str) -> Database:
+@pytest.fixture(scope="module")
+def template(server: str) -> str:
+    return prepare_now(server, "product_plans", fill)
+
+
+async def fill(address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute(_FILL)
     await owner.close()
-    return database
 
 
-async def test_each_read_uses_its_index(full: Database) -> None:
-    async with full.snapshot(1) as connection:
+async def test_each_read_uses_its_index(database: Database) -> None:
+    async with database.snapshot(1) as connection:
         page = await list_products(connection, ProductQuery(), Page(50))
         row = page.items[7]
         key = cursor_key(row, ProductOrder.NAME)
@@ -75,14 +79,14 @@ async def test_each_read_uses_its_index(full: Database) -> None:
             (partial(histories, connection, ids, PRODUCT, Page(3)), "product_version_pkey"),
             (partial(histories, connection, ids, PRODUCT, Page(3)), "change_in_order"),
         ):
-            with explained_plans(full) as explained:
+            with explained_plans(database) as explained:
                 assert await read()
             assert index in explained.indexes
             assert explained.scanned_tables == set()
 
 
-async def test_each_read_of_domains_uses_the_index_by_domain(full: Database) -> None:
-    async with full.snapshot(1) as connection:
+async def test_each_read_of_domains_uses_the_index_by_domain(database: Database) -> None:
+    async with database.snapshot(1) as connection:
         for instant in (day(0), day(-200)):
             domains = [DomainAt(f"domain {number}", instant) for number in range(10)]
             reads: dict[str, Callable[[], Awaitable[Any]]] = {
@@ -94,24 +98,24 @@ async def test_each_read_of_domains_uses_the_index_by_domain(full: Database) -> 
                 "count": partial(count_products_by_domain, connection, domains[:1], ProductQuery()),
             }
             for name, read in reads.items():
-                with explained_plans(full) as explained:
+                with explained_plans(database) as explained:
                     assert await read()
                 assert "product_version_by_domain" in explained.indexes, name
                 # the registries have one page each
                 assert explained.scanned_tables <= {"domain", "entity_type"}, name
 
 
-async def test_a_write_reads_only_rows_of_its_subject(full: Database) -> None:
-    async with full.transaction(1, Author("writer")) as connection:
+async def test_a_write_reads_only_rows_of_its_subject(database: Database) -> None:
+    async with database.transaction(1, Author("writer")) as connection:
         (row,) = (await list_products(connection, ProductQuery(), Page(1))).items
-        with explained_plans(full) as explained:
+        with explained_plans(database) as explained:
             await product.update(connection, row.uid, {"owner": "current"})
             await product.update(connection, row.uid, {"owner": "late"}, at=day(-200))
         assert {"asset_uid_taken", "change_in_order", "product_version_pkey"} <= explained.indexes
         assert explained.scanned_tables == set()
 
 
-async def test_the_search_function_uses_the_trigram_index(full: Database, address: str) -> None:
+async def test_the_search_function_uses_the_trigram_index(database: Database, address: str) -> None:
     owner = await asyncpg.connect(address)
     try:
         body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_products'")
@@ -122,7 +126,7 @@ async def test_the_search_function_uses_the_trigram_index(full: Database, addres
         await owner.close()
     assert "product_version_search" in plan
     assert "Seq Scan" not in plan
-    async with full.snapshot(1) as connection:
+    async with database.snapshot(1) as connection:
         (row,) = (await list_products(connection, ProductQuery(), Page(1))).items
         found = await list_products(connection, ProductQuery(search=row.name.upper()), Page(2))
         assert [it.uid for it in found.items] == [row.uid]

@@ -43,9 +43,11 @@ FAST = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can run a process as another user")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper, or capabilities")
 
+# A shell that runs the tests in the background lets them, and their children, ignore SIGINT.
 USER_PROCESS = """
 import os, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from db.embedded.server import EmbeddedServer
 from db.embedded.user import EmbeddedServerError
 try:

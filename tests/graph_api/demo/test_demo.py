@@ -25,11 +25,10 @@ ANSWERS_FOR = """
 """
 
 
-async def test_the_mesh_is_worth_exploring(api: Api) -> None:
-    await demo.load(api.database)
-    now = (await api(MESH, asOf="2026-11-01")).data
-    in_june = (await api(MESH, asOf="2026-06-15")).data
-    at_first = (await api(MESH, asOf="2025-11-15")).data
+async def test_the_mesh_is_worth_exploring(demo_api: Api) -> None:
+    now = (await demo_api(MESH, asOf="2026-11-01")).data
+    in_june = (await demo_api(MESH, asOf="2026-06-15")).data
+    at_first = (await demo_api(MESH, asOf="2025-11-15")).data
 
     assert now["products"]["totalCount"] >= 60
     assert [it["name"] for it in now["domains"]] == ["finance", "logistics", "marketing", "sales", "science", "web"]
@@ -41,9 +40,8 @@ async def test_the_mesh_is_worth_exploring(api: Api) -> None:
     assert [it["analytics"]["lineage"]["cycles"] for it in (at_first, in_june, now)] == [0, 2, 1]
 
 
-async def test_the_mesh_is_what_its_log_says(api: Api) -> None:
-    await demo.load(api.database)
-    async with api.database.transaction(DEFAULT_TENANT_ID, Author("test")) as connection:
+async def test_the_mesh_is_what_its_log_says(demo_api: Api) -> None:
+    async with demo_api.database.transaction(DEFAULT_TENANT_ID, Author("test")) as connection:
         assert (await verify_tenant(connection)).differences == []
 
 
@@ -53,11 +51,9 @@ async def test_the_mesh_comes_in_batches(api: Api) -> None:
     assert len(api.statements) < 250
 
 
-async def test_who_answers_for_what_has_changed_through_the_year(api: Api) -> None:
-    await demo.load(api.database)
-
+async def test_who_answers_for_what_has_changed_through_the_year(demo_api: Api) -> None:
     async def told(name: str, key: str, *days: str) -> list[list[str]]:
-        found = [(await api(ANSWERS_FOR, name=name, asOf=day)).data["product"][key]["nodes"] for day in days]
+        found = [(await demo_api(ANSWERS_FOR, name=name, asOf=day)).data["product"][key]["nodes"] for day in days]
         return [[it["label"] for it in nodes] for nodes in found]
 
     # handed over twice, at an instant each, and back in the end

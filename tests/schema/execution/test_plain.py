@@ -11,7 +11,6 @@ import strawberry
 from graphql import ExecutionResult, execute, parse
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from graph_api import demo
 from graph_api.graphiql.examples import EXAMPLES
 from schema.execution import executor, plain
 from schema.execution.federation import SubgraphSchema
@@ -140,11 +139,10 @@ ASKED = {it.stem: it.read_text() for it in sorted(GOLDEN.glob("*.graphql"))} | {
 QUERIES = {name: query for name, query in ASKED.items() if "mutation" not in query}
 
 
-async def test_all_that_the_demo_answers_is_the_same_either_way(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    await demo.load(api.database)
-    plainly = {name: (await api(query)).body for name, query in QUERIES.items()}
+async def test_all_that_the_demo_answers_is_the_same_either_way(demo_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    plainly = {name: (await demo_api(query)).body for name, query in QUERIES.items()}
     monkeypatch.setattr(executor, "PlainSelections", StrawberryGraphQLCoreExecutionContext)
-    usually = {name: (await api(query)).body for name, query in QUERIES.items()}
+    usually = {name: (await demo_api(query)).body for name, query in QUERIES.items()}
     for name in QUERIES:
         assert plainly[name].get("errors") == usually[name].get("errors")
         assert without_now(plainly[name]["data"]) == without_now(usually[name]["data"])

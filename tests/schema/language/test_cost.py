@@ -20,7 +20,6 @@ from graphql import (
 from strawberry.federation.schema_directives import Cost, ListSize
 
 from db.lineage.walk import Bounds
-from graph_api import demo
 from graph_api.graphiql.examples import EXAMPLES
 from schema.execution.executor import Executor, Request, Response
 from schema.execution.principal import Principal
@@ -202,18 +201,16 @@ ACTUAL = """{
 }"""
 
 
-async def test_what_an_operation_came_to_are_the_objects_of_its_answer(api: Api) -> None:
-    await demo.load(api.database)
-    body = (await api(ACTUAL)).body
+async def test_what_an_operation_came_to_are_the_objects_of_its_answer(demo_api: Api) -> None:
+    body = (await demo_api(ACTUAL)).body
     assert body["extensions"]["cost"]["actual"] == objects(body["data"]) - 1
     assert body["extensions"]["cost"]["requested"] == reckoned(ACTUAL)
 
 
-async def test_a_walk_came_to_what_it_visited_once_however_often_it_is_asked_for(api: Api) -> None:
-    await demo.load(api.database)
+async def test_a_walk_came_to_what_it_visited_once_however_often_it_is_asked_for(demo_api: Api) -> None:
     walk = "upstream(maxDepth: 20, filter: { assets: { kinds: [ENTITY] } }) { totalCount }"
-    whole = (await api('{ product(name: "board_pack") { upstream(maxDepth: 20) { totalCount } } }')).data
-    body = (await api(f'{{ product(name: "board_pack") {{ a: {walk} b: {walk} }} }}')).body
+    whole = (await demo_api('{ product(name: "board_pack") { upstream(maxDepth: 20) { totalCount } } }')).data
+    body = (await demo_api(f'{{ product(name: "board_pack") {{ a: {walk} b: {walk} }} }}')).body
     assert body["data"]["product"]["a"]["totalCount"] < whole["product"]["upstream"]["totalCount"]
     assert body["extensions"]["cost"]["actual"] == 3 + whole["product"]["upstream"]["totalCount"]
 
