@@ -48,20 +48,21 @@ FEDERATION = {"_Any", "_Entity", "_Service", "_entities", "_service"}
 
 
 def test_every_setting_is_documented_as_it_is() -> None:
-    entry = re.compile(r"^- `(\w+)`(?: \(default `(.*?)`\))?: (.*?)(?=\n- |\n\n|\Z)", re.MULTILINE | re.DOTALL)
-    listed = [
-        (name, default, " ".join(description.split()))
-        for name, default, description in entry.findall((ROOT / "docs/settings.md").read_text())
-    ]
-    assert listed == [
+    assert entries_in((ROOT / "docs/settings.md").read_text()) == [
         (f"HEADWATER_{name.upper()}", "" if field.default is None else str(field.default), field.description)
         for name, field in Settings.model_fields.items()
     ]
 
 
+def entries_in(page: str) -> list[tuple[str, str, str]]:
+    """Return name, default and description of each list item that describes a setting or an option."""
+    entry = re.compile(r"^- `(\w+)`(?: \(default `(.*?)`\))?: (.*?)(?=\n- |\n\n|\Z)", re.MULTILINE | re.DOTALL)
+    return [(name, default, " ".join(description.split())) for name, default, description in entry.findall(page)]
+
+
 def test_every_option_of_a_service_is_documented_as_it_is_and_the_example_is_valid() -> None:
     page = (ROOT / "docs/relationships.md").read_text()
-    listed = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? *\| (.*?) \|$", page, re.MULTILINE)
+    listed = entries_in(page)
     assert [it for it in listed if it[0] in Service.model_fields] == [
         (name, "" if field.is_required() else json.dumps(field.default), field.description)
         for name, field in Service.model_fields.items()
