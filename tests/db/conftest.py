@@ -17,16 +17,34 @@ from db.tenancy import api_key
 from db.tenancy.api_key import KeySigner
 from db.tenancy.idempotency import IdempotencyKey, run_once
 from tests.builders import day, product_fields
+from tests.databases import MIGRATED, prepare_now
 
 OTHER = 2
 
 
+@pytest.fixture(scope="session")
+def two_tenants_template(server: str) -> str:
+    return prepare_now(server, "two_tenants", _fill)
+
+
 @pytest.fixture
-async def two_tenants(database: Database, address: str) -> Database:
-    """Two tenants with a product of the same name, an entity of the same type and key, a link and a join between them, each."""
+def template(request: pytest.FixtureRequest) -> str:
+    """Choose the template by whether the test asks for two tenants."""
+    return str(request.getfixturevalue("two_tenants_template")) if "two_tenants" in request.fixturenames else MIGRATED
+
+
+@pytest.fixture
+def two_tenants(database: Database) -> Database:
+    """Two tenants. Each has a product and an entity with the same names as the other's, and a link and a relationship between
+    them."""
+    return database
+
+
+async def _fill(address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (name) VALUES ('other')")
     await owner.close()
+    database = Database(address, pool_size=1)
     for tenant_id in (1, OTHER):
         async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
             fields = product_fields(owner=f"owner {tenant_id}")
@@ -44,4 +62,4 @@ async def two_tenants(database: Database, address: str) -> Database:
                 connection, key="owned_by", reverse_key="owns", origin="PRODUCT", related="PERSON", cardinality="MANY_TO_ONE"
             )
             await relationship.relate(connection, relationship.RelationshipState("owned_by", *ends, {"attributes": {}}, day(0)))
-    return database
+    await database.close()
