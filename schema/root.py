@@ -35,7 +35,7 @@ from schema.temporal.history import version_by_start
 from schema.tenancy.api_key import ApiKeyMutations, ApiKeyQueries
 from schema.tenancy.viewer import ViewerQueries
 
-# Each subgraph resolves only ids of its own, so a gateway hides these fields; several subgraphs may define them.
+# Each subgraph resolves only its own ids, so a gateway hides these fields, and several subgraphs may define them.
 NOT_COMPOSED = {"inaccessible": True, "shareable": True}
 
 # The types that an id may name, besides Version.

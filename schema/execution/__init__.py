@@ -1,1 +1,1 @@
-"""Runs one operation: document, authorization, transaction, loading and execution."""
+"""Execution of an operation: document, authorization, transaction, loading and result."""

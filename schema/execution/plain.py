@@ -39,7 +39,7 @@ class NotPlain(Exception):
 
 
 class PlainSelections(StrawberryGraphQLCoreExecutionContext):
-    """Execution context that completes lists of plainly selected items by itself, and leaves the rest to Strawberry."""
+    """Execution context that completes lists of plainly selected items, and leaves all else to Strawberry."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

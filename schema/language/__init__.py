@@ -1,1 +1,1 @@
-"""What every part of the schema shares: fields, scopes, scalars, inputs, pages, ids, errors, limits and costs."""
+"""The language of the schema: fields, scopes, scalars, inputs, pages, ids, errors, limits and costs."""

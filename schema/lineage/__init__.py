@@ -1,1 +1,1 @@
-"""GraphQL types of walks, paths and analytics."""
+"""GraphQL types of walks and paths."""

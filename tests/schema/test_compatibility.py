@@ -1,3 +1,5 @@
+"""Compatibility of schemas: effects and coordinates of changes, and the command that reports them."""
+
 import json
 from pathlib import Path
 
@@ -28,9 +30,9 @@ input Ref @oneOf { id: ID }
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes", "effect", "coordinate", "told"),
+    ("old", "new", "effect", "coordinate", "difference"),
     [
-        # what may be asked, and what is answered
+        # types, fields, arguments and values
         (" owner: String ", " ", BREAKING, "Product.owner", "removed"),
         (" owner: String ", " owner: Int ", BREAKING, "Product.owner", "String to Int"),
         ("name: String! status", "name: String status", BREAKING, "Product.name", "String! to String"),
@@ -45,7 +47,7 @@ input Ref @oneOf { id: ID }
         (", like: String", ", like: String, at: Int", DANGEROUS, "Query.product(at:)", "optional"),
         ("next: String", "next: String last: String", COMPATIBLE, "Page.last", "added"),
         ("next: String", 'next: String @deprecated(reason: "x")', COMPATIBLE, "Page.next", "gained @deprecated"),
-        # what gateways go by
+        # directives of gateways
         (' @key(fields: "name")', "", BREAKING, "Product", 'lost @key(fields: "name")'),
         ('@key(fields: "name")', '@key(fields: "name status")', BREAKING, "Product", 'lost @key(fields: "name")'),
         ('@key(fields: "name")', '@key(fields: "name") @key(fields: "owner")', COMPATIBLE, "Product", "gained @key"),
@@ -61,24 +63,22 @@ input Ref @oneOf { id: ID }
         ("v2.9", "v2.12", DANGEROUS, "schema", "v2.9"),
         ('@link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])', "", BREAKING, "schema", "lost @link"),
         ("type Page", "type Page @interfaceObject", BREAKING, "Page", "gained @interfaceObject"),
-        # what could be left out
+        # defaults and root types
         ("first: Int! = 5", "first: Int!", BREAKING, "Query.pages(first:)", "defaultValue"),
         ("size: Int! = 5", "size: Int!", BREAKING, "By.size", "defaultValue"),
         ("size: Int! = 5", "size: Int! = 6", DANGEROUS, "By.size", "defaultValue"),
         ("query: Query mutation: Mutation", "query: Query", BREAKING, "schema", "no type in place of Mutation"),
     ],
 )
-def test_a_change_is_named_by_its_coordinate_and_for_what_it_breaks(
-    was: str, becomes: str, effect: Effect, coordinate: str, told: str
-) -> None:
-    assert EARLIER.count(was) == 1
-    changes = changes_between(EARLIER, EARLIER.replace(was, becomes))
+def test_a_change_has_an_effect_and_a_coordinate(old: str, new: str, effect: Effect, coordinate: str, difference: str) -> None:
+    assert EARLIER.count(old) == 1
+    changes = changes_between(EARLIER, EARLIER.replace(old, new))
     assert (changes[0].effect, changes[0].coordinate) == (effect, coordinate)
-    assert told in changes[0].description
+    assert difference in changes[0].description
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes"),
+    ("old", "new"),
     [
         ("", '"Described."'),
         ("@shareable { next", '@shareable { "Described." next'),
@@ -88,16 +88,16 @@ def test_a_change_is_named_by_its_coordinate_and_for_what_it_breaks(
         ('@key(fields: "id")', '@key(fields: " id ", resolvable: true)'),
     ],
 )
-def test_what_promises_nothing_may_change(was: str, becomes: str) -> None:
-    assert changes_between(EARLIER, EARLIER.replace(was, becomes, 1)) == []
+def test_a_change_without_meaning_is_not_reported(old: str, new: str) -> None:
+    assert changes_between(EARLIER, EARLIER.replace(old, new, 1)) == []
 
 
-def test_what_goes_is_told_once_whatever_was_said_of_it() -> None:
+def test_a_removed_type_is_reported_once() -> None:
     (change,) = changes_between(EARLIER, EARLIER.replace("type Page @shareable { next: String }", ""))
     assert change.coordinate == "Page"
 
 
-def test_what_breaks_comes_first() -> None:
+def test_breaking_changes_come_first() -> None:
     later = EARLIER.replace("weight: 10", "weight: 50").replace(" ENDED", " DRAFT").replace("next:", "last: String next:")
     effects = [it.effect for it in changes_between(EARLIER, later)]
     assert effects == [BREAKING, DANGEROUS, DANGEROUS, COMPATIBLE]
@@ -116,27 +116,27 @@ def test_what_breaks_comes_first() -> None:
         ("[1]", "."),
     ],
 )
-def test_what_is_no_schema_is_refused(text: str, reason: str) -> None:
+def test_an_invalid_schema_is_refused(text: str, reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
         changes_between(text, EARLIER)
 
 
-async def test_a_copy_from_introspection_is_compared_for_what_clients_go_by(api: Api, tmp_path: Path) -> None:
+async def test_a_copy_made_by_introspection_is_compared_without_federation(api: Api, tmp_path: Path) -> None:
     copy = {"data": (await api(get_introspection_query(descriptions=False))).data}
     for text in (json.dumps(copy), print_schema(build_client_schema(copy["data"]))):
         assert compare(tmp_path, text) == (0, "No differences.\n")
-        ended, told = compare(tmp_path, text.replace("totalCount", "sum"))
-        assert ended == 1
-        assert "Field ProductConnection.sum was removed." in told
+        exit_code, output = compare(tmp_path, text.replace("totalCount", "sum"))
+        assert exit_code == 1
+        assert "Field ProductConnection.sum was removed." in output
 
 
-def test_a_change_does_not_announce_that_something_goes(tmp_path: Path) -> None:
+def test_a_removal_listed_under_changed_is_not_announced(tmp_path: Path) -> None:
     changelog = "## [Unreleased]\n### Changed\n- `Query.gone` is described better.\n"
     more = schema.as_str().replace("type Query {", "type Query {\n  gone: Int", 1)
     assert compare(tmp_path, more, changelog)[0] == 1
 
 
-def test_a_changelog_announces_what_its_next_release_changes_or_removes() -> None:
+def test_announcements_are_read_from_the_next_release_of_a_changelog() -> None:
     changelog = """# Changelog
 ## [Unreleased]
 ### Added
@@ -172,19 +172,19 @@ def compare(tmp_path: Path, earlier: str, changelog: str | None = None) -> tuple
     return result.exit_code, result.output
 
 
-def test_the_command_ends_with_1_when_something_breaks_that_was_not_announced(tmp_path: Path) -> None:
-    now = schema.as_str()
-    assert compare(tmp_path, now) == (0, "No differences.\n")
-    more = now.replace("type Query {", "type Query {\n  gone: Int\n  lost: Int", 1)
+def test_the_command_exits_with_1_on_an_unannounced_breaking_change(tmp_path: Path) -> None:
+    current = schema.as_str()
+    assert compare(tmp_path, current) == (0, "No differences.\n")
+    earlier = current.replace("type Query {", "type Query {\n  gone: Int\n  lost: Int", 1)
     gone, lost = "  Field Query.gone was removed.\n", "  Field Query.lost was removed.\n"
-    assert compare(tmp_path, more) == (1, f"Breaking:\n{gone}{lost}")
+    assert compare(tmp_path, earlier) == (1, f"Breaking:\n{gone}{lost}")
     changelog = "## [Unreleased]\n### Removed\n- `Query.gone`\n"
-    assert compare(tmp_path, more, changelog) == (1, f"Breaking:\n{lost}Breaking, and announced:\n{gone}")
+    assert compare(tmp_path, earlier, changelog) == (1, f"Breaking:\n{lost}Breaking, and announced:\n{gone}")
     changelog += "- `Query.lost`\n"
-    assert compare(tmp_path, more, changelog) == (0, f"Breaking, and announced:\n{gone}{lost}")
+    assert compare(tmp_path, earlier, changelog) == (0, f"Breaking, and announced:\n{gone}{lost}")
 
 
-def test_the_command_says_which_file_it_cannot_read(tmp_path: Path) -> None:
+def test_the_command_names_a_file_that_it_cannot_read(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["schema", "--since", str(tmp_path / "missing.graphql")])
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {tmp_path / 'missing.graphql'} cannot be read: ")

@@ -1,4 +1,4 @@
-"""Who may ask for what: seen in the document, by what each field declares, before anything is asked of the database."""
+"""Authorization: the scopes that the fields of a document require are checked before the database is used."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ from schema.language.scopes import Scope, parse_scopes, scope_label
 from schema.root import schema
 from tests.builders import CREATE_ENTITY, REGISTER, Statements, product_fields
 
-# What is asked, by what it needs.
-ASKED = {
+# Operations, by the scope that they require.
+OPERATIONS = {
     Scope.SCHEMA: [
         "{ __schema { queryType { name } } }",
         '{ __type(name: "Product") { name } }',
@@ -52,26 +52,26 @@ ASKED = {
     ],
 }
 
-KNOWN = {Scope.SCHEMA, Scope.SELF}
-# Who comes, and what of it they may ask.
-WHO: dict[str, tuple[Sequence[str] | None, set[Scope]]] = {
-    "nobody, where nobody may see the schema": (None, set()),
-    "a key for nothing known": (["nonsense", "schema", "domain", "self"], KNOWN),
-    "read": (["read"], {*KNOWN, Scope.READ}),
-    "write": (["write"], {*KNOWN, Scope.DOMAIN, Scope.WRITE}),
-    "write in sales": (["write:sales"], {*KNOWN, Scope.DOMAIN}),
-    "admin": (["admin"], {*KNOWN, Scope.ADMIN}),
-    "read, and write in sales": (["read", "write:sales"], {*KNOWN, Scope.READ, Scope.DOMAIN}),
+AUTHENTICATED = {Scope.SCHEMA, Scope.SELF}
+# Scope names of a key, or None without a key, and the scopes that they grant.
+PRINCIPALS: dict[str, tuple[Sequence[str] | None, set[Scope]]] = {
+    "anonymous": (None, set()),
+    "unknown scopes": (["nonsense", "schema", "domain", "self"], AUTHENTICATED),
+    "read": (["read"], {*AUTHENTICATED, Scope.READ}),
+    "write": (["write"], {*AUTHENTICATED, Scope.DOMAIN, Scope.WRITE}),
+    "write in sales": (["write:sales"], {*AUTHENTICATED, Scope.DOMAIN}),
+    "admin": (["admin"], {*AUTHENTICATED, Scope.ADMIN}),
+    "read, and write in sales": (["read", "write:sales"], {*AUTHENTICATED, Scope.READ, Scope.DOMAIN}),
     "all": (["read", "write", "admin"], set(Scope)),
 }
 
 
 def principal(scopes: Sequence[str] | None) -> Principal:
-    """Who comes with a key of such scopes; without one, nobody."""
+    """Build the principal of a key with these scopes, or the anonymous one."""
     if scopes is None:
         return Principal(0, "anonymous", frozenset(), tenant="")
-    allowed, domains = parse_scopes(scopes)
-    return Principal(1, "tester", allowed, domains)
+    granted, domains = parse_scopes(scopes)
+    return Principal(1, "tester", granted, domains)
 
 
 def code(response: Response) -> Any:
@@ -79,41 +79,39 @@ def code(response: Response) -> Any:
     return response.errors[0]["extensions"]["code"]
 
 
-@pytest.mark.parametrize("who", WHO)
-async def test_what_is_not_granted_is_refused_before_a_statement_is_run(
-    database: Database, statements: Statements, who: str
-) -> None:
+@pytest.mark.parametrize("name", PRINCIPALS)
+async def test_a_missing_scope_is_refused_before_any_statement(database: Database, statements: Statements, name: str) -> None:
     executor = Executor(schema, database)
-    scopes, may = WHO[who]
-    asking = principal(scopes)
-    for needed, queries in ASKED.items():
+    scopes, granted = PRINCIPALS[name]
+    caller = principal(scopes)
+    for required, queries in OPERATIONS.items():
         for query in queries:
-            prepared = executor.prepare(Request(query, {}), asking)
-            if needed in may:
+            prepared = executor.prepare(Request(query, {}), caller)
+            if required in granted:
                 assert isinstance(prepared, PreparedOperation), (query, prepared)
                 continue
             assert isinstance(prepared, Response), query
-            # nobody may come with a key; whoever has come with one needs another
+            # an anonymous caller can authenticate; one with a key needs another key
             assert code(prepared) == ("UNAUTHENTICATED" if scopes is None else "FORBIDDEN")
             assert prepared.data is None
             assert not prepared.ran
             message = prepared.errors[0]["message"]
-            assert (scope_label(needed) if scopes is not None else "Send an API key") in message
-            executed = await executor.execute(Request(query, {}), asking, "request")
+            assert (scope_label(required) if scopes is not None else "Send an API key") in message
+            executed = await executor.execute(Request(query, {}), caller, "request")
             assert (executed.errors, executed.ran) == (prepared.errors, False)
     assert len(statements) == 0
 
 
-def test_for_who_may_not_see_the_schema_no_document_is_read(database: Database) -> None:
-    """Nor does it wait for its turn to be read, by which it could tell what others have sent."""
-    executor, request = Executor(schema, database), Request("{ is_new_subject: __typename }")
+def test_a_document_of_a_caller_without_the_schema_scope_is_not_parsed(database: Database) -> None:
+    """It does not wait for a parsing slot either: the wait would reveal which documents are cached."""
+    executor, request = Executor(schema, database), Request("{ not_cached: __typename }")
     assert not executor.needs_parsing(request, principal(None))
     assert isinstance(executor.prepare(request, principal(None)), Response)
     assert executor.needs_parsing(request, principal(["read"]))
 
 
-def test_everything_that_changes_something_needs_a_scope_that_writes(database: Database) -> None:
-    """Whatever is added to mutations later: none runs for whoever may only read."""
+def test_every_mutation_requires_a_scope_that_allows_writing(database: Database) -> None:
+    """Covers mutations that are added later."""
     executor = Executor(schema, database)
     mutation = schema._schema.mutation_type
     assert mutation is not None
@@ -126,27 +124,27 @@ def test_everything_that_changes_something_needs_a_scope_that_writes(database: D
 
 
 @pytest.mark.parametrize(("scopes", "reads"), [(["write"], False), (["write:sales"], False), (["read", "write"], True)])
-async def test_who_may_write_and_not_read_is_told_nothing_of_what_was_written(
+async def test_a_writer_without_the_read_scope_cannot_read_the_payload(
     database: Database, statements: Statements, scopes: list[str], reads: bool
 ) -> None:
     executor = Executor(schema, database)
-    given = {"input": product_fields()}
-    response = await executor.execute(Request(REGISTER, given), principal(scopes), "request")
+    variables = {"input": product_fields()}
+    response = await executor.execute(Request(REGISTER, variables), principal(scopes), "request")
     if reads:
         assert response.errors == []
     else:
         assert (code(response), len(statements)) == ("FORBIDDEN", 0)
 
 
-async def test_where_one_writes_is_seen_when_it_is_written(database: Database) -> None:
+async def test_a_write_outside_the_domains_of_the_principal_is_refused(database: Database) -> None:
     async with database.transaction(1, Author("setup")) as connection:
         await entity_type.put(connection, "SHOP", "Shop", "sales")
         await entity_type.put(connection, "BANK", "Bank", "finance")
     executor = Executor(schema, database)
     sales = principal(["read", "write:sales"])
 
-    async def write(query: str, **given: Any) -> list[Any]:
-        response = await executor.execute(Request(query, {"input": given}), sales, "request")
+    async def write(query: str, **values: Any) -> list[Any]:
+        response = await executor.execute(Request(query, {"input": values}), sales, "request")
         return [it["extensions"]["code"] for it in response.errors]
 
     def entity(type_: str) -> dict[str, Any]:
@@ -156,34 +154,34 @@ async def test_where_one_writes_is_seen_when_it_is_written(database: Database) -
     assert await write(REGISTER, **product_fields("ledger", domain="finance")) == ["FORBIDDEN"]
     assert await write(CREATE_ENTITY, **entity("SHOP")) == []
     assert await write(CREATE_ENTITY, **entity("BANK")) == ["FORBIDDEN"]
-    # nor by making the type one's own
+    # the type cannot be moved into the domain either
     put = "mutation ($input: PutEntityTypeInput!) { putEntityType(input: $input) { entityType { code } } }"
     assert await write(put, code="BANK", label="Bank", domain="sales") == ["FORBIDDEN"]
 
 
-async def test_what_an_operation_took_is_told_to_an_admin_only(database: Database, statements: Statements) -> None:
+async def test_resource_tracking_requires_the_admin_scope(database: Database, statements: Statements) -> None:
     executor = Executor(schema, database)
-    asked = Request("{ products { totalCount } }", wants_resources=True)
-    refused = executor.prepare(asked, principal(["read", "write"]))
+    request = Request("{ products { totalCount } }", wants_resources=True)
+    refused = executor.prepare(request, principal(["read", "write"]))
     assert isinstance(refused, Response)
     assert code(refused) == "FORBIDDEN"
-    response = await executor.execute(asked, principal(["read", "admin"]), "request")
+    response = await executor.execute(request, principal(["read", "admin"]), "request")
     assert response.resources is not None
     assert response.resources["statements"] == len(statements) + 1
 
 
-async def test_of_several_operations_only_the_one_that_is_run_has_to_be_granted(database: Database) -> None:
+async def test_only_the_operation_that_runs_is_authorized(database: Database) -> None:
     executor = Executor(schema, database)
     both = 'query A { products { totalCount } } mutation B { removeEntityType(input: { code: "X" }) { __typename } }'
     reader = principal(["read"])
     assert isinstance(executor.prepare(Request(both, {}, "A"), reader), PreparedOperation)
     assert isinstance(executor.prepare(Request(both, {}, "B"), reader), Response)
-    # what one was found to need is not taken for what the other does
+    # the cached scopes of one operation are not used for the other
     assert isinstance(executor.prepare(Request(both, {}, "A"), reader), PreparedOperation)
 
 
 @pytest.mark.parametrize(
-    ("given", "allowed", "domains"),
+    ("names", "granted", "domains"),
     [
         ([], [], []),
         (["read"], ["read"], []),
@@ -193,11 +191,11 @@ async def test_of_several_operations_only_the_one_that_is_run_has_to_be_granted(
         (["domain", "self", "schema", "READ", "read ", "write;", "*"], [], []),
     ],
 )
-def test_scopes_grant_what_they_say_and_nothing_else(given: list[str], allowed: list[str], domains: list[str]) -> None:
-    assert parse_scopes(given) == (frozenset({Scope.SCHEMA, Scope.SELF, *map(Scope, allowed)}), frozenset(domains))
+def test_scope_names_grant_their_scopes_and_no_others(names: list[str], granted: list[str], domains: list[str]) -> None:
+    assert parse_scopes(names) == (frozenset({Scope.SCHEMA, Scope.SELF, *map(Scope, granted)}), frozenset(domains))
 
 
-def test_who_may_write_anywhere_is_bound_to_no_domain_and_who_may_not_write_to_none_at_all() -> None:
+def test_the_domains_of_an_author_follow_from_the_scopes() -> None:
     for scopes, domains in (
         (["write"], None),
         (["write", "write:sales"], None),
@@ -207,5 +205,5 @@ def test_who_may_write_anywhere_is_bound_to_no_domain_and_who_may_not_write_to_n
         assert principal(scopes).author("request", "write").domains == domains
 
 
-def test_every_scope_is_asked_for_here() -> None:
-    assert ASKED.keys() == set(Scope)
+def test_these_tests_cover_every_scope() -> None:
+    assert OPERATIONS.keys() == set(Scope)

@@ -1,4 +1,4 @@
-"""Entities for a gateway: by any key, at the instant in the id, each on its own."""
+"""Entities for a gateway: found by any key, at the instant of the id, each independently of the others."""
 
 import re
 from typing import Any
@@ -13,10 +13,10 @@ from schema.language.fields import scope_of
 from schema.root import schema
 from tests.builders import Api, day, iso
 
-ENTITIES = "query ($them: [_Any!]!) { _entities(representations: $them) { ... on Product { id name } } }"
+ENTITIES = "query ($refs: [_Any!]!) { _entities(representations: $refs) { ... on Product { id name } } }"
 
 
-ASSETS = "query ($them: [_Any!]!) { _entities(representations: $them) { __typename ... on Asset { id label } } }"
+ASSETS = "query ($refs: [_Any!]!) { _entities(representations: $refs) { __typename ... on Asset { id label } } }"
 
 
 def asset(**keys: Any) -> dict[str, Any]:
@@ -27,50 +27,51 @@ def product(**keys: Any) -> dict[str, Any]:
     return {"__typename": "Product", **keys}
 
 
-async def test_what_cannot_be_read_is_told_in_few_words(api: Api) -> None:
+async def test_the_error_of_a_long_invalid_representation_is_short(api: Api) -> None:
     long = "\x7f" * 10_000
     for bad in ({"__typename": long}, {"__typename": [long]}, product(uid=long), product(id=long), asset(uid=long)):
-        answer = await api("query ($it: _Any!) { _entities(representations: [$it, $it, $it]) { __typename } }", it=bad)
+        answer = await api("query ($ref: _Any!) { _entities(representations: [$ref, $ref, $ref]) { __typename } }", ref=bad)
         assert len(answer.errors) == 3
         assert len(str(answer.body)) < 5_000
 
 
-async def test_the_service_tells_its_schema(api: Api) -> None:
+async def test_the_service_field_returns_the_schema(api: Api) -> None:
     assert (await api("{ _service { sdl } }")).data["_service"]["sdl"] == schema.as_str()
 
 
-async def test_the_instant_travels_inside_the_id_and_other_keys_mean_now(api: Api) -> None:
+async def test_an_id_is_resolved_at_its_instant_and_other_keys_now(api: Api) -> None:
     uid = (await api.register())["uid"]
     await api.update("orders", name="purchases", at=day(10))
-    then, now = f"Product:{uid}@{iso(day(5))}", f"Product:{uid}"
+    pinned, current = f"Product:{uid}@{iso(day(5))}", f"Product:{uid}"
     answer = await api(
-        ENTITIES, them=[product(id=then), product(id=now), product(uid=uid), product(name="purchases"), product(name="orders")]
+        ENTITIES,
+        refs=[product(id=pinned), product(id=current), product(uid=uid), product(name="purchases"), product(name="orders")],
     )
     assert answer.data["_entities"] == [
-        {"id": then, "name": "orders"},
-        {"id": now, "name": "purchases"},
-        {"id": now, "name": "purchases"},
-        {"id": now, "name": "purchases"},
+        {"id": pinned, "name": "orders"},
+        {"id": current, "name": "purchases"},
+        {"id": current, "name": "purchases"},
+        {"id": current, "name": "purchases"},
         None,
     ]
 
 
-async def test_representations_alike_in_kind_cost_one_statement(api: Api) -> None:
+async def test_representations_of_one_type_take_one_statement(api: Api) -> None:
     uids = [(await api.register(name))["uid"] for name in ("a", "b", "c")]
     api.statements.clear()
-    found = (await api(ENTITIES, them=[product(id=f"Product:{uid}") for uid in uids])).data["_entities"]
-    assert [it["name"] for it in found] == ["a", "b", "c"]
+    entities = (await api(ENTITIES, refs=[product(id=f"Product:{uid}") for uid in uids])).data["_entities"]
+    assert [it["name"] for it in entities] == ["a", "b", "c"]
     assert len(api.statements) == 1
 
 
-async def test_an_asset_is_found_by_whoever_does_not_know_its_kind(api: Api) -> None:
+async def test_an_asset_is_found_without_knowing_its_kind(api: Api) -> None:
     product_uid = (await api.register())["uid"]
     await api.put_types()
     entity_uid = (await api.create("t", type="TABLE"))["uid"]
     await api.update("orders", name="purchases", at=day(10))
-    then = f"Product:{product_uid}@{iso(day(5))}"
+    pinned = f"Product:{product_uid}@{iso(day(5))}"
     keys: list[dict[str, str]] = [
-        {"id": then},
+        {"id": pinned},
         {"id": f"Entity:{entity_uid}"},
         {"uid": product_uid},
         {"uid": entity_uid},
@@ -79,43 +80,43 @@ async def test_an_asset_is_found_by_whoever_does_not_know_its_kind(api: Api) -> 
         {"id": f"LineageLink:{entity_uid}"},
     ]
     api.statements.clear()
-    answer = await api(ASSETS, them=[asset(**it) for it in keys])
-    now = {"__typename": "Product", "id": f"Product:{product_uid}", "label": "purchases"}
+    answer = await api(ASSETS, refs=[asset(**it) for it in keys])
+    current = {"__typename": "Product", "id": f"Product:{product_uid}", "label": "purchases"}
     table = {"__typename": "Entity", "id": f"Entity:{entity_uid}", "label": "t"}
-    assert answer.data["_entities"] == [{**now, "id": then, "label": "orders"}, table, now, table, None, None, None]
-    # which kinds the uids are of; products then; products and entities by id, and then those by uid that are not known yet
+    assert answer.data["_entities"] == [{**current, "id": pinned, "label": "orders"}, table, current, table, None, None, None]
+    # the kinds of the uids; products at the instant; products and entities by id; then those by uid that are not loaded yet
     assert len(api.statements) == 5
 
 
-async def test_an_asset_without_a_key_or_with_one_that_cannot_be_read_fails_alone(api: Api) -> None:
+async def test_an_asset_without_a_valid_key_fails_without_the_others(api: Api) -> None:
     uid = (await api.register())["uid"]
-    answer = await api(ASSETS, them=[asset(), asset(id="rubbish"), asset(uid="rubbish"), asset(name="orders"), asset(uid=uid)])
+    answer = await api(ASSETS, refs=[asset(), asset(id="rubbish"), asset(uid="rubbish"), asset(name="orders"), asset(uid=uid)])
     assert [it is None for it in answer.body["data"]["_entities"]] == [True, True, True, True, False]
     assert {it["extensions"]["code"] for it in answer.errors} == {"BAD_INPUT"}
     assert len(answer.errors) == 4
 
 
-async def test_more_representations_than_the_limit_are_refused_at_once(api: Api) -> None:
-    answer = await api(ENTITIES, them=[1] * 1_001)
+async def test_more_representations_than_the_limit_are_refused(api: Api) -> None:
+    answer = await api(ENTITIES, refs=[1] * 1_001)
     assert answer.code_and_field == ("LIMIT_EXCEEDED", "representations")
-    assert len((await api(ENTITIES, them=[1] * 1_000)).errors) == 1_000
+    assert len((await api(ENTITIES, refs=[1] * 1_000)).errors) == 1_000
 
 
-def test_each_type_with_keys_is_found_by_them() -> None:
+def test_every_type_with_keys_has_a_reference_resolver() -> None:
     keyed = {it["type"] for it in re.finditer(r"^(?:type|interface) (?P<type>\w+).* @key", schema.as_str(), re.MULTILINE)}
     assert keyed == schema.references.keys() == {"Asset", "Entity", "Product"}
 
 
-def test_what_an_operation_needs_can_be_told_from_tags_at_its_roots() -> None:
+def test_root_fields_are_tagged_by_the_scope_that_they_require() -> None:
     for name in ("Query", "Mutation"):
         for field in get_object_definition(getattr(root, name), strict=True).fields:
             tags = [it.name for it in field.directives if isinstance(it, Tag)]
-            needs = {"domain": "write", "self": None}.get(scope := str(scope_of(field)), scope)
-            assert tags == ([f"headwater/{needs}"] if needs else []), field.python_name
+            tag = {"domain": "write", "self": None}.get(scope := str(scope_of(field)), scope)
+            assert tags == ([f"headwater/{tag}"] if tag else []), field.python_name
 
 
-def test_what_has_no_identity_may_be_given_by_other_subgraphs_too() -> None:
-    """Every type of nothing but leaves, unless it tells what became of a mutation, or of who may come in."""
+def test_types_without_identity_are_shareable() -> None:
+    """Every type with leaf fields only, except payloads and types that only this service has."""
     plain = {
         name
         for name, it in schema._schema.type_map.items()
@@ -123,12 +124,12 @@ def test_what_has_no_identity_may_be_given_by_other_subgraphs_too() -> None:
         and not name.startswith("_")
         and all(is_leaf_type(get_named_type(field.type)) and not field.args for field in it.fields.values())
     }
-    told = {it for it in plain if it.endswith("Payload")} | {"ApiKey", "RelationshipType", "DetailType"}
+    own = {it for it in plain if it.endswith("Payload")} | {"ApiKey", "RelationshipType", "DetailType"}
     shareable = set(re.findall(r"^type (\w+)[^\n{]* @shareable", schema.as_str(), re.MULTILINE))
-    assert shareable == plain - told
+    assert shareable == plain - own
 
 
-async def test_a_bad_representation_fails_alone(api: Api) -> None:
+async def test_a_bad_representation_fails_without_the_others(api: Api) -> None:
     uid = (await api.register())["uid"]
     bad: list[Any] = [
         {"__typename": "Nothing", "id": "x"},
@@ -140,7 +141,7 @@ async def test_a_bad_representation_fails_alone(api: Api) -> None:
         product(name="a\0b"),
     ]
     answer = await api(
-        ENTITIES, them=[*bad, product(uid=uid), product(uid=str(uuid4())), product(name="orders", info="x", of="y")]
+        ENTITIES, refs=[*bad, product(uid=uid), product(uid=str(uuid4())), product(name="orders", info="x", of="y")]
     )
     assert answer.body["data"]["_entities"][len(bad) :] == [
         {"id": f"Product:{uid}", "name": "orders"},

@@ -1,4 +1,4 @@
-"""Loaders belong to their operation: what they found goes with it."""
+"""Loaders: their values are released with the operation, and each caller has a separate future."""
 
 import asyncio
 import gc
@@ -13,8 +13,8 @@ from tests.builders import Api
 pytestmark = pytest.mark.api
 
 
-async def test_what_was_found_goes_with_the_operation(api: Api) -> None:
-    """graphql-core holds whoever runs an operation in circles, which only the collector breaks up."""
+async def test_loaded_rows_are_released_with_the_operation(api: Api) -> None:
+    """The executor of graphql-core is part of reference cycles, so the context would live until a garbage collection."""
     await api.register("orders")
     gc.collect()
     gc.disable()
@@ -25,34 +25,34 @@ async def test_what_was_found_goes_with_the_operation(api: Api) -> None:
         gc.enable()
 
 
-async def test_each_caller_gives_up_for_itself() -> None:
+async def test_cancelling_one_caller_does_not_cancel_another() -> None:
     async def find(keys: list[int]) -> list[int]:
         await asyncio.sleep(0.01)
         return keys
 
     loader = Loader(find)
-    given_up, kept = loader.load(1), loader.load(1)
-    given_up.cancel()
+    cancelled, kept = loader.load(1), loader.load(1)
+    cancelled.cancel()
     assert await kept == 1
-    assert given_up.cancelled()
+    assert cancelled.cancelled()
     assert await loader.load(1) == 1
 
 
-async def test_a_failure_reaches_who_waits_and_nobody_is_told_of_who_does_not() -> None:
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+async def test_a_failure_reaches_waiting_callers_and_is_not_logged_for_others() -> None:
+    logged: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
 
     async def find(keys: list[int]) -> list[int]:
-        raise RuntimeError("nothing is found")
+        raise RuntimeError("the batch failed")
 
     async def use(loader: Loader) -> None:
-        given_up, abandoned, kept = loader.load(1), loader.load(1), loader.load(2)
-        given_up.cancel()
+        cancelled, ignored, kept = loader.load(1), loader.load(1), loader.load(2)
+        cancelled.cancel()
         with pytest.raises(RuntimeError):
             await kept
-        assert abandoned.done()
+        assert ignored.done()
 
     await use(Loader(find))
     await asyncio.sleep(0)
     gc.collect()
-    assert complaints == []
+    assert logged == []

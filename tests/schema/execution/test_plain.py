@@ -1,4 +1,4 @@
-"""Lists that are completed at once come out as graphql-core completes them, errors included."""
+"""Fast completion of lists has the same result as graphql-core, errors included."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from schema.execution.federation import SubgraphSchema
 from schema.execution.plain import PlainSelections
 from tests.builders import Api
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @strawberry.enum
@@ -52,7 +52,7 @@ class Square(Shape):
 
 
 @dataclass
-class World:
+class Root:
     shapes: list[Any]
 
 
@@ -60,20 +60,20 @@ def red() -> Colour:
     return Colour["RED"]
 
 
-SOUND = [
+VALID = [
     Circle(name="c", radius=1.5, colour=red()),
     Square(name="s", side=2, inner=Circle(name="i", radius=1), points=[[1, 2], [], [3]]),
 ]
-FAULTY = {
-    "null where there may be none": Circle(name=None, radius=1),  # type: ignore[arg-type]
-    "no number": Square(name="s", side="two"),  # type: ignore[arg-type]
-    "too large a number": Square(name="s", side=2**40),
-    "no such value": Circle(name="c", radius=1, colour="BLUE"),  # type: ignore[arg-type]
-    "null deep within": Square(name="s", side=1, inner=Circle(name="i", radius=None)),  # type: ignore[arg-type]
+INVALID = {
+    "null in a non-null field": Circle(name=None, radius=1),  # type: ignore[arg-type]
+    "not a number": Square(name="s", side="two"),  # type: ignore[arg-type]
+    "number too large": Square(name="s", side=2**40),
+    "unknown enum value": Circle(name="c", radius=1, colour="BLUE"),  # type: ignore[arg-type]
+    "nested null": Square(name="s", side=1, inner=Circle(name="i", radius=None)),  # type: ignore[arg-type]
     "null in a list": Square(name="s", side=1, points=[[1, None]]),  # type: ignore[list-item]
-    "no list": Square(name="s", side=1, points=7),  # type: ignore[arg-type]
-    "null itself": None,
-    "a stranger": 5,
+    "not a list": Square(name="s", side=1, points=7),  # type: ignore[arg-type]
+    "null item": None,
+    "item of another type": 5,
 }
 
 
@@ -100,58 +100,62 @@ SELECTIONS = [
 ]
 
 
-def run(query: str, world: World, context: type[Any]) -> ExecutionResult:
+def run(query: str, root: Root, context: type[Any]) -> ExecutionResult:
     async def executed() -> ExecutionResult:
-        result = execute(schema._schema, parse(query), context_value=world, executor_class=context)
+        result = execute(schema._schema, parse(query), context_value=root, executor_class=context)
         return result if isinstance(result, ExecutionResult) else await result
 
     return asyncio.run(executed())
 
 
-@pytest.mark.parametrize("shapes", [SOUND, *([*SOUND, it] for it in FAULTY.values())], ids=["sound", *FAULTY])
+@pytest.mark.parametrize("shapes", [VALID, *([*VALID, it] for it in INVALID.values())], ids=["valid", *INVALID])
 @pytest.mark.parametrize("field", ["shapes", "perhaps"])
 @pytest.mark.parametrize("selection", SELECTIONS)
-@pytest.mark.parametrize("at_once", [1, plain.CHUNK_SIZE], ids=["with pauses", "at once"])
-def test_what_comes_out_is_the_same_either_way(
-    shapes: list[Any], field: str, selection: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("chunk_size", [1, plain.CHUNK_SIZE], ids=["in chunks", "at once"])
+def test_the_result_equals_that_of_graphql_core(
+    shapes: list[Any], field: str, selection: str, chunk_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plain, "CHUNK_SIZE", at_once)
+    monkeypatch.setattr(plain, "CHUNK_SIZE", chunk_size)
     selected, fragment, rest = selection.partition("fragment")
     query = f"{{ {field} {selected} }} {fragment}{rest}"
-    plainly, usually = (run(query, World(shapes), it) for it in (PlainSelections, StrawberryGraphQLCoreExecutionContext))
-    assert plainly.data == usually.data
-    assert [str(it) for it in plainly.errors or ()] == [str(it) for it in usually.errors or ()]
+    fast, general = (run(query, Root(shapes), it) for it in (PlainSelections, StrawberryGraphQLCoreExecutionContext))
+    assert fast.data == general.data
+    assert [str(it) for it in fast.errors or ()] == [str(it) for it in general.errors or ()]
 
 
-def test_a_sound_list_is_completed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valid_list_is_not_completed_item_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise AssertionError("an item was completed by itself")
+        raise AssertionError("graphql-core completed an item")
 
     monkeypatch.setattr(StrawberryGraphQLCoreExecutionContext, "complete_list_item_value", refuse)
     query = "{ shapes { name ... on Square { points inner { radius } } } }"
-    result = run(query, World(SOUND), PlainSelections)
+    result = run(query, Root(VALID), PlainSelections)
     assert result.errors is None
     assert result.data is not None
     assert result.data["shapes"][1] == {"name": "s", "points": [[1, 2], [], [3]], "inner": {"radius": 1.0}}
 
 
-ASKED = {it.stem: it.read_text() for it in sorted(GOLDEN.glob("*.graphql"))} | {it.name: it.query for it in EXAMPLES}
-QUERIES = {name: query for name, query in ASKED.items() if "mutation" not in query}
+DOCUMENTS = {it.stem: it.read_text() for it in sorted(GOLDEN.glob("*.graphql"))} | {it.name: it.query for it in EXAMPLES}
+QUERIES = {name: query for name, query in DOCUMENTS.items() if "mutation" not in query}
 
 
-async def test_all_that_the_demo_answers_is_the_same_either_way(demo_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    plainly = {name: (await demo_api(query)).body for name, query in QUERIES.items()}
+async def test_the_results_of_golden_and_example_queries_equal_those_of_graphql_core(
+    demo_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = {name: (await demo_api(query)).body for name, query in QUERIES.items()}
     monkeypatch.setattr(executor, "PlainSelections", StrawberryGraphQLCoreExecutionContext)
-    usually = {name: (await demo_api(query)).body for name, query in QUERIES.items()}
+    general = {name: (await demo_api(query)).body for name, query in QUERIES.items()}
     for name in QUERIES:
-        assert plainly[name].get("errors") == usually[name].get("errors")
-        assert without_now(plainly[name]["data"]) == without_now(usually[name]["data"])
+        assert fast[name].get("errors") == general[name].get("errors")
+        assert without_instants(fast[name]["data"]) == without_instants(general[name]["data"])
 
 
-def without_now(value: Any) -> Any:
-    """But for cursors of walks, which pin the instant of each."""
+def without_instants(value: Any) -> Any:
+    """Return a result without cursors of walks, which contain the instant of the walk."""
     if isinstance(value, dict):
         return {
-            name: without_now(part) for name, part in value.items() if name not in ("cursor", "endCursor", "startCursor", "asOf")
+            name: without_instants(part)
+            for name, part in value.items()
+            if name not in ("cursor", "endCursor", "startCursor", "asOf")
         }
-    return [without_now(it) for it in value] if isinstance(value, list) else value
+    return [without_instants(it) for it in value] if isinstance(value, list) else value

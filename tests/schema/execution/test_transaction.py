@@ -1,4 +1,4 @@
-"""A transaction is given back to the pool, whenever whoever waits for it goes away."""
+"""A transaction returns its connection to the pool even if its caller is cancelled while it ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,19 +19,21 @@ _LONG = text("SELECT pg_sleep(30)")
 @pytest.mark.parametrize(
     ("writes", "ending"),
     [(False, Transaction.rollback), (True, Transaction.rollback), (True, Transaction.commit), (False, Transaction.abort)],
-    ids=["reader leaves", "writer leaves", "writer keeps", "reader aborts"],
+    ids=["roll back a read", "roll back a write", "commit a write", "abort a read"],
 )
-async def test_who_goes_away_while_it_ends_leaves_no_connection_behind(database: Database, writes: bool, ending: Ending) -> None:
+async def test_a_caller_cancelled_while_the_transaction_ends_leaves_no_connection(
+    database: Database, writes: bool, ending: Ending
+) -> None:
     transaction = Transaction(database, 1, Author("tester"), QueryStats(), writes=writes)
     connection = await transaction.reader()
     running = asyncio.create_task(connection.fetch(_LONG))
     await asyncio.sleep(0)
-    leaving = asyncio.ensure_future(ending(transaction))
-    # it waits for what runs
+    ending_task = asyncio.ensure_future(ending(transaction))
+    # it waits for the statement that runs
     await asyncio.sleep(0)
-    leaving.cancel()
+    ending_task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await leaving
+        await ending_task
     async with asyncio.timeout(10):
         await asyncio.wait([running])
         while database.engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110
@@ -39,16 +41,16 @@ async def test_who_goes_away_while_it_ends_leaves_no_connection_behind(database:
     assert running.cancelled() or running.exception() is not None
 
 
-async def test_what_nobody_waits_for_any_more_is_not_kept(database: Database) -> None:
+async def test_a_commit_whose_caller_is_cancelled_is_rolled_back(database: Database) -> None:
     transaction = Transaction(database, 1, Author("tester"), QueryStats(), writes=True)
     connection = await transaction.writer()
     await connection.execute(text("INSERT INTO domain (tenant_id, name) VALUES (CAST(:tenant AS bigint), 'left')"))
     running = asyncio.create_task(connection.fetch(_LONG))
     await asyncio.sleep(0)
-    keeping = asyncio.ensure_future(transaction.commit())
+    committing = asyncio.ensure_future(transaction.commit())
     await asyncio.sleep(0)
-    keeping.cancel()
-    await asyncio.wait([keeping, running])
+    committing.cancel()
+    await asyncio.wait([committing, running])
     async with database.snapshot(1) as reader:
-        found = await reader.fetch(text("SELECT name FROM domain WHERE tenant_id = CAST(:tenant AS bigint)"))
-    assert found == []
+        rows = await reader.fetch(text("SELECT name FROM domain WHERE tenant_id = CAST(:tenant AS bigint)"))
+    assert rows == []

@@ -1,4 +1,4 @@
-"""What bad input gets: a code, the field at fault, and a service that goes on as if nothing had been."""
+"""Bad input gets a code and the field at fault, writes nothing, and does not affect other requests."""
 
 import asyncio
 import base64
@@ -12,16 +12,16 @@ from schema.execution import authorization
 from schema.temporal.history import HISTORY_COUNT_BY_SUBJECT
 from tests.builders import REGISTER, UPDATE, Api, product_fields
 
-_WRITTEN = text(
+_ROW_COUNTS = text(
     "SELECT (SELECT count(*) FROM change WHERE tenant_id = CAST(:tenant AS bigint)) AS changes,"
     " (SELECT count(*) FROM asset WHERE tenant_id = CAST(:tenant AS bigint)) AS assets,"
     " (SELECT count(*) FROM domain WHERE tenant_id = CAST(:tenant AS bigint)) AS domains"
 )
 
 
-async def written(api: Api) -> tuple[int, ...]:
+async def row_counts(api: Api) -> tuple[int, ...]:
     async with api.database.snapshot(1) as connection:
-        row = await connection.fetch_one(_WRITTEN)
+        row = await connection.fetch_one(_ROW_COUNTS)
         return tuple(row or ())
 
 
@@ -33,7 +33,7 @@ async def written(api: Api) -> tuple[int, ...]:
         '{ bad: domain(name: "a\\u0000") { name } good: domain(name: "d") { name } }',
     ],
 )
-async def test_what_cannot_be_stored_is_looked_up_by_itself(api: Api, query: str) -> None:
+async def test_a_key_that_cannot_be_stored_fails_without_the_keys_beside_it(api: Api, query: str) -> None:
     type_ = 'putEntityType(input: { code: "T", label: "t" }) { entityType { code } }'
     entity = 'createEntity(input: { type: "T", key: "1", displayName: "one" }) { changed }'
     product = 'registerProduct(input: { name: "taken", domain: "d", owner: "o", schema: {} }) { changed }'
@@ -45,7 +45,7 @@ async def test_what_cannot_be_stored_is_looked_up_by_itself(api: Api, query: str
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "field"),
+    ("values", "code", "field"),
     [
         ({"at": "2026-01-01T00:00:00"}, "BAD_INPUT", "at"),
         ({"at": "2026-01-01T00:00:00.1234567Z"}, "BAD_INPUT", "at"),
@@ -84,22 +84,22 @@ async def test_what_cannot_be_stored_is_looked_up_by_itself(api: Api, query: str
     ],
 )
 async def test_a_bad_registration_names_the_field_and_writes_nothing(
-    api: Api, given: dict[str, Any], code: str, field: str
+    api: Api, values: dict[str, Any], code: str, field: str
 ) -> None:
     await api.register("taken")
-    before = await written(api)
-    answer = await api(REGISTER, input={**product_fields("free", domain="new"), **given})
+    before = await row_counts(api)
+    answer = await api(REGISTER, input={**product_fields("free", domain="new"), **values})
     assert answer.code_and_field == (code, field)
     assert answer.error["message"]
-    assert await written(api) == before
+    assert await row_counts(api) == before
     assert (await api('{ product(name: "taken") { name } }')).data["product"] == {"name": "taken"}
 
 
 @pytest.mark.parametrize("missing", ["name", "domain", "owner", "schema"])
-async def test_a_registration_that_lacks_something_names_it(api: Api, missing: str) -> None:
-    given = product_fields()
-    del given[missing]
-    assert (await api(REGISTER, input=given)).code_and_field == ("BAD_INPUT", missing)
+async def test_a_registration_without_a_required_field_names_it(api: Api, missing: str) -> None:
+    values = product_fields()
+    del values[missing]
+    assert (await api(REGISTER, input=values)).code_and_field == ("BAD_INPUT", missing)
 
 
 @pytest.mark.parametrize(
@@ -131,39 +131,41 @@ async def test_a_registration_that_lacks_something_names_it(api: Api, missing: s
         ("query A { viewer: products { totalCount } } query B { products { totalCount } }", "BAD_INPUT", None),
     ],
 )
-async def test_a_bad_query_is_answered_with_a_code_and_the_field(api: Api, query: str, code: str, field: str | None) -> None:
+async def test_a_bad_query_gets_a_code_and_the_field(api: Api, query: str, code: str, field: str | None) -> None:
     assert (await api(query)).code_and_field == (code, field)
     assert (await api("{ products { totalCount } }")).data["products"]["totalCount"] == 0
 
 
-async def test_both_ways_to_name_a_product_are_one_too_many(api: Api) -> None:
+async def test_a_product_named_by_both_uid_and_name_is_refused(api: Api) -> None:
     product = await api.register()
     ref = {"uid": product["uid"], "name": "orders"}
     assert (await api(UPDATE, input={"product": ref, "owner": "x"})).code_and_field == ("BAD_INPUT", "product")
 
 
-async def test_a_cursor_of_another_list_is_recognised(api: Api) -> None:
+async def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
     for name in ("a", "b", "c"):
         await api.register(name)
     cursor = (await api("{ products(first: 1) { pageInfo { endCursor } } }")).data["products"]["pageInfo"]["endCursor"]
-    for other in (
+    for arguments in (
         "orderBy: { field: NAME, direction: DESC }",
         "orderBy: { field: CREATED_AT }",
         'search: "a"',
         'filter: { owners: ["ann"] }',
         'asOf: "2026-05-01"',
     ):
-        query = "query ($after: String) { products(after: $after, " + other + ") { totalCount } }"
+        query = "query ($after: String) { products(after: $after, " + arguments + ") { totalCount } }"
         assert (await api(query, after=cursor)).code_and_field == ("BAD_INPUT", "after")
     history = 'query ($after: String) { product(name: "a") { history(after: $after) { totalCount } } }'
     assert (await api(history, after=cursor)).code_and_field == ("BAD_INPUT", "after")
 
 
-async def test_what_nobody_foresaw_is_masked(api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    async def broken(*_: Any) -> None:
+async def test_an_unexpected_exception_is_masked(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(*_: Any) -> None:
         raise RuntimeError("SELECT secret FROM somewhere")
 
-    monkeypatch.setattr("schema.assets.product.product_query.list_products", broken)
+    monkeypatch.setattr("schema.assets.product.product_query.list_products", failing)
     answer = await api("{ products { nodes { name } } }")
     assert answer.code_and_field == ("INTERNAL", None)
     assert "secret" not in str(answer.body)
@@ -179,7 +181,7 @@ async def test_what_nobody_foresaw_is_masked(api: Api, monkeypatch: pytest.Monke
           product { a: history { totalCount } history(first: -1) { totalCount } } } }""",
     ],
 )
-async def test_a_field_that_fails_while_others_are_at_work_leaves_no_connection_behind(api: Api, query: str) -> None:
+async def test_a_field_that_fails_beside_running_fields_returns_its_connection_to_the_pool(api: Api, query: str) -> None:
     await api.register()
     for _ in range(12):
         answer = await api(query)
@@ -189,65 +191,65 @@ async def test_a_field_that_fails_while_others_are_at_work_leaves_no_connection_
         assert (await api('{ product(name: "orders") { owner } }')).data == {"product": {"owner": "ann"}}
 
 
-async def test_a_request_that_is_given_up_leaves_no_connection_behind(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_request_returns_its_connection_to_the_pool(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await api.register()
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def slow(connection: Any, *_: Any) -> list[Any]:
-        begun.set()
+        started.set()
         await connection.fetch(text("SELECT pg_sleep(0.3) FROM tenant WHERE tenant_id = CAST(:tenant AS bigint)"))
         return []
 
     monkeypatch.setattr(HISTORY_COUNT_BY_SUBJECT, "find", slow)
-    asked = asyncio.create_task(api('{ product(name: "orders") { history { totalCount } } }'))
-    await begun.wait()
+    request = asyncio.create_task(api('{ product(name: "orders") { history { totalCount } } }'))
+    await started.wait()
     await asyncio.sleep(0.05)
-    asked.cancel()
+    request.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asked
+        await request
     assert api.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert (await api('{ product(name: "orders") { owner } }')).data
 
 
-async def test_a_cursor_that_somebody_made_up_is_refused(api: Api) -> None:
+async def test_a_forged_cursor_is_refused(api: Api) -> None:
     await api.register("a")
     cursor = (await api("{ products(first: 1) { pageInfo { endCursor } } }")).data["products"]["pageInfo"]["endCursor"]
     digest, *_ = json.loads(base64.urlsafe_b64decode(cursor + "=="))
-    for place in (["a", 2**63], ["a\0", 1], ["a", True], ["a", 1.0], ["a"], [1, "a"]):
-        made_up = base64.urlsafe_b64encode(json.dumps([digest, *place], separators=(",", ":")).encode()).decode().rstrip("=")
-        assert (await api("query ($after: String) { products(after: $after) { totalCount } }", after=made_up)).code_and_field[
+    for cursor_key in (["a", 2**63], ["a\0", 1], ["a", True], ["a", 1.0], ["a"], [1, "a"]):
+        forged = base64.urlsafe_b64encode(json.dumps([digest, *cursor_key], separators=(",", ":")).encode()).decode().rstrip("=")
+        assert (await api("query ($after: String) { products(after: $after) { totalCount } }", after=forged)).code_and_field[
             0
         ] == "BAD_INPUT"
 
 
-async def test_what_one_bad_value_fails_the_others_share_with_the_same_code(api: Api) -> None:
+async def test_a_bad_value_fails_with_the_same_code_wherever_it_is_batched(api: Api) -> None:
     answer = await api('{ a: product(name: "\\u0000") { name } b: product(name: "x", asOf: "2026-01-01") { name } }')
     assert {error["extensions"]["code"] for error in answer.errors} == {"BAD_INPUT"}
     assert (await api("{ products { totalCount } }")).data
 
 
-async def test_of_many_operations_only_the_one_asked_for_is_looked_into(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_into: list[str] = []
-    alone = authorization.operation_with_fragments
+async def test_scopes_are_collected_only_from_the_operation_that_runs(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    analysed: list[str] = []
+    original = authorization.operation_with_fragments
 
-    def heard(operation: Any, whole: Any) -> Any:
-        looked_into.append(operation.name.value)
-        return alone(operation, whole)
+    def recording(operation: Any, document: Any) -> Any:
+        analysed.append(operation.name.value)
+        return original(operation, document)
 
-    monkeypatch.setattr(authorization, "operation_with_fragments", heard)
+    monkeypatch.setattr(authorization, "operation_with_fragments", recording)
     many = " ".join(f"query Q{number} {{ __typename }}" for number in range(50))
     for _ in range(2):
         response = await api.client.post("/graphql", json={"query": many, "operationName": "Q7"})
         assert response.json()["data"] == {"__typename": "Query"}
-    assert looked_into == ["Q7"]
+    assert analysed == ["Q7"]
 
 
-async def test_what_a_key_is_given_with_is_checked_as_without_one(api: Api) -> None:
-    given = product_fields(schema=json.loads('{"a":' * 400 + "1" + "}" * 400), idempotencyKey="k")
-    assert (await api(REGISTER, input=given)).code_and_field[0] == "BAD_INPUT"
+async def test_content_with_an_idempotency_key_is_validated_as_without(api: Api) -> None:
+    values = product_fields(schema=json.loads('{"a":' * 400 + "1" + "}" * 400), idempotencyKey="k")
+    assert (await api(REGISTER, input=values)).code_and_field[0] == "BAD_INPUT"
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "9e9999"])
-async def test_a_number_too_large_to_keep_is_refused(api: Api, number: str) -> None:
-    given = f'{{ name: "x", domain: "d", owner: "o", schema: {{ n: {number} }} }}'
-    assert (await api(f"mutation {{ registerProduct(input: {given}) {{ changed }} }}")).code_and_field == ("BAD_INPUT", "schema")
+async def test_a_number_too_large_to_store_is_refused(api: Api, number: str) -> None:
+    values = f'{{ name: "x", domain: "d", owner: "o", schema: {{ n: {number} }} }}'
+    assert (await api(f"mutation {{ registerProduct(input: {values}) {{ changed }} }}")).code_and_field == ("BAD_INPUT", "schema")

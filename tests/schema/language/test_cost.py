@@ -1,4 +1,4 @@
-"""What an operation may come to, and what it came to."""
+"""The estimated cost of an operation, and its actual cost."""
 
 import random
 from typing import Any
@@ -37,12 +37,12 @@ TYPES = {
 }
 
 
-def declared(field: Any, kind: type) -> Any:
+def directive_of(field: Any, type_: type) -> Any:
     definition = field.extensions.get("strawberry-definition")
-    return next((it for it in definition.directives if isinstance(it, kind)), None) if definition else None
+    return next((it for it in definition.directives if isinstance(it, type_)), None) if definition else None
 
 
-def reckoned(query: str, limits: Limits | None = None, /, **variables: Any) -> int:
+def estimated(query: str, limits: Limits | None = None, /, **variables: Any) -> int:
     document = parse(query)
     operation = next(it for it in document.definitions if isinstance(it, OperationDefinitionNode))
     return CostEstimator(CostModel(schema._schema, limits or Limits())).estimate(operation, document, variables, {}).requested
@@ -50,24 +50,24 @@ def reckoned(query: str, limits: Limits | None = None, /, **variables: Any) -> i
 
 def test_every_list_of_objects_has_a_size() -> None:
     unsized = []
-    for name, described in TYPES.items():
-        for field_name, field in described.fields.items():
+    for name, graphql_type in TYPES.items():
+        for field_name, field in graphql_type.fields.items():
             if returns_list(field.type) and not is_leaf_type(get_named_type(field.type)) and field_name != "_entities":
-                sizing = [
-                    declared(it, ListSize)
+                sizes_above = [
+                    directive_of(it, ListSize)
                     for owner in TYPES.values()
                     for it in owner.fields.values()
-                    if get_named_type(it.type) is described
+                    if get_named_type(it.type) is graphql_type
                 ]
-                by_what_is_above = bool(sizing) and all(it and it.sized_fields and field_name in it.sized_fields for it in sizing)
-                own = declared(field, ListSize)
-                if (own is None or own.sized_fields) and not by_what_is_above:
+                sized_above = bool(sizes_above) and all(it and field_name in (it.sized_fields or ()) for it in sizes_above)
+                own = directive_of(field, ListSize)
+                if (own is None or own.sized_fields) and not sized_above:
                     unsized.append(f"{name}.{field_name}")
     assert unsized == []
 
 
-def test_every_mutation_says_what_it_weighs() -> None:
-    assert [name for name, it in TYPES["Mutation"].fields.items() if declared(it, Cost) is None] == []
+def test_every_mutation_declares_its_cost() -> None:
+    assert [name for name, it in TYPES["Mutation"].fields.items() if directive_of(it, Cost) is None] == []
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ def test_every_mutation_says_what_it_weighs() -> None:
         ('mutation { deleteProduct(input: { uid: "a" }) { uid } }', {}, 50),
     ],
 )  # fmt: skip
-def test_an_operation_costs(query: str, variables: dict[str, Any], cost: int) -> None:
-    assert reckoned(query, **variables) == cost
+def test_the_cost_of_an_operation(query: str, variables: dict[str, Any], cost: int) -> None:
+    assert estimated(query, **variables) == cost
 
 
-def test_a_walk_costs_what_it_may_visit_by_the_settings() -> None:
-    assert reckoned('{ product(name: "a") { upstream { totalCount } } }', Limits(walk=Bounds(assets=70))) == 71
-    assert reckoned("{ products { nodes { name } } }", Limits(page_size=20)) == 21
+def test_the_cost_of_walks_and_pages_follows_the_limits() -> None:
+    assert estimated('{ product(name: "a") { upstream { totalCount } } }', Limits(walk=Bounds(assets=70))) == 71
+    assert estimated("{ products { nodes { name } } }", Limits(page_size=20)) == 21
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_what_is_remembered_of_an_operation_is_by_what_its_variables_say(first: bool) -> None:
+def test_cached_estimates_depend_on_the_variables_that_influence_them(first: bool) -> None:
     document = parse("query ($n: Int, $x: Boolean!) { products(first: $n) @include(if: $x) { nodes { name } } }")
     (operation,) = document.definitions
     assert isinstance(operation, OperationDefinitionNode)
@@ -117,66 +117,66 @@ def test_what_is_remembered_of_an_operation_is_by_what_its_variables_say(first: 
             assert estimator.estimate(operation, document, {"n": n, "x": x}, cache).requested == expected
 
 
-def test_any_query_costs_what_it_costs_written_out() -> None:
-    chance = random.Random(7)
+def test_the_cost_of_a_random_query_equals_that_of_its_expansion() -> None:
+    rng = random.Random(7)
     for _ in range(300):
-        query = Drawing(chance).query()
+        query = RandomQuery(rng).text()
         document = parse(query)
         operation, *fragments = document.definitions
         assert isinstance(operation, OperationDefinitionNode)
-        known = {it.name.value: it for it in fragments if isinstance(it, FragmentDefinitionNode)}
-        assert reckoned(query) == naive(operation.selection_set, "Query", known, None), query
+        by_name = {it.name.value: it for it in fragments if isinstance(it, FragmentDefinitionNode)}
+        assert estimated(query) == naive(operation.selection_set, "Query", by_name, None), query
 
 
-class Drawing:
-    """Draws queries over the real schema, with pages of any size and fragments."""
+class RandomQuery:
+    """Random query on the schema of the service, with pages of any size and with fragments."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
         self._fragments: dict[str, str] = {}
 
-    def query(self) -> str:
+    def text(self) -> str:
         return " ".join([self._selection("Query", 5), *self._fragments.values()])
 
     def _selection(self, type_name: str, depth: int) -> str:
-        described = TYPES[type_name]
+        graphql_type = TYPES[type_name]
         parts = ["__typename"]
-        names = [it for it in described.fields if not it.startswith("_")]
-        for name in self._chance.sample(names, min(len(names), 3)):
-            field, inner = described.fields[name], get_named_type(described.fields[name].type).name
-            sizes = [it for it in ("first", "last") if it in field.args and self._chance.random() < 0.4]
-            arguments = f"({', '.join(f'{it}: {self._chance.randint(1, 90)}' for it in sizes[:1])})" if sizes else ""
+        names = [it for it in graphql_type.fields if not it.startswith("_")]
+        for name in self._rng.sample(names, min(len(names), 3)):
+            field, inner = graphql_type.fields[name], get_named_type(graphql_type.fields[name].type).name
+            sizes = [it for it in ("first", "last") if it in field.args and self._rng.random() < 0.4]
+            arguments = f"({', '.join(f'{it}: {self._rng.randint(1, 90)}' for it in sizes[:1])})" if sizes else ""
             if inner not in TYPES:
                 parts.append(name)
             elif depth:
                 parts.append(f"{name}{arguments} {self._selection(inner, depth - 1)}")
-        if depth and self._chance.random() < 0.4:
+        if depth and self._rng.random() < 0.4:
             fragment = f"F{len(self._fragments)}"
             self._fragments[fragment] = ""
             self._fragments[fragment] = f"fragment {fragment} on {type_name} {self._selection(type_name, depth - 1)}"
-            parts += [f"...{fragment}"] * self._chance.randint(1, 2)
+            parts += [f"...{fragment}"] * self._rng.randint(1, 2)
         return f"{{ {' '.join(parts)} }}"
 
 
 def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tuple[int, list[str]] | None) -> int:
-    """The cost by its definition, with every fragment written out and the page of the field above at hand."""
+    """Return the cost by its definition, with fragments expanded. `page` has the length and sized fields of the field above."""
     total = 0
     for node in selected.selections:
         if isinstance(node, FragmentSpreadNode):
             fragment = fragments[node.name.value]
             total += naive(fragment.selection_set, fragment.type_condition.name.value, fragments, page)
         elif isinstance(node, InlineFragmentNode):
-            raise AssertionError("none is drawn")
+            raise AssertionError("RandomQuery has no inline fragments")
         elif isinstance(node, FieldNode) and node.name.value != "__typename":
             field = TYPES[type_name].fields[node.name.value]
             inner = get_named_type(field.type)
-            # an interface leaves it to its types to say what a field weighs
-            weighed = TYPES["Product"].fields[node.name.value] if type_name == "Asset" else field
-            size, cost = declared(field, ListSize), declared(weighed, Cost)
-            said = [int(it.value.value) for it in node.arguments or () if it.name.value in ("first", "last")]  # type: ignore[attr-defined]
+            # an interface declares no cost; the types that implement it do
+            costed = TYPES["Product"].fields[node.name.value] if type_name == "Asset" else field
+            size, cost = directive_of(field, ListSize), directive_of(costed, Cost)
+            requested = [int(it.value.value) for it in node.arguments or () if it.name.value in ("first", "last")]  # type: ignore[attr-defined]
             count, below = 1, None
             if size is not None:
-                length = said[0] if said else size.assumed_size or field.args["first"].default_value
+                length = requested[0] if requested else size.assumed_size or field.args["first"].default_value
                 count, below = (1, (length, size.sized_fields)) if size.sized_fields else (length, None)
             elif page is not None and node.name.value in page[1]:
                 count = page[0]
@@ -186,7 +186,7 @@ def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tupl
 
 
 def objects(value: Any) -> int:
-    """How many objects there are in an answer."""
+    """Return the number of objects in a result."""
     if isinstance(value, list):
         return sum(map(objects, value))
     return 1 + sum(map(objects, value.values())) if isinstance(value, dict) else 0
@@ -201,13 +201,13 @@ ACTUAL = """{
 }"""
 
 
-async def test_what_an_operation_came_to_are_the_objects_of_its_answer(demo_api: Api) -> None:
+async def test_the_actual_cost_counts_the_objects_of_the_result(demo_api: Api) -> None:
     body = (await demo_api(ACTUAL)).body
     assert body["extensions"]["cost"]["actual"] == objects(body["data"]) - 1
-    assert body["extensions"]["cost"]["requested"] == reckoned(ACTUAL)
+    assert body["extensions"]["cost"]["requested"] == estimated(ACTUAL)
 
 
-async def test_a_walk_came_to_what_it_visited_once_however_often_it_is_asked_for(demo_api: Api) -> None:
+async def test_the_actual_cost_counts_each_distinct_walk_once(demo_api: Api) -> None:
     walk = "upstream(maxDepth: 20, filter: { assets: { kinds: [ENTITY] } }) { totalCount }"
     whole = (await demo_api('{ product(name: "board_pack") { upstream(maxDepth: 20) { totalCount } } }')).data
     body = (await demo_api(f'{{ product(name: "board_pack") {{ a: {walk} b: {walk} }} }}')).body
@@ -227,7 +227,7 @@ async def test_an_operation_beyond_the_limit_is_refused_before_it_runs(api: Api)
     assert "data" not in body
 
 
-async def test_what_comes_to_the_limit_runs_and_one_more_does_not(api: Api) -> None:
+async def test_an_operation_at_the_limit_runs_and_one_above_does_not(api: Api) -> None:
     principal = Principal(1, "ann", frozenset(Scope))
     for limit, codes in ((51, []), (50, ["LIMIT_EXCEEDED"])):
         executor = Executor(schema, api.database, Limits(cost=limit))
@@ -235,18 +235,18 @@ async def test_what_comes_to_the_limit_runs_and_one_more_does_not(api: Api) -> N
         assert [it["extensions"]["code"] for it in response.errors] == codes
 
 
-async def test_a_mutation_came_to_its_weight(api: Api) -> None:
+async def test_the_actual_cost_includes_the_declared_cost_of_a_mutation(api: Api) -> None:
     query = 'mutation { putDetailType(input: { code: "a", label: "A" }) { detailType { code } } }'
     assert (await api(query)).body["extensions"]["cost"] == {"requested": 11, "actual": 11, "limit": 1_000_000}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda it: it.name)
 def test_an_example_is_within_the_limit(example: Any) -> None:
-    assert 0 < reckoned(example.query) < 1_000_000
+    assert 0 < estimated(example.query) < 1_000_000
 
 
-async def test_walks_below_a_list_that_is_longer_than_was_assumed_end_at_the_limit(api: Api) -> None:
-    # what is reached last feeds all that is reached before it, and its edge has all those links
+async def test_walks_below_a_list_longer_than_assumed_fail_at_the_limit(api: Api) -> None:
+    # the asset reached last feeds all others, so its edge has eight links, and five are assumed
     await api.lineage(*(f"last -> {name} -> report" for name in "abcdefgh"))
     limits = Limits(cost=700, walk=Bounds(assets=100))
     executor = Executor(schema, api.database, limits)
@@ -259,10 +259,10 @@ async def test_walks_below_a_list_that_is_longer_than_was_assumed_end_at_the_lim
     assert page.data is not None
     after = page.data["product"]["upstream"]["pageInfo"]["endCursor"]
     query, response = await upstream(f'first: 1, after: "{after}"', "edges { links { target { upstream { totalCount } } } }")
-    # its own walk, and those of the five links that are assumed
-    assert 600 < reckoned(query, limits) <= 700
+    # one walk from the report, and five for the links that are assumed
+    assert 600 < estimated(query, limits) <= 700
     assert response.data is not None
     (edge,) = response.data["product"]["upstream"]["edges"]
-    walked = [it["target"]["upstream"] for it in edge["links"]]
-    assert sorted(map(str, walked)) == ["None"] * 2 + [str({"totalCount": 1})] * 6
+    walks = [it["target"]["upstream"] for it in edge["links"]]
+    assert sorted(map(str, walks)) == ["None"] * 2 + [str({"totalCount": 1})] * 6
     assert [it["extensions"]["code"] for it in response.errors] == ["LIMIT_EXCEEDED"] * 2

@@ -1,11 +1,11 @@
-"""What all mutations share."""
+"""Inputs and payloads that several mutations share."""
 
 import pytest
 
 from tests.builders import Api, day, iso
 
-# A product that feeds another, and one who looks after it.
-WORLD = """
+# Two products with a link between them, and a person who is related to one.
+SETUP = """
   mutation {
     putEntityType(input: { code: "PERSON", label: "Person" }) { entityType { code } }
     putRelationshipType(
@@ -20,6 +20,7 @@ WORLD = """
     ) { changed }
   }
 """
+# The list that contains what each mutation deletes.
 LISTS = {
     "unrelate": "relationships",
     "removeLineage": "lineageLinks",
@@ -28,13 +29,13 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize(("mutation", "of"), LISTS.items())
-async def test_a_deletion_names_what_a_cache_has_to_forget(api: Api, mutation: str, of: str) -> None:
-    await api(WORLD)
-    listed = f"query ($asOf: DateTime) {{ {of}(first: 1, asOf: $asOf) {{ nodes {{ id uid }} }} }}"
-    end = f"mutation ($input: DeleteInput!) {{ {mutation}(input: $input) {{ deletedId changed }} }}"
+@pytest.mark.parametrize(("mutation", "list_field"), LISTS.items())
+async def test_a_deletion_names_the_id_to_remove_from_caches(api: Api, mutation: str, list_field: str) -> None:
+    await api(SETUP)
+    listing = f"query ($asOf: DateTime) {{ {list_field}(first: 1, asOf: $asOf) {{ nodes {{ id uid }} }} }}"
+    delete = f"mutation ($input: DeleteInput!) {{ {mutation}(input: $input) {{ deletedId changed }} }}"
     for at in (None, iso(day(9)), iso(day(8))):
-        (before,) = (await api(listed, asOf=at)).data[of]["nodes"]
-        answer = await api(end, input={"uid": before["uid"], "at": at, "idempotencyKey": f"end at {at}"})
+        (before,) = (await api(listing, asOf=at)).data[list_field]["nodes"]
+        answer = await api(delete, input={"uid": before["uid"], "at": at, "idempotencyKey": f"delete at {at}"})
         assert answer.data[mutation] == {"deletedId": before["id"], "changed": True}
         assert (await api("query ($id: ID!) { node(id: $id) { id } }", id=before["id"])).data["node"] is None

@@ -1,4 +1,4 @@
-"""What a document may ask for: measured with fragments expanded, before anything else is done with it."""
+"""Limits of a document, measured with fragments expanded before validation."""
 
 import time
 from collections import Counter
@@ -28,7 +28,7 @@ from tests.builders import Api
 LIMITS = Limits()
 
 
-def refusal(query: str, limits: Limits = LIMITS) -> str | None:
+def limit_error(query: str, limits: Limits = LIMITS) -> str | None:
     try:
         check_document(parse(query), limits)
     except LimitExceeded as error:
@@ -40,7 +40,8 @@ def nested(depth: int) -> str:
     return "{ a " * depth + "}" * depth
 
 
-AT_THE_BOUND = {
+# A document at the limit, one beyond it, and the measurement in the message.
+LIMIT_CASES = {
     "depth": (nested(16), nested(17), "17 fields deep"),
     "depth in fragments": (
         "{ a { ...F } } fragment F on T " + nested(15),
@@ -82,24 +83,24 @@ AT_THE_BOUND = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("within", [it[0] for it in AT_THE_BOUND.values()], ids=AT_THE_BOUND)
-def test_what_is_at_a_bound_is_within_it(within: str) -> None:
-    assert refusal(within) is None
+@pytest.mark.parametrize("within", [it[0] for it in LIMIT_CASES.values()], ids=LIMIT_CASES)
+def test_a_document_at_a_limit_is_accepted(within: str) -> None:
+    assert limit_error(within) is None
 
 
-@pytest.mark.parametrize(("beyond", "said"), [it[1:] for it in AT_THE_BOUND.values()], ids=AT_THE_BOUND)
-def test_what_is_one_over_a_bound_is_refused_and_told_what_was_measured(beyond: str, said: str) -> None:
-    assert said in (refusal(beyond) or "")
-    assert "At most" in (refusal(beyond) or "")
+@pytest.mark.parametrize(("beyond", "measured"), [it[1:] for it in LIMIT_CASES.values()], ids=LIMIT_CASES)
+def test_a_document_beyond_a_limit_is_refused_with_the_measurement(beyond: str, measured: str) -> None:
+    assert measured in (limit_error(beyond) or "")
+    assert "At most" in (limit_error(beyond) or "")
 
 
-def test_what_relay_writes_into_each_fragment_on_an_interface_is_no_alias() -> None:
+def test_the_aliases_that_relay_adds_to_fragments_on_interfaces_are_not_counted() -> None:
     spreads = " ".join(f"f{i} {{ ...F }}" for i in range(10))
     marked = "__isAsset: __typename id ... on Node { __isNode: __typename }"
-    assert refusal(f"{{ {spreads} }} fragment F on Asset {{ {marked} }}") is None
+    assert limit_error(f"{{ {spreads} }} fragment F on Asset {{ {marked} }}") is None
     others = ("__isNode: __typename", "__isAsset: label", "x { __isAsset: __typename }", "... on Node { __isAsset: __typename }")
     for alias in others:
-        assert "20 aliases" in (refusal(f"{{ {spreads} }} fragment F on Asset {{ a: b {alias} }}") or "")
+        assert "20 aliases" in (limit_error(f"{{ {spreads} }} fragment F on Asset {{ a: b {alias} }}") or "")
 
 
 INTROSPECTION = {
@@ -112,7 +113,7 @@ INTROSPECTION = {
 
 
 async def test_graphiql_reads_the_schema(api: Api) -> None:
-    # the toolkit of GraphiQL asks the same, under another name
+    # the toolkit of GraphiQL sends the same query under another name
     for query in (
         get_introspection_query(**INTROSPECTION),
         get_introspection_query().replace("query IntrospectionQuery", "query GraphiQLIntrospection"),
@@ -124,7 +125,7 @@ async def test_graphiql_reads_the_schema(api: Api) -> None:
 
 
 def chain(spread: str) -> str:
-    """Sixty fragments of which each spreads the next."""
+    """Build sixty fragments, each of which spreads the next."""
     fragments = [f"fragment F{i} on Query {{ {spread.format(f'F{i + 1}')} }}" for i in range(60)]
     return " ".join(["{ ...F0 }", *fragments, "fragment F60 on Query { __typename }"])
 
@@ -135,8 +136,8 @@ HOSTILE = {
     "spreads sixty deep": chain("...{}"),
     "exponential spreads": chain("...{0} ...{0}"),
     "deep nesting": nested(150),
-    "deeper nesting than is read": nested(900),
-    "one field over and over": "{ %s }" % ("__typename " * 1_900),
+    "nesting beyond the measurer": nested(900),
+    "one field many times": "{ %s }" % ("__typename " * 1_900),
     "fields that repeat below repeated fields": "{ %s }" % ("domains { name name name name } " * 200),
     "comments": "#\n" * 100_000 + "{ __typename }",
 }  # fmt: skip
@@ -144,41 +145,39 @@ HOSTILE = {
 
 @pytest.mark.parametrize("query", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_document_is_refused_in_milliseconds(query: str) -> None:
-    took, (error,) = timed(query)
-    assert took < 0.1
+    seconds, (error,) = timed(query)
+    assert seconds < 0.1
     assert isinstance(error.original_error, LimitExceeded)
 
 
 def timed(query: str) -> tuple[float, list[GraphQLError]]:
-    """How many seconds it takes to read a document, and what is wrong with it."""
+    """Return the seconds that it takes to parse a document, and its errors."""
     documents = Documents(schema, LIMITS)
-    took = []
-    # the least of some: others may be at work beside this
+    durations = []
+    # the shortest of several: other processes may be running
     for _ in range(3):
-        began = time.process_time()
+        started = time.process_time()
         errors = documents.parse(query, 1).errors
-        took.append(time.process_time() - began)
-    return min(took), errors
+        durations.append(time.process_time() - started)
+    return min(durations), errors
 
 
-def test_fragments_that_spread_themselves_are_refused_as_ever_in_milliseconds() -> None:
+def test_recursive_fragments_are_refused_in_milliseconds() -> None:
     query = "{{ ...F0 }} {}".format(" ".join(f"fragment F{i} on Query {{ ...F{(i + 1) % 40} }}" for i in range(40)))
-    took, errors = timed(query)
-    assert took < 0.1
+    seconds, errors = timed(query)
+    assert seconds < 0.1
     assert any("within itself" in it.message for it in errors)
 
 
 async def test_a_refused_document_has_a_code_and_no_data(api: Api) -> None:
     answer = (await api("{{ {} }}".format(" ".join(f"a{i}: __typename" for i in range(2_000))))).body
     assert answer["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}
-    assert (
-        answer["errors"][0]["message"]
-        == "The document has more than 2000 tokens. At most 2000 are allowed. Split it into several requests."
-    )
+    message = "The document has more than 2000 tokens. At most 2000 are allowed. Split it into several requests."
+    assert answer["errors"][0]["message"] == message
     assert "data" not in answer
 
 
-# Fragments spread only those after them, so that none spreads itself.
+# A fragment spreads only later ones, so that none is recursive.
 FRAGMENTS = 4
 NAMES = st.sampled_from(["a", "b", "c", "fields", "interfaces", "__schema"])
 
@@ -205,30 +204,32 @@ def documents(draw: st.DrawFn) -> str:
     return f"{{ {bodies[0]} }} {' '.join(fragments)}"
 
 
-def expanded(selected: SelectionSetNode, fragments: dict[str, Any]) -> SelectionMeasure:
-    """The same, measured by writing out each fragment wherever it is spread."""
+def measure_expanded(selection_set: SelectionSetNode, fragments: dict[str, Any]) -> SelectionMeasure:
+    """Measure a selection set by expanding each fragment wherever it is spread."""
     total = SelectionMeasure()
-    keys: Counter[tuple[str, str]] = Counter()
+    response_names: Counter[tuple[str, str]] = Counter()
 
-    def look(at: SelectionSetNode, condition: str) -> None:
+    def visit(visited: SelectionSetNode, condition: str) -> None:
         nonlocal total
-        for node in at.selections:
+        for node in visited.selections:
             if isinstance(node, FieldNode):
-                below = expanded(node.selection_set, fragments) if node.selection_set else SelectionMeasure()
-                begins = node.name.value == "__schema"
-                hop = node.name.value in ("fields", "interfaces")
-                keys[condition, node.alias.value if node.alias else node.name.value] += 1
+                below = measure_expanded(node.selection_set, fragments) if node.selection_set else SelectionMeasure()
+                is_introspection = node.name.value == "__schema"
+                is_reference = node.name.value in ("fields", "interfaces")
+                response_names[condition, node.alias.value if node.alias else node.name.value] += 1
                 total = SelectionMeasure(
-                    max(total.depth, 1 if begins else 1 + below.depth),
+                    max(total.depth, 1 if is_introspection else 1 + below.depth),
                     total.fields + 1,
                     total.aliases + below.aliases + (node.alias is not None),
                     total.repeats + below.repeats,
                     total.spreads + below.spreads,
-                    total.type_references if begins else max(total.type_references, below.type_references + hop),
-                    max(total.introspection, below.introspection, below.type_references if begins else 0),
+                    total.type_references
+                    if is_introspection
+                    else max(total.type_references, below.type_references + is_reference),
+                    max(total.introspection, below.introspection, below.type_references if is_introspection else 0),
                 )
             elif isinstance(node, FragmentSpreadNode):
-                below = expanded(fragments[node.name.value].selection_set, fragments)
+                below = measure_expanded(fragments[node.name.value].selection_set, fragments)
                 total = SelectionMeasure(
                     max(total.depth, below.depth),
                     total.fields + below.fields,
@@ -239,17 +240,17 @@ def expanded(selected: SelectionSetNode, fragments: dict[str, Any]) -> Selection
                     max(total.introspection, below.introspection),
                 )
             elif isinstance(node, InlineFragmentNode):
-                look(node.selection_set, node.type_condition.name.value if node.type_condition else condition)
+                visit(node.selection_set, node.type_condition.name.value if node.type_condition else condition)
 
-    look(selected, "")
-    return total._replace(repeats=total.repeats + sum(it - 1 for it in keys.values()))
+    visit(selection_set, "")
+    return total._replace(repeats=total.repeats + sum(it - 1 for it in response_names.values()))
 
 
 @settings(max_examples=150, deadline=None)
 @given(documents())
-def test_what_is_measured_once_is_the_same_as_what_is_written_out(query: str) -> None:
+def test_a_document_is_measured_as_its_expansion(query: str) -> None:
     document = parse(query)
     operation, *fragments = document.definitions
-    known: dict[str, Any] = {it.name.value: it for it in fragments if isinstance(it, FragmentDefinitionNode)}
-    selected: SelectionSetNode = operation.selection_set  # type: ignore[attr-defined]
-    assert DocumentMeasurer(document).measure(selected) == expanded(selected, known)
+    by_name: dict[str, Any] = {it.name.value: it for it in fragments if isinstance(it, FragmentDefinitionNode)}
+    selection_set: SelectionSetNode = operation.selection_set  # type: ignore[attr-defined]
+    assert DocumentMeasurer(document).measure(selection_set) == measure_expanded(selection_set, by_name)
