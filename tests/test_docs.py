@@ -2,9 +2,11 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import jwt
@@ -384,3 +386,35 @@ async def test_the_demo_is_loaded_once(api: Api) -> None:
     assert all(before.values())
     assert await demo.load(api.database) is False
     assert (await api(query)).data == before
+
+
+# Files on the page that no profile shows: uvicorn's protocol is not part of the application, and SQL is not Python.
+NOT_PROFILED = re.compile(r"graph_api/http/http_protocol\.py|.*\.sql")
+# Each process enters these for a new document or a new statement only.
+ENTERED_ONCE = {"schema/language/document_limits.py", "schema/execution/authorization.py", "db/sql.py"}
+
+
+async def test_the_files_of_one_request_are_those_that_the_page_lists(api: Api) -> None:
+    await demo.load(api.database)
+    page = (ROOT / "docs/architecture.md").read_text()
+    ((query, count),) = re.findall(r"through which `(.*?)` passes .*?There are (\d+)\.", page, re.DOTALL)
+    listed = re.findall(r"^\| \d+ \| \**`(.*?)`\** \|", page, re.MULTILINE)
+    assert len(listed) == int(count)
+    assert all((ROOT / file).exists() for file in listed)
+    # the first request builds the middleware
+    await api("{ __typename }")
+    entered: dict[str, None] = {}
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(f"{ROOT}/"):
+            entered[frame.f_code.co_filename.removeprefix(f"{ROOT}/")] = None
+
+    sys.setprofile(note)
+    try:
+        await api(query.replace('"x"', '"board_pack"'))
+    finally:
+        sys.setprofile(None)
+    files = [file for file in entered if re.match(r"(graph_api|schema|db)/", file)]
+    assert set(files) - set(listed) == set()
+    assert {file for file in listed if not NOT_PROFILED.fullmatch(file)} - set(files) <= ENTERED_ONCE
+    assert [file for file in listed if file in files] == files
