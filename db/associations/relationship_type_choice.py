@@ -19,7 +19,7 @@ class TypeCandidates(NamedTuple):
 
 
 def candidate_types(types: RelationshipTypes, name: str, refs: EndRefs) -> TypeCandidates | BadInput:
-    """Find the types that a name may mean, and complete references that are a key alone: of an entity, or the name of a product."""
+    """Find the types that a name may mean. Complete references that are a key alone: an entity's, or the name of a product."""
     try:
         named = types.matching(name, field="type")
     except BadInput as error:

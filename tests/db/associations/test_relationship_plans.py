@@ -29,8 +29,8 @@ MIDDLE = RELATIONSHIPS // 2
 
 FORWARD_INDEX, REVERSE_INDEX = "relationship_effective_forward", "relationship_effective_reverse"
 
-# The hub is the origin of every relationship of the first type, and the related end of every one of the second. Relationships of the
-# third type pair the other assets.
+# The hub is the origin of every relationship of the first type, and the related end of every one of the second. Relationships of
+# the third type pair the other assets.
 _FILL = f"""
 SET session_replication_role = replica;
 ALTER TABLE relationship_effective DROP CONSTRAINT relationship_effective_overlap;

@@ -54,8 +54,8 @@ KEYS = ["has", "has_of", "uses", "used_by", "next", "previous", "beside"]
 Step: TypeAlias = "Callable[[History], Coroutine[Any, Any, None]]"
 
 _EFFECTIVE = text(
-    "SELECT type_id, origin_id, related_id, valid_from, NULLIF(valid_to, 'infinity') AS valid_to, attributes FROM relationship_effective"
-    " WHERE tenant_id = CAST(:tenant AS bigint) ORDER BY type_id, origin_id, related_id, valid_from"
+    "SELECT type_id, origin_id, related_id, valid_from, NULLIF(valid_to, 'infinity') AS valid_to, attributes"
+    " FROM relationship_effective WHERE tenant_id = CAST(:tenant AS bigint) ORDER BY type_id, origin_id, related_id, valid_from"
 )
 _SAVEPOINT = text("SAVEPOINT step")
 _ROLL_BACK = text("ROLLBACK TO SAVEPOINT step")

@@ -29,8 +29,9 @@ _LINK_VERSION = (
     " SELECT 1, id, '2025-01-01', '2025-02-01', '2025-01-01', {type}, {confidence}, '{{}}', gen_random_uuid() FROM lineage_link"
 )
 _EFFECTIVE_LINK = (
-    "INSERT INTO lineage_link_effective (tenant_id, link_id, valid_from, valid_to, source_id, target_id, type, confidence, metadata,"
-    " digest) SELECT 1, id, {since}, {until}, source_id, target_id, 'DIRECT', 1, '{{}}', gen_random_uuid() FROM lineage_link"
+    "INSERT INTO lineage_link_effective (tenant_id, link_id, valid_from, valid_to, source_id, target_id, type, confidence,"
+    " metadata, digest)"
+    " SELECT 1, id, {since}, {until}, source_id, target_id, 'DIRECT', 1, '{{}}', gen_random_uuid() FROM lineage_link"
 )
 _LINK = (
     "INSERT INTO lineage_link (tenant_id, uid, source_id, target_id, producer)"
@@ -49,16 +50,17 @@ _RELATIONSHIP_VERSION = (
     " SELECT 1, {relationship}, {since}, {until}, {created}, '{{}}', gen_random_uuid() FROM relationship"
 )
 _EFFECTIVE_RELATIONSHIP = (
-    "INSERT INTO relationship_effective (tenant_id, relationship_id, valid_from, valid_to, type_id, origin_id, related_id, one_origin,"
-    " one_related, attributes, digest) SELECT 1, {relationship}, {since}, {until}, type_id, {origin}, {related}, one_origin,"
+    "INSERT INTO relationship_effective (tenant_id, relationship_id, valid_from, valid_to, type_id, origin_id, related_id,"
+    " one_origin, one_related, attributes, digest)"
+    " SELECT 1, {relationship}, {since}, {until}, type_id, {origin}, {related}, one_origin,"
     " one_related, '{{}}', gen_random_uuid() FROM relationship"
 )
 # A second relationship of a ONE_TO_ONE type: it may coexist with the first only if they share no end.
 _RIVAL = (
     "WITH another AS (INSERT INTO relationship (tenant_id, uid, type_id, origin_id, related_id, one_origin, one_related)"
     " SELECT 1, gen_random_uuid(), type_id, {origin}, {related}, one_origin, one_related FROM relationship RETURNING *)"
-    " INSERT INTO relationship_effective SELECT 1, id, '2026-02-01', 'infinity', type_id, origin_id, related_id, one_origin, one_related,"
-    " '{{}}', gen_random_uuid() FROM another"
+    " INSERT INTO relationship_effective SELECT 1, id, '2026-02-01', 'infinity', type_id, origin_id, related_id,"
+    " one_origin, one_related, '{{}}', gen_random_uuid() FROM another"
 )
 
 

@@ -125,8 +125,8 @@ async def run_overlapping(database: Database, address: str, first: Write, second
 async def read_effective(address: str) -> EffectivePeriods:
     owner = await asyncpg.connect(address)
     rows = await owner.fetch(
-        "SELECT o.uid AS origin, r.uid AS related, valid_from, NULLIF(valid_to, 'infinity') AS valid_to FROM relationship_effective"
-        " JOIN asset o ON o.id = origin_id JOIN asset r ON r.id = related_id ORDER BY 1, 2, 3"
+        "SELECT o.uid AS origin, r.uid AS related, valid_from, NULLIF(valid_to, 'infinity') AS valid_to"
+        " FROM relationship_effective JOIN asset o ON o.id = origin_id JOIN asset r ON r.id = related_id ORDER BY 1, 2, 3"
     )
     await owner.close()
     return [
@@ -220,10 +220,11 @@ CASES: dict[str, tuple[list[Write], Write, Write, type[HeadwaterError] | None, E
         [put("MANY_TO_ONE"), relate(1, 2, 1), delete(2, 3)], relate(1, 3, 4), restore(2, 5), Conflict,
         [(1, 2, 1, 3), (1, 3, 4, None)]),
     "restore the ends of two rivals": (
-        [put("MANY_TO_ONE"), relate(1, 2, 1), delete(2, 2), relate(1, 3, 3), delete(3, 4)], restore(2, 5), restore(3, 5), Conflict,
-        [(1, 2, 1, 2), (1, 2, 5, None), (1, 3, 3, 4)]),
+        [put("MANY_TO_ONE"), relate(1, 2, 1), delete(2, 2), relate(1, 3, 3), delete(3, 4)], restore(2, 5), restore(3, 5),
+        Conflict, [(1, 2, 1, 2), (1, 2, 5, None), (1, 3, 3, 4)]),
     "relate, tighten the cardinality below that": (
-        [put("MANY_TO_MANY"), relate(1, 2, 1)], relate(1, 3, 2), put("MANY_TO_ONE"), Conflict, [(1, 2, 1, None), (1, 3, 2, None)]),
+        [put("MANY_TO_MANY"), relate(1, 2, 1)], relate(1, 3, 2), put("MANY_TO_ONE"), Conflict,
+        [(1, 2, 1, None), (1, 3, 2, None)]),
     "relate, tighten the cardinality to that": (
         [put("MANY_TO_MANY"), relate(1, 2, 1)], relate(1, 3, 2), put("ONE_TO_MANY"), None, [(1, 2, 1, None), (1, 3, 2, None)]),
     "tighten the cardinality, relate beyond it": (
