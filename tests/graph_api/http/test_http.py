@@ -183,7 +183,7 @@ async def test_a_commit_that_fails_says_that_the_outcome_is_not_known(api: Api, 
     assert (response.status_code, response.json()["data"]) == (200, None)
     (error,) = response.json()["errors"]
     assert error["extensions"]["code"] == "UNAVAILABLE"
-    assert "not known" in error["message"]
+    assert "unknown" in error["message"]
 
 
 async def test_a_read_that_the_database_fails_below_a_mutation_keeps_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
