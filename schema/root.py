@@ -24,8 +24,8 @@ from schema.language.node_ids import AsOf, Node, read_id
 from schema.language.scalars import SCALARS
 from schema.language.scopes import READ
 from schema.lazy import ASSET_TYPES, IDENTITY_BY_UID, find_asset
+from schema.lineage.diff import LineageDiffQueries
 from schema.lineage.path import PathQueries
-from schema.lineage.walk import LineageQueries
 from schema.registries.detail_type import DetailTypeMutations, DetailTypeQueries
 from schema.registries.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.registries.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
@@ -52,7 +52,7 @@ class Query(
     RelationshipTypeQueries,
     RelationshipQueries,
     LinkQueries,
-    LineageQueries,
+    LineageDiffQueries,
     PathQueries,
     DomainQueries,
     AnalyticsQueries,

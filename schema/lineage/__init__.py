@@ -1,1 +1,1 @@
-"""GraphQL types of walks and paths."""
+"""GraphQL types of walks, paths and differences."""

@@ -1,4 +1,4 @@
-"""Walks: what feeds an asset and what it feeds, and how that differs between two instants."""
+"""Walks: the assets that feed an asset, and those that it feeds."""
 
 import asyncio
 from collections import defaultdict
@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from itertools import chain
-from typing import Annotated, NamedTuple
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
@@ -27,7 +27,7 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch, Computed
 from schema.execution.selection import selects
 from schema.language.asset_refs import AssetKind
-from schema.language.cost import list_size, walk_cost
+from schema.language.cost import list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.pagination import Keyset, PageArguments, PageInfo
@@ -84,12 +84,6 @@ class LineageFilter:
 WalkFilter = Annotated[
     LineageFilter | None, strawberry.argument(description="Which links the walk follows and which assets it returns.")
 ]
-
-
-@strawberry.enum(description="Direction in which lineage is followed.")
-class LineageDirection(Enum):
-    UPSTREAM = strawberry.enum_value("UPSTREAM", description="From an asset to its sources.")
-    DOWNSTREAM = strawberry.enum_value("DOWNSTREAM", description="From an asset to its targets.")
 
 
 @strawberry.enum(description="The limit that truncated a walk.")
@@ -240,101 +234,6 @@ class LineageConnection:
         return await assets_by_id(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
 
 
-@strawberry.type(description="A lineage link that is effective at two instants and differs between them.")
-class LineageLinkChange:
-    before: LineageLink = field(READ, "The link at the earlier instant.")
-    after: LineageLink = field(READ, "The link at the later instant.")
-
-
-# Assumed size of a difference. It is rarely larger, and not known before the operation runs.
-list_of_differences = list_size(100)
-
-
-@strawberry.type(description="Difference of a walk from one asset between two instants.")
-class LineageDiff:
-    from_: datetime = field(READ, "The earlier instant.", name="from")
-    to: datetime = field(READ, "The later instant.")
-    added_assets: list[LazyAsset] = list_of_differences(
-        field(READ, "Assets reached at the later instant only, as they are then.")
-    )
-    removed_assets: list[LazyAsset] = list_of_differences(
-        field(READ, "Assets reached at the earlier instant only, as they were then.")
-    )
-    added_links: list[LineageLink] = list_of_differences(
-        field(READ, "Links among the root and the reached assets that exist at the later instant only.")
-    )
-    removed_links: list[LineageLink] = list_of_differences(
-        field(READ, "Links among the root and the reached assets that exist at the earlier instant only.")
-    )
-    changed_links: list[LineageLinkChange] = list_of_differences(
-        field(READ, "Links that are effective at both instants and differ.")
-    )
-    truncated: Truncation | None = field(
-        READ,
-        "The limit that truncated one of the walks, so that some differences may be missing or wrong. Null if the"
-        " result is exact.",
-    )
-
-
-@strawberry.type
-class LineageQueries:
-    @walk_cost(2)
-    @resolver(READ, "Compare the walk from an asset at two instants. Null if the asset exists at neither.")
-    async def lineage_diff(
-        self,
-        info: Info,
-        uid: Annotated[UUID, strawberry.argument(description="Uid of the asset to walk from.")],
-        direction: Annotated[LineageDirection, strawberry.argument(description="Direction of the walk.")],
-        from_: Annotated[datetime, strawberry.argument(name="from", description="The earlier instant.")],
-        to: Annotated[datetime, strawberry.argument(description="The later instant.")],
-        max_depth: MaxDepth = 5,
-        filter: WalkFilter = None,
-    ) -> LineageDiff | None:
-        if to <= from_:
-            raise BadInput(f"to is {write_instant(to)}. It must be after from ({write_instant(from_)}).", field="to")
-        query = walk_query(info, Direction(direction.name), max_depth, filter)
-        roots = await asyncio.gather(*(asset_id_at(info, uid, instant) for instant in (from_, to)))
-        root = roots[0] or roots[1]
-        if root is None:
-            return None
-        before, after = await asyncio.gather(*(_walk_snapshot(info, root, instant, query) for instant in (from_, to)))
-        removed = await assets_by_id(info, before.assets - after.assets, from_, from_)
-        added = await assets_by_id(info, after.assets - before.assets, to, to)
-        links_before = {it.link_id: it for it in await links_of(info, list(before.links.values()), from_, removed)}
-        links_after = {it.link_id: it for it in await links_of(info, list(after.links.values()), to, added)}
-        return LineageDiff(
-            from_=from_,
-            to=to,
-            added_assets=[added[it] for it in sorted(added)],
-            removed_assets=[removed[it] for it in sorted(removed)],
-            added_links=[it for link_id, it in links_after.items() if link_id not in links_before],
-            removed_links=[it for link_id, it in links_before.items() if link_id not in links_after],
-            changed_links=[
-                LineageLinkChange(before=it, after=links_after[link_id])
-                for link_id, it in links_before.items()
-                if link_id in links_after and before.links[link_id].content != after.links[link_id].content
-            ],
-            truncated=Truncation.of(before.truncated or after.truncated),
-        )
-
-
-class _WalkSnapshot(NamedTuple):
-    """The visible assets of a walk, the links among them, and what truncated either."""
-
-    assets: set[int]
-    links: dict[int, LinkRow]
-    truncated: walks.Truncation | None
-
-
-async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQuery) -> _WalkSnapshot:
-    walk = await _run_walk(info, root, instant, query)
-    links = await info.context.load(LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
-    truncation = None if links.truncation_reason is None else walks.Truncation.of(links.truncation_reason, query.bounds)
-    return _WalkSnapshot(
-        set(chain.from_iterable(walk.visible_levels)), {it.link_id: it for it in links.rows}, walk.truncation or truncation
-    )
-
-
 async def walk_connection(
     info: Info,
     root: LazyAsset,
@@ -359,7 +258,7 @@ async def walk_connection(
                 field="after",
             )
         pinned, step = instant, WalkStep(depth, asset_id)
-    walk = await _run_walk(info, root.asset_id, pinned, query)
+    walk = await run_walk(info, root.asset_id, pinned, query)
     start = walk.index_after(step)
     walk_page = WalkPage(walk, start, min(start + page.size, walk.visible_count))
     steps = walk.steps(start, walk_page.stop)
@@ -382,7 +281,8 @@ async def walk_connection(
     )
 
 
-async def _run_walk(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
+async def run_walk(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
+    """Run a walk at an instant or else now, and meter its cost."""
     info.context.cost_meter.reserve(info.context.limits.walk.assets, info.context.limits.cost)
     walk = await info.context.load(WALK_BY_ROOT, (root, instant), query)
     info.context.cost_meter.walks.add(walk)
