@@ -54,5 +54,5 @@ export const resolvers = {
 };
 
 export function textOf(id) {
-  return `asked about ${id}`;
+  return `review of ${id}`;
 }

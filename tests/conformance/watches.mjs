@@ -50,5 +50,5 @@ export const resolvers = {
 };
 
 export function watcherOf(id) {
-  return `whoever watches ${id}`;
+  return `watcher of ${id}`;
 }

@@ -28,7 +28,7 @@ UID = "d93586aa-49fa-5734-bb1c-7c71451dfa5c"
 
 
 def connect(address: str, key: str | None = None) -> LineageClient:
-    """With this media type an answer that has errors is 200, unless their code has a status of its own."""
+    """Return a client that accepts JSON. Then an answer with errors is 200, unless their code has a different status."""
     headers = {"Accept": "application/json"}
     if key is not None:
         headers["X-API-Key"] = key
@@ -36,7 +36,7 @@ def connect(address: str, key: str | None = None) -> LineageClient:
 
 
 def code_of(error: Exception) -> object:
-    """The code of what was refused, whichever of the client's errors tells it."""
+    """Return the code of an error of the API, from any exception of the client."""
     if isinstance(error, GraphQLClientGraphQLMultiError):
         return (error.errors[0].extensions or {})["code"]
     if isinstance(error, GraphQLClientHttpError):
