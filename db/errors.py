@@ -1,27 +1,27 @@
-"""What can go wrong, as one tree. Each kind has a stable code that clients see.
+"""Expected failures, as one tree. Each class has a stable code that clients see.
 
 HeadwaterError
-├── BadInput         BAD_INPUT         the caller asked for something that cannot be
-│   └── Unregistered                   a type that is in no registry; it may come
-├── NotFound         NOT_FOUND         what the caller names is not there at that instant
-├── NotPersisted     PERSISTED_QUERY_NOT_FOUND   a document that the caller names and nobody here knows; its text helps
-├── Conflict         CONFLICT          what the caller wants collides with what is there
-│   └── Contested                      it collides with what is known yet; what comes may resolve it
-│       └── NameTaken                  a name that another bears
-├── Unauthenticated  UNAUTHENTICATED   nobody says who the caller is
-├── Forbidden        FORBIDDEN         the caller may not do this
-├── LimitExceeded    LIMIT_EXCEEDED    more than one request may ask for
-├── RateLimited      RATE_LIMITED      more than one caller may ask for in this time
-├── Timeout          TIMEOUT           it took longer than it may
-└── Unavailable      UNAVAILABLE       something the service rests on does not answer
-    └── Interrupted                    the database gave up on the transaction; the same may succeed again
+├── BadInput         BAD_INPUT         the request is invalid
+│   └── UnknownType                    a type that no registry holds yet
+├── NotFound         NOT_FOUND         the named subject does not exist at that instant
+├── NotPersisted     PERSISTED_QUERY_NOT_FOUND   the named document is unknown; sending its text helps
+├── Conflict         CONFLICT          the request contradicts what exists
+│   └── ResolvableConflict             later input of the same batch may resolve it
+│       └── NameTaken                  another product has the name
+├── Unauthenticated  UNAUTHENTICATED   the credentials are missing or invalid
+├── Forbidden        FORBIDDEN         the credentials do not permit this
+├── LimitExceeded    LIMIT_EXCEEDED    the request exceeds a limit or a quota
+├── RateLimited      RATE_LIMITED      the caller has exceeded its rate limit
+├── Timeout          TIMEOUT           it took too long
+└── Unavailable      UNAVAILABLE       a service that this one depends on does not answer
+    └── TransactionConflict            the transaction lost against another one; it may be retried
 """
 
 from typing import ClassVar
 
 
 class HeadwaterError(Exception):
-    """An expected failure: a message for the caller, and the input field at fault where there is one."""
+    """An expected failure, with a message for the caller and the input field at fault if there is one."""
 
     code: ClassVar[str]
 
@@ -44,7 +44,7 @@ class NotFound(HeadwaterError):
 
 
 class NotPersisted(HeadwaterError):
-    """Clients tell it by its code or by its message, word for word, and send the text."""
+    """An unknown persisted document. Clients recognise the code or the exact message, and then send the text."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
 
@@ -57,11 +57,11 @@ class Conflict(HeadwaterError):
 
 
 class ResolvableConflict(Conflict):
-    """What cannot be together with something else, by what is known yet."""
+    """A conflict with the state known so far, which later input may resolve."""
 
 
 class NameTaken(ResolvableConflict):
-    """A name that another product bears at that instant."""
+    """Another product has this name at that instant."""
 
 
 class Unauthenticated(HeadwaterError):
@@ -89,4 +89,4 @@ class Unavailable(HeadwaterError):
 
 
 class TransactionConflict(Unavailable):
-    """A deadlock or a serialization failure: the whole transaction may be tried again."""
+    """A deadlock, a serialization failure or another lost race. The whole transaction may be retried."""

@@ -1,4 +1,4 @@
-"""Keyset pages: a stretch of a totally ordered list, from a place in it on, forward or backward."""
+"""Keyset pagination: a page is a number of rows after or before a cursor, in a total order."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to `size` items strictly between two places; the first of them, or the last when `backward`."""
+    """Up to `size` rows strictly between two cursors: the first of them, or the last if `backward`. A cursor is the tuple of sort
+    keys of a row."""
 
     size: int
     backward: bool = False
@@ -23,39 +24,39 @@ class Page:
 
     @property
     def limit(self) -> int:
-        """One row more than the page holds tells whether there is more."""
+        """Number of rows to fetch: one more than the page has, which tells whether there are more."""
         return self.size + 1
-
-    def slice(self, rows: Sequence[Row], build: Callable[[Row], T]) -> "Slice[T]":
-        """The page out of rows fetched in its direction, in the list's own order."""
-        kept = [build(row) for row in rows[: self.size]]
-        if self.backward:
-            kept.reverse()
-        return Slice(kept, more=len(rows) > self.size)
 
     @property
     def direction(self) -> str:
-        """The SQL direction in which the page is read, where the list itself ascends."""
+        """SQL direction in which the page is fetched from a list in ascending order."""
         return "DESC" if self.backward else "ASC"
 
+    def slice(self, rows: Sequence[Row], build: Callable[[Row], T]) -> "Slice[T]":
+        """Build the page, in the order of the list, from rows that were fetched in its direction."""
+        items = [build(row) for row in rows[: self.size]]
+        if self.backward:
+            items.reverse()
+        return Slice(items, more=len(rows) > self.size)
+
     def apply(self, statement: Select[Any], *keys: ColumnElement[Any], descending: bool = False) -> Select[Any]:
-        """Order a statement by keys that tell all rows apart, and keep to the page."""
-        place = tuple_(*keys)
+        """Add the cursors, the order and the limit to a statement. The sort keys identify a row."""
+        sort_key = tuple_(*keys)
         if self.after is not None:
-            statement = statement.where(place < self.after if descending else place > self.after)
+            statement = statement.where(sort_key < self.after if descending else sort_key > self.after)
         if self.before is not None:
-            statement = statement.where(place > self.before if descending else place < self.before)
+            statement = statement.where(sort_key > self.before if descending else sort_key < self.before)
         return statement.order_by(*self.order(*keys, descending=descending)).limit(self.limit)
 
     def order(self, *keys: ColumnElement[Any], descending: bool = False) -> list[ColumnElement[Any]]:
-        """The order in which the page is read."""
+        """Build the ORDER BY of the direction in which the page is fetched."""
         down = descending != self.backward
         return [key.desc() if down else key.asc() for key in keys]
 
 
 @dataclass(frozen=True, slots=True)
 class Slice(Generic[T]):
-    """What a page holds, and whether more lies beyond it in the direction it was read."""
+    """The items of a page, and whether there are more in the direction in which it was fetched."""
 
     items: list[T]
     more: bool

@@ -1,4 +1,4 @@
-"""The tables as queries see them. Migrations make them; a test holds the two together."""
+"""The tables as statements see them. Migrations create them; a test compares the two."""
 
 from sqlalchemy import (
     BigInteger,

@@ -48,7 +48,7 @@ class Postmaster:
         """Launch the server as the child of a shell that ends at once, so that it is no child of this process: if it was killed, it
         would stay a zombie until this process ends. Return None if it ended at once.
 
-        It gets a session of its own, because it may serve other processes too: Ctrl-C in this terminal must not reach it.
+        It starts a new session, because it may serve other processes too: Ctrl-C in this terminal must not reach it.
         """
         if os.fstat(log).st_size > LOG_LIMIT:
             os.ftruncate(log, 0)

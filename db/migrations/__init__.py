@@ -1,4 +1,4 @@
-"""Brings a database to the schema this code was written for. The bodies are SQL; Alembic keeps the order and the record."""
+"""Migrations: bring a database to the schema that this version expects. The bodies are SQL; Alembic orders and records them."""
 
 import asyncio
 from pathlib import Path
@@ -11,51 +11,53 @@ from sqlalchemy import Connection, text
 
 from db.database import owner_transaction
 
-# Any two processes that migrate agree on this number and on nothing else.
+# Key of the advisory lock that serialises migrations.
 MIGRATION_LOCK = 0x4EAD_A7E2
 
 
 def run_body(revision_file: str) -> None:
-    """Run the SQL file beside a revision: many statements, sent as they stand."""
+    """Run the SQL file of a revision. It holds many statements, which are sent as one script."""
     body = Path(revision_file).with_suffix(".sql").read_text()
     connection = op.get_bind().connection.dbapi_connection
     connection.run_async(lambda driver: driver.execute(body))  # type: ignore[union-attr]
 
 
 def latest_revision() -> str:
-    """The revision this code was written for."""
+    """Return the revision that this version expects."""
     revision = ScriptDirectory.from_config(_configuration()).get_current_head()
     assert revision is not None
     return revision
 
 
 async def revision_of(address: str) -> str | None:
-    """The revision the database is at, or nothing where it was never migrated."""
+    """Return the revision of a database, or None if it was never migrated."""
     async with owner_transaction(address) as connection:
-        return await connection.run_sync(_applied)
+        return await connection.run_sync(_current_revision)
 
 
-async def upgrade(address: str) -> tuple[str | None, str]:
-    """Migrate to the latest revision, whoever else may be doing so now. Gives the revision before and after."""
+async def upgrade(address: str, *, to: str | None = None) -> tuple[str | None, str]:
+    """Migrate to a revision, by default the latest, even if other processes do so at the same time. Return the revisions before and
+    after."""
+    target = to or latest_revision()
     async with owner_transaction(address) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        before = await connection.run_sync(_applied)
-        await connection.run_sync(_upgrade)
-    return before, latest_revision()
+        before = await connection.run_sync(_current_revision)
+        await connection.run_sync(_upgrade, target)
+    return before, target
 
 
 def upgrade_now(address: str) -> tuple[str | None, str]:
     return asyncio.run(upgrade(address))
 
 
-def _applied(connection: Connection) -> str | None:
+def _current_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str) -> None:
     configuration = _configuration()
     configuration.attributes["connection"] = connection
-    command.upgrade(configuration, "head")
+    command.upgrade(configuration, revision)
 
 
 def _configuration() -> Config:

@@ -1,4 +1,4 @@
-"""Alembic's entry: it runs on the connection, and in the transaction, that `db.migrations.upgrade` opened and locked."""
+"""Alembic's entry point. It uses the connection, and the locked transaction, of `db.migrations.upgrade`."""
 
 from alembic import context
 

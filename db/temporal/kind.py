@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Table, TextClause, text
 from db.sql import render, tokens_of
 from db.tables import asset as assets
 
-# A known instant, or a column of the statement that holds one.
+# An instant, or a column that holds one.
 Instant = datetime | ColumnElement[datetime]
 
 _BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "created_at", "digest"}
@@ -17,9 +17,9 @@ _BOOKKEEPING = {"tenant_id", "valid_from", "valid_to", "created_at", "digest"}
 class Kind:
     """A versioned kind: its name in the change log and its table of versions. Every column that is not bookkeeping is a field.
 
-    A projection is another table kept in step with the versions, named by the package of its SQL and a name: for `assets/details`
-    these are `assets/project_details.sql` and `assets/verify_details.sql`. A verification is a `verify_<name>` file alone. The
-    subjects of a kind are assets, whose lifetimes are one more projection, or rows of an identity table of their own.
+    A projection is another table kept in step with the versions. Its name consists of the package of its SQL and a name: for
+    `assets/details` the files are `assets/project_details.sql` and `assets/verify_details.sql`. A verification has a `verify_` file
+    only. The subjects of a kind are assets, whose lifetimes are one more projection, or rows of another identity table.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Kind:
         return valid_at(self.versions, instant)
 
     def statement(self, path: str, **values: str) -> TextClause:
-        """Build the statement of `db/<path>.sql` for this kind, with the caller's tokens. Each is built once."""
+        """Return the statement of `db/<path>.sql` for this kind, with the caller's tokens. Each is built once."""
         key = (path, *values.items())
         if key not in self._statements:
             self._statements[key] = text(self.render(path, **values))
@@ -71,7 +71,7 @@ class Kind:
 
     @property
     def sql_params(self) -> dict[str, str]:
-        """The tokens that differ from kind to kind."""
+        """Values of the tokens that differ between kinds."""
         return {
             "kind": self.name,
             "versions": self.versions.name,
@@ -126,7 +126,8 @@ class AssociationKind(Kind):
 
     @property
     def sql_params(self) -> dict[str, str]:
-        identity = (*self.ends, *self.parts)
+        near, far = self.ends
+        identity = (near, far, *self.parts)
         columns = (*identity, *self.fields)
         return {
             **super().sql_params,
@@ -136,8 +137,8 @@ class AssociationKind(Kind):
                 " WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.id = n.subject_id)"
             ),
             "effective": self.effective.name,
-            "near": self.ends[0],
-            "far": self.ends[1],
+            "near": near,
+            "far": far,
             "discriminator": next(iter(self.parts)),
             "parts": _column_list(self.parts),
             "part_parameters": ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in self.parts.items()),
@@ -154,8 +155,7 @@ def valid_at(table: Table, instant: Instant) -> ColumnElement[bool]:
 
 
 def in_package(name: str, verb: str) -> str:
-    """Build the path of the SQL file that does something to a projection: `assets/details` and `verify` are
-    `assets/verify_details`."""
+    """Build the path of the SQL file of a projection or verification: `assets/details` and `verify` give `assets/verify_details`."""
     package, _, table = name.rpartition("/")
     return f"{package}/{verb}_{table}"
 

@@ -1,4 +1,4 @@
-"""Every versioned kind. A new kind is added here."""
+"""The versioned kinds. A new kind is added here."""
 
 from db.tables import (
     entity_version,

@@ -80,7 +80,7 @@ async def test_an_address_that_is_none_is_named_in_one_sentence(address: str) ->
 
 async def test_an_address_may_speak_as_libpq_does(server: str) -> None:
     assert await migrations.revision_of(server + "&sslmode=disable") is None
-    with pytest.raises(Unavailable, match="not there"):
+    with pytest.raises(Unavailable, match="does not exist"):
         await migrations.revision_of(in_database(server, "nothing_of_this_name"))
 
 

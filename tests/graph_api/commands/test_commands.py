@@ -130,7 +130,7 @@ def columns(lines: list[str]) -> list[list[str]]:
         (["tenants", "suspend", "default", "--reason", " "], "--reason is empty. Give the reason that callers are told."),
         (["keys", "create", "a", "--scope", "reed"], "scopes holds 'reed', which is no scope. Use read, write, admin, or write:"),
         (["keys", "create", "", "--scope", "read"], "label is empty."),
-        (["keys", "create", "a", "--scope", "read", "--expires", "soon"], "'soon' is no instant. Write it like"),
+        (["keys", "create", "a", "--scope", "read", "--expires", "soon"], "'soon' is not an instant. Write it like"),
         (
             ["keys", "create", "a", "--scope", "read", "--expires", "2020-01-01"],
             "expiresAt is 2020-01-01T00:00:00Z, which has passed.",

@@ -160,7 +160,7 @@ async def test_the_command_writes_a_file_that_is_there_once_it_is_whole(address:
     assert (written.process.returncode, written.err.lines) == (0, [f"{len(said)} lines."])
     assert printed.out.lines == said
     assert 0 < len(then.out.lines) < len(said)
-    assert wrong.err.lines[0].startswith("error: 'soon' is no instant.")
+    assert wrong.err.lines[0].startswith("error: 'soon' is not an instant.")
     assert nowhere.err.lines == [f"error: {tmp_path}/nowhere/out.jsonl cannot be used: No such file or directory."]
     assert sorted(it.name for it in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
     async with base_on(server) as there:

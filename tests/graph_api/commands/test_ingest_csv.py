@@ -248,7 +248,7 @@ BAD: list[tuple[bytes, str | None, str]] = [
     (b",Ann,PERSON,,2999-01-01", "change_ts", "change_ts is 2999-01-01T00:00:00"),
     (b",A\xffnn,PERSON,,", "display_name", "the byte 0xFF, which is not UTF-8"),
     (b",Ann\0,PERSON,,", "display_name", "NUL"),
-    (b", Ann,PERSON,,", "display_name", "display_name is one line, without spaces around it"),
+    (b", Ann,PERSON,,", "display_name", "display_name has spaces at an end"),
     (b",,PERSON,,", "display_name", "empty"),
     (b"17,Ann,PERSON,,", "entity_uid", "'17' is no UUID"),
     (f"{PRODUCT},Ann,PERSON,,".encode(), "entity_uid", f"The uid {PRODUCT} belongs to an asset of another kind (product)."),
@@ -353,7 +353,7 @@ async def test_a_bad_row_in_a_later_batch_leaves_those_before(world: World) -> N
     people[BATCH + 4]["change_ts"] = "soon"
     command = await world.ingest(world.file(people))
     assert command.process.returncode == 1
-    assert command.err.lines[0].startswith(f"line {BATCH + 6}, column change_ts: 'soon' is no instant.")
+    assert command.err.lines[0].startswith(f"line {BATCH + 6}, column change_ts: 'soon' is not an instant.")
     assert counted(command) == (BATCH, 0, 0, 1)
     assert await world.count("change") == BATCH
 

@@ -123,7 +123,7 @@ def test_a_derived_uid_stays_the_same_and_tells_types_from_names() -> None:
             "details",
             "two details of the type 'a'",
         ),
-        (b",Ann,PERSON,,2025-03-01T12:00:00", "change_ts", "no offset"),
+        (b",Ann,PERSON,,2025-03-01T12:00:00", "change_ts", "no UTC offset"),
         (b",Ann,PERSON,,2025-03-01T12:00:00.1234567Z", "change_ts", "finer than a microsecond"),
         (b",Ann,PERSON,,yesterday", "change_ts", "no instant"),
         (b",Ann,PERSON,,2025-02-30", "change_ts", "no instant"),
