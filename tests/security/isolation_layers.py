@@ -1,4 +1,4 @@
-"""The two walls between tenants, each to be stood without: that a statement names the tenant, and row-level security."""
+"""The two isolation layers between tenants, each of which can be disabled: tenant predicates, and row-level security."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,36 +13,36 @@ import db
 from db.database import Database
 from tests.security.two_tenants import tables_with
 
-# The predicate, as files and Core have the driver told.
+# The tenant predicate, as SQL files and SQLAlchemy Core send it to the driver.
 _PREDICATE = re.compile(r"(?:\w+\.)?tenant_id = (CAST\(\$\d+ AS bigint\)|\$\d+::BIGINT)")
 _PARAMETER_OF_TENANT = re.compile(r"tenant_id\s*(?:=|<>|IN|IS NOT DISTINCT FROM)[\s(]*(?:ANY|CAST)?[\s(]*\$\d", re.IGNORECASE)
 
-# What differs from one run of a file to another: its parameters, and the parts that are put into it.
-_FILLED_IN = re.compile(r"\{[\w /]+\}|:\w+")
+# Parts of an SQL file that differ from run to run: parameters and tokens.
+_VARIABLE_PART = re.compile(r"\{[\w /]+\}|:\w+")
 
 
 @contextmanager
 def without_predicates(database: Database) -> Iterator[dict[str, str]]:
-    """Statements name no tenant any more, wherever one is looked for. Gives what became of each."""
-    heard: dict[str, str] = {}
+    """Remove the tenant predicates of all statements. Yield the changed statements by the original ones."""
+    changed: dict[str, str] = {}
 
-    def hear(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
-        if statement not in heard:
-            # the parameter stays, for its number is taken
-            heard[statement] = _PREDICATE.sub(r"\1 IS NOT NULL", statement)
-            named = _PARAMETER_OF_TENANT.search(heard[statement])
-            assert named is None, f"This names the tenant in words that are not known here: {statement}"
-        return heard[statement], parameters
+    def rewrite(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        if statement not in changed:
+            # keep the parameter, so that the numbers of the others stay valid
+            changed[statement] = _PREDICATE.sub(r"\1 IS NOT NULL", statement)
+            left = _PARAMETER_OF_TENANT.search(changed[statement])
+            assert left is None, f"A tenant predicate in a form that is not recognized: {statement}"
+        return changed[statement], parameters
 
-    event.listen(database.engine.sync_engine, "before_cursor_execute", hear, retval=True)
+    event.listen(database.engine.sync_engine, "before_cursor_execute", rewrite, retval=True)
     try:
-        yield heard
+        yield changed
     finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", hear)
+        event.remove(database.engine.sync_engine, "before_cursor_execute", rewrite)
 
 
 async def without_row_level_security(address: str) -> None:
-    """Every table shows all of its rows to whoever may read it."""
+    """Disable row-level security of every table."""
     owner = await asyncpg.connect(address)
     try:
         for table in await tables_with(owner, "tenant_id"):
@@ -52,18 +52,19 @@ async def without_row_level_security(address: str) -> None:
 
 
 def files_not_run(statements: Iterable[str]) -> set[str]:
-    """The files of statements that are in none of these."""
+    """Return the SQL files that none of the statements contains."""
     folder = Path(db.__file__).parent
-    every = {str(it.relative_to(folder)) for it in folder.glob("**/*.sql") if not it.is_relative_to(folder / "migrations")}
-    return {it for it in every if not any(_holds(statement, it) for statement in statements)}
+    files = {str(it.relative_to(folder)) for it in folder.glob("**/*.sql") if not it.is_relative_to(folder / "migrations")}
+    return {it for it in files if not any(_contains(statement, it) for statement in statements)}
 
 
-def _holds(statement: str, file: str) -> bool:
-    place = 0
-    for piece in _FILLED_IN.split(Path(db.__file__).with_name(file).read_text().strip()):
-        if piece.strip():
-            found = statement.find(piece, place)
-            if found < 0:
+def _contains(statement: str, file: str) -> bool:
+    """True if the statement contains the constant parts of the file, in their order."""
+    position = 0
+    for part in _VARIABLE_PART.split(Path(db.__file__).with_name(file).read_text().strip()):
+        if part.strip():
+            start = statement.find(part, position)
+            if start < 0:
                 return False
-            place = found + len(piece)
+            position = start + len(part)
     return True

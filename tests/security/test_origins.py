@@ -1,4 +1,4 @@
-"""Pages elsewhere: those of a configured origin may ask with a key and read the answer, others may not."""
+"""CORS: pages of a configured origin may send keys and read responses, other pages may not."""
 
 import pytest
 
@@ -17,9 +17,9 @@ def preflight(origin: str, *headers: str, method: str = "POST") -> dict[str, str
     }
 
 
-async def test_a_page_of_a_configured_origin_may_ask_with_a_key_or_a_token(ask: Client) -> None:
+async def test_a_page_of_a_configured_origin_may_send_a_key_or_a_token(client: Client) -> None:
     for header in ("Authorization", "X-API-Key", "Content-Type", "X-Headwater-Tenant", "X-Request-ID", "traceparent"):
-        response = await ask.http.options("/graphql", headers=preflight(ORIGIN, "content-type", header))
+        response = await client.http.options("/graphql", headers=preflight(ORIGIN, "content-type", header))
         assert response.status_code == 200, header
         assert response.headers["access-control-allow-origin"] == ORIGIN
         assert header.lower() in response.headers["access-control-allow-headers"].lower()
@@ -30,23 +30,23 @@ async def test_a_page_of_a_configured_origin_may_ask_with_a_key_or_a_token(ask: 
     "origin",
     [EVIL, "null", f"{ORIGIN}.evil.example", ORIGIN.replace("https", "http"), f"{ORIGIN}:8443", "https://APP.shop.example"],
 )
-async def test_a_page_of_another_origin_may_neither_ask_nor_read(ask: Client, owner: Owner, origin: str) -> None:
-    response = await ask.http.options("/graphql", headers=preflight(origin, "Authorization", "X-API-Key"))
+async def test_a_page_of_another_origin_may_neither_send_nor_read(client: Client, owner: Owner, origin: str) -> None:
+    response = await client.http.options("/graphql", headers=preflight(origin, "Authorization", "X-API-Key"))
     assert response.status_code == 400
     assert "access-control-allow-origin" not in response.headers
-    answer = await ask(key=await owner.key("read"), headers={"Origin": origin})
+    answer = await client(key=await owner.key("read"), headers={"Origin": origin})
     assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_a_page_of_a_configured_origin_may_read_answers_and_refusals(ask: Client, owner: Owner) -> None:
+async def test_a_page_of_a_configured_origin_may_read_data_and_errors(client: Client, owner: Owner) -> None:
     for key, status in ((await owner.key("read"), 200), ("nonsense", 401), (await owner.key("write"), 403)):
-        answer = await ask(key=key, headers={"Origin": ORIGIN})
+        answer = await client(key=key, headers={"Origin": ORIGIN})
         assert (answer.status, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
         assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
-        # one answer is not to be given to another page
+        # a cache must not serve the response to a page of another origin
         assert "origin" in answer.headers["vary"].lower()
 
 
-async def test_what_a_page_may_not_send_it_is_not_told_that_it_may(ask: Client) -> None:
-    for asked in (preflight(ORIGIN, "X-Evil"), preflight(ORIGIN, "Authorization", method="PUT")):
-        assert (await ask.http.options("/graphql", headers=asked)).status_code == 400
+async def test_a_preflight_for_another_header_or_method_is_rejected(client: Client) -> None:
+    for headers in (preflight(ORIGIN, "X-Evil"), preflight(ORIGIN, "Authorization", method="PUT")):
+        assert (await client.http.options("/graphql", headers=headers)).status_code == 400

@@ -1,4 +1,4 @@
-"""Two tenants that hold the same names, and somebody who asks in each. All that is said bears the mark of who said it."""
+"""Two tenants with assets of the same names. Every value that a tenant writes contains its marker."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,12 +23,12 @@ from schema.language.scopes import Scope
 from schema.root import schema
 from tests.builders import day, iso
 from tests.databases import temporary_database
-from tests.security.random_queries import SCHEMA, Document, Question
+from tests.security.random_queries import SCHEMA, Document, GeneratedOperation
 
-# Where the ids of each tenant begin, in every sequence: numbers that mean nothing else.
+# The first id of each tenant in every sequence: numbers that appear nowhere else.
 FIRST_IDS = {1: 31_000_000_000, 2: 47_000_000_000, 3: 59_000_000_000}
 
-# Less than what is reached from "raw".
+# Fewer assets than a walk from "raw" reaches, so that walks are truncated.
 BOUNDS = Bounds(assets=5)
 
 AT = iso(day(9))
@@ -36,97 +36,101 @@ AT = iso(day(9))
 
 @dataclass
 class Tenant:
-    """A tenant: its mark, and the uids of its things and the prefixes of its keys by what they are called in the story."""
+    """A tenant: its marker, and the uids of its objects and prefixes of its keys by their labels in `mutations`."""
 
     tenant_id: int
-    mark: str
+    marker: str
     uids: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
 
     @property
-    def only(self) -> str:
-        """What nobody else calls anything."""
-        return f"only-{self.mark}"
+    def unique_name(self) -> str:
+        """A name that no other tenant uses."""
+        return f"only-{self.marker}"
 
 
 @dataclass
-class World:
-    """The one tenant, the other, what the one was told while it wrote, and the service between them."""
+class TwoTenants:
+    """The tenant that sends requests, another tenant, and the executor that serves both."""
 
-    ant: Tenant
-    bee: Tenant
+    own: Tenant
+    other: Tenant
     database: Database
     address: str
-    told: list[Any] = field(default_factory=list)
+    # responses to the mutations of the own tenant
+    responses: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.executor = Executor(schema, self.database, Limits(walk=BOUNDS), echoed)
+        self.executor = Executor(schema, self.database, Limits(walk=BOUNDS), echo_lookups)
 
     @asynccontextmanager
-    async def copied(self, server: str) -> AsyncIterator["World"]:
-        """The same world once more, to do in it what is not to happen here. Meanwhile nobody is connected to this one."""
+    async def copied(self, server: str) -> AsyncIterator["TwoTenants"]:
+        """Copy the database. The original must have no connections while it is copied, so its pool is closed."""
         await self.database.close()
         async with temporary_database(server, str(make_url(self.address).database)) as address:
             database = Database(address)
             yield replace(self, database=database, address=address)
             await database.close()
 
-    async def tell(self, tenant: Tenant) -> list[Any]:
-        """Have a tenant tell its story; what it was told meanwhile."""
+    async def write(self, tenant: Tenant) -> list[Any]:
+        """Create a tenant and run all mutations in it. Return their responses."""
         owner = await asyncpg.connect(self.address)
         try:
-            await owner.execute("INSERT INTO tenant VALUES ($1, $2) ON CONFLICT DO NOTHING", tenant.tenant_id, tenant.mark)
+            await owner.execute("INSERT INTO tenant VALUES ($1, $2) ON CONFLICT DO NOTHING", tenant.tenant_id, tenant.marker)
             await owner.execute("INSERT INTO quota (tenant_id, kind, allowed) VALUES ($1, 'PRODUCT', 1000)", tenant.tenant_id)
             for it in await owner.fetch("SELECT sequencename FROM pg_sequences WHERE sequencename <> 'tenant_tenant_id_seq'"):
-                await owner.execute(f'ALTER SEQUENCE "{it[0]}" RESTART {FIRST_IDS[tenant.tenant_id]}')
+                await owner.execute(f'ALTER SEQUENCE "{it["sequencename"]}" RESTART {FIRST_IDS[tenant.tenant_id]}')
         finally:
             await owner.close()
-        told = [await _tell(self, tenant, *it) for it in story(tenant)]
-        async with self.database.transaction(tenant.tenant_id, Author(tenant.mark)) as connection:
+        responses = [await _run(self, tenant, *it) for it in mutations(tenant)]
+        async with self.database.transaction(tenant.tenant_id, Author(tenant.marker)) as connection:
             await api_key.touch_last_used(connection, name_of(tenant.keys["key"]), every=timedelta(0))
-        return told
+        return responses
 
-    async def ask(self, tenant: Tenant, question: Question) -> Response:
-        """What the service answers somebody of the tenant who may do everything there."""
-        principal = Principal(tenant.tenant_id, f"actor {tenant.mark}", frozenset(Scope), tenant=tenant.mark)
-        return await self.executor.execute(Request(question.text, question.variables), principal, f"request {tenant.mark}")
+    async def execute(self, tenant: Tenant, operation: GeneratedOperation) -> Response:
+        """Run an operation in a tenant, with every scope."""
+        principal = Principal(tenant.tenant_id, f"actor {tenant.marker}", frozenset(Scope), tenant=tenant.marker)
+        request = Request(operation.text, operation.variables)
+        return await self.executor.execute(request, principal, f"request {tenant.marker}")
 
-    async def cursor(self, tenant: Tenant, question: Question) -> str | None:
-        """The last place but none on the page that answers a question, or None if there is no such page."""
-        page: Any = (await self.ask(tenant, question)).data
-        for name in question.path:
+    async def end_cursor(self, tenant: Tenant, operation: GeneratedOperation) -> str | None:
+        """Return the end cursor of the connection that an operation selects, or None if the response has no such connection."""
+        page: Any = (await self.execute(tenant, operation)).data
+        for name in operation.path:
             page = page[0] if isinstance(page, list) and page else page
             page = page.get(name) if isinstance(page, dict) else None
         return page["pageInfo"]["endCursor"] if page else None
 
     async def rows(self, tenant: Tenant) -> dict[str, list[str]]:
-        """All that the tables hold of the tenant, as their owner sees it."""
+        """Read all rows of a tenant as the owner of the tables, as text by table."""
         owner = await asyncpg.connect(self.address)
         try:
             return {
-                table: sorted(await _column(owner, f'SELECT CAST(t AS text) FROM "{table}" t WHERE tenant_id = $1', tenant))
+                table: sorted(
+                    await _column(owner, f'SELECT CAST(t AS text) AS value FROM "{table}" t WHERE tenant_id = $1', tenant)
+                )
                 for table in await tables_with(owner, "tenant_id")
             }
         finally:
             await owner.close()
 
     async def secrets(self, tenant: Tenant) -> list[str]:
-        """What nobody else may ever read: its mark, and every uid that it gave anything."""
+        """Return the values that no other tenant may read: the marker, all uids, and the names of the keys."""
         owner = await asyncpg.connect(self.address)
         try:
-            found = [
+            uids = [
                 str(uid)
                 for table in await tables_with(owner, "uid")
-                for uid in await _column(owner, f'SELECT uid FROM "{table}" WHERE tenant_id = $1', tenant)
+                for uid in await _column(owner, f'SELECT uid AS value FROM "{table}" WHERE tenant_id = $1', tenant)
             ]
         finally:
             await owner.close()
-        assert set(tenant.uids.values()) <= set(found)
-        return [tenant.mark, *found, *map(name_of, tenant.keys.values())]
+        assert set(tenant.uids.values()) <= set(uids)
+        return [tenant.marker, *uids, *map(name_of, tenant.keys.values())]
 
 
 async def tables_with(owner: asyncpg.Connection, column: str) -> list[str]:
-    """The tables that have such a column, by the catalog."""
+    """Return the tables that have a column."""
     return [
         it["relname"]
         for it in await owner.fetch(
@@ -138,134 +142,140 @@ async def tables_with(owner: asyncpg.Connection, column: str) -> list[str]:
 
 
 def name_of(prefix: str) -> str:
-    """What a prefix has of a key beside its tenant."""
+    """Return the name of a key, which is the last part of its prefix."""
     return prefix.rpartition("_")[2]
 
 
 async def _column(owner: asyncpg.Connection, statement: str, tenant: Tenant) -> list[Any]:
-    return [it[0] for it in await owner.fetch(statement, tenant.tenant_id)]
+    """Return the column `value` of the rows of a tenant."""
+    return [it["value"] for it in await owner.fetch(statement, tenant.tenant_id)]
 
 
-async def echoed(asked: Mapping[Lookup, int], caller: Caller) -> dict[Lookup, Any]:
-    """Records elsewhere that tell what they were asked for by."""
-    return {lookup: {"asked": list(lookup), "by": caller.request_id} for lookup in asked}
+async def echo_lookups(asked: Mapping[Lookup, int], caller: Caller) -> dict[Lookup, Any]:
+    """Return records that repeat their lookup and the request."""
+    return {lookup: {"lookup": list(lookup), "by": caller.request_id} for lookup in asked}
 
 
-async def settle(address: str) -> World:
-    """Have both tenants tell their story, the other one first: all that it says is there when the one speaks."""
-    world = World(Tenant(1, "of-ant"), Tenant(2, "of-bee"), Database(address), address)
-    await world.tell(world.bee)
-    world.told = await world.tell(world.ant)
-    await world.database.close()
-    return world
+async def create_two_tenants(address: str) -> TwoTenants:
+    """Create both tenants, the other one first, so that its rows exist when the own tenant writes."""
+    tenants = TwoTenants(Tenant(1, "marker-a"), Tenant(2, "marker-b"), Database(address), address)
+    await tenants.write(tenants.other)
+    tenants.responses = await tenants.write(tenants.own)
+    await tenants.database.close()
+    return tenants
 
 
-async def _tell(world: World, tenant: Tenant, mutation: str, called: str | None, given: Mapping[str, Any]) -> Any:
-    """Run a mutation, and remember the uid of what came of it."""
-    told = await world.ask(tenant, written_down(tenant, mutation, given))
-    assert not told.errors, (mutation, told.errors)
-    assert told.data is not None
-    if called is not None:
-        (thing,) = (it for it in told.data[mutation].values() if isinstance(it, dict))
-        if "prefix" in thing:
-            tenant.keys[called] = thing["prefix"]
+async def _run(tenants: TwoTenants, tenant: Tenant, field_name: str, label: str | None, input_: Mapping[str, Any]) -> Any:
+    """Run a mutation, and store the uid or prefix of its object under the label."""
+    response = await tenants.execute(tenant, mutation(tenant, field_name, input_))
+    assert not response.errors, (field_name, response.errors)
+    assert response.data is not None
+    if label is not None:
+        (created,) = (it for it in response.data[field_name].values() if isinstance(it, dict))
+        if "prefix" in created:
+            tenant.keys[label] = created["prefix"]
         else:
-            tenant.uids[called] = thing["uid"]
-    return told.data
+            tenant.uids[label] = created["uid"]
+    return response.data
 
 
-def written_down(tenant: Tenant, mutation: str, given: Mapping[str, Any]) -> Question:
-    """A mutation that asks for all that can be said of what came of it."""
-    described = SCHEMA.type_map["Mutation"].fields[mutation]  # type: ignore[attr-defined]
+def mutation(tenant: Tenant, field_name: str, input_: Mapping[str, Any]) -> GeneratedOperation:
+    """Build a mutation that selects all fields of its payload."""
+    payload = SCHEMA.type_map["Mutation"].fields[field_name]  # type: ignore[attr-defined]
     document = Document(values_of(tenant))
-    called = document.call("Mutation", mutation, {"input": given})
-    selected = document.select(get_named_type(described.type), 2)
-    return document.question(mutation, f"{{ __typename {called} {selected} }}", operation="mutation")
+    call = document.call("Mutation", field_name, {"input": input_})
+    selection = document.select(get_named_type(payload.type), 2)
+    return document.operation(field_name, f"{{ __typename {call} {selection} }}", kind="mutation")
 
 
-def story(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
-    """What a tenant says, each told by a mutation and, if it is to be spoken of later, called something. All tell the same, with
-    the same names, keys and idempotency keys; who tells it is to be heard in whatever else is said."""
-    mark, only, uids = tenant.mark, tenant.only, tenant.uids
+def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+    """Yield the mutations that a tenant runs: the field, a label for the created object if it is referenced later, and the input.
+
+    Names, keys and idempotency keys are the same in every tenant; all other values contain the marker.
+    """
+    marker, only, uids = tenant.marker, tenant.unique_name, tenant.uids
     ends: dict[str, Any]
-    said: dict[str, Any]
     begin, later = {"at": iso(day(0))}, {"at": iso(day(10))}
-    source = {"service": "registry", "endpoint": f"/{mark}", "lookupField": mark}
+    source = {"service": "registry", "endpoint": f"/{marker}", "lookupField": marker}
     for code, domain in (("PERSON", "people"), ("TABLE", "sales"), (only, None), ("SPARE", None)):
-        yield "putEntityType", None, {"code": code, "label": f"type {mark}", "domain": domain, "source": source}
+        yield "putEntityType", None, {"code": code, "label": f"type {marker}", "domain": domain, "source": source}
     for code, format_ in (("note", "text"), ("height", "number"), (only, None), ("spare", None)):
-        yield "putDetailType", None, {"code": code, "label": f"detail {mark}", "format": format_}
+        yield "putDetailType", None, {"code": code, "label": f"detail {marker}", "format": format_}
     for key, cardinality in (
         ("steward", "MANY_TO_MANY"),
         ("owned", "MANY_TO_ONE"),
         (only, "MANY_TO_MANY"),
         ("spare", "ONE_TO_ONE"),
     ):
-        ends = {"origin": "PRODUCT", "related": "PERSON", "reverseKey": f"{key}Of", "foreignKeyField": mark}
+        ends = {"origin": "PRODUCT", "related": "PERSON", "reverseKey": f"{key}Of", "foreignKeyField": marker}
         yield "putRelationshipType", None, {"key": key, **ends, "cardinality": cardinality, "onDelete": "CASCADE"}
     for removed, code in (("EntityType", "SPARE"), ("DetailType", "spare"), ("RelationshipType", "spare")):
         yield f"remove{removed}", None, {"code": code}
 
     for name in ("raw", "clean", "report", "copy", "index", "gone", "leaving", only):
-        domain = f"domain {mark}" if name == only else "sales"
-        said = {"owner": f"owner {mark}", "description": f"product {mark}", "tags": [mark, "shared"]}
-        columns = {"fields": [{"name": f"column {mark}", "type": "text", "description": mark}]}
-        stated = {"name": name, "domain": domain, **said, "schema": columns, "idempotencyKey": f"register {name}", **begin}
-        yield "registerProduct", name, stated if name != only else {**stated, "idempotencyKey": mark}
+        domain = f"domain {marker}" if name == only else "sales"
+        attributes = {"owner": f"owner {marker}", "description": f"product {marker}", "tags": [marker, "shared"]}
+        columns = {"fields": [{"name": f"column {marker}", "type": "text", "description": marker}]}
+        state = {"name": name, "domain": domain, **attributes, "schema": columns, "idempotencyKey": f"register {name}", **begin}
+        yield "registerProduct", name, state if name != only else {**state, "idempotencyKey": marker}
     people = [("person", "PERSON", "7"), ("other", "PERSON", "8"), ("left", "PERSON", "9")]
-    for called, type_, key in [*people, ("table", "TABLE", "7"), ("lone", only, only)]:
-        details = [{"type": "note", "value": f"note {mark}"}, {"type": "height", "value": "180"}]
-        named = {"type": type_, "key": key, "displayName": f"ann {mark}", "details": details}
-        yield "createEntity", called, {**named, "idempotencyKey": f"create {called}", **begin}
+    for label, type_, key in [*people, ("table", "TABLE", "7"), ("lone", only, only)]:
+        details = [{"type": "note", "value": f"note {marker}"}, {"type": "height", "value": "180"}]
+        entity = {"type": type_, "key": key, "displayName": f"ann {marker}", "details": details}
+        yield "createEntity", label, {**entity, "idempotencyKey": f"create {label}", **begin}
 
     flow = [("raw", "clean"), ("clean", "report"), ("raw", "copy"), ("copy", "index"), ("copy", only), ("clean", "table")]
-    for place, (near, far) in enumerate([*flow, ("table", "person"), ("person", "other"), ("leaving", "left")]):
+    for number, (near, far) in enumerate([*flow, ("table", "person"), ("person", "other"), ("leaving", "left")]):
         ends = {"source": {"uid": uids[near]}, "target": {"uid": uids[far]}}
-        said = {"transformation": f"select {mark}", "confidence": 0.5, "metadata": {"by": mark}, "producer": "dbt"}
-        yield "registerLineage", f"link {place}", {**ends, **said, "idempotencyKey": f"link {place}", **begin}
+        report = {"transformation": f"select {marker}", "confidence": 0.5, "metadata": {"by": marker}, "producer": "dbt"}
+        yield "registerLineage", f"link {number}", {**ends, **report, "idempotencyKey": f"link {number}", **begin}
     back: dict[str, Any] = {
         "source": {"product": "report"},
         "target": {"entity": {"type": "PERSON", "key": "7"}},
-        "producer": mark,
+        "producer": marker,
     }
     yield "registerLineage", "link back", {**back, "type": "DERIVED", **begin}
-    loop = {"source": {"product": "report"}, "target": {"product": "raw"}, "metadata": {"loop": mark}}
+    loop = {"source": {"product": "report"}, "target": {"product": "raw"}, "metadata": {"loop": marker}}
     yield "registerLineage", "link loop", {**loop, "at": iso(day(20))}
-    for key, called in (("steward", "person"), ("steward", "other"), ("owned", "person"), (only, "person")):
-        ends = {"origin": {"product": "raw"}, "related": {"uid": uids[called]}}
-        related: dict[str, Any] = {"type": key, **ends, "attributes": {"by": mark}, "idempotencyKey": f"relate {key} {called}"}
-        yield "relate", f"join {key} {called}", {**related, **begin}
+    for key, label in (("steward", "person"), ("steward", "other"), ("owned", "person"), (only, "person")):
+        ends = {"origin": {"product": "raw"}, "related": {"uid": uids[label]}}
+        related: dict[str, Any] = {"type": key, **ends, "attributes": {"by": marker}, "idempotencyKey": f"relate {key} {label}"}
+        yield "relate", f"relationship {key} {label}", {**related, **begin}
     ends = {"origin": {"product": "leaving"}, "related": {"uid": uids["left"]}}
-    yield "relate", "join leaving", {"type": "steward", **ends, **begin}
+    yield "relate", "relationship leaving", {"type": "steward", **ends, **begin}
 
-    changed = {"owner": f"new owner {mark}", "description": f"changed {mark}", "status": "DEPRECATED", "version": "2.0.0"}
+    changed = {"owner": f"new owner {marker}", "description": f"changed {marker}", "status": "DEPRECATED", "version": "2.0.0"}
     yield "updateProduct", None, {"product": {"name": "raw"}, **changed, "idempotencyKey": "update raw", **later}
-    details = [{"type": "note", "value": f"new note {mark}"}]
-    yield "updateEntity", None, {"uid": uids["person"], "displayName": f"anna {mark}", "details": details, **later}
+    details = [{"type": "note", "value": f"new note {marker}"}]
+    yield "updateEntity", None, {"uid": uids["person"], "displayName": f"anna {marker}", "details": details, **later}
     ends = {"source": {"product": "raw"}, "target": {"product": "clean"}, "producer": "dbt"}
-    yield "registerLineage", None, {**ends, "metadata": {"again": mark}, **later}
-    for number, it in ((12, "delete"), (14, "restore"), (16, "delete")):
-        said = {"at": iso(day(number)), "idempotencyKey": f"{number}"}
-        yield f"{it}Product", None, {"uid": uids["gone"], **said}
-        yield f"{it}Entity", None, {"uid": uids["lone"], **said, "idempotencyKey": f"entity {number}"}
+    yield "registerLineage", None, {**ends, "metadata": {"again": marker}, **later}
+    for day_number, verb in ((12, "delete"), (14, "restore"), (16, "delete")):
+        options = {"at": iso(day(day_number)), "idempotencyKey": f"{day_number}"}
+        yield f"{verb}Product", None, {"uid": uids["gone"], **options}
+        yield f"{verb}Entity", None, {"uid": uids["lone"], **options, "idempotencyKey": f"entity {day_number}"}
     yield "removeLineage", None, {"uid": uids["link 4"], "at": iso(day(18))}
-    yield "unrelate", None, {"uid": uids["join steward other"], "at": iso(day(18))}
-    for called in ("key", "revoked"):
-        said = {"label": f"{called} {mark}", "scopes": ["read", "write:sales", f"write:{mark}"], "expiresAt": "2100-01-01"}
-        yield "createKey", called, said
+    yield "unrelate", None, {"uid": uids["relationship steward other"], "at": iso(day(18))}
+    for label in ("key", "revoked"):
+        key_input = {
+            "label": f"{label} {marker}",
+            "scopes": ["read", "write:sales", f"write:{marker}"],
+            "expiresAt": "2100-01-01",
+        }
+        yield "createKey", label, key_input
     yield "revokeKey", None, {"prefix": tenant.keys["revoked"]}
-    # what it is joined with goes as well; and what was sent is sent again
+    # the deletion cascades to a related entity, and is sent twice with one idempotency key
     for _ in range(2):
         yield "deleteProduct", None, {"uid": uids["leaving"], "at": iso(day(21)), "idempotencyKey": "leave"}
 
 
 def values_of(tenant: Tenant) -> dict[str, list[Any]]:
-    """What can be given for arguments and input fields, where the things of a tenant are meant: of every tenant as many."""
-    mark, only, uids = tenant.mark, tenant.only, tenant.uids
+    """Return values for arguments and input fields that reference objects of a tenant: equally many for each tenant."""
+    marker, only, uids = tenant.marker, tenant.unique_name, tenant.uids
     assets = [uids[it] for it in ("raw", "person", "gone") if it in uids]
-    bonds = [uids[it] for it in ("link 0", "join steward person") if it in uids]
+    associations = [uids[it] for it in ("link 0", "relationship steward person") if it in uids]
     ids = [f"{kind}:{uid}" for kind, uid in zip(("Product", "Entity", "Product"), assets, strict=False)]
-    ids += [f"{kind}:{uid}" for kind, uid in zip(("LineageLink", "Relationship"), bonds, strict=False)]
+    ids += [f"{kind}:{uid}" for kind, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
     return {
         "Int": [3],
         "Int:first": [10],
@@ -275,7 +285,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "DateTime:to": [iso(day(25)), iso(day(17))],
         "DateTime:seenSince": [iso(day(0))],
         "LineageDirection": ["DOWNSTREAM", "UPSTREAM"],
-        "UUID": [*assets, *bonds],
+        "UUID": [*assets, *associations],
         "Query.entity.uid": [*assets[1:], assets[0]] if assets else [],
         "Query.lineagePaths.to": [uids[it] for it in ("report", "table", only) if it in uids],
         "LineageLinkFilter.target": [uids[it] for it in ("clean", "person") if it in uids],
@@ -288,33 +298,33 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
             *({"__typename": "Asset", "id": it} for it in ids[:2]),
             *({"__typename": "Product", "name": name} for name in ("raw", only)),
         ],
-        "String:search": ["raw", "ann", mark],
+        "String:search": ["raw", "ann", marker],
         "String:name": ["raw", only],
-        "Query.domain.name": ["sales", f"domain {mark}"],
+        "Query.domain.name": ["sales", f"domain {marker}"],
         "Product.related.key": ["steward", only],
         "Entity.related.key": ["stewardOf", f"{only}Of"],
-        "String:domains": ["sales", "people", f"domain {mark}"],
-        "String:owners": [f"owner {mark}", f"new owner {mark}"],
-        "String:tags": ["shared", mark],
-        "String:actors": [f"actor {mark}"],
-        "String:producers": ["dbt", mark],
+        "String:domains": ["sales", "people", f"domain {marker}"],
+        "String:owners": [f"owner {marker}", f"new owner {marker}"],
+        "String:tags": ["shared", marker],
+        "String:actors": [f"actor {marker}"],
+        "String:producers": ["dbt", marker],
         "String:entityTypes": ["PERSON", only],
         "EntityKey.type": ["PERSON", only],
         "EntityKey.key": ["7", only],
         "EntityFilter.types": ["PERSON", only],
         "DetailFilter.type": ["note", only],
-        "DetailFilter.equals": [f"note {mark}", f"new note {mark}"],
-        "DetailFilter.in": [f"new note {mark}"],
-        "DetailFilter.contains": [mark],
-        "DetailFilter.from": ["a", f"note {mark}"],
-        "DetailFilter.to": ["z", f"note {mark}"],
+        "DetailFilter.equals": [f"note {marker}", f"new note {marker}"],
+        "DetailFilter.in": [f"new note {marker}"],
+        "DetailFilter.contains": [marker],
+        "DetailFilter.from": ["a", f"note {marker}"],
+        "DetailFilter.to": ["z", f"note {marker}"],
         "Entity.detail.type": ["note", only],
         "Entity.details.types": ["note", only],
         "String:types": ["steward", only],
     }
 
 
-def stranger(like: Tenant) -> Tenant:
-    """Somebody who is not there: nobody knows what they would call their things."""
-    uids = {called.replace(like.mark, "of-nil"): str(uuid4()) for called in like.uids}
-    return Tenant(0, "of-nil", uids, dict.fromkeys(like.keys, "hw_2_nobodyhas2"))
+def absent_tenant(like: Tenant) -> Tenant:
+    """Build a tenant that does not exist, with labels like those of another tenant and random uids."""
+    uids = {label.replace(like.marker, "marker-n"): str(uuid4()) for label in like.uids}
+    return Tenant(0, "marker-n", uids, dict.fromkeys(like.keys, "hw_2_nobodyhas2"))
