@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 import db
 from db.database import Database
+from db.sql import load
 from tests.security.two_tenants import tables_with
 
 # The tenant predicate, as SQL files and SQLAlchemy Core send it to the driver.
@@ -61,7 +62,7 @@ def files_not_run(statements: Iterable[str]) -> set[str]:
 def _contains(statement: str, file: str) -> bool:
     """True if the statement contains the constant parts of the file, in their order."""
     position = 0
-    for part in _VARIABLE_PART.split(Path(db.__file__).with_name(file).read_text().strip()):
+    for part in _VARIABLE_PART.split(load(file.removesuffix(".sql")).strip()):
         if part.strip():
             start = statement.find(part, position)
             if start < 0:
