@@ -21,7 +21,7 @@ async def resolve_reference(
     if uid is not None:
         return await find_asset(info, read_uid(uid), None) if of is None else await of.find(info, read_uid(uid), None)
     if of is not Product:
-        raise BadInput("A representation of an Asset or an Entity names its id or its uid.", field="representations")
+        raise BadInput("representations has an Asset or an Entity without id and uid. Give one of them.", field="representations")
     if name is not None:
         return await product_by_name(info, name, None)
-    raise BadInput("A representation of a Product names its id, its uid or its name.", field="representations")
+    raise BadInput("representations has a Product without id, uid and name. Give one of them.", field="representations")

@@ -1,4 +1,4 @@
-"""Connections: the arguments of a page, the rows behind it, and the nodes built of them."""
+"""Connections: fetch the rows of a page and build its nodes."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable

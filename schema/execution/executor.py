@@ -117,7 +117,7 @@ class Executor:
         self._key_signer = key_signer or KeySigner(secrets.token_bytes())
         self._documents = Documents(schema, self._limits, registered)
         for document_id, errors in self._documents.invalid_registered().items():
-            log.warning("document", id=document_id, reason=errors[0].message)
+            log.warning("registered document is invalid", id=document_id, reason=errors[0].message)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
         """Prepare a request and run it."""
@@ -243,7 +243,7 @@ class Executor:
             await self._database.record_audit(principal.tenant_id, author, code_of(errors[0]))
         except HeadwaterError as error:
             # the caller gets the error of the mutation, which matters more
-            log.warning("audit", operation=author.operation, reason=error.message)
+            log.warning("failed mutation not audited", operation=author.operation, reason=error.message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def describe(error: GraphQLError, document: DocumentNode | None = None) -> dict[
     elif cause is None:
         message, code, field = error.message, BadInput.code, _field_at_fault(error, document)
     else:
-        log.error("unforeseen", path=error.path, exc_info=cause)
+        log.error("internal error", path=error.path, exc_info=cause)
         message, code, field = INTERNAL, "INTERNAL", None
     described: dict[str, Any] = {"message": message}
     if error.locations:
