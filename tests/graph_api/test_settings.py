@@ -111,10 +111,10 @@ BAD_ADDRESSES = [
         ),
         ('{"crm": {"address": "http://a", "batch": 1, "batch": 2}}', "HEADWATER_SERVICES: 'batch' appears twice in one object."),
         ('{"": "http://a"}', "HEADWATER_SERVICES: service is empty."),
-        ('{" crm": "http://a"}', "HEADWATER_SERVICES: service is one line"),
+        ('{" crm": "http://a"}', "HEADWATER_SERVICES: service has spaces at an end"),
         ('{"c\\u0000": "http://a"}', "HEADWATER_SERVICES: service "),
         ('{"c\\ud800": "http://a"}', "HEADWATER_SERVICES: service "),
-        ('{"c\\u000am": "http://a"}', "HEADWATER_SERVICES: service is one line"),
+        ('{"c\\u000am": "http://a"}', "HEADWATER_SERVICES: service has spaces at an end"),
         (
             '{"crm": {"address": "http://a", "headers": {"X-Key": "hush\\r\\nX: y"}}}',
             "HEADWATER_SERVICES, crm: the header 'X-Key'",

@@ -367,8 +367,8 @@ async def test_the_federated_gateway_finds_entities_by_id_and_uid(typed: Api) ->
 BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"type": "ROBOT"}, "BAD_INPUT", "type", "There are PERSON, TABLE."),
     ({"displayName": " "}, "BAD_INPUT", "displayName", "empty"),
-    ({"displayName": "a\nb"}, "BAD_INPUT", "displayName", "one line"),
-    ({"displayName": "x" * 501}, "BAD_INPUT", "displayName", "at most 500"),
+    ({"displayName": "a\nb"}, "BAD_INPUT", "displayName", "a line break"),
+    ({"displayName": "x" * 501}, "BAD_INPUT", "displayName", "At most 500"),
     ({"key": ""}, "BAD_INPUT", "key", "empty"),
     ({"details": detail_list({"shoe": "44"})}, "BAD_INPUT", "details", "There is no detail type 'shoe'"),
     ({"details": detail_list({"email": "ann@"})}, "BAD_INPUT", "details", "is not an email address"),
