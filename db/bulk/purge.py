@@ -1,7 +1,7 @@
 """Purge: removes assets that were deleted longer ago than the tenant's retention, with their associations and changes.
 
 The change log is append-only for the service, so this runs as the schema owner, in a series of small transactions. After each of
-them, what is left is consistent with the change log. See docs/retention.md.
+them, the rest is consistent with the change log. See docs/retention.md.
 """
 
 from collections import Counter

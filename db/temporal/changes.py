@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
-from db.temporal.history import Changed, VersionPeriod, changed_fields
+from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, KIND_OF
 
@@ -150,22 +150,13 @@ def _change(row: Any) -> ChangeRow:
         actor=row.actor,
         request_id=row.request_id,
         changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state),
-        before=_version_period(row, row.from_before, row.at, row.state_before),
-        after=_version_period(row, row.at, row.valid_to, row.state),
-    )
-
-
-def _version_period(row: Any, since: datetime, until: datetime | None, state: dict[str, Any] | None) -> VersionPeriod | None:
-    """Build the version period between two instants; None if the asset did not exist then."""
-    if state is None:
-        return None
-    return VersionPeriod(
-        subject_id=row.subject_id,
-        type=row.type,
-        key=row.key,
-        as_of=since,
-        valid_from=since,
-        valid_to=until,
-        created_at=row.created_at,
-        state=state,
+        before=version_period(
+            row,
+            row.state_before,
+            as_of=row.from_before,
+            valid_from=row.from_before,
+            valid_to=row.at,
+            created_at=row.created_at,
+        ),
+        after=version_period(row, row.state, as_of=row.at, valid_from=row.at, valid_to=row.valid_to, created_at=row.created_at),
     )

@@ -1,7 +1,6 @@
-"""Differences between two instants: the assets whose state is not the same, whatever happened in between."""
+"""Differences between two instants: the assets whose state is not the same, regardless of what happened in between."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ from sqlalchemy import text
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
 from db.temporal.changes import VERSION_STARTS, ChangeKind, ChangeQuery, render_filters, union_all
-from db.temporal.history import Changed, VersionPeriod, changed_fields
+from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
 from db.temporal.kind import Kind
 from db.temporal.kinds import KIND_OF
 
@@ -109,8 +108,22 @@ def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
 
 
 def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
-    before = _version_period(query.since, row, row.from_before, row.to_before, row.created_before, row.state_before)
-    after = _version_period(query.until, row, row.from_after, row.to_after, row.created_after, row.state_after)
+    before = version_period(
+        row,
+        row.state_before,
+        as_of=query.since,
+        valid_from=row.from_before,
+        valid_to=row.to_before,
+        created_at=row.created_before,
+    )
+    after = version_period(
+        row,
+        row.state_after,
+        as_of=query.until,
+        valid_from=row.from_after,
+        valid_to=row.to_after,
+        created_at=row.created_after,
+    )
     return DifferenceRow(
         asset_kind=row.kind,
         subject_id=row.subject_id,
@@ -119,22 +132,4 @@ def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
         before=before,
         after=after,
         changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state_after),
-    )
-
-
-def _version_period(
-    instant: datetime, row: Any, valid_from: datetime, valid_to: datetime, created_at: datetime, state: dict[str, Any] | None
-) -> VersionPeriod | None:
-    """Build the version period that is valid at an instant; None if the asset does not exist then."""
-    if state is None:
-        return None
-    return VersionPeriod(
-        subject_id=row.subject_id,
-        type=row.type,
-        key=row.key,
-        as_of=instant,
-        valid_from=valid_from,
-        valid_to=valid_to,
-        created_at=created_at,
-        state=state,
     )

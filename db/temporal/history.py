@@ -69,6 +69,30 @@ async def count_histories(connection: ReadConnection, subject_ids: Sequence[int]
     return [counts.get(subject_id, 0) for subject_id in subject_ids]
 
 
+def version_period(
+    row: Any,
+    state: dict[str, Any] | None,
+    *,
+    as_of: datetime,
+    valid_from: datetime,
+    valid_to: datetime | None,
+    created_at: datetime,
+) -> VersionPeriod | None:
+    """Build the version period of the subject of a row; None if it has no state, for then it does not exist."""
+    if state is None:
+        return None
+    return VersionPeriod(
+        subject_id=row.subject_id,
+        type=row.type,
+        key=row.key,
+        as_of=as_of,
+        valid_from=valid_from,
+        valid_to=valid_to,
+        created_at=created_at,
+        state=state,
+    )
+
+
 def changed_fields(kind: Kind, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Changed]:
     """List the fields in which two states differ; the details of an entity one by one. None is the state of what does not exist."""
     compared: list[Changed] = []

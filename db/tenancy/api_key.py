@@ -77,7 +77,7 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """What authentication needs to know of a key and its tenant."""
+    """A key with the attributes of its tenant that authentication needs."""
 
     name: KeyName
     digest: bytes

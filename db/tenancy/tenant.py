@@ -45,7 +45,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantStatus:
-    """What authentication needs to know of a tenant."""
+    """The attributes of a tenant that authentication needs."""
 
     tenant_id: int
     name: str
