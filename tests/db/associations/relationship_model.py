@@ -14,7 +14,7 @@ from uuid import UUID
 
 from db.registries.relationship_type import RelationshipTypeRow
 from db.temporal.change_log import Operation
-from tests.db.temporal.model import Said, fold, state_at
+from tests.db.temporal.model import AcceptedChange, fold, state_at
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -53,8 +53,8 @@ class RelationshipModel:
 
     assets: dict[int, AssetModel]
     types: dict[int, RelationshipTypeRow]
-    asset_logs: dict[int, list[Said]] = field(default_factory=dict)
-    relationship_logs: dict[Key, list[Said]] = field(default_factory=dict)
+    asset_logs: dict[int, list[AcceptedChange]] = field(default_factory=dict)
+    relationship_logs: dict[Key, list[AcceptedChange]] = field(default_factory=dict)
 
     def key(self, type_id: int, origin: int, related: int) -> Key:
         """Return the identity of a relationship. The order of the ends does not matter to a symmetric type."""
@@ -102,7 +102,7 @@ class RelationshipModel:
             if second.since < first.until
         ]
 
-    def append(self, log: list[Said], change: Said) -> bool:
+    def append(self, log: list[AcceptedChange], change: AcceptedChange) -> bool:
         """Append a change to a log. Return False if it repeats the last one at its instant."""
         at_instant = [it for it in log if it.at == change.at]
         if at_instant and at_instant[-1] == change:
@@ -110,7 +110,7 @@ class RelationshipModel:
         log.append(change)
         return True
 
-    def has_change_until(self, log: list[Said], instant: datetime) -> bool:
+    def has_change_until(self, log: list[AcceptedChange], instant: datetime) -> bool:
         """True if there is something that a deletion can end."""
         return any(it.at <= instant for it in log)
 
@@ -125,7 +125,7 @@ class RelationshipModel:
                     pending.append(other)
         logs_before = {it: list(self.asset_logs[it]) for it in deleted}
         for deleted_id in deleted:
-            self.append(self.asset_logs[deleted_id], Said(at, Operation.DELETE, None))
+            self.append(self.asset_logs[deleted_id], AcceptedChange(at, Operation.DELETE, None))
             lifetimes = self.lifetimes(deleted_id)
             for _, on_delete, period in self._relationships_of(periods, deleted_id):
                 survives = any(since <= period.since and period.until <= until for since, until in lifetimes)

@@ -30,7 +30,7 @@ from db.temporal.verification import verify_tenant
 from tests.builders import day
 from tests.builders import product_fields as given_fields
 from tests.db.associations.relationship_model import FOREVER, AssetModel, EffectivePeriod, Key, RelationshipModel
-from tests.db.temporal.model import Said
+from tests.db.temporal.model import AcceptedChange
 from tests.randomness import seeds
 
 pytestmark = [pytest.mark.random, pytest.mark.temporal]
@@ -164,7 +164,7 @@ async def begin_history(connection: WriteConnection, rng: random.Random, on_dele
         (outcome,) = await ingest(connection, [AssetState(kind, IdentitySpec(uid, entity_code), state, at)])
         assert isinstance(outcome, Outcome)
         model.assets[outcome.subject_id] = AssetModel(outcome.subject_id, uid, kind.name, entity_code, state)
-        model.asset_logs[outcome.subject_id] = [Said(at, Operation.SET, state)]
+        model.asset_logs[outcome.subject_id] = [AcceptedChange(at, Operation.SET, state)]
     return History(connection, rng, model, types)
 
 
@@ -178,7 +178,7 @@ async def relate(history: History) -> None:
         return
     before = list(history.model.relationship_logs.get(key, []))
     log = history.model.relationship_logs.setdefault(key, [])
-    is_new = history.model.append(log, Said(at, Operation.SET, dict(state.payload)))
+    is_new = history.model.append(log, AcceptedChange(at, Operation.SET, dict(state.payload)))
     violations = history.model.cardinality_violations()
     if isinstance(outcome, HeadwaterError):
         assert_names_violation(history, outcome, violations)
@@ -207,7 +207,7 @@ async def unrelate(history: History) -> None:
     log = history.model.relationship_logs.get(key, [])
     assert isinstance(outcome, Outcome) == history.model.has_change_until(log, at)
     if isinstance(outcome, Outcome):
-        assert outcome.replayed != history.model.append(log, Said(at, Operation.DELETE, None))
+        assert outcome.replayed != history.model.append(log, AcceptedChange(at, Operation.DELETE, None))
 
 
 async def delete(history: History) -> None:
@@ -223,7 +223,7 @@ async def delete(history: History) -> None:
         assert isinstance(outcome, NotFound)
     elif not is_single or not history.model.alive(chosen.asset_id, at):
         assert isinstance(outcome, Outcome)
-        history.model.append(log, Said(at, Operation.DELETE, None))
+        history.model.append(log, AcceptedChange(at, Operation.DELETE, None))
     elif history.model.delete(chosen.asset_id, at):
         assert isinstance(outcome, Outcome), outcome
     else:
@@ -240,7 +240,7 @@ async def restore(history: History) -> None:
         assert isinstance(outcome, NotFound)
         return
     before = list(log)
-    is_new = history.model.append(log, Said(at, Operation.SET, chosen.state))
+    is_new = history.model.append(log, AcceptedChange(at, Operation.SET, chosen.state))
     violations = history.model.cardinality_violations()
     if isinstance(outcome, HeadwaterError):
         assert_names_violation(history, outcome, violations)
@@ -304,7 +304,7 @@ def random_batch(history: History, *, with_deletions: bool) -> list[Statement]:
     return list(batch.values())
 
 
-def log_and_change(history: History, statement: Statement) -> tuple[list[Said], Said]:
+def log_and_change(history: History, statement: Statement) -> tuple[list[AcceptedChange], AcceptedChange]:
     """Return the log of the model that a statement belongs to, and the change that it makes there."""
     model = history.model
     asset_ids = {it.uid: it.asset_id for it in model.assets.values()}
@@ -314,15 +314,17 @@ def log_and_change(history: History, statement: Statement) -> tuple[list[Said], 
             type_ = next(it for it in history.types.rows if statement.type in (it.code, it.key))
             origin, related = (asset_ids[ref.uid] for ref in (statement.origin, statement.related) if ref.uid is not None)
             log = model.relationship_logs.setdefault(model.key(type_.type_id, origin, related), [])
-            return log, Said(statement.at, Operation.SET, dict(statement.payload))
+            return log, AcceptedChange(statement.at, Operation.SET, dict(statement.payload))
         case AssetState():
             assert statement.ref.uid is not None
-            return model.asset_logs[asset_ids[statement.ref.uid]], Said(statement.at, Operation.SET, dict(statement.payload))
+            return model.asset_logs[asset_ids[statement.ref.uid]], AcceptedChange(
+                statement.at, Operation.SET, dict(statement.payload)
+            )
         case Deletion() if statement.uid in asset_ids:
-            return model.asset_logs[asset_ids[statement.uid]], Said(statement.at, Operation.DELETE, None)
+            return model.asset_logs[asset_ids[statement.uid]], AcceptedChange(statement.at, Operation.DELETE, None)
         case Deletion():
             log = model.relationship_logs.setdefault(history.keys[statement.uid], [])
-            return log, Said(statement.at, Operation.DELETE, None)
+            return log, AcceptedChange(statement.at, Operation.DELETE, None)
     raise AssertionError(statement)
 
 

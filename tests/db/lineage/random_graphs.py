@@ -19,7 +19,7 @@ from db.registries import entity_type
 from db.temporal.change_log import Assertion, Operation
 from db.temporal.kinds import ENTITY
 from tests.builders import day
-from tests.db.temporal.model import Said, state_at
+from tests.db.temporal.model import AcceptedChange, state_at
 
 LINK_TYPES = ("DIRECT", "DERIVED", "AGGREGATED")
 PRODUCERS = (None, "dbt", "airflow")
@@ -39,7 +39,7 @@ class LinkModel:
     target: int
     producer: str | None
     uid: UUID
-    log: list[Said] = field(default_factory=list)
+    log: list[AcceptedChange] = field(default_factory=list)
     link_id: int = 0
 
 
@@ -49,7 +49,7 @@ class RandomGraphs:
 
     uids: dict[int, UUID]
     types: dict[int, str]
-    asset_logs: dict[int, list[Said]]
+    asset_logs: dict[int, list[AcceptedChange]]
     links: list[LinkModel]
     components: list[list[int]]
 
@@ -146,15 +146,15 @@ async def _write_links(
         by_uid[lineage_link.link_uid(state.source.uid, state.target.uid, state.producer)].link_id = outcome.subject_id
 
 
-def _asset_log(rng: random.Random) -> list[Said]:
+def _asset_log(rng: random.Random) -> list[AcceptedChange]:
     """Choose the changes of an asset. Most exist from the beginning on; some end, and some of these return."""
     state = {"display_name": "x", "details": {}}
-    log = [Said(day(rng.choice((-1, -1, -1, -1, 2))), Operation.SET, state)]
+    log = [AcceptedChange(day(rng.choice((-1, -1, -1, -1, 2))), Operation.SET, state)]
     if rng.random() < 0.15:
         end = rng.randint(3, 7)
-        log.append(Said(day(end), Operation.DELETE, None))
+        log.append(AcceptedChange(day(end), Operation.DELETE, None))
         if rng.random() < 0.6:
-            log.append(Said(day(end + rng.randint(1, 3)), Operation.SET, state))
+            log.append(AcceptedChange(day(end + rng.randint(1, 3)), Operation.SET, state))
     return log
 
 
@@ -181,7 +181,7 @@ def _link(rng: random.Random, uids: Mapping[int, UUID], source: int, target: int
     link = LinkModel(source, target, producer, lineage_link.link_uid(uids[source], uids[target], producer))
     for number, since in enumerate(sorted(rng.sample(range(DAYS), rng.choice((1, 1, 1, 2, 3, 4))))):
         if number and link.log[-1].operation is Operation.SET and rng.random() < 0.5:
-            link.log.append(Said(day(since), Operation.DELETE, None))
+            link.log.append(AcceptedChange(day(since), Operation.DELETE, None))
             continue
         state: LinkState = {
             "type": rng.choice(LINK_TYPES),
@@ -189,5 +189,5 @@ def _link(rng: random.Random, uids: Mapping[int, UUID], source: int, target: int
             "confidence": rng.choice((0.0, 0.25, 0.5, 0.9, 1.0)),
             "metadata": {},
         }
-        link.log.append(Said(day(since), Operation.SET, state))
+        link.log.append(AcceptedChange(day(since), Operation.SET, state))
     return link

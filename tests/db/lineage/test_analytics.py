@@ -26,7 +26,7 @@ from db.registries import entity_type
 from db.temporal.change_log import Operation, Outcome
 from tests.builders import day, product_fields
 from tests.db.lineage.random_graphs import DAYS, LinkModel, LinkState, RandomGraphs, write_random_graphs
-from tests.db.temporal.model import Said, state_at
+from tests.db.temporal.model import AcceptedChange, state_at
 from tests.randomness import seeds
 
 DOMAINS = ("sales", "people", "finance")
@@ -39,12 +39,12 @@ async def add_products(connection: WriteConnection, graphs: RandomGraphs, rng: r
     """Add products that move from domain to domain, and links from and to them. Return their ids."""
     product_ids = []
     for number in range(12):
-        log: list[Said] = []
+        log: list[AcceptedChange] = []
         for since in sorted(rng.sample(range(DAYS), rng.randint(1, 4))):
             fields = product_fields(
                 f"p{number}", domain=rng.choice(DOMAINS), owner=rng.choice("abc"), status=rng.choice(STATUSES)
             )
-            log.append(Said(day(since), Operation.SET if not log else Operation.PATCH, fields))
+            log.append(AcceptedChange(day(since), Operation.SET if not log else Operation.PATCH, fields))
         first = await product.register(connection, log[0].payload or {}, at=log[0].at)
         for change in log[1:]:
             await product.update(connection, f"p{number}", change.payload or {}, at=change.at)
@@ -60,7 +60,7 @@ async def add_products(connection: WriteConnection, graphs: RandomGraphs, rng: r
         if rng.random() < 0.5:
             source, target = target, source
         state: LinkState = {"type": "DIRECT", "transformation": None, "confidence": rng.random(), "metadata": {}}
-        change = Said(day(rng.randrange(DAYS)), Operation.SET, state)
+        change = AcceptedChange(day(rng.randrange(DAYS)), Operation.SET, state)
         uid = lineage_link.link_uid(graphs.uids[source], graphs.uids[target], "tests")
         if all(link.uid != uid for link in graphs.links):
             ends_of_link = AssetRef(graphs.uids[source]), AssetRef(graphs.uids[target])

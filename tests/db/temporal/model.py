@@ -1,4 +1,4 @@
-"""The meaning of time in plain Python, to hold the database against: sort what was asserted, and go through it."""
+"""A model of time in plain Python: it sorts the accepted changes and applies them one after another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Said:
-    """One accepted change."""
+class AcceptedChange:
+    """A change that the log accepted."""
 
     at: datetime
     operation: Operation
@@ -20,72 +20,72 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A state and for how long it held."""
+class Period:
+    """A state, and the time in which it was valid; without an end if it still is."""
 
     valid_from: datetime
     valid_to: datetime | None
     state: State
 
 
-def apply(state: State | None, said: Said) -> State | None:
-    match said.operation:
+def apply(state: State | None, change: AcceptedChange) -> State | None:
+    """Return the state after a change."""
+    match change.operation:
         case Operation.SET:
-            return said.payload
+            return change.payload
         case Operation.STUB:
-            return said.payload if state is None else state
+            return change.payload if state is None else state
         case Operation.PATCH:
-            return None if state is None else patched(state, said.payload or {})
+            return None if state is None else patched(state, change.payload or {})
         case Operation.DELETE:
             return None
 
 
 def patched(state: State, payload: State) -> State:
-    """A patch lays over a state; details merge one by one, and None takes one away."""
-    laid = {**state, **payload}
+    """Return the state with the fields of a patch; details are merged one by one, and None removes one."""
+    result = {**state, **payload}
     if "details" in payload:
         merged = {**state["details"], **payload["details"]}
-        laid["details"] = {code: value for code, value in merged.items() if value is not None}
-    return laid
+        result["details"] = {code: value for code, value in merged.items() if value is not None}
+    return result
 
 
-def state_at(log: Sequence[Said], instant: datetime) -> State | None:
-    """What holds at an instant, by going through all that was said up to it."""
+def state_at(log: Sequence[AcceptedChange], instant: datetime) -> State | None:
+    """Return the state at an instant."""
     state: State | None = None
-    told = False
-    for said in sorted((it for it in log if it.at <= instant), key=lambda it: it.at):
-        # where anything is told of a subject, that there is one tells nothing: not even when it has ended
-        if not (told and said.operation is Operation.STUB):
-            state = apply(state, said)
-        told = told or said.operation is not Operation.STUB
+    was_stated = False
+    for change in sorted((it for it in log if it.at <= instant), key=lambda it: it.at):
+        # A stub counts only if nothing else was stated before it: it does not restore a deleted subject.
+        if not (was_stated and change.operation is Operation.STUB):
+            state = apply(state, change)
+        was_stated = was_stated or change.operation is not Operation.STUB
     return state
 
 
-def fold(log: Sequence[Said]) -> list[Stretch]:
-    """The versions that a log, in the order in which it was heard, adds up to."""
-    stretches: list[Stretch] = []
-    instants = sorted({it.at for it in log})
-    before: State | None = None
-    for instant in instants:
+def fold(log: Sequence[AcceptedChange]) -> list[Period]:
+    """Return the versions that a log, in order of arrival, implies."""
+    periods: list[Period] = []
+    state_before: State | None = None
+    for instant in sorted({it.at for it in log}):
         state = state_at(log, instant)
-        if state == before:
+        if state == state_before:
             continue
-        if before is not None:
-            last = stretches.pop()
-            stretches.append(Stretch(last.valid_from, instant, last.state))
+        if state_before is not None:
+            last = periods.pop()
+            periods.append(Period(last.valid_from, instant, last.state))
         if state is not None:
-            stretches.append(Stretch(instant, None, state))
-        before = state
-    return stretches
+            periods.append(Period(instant, None, state))
+        state_before = state
+    return periods
 
 
-def details_of(stretches: Sequence[Stretch]) -> list[tuple[str, str, datetime, datetime | None]]:
-    """Each detail of an entity's stretches by itself: what else changes beside it does not part it."""
-    found: list[tuple[str, str, datetime, datetime | None]] = []
-    for stretch in stretches:
-        for code, value in stretch.state["details"].items():
-            before = next((it for it in found if (it[0], it[1], it[3]) == (code, value, stretch.valid_from)), None)
-            if before is not None:
-                found.remove(before)
-            found.append((code, value, before[2] if before else stretch.valid_from, stretch.valid_to))
-    return sorted(found, key=lambda it: (it[0], it[2]))
+def details_of(periods: Sequence[Period]) -> list[tuple[str, str, datetime, datetime | None]]:
+    """Return each detail of an entity with its validity. A change of another field does not split it."""
+    details: list[tuple[str, str, datetime, datetime | None]] = []
+    for period in periods:
+        for code, value in period.state["details"].items():
+            previous = next((it for it in details if (it[0], it[1], it[3]) == (code, value, period.valid_from)), None)
+            if previous is not None:
+                details.remove(previous)
+            details.append((code, value, previous[2] if previous else period.valid_from, period.valid_to))
+    return sorted(details, key=lambda it: (it[0], it[2]))

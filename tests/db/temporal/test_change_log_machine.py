@@ -28,7 +28,7 @@ from db.temporal.kinds import ENTITY, PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import START
 from tests.databases import shared_database
-from tests.db.temporal.model import Said, Stretch, details_of, fold, state_at
+from tests.db.temporal.model import AcceptedChange, Period, details_of, fold, state_at
 
 pytestmark = [pytest.mark.random, pytest.mark.scd2, pytest.mark.temporal]
 
@@ -158,11 +158,11 @@ class Example:
             bench.run(asset.add_or_lock(self.connection, world.kind, asset.IdentitySpec(uid, world.type))).asset_id
             for uid in self.uids
         ]
-        self.logs: list[list[Said]] = [[], [], []]
+        self.logs: list[list[AcceptedChange]] = [[], [], []]
 
     def say(self, subject: int, operation: Operation, payload: dict[str, Any] | None, at: datetime) -> Outcome | None:
         """Assert something, and expect of it what the model says: refusal, replay, or a change."""
-        said = Said(at.astimezone(UTC), operation, payload)
+        said = AcceptedChange(at.astimezone(UTC), operation, payload)
         expected = self.hear(subject, said)
         try:
             assertion = Assertion(self.ids[subject], operation, payload, at)
@@ -183,7 +183,7 @@ class Example:
         first: dict[tuple[int, datetime], int] = {}
         for place in sorted(range(len(batch)), key=lambda it: (batch[it][3], it)):
             subject, operation, payload, at = batch[place]
-            said = Said(at.astimezone(UTC), operation, payload)
+            said = AcceptedChange(at.astimezone(UTC), operation, payload)
             before = first.setdefault((subject, said.at), place)
             if before == place:
                 expected[place] = self.hear(subject, said)
@@ -205,7 +205,7 @@ class Example:
                     assert not outcome.replayed
                     assert outcome.changed == (result == "changed")
 
-    def hear(self, subject: int, said: Said) -> str:
+    def hear(self, subject: int, said: AcceptedChange) -> str:
         """What becomes of it, as the model has it."""
         log = self.logs[subject]
         there = [it for it in log if it.at == said.at]
@@ -219,15 +219,15 @@ class Example:
         log.append(said)
         return "changed" if state_at(log, said.at) != before else "same"
 
-    def standing(self) -> list[list[Stretch]]:
+    def standing(self) -> list[list[Period]]:
         """The versions as the database has them."""
-        found: dict[int, list[Stretch]] = {it: [] for it in self.ids}
+        found: dict[int, list[Period]] = {it: [] for it in self.ids}
         columns = self.kind.versions.c
         versions = self.kind.versions.select().where(columns.tenant_id == 1).order_by(columns.asset_id, columns.valid_from)
         for row in self.bench.run(self.connection.fetch(versions)):
             state = {name: getattr(row, name) for name in self.kind.fields}
             until = None if row.valid_to.year == 9999 else row.valid_to
-            found[row.asset_id].append(Stretch(row.valid_from, until, state))
+            found[row.asset_id].append(Period(row.valid_from, until, state))
             assert row.created_at == found[row.asset_id][0].valid_from
         return list(found.values())
 
@@ -248,7 +248,7 @@ class Example:
                     seen = None if row is None else {name: getattr(row, name) for name in self.kind.fields}
                     assert seen == state_at(log, instant)
         report = self.bench.run(verify_tenant(self.connection))
-        assert [it for it in report.differences if "says nothing" not in it] == []
+        assert [it for it in report.differences if "has no change" not in it] == []
         self.leave()
 
     def leave(self) -> None:
@@ -286,7 +286,7 @@ def machine_for(bench: Bench, world: World) -> type[RuleBasedStateMachine]:
             last = [it for it in fold(self.example.logs[subject]) if it.valid_from <= at]
             if last:
                 bench.run(asset.restore(self.example.connection, world.kind, self.example.uids[subject], at=at))
-                self.example.hear(subject, Said(at.astimezone(UTC), Operation.SET, last[-1].state))
+                self.example.hear(subject, AcceptedChange(at.astimezone(UTC), Operation.SET, last[-1].state))
 
         @rule(subject=subjects, data=st.data())
         def replay(self, subject: int, data: st.DataObject) -> None:
@@ -359,7 +359,7 @@ def test_two_arrival_orders_end_in_the_same_history(bench: Bench, world: World, 
     assert histories[0] == histories[1]
 
 
-def heard_in(bench: Bench, world: World, changes: list[Any], arrival: list[int]) -> list[Stretch]:
+def heard_in(bench: Bench, world: World, changes: list[Any], arrival: list[int]) -> list[Period]:
     example = Example(bench, world)
     try:
         example.say(0, Operation.SET, world.whole(0, {}), START - timedelta(days=1))

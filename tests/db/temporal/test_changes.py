@@ -33,7 +33,7 @@ from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
 from tests.builders import START, day, product_fields
 from tests.databases import shared_database
 from tests.db.plans import explained_plans
-from tests.db.temporal.model import Said, State, apply, fold, state_at
+from tests.db.temporal.model import AcceptedChange, State, apply, fold, state_at
 from tests.db.temporal.test_change_log_machine import Bench
 
 pytestmark = [pytest.mark.temporal]
@@ -72,7 +72,7 @@ _asking = st.tuples(_window, st.integers(1, 4), _filter)
 class Heard:
     """Something accepted: by whom it was said, and whether it changed anything when it was heard."""
 
-    said: Said
+    said: AcceptedChange
     changed: bool
     actor: str
 
@@ -87,7 +87,7 @@ class Subject:
     log: list[Heard]
 
     @property
-    def said(self) -> list[Said]:
+    def said(self) -> list[AcceptedChange]:
         return [it.said for it in self.log]
 
     def whole(self, owner: str, code: str, value: str) -> State:
@@ -135,7 +135,7 @@ async def hear(connection: WriteConnection, subject: Subject, operation: str, pa
         if not last:
             return
         operation, payload = "SET", last[-1].state
-    said = Said(at, Operation(operation), None if operation == "DELETE" else payload)
+    said = AcceptedChange(at, Operation(operation), None if operation == "DELETE" else payload)
     before = state_at(subject.said, at)
     try:
         await record_asset_change(connection, subject.kind, [Assertion(subject.asset_id, said.operation, said.payload, at)])

@@ -23,7 +23,7 @@ from schema.execution.executor import Executor, Request
 from schema.root import schema
 from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, iso
 from tests.databases import shared_database
-from tests.db.temporal.model import Said, apply, details_of, fold, state_at
+from tests.db.temporal.model import AcceptedChange, apply, details_of, fold, state_at
 from tests.randomness import size
 
 pytestmark = [pytest.mark.random, pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
@@ -99,12 +99,12 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
         def begin(self) -> None:
             self.token = uuid4().hex[:12]
             self.uids = [str(uuid4()) for _ in range(3)]
-            self.logs: list[list[Said]] = [[], [], []]
+            self.logs: list[list[AcceptedChange]] = [[], [], []]
 
         def called(self, name: str) -> str:
             return f"{name} {self.token}"
 
-        def expect(self, subject: int, said: Said, answer: dict[str, Any], *, creating: bool = False) -> None:
+        def expect(self, subject: int, said: AcceptedChange, answer: dict[str, Any], *, creating: bool = False) -> None:
             """What the service answers is what becomes of it by the model."""
             log = self.logs[subject]
             before = state_at(log, said.at)
@@ -129,7 +129,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
             given = {"type": "PERSON", "displayName": self.called(name), "details": detail_list(details)}
             answer = bench.ask(CREATE_ENTITY, input={"uid": self.uids[subject], "at": iso(at), **given})
             state = {"display_name": self.called(name), "details": details}
-            self.expect(subject, Said(at, Operation.SET, state), answer, creating=True)
+            self.expect(subject, AcceptedChange(at, Operation.SET, state), answer, creating=True)
 
         @rule(
             subject=subjects,
@@ -148,21 +148,21 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
                 patch["details"] = {**details, **dict.fromkeys(gone)}
             answer = bench.ask(UPDATE_ENTITY, input={"uid": self.uids[subject], "at": iso(at), **given})
             if self.logs[subject]:
-                self.expect(subject, Said(at, Operation.PATCH, patch), answer)
+                self.expect(subject, AcceptedChange(at, Operation.PATCH, patch), answer)
             else:
                 assert answer["errors"][0]["extensions"] == {"code": "NOT_FOUND", "field": "uid"}
 
         @rule(subject=subjects, at=instants)
         def delete(self, subject: int, at: datetime) -> None:
             answer = bench.ask(DELETE_ENTITY, input={"uid": self.uids[subject], "at": iso(at)})
-            self.expect(subject, Said(at, Operation.DELETE, None), answer)
+            self.expect(subject, AcceptedChange(at, Operation.DELETE, None), answer)
 
         @rule(subject=subjects, at=instants)
         def restore(self, subject: int, at: datetime) -> None:
             answer = bench.ask(RESTORE_ENTITY, input={"uid": self.uids[subject], "at": iso(at)})
             last = [it for it in fold(self.logs[subject]) if it.valid_from <= at]
             if last:
-                self.expect(subject, Said(at, Operation.SET, last[-1].state), answer)
+                self.expect(subject, AcceptedChange(at, Operation.SET, last[-1].state), answer)
             else:
                 assert [it["extensions"]["code"] for it in answer["errors"]] == ["NOT_FOUND"]
 
@@ -173,7 +173,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
         )
         def load(self, batch: list[tuple[int, str, dict[str, str], datetime]]) -> None:
             stated = [
-                (subject, Said(at, Operation.SET, {"display_name": self.called(name), "details": details}))
+                (subject, AcceptedChange(at, Operation.SET, {"display_name": self.called(name), "details": details}))
                 for subject, name, details, at in batch
             ]
             outcomes = bench.load(
