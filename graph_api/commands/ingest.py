@@ -71,6 +71,9 @@ def _ingest(parser: type[CsvFile | JsonLines], file: Path, rejects: Path | None,
     """Load the file, and return the exit code."""
     opened = _open(file)
     with ExitStack() as stack:
+        # A pipe stays open until the process ends: a thread may still wait for more of it.
+        if _size(opened) is not None:
+            stack.enter_context(opened)
         rejects_file = None
         if rejects is not None:
             if rejects.exists() and file.exists() and rejects.samefile(file):
@@ -83,7 +86,7 @@ def _ingest(parser: type[CsvFile | JsonLines], file: Path, rejects: Path | None,
         kept = "Nothing is kept." if options.dry_run else "What the summary counts is kept; run it again to load the rest."
         click.echo(f"Interrupted. {kept}", err=True)
         return 128 + load.interrupted
-    return 1 if load.stopped else 0
+    return 1 if load.failed else 0
 
 
 async def _load(
@@ -121,11 +124,12 @@ async def _load(
 
 
 def _open(file: Path) -> BinaryIO:
-    """Open the file, or standard input. It stays open until the process ends: a thread may still wait for more of it."""
+    """Open the file, or standard input."""
     with naming_file(file):
         return open(0, "rb", closefd=False) if str(file) == "-" else file.open("rb")
 
 
 def _size(file: BinaryIO) -> int | None:
+    """Return the size of a regular file, and None for a pipe or device."""
     status = os.fstat(file.fileno())
     return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -1,1 +1,1 @@
-"""The ways in for what other tools know: parsers that know a format and no database, and the one that loads what they read."""
+"""Loads of files: parsers that know a format but no database, and the load that writes what they read."""

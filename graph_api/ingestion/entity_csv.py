@@ -1,12 +1,13 @@
-"""CSV files of entities: a row states a whole one, from an instant on."""
+"""CSV files of entities: each row states a whole entity from an instant on."""
 
 from db.assets.asset import IdentitySpec
 from db.errors import BadInput, HeadwaterError
-from graph_api.ingestion.csv import EMPTY, CsvFile, instant_of, json_of, uuid_of
+from graph_api.ingestion.csv import CsvFile
+from graph_api.ingestion.csv_cells import read_json, read_optional_instant, read_uuid, require_content
 from graph_api.ingestion.row import EntityState
 from graph_api.ingestion.uids import entity_uid
 
-# Every column, and the field of an entity that it is elsewhere.
+# All columns, with the field of the input that each stands for.
 _FIELDS = {
     "entity_uid": "uid",
     "display_name": "displayName",
@@ -20,45 +21,44 @@ _DETAIL = '{"detail_type": "email", "detail_value": "ann@shop.example"}'
 
 
 class EntityFile(CsvFile):
-    """A file of entities. One without a uid has the one that is made of its type and name."""
+    """A file of entities. The uid of an entity without one is derived from its type and display name."""
 
-    # there is nothing in such a file that an entity could wait for
+    # Rows of entities do not depend on each other.
     resolvable: tuple[type[HeadwaterError], ...] = ()
     fields = _FIELDS
     required = (("display_name",), ("entity_type",))
     expected = "It has to name display_name and entity_type, and may name entity_uid, details and change_ts."
     command = "headwater ingest csv -"
 
-    def said(self, cells: tuple[str, ...]) -> EntityState:
-        uid_text, display_name, entity_type, details, instant = cells
-        if not display_name or display_name.isspace():
-            raise BadInput(EMPTY, field="display_name")
-        if not entity_type or entity_type.isspace():
-            raise BadInput(EMPTY, field="entity_type")
-        uid = uuid_of("entity_uid", uid_text) if uid_text else entity_uid(entity_type, display_name)
+    def parse(self, cells: tuple[str, ...]) -> EntityState:
+        uid_cell, name_cell, type_cell, details_cell, instant_cell = cells
+        display_name, entity_type = require_content("display_name", name_cell), require_content("entity_type", type_cell)
+        uid = read_uuid("entity_uid", uid_cell) if uid_cell else entity_uid(entity_type, display_name)
         return EntityState(
-            IdentitySpec(uid, entity_type), display_name, _details(details) if details else {}, instant_of("change_ts", instant)
+            IdentitySpec(uid, entity_type),
+            display_name,
+            _read_details(details_cell) if details_cell else {},
+            read_optional_instant("change_ts", instant_cell),
         )
 
 
-def _details(cell: str) -> dict[str, str]:
-    """A JSON list of `{"detail_type", "detail_value"}`, at most one of each type."""
+def _read_details(cell: str) -> dict[str, str]:
+    """Read a JSON list of objects with `detail_type` and `detail_value`, at most one of each type."""
     if cell.isspace():
         return {}
-    stated = json_of("details", cell)
-    if not isinstance(stated, list):
+    items = read_json("details", cell)
+    if not isinstance(items, list):
         raise BadInput(f"The cell is no JSON list of objects such as {_DETAIL}.", field="details")
     details: dict[str, str] = {}
-    for it in stated:
+    for number, item in enumerate(items, start=1):
         if (
-            not isinstance(it, dict)
-            or len(it) != 2
-            or not isinstance(code := it.get("detail_type"), str)
-            or not isinstance(value := it.get("detail_value"), str)
+            not isinstance(item, dict)
+            or len(item) != 2
+            or not isinstance(code := item.get("detail_type"), str)
+            or not isinstance(value := item.get("detail_value"), str)
         ):
-            place = stated.index(it) + 1
-            raise BadInput(f"Item {place} of the list is no object with just two texts, such as {_DETAIL}.", field="details")
+            raise BadInput(f"Item {number} of the list is no object with exactly two texts, such as {_DETAIL}.", field="details")
         if code in details:
-            raise BadInput(f"There are two details of the type {code!r}.", field="details")
+            raise BadInput(f"There are two details of the type {code!r}. Give one of each type.", field="details")
         details[code] = value
     return details

@@ -1,20 +1,19 @@
-"""POST /api/v1/ingest: JSON lines, loaded as they come, however many."""
+"""POST /api/v1/ingest: JSON lines, loaded as they are received, in bounded memory."""
 
-import asyncio
 import io
-from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from starlette.datastructures import QueryParams
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from db.audit_entry import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
-from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, time_limit
+from graph_api.http.deadline import CLIENT_CLOSED_REQUEST
 from graph_api.http.rate_limits import RateLimitStatus
 from graph_api.http.responses import error_entry, error_response, json_response, request_id_of, status_of
+from graph_api.ingestion.http_body import BodyFile
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
@@ -23,71 +22,75 @@ from graph_api.ingestion.row import RowError
 from schema.execution.principal import Principal
 from schema.language.scopes import Scope
 
-# None of them is what a page elsewhere can have a browser send without being asked first.
+# A browser sends none of these for a page of another origin without a preflight request.
 MEDIA_TYPES = ("application/x-ndjson", "application/jsonl")
 
-# Whoever is refused has perhaps not sent everything yet, and what is left is not worth reading.
-_LAST = {"Connection": "close"}
+# Closes the connection: a client that gets an error may still be sending a body that is not worth reading.
+_CLOSE = {"Connection": "close"}
+
+
+class _Options(NamedTuple):
+    """Query parameters of a load."""
+
+    on_error: OnError
+    dry_run: bool
 
 
 async def ingest(request: Request) -> Response:
-    """Loads the body, and answers what became of its lines."""
+    """Load the body, and respond with the counts of its lines."""
     scope = request.scope
     try:
         principal: Principal = await request.app.state.authenticator.authenticate(request.headers)
         if Scope.WRITE not in principal.scopes:
-            raise _denied(principal)
+            raise _missing_scope(principal)
     except HeadwaterError as error:
-        return error_response(scope, status_of([error.code], 400), error, headers=_LAST)
+        return error_response(scope, status_of([error.code], 400), error, headers=_CLOSE)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
-        reason = BadInput(f"Lines are sent as JSON, one object a line, with Content-Type: {' or '.join(MEDIA_TYPES)}.")
-        return error_response(scope, 415, reason, headers=_LAST)
+        unsupported = BadInput(f"Send JSON, one object on each line, with Content-Type: {' or '.join(MEDIA_TYPES)}.")
+        return error_response(scope, 415, unsupported, headers=_CLOSE)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        return error_response(scope, 415, BadInput("Lines are sent as they are, without a Content-Encoding."), headers=_LAST)
+        return error_response(scope, 415, BadInput("Send the lines without a Content-Encoding."), headers=_CLOSE)
     try:
         options = _options(request.query_params)
     except BadInput as error:
-        return error_response(scope, 400, error, headers=_LAST)
+        return error_response(scope, 400, error, headers=_CLOSE)
     state = request.app.state
     rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
     if rate_status.retry_after:
-        headers = {**_LAST, **rate_status.headers, "Retry-After": str(rate_status.retry_after)}
+        headers = {**_CLOSE, **rate_status.headers, "Retry-After": str(rate_status.retry_after)}
         return error_response(scope, 429, rate_status.error(), headers=headers)
     try:
-        # a dry run holds a connection for as long as its client sends
-        if principal.operator and options[1]:
-            # a dry run leaves nothing, not even the word of it
-            await state.database.record_audit(
-                principal.tenant_id, principal.author(request_id_of(scope), "ingest, tried out"), READ
-            )
+        # A dry run rolls back its own entry of the audit log.
+        if principal.operator and options.dry_run:
+            author = principal.author(request_id_of(scope), "ingest, tried out")
+            await state.database.record_audit(principal.tenant_id, author, READ)
+        # A load holds its connection for as long as the client sends.
         async with state.load_admission.slot(principal.tenant_id, principal.rate_key):
-            return await _load(request, principal, rate_status, *options)
+            return await _load(request, principal, rate_status, options)
     except Unavailable as error:
-        return error_response(scope, 503, error, headers=_LAST)
+        return error_response(scope, 503, error, headers=_CLOSE)
 
 
-async def _load(
-    request: Request, principal: Principal, rate_status: RateLimitStatus, on_error: OnError, dry_run: bool
-) -> Response:
+async def _load(request: Request, principal: Principal, rate_status: RateLimitStatus, options: _Options) -> Response:
     state = request.app.state
-    faults: list[RowError] = []
+    row_errors: list[RowError] = []
 
-    def reject(fault: RowError) -> None:
-        if len(faults) < NAMED:
-            faults.append(fault)
+    def reject(error: RowError) -> None:
+        if len(row_errors) < NAMED:
+            row_errors.append(error)
 
     load = Load(
         state.database,
         principal.tenant_id,
-        # a client may send one id twice, but what a load has said it has said by itself
+        # A client may repeat a request id. A load needs a unique one: rows that contradict others of the same request are rejected.
         principal.author(f"{request_id_of(request.scope)}/{uuid4()}", "ingest"),
         advanced=lambda rows, position: None,
         rejected=reject,
-        on_error=on_error,
-        dry_run=dry_run,
+        on_error=options.on_error,
+        dry_run=options.dry_run,
     )
     failure: HeadwaterError | None = None
-    body = _Body(request, load, state.request_limits.body_timeout)
+    body = BodyFile(request, load, state.request_limits.body_timeout)
     try:
         await load.run(io.BufferedReader(body), JsonLines)
     except HeadwaterError as error:
@@ -95,107 +98,52 @@ async def _load(
     finally:
         body.abandon()
         await state.rate_limiter.charge(rate_status, max(1, load.summary.rows))
-    if body.gone:
-        # nobody reads this but the log
-        return error_response(
-            request.scope, CLIENT_CLOSED_REQUEST, Unavailable("The client went away before its lines were loaded.")
-        )
-    return _answer(request, load, faults, failure, silent=body.silent)
+    if body.disconnected:
+        # Only the log shows this response.
+        disconnected = Unavailable("The client disconnected before its lines were loaded.")
+        return error_response(request.scope, CLIENT_CLOSED_REQUEST, disconnected)
+    return _response(request, load, row_errors, failure, timed_out=body.timed_out)
 
 
-def _denied(principal: Principal) -> HeadwaterError:
-    """Why who cannot write anywhere cannot load: what a line is about shows only when it is written, with many others."""
+def _missing_scope(principal: Principal) -> HeadwaterError:
+    """Return the error for a principal without the scope `write`.
+
+    Domains are no substitute: the domain of a line is known only when it is written, together with many others.
+    """
     if Scope.SELF in principal.scopes:
-        return Forbidden("Loading needs the scope write, for every domain; these credentials do not have it.")
-    return Unauthenticated("Loading is not for everybody. Send a key as X-API-Key, or as Authorization: Bearer.")
+        return Forbidden("Loading needs the scope write, for all domains. Use credentials that have it.")
+    return Unauthenticated("Loading needs credentials. Send a key as X-API-Key, or as Authorization: Bearer.")
 
 
-def _answer(request: Request, load: Load, faults: list[RowError], failure: HeadwaterError | None, *, silent: bool) -> Response:
-    """What became of the lines: what is kept, if something ended the load, too."""
+def _response(
+    request: Request, load: Load, row_errors: list[RowError], failure: HeadwaterError | None, *, timed_out: bool
+) -> Response:
+    """Return the counts of what is kept, also if the load ended early, with the first row errors."""
     content: dict[str, Any] = {
         "created": load.summary.created,
         "updated": load.summary.updated,
         "unchanged": load.summary.unchanged,
         "rejected": load.summary.rejected,
         "rows": load.summary.rows,
-        "faults": [fault._asdict() for fault in faults],
+        "faults": [error._asdict() for error in row_errors],
     }
     status = 200
     if failure is not None:
         content["errors"] = [error_entry(failure)]
-        status = 408 if silent else 503 if isinstance(failure, Unavailable | Timeout) else 400
-    elif load.stopped:
+        status = 408 if timed_out else 503 if isinstance(failure, Unavailable | Timeout) else 400
+    elif load.failed:
         status = 400
     content["extensions"] = {"requestId": request_id_of(request.scope)}
-    return json_response(content, status, headers=None if status == 200 else _LAST)
+    return json_response(content, status, headers=None if status == 200 else _CLOSE)
 
 
-def _options(given: QueryParams) -> tuple[OnError, bool]:
-    for name in given:
+def _options(parameters: QueryParams) -> _Options:
+    for name in parameters:
         if name not in ("on_error", "dry_run"):
             raise BadInput(f"There is no parameter {name!r}. There are dry_run and on_error.", field=name)
-    on_error, dry_run = given.get("on_error", OnError.STOP), given.get("dry_run", "false")
+    on_error, dry_run = parameters.get("on_error", OnError.STOP), parameters.get("dry_run", "false")
     if on_error not in list(OnError):
-        raise BadInput(f"on_error is one of {', '.join(OnError)}.", field="on_error")
+        raise BadInput(f"on_error has to be one of {', '.join(OnError)}.", field="on_error")
     if dry_run not in ("true", "false"):
-        raise BadInput("dry_run is true or false.", field="dry_run")
-    return OnError(on_error), dry_run == "true"
-
-
-class _Body(io.RawIOBase):
-    """A request's body as a file for another thread. That one asks the loop for each piece, and nothing is read ahead of it, so a
-    client is slowed down to what the database takes in. One that goes away ends the load, and so does one that is silent."""
-
-    def __init__(self, request: Request, load: Load, patience: float) -> None:
-        super().__init__()
-        self.gone = False
-        self.silent = False
-        self._patience = patience
-        self._request = request
-        self._pieces = request.stream()
-        self._load = load
-        self._loop = asyncio.get_running_loop()
-        self._asked: Future[bytes] | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._piece = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._piece:
-            self._asked = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            self._piece = memoryview(self._asked.result())
-        size = min(len(buffer), len(self._piece))
-        buffer[:size] = self._piece[:size]
-        self._piece = self._piece[size:]
-        return size
-
-    def abandon(self) -> None:
-        """Nobody reads any more."""
-        for waiting in (self._asked, self._watching):
-            if waiting is not None:
-                waiting.cancel()
-
-    async def _next(self) -> bytes:
-        """The next piece; none is the end."""
-        try:
-            async with time_limit(self._patience):
-                async for piece in self._pieces:
-                    if piece:
-                        return piece
-        except Timeout as error:
-            self.silent = True
-            raise Timeout(f"Nothing of the body came for {self._patience:g} s.") from error
-        except ClientDisconnect as error:
-            self.gone = True
-            raise BadInput("The request ended before its body did.") from error
-        self._watching = self._watching or asyncio.create_task(self._watch())
-        return b""
-
-    async def _watch(self) -> None:
-        """Where the body is read, all that may come is that the client goes away."""
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-        self._load.leave()
+        raise BadInput("dry_run has to be true or false.", field="dry_run")
+    return _Options(OnError(on_error), dry_run == "true")

@@ -1,7 +1,7 @@
-"""Loads: what a parser reads is checked, and written in one transaction a batch.
+"""Loads: the rows of a parser, validated and written in one transaction a batch.
 
-What is refused because of what is not there yet waits, and is tried again behind the rest of the file. So the order of a file
-does not matter, and only what is left at last is a fault.
+A row that fails because something is missing or in the way is deferred, and tried again after the rest of the file. So the order
+of a file does not matter, and only what still fails at the end is an error.
 """
 
 import asyncio
@@ -20,71 +20,38 @@ from db.registries.registry import PutOutcome
 from db.registries.type_registry import read_type_registry, read_type_registry_locked
 from db.retry import retry_on_conflict
 from db.temporal.change_log import Outcome
+from graph_api.ingestion.background import in_background
+from graph_api.ingestion.deferred_rows import DeferredRows
 from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.row import Parser, Row, RowError
-from graph_api.ingestion.source import Batch, RowSource, Source, in_background
-from graph_api.ingestion.waiting import DeferredRows
+from graph_api.ingestion.source import Batch, RowSource, Source
+from graph_api.ingestion.summary import Summary
 
-# How often a batch that lost against another writer is tried in all.
+# Attempts of a batch that conflicts with other writers.
 ATTEMPTS = 8
-
-
-@dataclass(slots=True)
-class Summary:
-    """What became of the rows."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-
-    def __str__(self) -> str:
-        return f"created {self.created}, updated {self.updated}, unchanged {self.unchanged}, rejected {self.rejected}"
-
-    @property
-    def rows(self) -> int:
-        return self.created + self.updated + self.unchanged + self.rejected
-
-    def count(self, outcome: Outcome | PutOutcome) -> None:
-        if not outcome.changed or (isinstance(outcome, Outcome) and outcome.replayed):
-            self.unchanged += 1
-        elif outcome.created:
-            self.created += 1
-        else:
-            self.updated += 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What became of a batch, once its transaction is committed."""
+    """Outcomes of the rows of a batch. If an error stops the load, the batch must be rolled back."""
 
     outcomes: list[Outcome | PutOutcome]
-    refused: list[Row | RowError]
+    deferred: list[Row]
+    errors: list[RowError]
+    stopped_by: RowError | None
 
 
 _Write: TypeAlias = Callable[[Batch], Awaitable[_Written]]
 
 
-class _Stopped(Exception):
-    """A bad row ends the load, and takes its batch with it."""
-
-    def __init__(self, fault: RowError) -> None:
-        super().__init__(fault)
-        self.fault = fault
-
-
-class _Left(Exception):
-    """Nobody wants the rest of the load any more."""
-
-
-class _NothingKept(Exception):
-    """Rolls back a transaction that has served its purpose."""
+class _RollBack(Exception):
+    """Rolls back the transaction of a `with` statement, and is suppressed around it."""
 
 
 class Load:
-    """One load of one file. Its summary counts what has been kept, also when it ends before its time.
+    """The load of one file. Its summary counts what is kept, also when the load ends early.
 
-    It tells how far it has come, in rows and in bytes of the file, and which rows it refused.
+    Calls `advanced` with the number of rows and of bytes that are done, and `rejected` with the error of each rejected row.
     """
 
     def __init__(
@@ -99,7 +66,9 @@ class Load:
         dry_run: bool = False,
     ) -> None:
         self.summary = Summary()
-        self.stopped = False
+        # True if a bad row stopped the load, or is left at its end
+        self.failed = False
+        # number of the signal that ended the load
         self.interrupted: int | None = None
         self._database = database
         self._tenant_id = tenant_id
@@ -110,21 +79,16 @@ class Load:
         self._dry_run = dry_run
         self._task: asyncio.Task[None] | None = None
         self._committing = False
-        self._ending = False
+        self._stopping = False
 
     async def run(self, file: BinaryIO, parse: Callable[[BinaryIO], Parser]) -> None:
-        """Load the file. One that is not of its format at all is refused whole, whatever is to become of bad rows."""
+        """Load the file. Raise BadInput if it is of another format, whatever `on_error` says."""
         self._task = asyncio.current_task()
         try:
             async with self._database.snapshot(self._tenant_id) as connection:
-                types, began = await read_type_registry(connection), connection.now
-            source = Source(await in_background(partial(parse, file)), types, began)
-            await (self._try_out(source) if self._dry_run else self._take_in(source, partial(self._commit, source)))
-        except _Stopped as stop:
-            self.stopped = True
-            self._reject(stop.fault)
-        except _Left:
-            pass
+                types, started_at = await read_type_registry(connection), connection.now
+            source = Source(await in_background(partial(parse, file)), types, started_at)
+            await (self._load_and_roll_back(source) if self._dry_run else self._load(source, partial(self._commit, source)))
         except asyncio.CancelledError:
             if self.interrupted is None:
                 raise
@@ -132,69 +96,80 @@ class Load:
             raise BadInput(f"The file cannot be read any further: {error.strerror}.") from error
 
     def interrupt(self, number: int) -> None:
-        """End because of a signal. Only a commit is waited for, so that it is known what was kept."""
+        """End the load because of a signal: at once, except that a commit is awaited, so that its outcome is known."""
         self.interrupted = number
-        self.leave()
+        self.stop()
         if self._task is not None and not self._committing:
             self._task.cancel()
 
-    def leave(self) -> None:
-        """End when the batch at hand is kept."""
-        self._ending = True
+    def stop(self) -> None:
+        """End the load after the current batch."""
+        self._stopping = True
 
-    async def _try_out(self, source: Source) -> None:
-        """All in one transaction, so that each batch meets those before it; and then nothing of it."""
-        with suppress(_NothingKept):
+    async def _load_and_roll_back(self, source: Source) -> None:
+        """Load in one transaction, so that each batch reads the earlier ones, and roll it back."""
+        with suppress(_RollBack):
             async with self._database.transaction(self._tenant_id, self._author) as connection:
-                await self._take_in(source, partial(self._write, connection, source))
-                raise _NothingKept
+                await self._load(source, partial(self._write, connection, source))
+                raise _RollBack
 
-    async def _take_in(self, source: Source, write: _Write) -> None:
-        """The file, and then what had to wait: first by the fault of others, then until its turn."""
-        waiting = await self._rounds(source, await self._pass(source, source.parser, write), write)
-        for turn, later in source.later.items():
-            if later:
-                source.turn = turn
-                later.extend(waiting)
-                waiting = await self._rounds(source, later, write)
-        for row in waiting:
-            assert row.refused is not None, "a row whose turn has come was tried"
-            self._reject(row.refused)
-            self.stopped = self._on_error is OnError.STOP
+    async def _load(self, source: Source, write: _Write) -> None:
+        """Load the file, then the deferred rows of each phase, and reject the rows that fail in the last one."""
+        failing = await self._retry_until_stable(source, await self._pass(source, source.parser, write), write)
+        for phase, rows in source.deferred.items():
+            if rows and not self._stopping:
+                source.phase = phase
+                rows.extend(failing)
+                failing = await self._retry_until_stable(source, rows, write)
+        if self._stopping:
+            return
+        for row in failing:
+            assert row.error is not None, "a row of a completed phase was tried"
+            self._reject(row.error)
+            self.failed = self._on_error is OnError.STOP
 
-    async def _rounds(self, source: Source, waiting: DeferredRows, write: _Write) -> DeferredRows:
-        """Try again what waits, for as long as a round gets something through. What is left?"""
-        while waiting:
-            left = await self._pass(source, waiting, write)
-            if len(left) == len(waiting):
-                return left
-            waiting = left
-        return waiting
+    async def _retry_until_stable(self, source: Source, rows: DeferredRows, write: _Write) -> DeferredRows:
+        """Write the rows, and those that fail again, as long as fewer fail each time. Return the rows that still fail."""
+        while rows and not self._stopping:
+            failing = await self._pass(source, rows, write)
+            if len(failing) == len(rows):
+                return failing
+            rows = failing
+        return rows
 
-    async def _pass(self, source: Source, reading: RowSource, write: _Write) -> DeferredRows:
-        """Write what is read, batch by batch. What has to wait?"""
-        waiting = DeferredRows()
-        async with aclosing(source.batches(reading)) as batches:
+    async def _pass(self, source: Source, rows: RowSource, write: _Write) -> DeferredRows:
+        """Write the rows once, batch by batch. Return the rows that fail and may succeed later."""
+        deferred = DeferredRows()
+        async with aclosing(source.batches(rows)) as batches:
             async for batch in batches:
                 written = await write(batch)
+                if written.stopped_by is not None:
+                    self.failed = True
+                    self._reject(written.stopped_by)
+                    self.stop()
+                    break
                 for outcome in written.outcomes:
                     self.summary.count(outcome)
-                for it in written.refused:
-                    if isinstance(it, Row):
-                        waiting.add(it)
-                    else:
-                        self._reject(it)
-                self._advanced(self.summary.rows, source.position(self.summary.rows))
-                if self._ending:
-                    raise _Left
-        return waiting
+                for row in written.deferred:
+                    deferred.add(row)
+                for error in written.errors:
+                    self._reject(error)
+                self._advanced(self.summary.rows, source.bytes_done(self.summary.rows))
+                if self._stopping:
+                    break
+        return deferred
 
     async def _commit(self, source: Source, batch: Batch) -> _Written:
+        """Write a batch in its own transaction, again if it conflicts with other writers."""
+
         async def attempt() -> _Written:
             try:
-                async with self._database.transaction(self._tenant_id, self._author) as connection:
-                    written = await self._write(connection, source, batch)
-                    self._committing = True
+                with suppress(_RollBack):
+                    async with self._database.transaction(self._tenant_id, self._author) as connection:
+                        written = await self._write(connection, source, batch)
+                        if written.stopped_by is not None:
+                            raise _RollBack
+                        self._committing = True
                 return written
             finally:
                 self._committing = False
@@ -203,24 +178,23 @@ class Load:
         return await retry_on_conflict(attempt, attempts=ATTEMPTS, max_delay=lambda number, took: took)
 
     async def _write(self, connection: WriteConnection, source: Source, batch: Batch) -> _Written:
-        registered = await register(connection, batch.registered)
+        registered = await register(connection, batch.registry_entries)
         types = await read_type_registry_locked(connection, batch.details)
         if types != batch.types:
             source.types = types
             batch = source.check(batch.read)
         outcomes: list[Outcome | PutOutcome] = []
         refused = list(batch.refused)
-        for row, outcome in zip(batch.rows, [*registered, *await ingest(connection, batch.stated)], strict=True):
+        for row, outcome in zip(batch.rows, [*registered, *await ingest(connection, batch.statements)], strict=True):
             if isinstance(outcome, HeadwaterError):
-                refused.append(source.refusal(row, outcome))
+                refused.append(source.refuse(row, outcome))
             else:
                 outcomes.append(outcome)
         refused.sort(key=lambda it: it.line)
-        faults = (it for it in refused if isinstance(it, RowError))
-        if self._on_error is OnError.STOP and (fault := next(faults, None)) is not None:
-            raise _Stopped(fault)
-        return _Written(outcomes, refused)
+        errors = [it for it in refused if isinstance(it, RowError)]
+        stopped_by = errors[0] if errors and self._on_error is OnError.STOP else None
+        return _Written(outcomes, [it for it in refused if isinstance(it, Row)], errors, stopped_by)
 
-    def _reject(self, fault: RowError) -> None:
+    def _reject(self, error: RowError) -> None:
         self.summary.rejected += 1
-        self._rejected(fault)
+        self._rejected(error)

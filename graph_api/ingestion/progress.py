@@ -1,4 +1,4 @@
-"""What a load, or whatever else takes its time, says while it works: how far it has come, and which rows it refused."""
+"""Reports of a running command on the console: how far it is, and which rows it rejected."""
 
 import csv
 import time
@@ -11,21 +11,21 @@ from rich.progress import Progress as Bar
 
 from graph_api.ingestion.row import RowError
 
-# Seconds between two lines where there is no terminal.
+# Seconds between two lines of progress where there is no terminal.
 INTERVAL = 5.0
-# How many refused rows are named where people read; a file can take them all.
+# Rejected rows that are named on the console and in an HTTP response.
 NAMED = 100
 
 
 class Progress:
-    """A bar on a terminal, a plain line now and then elsewhere. Without a total there is no end to foresee."""
+    """A bar on a terminal, and a line every few seconds elsewhere. Without a total it shows no percentage."""
 
     def __init__(self, console: Console, total: int | None, *, of: str = "rows", interval: float = INTERVAL) -> None:
         self._console = console
         self._total = total
         self._of = of
         self._interval = interval
-        self._started = self._spoke = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._bar: Bar | None = None
         if console.is_interactive:
             self._bar = Bar(BarColumn(), TextColumn("{task.description}", markup=False), console=console, transient=True)
@@ -40,25 +40,25 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, rows: int, position: int) -> None:
-        """So many rows are done, up to this byte of the file."""
+    def advance(self, count: int, position: int) -> None:
+        """Show that so many are done, up to this position of the total."""
         now = time.monotonic()
-        said = described(rows, position, self._total, now - self._started, of=self._of)
+        description = describe(count, position, self._total, now - self._started, of=self._of)
         if self._bar is not None:
-            self._bar.update(self._task, completed=position, description=said)
-        elif now - self._spoke >= self._interval:
-            self._spoke = now
-            self.say(said)
+            self._bar.update(self._task, completed=position, description=description)
+        elif now - self._printed >= self._interval:
+            self._printed = now
+            self.print(description)
 
-    def say(self, line: str) -> None:
-        """A line of its own, above the bar."""
+    def print(self, line: str) -> None:
+        """Print a line above the bar."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Rejects:
-    """Says which rows were refused and why: the first on the console, all of them in a file if there is one.
+    """Report of the rejected rows: the first on the console, and all of them in a CSV file if one is given.
 
-    `part` is what the format calls a part of a row.
+    `part` is the name of a part of a row in the format of the load.
     """
 
     def __init__(self, progress: Progress, file: TextIO | None, part: str) -> None:
@@ -70,26 +70,26 @@ class Rejects:
         if self._writer:
             self._writer.writerow(("line", part, "code", "reason"))
 
-    def add(self, fault: RowError) -> None:
+    def add(self, error: RowError) -> None:
         self._count += 1
         if self._writer:
-            self._writer.writerow((fault.line, fault.field, fault.code, fault.message))
+            self._writer.writerow((error.line, error.field, error.code, error.message))
         if self._count <= NAMED:
-            place = f"line {fault.line}" if fault.field is None else f"line {fault.line}, {self._part} {fault.field}"
-            self._progress.say(f"{place}: {fault.message}")
+            where = f"line {error.line}" if error.field is None else f"line {error.line}, {self._part} {error.field}"
+            self._progress.print(f"{where}: {error.message}")
 
     def conclude(self) -> None:
-        """Tell of what was not named."""
+        """Print how many rejected rows were not named."""
         if self._count > NAMED:
-            where = f"{self._file.name} names them all." if self._file else "--rejects FILE names them all."
-            self._progress.say(f"… and {self._count - NAMED} more. {where}")
+            hint = f"{self._file.name} names them all." if self._file else "--rejects FILE names them all."
+            self._progress.print(f"… and {self._count - NAMED} more. {hint}")
 
 
-def described(rows: int, position: int, total: int | None, seconds: float, *, of: str = "rows") -> str:
-    """How far, how fast, how long still."""
-    parts = [f"{_grouped(rows)} {of}"]
+def describe(count: int, position: int, total: int | None, seconds: float, *, of: str = "rows") -> str:
+    """Return the count, the rate, and the percentage and remaining time where they are known."""
+    parts = [f"{_grouped(count)} {of}"]
     if seconds > 0:
-        parts.append(f"{_grouped(rows / seconds)} {of}/s")
+        parts.append(f"{_grouped(count / seconds)} {of}/s")
     if total and position:
         position = min(position, total)
         parts.append(f"{100 * position // total} %")

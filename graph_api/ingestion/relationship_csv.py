@@ -1,12 +1,13 @@
-"""CSV files of relationships: a row states one join whole, from an instant on."""
+"""CSV files of relationships: each row states a whole relationship from an instant on."""
 
 from db.associations.association import AssetRef
 from db.associations.relationship import RelationshipState
 from db.associations.relationship_fields import validate_state
 from db.errors import BadInput, HeadwaterError, NotFound, ResolvableConflict, UnknownType
-from graph_api.ingestion.csv import EMPTY, CsvFile, instant_of, json_of, uuid_of
+from graph_api.ingestion.csv import CsvFile
+from graph_api.ingestion.csv_cells import EMPTY, read_json, read_optional_instant, read_uuid, require_content
 
-# Every column, and the field of a relationship that it is elsewhere.
+# All columns, with the field of the input that each stands for.
 _FIELDS = {
     "type": "type",
     "origin": "origin",
@@ -20,34 +21,34 @@ COLUMNS = tuple(_FIELDS)
 
 
 class RelationshipFile(CsvFile):
-    """A file of joins. An end is named by its uid, or by what it is called: the key of an entity, the name of a product. Which of
-    the two that is, only the type of the join tells."""
+    """A file of relationships. An end is named by its uid, or else by the name of a product or the key of an entity: the type of
+    the relationship decides which."""
 
-    # an asset or a type may come from elsewhere meanwhile; further down, a join may give way to another
+    # Other loads may add assets and types meanwhile, and later rows may end a relationship that is in the way.
     resolvable: tuple[type[HeadwaterError], ...] = (NotFound, ResolvableConflict, UnknownType)
     fields = _FIELDS
     required = (("type",), ("origin", "origin_uid"), ("related", "related_uid"))
     expected = "It has to name type, origin or origin_uid, and related or related_uid, and may name attributes and change_ts."
     command = "headwater ingest csv --relationships -"
 
-    def said(self, cells: tuple[str, ...]) -> RelationshipState:
-        type_, origin, origin_uid, related, related_uid, attributes, instant = cells
-        if not type_ or type_.isspace():
-            raise BadInput(EMPTY, field="type")
+    def parse(self, cells: tuple[str, ...]) -> RelationshipState:
+        type_, origin, origin_uid, related, related_uid, attributes_cell, instant_cell = cells
+        has_attributes = bool(attributes_cell) and not attributes_cell.isspace()
         return RelationshipState(
-            type_,
+            require_content("type", type_),
             self._end("origin", origin, origin_uid),
             self._end("related", related, related_uid),
-            validate_state({"attributes": {} if not attributes or attributes.isspace() else json_of("attributes", attributes)}),
-            instant_of("change_ts", instant),
+            validate_state({"attributes": read_json("attributes", attributes_cell) if has_attributes else {}}),
+            read_optional_instant("change_ts", instant_cell),
         )
 
     def _end(self, column: str, name: str, uid: str) -> AssetRef:
-        """What a join begins or ends at: exactly one of both cells says it."""
-        named, borne = bool(name.strip()), bool(uid.strip())
-        if named != borne:
-            return AssetRef(key=name) if named else AssetRef(uid=uuid_of(f"{column}_uid", uid))
-        there = [it for it in (column, f"{column}_uid") if it in self.columns]
-        if len(there) == 1:
-            raise BadInput(EMPTY, field=there[0])
-        raise BadInput(f"{' and '.join(there)} are both {'filled' if named else 'empty'}: give one of them.", field=column)
+        """Return the reference to an end, of which exactly one of both cells is filled."""
+        has_name, has_uid = bool(name.strip()), bool(uid.strip())
+        if has_name != has_uid:
+            return AssetRef(key=name) if has_name else AssetRef(uid=read_uuid(f"{column}_uid", uid))
+        columns = [it for it in (column, f"{column}_uid") if it in self.columns]
+        if len(columns) == 1:
+            raise BadInput(EMPTY, field=columns[0])
+        state = "filled" if has_name else "empty"
+        raise BadInput(f"{' and '.join(columns)} are both {state}. Fill exactly one of them.", field=column)

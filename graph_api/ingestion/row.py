@@ -1,4 +1,4 @@
-"""What parsers make of a file, whatever its format: rows, each of which says something, and faults."""
+"""Rows of a file to load: statements and errors, whatever the format of the file."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,9 +8,13 @@ from db.assets.asset import IdentitySpec
 from db.bulk.ingest import RegistryEntry, Statement
 from db.errors import BadInput, HeadwaterError
 
+# Longest message and longest field name of an error that quotes the file, in characters.
+_MESSAGE_LENGTH = 400
+_FIELD_LENGTH = 100
+
 
 class EntityState(NamedTuple):
-    """The whole state of an entity from an instant on, before it is held to the registries."""
+    """The whole state of an entity from an instant on, not yet validated against the registries."""
 
     ref: IdentitySpec
     display_name: str
@@ -22,44 +26,48 @@ ParsedStatement: TypeAlias = EntityState | Statement | RegistryEntry
 
 
 class RowError(NamedTuple):
-    """Why a row was refused. The line is that on which the row begins."""
+    """The reason why a row was rejected. `line` is the line on which the row begins."""
 
     line: int
     field: str | None
     message: str
     code: str = BadInput.code
 
+    @classmethod
+    def quoting(cls, line: int, field: str | None, message: str, code: str = BadInput.code) -> "RowError":
+        """Return an error whose field and message quote the file, shortened if they are long."""
+        return cls(line, None if field is None else field[:_FIELD_LENGTH], shorten(message), code)
+
 
 class Row(NamedTuple):
-    """What a row says. Without an instant, it holds from the beginning of the load. It may have been refused before."""
+    """The statement of a row. Without an instant, it holds from the beginning of the load.
+
+    `error` is the reason why the row was deferred, if it was.
+    """
 
     line: int
-    said: ParsedStatement
-    refused: RowError | None = None
+    statement: ParsedStatement
+    error: RowError | None = None
 
 
 class Parser(Protocol):
-    """A file as a stream of rows and faults, in its order."""
+    """A file as a stream of rows and errors, in the order of the file."""
 
-    # what the format calls a part of a row
+    # name of a part of a row in this format: column or field
     part: str
-    # the refusals that what follows in the file may resolve
+    # errors of a row that later rows may resolve
     resolvable: tuple[type[HeadwaterError], ...]
 
     @property
-    def position(self) -> int:
-        """How many bytes of the file have been read."""
+    def bytes_read(self) -> int:
+        """Number of bytes of the file that were read."""
 
     def __iter__(self) -> Iterator[Row | RowError]: ...
 
     def row_error(self, line: int, error: HeadwaterError) -> RowError:
-        """Why the row on a line was refused, in the words of the file."""
+        """Return the error of the row on a line, in terms of the file."""
 
 
-def fault_of(line: int, field: str | None, message: str, code: str = BadInput.code) -> RowError:
-    """A fault whose message quotes what may be long."""
-    return RowError(line, None if field is None else field[:100], brief(message), code)
-
-
-def brief(message: str) -> str:
-    return message if len(message) <= 400 else f"{message[:200]} … {message[-150:]}"
+def shorten(message: str) -> str:
+    """Leave out the middle of a long message."""
+    return message if len(message) <= _MESSAGE_LENGTH else f"{message[:200]} … {message[-150:]}"

@@ -1,13 +1,9 @@
-"""The file of a load, batch by batch: checked by what the registries hold, in a thread that works ahead of the database."""
+"""The rows of a load in batches, validated against the registries, in a thread that works ahead of the database."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from threading import Thread
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from db.assets.entity_fields import validate_state
 from db.associations import lineage_link, relationship
@@ -16,156 +12,141 @@ from db.bulk.ingest import BATCH, AssetState, RegistryEntry, Statement
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.type_registry import TypeRegistry
 from db.temporal.kinds import ENTITY, PRODUCT
+from graph_api.ingestion.background import in_background
+from graph_api.ingestion.deferred_rows import DeferredRows
 from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, RowError
-from graph_api.ingestion.waiting import DeferredRows
 
-# No more than this is taken into a batch, in bytes, however few rows they are.
+# A batch ends after this many bytes of the file, however few rows they hold.
 BATCH_BYTES = 16 * 1024 * 1024
 
-T = TypeVar("T")
+# Phases of a load. The name of a product denotes one asset only when everything else about products is written.
+FIRST = 0
+UNIDENTIFIED_PRODUCTS = 1
+ENDS_BY_NAME = 2
 
 
 class RowSource(Protocol):
-    """What rows are read from: a file, or those of it that had to wait."""
+    """Rows to load: a file, or the rows of it that were deferred."""
 
     @property
-    def position(self) -> int: ...
+    def bytes_read(self) -> int: ...
 
     def __iter__(self) -> Iterator[Row | RowError]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was read in one go, and what can be written of it as far as these types are known; entries of registries first."""
+    """Rows that were read together, and the statements of those that are valid for these types."""
 
     read: Sequence[Row | RowError]
     types: TypeRegistry
-    # the types of details that it names
+    # codes of the detail types that its entities have
     details: set[str]
+    # rows of the registry entries, followed by those of the statements
     rows: Sequence[Row]
-    registered: Sequence[RegistryEntry]
-    stated: Sequence[Statement]
+    registry_entries: Sequence[RegistryEntry]
+    statements: Sequence[Statement]
+    # rows that are deferred, and errors
     refused: Sequence[Row | RowError]
 
 
 class Source:
-    """A file, the types as they were known last, and the instant from which a row holds unless it names one.
+    """The file of a load, the types as last read, and the instant of rows that name none.
 
-    What is meant by the name of a product waits until all else that is known of products is written: only then a name means one
-    thing. Products without a uid have the first turn after that, links and joins to names the second.
+    Rows that name a product by its name are deferred: products without a uid to the phase after the first, and links and
+    relationships between names to the last.
     """
 
-    def __init__(self, parser: Parser, types: TypeRegistry, began: datetime) -> None:
+    def __init__(self, parser: Parser, types: TypeRegistry, started_at: datetime) -> None:
         self.parser = parser
         self.types = types
-        self.turn = 0
-        self.later = {turn: DeferredRows() for turn in (1, 2)}
-        # how many rows of the file have been read
-        self._taken = 0
-        self._began = began
-        self._registered: dict[tuple[type, str], RegistryEntry] = {}
+        self.phase = FIRST
+        self.deferred = {phase: DeferredRows() for phase in (UNIDENTIFIED_PRODUCTS, ENDS_BY_NAME)}
+        self._rows_read = 0
+        self._started_at = started_at
+        self._registry_entries: dict[tuple[type, str], RegistryEntry] = {}
 
-    async def batches(self, reading: RowSource) -> AsyncGenerator[Batch]:
-        """One batch after the other; while one is written, the next is made."""
-        unread = iter(reading)
+    async def batches(self, source: RowSource) -> AsyncGenerator[Batch]:
+        """Yield the batches of the rows. While one is written, the next is prepared."""
+        unread = iter(source)
 
-        def make() -> Batch | None:
-            begun, taken = reading.position, 0
+        def prepare() -> Batch | None:
+            first_byte, count = source.bytes_read, 0
             batch: list[Row | RowError] = []
-            for it in unread:
-                taken += 1
-                turn = _turn(it.said) if isinstance(it, Row) else 0
-                if turn > self.turn:
-                    assert isinstance(it, Row), "a fault waits for nothing"
-                    self.later[turn].add(it)
+            for item in unread:
+                count += 1
+                if isinstance(item, Row) and (phase := _phase_of(item.statement)) > self.phase:
+                    self.deferred[phase].add(item)
                 else:
-                    batch.append(it)
-                if len(batch) == BATCH or (batch and reading.position - begun > BATCH_BYTES):
+                    batch.append(item)
+                if len(batch) == BATCH or (batch and source.bytes_read - first_byte > BATCH_BYTES):
                     break
-            if reading is self.parser:
-                self._taken += taken
+            if source is self.parser:
+                self._rows_read += count
             return self.check(batch) if batch else None
 
-        ahead = in_background(make)
+        upcoming = in_background(prepare)
         try:
-            while batch := await ahead:
-                ahead = in_background(make)
+            while batch := await upcoming:
+                upcoming = in_background(prepare)
                 yield batch
         finally:
-            ahead.cancel()
+            upcoming.cancel()
 
     def check(self, read: Sequence[Row | RowError]) -> Batch:
-        rows: list[Row] = []
-        registered: list[RegistryEntry] = []
-        stated: list[Statement] = []
+        """Validate rows against the types as last read."""
+        entry_rows: list[Row] = []
+        entries: list[RegistryEntry] = []
+        statement_rows: list[Row] = []
+        statements: list[Statement] = []
         refused: list[Row | RowError] = []
         details: set[str] = set()
         types = self.types
-        for it in read:
-            if isinstance(it, Row) and isinstance(it.said, RegistryEntry):
-                if self._registered.setdefault((type(it.said), it.said.code), it.said) == it.said:
-                    rows.append(it)
-                    registered.append(it.said)
+        for item in read:
+            if isinstance(item, RowError):
+                refused.append(item)
+            elif isinstance(statement := item.statement, RegistryEntry):
+                if self._registry_entries.setdefault((type(statement), statement.code), statement) == statement:
+                    entry_rows.append(item)
+                    entries.append(statement)
                 else:
-                    contested = Conflict(f"Another state of the type {it.said.code} was given before.", field="code")
-                    refused.append(self.refusal(it, contested))
-        for it in read:
-            if isinstance(it, RowError):
-                refused.append(it)
-            elif isinstance(said := it.said, EntityState):
+                    conflict = Conflict(
+                        f"The file holds another state of the type {statement.code}. Keep one of them.", field="code"
+                    )
+                    refused.append(self.refuse(item, conflict))
+            elif isinstance(statement, EntityState):
                 try:
-                    payload = validate_state(types, said.ref.type or "", said.display_name, said.details)
+                    payload = validate_state(types, statement.ref.type or "", statement.display_name, statement.details)
                 except BadInput as error:
-                    refused.append(self.refusal(it, error))
+                    refused.append(self.refuse(item, error))
                 else:
-                    details.update(said.details)
-                    rows.append(it)
-                    stated.append(AssetState(ENTITY, said.ref, payload, said.at or self._began))
-            elif not isinstance(said, RegistryEntry):
-                rows.append(it)
-                stated.append(said if said.at is not None else said._replace(at=self._began))
-        return Batch(read, types, details, rows, registered, stated, refused)
+                    details.update(statement.details)
+                    statement_rows.append(item)
+                    statements.append(AssetState(ENTITY, statement.ref, payload, statement.at or self._started_at))
+            else:
+                statement_rows.append(item)
+                statements.append(statement if statement.at is not None else statement._replace(at=self._started_at))
+        return Batch(read, types, details, entry_rows + statement_rows, entries, statements, refused)
 
-    def position(self, settled: int) -> int:
-        """How many bytes of the file so many settled rows are about, where others of it wait."""
-        return self.parser.position * settled // max(self._taken, 1)
+    def bytes_done(self, rows: int) -> int:
+        """Estimate how many bytes of the file so many rows take."""
+        return self.parser.bytes_read * rows // max(self._rows_read, 1)
 
-    def refusal(self, row: Row, error: HeadwaterError) -> Row | RowError:
-        """What becomes of a row that is refused: it waits for what may follow, or it is a fault."""
-        fault = self.parser.row_error(row.line, error)
-        return row._replace(refused=fault) if isinstance(error, self.parser.resolvable) else fault
+    def refuse(self, row: Row, error: HeadwaterError) -> Row | RowError:
+        """Return the row to defer it, if later rows may resolve the error; otherwise return the error of the row."""
+        row_error = self.parser.row_error(row.line, error)
+        return row._replace(error=row_error) if isinstance(error, self.parser.resolvable) else row_error
 
 
-def _turn(said: ParsedStatement) -> int:
-    """When a row is heard: what is meant by the name of a product has to wait."""
-    if isinstance(said, AssetState):
-        return 1 if said.kind is PRODUCT and said.ref.uid is None else 0
+def _phase_of(statement: ParsedStatement) -> int:
+    """Return the first phase in which the statement may be written."""
+    if isinstance(statement, AssetState):
+        return UNIDENTIFIED_PRODUCTS if statement.kind is PRODUCT and statement.ref.uid is None else FIRST
     ends: tuple[AssetRef, ...] = ()
-    if isinstance(said, lineage_link.LinkState):
-        ends = said.source, said.target
-    elif isinstance(said, relationship.RelationshipState):
-        ends = said.origin, said.related
-    # a key without a type may be the name of a product
-    return 2 if any(it.product is not None or (it.key is not None and it.type is None) for it in ends) else 0
-
-
-def in_background(work: Callable[[], T]) -> asyncio.Future[T]:
-    """Do work in a thread that nobody waits for at the end of the process, which a pipe that stays silent would keep up."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(settling: Callable[[], None]) -> None:
-        if not future.done():
-            settling()
-
-    def run() -> None:
-        try:
-            settling = partial(future.set_result, work())
-        except Exception as error:
-            settling = partial(future.set_exception, error)
-        # nobody may be there any more to hear of it
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, settling)
-
-    Thread(target=run, daemon=True).start()
-    return future
+    if isinstance(statement, lineage_link.LinkState):
+        ends = statement.source, statement.target
+    elif isinstance(statement, relationship.RelationshipState):
+        ends = statement.origin, statement.related
+    # A key without a type may be the name of a product.
+    by_name = any(end.product is not None or (end.key is not None and end.type is None) for end in ends)
+    return ENDS_BY_NAME if by_name else FIRST

@@ -1,4 +1,4 @@
-"""The uids of what a file gives none, so that the same file meets the same things again. They are UUIDs of version 5."""
+"""Uids of assets that a file names by other means, so that loading the file again finds the same assets. UUIDs of version 5."""
 
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -7,10 +7,10 @@ _PRODUCT = uuid5(NAMESPACE_URL, "headwater/product")
 
 
 def entity_uid(type_: str, display_name: str) -> UUID:
-    """That of an entity known by nothing but its name: over the type, a NUL, and the name."""
+    """Derive the uid of an entity without a key from its type, a NUL, and its display name."""
     return uuid5(_ENTITY, f"{type_}\0{display_name}")
 
 
 def product_uid(name: str) -> UUID:
-    """That of a product: over its name."""
+    """Derive the uid of a product from its name."""
     return uuid5(_PRODUCT, name)

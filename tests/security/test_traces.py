@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import REGISTER, product_fields
 from tests.graph_api.auth.issuer import token
-from tests.graph_api.commands.test_process import awaited
+from tests.processes import wait_until
 from tests.security.service_harness import LIST, Client, Owner, Service, key_prefix, rejection
 from tests.security.test_keys import broken, forged
 from tests.security.test_tokens import INVALID, bearer
@@ -115,7 +115,7 @@ async def test_neither_the_log_nor_an_error_contains_a_credential(client: Client
         # the line is written after the response was sent
         return '"last-one"' in service.log()
 
-    await awaited(is_last_request_logged)
+    await wait_until(is_last_request_logged)
     log = service.log()
     secrets = [it.removeprefix(key_prefix(it)).strip("_") for it in keys if it.startswith("hw_") and it.count("_") > 2]
     secrets += [part for it in tokens for part in it.split(".")[1:] if len(part) > 10]

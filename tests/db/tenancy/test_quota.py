@@ -29,7 +29,7 @@ from db.tenancy.tenant import Quota
 from tests.builders import REGISTER, Api, day
 from tests.builders import product_fields as fields_of
 from tests.db.conftest import OTHER
-from tests.graph_api.commands.test_process import awaited
+from tests.processes import wait_until
 
 AUTHOR = Author("writer", "request")
 A, B = UUID(int=1), UUID(int=2)
@@ -271,7 +271,7 @@ async def test_who_comes_second_with_the_same_adds_nothing_and_is_not_refused_fo
     async def waited_for() -> bool:
         return bool(await owner.fetchval(waiting))
 
-    await awaited(waited_for)
+    await wait_until(waited_for)
     go_on.set()
     await asyncio.gather(*tasks)
     assert await counted(owner) == {"PRODUCT": 1}
@@ -312,7 +312,7 @@ async def test_quotas_are_set_in_the_order_in_which_writers_count(address: str, 
         async def waited_for() -> bool:
             return bool(await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
-        await awaited(waited_for)
+        await wait_until(waited_for)
         # it holds nothing yet that comes later
         await owner.execute("SELECT FROM quota WHERE kind = 'PRODUCT' FOR UPDATE NOWAIT")
     await setting

@@ -1,8 +1,10 @@
-"""Joins from files, JSON lines and CSV: with the guarantees of everything else that comes in bulk."""
+"""Loads of relationships from JSON lines and CSV: handovers, conflicts, stubs and deletions, in any order."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -13,12 +15,30 @@ from db.registries.relationship_type import validate_state
 from graph_api.ingestion import source
 from graph_api.ingestion.relationship_csv import RelationshipFile
 from tests.builders import day, iso
-from tests.graph_api.commands.test_ingest_jsonl import A, B, Base, a_product, an_end, base_on
+from tests.graph_api.ingestion.lines import A, B, delete_line, product_line
+from tests.graph_api.ingestion.load_target import LoadTarget, load_target
 
 pytestmark = pytest.mark.api
 
 STEWARD = validate_state("steward", "stewardOf", "PRODUCT", "PERSON", "MANY_TO_ONE", "RESTRICT")
-TYPES: list[dict[str, Any]] = [
+STEWARD_LINE = {
+    "kind": "relationshipType",
+    "key": "steward",
+    "reverseKey": "stewardOf",
+    "origin": "PRODUCT",
+    "related": "PERSON",
+    "cardinality": "MANY_TO_ONE",
+    "onDelete": "RESTRICT",
+}
+CUSTOMER_LINE = {
+    "kind": "relationshipType",
+    "key": "customer",
+    "reverseKey": "uses",
+    "origin": "PRODUCT",
+    "related": "CUSTOMER",
+    "cardinality": "MANY_TO_MANY",
+}
+ENTITY_TYPES: list[dict[str, Any]] = [
     {"kind": "entityType", "code": "PERSON", "label": "Person"},
     {
         "kind": "entityType",
@@ -27,178 +47,178 @@ TYPES: list[dict[str, Any]] = [
         "source": {"service": "crm", "endpoint": "/customers", "lookupField": "id"},
     },
     {"kind": "detailType", "code": "email", "label": "Email", "format": "email"},
-    {
-        "kind": "relationshipType",
-        "key": "steward",
-        "reverseKey": "stewardOf",
-        "origin": "PRODUCT",
-        "related": "PERSON",
-        "cardinality": "MANY_TO_ONE",
-        "onDelete": "RESTRICT",
-    },
-    {
-        "kind": "relationshipType",
-        "key": "customer",
-        "reverseKey": "uses",
-        "origin": "PRODUCT",
-        "related": "CUSTOMER",
-        "cardinality": "MANY_TO_MANY",
-    },
 ]
+TYPES = [*ENTITY_TYPES, STEWARD_LINE, CUSTOMER_LINE]
 ANN, BO = (
     {"kind": "entity", "type": "PERSON", "key": key, "displayName": name, "at": iso(day(0))}
     for key, name in (("1", "Ann"), ("2", "Bo"))
 )
 ANN_UID, BO_UID = entity_uid_by_key("PERSON", "1"), entity_uid_by_key("PERSON", "2")
+# A customer without a line of its own becomes a stub.
+CUSTOMER = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": iso(day(0))}
+CUSTOMER_UID = entity_uid_by_key("CUSTOMER", "42")
 
 
 @pytest.fixture
-async def base(server: str) -> AsyncIterator[Base]:
-    async with base_on(server) as base:
-        yield base
+async def target(server: str) -> AsyncIterator[LoadTarget]:
+    async with load_target(server) as target:
+        yield target
 
 
-def a_join(type_: str, product: Any, key: str, at: float, **changes: Any) -> dict[str, Any]:
-    other = "PERSON" if "steward" in type_ else "CUSTOMER"
-    ends = {"origin": {"uid": str(product)}, "related": {"entity": {"type": other, "key": key}}}
+def relationship_line(type_: str, product: UUID, key: str, at: float, **changes: Any) -> dict[str, Any]:
+    related_type = "PERSON" if "steward" in type_ else "CUSTOMER"
+    ends = {"origin": {"uid": str(product)}, "related": {"entity": {"type": related_type, "key": key}}}
     return {"kind": "relationship", "type": type_, **ends, "at": iso(day(at)), **changes}
 
 
-async def held(base: Base) -> list[tuple[Any, ...]]:
-    """Which joins hold, and when."""
-    connection = await asyncpg.connect(base.address)
+class Effective(NamedTuple):
+    """A period in which a relationship is effective."""
+
+    type: str
+    origin: str
+    related: str
+    valid_from: datetime
+    valid_to: datetime | None
+
+    @property
+    def period(self) -> tuple[datetime, datetime | None]:
+        return self.valid_from, self.valid_to
+
+
+async def effective(target: LoadTarget) -> list[Effective]:
+    connection = await asyncpg.connect(target.address)
     try:
         rows = await connection.fetch(
-            "SELECT t.key, p.name, e.display_name, r.valid_from, NULLIF(r.valid_to, 'infinity') AS valid_to FROM relationship_effective r"
+            "SELECT t.key AS type, p.name AS origin, e.display_name AS related, r.valid_from,"
+            " NULLIF(r.valid_to, 'infinity') AS valid_to FROM relationship_effective r"
             " JOIN relationship_type t ON t.id = r.type_id"
             " JOIN product_version p ON p.asset_id = r.origin_id AND p.valid_from <= r.valid_from AND p.valid_to > r.valid_from"
             " JOIN entity_version e ON e.asset_id = r.related_id AND e.valid_from <= r.valid_from AND e.valid_to > r.valid_from"
             " ORDER BY r.valid_from, 1, 2, 3"
         )
-        return [tuple(it) for it in rows]
+        return [Effective(**row) for row in rows]
     finally:
         await connection.close()
 
 
-async def named(base: Base, uid: Any) -> list[tuple[str, Any]]:
-    """What an entity is called, stretch by stretch."""
-    connection = await asyncpg.connect(base.address)
+async def display_names(target: LoadTarget, uid: UUID) -> list[tuple[str, datetime]]:
+    """Return the display name of each version of an entity, with the beginning of the version."""
+    connection = await asyncpg.connect(target.address)
     try:
         rows = await connection.fetch(
             "SELECT v.display_name, v.valid_from FROM entity_version v JOIN asset a ON a.id = v.asset_id"
             " WHERE a.uid = $1 ORDER BY v.valid_from",
             uid,
         )
-        return [tuple(it) for it in rows]
+        return [(row["display_name"], row["valid_from"]) for row in rows]
     finally:
         await connection.close()
 
 
 @pytest.mark.temporal
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_handover_is_the_same_in_any_order(base: Base, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A place is given up and taken at one instant, and whoever held it is deleted after that."""
+async def test_a_handover_is_the_same_in_any_order(target: LoadTarget, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One steward ends and the next begins at the same instant, and the first is deleted afterwards."""
     monkeypatch.setattr(source, "BATCH", 4)
     lines = [
         *TYPES,
-        a_product(A, "orders", 0),
+        product_line(A, "orders", 0),
         ANN,
         BO,
-        a_join("steward", A, "1", 1),
-        an_end(relationship_uid(STEWARD, A, ANN_UID), 3),
-        a_join("steward", A, "2", 3),
-        an_end(ANN_UID, 4),
+        relationship_line("steward", A, "1", 1),
+        delete_line(relationship_uid(STEWARD, A, ANN_UID), 3),
+        relationship_line("steward", A, "2", 3),
+        delete_line(ANN_UID, 4),
     ]
-    load = await base.load(Random(seed).sample(lines, len(lines)))
-    assert base.faults == []
+    load = await target.load(Random(seed).sample(lines, len(lines)))
+    assert target.errors == []
     assert load.summary.rows == len(lines)
-    assert await held(base) == [("steward", "orders", "Ann", day(1), day(3)), ("steward", "orders", "Bo", day(3), None)]
-    again = await base.load(lines)
-    assert again.summary.unchanged == len(lines)
-    await base.sound()
+    assert await effective(target) == [("steward", "orders", "Ann", day(1), day(3)), ("steward", "orders", "Bo", day(3), None)]
+    repeated = await target.load(lines)
+    assert repeated.summary.unchanged == len(lines)
+    await target.verify()
 
 
-async def test_what_collides_is_refused_by_itself(base: Base) -> None:
-    await base.load([*TYPES, ANN, BO, *(a_product(uid, name, 0) for uid, name in ((A, "orders"), (B, "sales")))])
+async def test_a_conflicting_relationship_rejects_only_its_own_row(target: LoadTarget) -> None:
+    await target.load([*TYPES, ANN, BO, product_line(A, "orders", 0), product_line(B, "sales", 0)])
     lines = [
-        a_join("steward", A, "1", 1),
-        a_join("steward", A, "2", 5),
-        a_join("steward", B, "2", 5),
-        a_join("steward", A, "1", 7, attributes={"a": 1}),
+        relationship_line("steward", A, "1", 1),
+        relationship_line("steward", A, "2", 5),
+        relationship_line("steward", B, "2", 5),
+        relationship_line("steward", A, "1", 7, attributes={"a": 1}),
     ]
-    load = await base.load(lines)
+    load = await target.load(lines)
     assert str(load.summary) == "created 2, updated 1, unchanged 0, rejected 1"
-    assert [(it.line, it.code, it.field) for it in base.faults] == [(2, "CONFLICT", "related")]
-    assert "Ann" in base.faults[0].message
-    assert "Bo" in base.faults[0].message
-    assert [it[1:] for it in await held(base)] == [
-        ("orders", "Ann", day(1), day(7)),
-        ("sales", "Bo", day(5), None),
-        ("orders", "Ann", day(7), None),
+    assert [(it.line, it.code, it.field) for it in target.errors] == [(2, "CONFLICT", "related")]
+    assert "Ann" in target.errors[0].message
+    assert "Bo" in target.errors[0].message
+    assert await effective(target) == [
+        ("steward", "orders", "Ann", day(1), day(7)),
+        ("steward", "sales", "Bo", day(5), None),
+        ("steward", "orders", "Ann", day(7), None),
     ]
-    await base.sound()
+    await target.verify()
 
 
 @pytest.mark.temporal
-@pytest.mark.parametrize("first", ["join", "entity"])
-@pytest.mark.parametrize("loaded", [1, 3, 5])
-async def test_a_stub_is_filled_by_what_is_loaded_before_or_after_it(base: Base, first: str, loaded: int) -> None:
-    """What is said of the entity counts from its instant on, before the join or after it, and whichever was heard first."""
-    await base.load([*TYPES, a_product(A, "orders", 0)])
-    join = a_join("customer", A, "42", 3)
-    entity = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah & Sons", "at": iso(day(loaded))}
-    for line in (join, entity) if first == "join" else (entity, join):
-        await base.load([line])
-        assert base.faults == []
-    names = [("Customer 42", day(3)), ("Shah & Sons", day(5))] if loaded == 5 else [("Shah & Sons", day(loaded))]
-    assert await named(base, entity_uid_by_key("CUSTOMER", "42")) == names
-    assert [it[3:] for it in await held(base)] == [(day(3), None)]
-    await base.sound()
+@pytest.mark.parametrize("first", ["relationship", "entity"])
+@pytest.mark.parametrize("stated", [1, 3, 5])
+async def test_a_stub_takes_the_state_that_is_loaded_before_or_after_it(target: LoadTarget, first: str, stated: int) -> None:
+    """The state holds from its own instant on, whether that is before the relationship or after it, in both orders of loads."""
+    await target.load([*TYPES, product_line(A, "orders", 0)])
+    relationship = relationship_line("customer", A, "42", 3)
+    entity = {**CUSTOMER, "displayName": "Shah & Sons", "at": iso(day(stated))}
+    for line in (relationship, entity) if first == "relationship" else (entity, relationship):
+        await target.load([line])
+        assert target.errors == []
+    names = [("Customer 42", day(3)), ("Shah & Sons", day(5))] if stated == 5 else [("Shah & Sons", day(stated))]
+    assert await display_names(target, CUSTOMER_UID) == names
+    assert [it.period for it in await effective(target)] == [(day(3), None)]
+    await target.verify()
 
 
-async def test_what_was_deleted_is_no_stub(base: Base) -> None:
-    """In bulk a join may be said of when its end is away: it holds when that is back."""
-    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": iso(day(0))}
-    gone = an_end(entity_uid_by_key("CUSTOMER", "42"), 2)
-    await base.load([*TYPES, a_product(A, "orders", 0), customer, gone, a_join("customer", A, "42", 3)])
-    assert base.faults == []
-    assert await held(base) == []
-    await base.load([{**customer, "at": iso(day(6))}])
-    assert [it[3:] for it in await held(base)] == [(day(6), None)]
-    await base.sound()
+async def test_a_deleted_entity_is_no_stub(target: LoadTarget) -> None:
+    """A load may state a relationship while its end is deleted: it is effective when the end is restored."""
+    deletion = delete_line(CUSTOMER_UID, 2)
+    await target.load([*TYPES, product_line(A, "orders", 0), CUSTOMER, deletion, relationship_line("customer", A, "42", 3)])
+    assert target.errors == []
+    assert await effective(target) == []
+    await target.load([{**CUSTOMER, "at": iso(day(6))}])
+    assert [it.period for it in await effective(target)] == [(day(6), None)]
+    await target.verify()
 
 
 @pytest.mark.temporal
 @pytest.mark.parametrize("on_delete", ["RESTRICT", "CASCADE"])
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_line_that_ends_an_asset_ends_that_and_no_other(
-    base: Base, on_delete: str, seed: int, monkeypatch: pytest.MonkeyPatch
+async def test_a_delete_line_deletes_its_asset_and_no_other(
+    target: LoadTarget, on_delete: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It tells what happened: whatever its place in the file, and whatever is joined with it when it is heard."""
+    """In a load, a deletion is a fact of the past: `onDelete` neither refuses it nor deletes other assets, in any order."""
     monkeypatch.setattr(source, "BATCH", 3)
-    customer = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": iso(day(0))}
-    lines = [*TYPES[:4], {**TYPES[4], "onDelete": on_delete}, a_product(A, "a", 0), customer]
-    lines += [a_join("customer", A, "42", 1), an_end(A, 2)]
-    await base.load(Random(seed).sample(lines, len(lines)))
-    assert base.faults == []
-    assert [it[3:] for it in await held(base)] == [(day(1), day(2))]
-    assert await named(base, entity_uid_by_key("CUSTOMER", "42")) == [("Shah", day(0))]
-    await base.sound()
+    lines = [*ENTITY_TYPES, STEWARD_LINE, {**CUSTOMER_LINE, "onDelete": on_delete}, product_line(A, "a", 0), CUSTOMER]
+    lines += [relationship_line("customer", A, "42", 1), delete_line(A, 2)]
+    await target.load(Random(seed).sample(lines, len(lines)))
+    assert target.errors == []
+    assert [it.period for it in await effective(target)] == [(day(1), day(2))]
+    assert await display_names(target, CUSTOMER_UID) == [("Shah", day(0))]
+    await target.verify()
 
 
 @pytest.mark.parametrize("key", ["042", "x", "4.2", "A2B5F0E0-7C1D-4F3B-9A55-0D6C2A7BE101", "shop.customers", "+1"])
-async def test_a_stub_is_made_of_what_identifies_a_record(base: Base, key: str) -> None:
-    await base.load([*TYPES, a_product(A, "orders", 0), a_join("customer", A, key, 3)])
-    assert [(it.code, it.field) for it in base.faults] == [("NOT_FOUND", "related")]
+async def test_a_stub_needs_a_key_that_identifies_a_record(target: LoadTarget, key: str) -> None:
+    await target.load([*TYPES, product_line(A, "orders", 0), relationship_line("customer", A, key, 3)])
+    assert [(it.code, it.field) for it in target.errors] == [("NOT_FOUND", "related")]
 
 
-async def test_a_join_that_is_refused_leaves_no_stub(base: Base) -> None:
-    wrong = {**a_join("customer", A, "42", 3), "origin": {"entity": {"type": "PERSON", "key": "1"}}}
-    await base.load([*TYPES, ANN, wrong, a_join("customer", A, "43", 3), a_join("nobody", A, "44", 3)])
-    assert len(base.faults) == 3
-    assert await named(base, entity_uid_by_key("CUSTOMER", "42")) == []
-    assert await named(base, entity_uid_by_key("CUSTOMER", "43")) == []
-    await base.sound()
+async def test_a_rejected_relationship_leaves_no_stub(target: LoadTarget) -> None:
+    wrong_origin = {**relationship_line("customer", A, "42", 3), "origin": {"entity": {"type": "PERSON", "key": "1"}}}
+    others = [relationship_line("customer", A, "43", 3), relationship_line("nobody", A, "44", 3)]
+    await target.load([*TYPES, ANN, wrong_origin, *others])
+    assert len(target.errors) == 3
+    assert await display_names(target, CUSTOMER_UID) == []
+    assert await display_names(target, entity_uid_by_key("CUSTOMER", "43")) == []
+    await target.verify()
 
 
 CSV = """type,origin,origin_uid,related,related_uid,attributes,change_ts
@@ -212,32 +232,32 @@ nothing,orders,,1,,,2026-01-05
 """
 
 
-async def test_a_csv_file_of_joins_is_loaded_and_can_be_loaded_again(base: Base) -> None:
-    await base.load([*TYPES, ANN, BO, a_product(A, "orders", 0), a_product(B, "sales", 0)])
+async def test_a_csv_file_of_relationships_is_loaded_and_can_be_loaded_again(target: LoadTarget) -> None:
+    await target.load([*TYPES, ANN, BO, product_line(A, "orders", 0), product_line(B, "sales", 0)])
     file = CSV.replace("{b}", str(B)).replace("{bo}", str(BO_UID)).encode()
-    load = await base.load_file(file, RelationshipFile)
+    load = await target.load_file(file, RelationshipFile)
     assert str(load.summary) == "created 4, updated 0, unchanged 0, rejected 3"
-    assert [(it.line, it.code, it.field) for it in base.faults] == [
+    assert [(it.line, it.code, it.field) for it in target.errors] == [
         (6, "CONFLICT", "related"),
         (7, "NOT_FOUND", "origin"),
         (8, "BAD_INPUT", "type"),
     ]
-    assert [it[:4] for it in await held(base)][:3] == [
+    assert [(it.type, it.origin, it.related, it.valid_from) for it in await effective(target)][:3] == [
         ("steward", "orders", "Ann", day(1)),
         ("steward", "sales", "Bo", day(2)),
         ("customer", "orders", "Customer 42", day(3)),
     ]
-    again = await base.load_file(file, RelationshipFile)
-    # what has no instant is said of each load's own
-    assert str(again.summary) == "created 0, updated 0, unchanged 4, rejected 3"
-    await base.sound()
+    repeated = await target.load_file(file, RelationshipFile)
+    # A row without an instant holds from the start of each load.
+    assert str(repeated.summary) == "created 0, updated 0, unchanged 4, rejected 3"
+    await target.verify()
 
 
-async def test_a_key_alone_needs_a_type_that_tells_what_it_is_of(base: Base) -> None:
-    other = {**TYPES[3], "related": "CUSTOMER"}
-    any_ = {**TYPES[3], "key": "seen", "reverseKey": "shows", "related": "ENTITY"}
-    await base.load([*TYPES, ANN, a_product(A, "orders", 0), other, any_])
+async def test_a_key_alone_needs_a_type_that_determines_the_kind_of_the_end(target: LoadTarget) -> None:
+    to_customers = {**STEWARD_LINE, "related": "CUSTOMER"}
+    to_any_entity = {**STEWARD_LINE, "key": "seen", "reverseKey": "shows", "related": "ENTITY"}
+    await target.load([*TYPES, ANN, product_line(A, "orders", 0), to_customers, to_any_entity])
     rows = "type,origin,related\nsteward,orders,1\nPRODUCT steward PERSON,orders,1\nseen,orders,1\n"
-    load = await base.load_file(rows.encode(), RelationshipFile)
+    load = await target.load_file(rows.encode(), RelationshipFile)
     assert load.summary.created == 1
-    assert [(it.line, it.field) for it in base.faults] == [(2, "type"), (4, "related")]
+    assert [(it.line, it.field) for it in target.errors] == [(2, "type"), (4, "related")]

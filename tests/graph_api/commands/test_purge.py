@@ -1,12 +1,12 @@
-"""`headwater purge` as it is run: what it says, what is left of a service's answers, and of a purge that is stopped or killed."""
+"""`headwater purge`: its report, the reads of a service afterwards, and what is left of a purge that is stopped or killed."""
 
 import io
 import re
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -20,170 +20,161 @@ from db.bulk.purge import MAX_ASSETS, PurgeCursor, purge_step
 from db.errors import Timeout
 from graph_api.commands import purge
 from graph_api.commands.purge import Purge
-from graph_api.ingestion.progress import Progress, described
+from graph_api.ingestion.progress import Progress, describe
 from tests.builders import DELETE, REGISTER, Api, day, iso, product_fields
-from tests.graph_api.commands.test_export import exported, held
-from tests.graph_api.commands.test_ingest_csv import World, ended, queued, world_at
-from tests.graph_api.commands.test_ingest_jsonl import Base, a_link, a_product, an_end, base_on
-from tests.graph_api.commands.test_process import Command, awaited
-from tests.graph_api.ingestion.random_histories import Story
+from tests.graph_api.commands.test_export import export_from, readable_state
+from tests.graph_api.commands.workspace import Workspace, waits_for_lock, workspace_on
+from tests.graph_api.ingestion.lines import delete_line, link_line, product_line
+from tests.graph_api.ingestion.load_target import LoadTarget, load_target
+from tests.graph_api.ingestion.random_histories import random_history
+from tests.processes import CommandProcess, wait_until
 
 RAW, CLEAN, REPORT = (UUID(int=number) for number in range(1, 4))
-NOW = "UPDATE tenant SET retention_days = 0 WHERE tenant_id = 1"
+RETAIN_NOTHING = "UPDATE tenant SET retention_days = 0 WHERE tenant_id = 1"
+# Assets that remain when the first transaction of a purge is committed.
+REMAINING = 100
 
 
 @pytest.fixture
-async def base(server: str) -> AsyncIterator[Base]:
-    async with base_on(server) as base:
-        yield base
+async def target(server: str) -> AsyncIterator[LoadTarget]:
+    async with load_target(server) as target:
+        yield target
 
 
 @pytest.fixture
-async def world(base: Base, tmp_path: Path) -> AsyncIterator[World]:
-    async with world_at(base.address, tmp_path) as world:
-        yield world
+async def workspace(target: LoadTarget, tmp_path: Path) -> AsyncIterator[Workspace]:
+    async with workspace_on(target.address, tmp_path) as workspace:
+        yield workspace
 
 
 async def purge_all(address: str) -> None:
-    """In this process, and whatever has ended."""
+    """Purge everything that is deleted, in this process."""
     owner = await asyncpg.connect(address)
-    await owner.execute(NOW)
+    await owner.execute(RETAIN_NOTHING)
     await owner.close()
-    place: PurgeCursor | None = PurgeCursor()
-    while place is not None:
-        place = (await purge_step(address, 1, Author("purger", None, "purge"), place)).next
+    cursor: PurgeCursor | None = PurgeCursor()
+    while cursor is not None:
+        cursor = (await purge_step(address, 1, Author("purger", None, "purge"), cursor)).next
 
 
-async def said(world: World, *arguments: str) -> list[str]:
-    command = await world.run("purge", *arguments)
-    assert command.process.returncode == 0, str(command.err)
-    return command.out.lines
-
-
-async def test_the_example_in_the_documentation_ends_as_the_page_says(world: World, base: Base) -> None:
-    join = {"kind": "relationship", "type": "steward", "origin": {"uid": str(CLEAN)}, "related": {"uid": str(RAW)}}
+async def test_the_documented_example_gives_the_documented_output(workspace: Workspace, target: LoadTarget) -> None:
     type_ = {"kind": "relationshipType", "key": "steward", "reverseKey": "stewardOf", "origin": "PRODUCT", "related": "PRODUCT"}
-    await base.load(
+    relationship = {"kind": "relationship", "type": "steward", "origin": {"uid": str(CLEAN)}, "related": {"uid": str(RAW)}}
+    await target.load(
         [
-            *(a_product(uid, name, 0) for uid, name in ((RAW, "raw"), (CLEAN, "clean"), (REPORT, "report"))),
-            *(a_link(*ends, 1) for ends in ((RAW, CLEAN), (CLEAN, REPORT), (RAW, REPORT))),
+            *(product_line(uid, name, 0) for uid, name in ((RAW, "raw"), (CLEAN, "clean"), (REPORT, "report"))),
+            *(link_line(*ends, 1) for ends in ((RAW, CLEAN), (CLEAN, REPORT), (RAW, REPORT))),
             {**type_, "cardinality": "MANY_TO_MANY"},
-            {**join, "at": iso(day(1))},
-            an_end(CLEAN, 5),
+            {**relationship, "at": iso(day(1))},
+            delete_line(CLEAN, 5),
         ]
     )
-    assert base.faults == []
-    await world.connection.execute(NOW)
+    assert target.errors == []
+    await workspace.connection.execute(RETAIN_NOTHING)
     page = (Path(__file__).parents[3] / "docs/retention.md").read_text()
     example = re.search(r"\$ headwater purge --dry-run\n(.*?)\n\$ headwater purge\n(.*?)\n", page)
     assert example
-    assert await said(world, "--dry-run") == [example[1]]
-    assert await said(world) == [example[2]]
-    await base.sound()
+    assert await workspace("purge", "--dry-run") == [example[1]]
+    assert await workspace("purge") == [example[2]]
+    await target.verify()
 
 
-async def test_each_tenant_is_told_of_and_one_can_be_named(world: World) -> None:
-    await world.connection.execute("INSERT INTO tenant (name, retention_days) VALUES ('keeps', NULL), ('shop', 30)")
-    await world.connection.execute(NOW)
+async def test_each_tenant_is_reported_and_one_can_be_named(workspace: Workspace) -> None:
+    await workspace.connection.execute("INSERT INTO tenant (name, retention_days) VALUES ('keeps', NULL), ('shop', 30)")
+    await workspace.connection.execute(RETAIN_NOTHING)
     nothing = "0 products, 0 entities, 0 links, 0 relationships and 0 changes removed."
     kept = "keeps: has no retention, so deleted assets are kept forever."
-    assert await said(world) == [f"default: {nothing}", kept, f"shop: {nothing}"]
-    assert await said(world, "--tenant", "keeps") == [kept]
-    refused = await world.run("purge", "--tenant", "shoq")
-    assert refused.process.returncode == 1
-    assert refused.err.lines == ["error: There is no tenant called 'shoq'. There are: default, keeps, shop."]
+    assert await workspace("purge") == [f"default: {nothing}", kept, f"shop: {nothing}"]
+    assert await workspace("purge", "--tenant", "keeps") == [kept]
+    message = await workspace.error("purge", "--tenant", "shoq")
+    assert message == "There is no tenant called 'shoq'. There are: default, keeps, shop."
 
 
-@pytest.mark.parametrize("rights", ["GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", "GRANT headwater_service TO {}"])
-async def test_who_does_not_own_the_tables_is_told_so_in_one_line(world: World, base: Base, rights: str) -> None:
+@pytest.mark.parametrize("privileges", ["GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", "GRANT headwater_service TO {}"])
+async def test_a_user_that_does_not_own_the_tables_gets_one_line(
+    workspace: Workspace, target: LoadTarget, privileges: str
+) -> None:
     role = f"somebody_{uuid4().hex}"
-    await base.load([a_product(RAW, "raw", 0), an_end(RAW, 1)])
-    await world.connection.execute(f"{NOW}; CREATE ROLE {role} LOGIN BYPASSRLS; {rights.format(role)}")
-    owner = world.address
-    world.address = make_url(owner).set(username=role).render_as_string(hide_password=False)
+    await target.load([product_line(RAW, "raw", 0), delete_line(RAW, 1)])
+    await workspace.connection.execute(f"{RETAIN_NOTHING}; CREATE ROLE {role} LOGIN BYPASSRLS; {privileges.format(role)}")
+    address = make_url(workspace.address).set(username=role).render_as_string(hide_password=False)
     try:
-        refused = await world.run("purge")
+        message = await workspace.error("purge", database_url=address)
     finally:
-        await world.connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
-    assert refused.process.returncode == 1
-    (line,) = refused.err.lines
-    assert line.startswith("error: This database user lacks a privilege: ")
-    assert line.endswith(". Use the user that owns the tables.")
-    assert await world.count("asset") == 1
+        await workspace.connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert message.startswith("This database user lacks a privilege: ")
+    assert message.endswith(". Use the user that owns the tables.")
+    assert await workspace.count("asset") == 1
 
 
-async def half_purged(world: World, base: Base) -> tuple[asyncpg.Connection, Any]:
-    """More assets than one transaction removes, of which somebody holds the last that ended."""
-    uids = [UUID(int=number + 1) for number in range(MAX_ASSETS + 100)]
-    await base.load(a_product(uid, f"p{uid.int}", 0) for uid in uids)
-    await base.load([*(a_link(RAW, uid, 1) for uid in uids[1:]), *(an_end(uid, 2 + uid.int / 1000) for uid in uids)])
-    assert base.faults == []
-    await world.connection.execute(NOW)
-    holder = await asyncpg.connect(world.address)
-    holding = holder.transaction()
-    await holding.start()
-    await holder.execute("SELECT FROM asset WHERE uid = $1 FOR UPDATE", uids[-1])
-    return holder, holding
+@asynccontextmanager
+async def last_asset_locked(workspace: Workspace, target: LoadTarget) -> AsyncIterator[None]:
+    """Delete more assets than one transaction removes, and lock the last one against the purge during the block.
 
-
-async def rest_is_removed(world: World, base: Base, holding: Any) -> None:
-    """What was not kept is there still, all that is left is sound, and the next removes it."""
-    assert await world.count("asset") == 100
-    await base.sound()
-    await holding.rollback()
-    await purge_all(base.address)
-    assert await world.count("asset") == await world.count("change") == 0
-    await base.sound()
-
-
-async def test_a_purge_that_was_killed_leaves_nothing_crooked_and_the_next_finishes(world: World, base: Base) -> None:
-    holder, holding = await half_purged(world, base)
-    async with world.running("purge") as command:
-        await waiting_behind(world, command)
-        command.process.kill()
-        await command.process.wait()
-    await rest_is_removed(world, base, holding)
+    Afterwards, what the purge did not commit is still stored and sound, and the next purge removes it.
+    """
+    uids = [UUID(int=number + 1) for number in range(MAX_ASSETS + REMAINING)]
+    await target.load(product_line(uid, f"p{uid.int}", 0) for uid in uids)
+    await target.load([*(link_line(RAW, uid, 1) for uid in uids[1:]), *(delete_line(uid, 2 + uid.int / 1000) for uid in uids)])
+    assert target.errors == []
+    await workspace.connection.execute(RETAIN_NOTHING)
+    holder = await asyncpg.connect(workspace.address)
+    async with holder.transaction():
+        await holder.execute("SELECT FROM asset WHERE uid = $1 FOR UPDATE", uids[-1])
+        yield
+        assert await workspace.count("asset") == REMAINING
+        await target.verify()
     await holder.close()
+    await purge_all(target.address)
+    assert await workspace.count("asset") == await workspace.count("change") == 0
+    await target.verify()
 
 
-async def test_a_purge_that_is_told_to_stop_says_what_it_removed(world: World, base: Base) -> None:
-    holder, holding = await half_purged(world, base)
-    async with world.running("purge") as command:
-        await waiting_behind(world, command)
+async def wait_for_second_transaction(workspace: Workspace, command: CommandProcess) -> None:
+    """Wait until the first transaction of the purge is committed and the second waits for the locked asset."""
+    await wait_until(lambda: waits_for_lock(workspace.address))
+    assert command.is_running
+    assert await workspace.count("asset") == REMAINING
+
+
+async def test_a_purge_that_was_killed_leaves_a_sound_history_and_the_next_completes_it(
+    workspace: Workspace, target: LoadTarget
+) -> None:
+    async with last_asset_locked(workspace, target), workspace.start("purge") as command:
+        await wait_for_second_transaction(workspace, command)
+        command.process.kill()
+        await command.exit_code()
+
+
+async def test_a_purge_that_is_interrupted_reports_what_it_removed(workspace: Workspace, target: LoadTarget) -> None:
+    async with last_asset_locked(workspace, target), workspace.start("purge") as command:
+        await wait_for_second_transaction(workspace, command)
         command.process.send_signal(signal.SIGINT)
-        assert await ended(command) == 128 + signal.SIGINT
+        assert await command.exit_code() == 128 + signal.SIGINT
     assert command.out.lines[0].startswith(f"default: {MAX_ASSETS} products")
     assert command.err.lines == ["Interrupted. What is counted is removed permanently; run the purge again to remove the rest."]
-    await rest_is_removed(world, base, holding)
-    await holder.close()
 
 
-async def waiting_behind(world: World, command: Command) -> None:
-    await awaited(lambda: queued(world.address))
-    assert command.runs
-    # what is kept of it is the first transaction
-    assert await world.count("asset") == 100
-
-
-async def test_a_purge_that_is_held_up_for_long_says_what_it_removed_and_what_to_do(
-    world: World, base: Base, monkeypatch: pytest.MonkeyPatch
+async def test_a_purge_that_other_writers_block_reports_what_it_removed_and_the_remedy(
+    workspace: Workspace, target: LoadTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    holder, holding = await half_purged(world, base)
     monkeypatch.setattr(purge, "ATTEMPTS", 2)
     monkeypatch.setattr(purge_steps, "_SET_TIMEOUTS", text(str(purge_steps._SET_TIMEOUTS).replace("2s", "20ms")))
-    heard: list[str] = []
-    purging = Purge(
-        world.address, Author("purger"), report=heard.append, progress=lambda total: Progress(Console(file=io.StringIO()), total)
+    report: list[str] = []
+    running = Purge(
+        workspace.address,
+        Author("purger"),
+        report=report.append,
+        progress=lambda total: Progress(Console(file=io.StringIO()), total),
     )
-    with pytest.raises(Timeout, match="Run the purge again later"):
-        await purging.run(None, dry_run=False)
-    assert [it[: it.index(" products")] for it in heard] == [f"default: {MAX_ASSETS}"]
-    await rest_is_removed(world, base, holding)
-    await holder.close()
+    async with last_asset_locked(workspace, target):
+        with pytest.raises(Timeout, match="Run the purge again later"):
+            await running.run(None, dry_run=False)
+    assert [it[: it.index(" products")] for it in report] == [f"default: {MAX_ASSETS}"]
 
 
 @pytest.mark.temporal
-async def test_no_reading_as_of_any_instant_finds_what_was_purged(api: Api, address: str) -> None:
+async def test_no_read_as_of_any_instant_finds_a_purged_asset(api: Api, address: str) -> None:
     orders, raw = await api.register("orders"), await api.register("raw")
     await api.link("raw", "orders", at=day(1))
     query = """
@@ -194,7 +185,7 @@ async def test_no_reading_as_of_any_instant_finds_what_was_purged(api: Api, addr
           downstream(asOf: $at) { totalCount } } }
       }
     """
-    asked = {
+    variables = {
         "orders": orders["id"],
         "raw": raw["id"],
         "uid": orders["uid"],
@@ -202,13 +193,13 @@ async def test_no_reading_as_of_any_instant_finds_what_was_purged(api: Api, addr
         "from": iso(day(-1)),
         "to": iso(day(9)),
     }
-    before = (await api(query, **asked)).data
+    before = (await api(query, **variables)).data
     assert [it["name"] for it in before["then"]["nodes"]] == ["orders", "raw"]
     assert before["raw"]["downstream"] == {"totalCount": 1}
     assert {it["uid"] for it in before["changes"]["nodes"]} == {orders["uid"], raw["uid"]}
     assert (await api(DELETE, input={"uid": orders["uid"], "at": iso(day(3))})).data
     await purge_all(address)
-    after = (await api(query, **asked)).data
+    after = (await api(query, **variables)).data
     assert after["then"] == {"nodes": [{"name": "raw"}]}
     assert (after["byId"], after["byUid"]) == (None, None)
     assert after["changes"] == {"nodes": [{"uid": raw["uid"]}]}
@@ -216,32 +207,32 @@ async def test_no_reading_as_of_any_instant_finds_what_was_purged(api: Api, addr
 
 
 @pytest.mark.idempotency
-async def test_a_request_that_is_repeated_after_the_purge_is_not_done_again(api: Api, address: str) -> None:
-    registering = {**product_fields("orders"), "at": iso(day(0)), "idempotencyKey": "once"}
-    orders = (await api(REGISTER, input=registering)).data["registerProduct"]["product"]
-    ending = {"uid": orders["uid"], "at": iso(day(3)), "idempotencyKey": "end"}
-    ended_ = (await api(DELETE, input=ending)).data
+async def test_a_request_repeated_after_the_purge_is_not_executed_again(api: Api, address: str) -> None:
+    registration = {**product_fields("orders"), "at": iso(day(0)), "idempotencyKey": "once"}
+    orders = (await api(REGISTER, input=registration)).data["registerProduct"]["product"]
+    deletion = {"uid": orders["uid"], "at": iso(day(3)), "idempotencyKey": "end"}
+    deleted = (await api(DELETE, input=deletion)).data
     await purge_all(address)
-    assert (await api(REGISTER, input=registering)).code_and_field == ("NOT_FOUND", "at")
-    assert (await api(DELETE, input=ending)).data == ended_
+    assert (await api(REGISTER, input=registration)).code_and_field == ("NOT_FOUND", "at")
+    assert (await api(DELETE, input=deletion)).data == deleted
     assert (await api("{ products { nodes { name } } }")).data == {"products": {"nodes": []}}
 
 
 @pytest.mark.temporal
-async def test_what_a_purge_has_left_is_the_same_elsewhere(server: str) -> None:
-    async with base_on(server) as here, base_on(server) as there:
-        await here.load(Story(Random(7)).tell(120))
-        owner = await asyncpg.connect(here.address)
+async def test_what_a_purge_leaves_is_the_same_after_an_export(server: str) -> None:
+    async with load_target(server) as original, load_target(server) as copy:
+        await original.load(random_history(Random(7), 120))
+        owner = await asyncpg.connect(original.address)
         count = "SELECT count(*) FROM asset"
         before = await owner.fetchval(count)
-        await purge_all(here.address)
+        await purge_all(original.address)
         assert await owner.fetchval(count) < before
         await owner.close()
-        await here.sound()
-        await there.load(await exported(here))
-        assert there.faults == []
-        assert await held(there) == await held(here)
+        await original.verify()
+        await copy.load(await export_from(original))
+        assert copy.errors == []
+        assert await readable_state(copy) == await readable_state(original)
 
 
-def test_progress_is_of_what_it_is_told() -> None:
-    assert described(240_000, 240_000, 960_000, 8, of="changes") == "240 000 changes, 30 000 changes/s, 25 %, about 24 s left"
+def test_progress_names_what_it_counts() -> None:
+    assert describe(240_000, 240_000, 960_000, 8, of="changes") == "240 000 changes, 30 000 changes/s, 25 %, about 24 s left"

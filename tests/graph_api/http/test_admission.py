@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from db.errors import Unavailable
 from graph_api.http.admission import Admission, Slot
 from graph_api.records.configuration import Service as Remote
-from tests.graph_api.commands.test_process import awaited
 from tests.graph_api.http.test_disconnect import PATIENCE, Service, locked
 from tests.graph_api.records.remote import remote
+from tests.processes import wait_until
 
 LIST = "{ products { nodes { name } } }"
 
@@ -205,7 +205,7 @@ async def test_of_five_hundred_at_once_each_is_answered_and_who_finds_no_room_is
                 async def refused() -> bool:
                     return sum(it.done() for it in asked) == 450
 
-                await awaited(refused)
+                await wait_until(refused)
                 # room for a tenant that is no part of the crowd is made at once, and it is the next whose turn comes
                 other = asyncio.create_task(hold(service, 2))
                 await settled()
@@ -256,7 +256,7 @@ async def test_whoever_goes_away_while_it_waits_leaves_no_trace(address: str) ->
 
         async with admission.slot(2, "other"):
             async with service.asking(LIST):
-                await awaited(waiting)
+                await wait_until(waiting)
             async with asyncio.timeout(PATIENCE):
                 while admission._waiters:  # noqa: ASYNC110
                     await asyncio.sleep(0)

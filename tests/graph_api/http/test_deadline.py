@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from db.database import Database
 from db.errors import Unavailable
-from tests.graph_api.commands.test_ingest_jsonl import in_lines
-from tests.graph_api.commands.test_process import awaited
 from tests.graph_api.http.test_disconnect import PATIENCE, REGISTER, Service, locked
-from tests.graph_api.ingestion.test_http import Loading, products, summary
+from tests.graph_api.ingestion.lines import product_lines, to_jsonl
+from tests.graph_api.ingestion.load_service import LoadService, summary
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.api
 
@@ -30,7 +30,7 @@ async def returned(service: Service) -> None:
     async def none() -> bool:
         return not pool.checkedout()
 
-    await awaited(none)
+    await wait_until(none)
 
 
 def code_of(body: dict[str, Any]) -> str:
@@ -88,7 +88,7 @@ async def test_a_transaction_in_which_nothing_happens_is_ended_by_the_server(add
 
     async def nothing() -> None:
         async with database.snapshot(1) as connection:
-            await awaited(ended)
+            await wait_until(ended)
             await connection.fetch(text("SELECT 1 WHERE CAST(:tenant AS bigint) = 1"))
 
     try:
@@ -142,32 +142,32 @@ async def test_a_body_that_drips_is_not_waited_for(address: str) -> None:
 
 
 async def test_a_load_whose_client_is_silent_ends_and_says_what_it_kept(address: str) -> None:
-    async with Loading(address, body_timeout=SOON) as service:
+    async with LoadService(address, body_timeout=SOON) as service:
         async with sending(service, "/api/v1/ingest", "application/jsonl") as (reader, writer):
-            writer.write(in_lines(products(1)))
+            writer.write(to_jsonl(product_lines(1)))
             told = await asyncio.wait_for(reader.read(), PATIENCE)
         assert told.startswith(b"HTTP/1.1 408 ")
         assert b'"code":"TIMEOUT"' in told
         assert b'"created":0' in told
         await returned(service)
         # it has left its place, too
-        assert await service.post(in_lines(products(1))) == (200, summary(1, 0, 0, 0))
+        assert await service.post(to_jsonl(product_lines(1))) == (200, summary(1, 0, 0, 0))
 
 
 async def test_a_load_whose_client_is_slow_is_not_silent(address: str) -> None:
-    content = in_lines(products(3))
+    content = to_jsonl(product_lines(3))
 
     async def pieces() -> AsyncIterator[bytes]:
         for start in range(0, len(content), 100):
             await asyncio.sleep(SOON / 2)
             yield content[start : start + 100]
 
-    async with Loading(address, body_timeout=SOON) as service:
+    async with LoadService(address, body_timeout=SOON) as service:
         assert await service.post(pieces()) == (200, summary(3, 0, 0, 0))
 
 
 async def test_as_many_loads_as_may_leave_room_for_operations_and_one_more_is_refused(address: str) -> None:
-    async with Loading(address, max_loads=2) as service:
+    async with LoadService(address, max_loads=2) as service:
         pool = service.app.state.database.engine.pool
 
         async def begun() -> bool:
@@ -175,13 +175,13 @@ async def test_as_many_loads_as_may_leave_room_for_operations_and_one_more_is_re
             return bool(pool.checkedout() == 1)
 
         async with sending(service, "/api/v1/ingest?dry_run=true", "application/jsonl"):
-            await awaited(begun)
+            await wait_until(begun)
             # the last place is for other tenants
-            status, body = await service.post(in_lines(products(1)))
+            status, body = await service.post(to_jsonl(product_lines(1)))
             assert (status, code_of(body)) == (503, "UNAVAILABLE")
             async with service.app.state.load_admission.slot(2, "other"):
                 assert (await service.answer(LIST)).status_code == 200
-                status, body = await service.post(in_lines(products(1)))
+                status, body = await service.post(to_jsonl(product_lines(1)))
                 assert (status, code_of(body)) == (503, "UNAVAILABLE")
         await returned(service)
-        assert await service.post(in_lines(products(1))) == (200, summary(1, 0, 0, 0))
+        assert await service.post(to_jsonl(product_lines(1))) == (200, summary(1, 0, 0, 0))

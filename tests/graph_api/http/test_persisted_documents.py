@@ -17,10 +17,10 @@ from schema.execution.document import CACHE_CHARACTERS, CACHED_DOCUMENT_CHARACTE
 from schema.language.limits import Limits
 from schema.root import schema
 from tests.builders import REGISTER, Api, ApiResponse, product_fields
-from tests.graph_api.commands.test_commands import Shell
-from tests.graph_api.commands.test_process import PATIENCE
+from tests.graph_api.commands.service import ServiceCommands
 from tests.graph_api.http.test_browsers import FORCED, serving
 from tests.graph_api.http.test_disconnect import Service
+from tests.processes import PATIENCE
 
 pytestmark = pytest.mark.api
 
@@ -338,28 +338,31 @@ async def test_what_is_not_registered_waits_for_no_turn_to_be_refused(address: s
 
 
 async def test_a_manifest_is_checked_by_a_command_and_one_that_is_broken_starts_no_service(address: str, tmp_path: Path) -> None:
-    shell = Shell(address, tmp_path)
+    commands = ServiceCommands(address, tmp_path)
     manifest = written(tmp_path, {"one": ONE, "two": TWO})
-    assert await shell("documents", str(manifest)) == ["2 documents, 0 would not run"]
+    assert await commands("documents", manifest) == ["2 documents, 0 would not run"]
     written(tmp_path, {"one": ONE, "old": "{ nope neither }"})
-    async with shell.running("documents", str(manifest)) as command:
-        assert await command.finished() == 1
-        assert command.out.lines == [
-            "old: Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'? (line 1, column 3)",
-            "old: Cannot query field 'neither' on type 'Query'. (line 1, column 8)",
-            "2 documents, 1 would not run",
-        ]
+    result = await commands.run("documents", manifest)
+    assert result.code == 1
+    assert result.out == [
+        "old: Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'? (line 1, column 3)",
+        "old: Cannot query field 'neither' on type 'Query'. (line 1, column 8)",
+        "2 documents, 1 would not run",
+    ]
     written(tmp_path, {"one": "{"})
     fault = f"{manifest}, 'one': Syntax Error: Expected Name, found <EOF>. (line 1, column 2)."
-    assert await shell.refused("documents", str(manifest)) == fault
-    refused = await shell.refused("serve", persisted_documents=str(manifest))
+    assert await commands.error("documents", manifest) == fault
+    refused = await commands.error("serve", persisted_documents=str(manifest))
     assert refused == f"Invalid settings. HEADWATER_PERSISTED_DOCUMENTS: {fault}"
 
 
 async def test_every_worker_knows_what_is_registered(address: str, tmp_path: Path) -> None:
-    shell, manifest = Shell(address, tmp_path), written(tmp_path, {"one": "{ __typename }"})
+    commands, manifest = ServiceCommands(address, tmp_path), written(tmp_path, {"one": "{ __typename }"})
     given = {"persisted_documents": str(manifest), "persisted_only": "true"}
-    async with shell.serving("--workers", "2", **given) as served, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+    async with (
+        commands.serve("--workers", "2", **given) as served,
+        httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client,
+    ):
         for _ in range(20):
             # each over a connection of its own, which either may take
             ran = await client.post(served, json={"documentId": "one"}, headers={"connection": "close"})

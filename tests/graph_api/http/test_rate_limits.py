@@ -17,11 +17,11 @@ from db.errors import BadInput
 from graph_api.http import rate_limits as counting
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from tests.builders import Api
-from tests.graph_api.commands.test_ingest_jsonl import in_lines
-from tests.graph_api.commands.test_process import awaited
 from tests.graph_api.http.test_browsers import serving
-from tests.graph_api.ingestion.test_http import Loading, products
+from tests.graph_api.ingestion.lines import product_lines, to_jsonl
+from tests.graph_api.ingestion.load_service import LoadService
 from tests.graph_api.records.remote import PATIENCE, raw
+from tests.processes import wait_until
 
 
 def left(standing: RateLimitStatus) -> dict[str, int]:
@@ -54,7 +54,7 @@ async def test_what_was_let_in_is_charged_in_full_and_then_nothing_is_let_in_unt
     async def ended() -> bool:
         return not (await rates.status(1, "a")).retry_after
 
-    await awaited(ended)
+    await wait_until(ended)
     # what was error is not carried over
     assert left(await rates.status(1, "a")) == {"key": 10}
 
@@ -106,10 +106,10 @@ async def test_what_fails_is_charged_and_what_was_not_let_in_is_not(address: str
 
 @pytest.mark.api
 async def test_a_load_is_charged_by_its_rows(address: str) -> None:
-    async with Loading(address, key_rate="10/minute") as service:
-        assert (await service.post(in_lines(products(6))))[0] == 200
-        assert (await service.post(in_lines(products(6))))[0] == 200
-        status, body = await service.post(in_lines(products(6)))
+    async with LoadService(address, key_rate="10/minute") as service:
+        assert (await service.post(to_jsonl(product_lines(6))))[0] == 200
+        assert (await service.post(to_jsonl(product_lines(6))))[0] == 200
+        status, body = await service.post(to_jsonl(product_lines(6)))
         assert (status, body["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMITED")
         assert (await service.answer("{ __typename }")).status_code == 429
 
@@ -136,7 +136,7 @@ async def redis(directory: Path) -> AsyncIterator[str]:
         return True
 
     try:
-        await awaited(listens)
+        await wait_until(listens)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
@@ -171,7 +171,7 @@ async def test_a_redis_that_goes_away_stops_nobody_and_counts_again_when_it_is_b
         async def back() -> bool:
             return bool((await rates.status(1, "anonymous")).windows)
 
-        await awaited(back)
+        await wait_until(back)
         assert '"key";r=' in (await api("{ __typename }")).headers["ratelimit"]
 
 

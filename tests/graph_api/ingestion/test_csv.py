@@ -1,4 +1,4 @@
-"""CSV files of entities, read: what is a row, what is a fault and where, and how little memory it takes."""
+"""Parsing of CSV files of entities: rows, errors that name line and column, and bounded memory."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import BadInput
-from graph_api.ingestion.csv import ROW_LENGTH
+from graph_api.ingestion.csv_lines import ROW_LENGTH
 from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
 from graph_api.ingestion.row import EntityState, Row, RowError
 from graph_api.ingestion.uids import entity_uid
@@ -29,7 +29,7 @@ def read(content: bytes) -> list[Row | RowError]:
 
 
 class Person(NamedTuple):
-    """What a row says, in short."""
+    """The statement of a row with its line."""
 
     line: int
     uid: UUID | None
@@ -41,25 +41,26 @@ class Person(NamedTuple):
 
 def person(row: Row | RowError) -> Person:
     assert isinstance(row, Row), row
-    assert isinstance(row.said, EntityState)
-    return Person(row.line, row.said.ref.uid, row.said.display_name, row.said.ref.type, row.said.details, row.said.at)
+    assert isinstance(row.statement, EntityState)
+    state = row.statement
+    return Person(row.line, state.ref.uid, state.display_name, state.ref.type, state.details, state.at)
 
 
 def rows(content: bytes) -> list[Person]:
     return [person(it) for it in read(content)]
 
 
-def faults(content: bytes) -> list[RowError]:
+def errors(content: bytes) -> list[RowError]:
     return [it for it in read(content) if isinstance(it, RowError)]
 
 
-def test_a_row_is_read_whole() -> None:
+def test_a_row_is_parsed() -> None:
     detail = '[{""detail_type"": ""email"", ""detail_value"": ""ann@shop.example""}]'
     (row,) = rows(HEADER + f'{UID},Ann,PERSON,"{detail}",2025-03-01T13:00:00.5+01:00\n'.encode())
     assert row == Person(2, UID, "Ann", "PERSON", {"email": "ann@shop.example"}, datetime(2025, 3, 1, 12, 0, 0, 500_000, UTC))
 
 
-def test_columns_come_in_any_order_with_spaces_around_and_the_optional_ones_may_be_absent() -> None:
+def test_columns_may_have_any_order_and_spaces_around_and_optional_ones_may_be_absent() -> None:
     assert rows(b"change_ts, entity_type ,display_name\n2025-03-01,ORDER,No. 7\n") == [
         Person(2, entity_uid("ORDER", "No. 7"), "No. 7", "ORDER", {}, datetime(2025, 3, 1, tzinfo=UTC))
     ]
@@ -69,12 +70,12 @@ def test_columns_come_in_any_order_with_spaces_around_and_the_optional_ones_may_
 
 
 @pytest.mark.parametrize("empty", ["", "[]", " ", '" "', '"[ ]"'])
-def test_no_details_are_none(empty: str) -> None:
+def test_a_blank_cell_and_an_empty_list_are_no_details(empty: str) -> None:
     (row,) = rows(HEADER + f",Ann,PERSON,{empty},\n".encode())
     assert row.details == {}
 
 
-def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_ending_are_accepted() -> None:
+def test_byte_order_marks_both_line_endings_blank_lines_and_a_missing_last_line_ending_are_accepted() -> None:
     unix = b"\n" + HEADER + b"\n,Ann,PERSON,,\n\n   \n,Bo,PERSON,,"
     expected = [(4, "Ann"), (7, "Bo")]
     for content in (unix, unix.replace(b"\n", b"\r\n")):
@@ -82,13 +83,13 @@ def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_endin
         assert [(row.line, row.display_name) for row in rows(b"\xef\xbb\xbf" + content)] == expected
 
 
-def test_a_quoted_cell_holds_commas_quotes_and_line_ends_and_a_row_is_where_it_begins() -> None:
+def test_a_quoted_cell_may_hold_commas_quotes_and_line_ends_and_the_line_of_a_row_is_its_first() -> None:
     first, second, third = rows(HEADER + b',"Ann, ""the\r\nfirst""\n",PERSON,,\n,Bo,PERSON,"[\n]",\n' + GOOD)
     assert (first.line, first.display_name) == (2, 'Ann, "the\r\nfirst"\n')
     assert (second.line, third.line) == (5, 7)
 
 
-def test_a_derived_uid_stays_the_same_and_tells_types_from_names() -> None:
+def test_a_derived_uid_is_stable_and_separates_type_from_name() -> None:
     assert entity_uid("PERSON", "Ann") == UUID("3ad1c123-a721-5b8a-acbd-5d38b22676c7")
     assert entity_uid("PERSON", "Ann") != entity_uid("PERSONA", "nn")
 
@@ -98,13 +99,13 @@ def test_a_derived_uid_stays_the_same_and_tells_types_from_names() -> None:
     [
         (b",Ann,PERSON", "details", "3 of 5 cells; missing: details, change_ts"),
         (b",Ann,PERSON,,,,", None, "7 of 5 cells"),
-        (b",Ann,PERSON,[1,2],", None, "6 of 5 cells. One that holds a comma has to be quoted."),
-        (b',Ann,PERSON,[{"detail_type":"a","detail_value":"b"}],', "change_ts", "is quoted whole, each quote in it twice"),
+        (b",Ann,PERSON,[1,2],", None, "6 of 5 cells. Quote a cell that holds a comma."),
+        (b',Ann,PERSON,[{"detail_type":"a","detail_value":"b"}],', "change_ts", "as a whole, and double each quote in it"),
         (b",,PERSON,,", "display_name", "empty"),
         (b", \t,PERSON,,", "display_name", "empty"),
         (b",Ann,,,", "entity_type", "empty"),
         (b"12,Ann,PERSON,,", "entity_uid", "'12' is no UUID"),
-        (b',Ann,PERSON,"[{",', "details", "no JSON"),
+        (b',Ann,PERSON,"[{",', "details", "not JSON"),
         (b',Ann,PERSON,"[{""detail_type"" 1}]",', "details", "at character 17"),
         (b',Ann,PERSON,"[NaN]",', "details", "at character 2"),
         (b",Ann,PERSON,{},", "details", "no JSON list of objects"),
@@ -141,31 +142,31 @@ def test_a_derived_uid_stays_the_same_and_tells_types_from_names() -> None:
     ],
     ids=lambda it: repr(it[:40]) if isinstance(it, bytes) else None,
 )
-def test_a_fault_names_line_column_and_reason_and_spoils_no_other_row(row: bytes, column: str | None, reason: str) -> None:
+def test_an_error_names_line_column_and_reason_and_other_rows_are_unaffected(row: bytes, column: str | None, reason: str) -> None:
     for end in (b"\n", b"\r\n"):
-        before, fault, after = read(HEADER + GOOD + row + end + GOOD)
-        assert isinstance(fault, RowError)
-        assert (fault.line, fault.field) == (3, column)
-        assert reason in fault.message
-        assert "\n" not in str(fault)
-        assert len(fault.message) < 500
+        before, error, after = read(HEADER + GOOD + row + end + GOOD)
+        assert isinstance(error, RowError)
+        assert (error.line, error.field) == (3, column)
+        assert reason in error.message
+        assert "\n" not in str(error)
+        assert len(error.message) < 500
         assert [person(before), person(after)] == [
             Person(line, entity_uid("PERSON", "Bo"), "Bo", "PERSON", {}, None) for line in (2, 4)
         ]
 
 
-def test_a_quote_that_is_not_closed_spoils_only_its_own_row() -> None:
+def test_a_quote_that_is_not_closed_affects_only_its_own_row() -> None:
     for rest in (GOOD + b',Cy,PERSON,"[]",\n', GOOD * 2, GOOD * 20_000):
-        fault, *others = read(HEADER + b',"Ann,PERSON,,\n' + rest)
-        assert isinstance(fault, RowError)
-        assert (fault.line, fault.field) == (2, "display_name")
+        error, *others = read(HEADER + b',"Ann,PERSON,,\n' + rest)
+        assert isinstance(error, RowError)
+        assert (error.line, error.field) == (2, "display_name")
         assert [it.line for it in others] == list(range(3, 3 + rest.count(b"\n")))
         assert all(isinstance(it, Row) for it in others)
 
 
-def test_what_is_passed_over_because_of_open_quotes_is_named() -> None:
-    found = faults(HEADER + b',"Ann,PERSON,,\n,"Bo,PERSON,,\n,"Cy,PERSON,,\n')
-    assert [(it.line, "passed over" in it.message) for it in found] == [(2, False), (3, True)]
+def test_lines_skipped_because_of_open_quotes_are_named() -> None:
+    found = errors(HEADER + b',"Ann,PERSON,,\n,"Bo,PERSON,,\n,"Cy,PERSON,,\n')
+    assert [(it.line, "are skipped with it" in it.message) for it in found] == [(2, False), (3, True)]
     assert "lines up to 4" in found[1].message
     first, *others = read(HEADER + (b'"' + b"a" * 100_000 + b'\n",') * 11 + b"\n" + GOOD)
     assert isinstance(first, RowError)
@@ -173,7 +174,7 @@ def test_what_is_passed_over_because_of_open_quotes_is_named() -> None:
     assert [(it.line, type(it)) for it in others] == [(13, RowError), (14, Row)]
 
 
-def test_quotes_made_to_be_read_again_and_again_are_read_twice_at_most() -> None:
+def test_lines_are_read_twice_at_most_whatever_quotes_are_open() -> None:
     assert len(read(HEADER + b'a","\n' * 50_000 + b'"x"y\n')) <= 3
 
 
@@ -196,9 +197,9 @@ def test_quotes_made_to_be_read_again_and_again_are_read_twice_at_most() -> None
         (b"display_name,details\n", "entity_type is missing"),
         (b"display_name,entity_type,colour\n", "'colour' is unknown"),
         (b"display_name,entity_type,Details\n", "'Details' is unknown"),
-        (b"display_name,entity_type,details,details\n", "details comes twice"),
+        (b"display_name,entity_type,details,details\n", "details is repeated"),
         (b"\n\nname,type\n", "line 3: In the header display_name is missing, entity_type is missing, 'name'"),
-        (b"display_name;entity_type\n", "Columns are separated by commas."),
+        (b"display_name;entity_type\n", "Separate columns by commas."),
         (
             b"Ann,PERSON\nBo,PERSON\n",
             "It has to name display_name and entity_type, and may name entity_uid, details and change_ts.",
@@ -207,19 +208,19 @@ def test_quotes_made_to_be_read_again_and_again_are_read_twice_at_most() -> None
     ],
     ids=lambda it: repr(it[:40]) if isinstance(it, bytes) else None,
 )
-def test_what_is_no_csv_file_of_entities_is_refused_whole(content: bytes, reason: str) -> None:
-    with pytest.raises(BadInput) as refused:
+def test_a_file_of_another_format_is_rejected_as_a_whole(content: bytes, reason: str) -> None:
+    with pytest.raises(BadInput) as rejected:
         read(content)
-    assert reason in refused.value.message
-    assert len(refused.value.message) < 500
+    assert reason in rejected.value.message
+    assert len(rejected.value.message) < 500
 
 
-def test_a_header_alone_is_a_file_without_rows() -> None:
+def test_a_file_may_have_a_header_and_no_rows() -> None:
     assert read(HEADER) == []
 
 
 class Generated(io.RawIOBase):
-    """A file that is made while it is read."""
+    """A file generated while it is read."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines = lines
@@ -237,7 +238,7 @@ class Generated(io.RawIOBase):
 
 
 def peak(lines: Iterator[bytes]) -> tuple[int, int]:
-    """How many rows and faults there are, and the most memory that reading them took."""
+    """Return the number of rows and errors, and the most memory that reading them took."""
     file = EntityFile(io.BufferedReader(Generated(lines)))
     tracemalloc.start()
     try:
@@ -254,9 +255,9 @@ def test_memory_does_not_grow_with_the_file() -> None:
             yield b"%b,Ann %d,PERSON,,\n" % (uid, number)
 
     uid = str(UID).encode()
-    count, taken = peak(lines())
+    count, memory = peak(lines())
     assert count == 300_000
-    assert taken < 1_000_000
+    assert memory < 1_000_000
 
 
 @pytest.mark.parametrize("endless", [b"x" * 60_000, b"\0" * 60_000, (b',"' + b"y" * 1_000 + b'\n"') * 60, b'"' * 60_000])
@@ -266,8 +267,8 @@ def test_memory_does_not_grow_with_a_row_that_does_not_end(endless: bytes) -> No
         for _ in range(200):
             yield endless
 
-    _, taken = peak(lines())
-    assert taken < 12 * ROW_LENGTH
+    _, memory = peak(lines())
+    assert memory < 12 * ROW_LENGTH
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -280,11 +281,13 @@ instants = st.datetimes(datetime(1, 1, 4), datetime(9999, 12, 27), timezones=off
 @given(
     st.permutations(COLUMNS),
     st.lists(st.tuples(st.none() | st.uuids(), names, names, st.dictionaries(texts, texts, max_size=4), st.none() | instants)),
-    # before Python 3.13, a writer of bare newlines does not quote a carriage return unless told to quote everything
+    # Before Python 3.13, a writer with LF as line terminator quotes a carriage return only if it quotes everything.
     st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]),
     st.booleans(),
 )
-def test_what_a_csv_writer_wrote_is_read_back(order: list[str], entities: list[Any], style: tuple[str, Any], mark: bool) -> None:
+def test_the_output_of_a_csv_writer_is_read_back(
+    order: list[str], entities: list[Any], style: tuple[str, Any], mark: bool
+) -> None:
     written = io.StringIO(newline="")
     writer = csv.DictWriter(written, order, lineterminator=style[0], quoting=style[1])
     writer.writeheader()
@@ -300,7 +303,7 @@ def test_what_a_csv_writer_wrote_is_read_back(order: list[str], entities: list[A
 
 @settings(max_examples=500)
 @given(st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\xff", b"\0", b"[]", GOOD]), max_size=60).map(b"".join))
-def test_whatever_comes_is_rows_and_faults_in_order(content: bytes) -> None:
+def test_every_content_gives_rows_and_errors_in_order(content: bytes) -> None:
     found = read(HEADER + content + b"\n" + GOOD)
     lines = [it.line for it in found]
     assert lines == sorted(set(lines))

@@ -1,4 +1,4 @@
-"""JSON lines, read: what a line says, what is a fault and where, and how little memory it takes."""
+"""Parsing of JSON lines: statements, errors that name line and field, and bounded memory."""
 
 import io
 import json
@@ -22,7 +22,8 @@ from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow
 from db.registries.relationship_type import RelationshipTypeRow
 from db.temporal.kinds import PRODUCT
-from graph_api.ingestion.jsonl import KINDS, LINE_LENGTH, JsonLines
+from graph_api.ingestion.jsonl import LINE_LENGTH, JsonLines
+from graph_api.ingestion.jsonl_kinds import KINDS
 from graph_api.ingestion.row import EntityState, ParsedStatement, Row, RowError
 from graph_api.ingestion.uids import entity_uid, product_uid
 from schema.root import schema
@@ -44,7 +45,7 @@ INPUTS = {
 PRODUCT_LINE = {"kind": "product", **product_fields()}
 ENTITY_LINE = {"kind": "entity", "type": "TABLE", "displayName": "Orders"}
 LINK_LINE = {"kind": "link", "source": {"uid": str(UID)}, "target": {"uid": str(OTHER)}}
-JOIN_TYPE_LINE = {
+RELATIONSHIP_TYPE_LINE = {
     "kind": "relationshipType",
     "key": "steward",
     "reverseKey": "stewardOf",
@@ -52,7 +53,7 @@ JOIN_TYPE_LINE = {
     "related": "PERSON",
     "cardinality": "MANY_TO_ONE",
 }
-JOIN_LINE = {"kind": "relationship", "type": "steward", "origin": {"product": "orders"}, "related": {"uid": str(OTHER)}}
+RELATIONSHIP_LINE = {"kind": "relationship", "type": "steward", "origin": {"product": "orders"}, "related": {"uid": str(OTHER)}}
 DELETE_LINE = {"kind": "delete", "uid": str(UID)}
 TYPE_LINE = {"kind": "entityType", "code": "TABLE", "label": "Table"}
 
@@ -61,82 +62,86 @@ def read(content: bytes) -> list[Row | RowError]:
     return list(JsonLines(io.BytesIO(content)))
 
 
-def said(**line: Any) -> ParsedStatement:
-    """What one line says that is as it should be."""
+def statement_of(**line: Any) -> ParsedStatement:
+    """Parse one valid line."""
     (row,) = read(json.dumps(line).encode())
     assert isinstance(row, Row), row
     assert row.line == 1
-    return row.said
+    return row.statement
 
 
-def test_the_fields_of_a_line_are_those_of_the_input_for_the_same() -> None:
+def test_the_fields_of_a_line_are_those_of_the_graphql_input() -> None:
     assert KINDS.keys() == INPUTS.keys()
     for kind, name in INPUTS.items():
         fields = schema._schema.type_map[name].fields  # type: ignore[attr-defined]
-        assert {to_camel_case(it) for it in fields} - {"idempotencyKey"} == KINDS[kind].fields.known, kind
+        assert {to_camel_case(it) for it in fields} - {"idempotencyKey"} == KINDS[kind].fields.names, kind
 
 
-def test_a_product_is_read_whole_and_what_it_leaves_out_takes_its_default() -> None:
-    given = product_fields(tags=["a", "b"], status="DEPRECATED", version="2.0.0", description="What was ordered")
-    assert said(kind="product", uid=str(UID), at="2026-03-01T13:00:00+01:00", **given) == AssetState(
-        PRODUCT, IdentitySpec(UID), given, AT
+def test_a_product_is_parsed_with_defaults_for_missing_fields() -> None:
+    fields = product_fields(tags=["a", "b"], status="DEPRECATED", version="2.0.0", description="What was ordered")
+    assert statement_of(kind="product", uid=str(UID), at="2026-03-01T13:00:00+01:00", **fields) == AssetState(
+        PRODUCT, IdentitySpec(UID), fields, AT
     )
-    least = said(**PRODUCT_LINE, uid=None, tags=None, at=None)
+    minimal = statement_of(**PRODUCT_LINE, uid=None, tags=None, at=None)
     defaults: dict[str, Any] = {"description": None, "tags": [], "status": "ACTIVE", "version": "1.0.0"}
-    assert least == AssetState(PRODUCT, IdentitySpec(new_uid=product_uid("orders")), {**defaults, **product_fields()}, None)
+    assert minimal == AssetState(PRODUCT, IdentitySpec(new_uid=product_uid("orders")), {**defaults, **product_fields()}, None)
 
 
-def test_an_entity_is_meant_by_its_uid_its_key_or_its_name() -> None:
+def test_an_entity_is_identified_by_uid_key_or_name() -> None:
     details = [{"type": "email", "value": "a@shop.example"}]
-    whole = said(**ENTITY_LINE, uid=str(UID), key="7", details=details, at="2026-03-01T12:00:00Z")
-    assert whole == EntityState(IdentitySpec(UID, "TABLE", "7"), "Orders", {"email": "a@shop.example"}, AT)
-    by_key = said(**ENTITY_LINE, key="7")
+    by_uid = statement_of(**ENTITY_LINE, uid=str(UID), key="7", details=details, at="2026-03-01T12:00:00Z")
+    assert by_uid == EntityState(IdentitySpec(UID, "TABLE", "7"), "Orders", {"email": "a@shop.example"}, AT)
+    by_key = statement_of(**ENTITY_LINE, key="7")
     assert by_key == EntityState(IdentitySpec(None, "TABLE", "7", entity_uid_by_key("TABLE", "7")), "Orders", {})
-    assert said(**ENTITY_LINE) == EntityState(IdentitySpec(entity_uid("TABLE", "Orders"), "TABLE"), "Orders", {})
+    assert statement_of(**ENTITY_LINE) == EntityState(IdentitySpec(entity_uid("TABLE", "Orders"), "TABLE"), "Orders", {})
     assert entity_uid_by_key("TABLE", "Orders") != entity_uid("TABLE", "Orders")
 
 
-def test_types_are_read_whole() -> None:
+def test_types_are_parsed() -> None:
     source = {"service": "crm", "endpoint": "/customers/{key}", "lookupField": "id", "isLocal": True}
-    kept = {"service": "crm", "endpoint": "/customers/{key}", "lookup_field": "id", "is_local": True}
-    assert said(**TYPE_LINE, domain="sales", source=source) == EntityTypeRow("TABLE", "Table", "sales", kept)
-    assert said(**TYPE_LINE) == EntityTypeRow("TABLE", "Table", None, None)
-    assert said(kind="detailType", code="email", label="Email", format="email") == DetailTypeRow("email", "Email", "email")
+    stored = {"service": "crm", "endpoint": "/customers/{key}", "lookup_field": "id", "is_local": True}
+    assert statement_of(**TYPE_LINE, domain="sales", source=source) == EntityTypeRow("TABLE", "Table", "sales", stored)
+    assert statement_of(**TYPE_LINE) == EntityTypeRow("TABLE", "Table", None, None)
+    assert statement_of(kind="detailType", code="email", label="Email", format="email") == DetailTypeRow(
+        "email", "Email", "email"
+    )
 
 
-def test_a_link_names_its_ends_in_one_of_three_ways() -> None:
+def test_a_link_refers_to_its_ends_in_one_of_three_ways() -> None:
     ends = {"source": {"product": "orders"}, "target": {"entity": {"type": "TABLE", "key": "7"}, "uid": None}}
-    link_ = said(kind="link", **ends, type="DERIVED", confidence=0.5, metadata={"job": 1}, producer="dbt", transformation="sum")
+    link = statement_of(
+        kind="link", **ends, type="DERIVED", confidence=0.5, metadata={"job": 1}, producer="dbt", transformation="sum"
+    )
     state = {"type": "DERIVED", "transformation": "sum", "confidence": 0.5, "metadata": {"job": 1}}
-    assert link_ == lineage_link.LinkState(AssetRef(product="orders"), AssetRef(type="TABLE", key="7"), "dbt", state, None)
+    assert link == lineage_link.LinkState(AssetRef(product="orders"), AssetRef(type="TABLE", key="7"), "dbt", state, None)
     default: dict[str, Any] = {"type": "DIRECT", "transformation": None, "confidence": 1.0, "metadata": {}}
-    assert said(**LINK_LINE, confidence=None) == lineage_link.LinkState(
+    assert statement_of(**LINK_LINE, confidence=None) == lineage_link.LinkState(
         AssetRef(uid=UID), AssetRef(uid=OTHER), None, default, None
     )
 
 
-def test_a_join_and_its_type_are_read_whole() -> None:
-    type_ = said(**JOIN_TYPE_LINE, onDelete="RESTRICT", foreignKeyField="steward_id")
-    named = ("PRODUCT", "steward", "PERSON", "stewardOf")
-    assert type_ == RelationshipTypeRow(*named, "MANY_TO_ONE", "RESTRICT", "steward_id")
-    least = said(**JOIN_TYPE_LINE, onDelete=None)
-    assert isinstance(least, RelationshipTypeRow)
-    assert (least.on_delete, least.foreign_key_field) == ("CLOSE", None)
-    join = said(**JOIN_LINE, attributes={"a": 1}, at="2026-03-01T12:00:00Z")
-    assert join == relationship.RelationshipState(
+def test_a_relationship_and_its_type_are_parsed() -> None:
+    type_ = statement_of(**RELATIONSHIP_TYPE_LINE, onDelete="RESTRICT", foreignKeyField="steward_id")
+    names = ("PRODUCT", "steward", "PERSON", "stewardOf")
+    assert type_ == RelationshipTypeRow(*names, "MANY_TO_ONE", "RESTRICT", "steward_id")
+    minimal = statement_of(**RELATIONSHIP_TYPE_LINE, onDelete=None)
+    assert isinstance(minimal, RelationshipTypeRow)
+    assert (minimal.on_delete, minimal.foreign_key_field) == ("CLOSE", None)
+    relationship_ = statement_of(**RELATIONSHIP_LINE, attributes={"a": 1}, at="2026-03-01T12:00:00Z")
+    assert relationship_ == relationship.RelationshipState(
         "steward", AssetRef(product="orders"), AssetRef(uid=OTHER), {"attributes": {"a": 1}}, AT
     )
-    assert said(**JOIN_LINE) == relationship.RelationshipState(
+    assert statement_of(**RELATIONSHIP_LINE) == relationship.RelationshipState(
         "steward", AssetRef(product="orders"), AssetRef(uid=OTHER), {"attributes": {}}
     )
 
 
-def test_an_end_names_a_uid_and_perhaps_an_instant() -> None:
-    assert said(**DELETE_LINE, at="2026-03-01T12:00:00Z") == Deletion(UID, AT)
-    assert said(**DELETE_LINE) == Deletion(UID)
+def test_a_deletion_names_a_uid_and_optionally_an_instant() -> None:
+    assert statement_of(**DELETE_LINE, at="2026-03-01T12:00:00Z") == Deletion(UID, AT)
+    assert statement_of(**DELETE_LINE) == Deletion(UID)
 
 
-def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_ending_are_accepted() -> None:
+def test_byte_order_marks_both_line_endings_blank_lines_and_a_missing_last_line_ending_are_accepted() -> None:
     line = json.dumps(DELETE_LINE).encode()
     unix = b"\n" + line + b"\n  \n\n" + line
     for content in (unix, unix.replace(b"\n", b"\r\n")):
@@ -148,14 +153,14 @@ def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_endin
 @pytest.mark.parametrize(
     ("line", "field", "message"),
     [
-        (b"{", None, "The line is no JSON"),
-        (b'{"kind": "delete"} {"kind": "delete"}', None, "The line is no JSON"),
-        (b'{"kind": "delete", "uid": NaN}', None, "The line is no JSON"),
-        (b'{"kind": "\xff"}', None, "The line is no JSON"),
+        (b"{", None, "The line is not JSON"),
+        (b'{"kind": "delete"} {"kind": "delete"}', None, "The line is not JSON"),
+        (b'{"kind": "delete", "uid": NaN}', None, "The line is not JSON"),
+        (b'{"kind": "\xff"}', None, "The line is not JSON"),
         (b"[]", None, "no JSON object"),
-        (b"{}", "kind", "; here it is None."),
-        ({"kind": ["product"]}, "kind", "kind is one of"),
-        ({**DELETE_LINE, "kind": "Delete"}, "kind", "here it is 'Delete'"),
+        (b"{}", "kind", "kind is None. Give one of"),
+        ({"kind": ["product"]}, "kind", "kind is ['product']. Give one of"),
+        ({**DELETE_LINE, "kind": "Delete"}, "kind", "kind is 'Delete'. Give one of"),
         ({**DELETE_LINE, "when": "now"}, "when", "There is no field 'when' here. There are at, uid."),
         ({**PRODUCT_LINE, "idempotencyKey": "x"}, "idempotencyKey", "There is no field 'idempotencyKey' here."),
         ({"kind": "product", **product_fields(owner=None)}, "owner", "owner is missing."),
@@ -184,12 +189,12 @@ def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_endin
         ({**TYPE_LINE, "source": {"service": "crm"}}, "source", "endpoint is missing."),
         ({**TYPE_LINE, "source": {"service": "crm", "endpoint": "//evil", "lookupField": "id"}}, "endpoint", "must be a path"),
         ({"kind": "detailType", "code": "a", "label": "A", "format": "shoe"}, "format", "format is 'shoe'. It must be one of"),
-        ({**JOIN_TYPE_LINE, "cardinality": "SOME"}, "cardinality", "cardinality is 'SOME'. It must be one of"),
-        ({**JOIN_TYPE_LINE, "onDelete": 1}, "onDelete", "onDelete is 1. It must be one of"),
-        ({**JOIN_TYPE_LINE, "reverseKey": "a b"}, "reverseKey", "reverseKey is not a code. A code begins with a letter"),
-        ({**JOIN_LINE, "type": 1}, "type", "type has to be text."),
-        ({**JOIN_LINE, "origin": {"uid": str(UID), "product": "a"}}, "origin", "exactly one of uid, product and entity"),
-        ({**JOIN_LINE, "attributes": []}, "attributes", "JSON object"),
+        ({**RELATIONSHIP_TYPE_LINE, "cardinality": "SOME"}, "cardinality", "cardinality is 'SOME'. It must be one of"),
+        ({**RELATIONSHIP_TYPE_LINE, "onDelete": 1}, "onDelete", "onDelete is 1. It must be one of"),
+        ({**RELATIONSHIP_TYPE_LINE, "reverseKey": "a b"}, "reverseKey", "reverseKey is not a code. A code begins with a letter"),
+        ({**RELATIONSHIP_LINE, "type": 1}, "type", "type has to be text."),
+        ({**RELATIONSHIP_LINE, "origin": {"uid": str(UID), "product": "a"}}, "origin", "exactly one of uid, product and entity"),
+        ({**RELATIONSHIP_LINE, "attributes": []}, "attributes", "JSON object"),
         ({**LINK_LINE, "source": str(UID)}, "source", "source has to be a JSON object."),
         ({**LINK_LINE, "source": {}}, "source", "exactly one of uid, product and entity"),
         ({**LINK_LINE, "target": {"uid": str(UID), "product": "a"}}, "target", "exactly one of uid, product and entity"),
@@ -204,42 +209,44 @@ def test_a_byte_order_mark_either_line_ending_blank_lines_and_no_last_line_endin
     ],
     ids=str,
 )
-def test_a_bad_line_is_a_fault_that_names_the_field_and_leaves_its_neighbours(line: Any, field: str | None, message: str) -> None:
+def test_the_error_of_a_bad_line_names_the_field_and_other_lines_are_unaffected(
+    line: Any, field: str | None, message: str
+) -> None:
     good = json.dumps(DELETE_LINE).encode()
     bad = line if isinstance(line, bytes) else json.dumps(line).encode()
-    before, fault, after = read(b"\n".join([good, bad, good]))
-    assert isinstance(fault, RowError)
-    assert (fault.line, fault.field, fault.code) == (2, field, "BAD_INPUT")
-    assert message in fault.message
+    before, error, after = read(b"\n".join([good, bad, good]))
+    assert isinstance(error, RowError)
+    assert (error.line, error.field, error.code) == (2, field, "BAD_INPUT")
+    assert message in error.message
     assert (before.line, after.line) == (1, 3)
     assert isinstance(before, Row)
     assert isinstance(after, Row)
 
 
-def test_a_line_that_is_too_long_is_passed_over() -> None:
+def test_a_line_that_is_too_long_is_skipped() -> None:
     line = json.dumps(DELETE_LINE).encode()
     longest = line + b" " * (LINE_LENGTH - len(line) - 1) + b"\n"
-    found = read(longest + b" " + longest + b"x" * 3 * LINE_LENGTH + b"\n" + line)
-    assert [(it.line, type(it)) for it in found] == [(1, Row), (2, RowError), (3, RowError), (4, Row)]
-    assert isinstance(found[1], RowError)
-    assert found[1].message == f"The line is longer than {LINE_LENGTH} bytes."
+    items = read(longest + b" " + longest + b"x" * 3 * LINE_LENGTH + b"\n" + line)
+    assert [(it.line, type(it)) for it in items] == [(1, Row), (2, RowError), (3, RowError), (4, Row)]
+    assert isinstance(items[1], RowError)
+    assert items[1].message == f"The line is longer than {LINE_LENGTH} bytes."
 
 
 class Generated(io.RawIOBase):
-    """A file that is larger than what may be held of it."""
+    """A file generated while it is read."""
 
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
-        self._left = b""
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        piece = self._left or next(self._lines, b"")
+        piece = self._rest or next(self._pieces, b"")
         size = min(len(piece), len(buffer))
         buffer[:size] = piece[:size]
-        self._left = piece[size:]
+        self._rest = piece[size:]
         return size
 
 
@@ -267,11 +274,11 @@ json_values = st.recursive(
 @settings(max_examples=500)
 @given(
     st.sampled_from(sorted(INPUTS)).flatmap(
-        lambda it: st.dictionaries(st.sampled_from(sorted(KINDS[it].fields.known)), json_values).map(
+        lambda it: st.dictionaries(st.sampled_from(sorted(KINDS[it].fields.names)), json_values).map(
             lambda fields: {"kind": it, **fields}
         )
     )
 )
-def test_whatever_a_line_says_it_is_a_row_or_a_fault(line: dict[str, Any]) -> None:
-    (found,) = read(json.dumps(line).encode())
-    assert isinstance(found, Row | RowError)
+def test_every_line_gives_a_row_or_an_error(line: dict[str, Any]) -> None:
+    (item,) = read(json.dumps(line).encode())
+    assert isinstance(item, Row | RowError)

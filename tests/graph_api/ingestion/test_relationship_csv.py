@@ -1,4 +1,4 @@
-"""CSV files of joins, read: what names their ends, what is a fault and where, and what columns there may be."""
+"""Parsing of CSV files of relationships: references to ends, errors that name line and column, and headers."""
 
 import io
 import json
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from db.associations.association import AssetRef
 from db.associations.relationship import RelationshipState
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, ResolvableConflict, UnknownType
+from graph_api.ingestion.csv_cells import EMPTY
 from graph_api.ingestion.relationship_csv import COLUMNS, RelationshipFile
 from graph_api.ingestion.row import Row, RowError
 
@@ -21,7 +22,7 @@ UID = UUID("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101")
 OTHER = UUID("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be102")
 HEADER = b"type,origin,origin_uid,related,related_uid,attributes,change_ts\n"
 GOOD = b"PLACED,ann,,7,,,\n"
-SAID = RelationshipState("PLACED", AssetRef(key="ann"), AssetRef(key="7"), {"attributes": {}}, None)
+STATE = RelationshipState("PLACED", AssetRef(key="ann"), AssetRef(key="7"), {"attributes": {}}, None)
 
 
 def opened(content: bytes) -> RelationshipFile:
@@ -32,7 +33,7 @@ def read(content: bytes) -> list[Row | RowError]:
     return list(opened(content))
 
 
-def test_a_join_is_read_whole() -> None:
+def test_a_row_is_parsed() -> None:
     row = f'PLACED,,{UID},No. 7,,"{{""since"": 2026, ""by"": [""web""]}}",2026-03-01T13:00:00.5+01:00\n'
     attributes = {"since": 2026, "by": ["web"]}
     at = datetime(2026, 3, 1, 12, 0, 0, 500_000, UTC)
@@ -47,14 +48,12 @@ def test_a_join_is_read_whole() -> None:
 @pytest.mark.parametrize(
     "related", [(f",{OTHER}", AssetRef(uid=OTHER)), ("7,", AssetRef(key="7")), (f" ,{OTHER}", AssetRef(uid=OTHER))]
 )
-def test_each_end_is_named_by_its_uid_or_by_what_it_is_called(
-    origin: tuple[str, AssetRef], related: tuple[str, AssetRef]
-) -> None:
+def test_each_end_is_referred_to_by_uid_or_by_name(origin: tuple[str, AssetRef], related: tuple[str, AssetRef]) -> None:
     row = f"PLACED,{origin[0]},{related[0]},,\n"
-    assert read(HEADER + row.encode()) == [Row(2, SAID._replace(origin=origin[1], related=related[1]))]
+    assert read(HEADER + row.encode()) == [Row(2, STATE._replace(origin=origin[1], related=related[1]))]
 
 
-def test_a_header_may_leave_out_whatever_names_no_end_and_one_of_what_does() -> None:
+def test_a_header_needs_only_the_type_and_one_column_for_each_end() -> None:
     ends = {
         "origin": AssetRef(key="ann"),
         "origin_uid": AssetRef(uid=UID),
@@ -64,33 +63,33 @@ def test_a_header_may_leave_out_whatever_names_no_end_and_one_of_what_does() -> 
     cells = {"origin": "ann", "origin_uid": str(UID), "related": "7", "related_uid": str(OTHER)}
     for origin, related in product(("origin", "origin_uid"), ("related", "related_uid")):
         content = f"{related}, type ,{origin}\n{cells[related]},PLACED,{cells[origin]}"
-        assert read(content.encode()) == [Row(2, SAID._replace(origin=ends[origin], related=ends[related]))]
+        assert read(content.encode()) == [Row(2, STATE._replace(origin=ends[origin], related=ends[related]))]
 
 
 @pytest.mark.parametrize("empty", ["", " ", '" "', "{}", '"{ }"'])
-def test_no_attributes_are_none(empty: str) -> None:
-    assert read(HEADER + f"PLACED,ann,,7,,{empty},\n".encode()) == [Row(2, SAID)]
+def test_a_blank_cell_and_an_empty_object_are_no_attributes(empty: str) -> None:
+    assert read(HEADER + f"PLACED,ann,,7,,{empty},\n".encode()) == [Row(2, STATE)]
 
 
-def test_what_an_end_is_called_is_taken_as_it_stands() -> None:
+def test_the_name_of_an_end_is_not_changed() -> None:
     (row,) = read(HEADER + b'PLACED," ann, ""a""",,0012,,,\n')
-    assert row == Row(2, SAID._replace(origin=AssetRef(key=' ann, "a"'), related=AssetRef(key="0012")))
+    assert row == Row(2, STATE._replace(origin=AssetRef(key=' ann, "a"'), related=AssetRef(key="0012")))
 
 
 @pytest.mark.parametrize(
     ("row", "column", "message"),
     [
-        (b",ann,,7,,,", "type", "The cell is empty."),
-        (b" \t,ann,,7,,,", "type", "The cell is empty."),
-        (b"PLACED,,,7,,,", "origin", "origin and origin_uid are both empty: give one of them."),
-        (b"PLACED, , ,7,,,", "origin", "origin and origin_uid are both empty: give one of them."),
-        (b"PLACED,ann,%b,7,,,", "origin", "origin and origin_uid are both filled: give one of them."),
-        (b"PLACED,ann,12,7,,,", "origin", "origin and origin_uid are both filled: give one of them."),
-        (b"PLACED,ann,,,,,", "related", "related and related_uid are both empty: give one of them."),
-        (b"PLACED,ann,,7,%b,,", "related", "related and related_uid are both filled: give one of them."),
+        (b",ann,,7,,,", "type", EMPTY),
+        (b" \t,ann,,7,,,", "type", EMPTY),
+        (b"PLACED,,,7,,,", "origin", "origin and origin_uid are both empty. Fill exactly one of them."),
+        (b"PLACED, , ,7,,,", "origin", "origin and origin_uid are both empty. Fill exactly one of them."),
+        (b"PLACED,ann,%b,7,,,", "origin", "origin and origin_uid are both filled. Fill exactly one of them."),
+        (b"PLACED,ann,12,7,,,", "origin", "origin and origin_uid are both filled. Fill exactly one of them."),
+        (b"PLACED,ann,,,,,", "related", "related and related_uid are both empty. Fill exactly one of them."),
+        (b"PLACED,ann,,7,%b,,", "related", "related and related_uid are both filled. Fill exactly one of them."),
         (b"PLACED,,12,7,,,", "origin_uid", "'12' is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101."),
         (b"PLACED,ann,,,12,,", "related_uid", "'12' is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101."),
-        (b'PLACED,ann,,7,,"{""since""}",', "attributes", "The cell is no JSON: "),
+        (b'PLACED,ann,,7,,"{""since""}",', "attributes", "The cell is not JSON: "),
         (b"PLACED,ann,,7,,{since},", "attributes", ", at character 2."),
         (b"PLACED,ann,,7,,[],", "attributes", "attributes has to be a JSON object, such as {"),
         (b'PLACED,ann,,7,,"""since""",', "attributes", "attributes has to be a JSON object, such as {"),
@@ -102,19 +101,21 @@ def test_what_an_end_is_called_is_taken_as_it_stands() -> None:
         (b"PLACED,ann,,7,,,2026-03-01T12:00:00", "change_ts", "no offset"),
         (b"PLACED,ann,,7,,,yesterday", "change_ts", "'yesterday' is not an instant."),
         (b"PLACED,ann,,7", "related_uid", "The row has 4 of 7 cells; missing: related_uid, attributes, change_ts."),
-        (b"PLACED,ann,,7,,,,", None, "The row has 8 of 7 cells. One that holds a comma has to be quoted."),
-        (b"PLACED,a\xffn,,7,,,", "origin", "The cell holds the byte 0xFF, which is not UTF-8 there."),
+        (b"PLACED,ann,,7,,,,", None, "The row has 8 of 7 cells. Quote a cell that holds a comma."),
+        (b"PLACED,a\xffn,,7,,,", "origin", "The cell holds the byte 0xFF, which is not UTF-8. Save the file in UTF-8."),
         (b"PLACED,ann,,7\0,,,", "related", "The cell holds a NUL character, which cannot be stored."),
-        (b'PLACED,ann,,7,,{"since":2026,"by":"web"},', "change_ts", "Something follows the closing quote of a cell."),
+        (b'PLACED,ann,,7,,{"since":2026,"by":"web"},', "change_ts", "Text follows the closing quote of a cell."),
     ],
     ids=lambda it: repr(it) if isinstance(it, bytes) else None,
 )
-def test_a_fault_names_line_column_and_reason_and_spoils_no_other_row(row: bytes, column: str | None, message: str) -> None:
-    before, fault, after = read(HEADER + GOOD + row.replace(b"%b", str(UID).encode()) + b"\n" + GOOD)
-    assert isinstance(fault, RowError)
-    assert (fault.line, fault.field, fault.code) == (3, column, "BAD_INPUT")
-    assert message in fault.message
-    assert [before, after] == [Row(2, SAID), Row(4, SAID)]
+def test_an_error_names_line_column_and_reason_and_other_rows_are_unaffected(
+    row: bytes, column: str | None, message: str
+) -> None:
+    before, error, after = read(HEADER + GOOD + row.replace(b"%b", str(UID).encode()) + b"\n" + GOOD)
+    assert isinstance(error, RowError)
+    assert (error.line, error.field, error.code) == (3, column, "BAD_INPUT")
+    assert message in error.message
+    assert [before, after] == [Row(2, STATE), Row(4, STATE)]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +127,8 @@ def test_a_fault_names_line_column_and_reason_and_spoils_no_other_row(row: bytes
         (b"type,origin,related_uid\n", b"PLACED,ann,\n", "related_uid"),
     ],
 )
-def test_where_one_column_names_an_end_its_cell_is_filled(header: bytes, row: bytes, column: str) -> None:
-    assert read(header + row) == [RowError(2, column, "The cell is empty.")]
+def test_a_cell_is_required_if_its_column_alone_names_an_end(header: bytes, row: bytes, column: str) -> None:
+    assert read(header + row) == [RowError(2, column, EMPTY)]
 
 
 EXPECTED = "It has to name type, origin or origin_uid, and related or related_uid, and may name attributes and change_ts."
@@ -136,13 +137,13 @@ EXPECTED = "It has to name type, origin or origin_uid, and related or related_ui
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", f"line 1: The file is empty: there is not even a header. {EXPECTED}"),
+        (b"", f"line 1: The file is empty. It needs a header. {EXPECTED}"),
         (b"origin,related\n", f"line 1: In the header type is missing; it names 'origin', 'related'. {EXPECTED}"),
         (b"type,related\n", "In the header origin or origin_uid is missing;"),
         (b"type,origin_uid,change_ts\n", "In the header related or related_uid is missing;"),
         (b"type,origin,related,colour\n", "In the header 'colour' is unknown;"),
-        (b"type,origin,related,origin\n", "In the header origin comes twice;"),
-        (b"type;origin;related\n", "Columns are separated by commas."),
+        (b"type,origin,related,origin\n", "In the header origin is repeated;"),
+        (b"type;origin;related\n", "Separate columns by commas."),
         (
             b"display_name,entity_type\n",
             "In the header type is missing, origin or origin_uid is missing, related or related_uid is missing,"
@@ -152,14 +153,14 @@ EXPECTED = "It has to name type, origin or origin_uid, and related or related_ui
     ],
     ids=lambda it: repr(it) if isinstance(it, bytes) else None,
 )
-def test_what_is_no_csv_file_of_joins_is_refused_whole(content: bytes, reason: str) -> None:
-    with pytest.raises(BadInput) as refused:
+def test_a_file_of_another_format_is_rejected_as_a_whole(content: bytes, reason: str) -> None:
+    with pytest.raises(BadInput) as rejected:
         opened(content)
-    assert reason in refused.value.message
+    assert reason in rejected.value.message
 
 
 @pytest.mark.parametrize(
-    ("header", "error", "fault"),
+    ("header", "error", "reported"),
     [
         (HEADER, NotFound("There is no asset so called.", field="origin"), ("origin", "There is no asset so called.")),
         (HEADER, BadInput("related is a PERSON.", field="related"), ("related", "related is a PERSON.")),
@@ -179,13 +180,13 @@ def test_what_is_no_csv_file_of_joins_is_refused_whole(content: bytes, reason: s
     ],
     ids=lambda it: it.decode().strip() if isinstance(it, bytes) else None,
 )
-def test_what_is_refused_later_is_told_in_the_words_of_the_file(
-    header: bytes, error: HeadwaterError, fault: tuple[str | None, str]
+def test_an_error_of_the_database_names_the_column_of_the_file(
+    header: bytes, error: HeadwaterError, reported: tuple[str | None, str]
 ) -> None:
-    assert opened(header).row_error(7, error) == RowError(7, *fault, error.code)
+    assert opened(header).row_error(7, error) == RowError(7, *reported, error.code)
 
 
-def test_a_join_waits_for_ends_types_and_room() -> None:
+def test_missing_ends_missing_types_and_conflicts_are_resolvable() -> None:
     assert set(RelationshipFile.resolvable) == {NotFound, UnknownType, ResolvableConflict}
 
 
@@ -198,11 +199,11 @@ values = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | names
 
 @settings(max_examples=100)
 @given(st.permutations(COLUMNS), st.lists(st.tuples(names, ends, ends, st.dictionaries(names, values, max_size=3))))
-def test_what_is_written_is_read_back_whatever_the_order_of_columns(
-    order: Sequence[str], joins: list[tuple[str, AssetRef, AssetRef, dict[str, object]]]
+def test_relationships_are_read_back_whatever_the_order_of_columns(
+    order: Sequence[str], relationships: list[tuple[str, AssetRef, AssetRef, dict[str, object]]]
 ) -> None:
     lines = [",".join(order)]
-    for type_, origin, related, attributes in joins:
+    for type_, origin, related, attributes in relationships:
         cells = {
             "type": type_,
             "origin": origin.key or "",
@@ -213,7 +214,8 @@ def test_what_is_written_is_read_back_whatever_the_order_of_columns(
             "change_ts": "",
         }
         lines.append(",".join('"' + cells[column].replace('"', '""') + '"' for column in order))
-    found = read("\r\n".join(lines).encode())
-    assert [it.said if isinstance(it, Row) else it for it in found] == [
-        RelationshipState(type_, origin, related, {"attributes": attributes}) for type_, origin, related, attributes in joins
+    items = read("\r\n".join(lines).encode())
+    assert [it.statement if isinstance(it, Row) else it for it in items] == [
+        RelationshipState(type_, origin, related, {"attributes": attributes})
+        for type_, origin, related, attributes in relationships
     ]

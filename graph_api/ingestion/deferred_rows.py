@@ -1,4 +1,4 @@
-"""Rows that have to wait for others, in a file of our own once they are many."""
+"""Rows that a load defers, in a temporary file once they are many."""
 
 import pickle
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS
 from graph_api.ingestion.row import Row
 
-# How many rows are written at once, and how many bytes are kept in memory.
+# Rows that are written at once, and bytes that are kept in memory.
 _CHUNK = 100
 _IN_MEMORY = 4 * 1024 * 1024
 
@@ -18,14 +18,13 @@ _KINDS = {kind.name: kind for kind in ASSET_KINDS}
 
 
 class DeferredRows:
-    """A queue: it is filled, and then read through, perhaps repeatedly."""
+    """A queue that is filled first, and then read from its beginning, any number of times."""
 
     def __init__(self) -> None:
-        self.position = 0
+        self.bytes_read = 0
         self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-        # it is gone when nobody needs it any more
         finalize(self, self._file.close)
-        self._next: list[Row] = []
+        self._unwritten: list[Row] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -33,8 +32,8 @@ class DeferredRows:
 
     def add(self, row: Row) -> None:
         self._count += 1
-        self._next.append(row)
-        if len(self._next) == _CHUNK:
+        self._unwritten.append(row)
+        if len(self._unwritten) == _CHUNK:
             self._write()
 
     def extend(self, others: "DeferredRows") -> None:
@@ -47,20 +46,22 @@ class DeferredRows:
         self._file.seek(0)
         while (position := self._file.tell()) < end:
             yield from cast(list[Row], _Unpickler(self._file).load())
-            self.position = position
+            self.bytes_read = position
 
     def _write(self) -> None:
-        _Pickler(self._file, pickle.HIGHEST_PROTOCOL).dump(self._next)
-        self._next = []
+        _Pickler(self._file, pickle.HIGHEST_PROTOCOL).dump(self._unwritten)
+        self._unwritten = []
 
 
 class _Pickler(pickle.Pickler):
-    """Writes rows. A kind is one and the same object everywhere: its name is written."""
+    """Pickler that writes a kind by its name: code compares kinds by identity."""
 
-    def persistent_id(self, it: Any) -> str | None:
-        return it.name if isinstance(it, Kind) else None
+    def persistent_id(self, value: Any) -> str | None:
+        return value.name if isinstance(value, Kind) else None
 
 
 class _Unpickler(pickle.Unpickler):
+    """Unpickler that reads a kind by its name."""
+
     def persistent_load(self, name: Any) -> Kind:
         return _KINDS[name]

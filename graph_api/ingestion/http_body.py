@@ -1,0 +1,74 @@
+"""The body of a request as a file for the thread that parses it."""
+
+import asyncio
+import io
+from concurrent.futures import Future
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from db.errors import BadInput, Timeout
+from graph_api.http.deadline import time_limit
+from graph_api.ingestion.loading import Load
+
+
+class BodyFile(io.RawIOBase):
+    """File for a thread that requests each piece of the body from the event loop.
+
+    Nothing is read ahead, so a client sends no faster than the database writes. A client that disconnects, or sends nothing for
+    `body_timeout` seconds, ends the load.
+    """
+
+    def __init__(self, request: Request, load: Load, body_timeout: float) -> None:
+        super().__init__()
+        self.disconnected = False
+        self.timed_out = False
+        self._body_timeout = body_timeout
+        self._request = request
+        self._pieces = request.stream()
+        self._load = load
+        self._loop = asyncio.get_running_loop()
+        self._requested: Future[bytes] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._piece:
+            self._requested = asyncio.run_coroutine_threadsafe(self._next_piece(), self._loop)
+            self._piece = memoryview(self._requested.result())
+        size = min(len(buffer), len(self._piece))
+        buffer[:size] = self._piece[:size]
+        self._piece = self._piece[size:]
+        return size
+
+    def abandon(self) -> None:
+        """Cancel what still runs for the file, which is not read any more."""
+        for running in (self._requested, self._watcher):
+            if running is not None:
+                running.cancel()
+
+    async def _next_piece(self) -> bytes:
+        """Return the next piece, or nothing at the end of the body."""
+        try:
+            async with time_limit(self._body_timeout):
+                async for piece in self._pieces:
+                    if piece:
+                        return piece
+        except Timeout as error:
+            self.timed_out = True
+            raise Timeout(f"No part of the body was received for {self._body_timeout:g} s.") from error
+        except ClientDisconnect as error:
+            self.disconnected = True
+            raise BadInput("The request ended before its body did.") from error
+        self._watcher = self._watcher or asyncio.create_task(self._watch())
+        return b""
+
+    async def _watch(self) -> None:
+        """Stop the load if the client disconnects after it has sent the whole body."""
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self.disconnected = True
+        self._load.stop()
