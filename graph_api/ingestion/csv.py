@@ -108,19 +108,19 @@ class CsvFile(ABC):
                     yield row
 
     def _read_header(self) -> tuple[str, ...]:
-        """Return the columns, or raise BadInput if this is no CSV file of this kind."""
+        """Return the columns, or raise BadInput if this is not a CSV file of this kind."""
         lines = self._lines
         beginning = lines.peek_first_line()
         where = f"line {lines.number + 1}"
         for magic, format_ in _OTHER_FORMATS.items():
             if beginning.lstrip().startswith(magic):
-                raise BadInput(f"{where}: This is no CSV file but {format_.format(command=self.command)}")
+                raise BadInput(f"{where}: This is not a CSV file but {format_.format(command=self.command)}")
         try:
             beginning.decode()
         except UnicodeDecodeError as error:
-            raise BadInput(f"{where}: This is no CSV file in UTF-8. Save it in UTF-8.") from error
+            raise BadInput(f"{where}: This is not a CSV file in UTF-8. Save it in UTF-8.") from error
         if _CONTROL_CHARACTER.search(beginning):
-            raise BadInput(f"{where}: This is no CSV file: the line holds control characters.")
+            raise BadInput(f"{where}: This is not a CSV file: the line holds control characters.")
         try:
             names = next(csv.reader(iter(lines), strict=True), None)
         except (csv.Error, RowTooLong) as error:

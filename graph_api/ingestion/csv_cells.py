@@ -48,7 +48,7 @@ def read_uuid(column: str, cell: str) -> UUID:
     try:
         return UUID(cell)
     except ValueError as error:
-        raise BadInput(f"{cell!r} is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.", field=column) from error
+        raise BadInput(f"{cell!r} is not a UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.", field=column) from error
 
 
 def read_json(column: str, cell: str) -> Any:

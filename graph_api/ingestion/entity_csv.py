@@ -48,7 +48,7 @@ def _read_details(cell: str) -> dict[str, str]:
         return {}
     items = read_json("details", cell)
     if not isinstance(items, list):
-        raise BadInput(f"The cell is no JSON list of objects such as {_DETAIL}.", field="details")
+        raise BadInput(f"The cell is not a JSON list of objects such as {_DETAIL}.", field="details")
     details: dict[str, str] = {}
     for number, item in enumerate(items, start=1):
         if (
@@ -57,7 +57,9 @@ def _read_details(cell: str) -> dict[str, str]:
             or not isinstance(code := item.get("detail_type"), str)
             or not isinstance(value := item.get("detail_value"), str)
         ):
-            raise BadInput(f"Item {number} of the list is no object with exactly two texts, such as {_DETAIL}.", field="details")
+            raise BadInput(
+                f"Item {number} of the list is not an object with exactly two texts, such as {_DETAIL}.", field="details"
+            )
         if code in details:
             raise BadInput(f"There are two details of the type {code!r}. Give one of each type.", field="details")
         details[code] = value

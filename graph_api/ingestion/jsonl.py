@@ -65,7 +65,7 @@ def _parse(line: bytes) -> ParsedStatement:
     except orjson.JSONDecodeError as error:
         raise BadInput(f"The line is not JSON: {error.msg}, at character {error.pos + 1}.") from error
     if not isinstance(content, dict):
-        raise BadInput('The line is no JSON object, such as {"kind": "delete", "uid": "…"}. Write one object on each line.')
+        raise BadInput('The line is not a JSON object, such as {"kind": "delete", "uid": "…"}. Write one object on each line.')
     name = content.pop("kind", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:

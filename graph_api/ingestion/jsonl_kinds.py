@@ -170,7 +170,7 @@ def _uid(content: dict[str, Any], parent: str = "uid") -> UUID | None:
     try:
         return UUID(value)
     except (ValueError, AttributeError, TypeError) as error:
-        raise BadInput(f"{value!r} is no UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.", field=parent) from error
+        raise BadInput(f"{value!r} is not a UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101.", field=parent) from error
 
 
 def _instant(content: dict[str, Any]) -> datetime | None:
