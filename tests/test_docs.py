@@ -155,6 +155,12 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_every_source_that_a_page_names_exists() -> None:
+    for page in PAGES:
+        for path in re.findall(r"`((?:graph_api|schema|db|tests|docs)/[\w/.]+)`", page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
 def test_the_readme_links_to_every_page() -> None:
     linked = set(re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()))
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page.parent != ROOT / "docs/decisions"}
