@@ -1,4 +1,4 @@
-"""Settings that are more than a word: what is refused, and how they reach other processes."""
+"""Settings with structure: parsing, rejected values, and the environment for other processes."""
 
 import json
 
@@ -30,20 +30,20 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_services_are_named_by_an_address_or_by_an_address_and_options(environment: pytest.MonkeyPatch) -> None:
+def test_a_service_is_an_address_or_an_address_with_options(environment: pytest.MonkeyPatch) -> None:
     assert read_settings().services == {}
     environment.setenv("HEADWATER_SERVICES", json.dumps(SERVICES))
     services = read_settings().services
     assert services["crm"] == Service(address="https://crm.shop.example/api")
-    least = services["crm"]
-    assert (least.authorization, least.private, least.timeout, least.max_bytes) == (False, False, 2, 1_048_576)
-    assert (least.concurrency, least.batch, least.headers) == (8, 1, {})
+    defaults = services["crm"]
+    assert (defaults.authorization, defaults.private, defaults.timeout, defaults.max_bytes) == (False, False, 2, 1_048_576)
+    assert (defaults.concurrency, defaults.batch, defaults.headers) == (8, 1, {})
     assert services["directory"].to_json() == SERVICES["directory"]
 
 
-def test_a_variable_that_is_empty_names_no_service(environment: pytest.MonkeyPatch) -> None:
-    for nothing in ("", " ", "{}"):
-        environment.setenv("HEADWATER_SERVICES", nothing)
+def test_an_empty_variable_configures_no_service(environment: pytest.MonkeyPatch) -> None:
+    for empty in ("", " ", "{}"):
+        environment.setenv("HEADWATER_SERVICES", empty)
         assert read_settings().services == {}
 
 
@@ -62,8 +62,8 @@ def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
     assert "hush" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 
-ADDRESS = "HEADWATER_SERVICES, crm, address: must be http or https, a host, and optionally a port and a path"
-BAD_ADDRESSES = [
+INVALID_ADDRESS = "HEADWATER_SERVICES, crm, address: must be http or https, a host, and optionally a port and a path"
+INVALID_ADDRESSES = [
     "",
     "crm.shop.example",
     "//crm.shop.example",
@@ -89,10 +89,10 @@ BAD_ADDRESSES = [
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("value", "message"),
     [
-        *((json.dumps({"crm": it}), ADDRESS) for it in BAD_ADDRESSES),
-        *((json.dumps({"crm": {"address": it}}), ADDRESS) for it in BAD_ADDRESSES[:4]),
+        *((json.dumps({"crm": it}), INVALID_ADDRESS) for it in INVALID_ADDRESSES),
+        *((json.dumps({"crm": {"address": it}}), INVALID_ADDRESS) for it in INVALID_ADDRESSES[:4]),
         ("{", 'HEADWATER_SERVICES: must be JSON such as {"crm": "https://crm.shop.example"}.'),
         ("[]", "HEADWATER_SERVICES: Input should be a valid dictionary"),
         ('{"crm": 5}', "HEADWATER_SERVICES, crm: Input should be"),
@@ -111,10 +111,10 @@ BAD_ADDRESSES = [
         ),
         ('{"crm": {"address": "http://a", "batch": 1, "batch": 2}}', "HEADWATER_SERVICES: 'batch' appears twice in one object."),
         ('{"": "http://a"}', "HEADWATER_SERVICES: service is empty."),
-        ('{" crm": "http://a"}', "HEADWATER_SERVICES: service has spaces at an end"),
+        ('{" crm": "http://a"}', "HEADWATER_SERVICES: service has spaces at an end, or a control character"),
         ('{"c\\u0000": "http://a"}', "HEADWATER_SERVICES: service "),
         ('{"c\\ud800": "http://a"}', "HEADWATER_SERVICES: service "),
-        ('{"c\\u000am": "http://a"}', "HEADWATER_SERVICES: service has spaces at an end"),
+        ('{"c\\u000am": "http://a"}', "HEADWATER_SERVICES: service has spaces at an end, or a control character"),
         (
             '{"crm": {"address": "http://a", "headers": {"X-Key": "hush\\r\\nX: y"}}}',
             "HEADWATER_SERVICES, crm: the header 'X-Key'",
@@ -127,18 +127,18 @@ BAD_ADDRESSES = [
         ),
     ],
 )
-def test_services_that_do_not_fit_are_named_and_nothing_secret_is_repeated(
-    environment: pytest.MonkeyPatch, given: str, message: str
+def test_invalid_services_are_rejected_without_repeating_secrets(
+    environment: pytest.MonkeyPatch, value: str, message: str
 ) -> None:
-    environment.setenv("HEADWATER_SERVICES", given)
-    with pytest.raises(BadInput) as refused:
+    environment.setenv("HEADWATER_SERVICES", value)
+    with pytest.raises(BadInput) as raised:
         read_settings()
-    assert message in refused.value.message
-    assert "hush" not in f"{refused.value.message} {refused.value.__cause__}"
+    assert message in raised.value.message
+    assert "hush" not in f"{raised.value.message} {raised.value.__cause__}"
 
 
 @pytest.mark.parametrize(
-    ("given", "origins"),
+    ("value", "origins"),
     [
         ("", []),
         ("*", ["*"]),
@@ -151,10 +151,8 @@ def test_services_that_do_not_fit_are_named_and_nothing_secret_is_repeated(
         ("[]", []),
     ],
 )
-def test_origins_are_a_list_as_json_or_separated_by_commas(
-    environment: pytest.MonkeyPatch, given: str, origins: list[str]
-) -> None:
-    environment.setenv("HEADWATER_CORS_ORIGINS", given)
+def test_origins_are_a_json_list_or_separated_by_commas(environment: pytest.MonkeyPatch, value: str, origins: list[str]) -> None:
+    environment.setenv("HEADWATER_CORS_ORIGINS", value)
     settings = read_settings()
     assert settings.cors_origins == origins
     environment.setenv("HEADWATER_CORS_ORIGINS", settings.environment["HEADWATER_CORS_ORIGINS"])
@@ -162,7 +160,7 @@ def test_origins_are_a_list_as_json_or_separated_by_commas(
 
 
 @pytest.mark.parametrize(
-    ("setting", "given", "message"),
+    ("setting", "value", "message"),
     [
         *(
             ("cors_origins", it, "is not an origin")
@@ -186,17 +184,17 @@ def test_origins_are_a_list_as_json_or_separated_by_commas(
         ("request_timeout", "0", "HEADWATER_REQUEST_TIMEOUT"),
     ],
 )
-def test_what_a_setting_cannot_mean_is_told_and_no_secret_is_repeated(
-    environment: pytest.MonkeyPatch, setting: str, given: str, message: str
+def test_invalid_settings_are_rejected_without_repeating_secrets(
+    environment: pytest.MonkeyPatch, setting: str, value: str, message: str
 ) -> None:
-    environment.setenv(f"HEADWATER_{setting.upper()}", given)
-    with pytest.raises(BadInput) as refused:
+    environment.setenv(f"HEADWATER_{setting.upper()}", value)
+    with pytest.raises(BadInput) as raised:
         read_settings()
-    assert message in refused.value.message
-    assert "hush" not in refused.value.message
+    assert message in raised.value.message
+    assert "hush" not in raised.value.message
 
 
-def test_a_rate_or_a_redis_that_is_empty_is_none(environment: pytest.MonkeyPatch) -> None:
+def test_an_empty_rate_or_redis_url_is_none(environment: pytest.MonkeyPatch) -> None:
     for name in ("TENANT_RATE", "KEY_RATE", "REDIS_URL"):
         environment.setenv(f"HEADWATER_{name}", "")
     settings = read_settings()

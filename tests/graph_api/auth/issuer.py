@@ -1,4 +1,4 @@
-"""Who issues tokens in tests: signs whatever a test wants to have signed, and publishes the keys."""
+"""Token issuer of the tests: private keys, their public forms, and signed tokens."""
 
 import json
 import time
@@ -19,8 +19,8 @@ CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP
 
 
 def signing_key(algorithm: str, name: str = "a") -> Any:
-    """The private key of that name, or the secret."""
-    # all algorithms of RSA take the same, which takes a while to generate
+    """Return the private key, or the shared secret, with a name."""
+    # all RSA algorithms share a key, for generating one is slow
     return _generated("RSA" if algorithm[:2] in ("RS", "PS") else algorithm, name)
 
 
@@ -43,11 +43,11 @@ def private_pem(algorithm: str, name: str = "a") -> bytes:
 
 
 def jwk(algorithm: str, name: str = "a", **changes: Any) -> dict[str, Any]:
-    """A key as a set has it, by its name; a change to None leaves a member out."""
+    """Return a key as a member of a JWKS. A change to None removes a member."""
     key = signing_key(algorithm, name)
-    published = key if isinstance(key, bytes) else key.public_key()
-    written = jwt.get_algorithm_by_name(algorithm).to_jwk(published, as_dict=True)
-    members = {**written, "kid": name, "use": "sig", "alg": algorithm, **changes}
+    public_key = key if isinstance(key, bytes) else key.public_key()
+    members = jwt.get_algorithm_by_name(algorithm).to_jwk(public_key, as_dict=True)
+    members = {**members, "kid": name, "use": "sig", "alg": algorithm, **changes}
     return {member: value for member, value in members.items() if value is not None}
 
 
@@ -56,7 +56,7 @@ def jwks(algorithm: str, *names: str) -> bytes:
 
 
 def token(algorithm: str = "ES256", name: str = "a", *, kid: str | None = "a", **changes: Any) -> str:
-    """A token that is believed, but for the changes to its claims; one to None leaves a claim out."""
+    """Return a valid token with changed claims. A change to None removes a claim."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -69,10 +69,10 @@ def token(algorithm: str = "ES256", name: str = "a", *, kid: str | None = "a", *
         "scope": "read write:sales",
         **changes,
     }
-    said = {claim: value for claim, value in claims.items() if value is not None}
-    return jwt.encode(said, signing_key(algorithm, name), algorithm, headers={} if kid is None else {"kid": kid})
+    present = {claim: value for claim, value in claims.items() if value is not None}
+    return jwt.encode(present, signing_key(algorithm, name), algorithm, headers={} if kid is None else {"kid": kid})
 
 
-def trust(algorithm: Algorithm = "ES256", keys: KeySet | JwksSource | None = None, **options: Any) -> TrustedIssuer:
-    """Trust in this issuer, with its one key of that algorithm if no keys are given."""
+def trusted_issuer(algorithm: Algorithm = "ES256", keys: KeySet | JwksSource | None = None, **options: Any) -> TrustedIssuer:
+    """Return the configuration that trusts this issuer. The default is its single key for the algorithm."""
     return TrustedIssuer(algorithm, ISSUER, AUDIENCE, keys or read_key_set(jwks(algorithm, "a"), algorithm), **options)

@@ -1,4 +1,4 @@
-"""TokenVerifier: what is believed, what is refused and by which rule; and how the settings of trust are read."""
+"""Tokens: verification and the reason of each rejection, and the settings of the trusted issuer."""
 
 import base64
 import hashlib
@@ -17,18 +17,18 @@ from graph_api.auth.key_set import Algorithm, read_key_set
 from graph_api.auth.remote_key_set import JwksSource
 from graph_api.auth.tokens import MAX_LENGTH, Claims, TokenVerifier, TrustedIssuer
 from graph_api.settings import read_settings
-from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, public_pem, signing_key, token, trust
+from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, public_pem, signing_key, token, trusted_issuer
 
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 
-async def refusal(sent: str, believed: TrustedIssuer | None = None) -> str:
-    """By which rule a token is refused. Nothing of it, nor of a key, is repeated."""
-    with pytest.raises(Unauthenticated) as refused:
-        await TokenVerifier(believed or trust()).verify(sent)
-    assert refused.value.__cause__ is None
-    message = refused.value.message
-    assert not any(part in message for part in sent.split(".") if len(part) > 3)
+async def rejection_of(rejected: str, issuer: TrustedIssuer | None = None) -> str:
+    """Return the reason why a token is rejected. Check that the message repeats no part of the token."""
+    with pytest.raises(Unauthenticated) as raised:
+        await TokenVerifier(issuer or trusted_issuer()).verify(rejected)
+    assert raised.value.__cause__ is None
+    message = raised.value.message
+    assert not any(part in message for part in rejected.split(".") if len(part) > 3)
     return message.removeprefix("The token is invalid: ").rstrip(".")
 
 
@@ -38,21 +38,21 @@ def segment(content: Any) -> str:
 
 
 def with_header(header: Any, *, payload: Any = None, sign: bool = True) -> str:
-    """A token whose header is as the test has it, well signed unless it is not to be."""
-    signed = f"{segment(header)}.{segment(payload) if payload is not None else token().split('.')[1]}"
+    """Build a token with a given header, correctly signed or not signed."""
+    content = f"{segment(header)}.{segment(payload) if payload is not None else token().split('.')[1]}"
     method = jwt.get_algorithm_by_name("ES256")
-    return f"{signed}.{segment(method.sign(signed.encode(), signing_key('ES256'))) if sign else ''}"
+    return f"{content}.{segment(method.sign(content.encode(), signing_key('ES256'))) if sign else ''}"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_a_token_of_the_issuer_says_who_asks(algorithm: Algorithm) -> None:
+async def test_the_claims_of_a_valid_token_are_returned(algorithm: Algorithm) -> None:
     expires = int(time.time()) + 60
-    claims = await TokenVerifier(trust(algorithm)).verify(token(algorithm, exp=expires))
+    claims = await TokenVerifier(trusted_issuer(algorithm)).verify(token(algorithm, exp=expires))
     assert claims == Claims("shop", "ann@shop.example", ("read", "write:sales"), datetime.fromtimestamp(expires, UTC))
 
 
 @pytest.mark.parametrize(
-    ("changes", "rule"),
+    ("changes", "reason"),
     [
         ({"exp": None}, "the claim exp is missing"),
         ({"iss": None}, "the claim iss is missing"),
@@ -88,12 +88,12 @@ async def test_a_token_of_the_issuer_says_who_asks(algorithm: Algorithm) -> None
         ({"scope": {"read": True}}, "the scopes are neither a string nor a list of strings"),
     ],
 )
-async def test_a_token_whose_claims_do_not_fit_is_refused(changes: dict[str, Any], rule: str) -> None:
-    assert await refusal(token(**changes)) == rule
+async def test_a_token_with_invalid_claims_is_rejected(changes: dict[str, Any], reason: str) -> None:
+    assert await rejection_of(token(**changes)) == reason
 
 
 @pytest.mark.parametrize(
-    ("sent", "rule"),
+    ("value", "reason"),
     [
         ("", "it is not a JWT"),
         ("garbage", "it is not a JWT"),
@@ -116,120 +116,120 @@ async def test_a_token_whose_claims_do_not_fit_is_refused(changes: dict[str, Any
         (f"{segment({'alg': 'ES256', 'kid': 'b'})}.bbbb.cccc", "the key id (kid) is unknown"),
     ],
 )
-async def test_what_is_no_token_of_the_issuer_is_refused(sent: str, rule: str) -> None:
-    assert await refusal(sent) == rule
+async def test_a_value_that_is_not_a_token_of_the_issuer_is_rejected(value: str, reason: str) -> None:
+    assert await rejection_of(value) == reason
 
 
-async def test_a_token_that_nobody_signed_is_refused() -> None:
+async def test_an_unsigned_token_is_rejected() -> None:
     for algorithm in ("none", "None", "NONE", ""):
         header = {"alg": algorithm, "kid": "a"}
-        assert await refusal(with_header(header, sign=False)) == "it is not a JWT"
-        assert await refusal(with_header(header)) == "it is not signed with ES256 (alg)"
-    assert await refusal(token().rpartition(".")[0] + ".") == "it is not a JWT"
+        assert await rejection_of(with_header(header, sign=False)) == "it is not a JWT"
+        assert await rejection_of(with_header(header)) == "it is not signed with ES256 (alg)"
+    assert await rejection_of(token().rpartition(".")[0] + ".") == "it is not a JWT"
 
 
 @pytest.mark.parametrize("algorithm", [it for it in ALGORITHMS if it != "RS256"])
-async def test_a_token_is_not_asked_how_it_is_signed(algorithm: Algorithm) -> None:
-    rule = "it is not signed with RS256 (alg)"
-    assert await refusal(token(algorithm), trust("RS256")) == rule
+async def test_the_algorithm_is_not_taken_from_the_token(algorithm: Algorithm) -> None:
+    assert await rejection_of(token(algorithm), trusted_issuer("RS256")) == "it is not signed with RS256 (alg)"
 
 
-async def test_a_public_key_is_no_secret() -> None:
-    """Whoever has the public key could sign with it what a lenient reader would check with it."""
+async def test_a_token_signed_with_the_public_key_as_a_secret_is_rejected() -> None:
+    """A verifier that takes the algorithm from the token would accept it."""
     header, payload = segment({"alg": "HS256", "kid": "a"}), token("RS256").split(".")[1]
     for secret in (public_pem("RS256"), public_pem("RS256").strip(), jwks("RS256", "a")):
         forged = f"{header}.{payload}.{segment(hmac.digest(secret, f'{header}.{payload}'.encode(), hashlib.sha256))}"
-        assert await refusal(forged, trust("RS256")) == "it is not signed with RS256 (alg)"
+        assert await rejection_of(forged, trusted_issuer("RS256")) == "it is not signed with RS256 (alg)"
         disguised = segment({"alg": "RS256", "kid": "a"})
         forged = f"{disguised}.{payload}.{segment(hmac.digest(secret, f'{disguised}.{payload}'.encode(), hashlib.sha256))}"
-        assert await refusal(forged, trust("RS256")) == "the signature is invalid"
+        assert await rejection_of(forged, trusted_issuer("RS256")) == "the signature is invalid"
 
 
-async def test_another_key_of_the_same_name_is_not_believed() -> None:
+async def test_a_token_signed_with_another_key_of_the_same_id_is_rejected() -> None:
     for algorithm in ALGORITHMS:
-        assert await refusal(token(algorithm, "b"), trust(algorithm)) == "the signature is invalid"
+        assert await rejection_of(token(algorithm, "b"), trusted_issuer(algorithm)) == "the signature is invalid"
 
 
-async def test_keys_that_a_token_brings_along_are_not_looked_at() -> None:
-    brought = {"jwk": json.loads(jwks("ES256", "b"))["keys"][0], "jku": "http://127.0.0.1:9/", "x5u": "http://127.0.0.1:9/"}
-    said = jwt.decode(token(), options={"verify_signature": False})
-    forged = jwt.encode(said, signing_key("ES256", "b"), "ES256", headers={"kid": "a", **brought})
-    assert await refusal(forged) == "the signature is invalid"
+async def test_keys_in_the_header_of_a_token_are_ignored() -> None:
+    key_headers = {"jwk": json.loads(jwks("ES256", "b"))["keys"][0], "jku": "http://127.0.0.1:9/", "x5u": "http://127.0.0.1:9/"}
+    claims = jwt.decode(token(), options={"verify_signature": False})
+    forged = jwt.encode(claims, signing_key("ES256", "b"), "ES256", headers={"kid": "a", **key_headers})
+    assert await rejection_of(forged) == "the signature is invalid"
 
 
-async def test_what_a_token_calls_critical_is_not_passed_over() -> None:
+async def test_critical_headers_are_not_ignored() -> None:
     headers: list[dict[str, Any]] = [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"b64": False}, {"b64": False, "crit": ["b64"]}]
     for header in headers:
-        assert await refusal(with_header({"alg": "ES256", "kid": "a", **header})) == "it is malformed"
+        assert await rejection_of(with_header({"alg": "ES256", "kid": "a", **header})) == "it is malformed"
 
 
-async def test_a_payload_that_is_no_object_is_refused() -> None:
+async def test_a_payload_that_is_not_an_object_is_rejected() -> None:
     payloads: list[Any] = [[], 5, b"no json", b"[" * 5_000, b'{"exp":' + b"9" * 5_000 + b"}"]
     for payload in payloads:
-        assert await refusal(with_header({"alg": "ES256", "kid": "a"}, payload=payload)) == "it is malformed"
+        assert await rejection_of(with_header({"alg": "ES256", "kid": "a"}, payload=payload)) == "it is malformed"
 
 
-async def test_a_token_needs_to_name_its_key_only_where_there_are_several() -> None:
-    one, two = (trust(keys=read_key_set(jwks("ES256", *names), "ES256")) for names in ("a", "ab"))
-    assert (await TokenVerifier(one).verify(token(kid=None))).tenant == "shop"
-    assert await refusal(token(kid="c"), one) == "the key id (kid) is unknown"
+async def test_the_key_id_may_be_missing_if_there_is_one_key() -> None:
+    one_key, two_keys = (trusted_issuer(keys=read_key_set(jwks("ES256", *names), "ES256")) for names in ("a", "ab"))
+    assert (await TokenVerifier(one_key).verify(token(kid=None))).tenant == "shop"
+    assert await rejection_of(token(kid="c"), one_key) == "the key id (kid) is unknown"
     for name in ("a", "b"):
-        assert (await TokenVerifier(two).verify(token("ES256", name, kid=name))).tenant == "shop"
-    assert await refusal(token(kid=None), two) == "the key id (kid) is missing"
-    assert await refusal(token(kid="b"), two) == "the signature is invalid"
+        assert (await TokenVerifier(two_keys).verify(token("ES256", name, kid=name))).tenant == "shop"
+    assert await rejection_of(token(kid=None), two_keys) == "the key id (kid) is missing"
+    assert await rejection_of(token(kid="b"), two_keys) == "the signature is invalid"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_a_token_of_which_any_character_is_another_is_refused(algorithm: Algorithm) -> None:
-    sound = token(algorithm)
-    tokens = TokenVerifier(trust(algorithm))
-    for place, character in enumerate(sound):
-        # one that differs in the last bit, which unused ends of base64 hold, one that is used alike, and what ends or fills text
+async def test_a_token_with_any_changed_character_is_rejected(algorithm: Algorithm) -> None:
+    valid = token(algorithm)
+    verifier = TokenVerifier(trusted_issuer(algorithm))
+    for index, character in enumerate(valid):
+        # a character that differs in its last bit, which may be unused in base64, and characters that end or pad text
         for other in {chr(ord(character) ^ 1), "A", "=", ".", "\n"} - {character}:
             with pytest.raises(Unauthenticated):
-                await tokens.verify(sound[:place] + other + sound[place + 1 :])
-    for changed in (f"{sound}=", f"{sound}\n", f" {sound}", sound[:-1], f"{sound}A", sound.replace(".", "=.", 1)):
+                await verifier.verify(valid[:index] + other + valid[index + 1 :])
+    for changed in (f"{valid}=", f"{valid}\n", f" {valid}", valid[:-1], f"{valid}A", valid.replace(".", "=.", 1)):
         with pytest.raises(Unauthenticated):
-            await tokens.verify(changed)
-    assert (await tokens.verify(sound)).tenant == "shop"
+            await verifier.verify(changed)
+    assert (await verifier.verify(valid)).tenant == "shop"
 
 
-async def test_clocks_may_differ_by_the_leeway_and_no_more() -> None:
+async def test_clocks_may_differ_by_the_leeway() -> None:
     now = int(time.time())
-    for tokens, fits in ((TokenVerifier(trust()), 5), (TokenVerifier(trust(leeway=60)), 50)):
-        for sent in (token(exp=now - fits), token(nbf=now + fits), token(iat=now + fits)):
-            assert (await tokens.verify(sent)).tenant == "shop"
-    assert await refusal(token(exp=now - 11)) == "it has expired (exp)"
-    for sent in (token(nbf=now + 20), token(iat=now + 20)):
-        assert await refusal(sent) == "it is not valid yet (nbf or iat)"
-    assert await refusal(token(exp=now - 1), trust(leeway=0)) == "it has expired (exp)"
+    for verifier, tolerated in ((TokenVerifier(trusted_issuer()), 5), (TokenVerifier(trusted_issuer(leeway=60)), 50)):
+        for valid in (token(exp=now - tolerated), token(nbf=now + tolerated), token(iat=now + tolerated)):
+            assert (await verifier.verify(valid)).tenant == "shop"
+    assert await rejection_of(token(exp=now - 11)) == "it has expired (exp)"
+    for early in (token(nbf=now + 20), token(iat=now + 20)):
+        assert await rejection_of(early) == "it is not valid yet (nbf or iat)"
+    assert await rejection_of(token(exp=now - 1), trusted_issuer(leeway=0)) == "it has expired (exp)"
 
 
-async def test_claims_are_found_by_name_or_by_the_names_that_lead_to_them() -> None:
-    """Issuers name claims by addresses, which have dots, or put them into objects."""
+async def test_a_claim_is_found_by_its_name_or_by_a_path() -> None:
+    """Issuers name claims by URLs, which contain dots, or nest them in objects."""
     nested: dict[str, Any] = {
         "realm.shop": {"id": "by name"},
-        "realm": {"shop": {"id": "by way"}, "roles": ["read", "admin", "read"]},
+        "realm": {"shop": {"id": "by path"}, "roles": ["read", "admin", "read"]},
     }
-    for name, tenant in (("realm.shop.id", "by way"), ("https://shop.example/tenant", "by address")):
-        believed = trust(tenant_claim=name, scopes_claim="realm.roles")
-        claims = await TokenVerifier(believed).verify(
-            token(tenant=None, **nested, **{"https://shop.example/tenant": "by address"})
-        )
+    for name, tenant in (("realm.shop.id", "by path"), ("https://shop.example/tenant", "by URL")):
+        issuer = trusted_issuer(tenant_claim=name, scopes_claim="realm.roles")
+        claims = await TokenVerifier(issuer).verify(token(tenant=None, **nested, **{"https://shop.example/tenant": "by URL"}))
         assert (claims.tenant, claims.scopes) == (tenant, ("read", "admin"))
-    for way in ("realm.shop.id.more", "realm.none.id", "scope.id", "realm..id"):
-        assert await refusal(token(**nested), trust(tenant_claim=way)) == f"the claim {way} is missing"
+    for path in ("realm.shop.id.more", "realm.none.id", "scope.id", "realm..id"):
+        assert await rejection_of(token(**nested), trusted_issuer(tenant_claim=path)) == f"the claim {path} is missing"
 
 
 async def test_an_audience_may_be_one_of_several_and_scopes_may_be_absent() -> None:
-    claims = await TokenVerifier(trust()).verify(token(aud=["billing", AUDIENCE], scope=None, nbf=None, iat=None))
+    claims = await TokenVerifier(trusted_issuer()).verify(token(aud=["billing", AUDIENCE], scope=None, nbf=None, iat=None))
     assert (claims.actor, claims.scopes) == ("ann@shop.example", ())
-    assert (await TokenVerifier(trust()).verify(token(scope=" read  unknown-scope "))).scopes == ("read", "unknown-scope")
+    assert (await TokenVerifier(trusted_issuer()).verify(token(scope=" read  unknown-scope "))).scopes == (
+        "read",
+        "unknown-scope",
+    )
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Trust by the PEM file of a key, in the environment."""
+    """Set variables that trust the issuer by a PEM file."""
     file = tmp_path / "key.pem"
     file.write_bytes(public_pem("ES256"))
     for name, value in {"ALGORITHM": "ES256", "ISSUER": ISSUER, "AUDIENCE": AUDIENCE, "KEYS": str(file)}.items():
@@ -237,30 +237,30 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
     return monkeypatch
 
 
-async def test_settings_say_whose_tokens_are_believed(environment: pytest.MonkeyPatch) -> None:
-    believed = read_settings().trusted_issuer()
-    assert believed is not None
-    assert (believed.leeway, believed.tenant_claim, believed.scopes_claim) == (10, "tenant", "scope")
-    assert (await TokenVerifier(believed).verify(token(kid="any"))).tenant == "shop"
+async def test_the_trusted_issuer_is_read_from_the_settings(environment: pytest.MonkeyPatch) -> None:
+    issuer = read_settings().trusted_issuer()
+    assert issuer is not None
+    assert (issuer.leeway, issuer.tenant_claim, issuer.scopes_claim) == (10, "tenant", "scope")
+    assert (await TokenVerifier(issuer).verify(token(kid="any"))).tenant == "shop"
     environment.delenv("HEADWATER_JWT_KEYS")
     environment.setenv("HEADWATER_JWT_JWKS_URL", "https://idp.shop.example/keys?policy=1")
     environment.setenv("HEADWATER_JWT_JWKS_TTL", "60")
     environment.setenv("HEADWATER_JWT_LEEWAY", "3")
     environment.setenv("HEADWATER_JWT_SCOPES_CLAIM", "realm.roles")
-    believed = read_settings().trusted_issuer()
-    assert believed is not None
-    assert (believed.keys, believed.leeway) == (JwksSource("https://idp.shop.example/keys?policy=1", 60), 3)
-    assert believed.scopes_claim == "realm.roles"
+    issuer = read_settings().trusted_issuer()
+    assert issuer is not None
+    assert (issuer.keys, issuer.leeway) == (JwksSource("https://idp.shop.example/keys?policy=1", 60), 3)
+    assert issuer.scopes_claim == "realm.roles"
 
 
-def test_other_processes_read_the_same_trust(environment: pytest.MonkeyPatch) -> None:
+def test_other_processes_read_the_same_issuer(environment: pytest.MonkeyPatch) -> None:
     settings = read_settings(jwt_leeway=5)
     for name, value in settings.environment.items():
         environment.setenv(name, value)
     assert read_settings() == settings
 
 
-def test_where_nothing_or_only_blanks_are_set_no_token_is_believed(environment: pytest.MonkeyPatch) -> None:
+def test_without_settings_or_with_empty_ones_no_issuer_is_trusted(environment: pytest.MonkeyPatch) -> None:
     for name in ("ALGORITHM", "ISSUER", "AUDIENCE", "KEYS", "JWKS_URL"):
         environment.setenv(f"HEADWATER_JWT_{name}", "")
     assert read_settings().trusted_issuer() is None
@@ -269,9 +269,9 @@ def test_where_nothing_or_only_blanks_are_set_no_token_is_believed(environment: 
     assert read_settings().trusted_issuer() is None
 
 
-URL = "HEADWATER_JWT_JWKS_URL: must be an https URL, or http with a loopback host"
-ONE = "either HEADWATER_JWT_KEYS or HEADWATER_JWT_JWKS_URL is required"
-BOTH = "HEADWATER_JWT_ISSUER and HEADWATER_JWT_AUDIENCE are required"
+INVALID_URL = "HEADWATER_JWT_JWKS_URL: must be an https URL, or http with a loopback host"
+EXACTLY_ONE = "either HEADWATER_JWT_KEYS or HEADWATER_JWT_JWKS_URL is required"
+BOTH_REQUIRED = "HEADWATER_JWT_ISSUER and HEADWATER_JWT_AUDIENCE are required"
 
 
 @pytest.mark.parametrize(
@@ -280,10 +280,10 @@ BOTH = "HEADWATER_JWT_ISSUER and HEADWATER_JWT_AUDIENCE are required"
         ({"ALGORITHM": "none"}, "HEADWATER_JWT_ALGORITHM: Input should be 'RS256', "),
         ({"ALGORITHM": "rs256"}, "HEADWATER_JWT_ALGORITHM: Input should be 'RS256', "),
         ({"ALGORITHM": ""}, "HEADWATER_JWT_ALGORITHM is required"),
-        ({"ISSUER": ""}, BOTH),
-        ({"AUDIENCE": ""}, BOTH),
-        ({"KEYS": ""}, ONE),
-        ({"JWKS_URL": "https://idp.shop.example/"}, ONE),
+        ({"ISSUER": ""}, BOTH_REQUIRED),
+        ({"AUDIENCE": ""}, BOTH_REQUIRED),
+        ({"KEYS": ""}, EXACTLY_ONE),
+        ({"JWKS_URL": "https://idp.shop.example/"}, EXACTLY_ONE),
         ({"KEYS": "/nowhere/key.pem"}, "HEADWATER_JWT_KEYS: /nowhere/key.pem cannot be read: No such file or directory."),
         ({"KEYS": "/"}, "HEADWATER_JWT_KEYS: / cannot be read: Is a directory."),
         ({"ALGORITHM": "ES384"}, "HEADWATER_JWT_KEYS: ES384 needs a public key on the curve P-384."),
@@ -299,7 +299,7 @@ BOTH = "HEADWATER_JWT_ISSUER and HEADWATER_JWT_AUDIENCE are required"
             "HEADWATER_JWT_JWKS_URL: HS256 uses a shared secret, which is not published; set HEADWATER_JWT_KEYS to a file",
         ),
         *(
-            ({"KEYS": "", "JWKS_URL": it}, URL)
+            ({"KEYS": "", "JWKS_URL": it}, INVALID_URL)
             for it in (
                 "http://idp.shop.example/",
                 "http://127.0.0.1.shop.example/",
@@ -322,26 +322,26 @@ BOTH = "HEADWATER_JWT_ISSUER and HEADWATER_JWT_AUDIENCE are required"
         ({"TENANT_CLAIM": ""}, "HEADWATER_JWT_TENANT_CLAIM: "),
     ],
 )
-def test_trust_that_does_not_fit_is_refused_at_the_start(
+def test_invalid_issuer_settings_are_rejected_at_startup(
     environment: pytest.MonkeyPatch, changes: dict[str, str], message: str
 ) -> None:
     for name, value in changes.items():
         environment.setenv(f"HEADWATER_JWT_{name}", value)
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(BadInput) as raised:
         read_settings()
-    assert message in refused.value.message
-    assert refused.value.message.startswith("Invalid settings. ")
-    assert "\n" not in refused.value.message
-    assert "hush" not in refused.value.message
+    assert message in raised.value.message
+    assert raised.value.message.startswith("Invalid settings. ")
+    assert "\n" not in raised.value.message
+    assert "hush" not in raised.value.message
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/keys", "http://[::1]/", "http://localhost/", "https://10.0.0.1:8443/keys"])
-def test_only_this_machine_is_asked_without_tls(environment: pytest.MonkeyPatch, url: str) -> None:
+def test_http_is_allowed_for_loopback_hosts_only(environment: pytest.MonkeyPatch, url: str) -> None:
     environment.setenv("HEADWATER_JWT_KEYS", "")
     environment.setenv("HEADWATER_JWT_JWKS_URL", url)
-    believed = read_settings().trusted_issuer()
-    assert believed is not None
-    assert believed.keys == JwksSource(url, 300)
+    issuer = read_settings().trusted_issuer()
+    assert issuer is not None
+    assert issuer.keys == JwksSource(url, 300)
 
 
 def test_a_secret_is_not_shown(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -350,6 +350,6 @@ def test_a_secret_is_not_shown(environment: pytest.MonkeyPatch, tmp_path: Path) 
     settings = read_settings(jwt_keys=tmp_path / "secret")
     assert "hush" not in f"{settings!r} {settings.trusted_issuer()!r} {settings.environment}"
     (tmp_path / "secret").write_bytes(b"hush")
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(BadInput) as raised:
         read_settings(jwt_keys=tmp_path / "secret")
-    assert "hush" not in f"{refused.value.message} {refused.value.__cause__}"
+    assert "hush" not in f"{raised.value.message} {raised.value.__cause__}"

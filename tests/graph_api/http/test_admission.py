@@ -1,4 +1,4 @@
-"""Admission: what runs at once, who waits, who is refused; beside a plain model of it, and with a crowd at a real socket."""
+"""Admission: concurrency, waiting and rejection, compared with a simple model, and with many clients at a real socket."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from db.errors import Unavailable
 from graph_api.http.admission import Admission, Slot
 from graph_api.records.configuration import Service as Remote
-from tests.graph_api.http.test_disconnect import PATIENCE, Service, locked
+from tests.graph_api.http.test_disconnect import TIMEOUT, Service, locked
 from tests.graph_api.records.remote import remote
 from tests.processes import wait_until
 
@@ -21,45 +21,46 @@ LIST = "{ products { nodes { name } } }"
 
 
 class Model:
-    """Who holds a place, who waits in which order, and who was refused: by number, in the words of the rules."""
+    """Model of the rules: the requests, by number, that hold a slot, wait in order, or were rejected."""
 
-    def __init__(self, places: int, room: int) -> None:
-        self.places, self.room = places, room
+    def __init__(self, slots: int, max_waiting: int) -> None:
+        self.slots, self.max_waiting = slots, max_waiting
         self.callers: dict[int, tuple[int, str]] = {}
         self.holding: list[int] = []
         self.waiting: list[int] = []
-        self.refused: list[int] = []
-        # who got a place, in order
-        self.got: list[int] = []
+        self.rejected: list[int] = []
+        # tenants that were assigned slots, in order
+        self.assigned: list[int] = []
 
-    def come(self, number: int, tenant: int, who: str) -> None:
-        self.callers[number] = (tenant, who)
-        if len(self.holding) < self.places:
+    def arrive(self, number: int, tenant: int, credential: str) -> None:
+        self.callers[number] = (tenant, credential)
+        if len(self.holding) < self.slots:
             self.holding.append(number)
-            self.got.append(tenant)
+            self.assigned.append(tenant)
             return
-        if len(self.waiting) == self.room:
-            pushed = self.pushed_out_by(tenant, who)
-            if pushed is None:
-                self.refused.append(number)
+        if len(self.waiting) == self.max_waiting:
+            replaced = self.replaced_by(tenant, credential)
+            if replaced is None:
+                self.rejected.append(number)
                 return
-            self.waiting.remove(pushed)
-            self.refused.append(pushed)
+            self.waiting.remove(replaced)
+            self.rejected.append(replaced)
         self.waiting.append(number)
 
-    def pushed_out_by(self, tenant: int, who: str) -> int | None:
+    def replaced_by(self, tenant: int, credential: str) -> int | None:
+        """Return the waiting request that a new one replaces, or None."""
         if not self.waiting:
             return None
-        of_tenant = Counter(self.callers[it][0] for it in self.waiting)
-        most = max(of_tenant.values())
-        crowd = [it for it in self.waiting if of_tenant[self.callers[it][0]] == most]
-        if of_tenant[tenant] == most:
-            crowd = [it for it in crowd if self.callers[it][0] == tenant]
-        of_caller = Counter(self.callers[it] for it in crowd)
-        most_of_one = max(of_caller.values())
-        if of_tenant[tenant] == most and of_caller[tenant, who] == most_of_one:
+        by_tenant = Counter(self.callers[it][0] for it in self.waiting)
+        most = max(by_tenant.values())
+        candidates = [it for it in self.waiting if by_tenant[self.callers[it][0]] == most]
+        if by_tenant[tenant] == most:
+            candidates = [it for it in candidates if self.callers[it][0] == tenant]
+        by_caller = Counter(self.callers[it] for it in candidates)
+        most_of_caller = max(by_caller.values())
+        if by_tenant[tenant] == most and by_caller[tenant, credential] == most_of_caller:
             return None
-        return [it for it in crowd if of_caller[self.callers[it]] == most_of_one][-1]
+        return [it for it in candidates if by_caller[self.callers[it]] == most_of_caller][-1]
 
     def leave(self, number: int) -> None:
         if number in self.waiting:
@@ -70,123 +71,124 @@ class Model:
             tenants = Counter(self.callers[it][0] for it in self.holding)
             callers = Counter(self.callers[it] for it in self.holding)
 
-            def turn(number: int) -> tuple[int, int, int, int]:
+            def priority(number: int) -> tuple[int, int, int, int]:
                 tenant = self.callers[number][0]
-                last = max((place for place, it in enumerate(self.got) if it == tenant), default=-1)
+                last = max((index for index, it in enumerate(self.assigned) if it == tenant), default=-1)
                 return tenants[tenant], last, callers[self.callers[number]], number
 
-            next_ = min(self.waiting, key=turn)
+            next_ = min(self.waiting, key=priority)
             self.waiting.remove(next_)
             self.holding.append(next_)
-            self.got.append(self.callers[next_][0])
+            self.assigned.append(self.callers[next_][0])
 
 
-class Crowd:
-    """Callers of the real one, each a task."""
+class Requests:
+    """Requests at the real admission, each in a task."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.done: dict[int, asyncio.Event] = {}
-        self.places: dict[int, Slot] = {}
+        self.slots: dict[int, Slot] = {}
         self.holding: set[int] = set()
-        self.refused: list[int] = []
+        self.rejected: list[int] = []
 
-    def come(self, number: int, tenant: int, who: str) -> None:
+    def arrive(self, number: int, tenant: int, credential: str) -> None:
         self.done[number] = asyncio.Event()
-        self.tasks[number] = asyncio.create_task(self.hold(number, tenant, who))
+        self.tasks[number] = asyncio.create_task(self.hold(number, tenant, credential))
 
-    async def hold(self, number: int, tenant: int, who: str) -> None:
+    async def hold(self, number: int, tenant: int, credential: str) -> None:
         try:
-            async with self.admission.slot(tenant, who) as self.places[number]:
+            async with self.admission.slot(tenant, credential) as self.slots[number]:
                 self.holding.add(number)
                 await self.done[number].wait()
         except Unavailable:
-            self.refused.append(number)
+            self.rejected.append(number)
         finally:
             self.holding.discard(number)
 
 
-async def settled() -> None:
-    """What is ready to run has run."""
+async def run_ready_tasks() -> None:
+    """Let all tasks that can run do so."""
     for _ in range(6):
         await asyncio.sleep(0)
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["come", "come", "come", "leave", "cancel", "leave and cancel"]), st.integers(0, 50)), max_size=60
+    st.tuples(st.sampled_from(["arrive", "arrive", "arrive", "release", "cancel", "release and cancel"]), st.integers(0, 50)),
+    max_size=60,
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(places=st.integers(1, 3), room=st.integers(0, 5), steps=STEPS)
-def test_places_go_to_whom_the_rules_give_them(places: int, room: int, steps: list[tuple[str, int]]) -> None:
+@given(slots=st.integers(1, 3), max_waiting=st.integers(0, 5), steps=STEPS)
+def test_slots_are_assigned_as_in_the_model(slots: int, max_waiting: int, steps: list[tuple[str, int]]) -> None:
     async def play() -> None:
-        model, crowd = Model(places, room), Crowd(Admission(places, room, 60))
+        model, requests = Model(slots, max_waiting), Requests(Admission(slots, max_waiting, 60))
         for number, (step, drawn) in enumerate(steps):
-            if step == "come":
-                tenant, who = 1 + drawn % 3, "ab"[drawn // 3 % 2]
-                model.come(number, tenant, who)
-                crowd.come(number, tenant, who)
-            elif step == "leave" and model.holding:
+            if step == "arrive":
+                tenant, credential = 1 + drawn % 3, "ab"[drawn // 3 % 2]
+                model.arrive(number, tenant, credential)
+                requests.arrive(number, tenant, credential)
+            elif step == "release" and model.holding:
                 leaving = model.holding[drawn % len(model.holding)]
                 model.leave(leaving)
-                crowd.done[leaving].set()
+                requests.done[leaving].set()
             elif step == "cancel" and model.holding + model.waiting:
                 leaving = (model.holding + model.waiting)[drawn % len(model.holding + model.waiting)]
                 model.leave(leaving)
-                crowd.tasks[leaving].cancel()
-            elif step == "leave and cancel" and model.holding and model.waiting:
-                # whose turn comes goes away before it knows
+                requests.tasks[leaving].cancel()
+            elif step == "release and cancel" and model.holding and model.waiting:
+                # cancel the request that is admitted, before its task runs
                 leaving = model.holding[drawn % len(model.holding)]
                 model.leave(leaving)
-                crowd.places[leaving].release()
-                crowd.done[leaving].set()
-                gone = model.holding[-1]
-                model.leave(gone)
-                crowd.tasks[gone].cancel()
-            await settled()
-            assert crowd.holding == set(model.holding)
-            assert sorted(crowd.refused) == sorted(model.refused)
-        for task in crowd.tasks.values():
+                requests.slots[leaving].release()
+                requests.done[leaving].set()
+                admitted = model.holding[-1]
+                model.leave(admitted)
+                requests.tasks[admitted].cancel()
+            await run_ready_tasks()
+            assert requests.holding == set(model.holding)
+            assert sorted(requests.rejected) == sorted(model.rejected)
+        for task in requests.tasks.values():
             task.cancel()
-        await asyncio.gather(*crowd.tasks.values(), return_exceptions=True)
-        async with asyncio.timeout(PATIENCE), crowd.admission.slot(9, "z"):
-            assert crowd.admission._held.total() == 1, "a place was lost"
+        await asyncio.gather(*requests.tasks.values(), return_exceptions=True)
+        async with asyncio.timeout(TIMEOUT), requests.admission.slot(9, "z"):
+            assert requests.admission._held.total() == 1, "a slot was lost"
 
     asyncio.run(play())
 
 
-async def test_whoever_waits_too_long_is_refused_and_leaves_no_trace() -> None:
+async def test_a_request_that_waits_too_long_is_rejected_and_removed() -> None:
     admission = Admission(1, 5, 0.02)
     async with admission.slot(1, "a"):
         with pytest.raises(Unavailable, match=r"0\.02 s"):
             async with admission.slot(1, "b"):
-                raise AssertionError("there was no place")
+                raise AssertionError("there was no slot")
     async with admission.slot(1, "b"):
         assert (admission._held.total(), admission._waiters) == (1, [])
 
 
-async def test_a_place_is_given_back_once() -> None:
+async def test_a_slot_is_released_once() -> None:
     admission = Admission(2, 0, 1)
-    async with admission.slot(1, "a") as place:
-        place.release()
-        place.release()
+    async with admission.slot(1, "a") as slot:
+        slot.release()
+        slot.release()
         async with admission.slot(1, "b"), admission.slot(1, "c"):
             with pytest.raises(Unavailable):
                 async with admission.slot(1, "d"):
-                    raise AssertionError("there was no place")
+                    raise AssertionError("there was no slot")
 
 
-async def ask(port: int, query: str) -> tuple[int, dict[str, str], Any]:
-    """Over a connection of its own."""
+async def send(port: int, query: str) -> tuple[int, dict[str, str], Any]:
+    """Send an operation over a new connection. Return status, headers and content."""
     body = json.dumps({"query": query}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         head = f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        told, _, content = (await reader.read()).partition(b"\r\n\r\n")
-        status, *lines = told.decode().split("\r\n")
+        response_head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+        status, *lines = response_head.decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
         return int(status.split()[1]), headers, json.loads(content)
     finally:
@@ -194,30 +196,30 @@ async def ask(port: int, query: str) -> tuple[int, dict[str, str], Any]:
 
 
 @pytest.mark.api
-async def test_of_five_hundred_at_once_each_is_answered_and_who_finds_no_room_is_told_so_at_once(address: str) -> None:
+async def test_five_hundred_concurrent_requests_are_all_answered_and_rejections_are_immediate(address: str) -> None:
     async with Service(address, pool_size=10, max_waiting=40) as service:
-        # whoever is refused here has not waited for the database
-        with structlog.testing.capture_logs() as logged:
-            async with asyncio.timeout(30), locked(address, "product_version") as busy:
-                asked = [asyncio.create_task(ask(service.port, LIST)) for _ in range(500)]
-                await busy(10)
+        # rejected requests do not wait for the database
+        with structlog.testing.capture_logs() as logs:
+            async with asyncio.timeout(30), locked(address, "product_version") as wait_for_active:
+                sent = [asyncio.create_task(send(service.port, LIST)) for _ in range(500)]
+                await wait_for_active(10)
 
-                async def refused() -> bool:
-                    return sum(it.done() for it in asked) == 450
+                async def are_rejected() -> bool:
+                    return sum(it.done() for it in sent) == 450
 
-                await wait_until(refused)
-                # room for a tenant that is no part of the crowd is made at once, and it is the next whose turn comes
+                await wait_until(are_rejected)
+                # a request of another tenant replaces a waiting one, and gets the next slot
                 other = asyncio.create_task(hold(service, 2))
-                await settled()
+                await run_ready_tasks()
             assert await other
-            answers = await asyncio.gather(*asked)
+            answers = await asyncio.gather(*sent)
         assert Counter(status for status, _, _ in answers) == {200: 49, 503: 451}
         for status, headers, body in answers:
             if status == 503:
                 assert (headers["retry-after"], body["errors"][0]["extensions"]["code"]) == ("1", "UNAVAILABLE")
             else:
                 assert body["data"] == {"products": {"nodes": []}}
-        waits = [it["milliseconds"] for it in logged if it.get("status") == 503]
+        waits = [it["milliseconds"] for it in logs if it.get("status") == 503]
         assert sorted(waits)[len(waits) // 2] < 100
         assert service.app.state.database.engine.pool.checkedout() == 0
 
@@ -228,43 +230,43 @@ async def hold(service: Service, tenant_id: int) -> bool:
 
 
 @pytest.mark.api
-async def test_a_crowd_of_another_tenant_keeps_nobody_out(address: str) -> None:
+async def test_many_requests_of_one_tenant_do_not_exclude_another(address: str) -> None:
     async with Service(address, pool_size=2, max_waiting=3) as service:
-        crowd = Crowd(service.app.state.admission)
+        requests = Requests(service.app.state.admission)
         for number in range(5):
-            crowd.come(number, 2, "crowd")
-        await settled()
-        asked = asyncio.create_task(service.answer(LIST))
-        async with asyncio.timeout(PATIENCE):
-            while not crowd.refused:  # noqa: ASYNC110
+            requests.arrive(number, 2, "busy")
+        await run_ready_tasks()
+        response = asyncio.create_task(service.send(LIST))
+        async with asyncio.timeout(TIMEOUT):
+            while not requests.rejected:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-        crowd.done[0].set()
-        assert (await asked).status_code == 200
-        assert crowd.refused == [4]
-        for event in crowd.done.values():
+        requests.done[0].set()
+        assert (await response).status_code == 200
+        assert requests.rejected == [4]
+        for event in requests.done.values():
             event.set()
-        await asyncio.gather(*crowd.tasks.values())
+        await asyncio.gather(*requests.tasks.values())
 
 
 @pytest.mark.api
-async def test_whoever_goes_away_while_it_waits_leaves_no_trace(address: str) -> None:
+async def test_a_client_that_disconnects_while_waiting_leaves_the_queue(address: str) -> None:
     async with Service(address) as service:
         admission: Admission = service.app.state.admission
 
-        async def waiting() -> bool:
+        async def is_waiting() -> bool:
             return bool(admission._waiters)
 
         async with admission.slot(2, "other"):
-            async with service.asking(LIST):
-                await wait_until(waiting)
-            async with asyncio.timeout(PATIENCE):
+            async with service.abandoned_request(LIST):
+                await wait_until(is_waiting)
+            async with asyncio.timeout(TIMEOUT):
                 while admission._waiters:  # noqa: ASYNC110
                     await asyncio.sleep(0)
-        assert (await service.answer(LIST)).status_code == 200
+        assert (await service.send(LIST)).status_code == 200
 
 
 @pytest.mark.api
-async def test_what_waits_for_another_service_keeps_nobody_from_the_database(address: str) -> None:
+async def test_an_operation_that_waits_for_external_records_holds_no_slot(address: str) -> None:
     async with (
         remote() as crm,
         Service(address, max_waiting=0, services={"crm": Remote(address=crm.address, private=True)}) as service,
@@ -272,40 +274,40 @@ async def test_what_waits_for_another_service_keeps_nobody_from_the_database(add
         source = 'source: { service: "crm", endpoint: "/customers", lookupField: "id" }'
         put = f'putEntityType(input: {{ code: "CUSTOMER", label: "Customer", {source} }}) {{ entityType {{ code }} }}'
         create = 'createEntity(input: { type: "CUSTOMER", displayName: "Ann", key: "1" }) { changed }'
-        assert "errors" not in await service.ask(f"mutation {{ {put} }}")
-        assert "errors" not in await service.ask(f"mutation {{ {create} }}")
-        asked, answered = asyncio.Event(), asyncio.Event()
-        fine = crm.answer
+        assert "errors" not in await service.execute(f"mutation {{ {put} }}")
+        assert "errors" not in await service.execute(f"mutation {{ {create} }}")
+        requested, released = asyncio.Event(), asyncio.Event()
+        default_handler = crm.handler
 
         async def slow(request: Any) -> Any:
-            asked.set()
-            await answered.wait()
-            return await fine(request)
+            requested.set()
+            await released.wait()
+            return await default_handler(request)
 
-        crm.answer = slow
-        waits = asyncio.create_task(service.ask("{ entities { nodes { record } } }"))
-        async with asyncio.timeout(PATIENCE):
-            await asked.wait()
-        beside = await service.answer(LIST)
-        answered.set()
-        assert beside.status_code == 200
-        assert (await waits)["data"]["entities"]["nodes"][0]["record"]["name"] == "Customer 1"
+        crm.handler = slow
+        with_record = asyncio.create_task(service.execute("{ entities { nodes { record } } }"))
+        async with asyncio.timeout(TIMEOUT):
+            await requested.wait()
+        concurrent = await service.send(LIST)
+        released.set()
+        assert concurrent.status_code == 200
+        assert (await with_record)["data"]["entities"]["nodes"][0]["record"]["name"] == "Customer 1"
 
 
-async def test_a_document_that_is_not_known_takes_its_turn_and_one_that_is_known_does_not(address: str) -> None:
+async def test_only_an_unknown_document_waits_for_a_parse_slot(address: str) -> None:
     async with Service(address, max_waiting=0) as service:
-        assert "errors" not in await service.ask(LIST)
+        assert "errors" not in await service.execute(LIST)
         async with service.app.state.parse_admission.slot(1, "another"):
-            assert "errors" not in await service.ask(LIST)
-            refused = await service.answer("{ __typename }")
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-        assert (await service.answer("{ __typename }")).status_code == 200
+            assert "errors" not in await service.execute(LIST)
+            rejected = await service.send("{ __typename }")
+        assert (rejected.status_code, rejected.headers["Retry-After"]) == (503, "1")
+        assert (await service.send("{ __typename }")).status_code == 200
 
 
-async def test_after_a_document_was_read_none_is_for_as_long_again(address: str) -> None:
+async def test_parsing_is_followed_by_a_pause_of_the_same_length(address: str) -> None:
     body = json.dumps({"query": f"{{ {'a ' * 3_000} }}"}).encode()
     head = f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    async with asyncio.timeout(PATIENCE), Service(address, max_waiting=0) as service:
+    async with asyncio.timeout(TIMEOUT), Service(address, max_waiting=0) as service:
         clients = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(2)]
         for _, writer in clients:
             writer.write(head.encode() + body)

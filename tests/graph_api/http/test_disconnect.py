@@ -1,4 +1,4 @@
-"""A client that goes away: the server ends its statement, and its connection serves the next."""
+"""Disconnect of a client: its statement is cancelled in the database, and its connection serves the next request."""
 
 import asyncio
 import json
@@ -16,16 +16,16 @@ from graph_api.settings import Settings
 
 pytestmark = pytest.mark.api
 
-PATIENCE = 10
+TIMEOUT = 10
 
-_BUSY = """
+_ACTIVE_STATEMENTS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'headwater' AND state = 'active' AND pid <> pg_backend_pid()
 """
 
 
 class Service:
-    """The service in this process, behind a real socket."""
+    """The service in this process, with a real socket."""
 
     def __init__(self, address: str, **settings: Any) -> None:
         self.app = create_app(Settings(database_url=address, **{"pool_size": 1, **settings}), require_auth=False)
@@ -33,7 +33,7 @@ class Service:
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._server.serve())
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not self._server.started:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
@@ -43,16 +43,17 @@ class Service:
         self._server.should_exit = True
         await self._running
 
-    async def ask(self, query: str) -> Any:
-        return (await self.answer(query)).json()
+    async def execute(self, query: str) -> Any:
+        """Send an operation, and return the JSON of the response."""
+        return (await self.send(query)).json()
 
-    async def answer(self, query: str) -> httpx.Response:
+    async def send(self, query: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
-            return await client.post(f"http://127.0.0.1:{self.port}/graphql", json={"query": query}, timeout=PATIENCE)
+            return await client.post(f"http://127.0.0.1:{self.port}/graphql", json={"query": query}, timeout=TIMEOUT)
 
     @asynccontextmanager
-    async def asking(self, query: str) -> AsyncIterator[None]:
-        """A client that has asked, and goes away at the end of the block without having read an answer."""
+    async def abandoned_request(self, query: str) -> AsyncIterator[None]:
+        """Send an operation, and disconnect at the end of the block without reading the response."""
         body = json.dumps({"query": query}).encode()
         head = (
             f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -72,18 +73,18 @@ async def service(address: str) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def locked(address: str, table: str) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
-    """Nobody can read a table; gives a wait for so many statements of the service to be at work."""
+    """Lock a table against reads. Yield a function that waits for a number of active statements of the service."""
     holder, observer = await asyncpg.connect(address), await asyncpg.connect(address)
 
-    async def busy(number: int) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while await observer.fetchval(_BUSY) != number:  # noqa: ASYNC110
+    async def wait_for_active(count: int) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            while await observer.fetchval(_ACTIVE_STATEMENTS) != count:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     try:
         async with holder.transaction():
             await holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-            yield busy
+            yield wait_for_active
     finally:
         await holder.close()
         await observer.close()
@@ -103,14 +104,14 @@ REGISTER = """
         pytest.param(REGISTER, id="a mutation"),
     ],
 )
-async def test_whoever_goes_away_has_its_statement_ended(service: Service, address: str, query: str) -> None:
-    async with locked(address, "product_version") as busy:
-        async with service.asking(query):
-            await busy(1)
-        # the lock is held still: only a cancelled statement ends
-        await busy(0)
+async def test_a_disconnect_cancels_the_statement(service: Service, address: str, query: str) -> None:
+    async with locked(address, "product_version") as wait_for_active:
+        async with service.abandoned_request(query):
+            await wait_for_active(1)
+        # the lock is still held, so only a cancelled statement ends
+        await wait_for_active(0)
         pool = service.app.state.database.engine.pool
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while pool.checkedout():  # noqa: ASYNC110
                 await asyncio.sleep(0)
-    assert (await service.ask("{ products { nodes { name } } }"))["data"] == {"products": {"nodes": []}}
+    assert (await service.execute("{ products { nodes { name } } }"))["data"] == {"products": {"nodes": []}}

@@ -1,4 +1,4 @@
-"""The service as HTTP sees it."""
+"""The GraphQL endpoint over HTTP: request ids, bodies, media types, hosts, health and errors."""
 
 import asyncio
 import json
@@ -19,20 +19,20 @@ GRAPHQL = "application/graphql-response+json"
 
 
 async def post(api: Api, body: str | bytes, **headers: str) -> httpx.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await api.client.post("/graphql", content=body, headers={"content-type": "application/json", **named})
+    all_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await api.client.post("/graphql", content=body, headers={"content-type": "application/json", **all_headers})
 
 
-async def test_a_request_id_is_given_or_kept_and_stands_in_body_and_header(api: Api) -> None:
-    for sent in ("my-request.1", "2b5a1f0e:7"):
-        answer = await api("{ __typename }", headers={"X-Request-ID": sent})
-        assert (answer.headers["x-request-id"], answer.body["extensions"]["requestId"]) == (sent, sent)
-    for useless in ("", "no spaces", "x" * 129, "<script>"):
-        answer = await api("{ __typename }", headers={"X-Request-ID": useless})
-        assert answer.headers["x-request-id"] == answer.body["extensions"]["requestId"] != useless
+async def test_a_request_id_is_kept_if_valid_and_returned_in_body_and_header(api: Api) -> None:
+    for request_id in ("my-request.1", "2b5a1f0e:7"):
+        answer = await api("{ __typename }", headers={"X-Request-ID": request_id})
+        assert (answer.headers["x-request-id"], answer.body["extensions"]["requestId"]) == (request_id, request_id)
+    for invalid in ("", "no spaces", "x" * 129, "<script>"):
+        answer = await api("{ __typename }", headers={"X-Request-ID": invalid})
+        assert answer.headers["x-request-id"] == answer.body["extensions"]["requestId"] != invalid
 
 
-async def test_the_request_id_stands_in_the_log_of_what_was_written(api: Api) -> None:
+async def test_the_change_log_has_the_request_id(api: Api) -> None:
     from sqlalchemy import text
 
     await api(REGISTER, headers={"X-Request-ID": "traced"}, input=product_fields())
@@ -57,7 +57,7 @@ async def test_the_request_id_stands_in_the_log_of_what_was_written(api: Api) ->
         (b'{"query": "{ __typename }", "variables": {"a": NaN}}', None),
     ],
 )
-async def test_what_is_no_request_is_400_and_has_no_data(api: Api, body: bytes, field: str | None) -> None:
+async def test_an_invalid_body_is_answered_400_without_data(api: Api, body: bytes, field: str | None) -> None:
     response = await post(api, body)
     assert response.status_code == 400
     (error,) = response.json()["errors"]
@@ -66,28 +66,28 @@ async def test_what_is_no_request_is_400_and_has_no_data(api: Api, body: bytes, 
     assert (await api("{ __typename }")).data == {"__typename": "Query"}
 
 
-async def test_a_body_that_is_too_large_is_413_announced_or_not(api: Api) -> None:
+async def test_a_too_large_body_is_answered_413_with_or_without_content_length(api: Api) -> None:
     large = json.dumps({"query": "{ __typename }", "variables": {"x": "x" * 262_144}})
 
-    async def dripping() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"x" * 10_000
 
-    for body in (large, dripping()):
+    for body in (large, chunks()):
         response = await api.client.post("/graphql", content=body, headers={"content-type": "application/json"})
         assert response.status_code == 413
         assert response.json()["errors"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
 
 
-async def test_other_content_types_methods_and_answers_are_refused(api: Api) -> None:
+async def test_unsupported_content_types_methods_and_accept_headers_are_rejected(api: Api) -> None:
     assert (await api.client.post("/graphql", content=COUNT, headers={"content-type": "text/plain"})).status_code == 415
     assert (await api.client.post("/graphql", files={"operations": b"{}"})).status_code == 415
     assert (await post(api, COUNT, accept="text/xml")).status_code == 406
     for method, path, status in (("DELETE", "/graphql", 405), ("PUT", "/graphql", 405), ("GET", "/nothing", 404)):
-        refused = await api.client.request(method, path)
-        assert refused.status_code == status
-        assert refused.json()["errors"][0]["extensions"]["code"]
-        assert refused.json()["extensions"]["requestId"] == refused.headers["x-request-id"]
+        rejected = await api.client.request(method, path)
+        assert rejected.status_code == status
+        assert rejected.json()["errors"][0]["extensions"]["code"]
+        assert rejected.json()["extensions"]["requestId"] == rejected.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ async def test_other_content_types_methods_and_answers_are_refused(api: Api) -> 
         (f"{GRAPHQL};q=0, application/json", "{ nope }", "application/json", 200),
     ],
 )
-async def test_the_answer_is_of_the_type_asked_for(api: Api, accept: str, query: str, media_type: str, status: int) -> None:
+async def test_the_response_has_the_negotiated_type(api: Api, accept: str, query: str, media_type: str, status: int) -> None:
     response = await post(api, json.dumps({"query": query}), accept=accept)
     assert response.headers["content-type"] == f"{media_type}; charset=utf-8"
     assert response.status_code == status
     assert ("data" in response.json()) == ("nope" not in query)
 
 
-async def test_a_browser_is_shown_graphiql_and_everything_else_is_told_where_to_post(api: Api) -> None:
+async def test_a_browser_gets_graphiql_and_the_root_redirects_to_it(api: Api) -> None:
     page = await api.client.get("/graphql", headers={"accept": "text/html,application/xhtml+xml"})
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -118,18 +118,18 @@ async def test_a_browser_is_shown_graphiql_and_everything_else_is_told_where_to_
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[2001:db8::1]:80", "[::1]x", "127.0.0.1:80@evil"]
 )
-async def test_a_name_of_somewhere_else_is_refused(api: Api, host: str) -> None:
+async def test_a_foreign_host_is_rejected_without_authentication(api: Api, host: str) -> None:
     response = await api.client.post("/graphql", content=COUNT, headers={"content-type": "application/json", "host": host})
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])
-async def test_a_name_of_this_machine_is_let_in(api: Api, host: str) -> None:
+async def test_a_loopback_host_is_accepted(api: Api, host: str) -> None:
     response = await api.client.post("/graphql", content=COUNT, headers={"content-type": "application/json", "host": host})
     assert response.status_code == 200
 
 
-async def test_a_peer_from_elsewhere_is_refused(address: str) -> None:
+async def test_a_client_on_another_machine_is_rejected_without_authentication(address: str) -> None:
     app = create_app(Settings(database_url=address), require_auth=False)
     transport = httpx.ASGITransport(app, client=("192.0.2.1", 5))
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -149,7 +149,7 @@ async def test_a_database_without_the_schema_is_not_ready(empty_address: str) ->
         assert (await client.get("/health")).status_code == 200
 
 
-async def test_many_requests_at_once_share_a_small_pool(address: str) -> None:
+async def test_concurrent_requests_share_a_small_pool(address: str) -> None:
     app = create_app(Settings(database_url=address, pool_size=2), require_auth=False)
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -162,7 +162,7 @@ async def test_many_requests_at_once_share_a_small_pool(address: str) -> None:
         assert app.state.database.engine.pool.checkedout() == 0
 
 
-async def test_a_defect_of_ours_is_answered_with_the_id_to_quote(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unhandled_error_is_answered_500_with_the_request_id(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: Any) -> None:
         raise RuntimeError("secret")
 
@@ -174,7 +174,7 @@ async def test_a_defect_of_ours_is_answered_with_the_id_to_quote(api: Api, monke
     assert (await api("{ __typename }")).data
 
 
-async def test_a_commit_that_fails_says_that_the_outcome_is_not_known(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_commit_reports_an_unknown_outcome(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def lost(*_: Any) -> None:
         raise ConnectionResetError("gone")
 
@@ -186,7 +186,7 @@ async def test_a_commit_that_fails_says_that_the_outcome_is_not_known(api: Api, 
     assert "unknown" in error["message"]
 
 
-async def test_a_read_that_the_database_fails_below_a_mutation_keeps_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_read_below_a_mutation_rolls_it_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy import text
 
     async def failing(connection: Any, *_: Any) -> list[Any]:

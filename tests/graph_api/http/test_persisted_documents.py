@@ -1,4 +1,4 @@
-"""Persisted documents: named by their hash once they were sent, registered by a manifest, and alone where that is so."""
+"""Persisted documents: automatic ones by hash, registered ones from a manifest, and a service that runs registered ones only."""
 
 import json
 from hashlib import md5, sha256
@@ -18,7 +18,7 @@ from schema.language.limits import Limits
 from schema.root import schema
 from tests.builders import REGISTER, Api, ApiResponse, product_fields
 from tests.graph_api.commands.service import ServiceCommands
-from tests.graph_api.http.test_browsers import FORCED, serving
+from tests.graph_api.http.test_browsers import PREFLIGHT_HEADER, serving
 from tests.graph_api.http.test_disconnect import Service
 from tests.processes import PATIENCE
 
@@ -26,17 +26,17 @@ pytestmark = pytest.mark.api
 
 ONE = "query One($name: String!) { product(name: $name) { name } }"
 TWO = "{ products { nodes { name } } }"
-UNFIT = "{ nope }"
-MISSED = {"message": "PersistedQueryNotFound", "extensions": {"code": "PERSISTED_QUERY_NOT_FOUND"}}
+INVALID = "{ nope }"
+NOT_FOUND = {"message": "PersistedQueryNotFound", "extensions": {"code": "PERSISTED_QUERY_NOT_FOUND"}}
 
 
 def hashed(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def named(text: str, **more: Any) -> dict[str, Any]:
-    """What a client sends that names a document by an automatic persisted query."""
-    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hashed(text)}}, **more}
+def by_hash(text: str, **members: Any) -> dict[str, Any]:
+    """Build the body of an automatic persisted query."""
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hashed(text)}}, **members}
 
 
 async def post(api: Api, content: Any, accept: str = GRAPHQL) -> ApiResponse:
@@ -45,81 +45,91 @@ async def post(api: Api, content: Any, accept: str = GRAPHQL) -> ApiResponse:
 
 
 async def get(api: Api, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
-    asked = {name: value if isinstance(value, str) else json.dumps(value) for name, value in content.items()}
-    return await api.client.get("/graphql", params=asked, headers={"accept": GRAPHQL, **headers})
+    parameters = {name: value if isinstance(value, str) else json.dumps(value) for name, value in content.items()}
+    return await api.client.get("/graphql", params=parameters, headers={"accept": GRAPHQL, **headers})
 
 
-def written(tmp_path: Path, content: Any) -> Path:
+def write_manifest(tmp_path: Path, content: Any) -> Path:
     file = tmp_path / "manifest.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     return file
 
 
 def operations(**texts: str) -> dict[str, Any]:
-    """The same as Apollo's tool writes it."""
-    listed = [{"id": name, "name": name, "type": "query", "body": text} for name, text in texts.items()]
-    return {"format": "apollo-persisted-query-manifest", "version": 1, "operations": listed}
+    """Build a manifest in the format of Apollo."""
+    entries = [{"id": name, "name": name, "type": "query", "body": text} for name, text in texts.items()]
+    return {"format": "apollo-persisted-query-manifest", "version": 1, "operations": entries}
 
 
-async def test_a_document_that_was_sent_may_be_named_by_its_hash(api: Api) -> None:
+async def test_a_document_that_was_sent_can_be_requested_by_its_hash(api: Api) -> None:
     variables = {"name": "orders"}
     await api.register()
-    for by_name in (named(ONE), {"documentId": f"sha256:{hashed(ONE)}"}):
-        assert (await post(api, {**by_name, "variables": variables})).errors == [MISSED]
-    # urql says beside it that it missed
-    first = named(ONE, query=ONE, variables=variables)
+    for by_id in (by_hash(ONE), {"documentId": f"sha256:{hashed(ONE)}"}):
+        assert (await post(api, {**by_id, "variables": variables})).errors == [NOT_FOUND]
+    # urql adds a member `miss`
+    first = by_hash(ONE, query=ONE, variables=variables)
     first["extensions"]["persistedQuery"]["miss"] = True
     assert (await post(api, first)).data == {"product": {"name": "orders"}}
-    for by_name in (named(ONE), named(ONE, query=""), {"documentId": f"sha256:{hashed(ONE)}"}):
-        assert (await post(api, {**by_name, "variables": variables})).data == {"product": {"name": "orders"}}
-        response = await get(api, {**by_name, "variables": variables}, FORCED)
+    for by_id in (by_hash(ONE), by_hash(ONE, query=""), {"documentId": f"sha256:{hashed(ONE)}"}):
+        assert (await post(api, {**by_id, "variables": variables})).data == {"product": {"name": "orders"}}
+        response = await get(api, {**by_id, "variables": variables}, PREFLIGHT_HEADER)
         assert response.json()["data"] == {"product": {"name": "orders"}}
 
 
-async def test_a_document_is_known_however_its_text_came(api: Api) -> None:
+async def test_a_document_is_registered_by_every_way_to_send_its_text(api: Api) -> None:
     first, second, third = ("{ a: __typename }", "{ b: __typename }", "{ c: __typename }")
     assert (await api(first)).data
-    assert (await get(api, {"query": second}, FORCED)).status_code == 200
+    assert (await get(api, {"query": second}, PREFLIGHT_HEADER)).status_code == 200
     assert (await post(api, {"query": third, "documentId": f"sha256:{hashed(third)}"})).data
     for text in (first, second, third):
-        assert (await post(api, named(text))).data
+        assert (await post(api, by_hash(text))).data
 
 
-async def test_a_name_that_is_not_known_is_a_request_that_was_not_run(address: str) -> None:
+async def test_an_unknown_id_is_answered_as_a_request_error(address: str) -> None:
     async with serving(address, key_rate="100/minute") as api:
-        with structlog.testing.capture_logs() as logged:
-            for content in (named(ONE), {"documentId": f"sha256:{hashed(ONE)}"}, {"documentId": "one"}):
+        with structlog.testing.capture_logs() as logs:
+            for content in (by_hash(ONE), {"documentId": f"sha256:{hashed(ONE)}"}, {"documentId": "one"}):
                 for accept, status in ((GRAPHQL, 400), ("application/json", 200)):
                     answer = await post(api, content, accept)
-                    assert (answer.status, answer.errors, "data" in answer.body) == (status, [MISSED], False)
-        assert {tuple(it["errors"]) for it in logged if it["event"] == "request"} == {("PERSISTED_QUERY_NOT_FOUND",)}
-        # and who goes on asking has spent something
+                    assert (answer.status, answer.errors, "data" in answer.body) == (status, [NOT_FOUND], False)
+        assert {tuple(it["errors"]) for it in logs if it["event"] == "request"} == {("PERSISTED_QUERY_NOT_FOUND",)}
+        # unknown ids are charged
         assert '"key";r=94;' in answer.headers["ratelimit"]
 
 
-async def test_a_document_that_is_named_in_an_address_is_no_less_guarded(api: Api) -> None:
+async def test_a_get_with_an_id_has_the_same_restrictions_as_one_with_a_text(api: Api) -> None:
     mutation = REGISTER
     for text in (TWO, mutation):
         await post(api, {"query": text, "variables": {"input": product_fields("first")} if text == mutation else {}})
-    for by_name in (named(TWO), {"documentId": f"sha256:{hashed(TWO)}"}):
-        assert (await get(api, by_name, {})).json()["errors"][0]["extensions"]["code"] == "BAD_INPUT"
-        assert (await get(api, by_name, FORCED)).status_code == 200
+    for by_id in (by_hash(TWO), {"documentId": f"sha256:{hashed(TWO)}"}):
+        assert (await get(api, by_id, {})).json()["errors"][0]["extensions"]["code"] == "BAD_INPUT"
+        assert (await get(api, by_id, PREFLIGHT_HEADER)).status_code == 200
     variables = {"input": product_fields("second")}
-    for by_name in (named(mutation), {"documentId": f"sha256:{hashed(mutation)}"}):
-        response = await get(api, {**by_name, "variables": variables}, FORCED)
+    for by_id in (by_hash(mutation), {"documentId": f"sha256:{hashed(mutation)}"}):
+        response = await get(api, {**by_id, "variables": variables}, PREFLIGHT_HEADER)
         assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert (await api(TWO)).data == {"products": {"nodes": [{"name": "first"}]}}
 
 
 WRONG = hashed("another text")
-NOT_1: list[Any] = [2, 0, "1", None, True, [1]]
-NO_HASH: list[Any] = [None, 5, "", [], hashed(TWO).upper(), hashed(TWO)[1:], f"{hashed(TWO)}0", "g" * 64, f"{hashed(TWO)}\n"]
-NO_ID: list[Any] = [5, "", [], {}, "sha256:", f"sha256:{hashed(TWO).upper()}", "sha256:abc"]
+INVALID_VERSIONS: list[Any] = [2, 0, "1", None, True, [1]]
+INVALID_HASHES: list[Any] = [
+    None,
+    5,
+    "",
+    [],
+    hashed(TWO).upper(),
+    hashed(TWO)[1:],
+    f"{hashed(TWO)}0",
+    "g" * 64,
+    f"{hashed(TWO)}\n",
+]
+INVALID_IDS: list[Any] = [5, "", [], {}, "sha256:", f"sha256:{hashed(TWO).upper()}", "sha256:abc"]
 HASH_FIELD = "extensions.persistedQuery.sha256Hash"
 
 
-def persisted(**said: Any) -> dict[str, Any]:
-    return {"query": TWO, "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hashed(TWO), **said}}}
+def persisted(**members: Any) -> dict[str, Any]:
+    return {"query": TWO, "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hashed(TWO), **members}}}
 
 
 @pytest.mark.parametrize(
@@ -128,61 +138,63 @@ def persisted(**said: Any) -> dict[str, Any]:
         ({"query": TWO, "extensions": {"persistedQuery": 5}}, "extensions.persistedQuery"),
         ({"query": TWO, "extensions": {"persistedQuery": []}}, "extensions.persistedQuery"),
         ({"query": TWO, "extensions": {"persistedQuery": {}}}, "extensions.persistedQuery.version"),
-        *((persisted(version=it), "extensions.persistedQuery.version") for it in NOT_1),
-        *((persisted(sha256Hash=it), HASH_FIELD) for it in NO_HASH),
+        *((persisted(version=it), "extensions.persistedQuery.version") for it in INVALID_VERSIONS),
+        *((persisted(sha256Hash=it), HASH_FIELD) for it in INVALID_HASHES),
         (persisted(sha256Hash=WRONG), HASH_FIELD),
         (persisted(sha256Hash=f"sha256:{hashed(TWO)}"), HASH_FIELD),
         ({"query": TWO, "documentId": f"sha256:{WRONG}"}, "documentId"),
         ({"query": TWO, "documentId": "two"}, "documentId"),
-        *(({"documentId": it}, "documentId") for it in NO_ID),
+        *(({"documentId": it}, "documentId") for it in INVALID_IDS),
         ({**persisted(), "documentId": f"sha256:{hashed(TWO)}"}, "documentId"),
-        ({"query": 5, **named(TWO)}, "query"),
+        ({"query": 5, **by_hash(TWO)}, "query"),
         ({"query": [], "documentId": "two"}, "query"),
         ({}, "query"),
         ({"documentId": None, "extensions": {"persistedQuery": None}}, "query"),
     ],
 )
-async def test_what_names_no_document_is_told_where_and_remembers_nothing(api: Api, content: dict[str, Any], field: str) -> None:
+async def test_an_invalid_id_is_rejected_with_its_field_and_registers_nothing(
+    api: Api, content: dict[str, Any], field: str
+) -> None:
     answer = await post(api, content)
     assert (answer.status, answer.code_and_field, "data" in answer.body) == (400, ("BAD_INPUT", field), False)
     for text_hash in (hashed(TWO), WRONG):
-        assert (await post(api, {"documentId": f"sha256:{text_hash}"})).errors == [MISSED]
+        assert (await post(api, {"documentId": f"sha256:{text_hash}"})).errors == [NOT_FOUND]
 
 
-async def test_a_text_beside_an_id_that_is_no_hash_is_told_what_is_wrong(api: Api) -> None:
+async def test_a_text_cannot_be_combined_with_an_id_that_is_not_a_hash(api: Api) -> None:
     answer = await post(api, {"query": TWO, "documentId": "two"})
     assert answer.error["message"] == "query and a documentId that is not a hash cannot be combined. Send one."
 
 
-async def test_a_document_that_is_wrong_is_never_remembered(api: Api) -> None:
-    for text in (UNFIT, "{", "{{ {} }}".format("__typename " * 1_000)):
+async def test_an_invalid_document_is_never_registered(api: Api) -> None:
+    for text in (INVALID, "{", "{{ {} }}".format("__typename " * 1_000)):
         for _ in range(2):
-            assert (await post(api, named(text, query=text))).errors[0] != MISSED
-            assert (await post(api, named(text))).errors == [MISSED]
+            assert (await post(api, by_hash(text, query=text))).errors[0] != NOT_FOUND
+            assert (await post(api, by_hash(text))).errors == [NOT_FOUND]
 
 
-async def test_one_document_does_not_push_out_the_others(api: Api) -> None:
+async def test_large_documents_are_not_cached_and_recently_used_ones_are_kept(api: Api) -> None:
     assert (await api(TWO)).data
     large = f"{{ __typename }} #{'x' * CACHED_DOCUMENT_CHARACTERS}"
     for number in range(CACHE_CHARACTERS // CACHED_DOCUMENT_CHARACTERS + 1):
         assert (await api(f"{large}{number}")).data
-    assert (await post(api, named(f"{large}0"))).errors == [MISSED]
-    assert (await post(api, named(TWO))).data
-    # many do, and what is used meanwhile stays
-    used, middling = "{ used: __typename }", f"{{ __typename }} #{'x' * (CACHED_DOCUMENT_CHARACTERS - 100)}"
+    assert (await post(api, by_hash(f"{large}0"))).errors == [NOT_FOUND]
+    assert (await post(api, by_hash(TWO))).data
+    # many cacheable documents evict the least recently used ones
+    used, cacheable = "{ used: __typename }", f"{{ __typename }} #{'x' * (CACHED_DOCUMENT_CHARACTERS - 100)}"
     assert (await api(used)).data
     for number in range(CACHE_CHARACTERS // CACHED_DOCUMENT_CHARACTERS + 1):
-        assert (await api(f"{middling}{number}")).data
-        assert (await post(api, named(used))).data
-    assert (await post(api, named(TWO))).errors == [MISSED]
+        assert (await api(f"{cacheable}{number}")).data
+        assert (await post(api, by_hash(used))).data
+    assert (await post(api, by_hash(TWO))).errors == [NOT_FOUND]
     documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
     assert documents._cached_characters == sum(it.text_length for it in documents._cache.values()) <= CACHE_CHARACTERS
 
 
-async def test_in_a_batch_the_neighbours_of_what_is_not_known_survive(address: str) -> None:
+async def test_an_unknown_id_in_a_batch_does_not_affect_other_operations(address: str) -> None:
     async with serving(address, max_batch=5) as api:
-        sent = [named(TWO), named(TWO, query=TWO), {"documentId": "nothing"}, persisted(sha256Hash=WRONG), named(TWO)]
-        answer = await api.client.post("/graphql", json=sent)
+        batch = [by_hash(TWO), by_hash(TWO, query=TWO), {"documentId": "nothing"}, persisted(sha256Hash=WRONG), by_hash(TWO)]
+        answer = await api.client.post("/graphql", json=batch)
         codes = [it["errors"][0]["extensions"]["code"] if "errors" in it else it["data"] for it in answer.json()]
         nodes: Any = {"products": {"nodes": []}}
         assert (answer.status_code, codes) == (
@@ -191,18 +203,18 @@ async def test_in_a_batch_the_neighbours_of_what_is_not_known_survive(address: s
         )
 
 
-async def test_a_name_waits_for_no_turn_to_be_read_whether_it_is_known_or_not(address: str, tmp_path: Path) -> None:
-    registered = written(tmp_path, {"one": "{ registered: __typename }"})
+async def test_an_id_does_not_wait_for_a_parse_slot(address: str, tmp_path: Path) -> None:
+    registered = write_manifest(tmp_path, {"one": "{ registered: __typename }"})
     async with Service(address, max_waiting=0, persisted_documents=registered) as service, httpx.AsyncClient() as client:
         api = Api(client, service.app.state.database, None)  # type: ignore[arg-type]
         client.base_url = httpx.URL(f"http://127.0.0.1:{service.port}")
         assert (await api(TWO)).data
         async with service.app.state.parse_admission.slot(1, "another"):
-            assert (await post(api, named(TWO))).data
+            assert (await post(api, by_hash(TWO))).data
             assert (await post(api, {"documentId": "one"})).data
             assert (await post(api, {"query": "{ registered: __typename }"})).data
-            assert (await post(api, named(ONE))).errors == [MISSED]
-            assert (await post(api, named(ONE, query=ONE))).status == 503
+            assert (await post(api, by_hash(ONE))).errors == [NOT_FOUND]
+            assert (await post(api, by_hash(ONE, query=ONE))).status == 503
 
 
 MANIFESTS = {
@@ -214,34 +226,30 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("content", MANIFESTS.values(), ids=MANIFESTS)
-async def test_registered_documents_are_known_from_the_start_by_id_and_hash_and_text(
-    address: str, tmp_path: Path, content: Any
-) -> None:
+async def test_registered_documents_are_available_by_id_hash_and_text(address: str, tmp_path: Path, content: Any) -> None:
     texts = content if "operations" not in content else {it["id"]: it["body"] for it in content["operations"]}
-    async with serving(address, persisted_documents=written(tmp_path, content)) as api:
+    async with serving(address, persisted_documents=write_manifest(tmp_path, content)) as api:
         await api.register()
         variables = {"name": "orders"}
         for name, text in texts.items():
-            for asked in ({"documentId": name}, {"documentId": f"sha256:{hashed(text)}"}, named(text), {"query": text}):
-                assert (await post(api, {**asked, "variables": variables})).data
-            assert (await get(api, {"documentId": name, "variables": variables}, FORCED)).status_code == 200
-        # what is registered is beside what was read lately
+            for content in ({"documentId": name}, {"documentId": f"sha256:{hashed(text)}"}, by_hash(text), {"query": text}):
+                assert (await post(api, {**content, "variables": variables})).data
+            assert (await get(api, {"documentId": name, "variables": variables}, PREFLIGHT_HEADER)).status_code == 200
+        # registered documents do not take space in the cache
         documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
         assert documents._cached_characters == len(REGISTER)
         assert (await api("{ __typename }")).data
-        assert (await post(api, named("{ __typename }"))).data
+        assert (await post(api, by_hash("{ __typename }"))).data
 
 
-async def test_a_registered_document_that_does_not_fit_is_told_at_the_start_and_when_it_is_asked_for(
-    address: str, tmp_path: Path
-) -> None:
-    manifest = written(tmp_path, {"one": ONE, "old": UNFIT, "much": f"{{ {'a: __typename ' * 1_000} }}"})
-    with structlog.testing.capture_logs() as logged:
+async def test_an_invalid_registered_document_is_logged_at_startup_and_rejected_on_request(address: str, tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, {"one": ONE, "old": INVALID, "much": f"{{ {'a: __typename ' * 1_000} }}"})
+    with structlog.testing.capture_logs() as logs:
         async with serving(address, persisted_documents=manifest) as api:
-            warnings = {it["id"]: it["reason"] for it in logged if it["log_level"] == "warning"}
+            warnings = {it["id"]: it["reason"] for it in logs if it["log_level"] == "warning"}
             assert warnings.keys() == {"old", "much"}
             assert warnings["old"].startswith("Cannot query field 'nope'")
-            for content in ({"documentId": "old"}, named(UNFIT)):
+            for content in ({"documentId": "old"}, by_hash(INVALID)):
                 answer = await post(api, content)
                 assert (answer.status, answer.code_and_field) == (400, ("BAD_INPUT", "nope"))
             assert (await post(api, {"documentId": "much"})).code_and_field[0] == "LIMIT_EXCEEDED"
@@ -280,14 +288,14 @@ async def test_a_registered_document_that_does_not_fit_is_told_at_the_start_and_
     ],
     ids=lambda it: it[:40] if isinstance(it, str) else None,
 )
-def test_a_manifest_that_cannot_be_read_is_told_with_where_and_why(tmp_path: Path, content: Any, message: str) -> None:
-    with pytest.raises(BadInput) as refused:
-        read_settings(persisted_documents=written(tmp_path, content))
-    assert refused.value.message.startswith("Invalid settings. HEADWATER_PERSISTED_DOCUMENTS: ")
-    assert message in refused.value.message
+def test_an_invalid_manifest_is_rejected_with_location_and_reason(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(BadInput) as rejected:
+        read_settings(persisted_documents=write_manifest(tmp_path, content))
+    assert rejected.value.message.startswith("Invalid settings. HEADWATER_PERSISTED_DOCUMENTS: ")
+    assert message in rejected.value.message
 
 
-def test_a_manifest_that_is_not_there_is_told_and_an_empty_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_manifest_is_rejected_and_an_empty_setting_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match=r"HEADWATER_PERSISTED_DOCUMENTS: .*nothing\.json cannot be read: No such file"):
         read_settings(persisted_documents=tmp_path / "nothing.json")
     with pytest.raises(BadInput, match="HEADWATER_PERSISTED_DOCUMENTS is required if HEADWATER_PERSISTED_ONLY is set"):
@@ -296,52 +304,52 @@ def test_a_manifest_that_is_not_there_is_told_and_an_empty_name_is_none(tmp_path
     assert read_settings().persisted_documents is None
 
 
-async def test_only_registered_documents_are_run_where_that_is_so(address: str, tmp_path: Path) -> None:
-    manifest = written(tmp_path, {"one": ONE, "put": REGISTER, "old": UNFIT})
+async def test_with_persisted_only_other_documents_are_rejected(address: str, tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, {"one": ONE, "put": REGISTER, "old": INVALID})
     async with serving(address, persisted_documents=manifest, persisted_only=True, max_batch=5) as api:
-        made = await post(api, {"documentId": "put", "variables": {"input": product_fields()}})
-        assert made.data["registerProduct"]["changed"] is True
+        created = await post(api, {"documentId": "put", "variables": {"input": product_fields()}})
+        assert created.data["registerProduct"]["changed"] is True
         variables = {"name": "orders"}
-        for asked in ({"documentId": "one"}, named(ONE), {"query": ONE}, named(ONE, query=ONE)):
-            assert (await post(api, {**asked, "variables": variables})).data == {"product": {"name": "orders"}}
+        for content in ({"documentId": "one"}, by_hash(ONE), {"query": ONE}, by_hash(ONE, query=ONE)):
+            assert (await post(api, {**content, "variables": variables})).data == {"product": {"name": "orders"}}
         others = [
             {"query": TWO},
-            named(TWO, query=TWO),
+            by_hash(TWO, query=TWO),
             {"query": f"{ONE} "},
             {"query": "{"},
             {"query": "{ __schema { __typename } }"},
         ]
-        for asked in others:
-            for answer in (await post(api, asked), await post(api, asked, "application/json")):
+        for content in others:
+            for answer in (await post(api, content), await post(api, content, "application/json")):
                 assert (answer.status, answer.code_and_field, "data" in answer.body) == (403, ("FORBIDDEN", None), False)
                 assert "documentId" in answer.error["message"]
-            response = await get(api, asked, FORCED)
+            response = await get(api, content, PREFLIGHT_HEADER)
             assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
-            # to be refused registers nothing
-            assert (await post(api, named(asked["query"]))).errors == [MISSED]
-        assert (await post(api, {"documentId": "two"})).errors == [MISSED]
+            # a rejected document is not registered
+            assert (await post(api, by_hash(content["query"]))).errors == [NOT_FOUND]
+        assert (await post(api, {"documentId": "two"})).errors == [NOT_FOUND]
         assert (await post(api, {"documentId": "old"})).code_and_field == ("BAD_INPUT", "nope")
         batch = await api.client.post(
-            "/graphql", json=[{"query": TWO}, {"documentId": "one", "variables": variables}, named(TWO)]
+            "/graphql", json=[{"query": TWO}, {"documentId": "one", "variables": variables}, by_hash(TWO)]
         )
-        refused, ran, missed = batch.json()
-        assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
-        assert ran["data"] == {"product": {"name": "orders"}}
-        assert missed["errors"] == [MISSED]
+        rejected, executed, not_found = batch.json()
+        assert rejected["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        assert executed["data"] == {"product": {"name": "orders"}}
+        assert not_found["errors"] == [NOT_FOUND]
 
 
-async def test_what_is_not_registered_waits_for_no_turn_to_be_refused(address: str, tmp_path: Path) -> None:
-    manifest = written(tmp_path, {"one": ONE})
+async def test_a_document_that_is_not_registered_is_rejected_without_a_parse_slot(address: str, tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, {"one": ONE})
     settings: dict[str, Any] = {"max_waiting": 0, "persisted_documents": manifest, "persisted_only": True}
     async with Service(address, **settings) as service, service.app.state.parse_admission.slot(1, "another"):
-        assert (await service.answer(TWO)).status_code == 403
+        assert (await service.send(TWO)).status_code == 403
 
 
-async def test_a_manifest_is_checked_by_a_command_and_one_that_is_broken_starts_no_service(address: str, tmp_path: Path) -> None:
+async def test_the_command_checks_a_manifest_and_an_invalid_one_prevents_startup(address: str, tmp_path: Path) -> None:
     commands = ServiceCommands(address, tmp_path)
-    manifest = written(tmp_path, {"one": ONE, "two": TWO})
+    manifest = write_manifest(tmp_path, {"one": ONE, "two": TWO})
     assert await commands("documents", manifest) == ["2 documents, 0 would not run"]
-    written(tmp_path, {"one": ONE, "old": "{ nope neither }"})
+    write_manifest(tmp_path, {"one": ONE, "old": "{ nope neither }"})
     result = await commands.run("documents", manifest)
     assert result.code == 1
     assert result.out == [
@@ -349,28 +357,28 @@ async def test_a_manifest_is_checked_by_a_command_and_one_that_is_broken_starts_
         "old: Cannot query field 'neither' on type 'Query'. (line 1, column 8)",
         "2 documents, 1 would not run",
     ]
-    written(tmp_path, {"one": "{"})
-    fault = f"{manifest}, 'one': Syntax Error: Expected Name, found <EOF>. (line 1, column 2)."
-    assert await commands.error("documents", manifest) == fault
-    refused = await commands.error("serve", persisted_documents=str(manifest))
-    assert refused == f"Invalid settings. HEADWATER_PERSISTED_DOCUMENTS: {fault}"
+    write_manifest(tmp_path, {"one": "{"})
+    reason = f"{manifest}, 'one': Syntax Error: Expected Name, found <EOF>. (line 1, column 2)."
+    assert await commands.error("documents", manifest) == reason
+    rejected = await commands.error("serve", persisted_documents=str(manifest))
+    assert rejected == f"Invalid settings. HEADWATER_PERSISTED_DOCUMENTS: {reason}"
 
 
-async def test_every_worker_knows_what_is_registered(address: str, tmp_path: Path) -> None:
-    commands, manifest = ServiceCommands(address, tmp_path), written(tmp_path, {"one": "{ __typename }"})
-    given = {"persisted_documents": str(manifest), "persisted_only": "true"}
+async def test_every_worker_has_the_registered_documents(address: str, tmp_path: Path) -> None:
+    commands, manifest = ServiceCommands(address, tmp_path), write_manifest(tmp_path, {"one": "{ __typename }"})
+    settings = {"persisted_documents": str(manifest), "persisted_only": "true"}
     async with (
-        commands.serve("--workers", "2", **given) as served,
+        commands.serve("--workers", "2", **settings) as served,
         httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client,
     ):
         for _ in range(20):
-            # each over a connection of its own, which either may take
-            ran = await client.post(served, json={"documentId": "one"}, headers={"connection": "close"})
-            assert ran.json()["data"] == {"__typename": "Query"}
-            refused = await client.post(served, json={"query": TWO}, headers={"connection": "close"})
-            assert refused.status_code == 403
+            # a new connection each, which either worker may accept
+            executed = await client.post(served, json={"documentId": "one"}, headers={"connection": "close"})
+            assert executed.json()["data"] == {"__typename": "Query"}
+            rejected = await client.post(served, json={"query": TWO}, headers={"connection": "close"})
+            assert rejected.status_code == 403
 
 
-def test_a_document_is_read_once_however_many_ids_it_has() -> None:
+def test_a_document_with_several_ids_is_parsed_once() -> None:
     documents = Documents(schema, Limits(), RegisteredDocuments({"a": TWO, "b": TWO}))
     assert documents.by_id("a", 1) is documents.by_id("b", 2) is documents.parse(TWO, 3)

@@ -1,4 +1,4 @@
-"""Rate limits: what is spent is counted for each tenant and credential, in one process or in a Redis that several share."""
+"""Rate limits: cost counted per tenant and per credential, in one process or in a Redis that several share."""
 
 import asyncio
 import re
@@ -14,54 +14,54 @@ import pytest
 import structlog
 
 from db.errors import BadInput
-from graph_api.http import rate_limits as counting
+from graph_api.http import rate_limits
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from tests.builders import Api
 from tests.graph_api.http.test_browsers import serving
 from tests.graph_api.ingestion.lines import product_lines, to_jsonl
 from tests.graph_api.ingestion.load_service import LoadService
-from tests.graph_api.records.remote import PATIENCE, raw
+from tests.graph_api.records.remote import TIMEOUT, raw_server
 from tests.processes import wait_until
 
 
-def left(standing: RateLimitStatus) -> dict[str, int]:
-    return {it.name: it.remaining for it in standing.windows}
+def remaining(status: RateLimitStatus) -> dict[str, int]:
+    return {it.name: it.remaining for it in status.windows}
 
 
-async def spend(rates: RateLimiter, cost: int, tenant_id: int = 1, who: str = "a") -> RateLimitStatus:
-    return await rates.charge(await rates.status(tenant_id, who), cost)
+async def spend(limiter: RateLimiter, cost: int, tenant_id: int = 1, credential: str = "a") -> RateLimitStatus:
+    return await limiter.charge(await limiter.status(tenant_id, credential), cost)
 
 
-async def test_a_tenant_and_each_credential_in_it_are_counted(address: str) -> None:
-    rates = RateLimiter("100/minute", "60/minute")
-    assert left(await spend(rates, 30)) == {"tenant": 70, "key": 30}
-    assert left(await spend(rates, 50, who="b")) == {"tenant": 20, "key": 10}
-    assert left(await rates.status(1, "c")) == {"tenant": 20, "key": 60}
-    # one of the same name in another tenant is another
-    assert left(await rates.status(2, "a")) == {"tenant": 100, "key": 60}
+async def test_cost_is_counted_per_tenant_and_per_credential(address: str) -> None:
+    limiter = RateLimiter("100/minute", "60/minute")
+    assert remaining(await spend(limiter, 30)) == {"tenant": 70, "key": 30}
+    assert remaining(await spend(limiter, 50, credential="b")) == {"tenant": 20, "key": 10}
+    assert remaining(await limiter.status(1, "c")) == {"tenant": 20, "key": 60}
+    # a credential of the same name in another tenant is counted separately
+    assert remaining(await limiter.status(2, "a")) == {"tenant": 100, "key": 60}
 
 
-async def test_what_was_let_in_is_charged_in_full_and_then_nothing_is_let_in_until_the_window_ends() -> None:
-    rates = RateLimiter("", "10/second")
-    first, second = await rates.status(1, "a"), await rates.status(1, "a")
+async def test_admitted_cost_is_charged_in_full_and_an_exceeded_window_blocks_until_it_ends() -> None:
+    limiter = RateLimiter("", "10/second")
+    first, second = await limiter.status(1, "a"), await limiter.status(1, "a")
     assert first.retry_after == second.retry_after == 0
-    await rates.charge(first, 8)
-    after = await rates.charge(second, 8)
-    assert (left(after), after.retry_after) == ({"key": 0}, 1)
-    assert left(await rates.status(1, "a")) == {"key": 0}
+    await limiter.charge(first, 8)
+    after = await limiter.charge(second, 8)
+    assert (remaining(after), after.retry_after) == ({"key": 0}, 1)
+    assert remaining(await limiter.status(1, "a")) == {"key": 0}
     assert "Rate limit of the key exceeded" in after.error().message
 
-    async def ended() -> bool:
-        return not (await rates.status(1, "a")).retry_after
+    async def has_ended() -> bool:
+        return not (await limiter.status(1, "a")).retry_after
 
-    await wait_until(ended)
-    # what was error is not carried over
-    assert left(await rates.status(1, "a")) == {"key": 10}
+    await wait_until(has_ended)
+    # cost beyond the limit is not carried over
+    assert remaining(await limiter.status(1, "a")) == {"key": 10}
 
 
-async def test_standing_is_written_as_structured_fields() -> None:
-    rates = RateLimiter("20000000/minute", "500/10 seconds")
-    assert (await rates.status(1, "a")).headers == {
+async def test_the_status_is_rendered_as_structured_fields() -> None:
+    limiter = RateLimiter("20000000/minute", "500/10 seconds")
+    assert (await limiter.status(1, "a")).headers == {
         "RateLimit-Policy": '"tenant";q=20000000;w=60, "key";q=500;w=10',
         "RateLimit": '"tenant";r=20000000;t=60, "key";r=500;t=10',
     }
@@ -70,53 +70,53 @@ async def test_standing_is_written_as_structured_fields() -> None:
 
 
 @pytest.mark.parametrize("rate", ["x", "5", "5/fortnight", "0/minute", "5/second;100/minute", "-1/minute"])
-def test_what_is_no_rate_is_refused(rate: str) -> None:
+def test_an_invalid_rate_is_rejected(rate: str) -> None:
     with pytest.raises(ValueError, match="rate"):
-        counting.parse_rate(rate)
+        rate_limits.parse_rate(rate)
 
 
 @pytest.mark.api
-async def test_whoever_has_spent_all_is_refused_and_told_when_to_come_again(address: str) -> None:
+async def test_an_exceeded_limit_is_answered_429_with_retry_after(address: str) -> None:
     async with serving(address, key_rate="3/minute", tenant_rate="1000/minute") as api:
-        for remaining in (2, 1, 0):
+        for left in (2, 1, 0):
             answer = await api("{ __typename }")
             assert answer.data == {"__typename": "Query"}
             assert answer.headers["ratelimit-policy"] == '"tenant";q=1000;w=60, "key";q=3;w=60'
-            assert re.fullmatch(rf'"tenant";r={997 + remaining};t=\d+, "key";r={remaining};t=\d+', answer.headers["ratelimit"])
-        # a body that is never read costs nothing either
+            assert re.fullmatch(rf'"tenant";r={997 + left};t=\d+, "key";r={left};t=\d+', answer.headers["ratelimit"])
+        # rejected requests are not charged
         for _ in range(2):
-            refused = await api("{ __typename }")
-            assert (refused.status, refused.code_and_field) == (429, ("RATE_LIMITED", None))
-            assert 0 < int(refused.headers["retry-after"]) <= 60
-            assert '"tenant";r=997' in refused.headers["ratelimit"]
+            rejected = await api("{ __typename }")
+            assert (rejected.status, rejected.code_and_field) == (429, ("RATE_LIMITED", None))
+            assert 0 < int(rejected.headers["retry-after"]) <= 60
+            assert '"tenant";r=997' in rejected.headers["ratelimit"]
         assert (await api.client.get("/health")).status_code == 200
 
 
 @pytest.mark.api
-async def test_what_fails_is_charged_and_what_was_not_let_in_is_not(address: str) -> None:
+async def test_an_invalid_operation_is_charged_and_a_rejected_request_is_not(address: str) -> None:
     async with serving(address, key_rate="100/minute", tenant_rate="", pool_size=1, max_waiting=0) as api:
         app = api.client._transport.app  # type: ignore[attr-defined]
         assert '"key";r=99' in (await api("{ nope }")).headers["ratelimit"]
         async with app.state.admission.slot(2, "other"):
             busy = await api("{ products { totalCount } }")
         assert (busy.status, '"key";r=99' in busy.headers["ratelimit"]) == (503, True)
-        unread = await api.client.post("/graphql", content="{", headers={"content-type": "application/json"})
-        assert (unread.status_code, '"key";r=99' in unread.headers["ratelimit"]) == (400, True)
+        invalid_body = await api.client.post("/graphql", content="{", headers={"content-type": "application/json"})
+        assert (invalid_body.status_code, '"key";r=99' in invalid_body.headers["ratelimit"]) == (400, True)
 
 
 @pytest.mark.api
-async def test_a_load_is_charged_by_its_rows(address: str) -> None:
+async def test_a_load_is_charged_its_number_of_rows(address: str) -> None:
     async with LoadService(address, key_rate="10/minute") as service:
         assert (await service.post(to_jsonl(product_lines(6))))[0] == 200
         assert (await service.post(to_jsonl(product_lines(6))))[0] == 200
         status, body = await service.post(to_jsonl(product_lines(6)))
         assert (status, body["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMITED")
-        assert (await service.answer("{ __typename }")).status_code == 429
+        assert (await service.send("{ __typename }")).status_code == 429
 
 
 @asynccontextmanager
 async def redis(directory: Path) -> AsyncIterator[str]:
-    """A Redis of the test's own; gives its address."""
+    """Run a Redis server. Yield its URL."""
     command = shutil.which("redis-server")
     if command is None:
         pytest.skip("there is no redis-server here")
@@ -127,7 +127,7 @@ async def redis(directory: Path) -> AsyncIterator[str]:
     options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory))
     process = await asyncio.create_subprocess_exec(command, *options, stdout=asyncio.subprocess.DEVNULL)
 
-    async def listens() -> bool:
+    async def is_listening() -> bool:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -136,46 +136,46 @@ async def redis(directory: Path) -> AsyncIterator[str]:
         return True
 
     try:
-        await wait_until(listens)
+        await wait_until(is_listening)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
         await process.wait()
 
 
-async def test_processes_that_share_a_redis_count_together(tmp_path: Path) -> None:
+async def test_limiters_that_share_a_redis_share_their_counts(tmp_path: Path) -> None:
     async with redis(tmp_path) as url:
-        one, other = RateLimiter("100/minute", "60/minute", url), RateLimiter("100/minute", "60/minute", url)
-        assert left(await spend(one, 30)) == {"tenant": 70, "key": 30}
-        spent = await spend(other, 40)
-        assert (left(spent), spent.retry_after) == ({"tenant": 30, "key": 0}, (await one.status(1, "a")).retry_after)
+        first, second = RateLimiter("100/minute", "60/minute", url), RateLimiter("100/minute", "60/minute", url)
+        assert remaining(await spend(first, 30)) == {"tenant": 70, "key": 30}
+        spent = await spend(second, 40)
+        assert (remaining(spent), spent.retry_after) == ({"tenant": 30, "key": 0}, (await first.status(1, "a")).retry_after)
         assert 0 < spent.retry_after <= 60
-        await one.close()
-        await other.close()
+        await first.close()
+        await second.close()
 
 
 @pytest.mark.api
-async def test_a_redis_that_goes_away_stops_nobody_and_counts_again_when_it_is_back(
+async def test_requests_are_admitted_while_redis_is_unavailable_and_counted_again_after(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "RETRY_INTERVAL", 0)
+    monkeypatch.setattr(rate_limits, "RETRY_INTERVAL", 0)
     async with redis(tmp_path) as url, serving(address, redis_url=url, key_rate="10/minute") as api:
         assert '"key";r=9' in (await api("{ __typename }")).headers["ratelimit"]
-        rates: RateLimiter = api.client._transport.app.state.rate_limiter  # type: ignore[attr-defined]
+        limiter: RateLimiter = api.client._transport.app.state.rate_limiter  # type: ignore[attr-defined]
         pause = await asyncio.create_subprocess_exec("redis-cli", "-u", url, "CLIENT", "PAUSE", "1000", stdout=-3)
         await pause.wait()
-        with structlog.testing.capture_logs() as logged:
+        with structlog.testing.capture_logs() as logs:
             assert (await api("{ __typename }")).data == {"__typename": "Query"}
-        assert "rate limits unavailable" in {it["event"] for it in logged}
+        assert "rate limits unavailable" in {it["event"] for it in logs}
 
-        async def back() -> bool:
-            return bool((await rates.status(1, "anonymous")).windows)
+        async def is_available() -> bool:
+            return bool((await limiter.status(1, "anonymous")).windows)
 
-        await wait_until(back)
+        await wait_until(is_available)
         assert '"key";r=' in (await api("{ __typename }")).headers["ratelimit"]
 
 
-async def test_a_redis_that_is_silent_is_not_waited_for_again_and_again() -> None:
+async def test_a_redis_that_does_not_answer_is_not_tried_for_each_request() -> None:
     connections = 0
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,19 +183,19 @@ async def test_a_redis_that_is_silent_is_not_waited_for_again_and_again() -> Non
         connections += 1
         await reader.read()
 
-    async with raw(silent) as port:
-        rates = RateLimiter("100/minute", "60/minute", f"redis://127.0.0.1:{port}")
-        began = time.monotonic()
-        with structlog.testing.capture_logs() as logged:
+    async with raw_server(silent) as port:
+        limiter = RateLimiter("100/minute", "60/minute", f"redis://127.0.0.1:{port}")
+        started = time.monotonic()
+        with structlog.testing.capture_logs() as logs:
             for _ in range(100):
-                assert await spend(rates, 1) == RateLimitStatus()
-        assert time.monotonic() - began < PATIENCE
-        assert [it["event"] for it in logged] == ["rate limits unavailable"]
+                assert await spend(limiter, 1) == RateLimitStatus()
+        assert time.monotonic() - started < TIMEOUT
+        assert [it["event"] for it in logs] == ["rate limits unavailable"]
         assert connections == 1
-        await rates.close()
+        await limiter.close()
 
 
-def test_a_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_url_needs_the_redis_client(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "redis"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "redis", None)
@@ -204,11 +204,11 @@ def test_a_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.api
-async def test_a_service_without_limits_tells_of_none(address: str) -> None:
+async def test_without_limits_there_are_no_rate_limit_headers(address: str) -> None:
     async with serving(address, tenant_rate="", key_rate="") as api:
         answer: Any = await api("{ __typename }")
         assert not [name for name in answer.headers if name.startswith("ratelimit")]
 
 
-async def test_the_default_limits_are_told(api: Api) -> None:
+async def test_the_default_limits_are_in_the_headers(api: Api) -> None:
     assert (await api("{ __typename }")).headers["ratelimit-policy"] == '"tenant";q=6000000;w=60, "key";q=2000000;w=60'

@@ -1,4 +1,4 @@
-"""What HTTP calls a request that was not run, by the code of why."""
+"""HTTP status and headers of requests that were not executed, by their error code."""
 
 import orjson
 import pytest
@@ -33,7 +33,7 @@ from tests.builders import REGISTER, Api, product_fields
         (LimitExceeded("much"), 400, {}),
     ],
 )
-def test_a_error_response_has_the_status_of_its_code_and_tells_how_to_go_on(
+def test_an_error_response_has_the_status_and_headers_of_its_code(
     error: HeadwaterError, status: int, headers: dict[str, str]
 ) -> None:
     assert status_of([error.code], 400) == status
@@ -42,16 +42,16 @@ def test_a_error_response_has_the_status_of_its_code_and_tells_how_to_go_on(
     assert orjson.loads(response.body)["errors"] == [{"message": error.message, "extensions": {"code": error.code}}]
 
 
-def test_of_several_errors_the_first_that_has_a_status_gives_it() -> None:
+def test_the_first_code_with_a_status_determines_the_status() -> None:
     assert status_of(["BAD_INPUT", "FORBIDDEN", "TIMEOUT"], 200) == 403
     assert status_of([], 200) == 200
 
 
 @pytest.mark.api
 @pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
-async def test_what_the_credentials_do_not_allow_is_403_whatever_is_accepted(api: Api, accept: str) -> None:
+async def test_missing_scopes_are_answered_403_for_each_media_type(api: Api, accept: str) -> None:
     async with api.database.transaction(1, Author("tester")) as connection:
-        door = api.client._transport.app.state.authenticator  # type: ignore[attr-defined]
-        _, key = await api_key.create(connection, door.key_signer, "reader", ["read"])
+        authenticator = api.client._transport.app.state.authenticator  # type: ignore[attr-defined]
+        _, key = await api_key.create(connection, authenticator.key_signer, "reader", ["read"])
     answer = await api(REGISTER, headers={"accept": accept, "x-api-key": key}, input=product_fields())
     assert (answer.status, answer.code_and_field) == (403, ("FORBIDDEN", None))

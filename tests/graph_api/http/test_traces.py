@@ -1,4 +1,4 @@
-"""Traces: a request goes on with the one of its caller, and whom it asks is told."""
+"""Traces: a request continues the trace of its caller, or starts one."""
 
 import re
 
@@ -10,22 +10,22 @@ from tests.builders import Api
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 VALID = f"00-{TRACE}-{SPAN}-01"
-WRITTEN = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
-async def test_a_trace_is_gone_on_with_as_a_part_of_its_own(api: Api) -> None:
+async def test_a_valid_trace_is_continued_with_a_new_span(api: Api) -> None:
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logged:
         answer = await api("{ __typename }", headers={"traceparent": VALID})
-    told = WRITTEN.fullmatch(answer.headers["traceparent"])
-    assert told
-    assert (told[1], told[3]) == (TRACE, "01")
-    assert told[2] not in (SPAN, "0" * 16)
+    match = TRACEPARENT.fullmatch(answer.headers["traceparent"])
+    assert match
+    assert (match[1], match[3]) == (TRACE, "01")
+    assert match[2] not in (SPAN, "0" * 16)
     (line,) = (it for it in logged if it["event"] == "request")
     assert line["trace_id"] == TRACE
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "value",
     [
         "",
         VALID.upper(),
@@ -40,22 +40,22 @@ async def test_a_trace_is_gone_on_with_as_a_part_of_its_own(api: Api) -> None:
         "<script>",
     ],
 )
-async def test_what_names_no_trace_begins_one(api: Api, sent: str) -> None:
-    told = {(await api("{ __typename }", headers={"traceparent": sent})).headers["traceparent"] for _ in range(2)}
-    assert len(told) == 2
-    for written in told:
-        read = WRITTEN.fullmatch(written)
-        assert read
-        assert read[1] != TRACE
-        assert read[3] == "00"
+async def test_an_invalid_traceparent_starts_a_new_trace(api: Api, value: str) -> None:
+    traceparents = {(await api("{ __typename }", headers={"traceparent": value})).headers["traceparent"] for _ in range(2)}
+    assert len(traceparents) == 2
+    for traceparent in traceparents:
+        match = TRACEPARENT.fullmatch(traceparent)
+        assert match
+        assert match[1] != TRACE
+        assert match[3] == "00"
 
 
-def test_whoever_names_two_traces_names_none() -> None:
+def test_two_traceparent_headers_start_a_new_trace() -> None:
     assert continue_trace([VALID]).trace_id == TRACE
     assert continue_trace([VALID, VALID]).trace_id != TRACE
 
 
-async def test_what_is_refused_bears_its_trace_too(api: Api) -> None:
+async def test_error_responses_have_a_traceparent(api: Api) -> None:
     for path, method in (("/graphql", "DELETE"), ("/nothing", "GET"), ("/health", "GET")):
         response = await api.client.request(method, path, headers={"traceparent": VALID})
         assert TRACE in response.headers["traceparent"]

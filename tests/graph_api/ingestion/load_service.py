@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 
 from graph_api.ingestion.http import MEDIA_TYPES
-from tests.graph_api.http.test_disconnect import PATIENCE, Service
+from tests.graph_api.http.test_disconnect import TIMEOUT, Service
 from tests.processes import wait_until
 
 LINES = {"Content-Type": MEDIA_TYPES[0]}
@@ -28,7 +28,7 @@ class LoadService(Service):
 
     async def post(self, content: Any, headers: dict[str, str] = LINES, **parameters: str) -> tuple[int, dict[str, Any]]:
         """Send lines, and return the status and the body without its request id."""
-        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             response = await client.post(self.url, content=content, headers=headers, params=parameters)
         body = response.json()
         assert body.pop("extensions") == {"requestId": response.headers["X-Request-ID"]}

@@ -1,4 +1,4 @@
-"""A service that keeps records: a real one on loopback, which is fine, slow, wrong, huge or gone as the test wants it."""
+"""A service that holds records, on a loopback socket, whose answers a test can replace."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,15 +12,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-PATIENCE = 10
+TIMEOUT = 10
 
 
 @asynccontextmanager
 async def listening(app: ASGIApp) -> AsyncIterator[int]:
-    """An app behind a real socket; gives the port."""
+    """Serve an app on a real socket. Yield the port."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, loop="asyncio", ws="none"))
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not server.started:  # noqa: ASYNC110
             await asyncio.sleep(0)
     try:
@@ -31,40 +31,40 @@ async def listening(app: ASGIApp) -> AsyncIterator[int]:
 
 
 class Remote:
-    """Answers with a record for every key that it is asked for, unless it is told another answer; remembers what it was asked."""
+    """Service that answers with a record for every requested key, unless its handler is replaced. It stores the requests."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[Request], Awaitable[Response]] = self.fine
+        self.handler: Callable[[Request], Awaitable[Response]] = self.default_handler
         self.targets: list[str] = []
         self.headers: list[dict[str, str]] = []
-        self.most_at_once = 0
-        self._at_once = 0
-        self.app = Starlette(routes=[Route("/{path:path}", self._take)])
+        self.max_concurrent = 0
+        self._concurrent = 0
+        self.app = Starlette(routes=[Route("/{path:path}", self._handle)])
         self.port = 0
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def _take(self, request: Request) -> Response:
+    async def _handle(self, request: Request) -> Response:
         path, query = request.scope["raw_path"].decode(), request.scope["query_string"].decode()
         self.targets.append(f"{path}?{query}" if query else path)
         self.headers.append(dict(request.headers))
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
+        self._concurrent += 1
+        self.max_concurrent = max(self.max_concurrent, self._concurrent)
         try:
-            return await self.answer(request)
+            return await self.handler(request)
         finally:
-            self._at_once -= 1
+            self._concurrent -= 1
 
-    async def fine(self, request: Request) -> Response:
+    async def default_handler(self, request: Request) -> Response:
+        """Answer with the records of all keys but those that begin with `no`."""
         keys = request.query_params.getlist("id")
-        found = [record(key) for key in keys if not key.startswith("no")]
-        return JSONResponse(found)
+        return JSONResponse([record(key) for key in keys if not key.startswith("no")])
 
 
 def record(key: str) -> dict[str, Any]:
-    """What the service knows of a key."""
+    """Return the record that the service holds for a key."""
     return {"id": int(key) if key.isdigit() else key, "name": f"Customer {key}"}
 
 
@@ -77,15 +77,15 @@ async def remote() -> AsyncIterator[Remote]:
 
 
 @asynccontextmanager
-async def raw(handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
-    """What listens and speaks no HTTP but the test's own; gives the port."""
+async def raw_server(handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+    """Serve raw TCP connections with a handler. Yield the port."""
 
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await handle(reader, writer)
         finally:
             writer.close()
 
-    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle_and_close, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""Records in other systems: what is asked of them and how often, what becomes of each failure, and what is never called."""
+"""External records through GraphQL: requests to services, failures, limits, isolation of callers, and addresses."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ from schema.temporal.history import HISTORY_BY_SUBJECT
 from tests.builders import Api
 from tests.conftest import recording
 from tests.graph_api.auth.issuer import AUDIENCE, ISSUER, jwks, token
-from tests.graph_api.records.remote import PATIENCE, Remote, listening, raw, record, remote
+from tests.graph_api.records.remote import TIMEOUT, Remote, listening, raw_server, record, remote
 
 pytestmark = pytest.mark.api
 
@@ -58,7 +58,7 @@ def app_of(address: str, services: dict[str, Any], **settings: Any) -> Starlette
 
 @asynccontextmanager
 async def serving(address: str, settings: dict[str, Any] | None = None, **services: Any) -> AsyncIterator[Api]:
-    """The service, which knows other services."""
+    """Run the service with configured services."""
     app = app_of(address, services, **(settings or {}))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
@@ -69,18 +69,18 @@ async def serving(address: str, settings: dict[str, Any] | None = None, **servic
 
 
 async def put_type(api: Api, code: str = "CUSTOMER", **source: Any) -> None:
-    given = {"service": "crm", "endpoint": "/customers", "lookupField": "id", **source}
-    assert (await api(PUT, code=code, source=given)).data
+    settings = {"service": "crm", "endpoint": "/customers", "lookupField": "id", **source}
+    assert (await api(PUT, code=code, source=settings)).data
 
 
-async def customers(api: Api, *keys: str, **source: Any) -> None:
+async def create_customers(api: Api, *keys: str, **source: Any) -> None:
     await put_type(api, **source)
     for key in keys:
         await api.create(f"Customer {key}", type="CUSTOMER", key=key)
 
 
 def answers(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Callable[[Request], Awaitable[Response]]:
-    """A service that always answers so: with JSON, or with bytes."""
+    """Build a handler that always answers with this JSON, or with these bytes."""
 
     async def answer(_: Request) -> Response:
         if isinstance(content, bytes):
@@ -90,17 +90,17 @@ def answers(content: Any, status: int = 200, headers: dict[str, str] | None = No
     return answer
 
 
-def fault(error: dict[str, Any]) -> tuple[str, str]:
+def code_and_message(error: dict[str, Any]) -> tuple[str, str]:
     return error["extensions"]["code"], error["message"]
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "expected"),
     [
         ([{"id": 7}, 7, None, {"id": 42, "a": [1]}, {"id": 42, "a": 2}], {"id": 42, "a": [1]}),
         ([{"id": "42"}], {"id": "42"}),
         ({"id": 42, "name": None}, {"id": 42, "name": None}),
-        ({"name": "who was asked for by key need not repeat it"}, {"name": "who was asked for by key need not repeat it"}),
+        ({"name": "without the key"}, {"name": "without the key"}),
         ({}, {}),
         ({"id": 4}, None),
         ({"id": None}, None),
@@ -109,26 +109,26 @@ def fault(error: dict[str, Any]) -> tuple[str, str]:
         ([{"id": 420}, {"id": "042"}, {"name": "none"}], None),
     ],
 )
-async def test_a_record_is_an_object_or_that_one_of_a_list_that_bears_the_key(
-    address: str, crm: Remote, content: Any, found: Any
+async def test_a_record_is_the_object_or_the_element_of_the_list_with_the_key(
+    address: str, crm: Remote, content: Any, expected: Any
 ) -> None:
-    crm.answer = answers(content)
+    crm.handler = answers(content)
     async with serving(address, crm=crm.address) as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
         answer = await api(ONE, key="42")
-    assert answer.body["data"] == {"entity": {"displayName": "Customer 42", "record": found}}
-    if found is None:
-        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record with id '42'.")
+    assert answer.body["data"] == {"entity": {"displayName": "Customer 42", "record": expected}}
+    if expected is None:
+        assert code_and_message(answer.error) == ("NOT_FOUND", "The service crm has no record with id '42'.")
         assert answer.error["path"] == ["entity", "record"]
         assert answer.error["locations"] == [{"line": 1, "column": ONE.index("record }") + 1}]
     assert crm.targets == ["/customers?id=42"]
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_what_is_gone_is_not_found(address: str, crm: Remote, status: int) -> None:
-    crm.answer = answers({"detail": "none"}, status=status)
+async def test_status_404_and_410_mean_not_found(address: str, crm: Remote, status: int) -> None:
+    crm.handler = answers({"detail": "none"}, status=status)
     async with serving(address, crm=crm.address) as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
         assert (await api(ONE, key="42")).code_and_field == ("NOT_FOUND", None)
 
 
@@ -143,27 +143,27 @@ async def test_what_is_gone_is_not_found(address: str, crm: Remote, status: int)
         ("/api", "/a;b=c/@me,(1)!$&'*+:~/%C3%A9", "id", "1", "/api/a;b=c/@me,(1)!$&'*+:~/%C3%A9?id=1"),
     ],
 )
-async def test_where_a_record_is_asked_for(
+async def test_the_url_of_a_request(
     address: str, crm: Remote, base: str, endpoint: str, field: str, key: str, target: str | None
 ) -> None:
-    asked: list[dict[str, str]] = []
+    queries: list[dict[str, str]] = []
 
-    async def answer(request: Request) -> Response:
-        asked.append(dict(request.query_params))
+    async def handler(request: Request) -> Response:
+        queries.append(dict(request.query_params))
         return JSONResponse({"fine": True})
 
-    crm.answer = answer
+    crm.handler = handler
     async with serving(address, crm=crm.address + base) as api:
-        await customers(api, key, endpoint=endpoint, lookupField=field)
+        await create_customers(api, key, endpoint=endpoint, lookupField=field)
         assert (await api(ONE, key=key)).data["entity"]["record"] == {"fine": True}
     if target is not None:
         assert crm.targets == [target]
     else:
-        assert asked == [{field: key}]
+        assert queries == [{field: key}]
         assert crm.targets[0].startswith("/api/customers?")
 
 
-async def test_without_a_source_or_a_key_there_is_none_and_a_local_one_is_the_entitys_own(address: str, crm: Remote) -> None:
+async def test_without_a_source_or_key_there_is_no_record_and_a_local_one_has_the_details(address: str, crm: Remote) -> None:
     async with serving(address, crm=crm.address) as api:
         await api.put_types()
         await put_type(api)
@@ -177,103 +177,103 @@ async def test_without_a_source_or_a_key_there_is_none_and_a_local_one_is_the_en
     assert crm.targets == []
 
 
-async def test_a_record_is_live_whatever_the_instant(address: str, crm: Remote) -> None:
+async def test_a_record_is_current_at_any_as_of(address: str, crm: Remote) -> None:
     async with serving(address, crm=crm.address) as api:
-        await customers(api, "1")
+        await create_customers(api, "1")
         query = '{ entity(key: { type: "CUSTOMER", key: "1" }, asOf: "2026-01-02") { record } }'
         assert (await api(query)).data == {"entity": {"record": record("1")}}
 
 
-async def test_fifty_records_are_fetched_once_each_and_no_more_at_once_than_is_allowed(address: str, crm: Remote) -> None:
+async def test_each_record_is_fetched_once_within_the_concurrency_limit(address: str, crm: Remote) -> None:
     keys = [str(number) for number in range(1, 51)]
 
-    async def unhurried(request: Request) -> Response:
+    async def slow(request: Request) -> Response:
         await asyncio.sleep(0.005)
-        return await crm.fine(request)
+        return await crm.default_handler(request)
 
-    crm.answer = unhurried
+    crm.handler = slow
     query = """
-      query Not { __typename }
-      query Asked {
+      query Other { __typename }
+      query Selected {
         a: entities(first: 50) { nodes { key record again: record ...more } }
         b: entities(first: 100) { nodes { key ... on Entity { record } } edges { node { key record } } }
       }
       fragment more on Entity { record third: record }
     """
     async with serving(address, crm={"address": crm.address, "concurrency": 5}) as api:
-        await customers(api, *keys)
+        await create_customers(api, *keys)
         api.statements.clear()
-        response = await api.client.post("/graphql", json={"query": query, "operationName": "Asked"})
-        # a page each, and the types of what is on them
+        response = await api.client.post("/graphql", json={"query": query, "operationName": "Selected"})
+        # two pages, and the entity types of their entities
         assert len(api.statements) <= 4
     data = response.json()["data"]
     for node in [*data["a"]["nodes"], *data["b"]["nodes"], *(it["node"] for it in data["b"]["edges"])]:
-        wanted = record(node.pop("key"))
-        assert set(map(str, node.values())) == {str(wanted)}
+        expected = record(node.pop("key"))
+        assert set(map(str, node.values())) == {str(expected)}
     assert len(data["b"]["edges"]) == 50
     assert sorted(crm.targets) == sorted(f"/customers?id={key}" for key in keys)
-    assert crm.most_at_once == 5
+    assert crm.max_concurrent == 5
 
 
-async def test_the_bound_is_that_of_the_process_and_a_small_request_does_not_wait_for_a_large_one(
+async def test_the_concurrency_limit_is_per_process_and_a_small_request_does_not_wait_for_a_large_one(
     address: str, crm: Remote
 ) -> None:
     keys = [str(number) for number in range(1, 61)]
 
-    async def unhurried(request: Request) -> Response:
+    async def slow(request: Request) -> Response:
         await asyncio.sleep(0.01)
-        return await crm.fine(request)
+        return await crm.default_handler(request)
 
-    crm.answer = unhurried
+    crm.handler = slow
     async with serving(address, crm={"address": crm.address, "concurrency": 2}) as api:
-        await customers(api, *keys)
+        await create_customers(api, *keys)
         large = asyncio.create_task(api(ALL))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not crm.targets:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert (await api(ONE, key="60")).data["entity"]["record"] == record("60")
-        asked_by_then = len(crm.targets)
+        requests_so_far = len(crm.targets)
         assert [it["record"] for it in (await large).data["entities"]["nodes"]]
-    assert crm.most_at_once == 2
-    assert asked_by_then < 30
+    assert crm.max_concurrent == 2
+    assert requests_so_far < 30
 
 
-async def test_a_service_that_takes_many_keys_is_asked_once(address: str, crm: Remote) -> None:
+async def test_a_service_with_batching_gets_one_request(address: str, crm: Remote) -> None:
     keys = [str(number) for number in range(1, 49)]
     async with serving(address, crm={"address": crm.address, "batch": 50}) as api:
-        await customers(api, *keys, "none")
+        await create_customers(api, *keys, "none")
         answer = await api("{ entities(first: 100) { nodes { key record } } }")
         assert len(crm.targets) == 1
-        found = {it["key"]: it["record"] for it in answer.body["data"]["entities"]["nodes"]}
-        assert found == {**{key: record(key) for key in keys}, "none": None}
-        assert fault(answer.error) == ("NOT_FOUND", "The service crm has no record with id 'none'.")
+        records = {it["key"]: it["record"] for it in answer.body["data"]["entities"]["nodes"]}
+        assert records == {**{key: record(key) for key in keys}, "none": None}
+        assert code_and_message(answer.error) == ("NOT_FOUND", "The service crm has no record with id 'none'.")
 
-        # an object cannot be the answer for all of them, nor can it be that all of them are gone
+        # neither one object nor a 404 is a valid answer to a batch
         for wrong in (answers({"id": 1}), answers({}, status=404)):
-            crm.answer = wrong
+            crm.handler = wrong
             codes = {it["extensions"]["code"] for it in (await api(ALL)).errors}
             assert codes == {"UNAVAILABLE"}
 
 
-async def test_keys_that_are_long_or_stand_in_the_path_are_not_put_together(address: str, crm: Remote) -> None:
+async def test_long_keys_and_keys_in_the_path_are_not_batched(address: str, crm: Remote) -> None:
     long = [f"{number}-{'x' * 480}" for number in range(1, 31)]
-    crm.answer = answers({"by": "key"})
+    crm.handler = answers({"by": "key"})
     async with serving(address, crm={"address": crm.address, "batch": 50}) as api:
-        await customers(api, *long, endpoint="/customers/{key}")
+        await create_customers(api, *long, endpoint="/customers/{key}")
         assert len((await api(ALL)).data["entities"]["nodes"]) == len(crm.targets) == 30
         await put_type(api)
-        crm.answer, crm.targets = answers([]), []
+        crm.handler, crm.targets = answers([]), []
         await api(ALL)
     assert 1 < len(crm.targets) < 10
     assert all(len(it) < 5_000 for it in crm.targets)
 
 
-async def test_a_gateway_gets_records_of_entities_it_names(address: str, crm: Remote) -> None:
+async def test_a_federation_gateway_gets_records_of_entities(address: str, crm: Remote) -> None:
     async with serving(address, crm=crm.address) as api:
         await put_type(api)
-        made = [await api.create(key, type="CUSTOMER", key=key) for key in ("1", "no")]
+        entities_ = [await api.create(key, type="CUSTOMER", key=key) for key in ("1", "no")]
         query = "query ($it: [_Any!]!) { _entities(representations: $it) { ... on Entity { record } } }"
-        answer = await api(query, it=[{"__typename": "Entity", "id": it["id"]} for it in made])
+        answer = await api(query, it=[{"__typename": "Entity", "id": it["id"]} for it in entities_])
     assert answer.body["data"] == {"_entities": [{"record": record("1")}, {"record": None}]}
     assert answer.error["path"] == ["_entities", 1, "record"]
 
@@ -284,7 +284,7 @@ async def forever(request: Request) -> Response:
     return Response()
 
 
-async def drop_by_drop(request: Request) -> Response:
+async def trickling(request: Request) -> Response:
     async def drops() -> AsyncIterator[bytes]:
         yield b"["
         while not await request.is_disconnected():
@@ -305,22 +305,22 @@ async def endless(request: Request) -> Response:
 
 FAILURES = {
     "slow": (forever, "does not answer within 0.3 s"),
-    "trickling": (drop_by_drop, "does not answer within 0.3 s"),
+    "trickling": (trickling, "does not answer within 0.3 s"),
     "endless": (endless, "answers with more than 100000 bytes"),
     "large": (answers({"id": 42, "text": "x" * 100_000}), "answers with more than 100000 bytes"),
     "failing": (answers({"id": 42}, status=500), "answers with status 500"),
-    "refusing": (answers({"id": 42}, status=403), "answers with status 403"),
-    "saying nothing": (answers(b"", status=204), "answers with status 204"),
+    "forbidding": (answers({"id": 42}, status=403), "answers with status 403"),
+    "no content": (answers(b"", status=204), "answers with status 204"),
     "empty": (answers(b""), "answers with a body that is not JSON"),
-    "a page": (answers(b"<html>"), "answers with a body that is not JSON"),
-    "not a number": (answers(b'{"id": 42, "n": NaN}'), "answers with a body that is not JSON"),
-    "too great a number": (answers(b'{"id": 42, "n": 1e999}'), "answers with a body that is not JSON"),
-    "half a character": (answers(b'{"id": 42, "n": "\\ud800"}'), "answers with a body that is not JSON"),
-    "bottomless": (answers(b"[" * 90_000), "answers with a body that is not JSON"),
+    "HTML": (answers(b"<html>"), "answers with a body that is not JSON"),
+    "NaN": (answers(b'{"id": 42, "n": NaN}'), "answers with a body that is not JSON"),
+    "infinity": (answers(b'{"id": 42, "n": 1e999}'), "answers with a body that is not JSON"),
+    "a lone surrogate": (answers(b'{"id": 42, "n": "\\ud800"}'), "answers with a body that is not JSON"),
+    "unclosed brackets": (answers(b"[" * 90_000), "answers with a body that is not JSON"),
     "deep": (answers(b'{"id": 42, "a": ' + b"[" * 300 + b"]" * 300 + b"}"), "nested more than 64 levels deep"),
-    "a text": (answers("42"), "answers with JSON that is neither a record nor a list of records"),
+    "a string": (answers("42"), "answers with JSON that is neither a record nor a list of records"),
     "null": (answers(None), "answers with JSON that is neither a record nor a list of records"),
-    "packed": (
+    "compressed": (
         answers(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}),
         "answers with a Content-Encoding that was not requested",
     ),
@@ -328,27 +328,27 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("answer", "reason"), FAILURES.values(), ids=FAILURES)
-async def test_a_service_that_fails_costs_the_record_and_nothing_else(
+async def test_a_failing_service_affects_only_its_record(
     address: str, crm: Remote, answer: Callable[[Request], Awaitable[Response]], reason: str
 ) -> None:
-    async def only_one(request: Request) -> Response:
-        return await (answer if request.query_params["id"] == "42" else crm.fine)(request)
+    async def fail_one(request: Request) -> Response:
+        return await (answer if request.query_params["id"] == "42" else crm.default_handler)(request)
 
-    crm.answer = only_one
+    crm.handler = fail_one
     async with serving(address, crm={"address": crm.address, "timeout": 0.3, "max_bytes": 100_000}) as api:
-        await customers(api, "42", "43")
+        await create_customers(api, "42", "43")
         started = time.monotonic()
-        got = await api("{ entities(orderBy: { field: DISPLAY_NAME }) { totalCount nodes { key record } } }")
+        response = await api("{ entities(orderBy: { field: DISPLAY_NAME }) { totalCount nodes { key record } } }")
         assert time.monotonic() - started < 2
-        found = [{"key": "42", "record": None}, {"key": "43", "record": record("43")}]
-        assert got.body["data"] == {"entities": {"totalCount": 2, "nodes": found}}
-        code, message = fault(got.error)
+        nodes = [{"key": "42", "record": None}, {"key": "43", "record": record("43")}]
+        assert response.body["data"] == {"entities": {"totalCount": 2, "nodes": nodes}}
+        code, message = code_and_message(response.error)
         assert (code, message.startswith("The service crm "), reason in message) == ("UNAVAILABLE", True, True)
-        assert got.error["path"] == ["entities", "nodes", 0, "record"]
-        assert set(got.error) == {"message", "path", "locations", "extensions"}
-        assert str(crm.port) not in str(got.body["errors"])
-        # what became of one does not stay
-        crm.answer = crm.fine
+        assert response.error["path"] == ["entities", "nodes", 0, "record"]
+        assert set(response.error) == {"message", "path", "locations", "extensions"}
+        assert str(crm.port) not in str(response.body["errors"])
+        # the failure is not cached
+        crm.handler = crm.default_handler
         assert (await api(ONE, key="42")).data["entity"]["record"] == record("42")
 
 
@@ -359,18 +359,18 @@ async def test_a_redirect_is_not_followed(address: str, crm: Remote) -> None:
             async def elsewhere(_: Request, status: int = status) -> Response:
                 return RedirectResponse(f"{other.address}/customers?id=42", status)
 
-            crm.answer = elsewhere
+            crm.handler = elsewhere
             async with serving(address, crm=crm.address, other=other.address) as api:
                 await put_type(api)
                 await api.create("x", type="CUSTOMER", key=str(status))
                 error = (await api(ONE, key=str(status))).error
-                assert fault(error) == ("UNAVAILABLE", "The service crm redirects, and redirects are not followed.")
+                assert code_and_message(error) == ("UNAVAILABLE", "The service crm redirects, and redirects are not followed.")
         assert other.targets == []
     assert len(crm.targets) == 5
 
 
 @pytest.mark.parametrize("dropped", [1, 2, 9])
-async def test_a_connection_that_breaks_is_tried_once_more_and_no_oftener(address: str, dropped: int) -> None:
+async def test_a_broken_connection_is_retried_once(address: str, dropped: int) -> None:
     tries = 0
 
     async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -381,93 +381,94 @@ async def test_a_connection_that_breaks_is_tried_once_more_and_no_oftener(addres
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         await writer.drain()
 
-    async with raw(drop) as port, serving(address, crm=f"http://127.0.0.1:{port}") as api:
-        await customers(api, "42")
+    async with raw_server(drop) as port, serving(address, crm=f"http://127.0.0.1:{port}") as api:
+        await create_customers(api, "42")
         answer = await api(ONE, key="42")
     assert tries == 2
     if dropped == 1:
         assert answer.data["entity"]["record"] == {}
     else:
-        assert fault(answer.error) == ("UNAVAILABLE", "The service crm closed the connection before its answer was complete.")
+        assert code_and_message(answer.error) == (
+            "UNAVAILABLE",
+            "The service crm closed the connection before its answer was complete.",
+        )
 
 
-async def test_neither_a_timeout_nor_a_status_is_tried_again(address: str, crm: Remote) -> None:
+async def test_a_timeout_or_a_status_is_not_retried(address: str, crm: Remote) -> None:
     async with serving(address, crm={"address": crm.address, "timeout": 0.2}) as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
         for answer in (forever, answers({}, status=503)):
-            crm.answer, crm.targets = answer, []
+            crm.handler, crm.targets = answer, []
             assert (await api(ONE, key="42")).code_and_field == ("UNAVAILABLE", None)
             assert len(crm.targets) == 1
 
 
-async def test_a_service_that_is_gone_or_has_no_such_name_cannot_be_connected_to(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def nobody(*_: Any) -> None: ...
+async def test_a_closed_port_and_an_unknown_host_are_connection_errors(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def do_nothing(*_: Any) -> None: ...
 
-    async with raw(nobody) as port:
+    async with raw_server(do_nothing) as port:
         pass
 
     async def unknown(host: str, _: int) -> list[Any]:
         raise OSError(f"{host}: name or service not known")
 
     monkeypatch.setattr(transports, "resolve", unknown)
-    for there in (f"http://127.0.0.1:{port}", "http://crm.example"):
-        async with serving(address, crm=there) as api:
+    for service_address in (f"http://127.0.0.1:{port}", "http://crm.example"):
+        async with serving(address, crm=service_address) as api:
             await put_type(api)
-            await api.create("x", type="CUSTOMER", key=there)
-            with structlog.testing.capture_logs() as logged:
-                error = (await api(ONE, key=there)).error
-            assert fault(error) == ("UNAVAILABLE", "The service crm cannot be connected to.")
-            (line,) = [it for it in logged if it["event"] == "record fetch failed"]
+            await api.create("x", type="CUSTOMER", key=service_address)
+            with structlog.testing.capture_logs() as logs:
+                error = (await api(ONE, key=service_address)).error
+            assert code_and_message(error) == ("UNAVAILABLE", "The service crm cannot be connected to.")
+            (line,) = [it for it in logs if it["event"] == "record fetch failed"]
             assert (line["service"], line["records"], "ConnectError" in line["cause"]) == ("crm", 1, True)
 
 
-async def test_a_service_that_is_not_configured_is_not_called_and_the_message_says_where_to(address: str, crm: Remote) -> None:
+async def test_a_service_that_is_not_configured_is_not_called(address: str, crm: Remote) -> None:
     async with serving(address, other=crm.address) as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
         message = "The service crm is not configured. Add it to HEADWATER_SERVICES."
-        assert fault((await api(ONE, key="42")).error) == ("UNAVAILABLE", message)
+        assert code_and_message((await api(ONE, key="42")).error) == ("UNAVAILABLE", message)
     assert crm.targets == []
 
 
-async def test_a_request_does_not_wait_for_records_without_end(
+async def test_the_records_of_a_request_have_a_total_time_limit(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "TOTAL_TIMEOUT", 0.3)
-    crm.answer = forever
+    crm.handler = forever
     async with serving(address, crm={"address": crm.address, "timeout": 10, "concurrency": 2}) as api:
-        await customers(api, "1", "2", "3", "4")
+        await create_customers(api, "1", "2", "3", "4")
         started = time.monotonic()
         errors = (await api(ALL)).errors
         assert time.monotonic() - started < 2
     reason = "Fetching the external records of this request took longer than 0.3 s. Select fewer in one request."
-    assert [fault(it) for it in errors] == [("UNAVAILABLE", reason)] * 4
+    assert [code_and_message(it) for it in errors] == [("UNAVAILABLE", reason)] * 4
     assert len(crm.targets) == 2
 
 
-async def test_a_request_gets_no_more_records_than_fit_however_often_it_asks(
+async def test_the_records_of_a_request_have_a_total_byte_limit_including_repetitions(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "MAX_TOTAL_BYTES", 5_000)
-    crm.answer = answers({"text": "x" * 1_000})
+    crm.handler = answers({"text": "x" * 1_000})
     async with serving(address, crm={"address": crm.address, "concurrency": 1}) as api:
-        await customers(api, *"123456789")
+        await create_customers(api, *"123456789")
         answer = await api(ALL)
         assert len([it for it in answer.body["data"]["entities"]["nodes"] if it["record"]]) == 4
         assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
         assert len(crm.targets) == 5
-        often = " ".join(f"r{number}: record" for number in range(6))
-        answer = await api(f'{{ entity(key: {{ type: "CUSTOMER", key: "1" }}) {{ {often} }} }}')
+        repeated = " ".join(f"r{number}: record" for number in range(6))
+        answer = await api(f'{{ entity(key: {{ type: "CUSTOMER", key: "1" }}) {{ {repeated} }} }}')
         assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
         assert set(answer.body["data"]["entity"].values()) == {None}
 
 
-async def test_a_defect_in_fetching_is_masked_and_costs_only_the_record(api: Api) -> None:
-    async def broken(asked: Any, caller: Any) -> Any:
+async def test_an_unexpected_error_in_fetching_is_masked_and_affects_only_the_record(api: Api) -> None:
+    async def broken(lookups: Any, caller: Any) -> Any:
         raise RuntimeError("secret")
 
-    await customers(api, "42")
+    await create_customers(api, "42")
     executor = Executor(schema, api.database, fetch=broken)
     answer = await executor.execute(Operation(ONE, {"key": "42"}), OPEN_PRINCIPAL, "r")
     assert answer.data == {"entity": {"displayName": "Customer 42", "record": None}}
@@ -483,39 +484,39 @@ CREATE = """
 
 
 @pytest.mark.parametrize("query", [ONE, CREATE])
-async def test_no_connection_is_held_while_a_service_is_awaited(address: str, crm: Remote, query: str) -> None:
-    held = []
+async def test_no_database_connection_is_held_while_a_service_responds(address: str, crm: Remote, query: str) -> None:
+    connections = []
     async with serving(address, crm=crm.address) as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
 
-        async def looking(request: Request) -> Response:
-            held.append(api.database.engine.pool.checkedout())  # type: ignore[attr-defined]
-            return await crm.fine(request)
+        async def count_connections(request: Request) -> Response:
+            connections.append(api.database.engine.pool.checkedout())  # type: ignore[attr-defined]
+            return await crm.default_handler(request)
 
-        crm.answer = looking
+        crm.handler = count_connections
         assert (await api(query, key="42" if query == ONE else "43")).data
-    assert held == [0]
+    assert connections == [0]
 
 
-async def test_a_mutation_whose_record_fails_is_kept(address: str, crm: Remote) -> None:
+async def test_a_mutation_is_committed_although_its_record_fails(address: str, crm: Remote) -> None:
     async with serving(address, crm=crm.address) as api:
-        await customers(api)
+        await create_customers(api)
 
-        async def kept_by_then(_: Request) -> Response:
+        async def count_committed(_: Request) -> Response:
             async with api.database.snapshot(1) as connection:
-                known = text("SELECT count(*) AS n FROM entity_version WHERE tenant_id = CAST(:tenant AS bigint)")
-                found = await connection.fetch_one(known)
-            return JSONResponse({"kept": found is not None and found.n}, 500)
+                statement = text("SELECT count(*) AS n FROM entity_version WHERE tenant_id = CAST(:tenant AS bigint)")
+                row = await connection.fetch_one(statement)
+            return JSONResponse({"committed": row is not None and row.n}, 500)
 
-        crm.answer = kept_by_then
+        crm.handler = count_committed
         answer = await api(CREATE, key="1")
         assert answer.body["data"] == {"createEntity": {"changed": True, "entity": {"displayName": "New", "record": None}}}
         assert answer.code_and_field == ("UNAVAILABLE", None)
-        crm.answer = crm.fine
+        crm.handler = crm.default_handler
         assert (await api(ONE, key="1")).data["entity"] == {"displayName": "New", "record": record("1")}
 
 
-async def test_for_a_mutation_that_is_not_kept_nothing_is_fetched(address: str, crm: Remote) -> None:
+async def test_a_mutation_that_is_rolled_back_fetches_nothing(address: str, crm: Remote) -> None:
     query = """
       mutation {
         a: createEntity(input: { type: "CUSTOMER", key: "1", displayName: "New" }) { entity { record } }
@@ -523,23 +524,23 @@ async def test_for_a_mutation_that_is_not_kept_nothing_is_fetched(address: str, 
       }
     """
     async with serving(address, crm=crm.address) as api:
-        await customers(api)
+        await create_customers(api)
         answer = await api(query)
         assert (answer.body["data"], answer.code_and_field) == (None, ("BAD_INPUT", "type"))
     assert crm.targets == []
 
 
-async def test_a_mutation_that_is_run_again_fetches_once(address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_retried_mutation_fetches_once(address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = 0
     create = entities.create
 
-    async def interrupted(connection: Any, *given: Any, **fields: Any) -> Any:
+    async def interrupted(connection: Any, *arguments: Any, **fields: Any) -> Any:
         nonlocal runs
-        made = await create(connection, *given, **fields)
+        created = await create(connection, *arguments, **fields)
         runs += 1
         if runs == 2:
             raise TransactionConflict("Two writers met.")
-        return made
+        return created
 
     monkeypatch.setattr(entities, "create", interrupted)
     query = """
@@ -549,31 +550,31 @@ async def test_a_mutation_that_is_run_again_fetches_once(address: str, crm: Remo
       }
     """
     async with serving(address, crm=crm.address) as api:
-        await customers(api)
+        await create_customers(api)
         assert (await api(query)).data == {it: {"entity": {"record": record(key)}} for it, key in (("a", "1"), ("b", "2"))}
     assert runs == 4
     assert sorted(crm.targets) == ["/customers?id=1", "/customers?id=2"]
 
 
-async def test_what_stands_below_something_that_became_null_is_not_fetched(address: str, crm: Remote) -> None:
+async def test_a_record_below_a_field_that_became_null_is_not_fetched(address: str, crm: Remote) -> None:
     query = """{
       gone: entity(key: { type: "CUSTOMER", key: "1" }) { record history(first: 100000) { totalCount } }
       there: entity(key: { type: "CUSTOMER", key: "2" }) { record }
     }"""
     async with serving(address, crm=crm.address) as api:
-        await customers(api, "1", "2")
+        await create_customers(api, "1", "2")
         answer = await api(query)
         assert answer.body["data"] == {"gone": None, "there": {"record": record("2")}}
         assert answer.code_and_field == ("LIMIT_EXCEEDED", "first")
         assert crm.targets == ["/customers?id=2"]
-        # and all the way up: there is no data at all
+        # the same if null propagates up to the data
         answer = await api("{ entities { nodes { record history(first: 100000) { totalCount } } } }")
         assert answer.body["data"] is None
         assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
     assert len(crm.targets) == 1
 
 
-async def test_what_was_asked_for_before_what_it_stands_in_became_null_is_not_fetched_either(
+async def test_a_record_deferred_before_its_parent_became_null_is_not_fetched(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def late(*_: Any) -> Any:
@@ -590,82 +591,88 @@ async def test_what_was_asked_for_before_what_it_stands_in_became_null_is_not_fe
         await api("""mutation { putEntityType(input: { code: "LEAD", label: "Lead", domain: "sales",
           source: { service: "crm", endpoint: "/leads", lookupField: "id" } }) { entityType { code } } }""")
         await api.create("3", type="LEAD", key="3")
-        made = [await api.create(it, type="CUSTOMER", key=it) for it in ("1", "2")]
-        answer = await api("query ($ids: [ID!]!) " + query, ids=[made[1]["id"]])
+        customers_ = [await api.create(it, type="CUSTOMER", key=it) for it in ("1", "2")]
+        answer = await api("query ($ids: [ID!]!) " + query, ids=[customers_[1]["id"]])
     assert answer.body["data"] == {"nodes": [{"label": "2", "record": record("2")}], "gone": None}
     assert answer.error["path"] == ["gone", "entities", "nodes", 0, "history"]
     assert crm.targets == ["/customers?id=2"]
 
 
-async def test_the_callers_authorization_goes_only_where_it_is_to_go_and_nothing_else_of_it_does(
-    address: str, tmp_path: Path
-) -> None:
+async def test_only_the_authorization_is_forwarded_and_only_to_configured_services(address: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_bytes(jwks("ES256", "a"))
-    believing = {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_keys": keys}
+    tokens_accepted = {"jwt_algorithm": "ES256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_keys": keys}
     bearer = f"Bearer {token(tenant='default')}"
-    sent = {"Authorization": bearer, "Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "X-Request-ID": "traced-1"}
+    sent_headers = {"Authorization": bearer, "Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "X-Request-ID": "traced-1"}
     async with remote() as trusted, remote() as other:
-        known = {"address": trusted.address, "authorization": True}
+        forwarding = {"address": trusted.address, "authorization": True}
         with_key = {"address": other.address, "headers": {"X-Api-Key": "hush", "Accept": "application/vnd.crm+json"}}
-        async with serving(address, believing, crm=known, other=with_key) as api:
-            await customers(api, "1")
+        async with serving(address, tokens_accepted, crm=forwarding, other=with_key) as api:
+            await create_customers(api, "1")
             await put_type(api, "OTHER", service="other")
             await api.create("b", type="OTHER", key="1")
-            with structlog.testing.capture_logs() as logged:
-                response = await api.client.post("/graphql", json={"query": ALL}, headers=sent)
+            with structlog.testing.capture_logs() as logs:
+                response = await api.client.post("/graphql", json={"query": ALL}, headers=sent_headers)
             assert "errors" not in response.json()
             assert (await api(ALL)).data
-            # a key is for this service alone
+            # an API key of Headwater is not forwarded
             async with api.database.transaction(1, Author("tester")) as connection:
                 _, key = await api_key.create(connection, api.client._transport.app.state.authenticator.key_signer, "a", ["read"])  # type: ignore[attr-defined]
             assert (await api(ALL, headers={"Authorization": f"Bearer {key}"})).data
-        told, untold = trusted.headers[0], other.headers[0]
-        assert told["authorization"] == bearer
+        forwarded, configured = trusted.headers[0], other.headers[0]
+        assert forwarded["authorization"] == bearer
         assert "authorization" not in trusted.headers[1]
         assert "authorization" not in trusted.headers[2]
-        assert "authorization" not in untold
-        assert (untold["x-api-key"], untold["accept"], told["accept"]) == ("hush", "application/vnd.crm+json", "application/json")
-        ours = {"host", "user-agent", "accept", "accept-encoding", "connection", "x-request-id", "traceparent"}
-        assert set(told) == ours | {"authorization"}
-        assert set(untold) == ours | {"x-api-key"}
-        assert (told["x-request-id"], told["accept-encoding"], told["user-agent"]) == ("traced-1", "identity", "headwater")
-        # a part of the trace that the caller is told of, too
-        assert told["traceparent"] == untold["traceparent"] == response.headers["traceparent"]
-        assert "hush" not in str(logged)
-        assert bearer not in str(logged)
+        assert "authorization" not in configured
+        assert (configured["x-api-key"], configured["accept"], forwarded["accept"]) == (
+            "hush",
+            "application/vnd.crm+json",
+            "application/json",
+        )
+        standard = {"host", "user-agent", "accept", "accept-encoding", "connection", "x-request-id", "traceparent"}
+        assert set(forwarded) == standard | {"authorization"}
+        assert set(configured) == standard | {"x-api-key"}
+        assert (forwarded["x-request-id"], forwarded["accept-encoding"], forwarded["user-agent"]) == (
+            "traced-1",
+            "identity",
+            "headwater",
+        )
+        # the same trace as in the response to the caller
+        assert forwarded["traceparent"] == configured["traceparent"] == response.headers["traceparent"]
+        assert "hush" not in str(logs)
+        assert bearer not in str(logs)
 
 
-async def test_what_a_service_sets_for_one_caller_is_not_told_it_by_the_next(address: str, crm: Remote) -> None:
-    crm.answer = answers({"id": 42}, headers={"Set-Cookie": "session=anns; Path=/"})
+async def test_cookies_of_a_service_are_not_sent_back(address: str, crm: Remote) -> None:
+    crm.handler = answers({"id": 42}, headers={"Set-Cookie": "session=anns; Path=/"})
     async with serving(address, crm=crm.address) as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
         for _ in range(2):
             assert (await api(ONE, key="42")).data["entity"]["record"]
     assert [it.get("cookie") for it in crm.headers] == [None, None]
 
 
-async def test_for_whoever_goes_away_nothing_more_is_asked(address: str, crm: Remote) -> None:
-    gone = asyncio.Event()
+async def test_a_disconnect_stops_further_requests(address: str, crm: Remote) -> None:
+    released = asyncio.Event()
 
-    async def until_gone(request: Request) -> Response:
-        await gone.wait()
-        return await crm.fine(request)
+    async def until_released(request: Request) -> Response:
+        await released.wait()
+        return await crm.default_handler(request)
 
-    crm.answer = until_gone
+    crm.handler = until_released
     app = app_of(address, {"crm": {"address": crm.address, "timeout": 10, "concurrency": 1}})
-    async with listening(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
-        await customers(Api(client, app.state.database, None), "1", "2")  # type: ignore[arg-type]
-        asking = asyncio.create_task(client.post("/graphql", json={"query": ALL}))
-        async with asyncio.timeout(PATIENCE):
+    async with listening(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT) as client:
+        await create_customers(Api(client, app.state.database, None), "1", "2")  # type: ignore[arg-type]
+        abandoned = asyncio.create_task(client.post("/graphql", json={"query": ALL}))
+        async with asyncio.timeout(TIMEOUT):
             while not crm.targets:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-            asking.cancel()
-            # what is under way keeps its turn until it is over
+            abandoned.cancel()
+            # the running request keeps the semaphore until it ends
             later = asyncio.create_task(client.post("/graphql", json={"query": ONE, "variables": {"key": "2"}}))
             await asyncio.sleep(0.2)
             assert len(crm.targets) == 1
-            gone.set()
+            released.set()
             assert (await later).json()["data"]["entity"]["record"] == record("2")
     assert len(crm.targets) == 2
 
@@ -695,55 +702,55 @@ WHERE tenant_id = CAST(:tenant AS bigint)
         "",
     ],
 )
-async def test_an_endpoint_that_got_in_some_other_way_leads_nowhere(address: str, crm: Remote, endpoint: str) -> None:
+async def test_an_invalid_endpoint_in_the_database_is_not_requested(address: str, crm: Remote, endpoint: str) -> None:
     async with serving(address, crm=f"{crm.address}/api") as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
         async with api.database.transaction(1, Author("intruder")) as connection:
             await connection.execute(text(_STORE), {"endpoint": endpoint})
         error = (await api(ONE, key="42")).error
         message = f"The service crm has an endpoint that is not a valid path: {endpoint!r}."
-        assert fault(error) == ("UNAVAILABLE", message)
+        assert code_and_message(error) == ("UNAVAILABLE", message)
     assert crm.targets == []
 
 
 @pytest.mark.parametrize("key", [".", "..", "../x?y#z", "a/../../x?y#z", "%2e%2e", "..\\x", "..;x", "a/%2e%2e%2fx", "./x"])
-async def test_a_key_that_would_lead_elsewhere_names_no_record(address: str, crm: Remote, key: str) -> None:
+async def test_a_key_that_would_change_the_path_is_not_found(address: str, crm: Remote, key: str) -> None:
     async with serving(address, crm=f"{crm.address}/api") as api:
-        await customers(api, key, endpoint="/customers/{key}")
+        await create_customers(api, key, endpoint="/customers/{key}")
         assert (await api(ONE, key=key)).code_and_field == ("NOT_FOUND", None)
         assert crm.targets == []
-        # in a query it is a value like any other
+        # in a query string it is an ordinary value
         await put_type(api)
         assert (await api(ONE, key=key)).data["entity"]["record"] == record(key)
     assert crm.targets[0].startswith("/api/customers?id=")
 
 
-async def test_a_name_that_leads_to_a_private_address_is_called_only_if_the_configuration_says_so(
+async def test_a_host_with_a_private_address_is_called_only_if_configured(
     address: str, crm: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    resolutions = []
 
     async def resolved(host: str, port: int) -> list[addresses.Address]:
-        asked.append((host, port))
+        resolutions.append((host, port))
         return [ip_address("127.0.0.1")]
 
     monkeypatch.setattr(transports, "resolve", resolved)
-    there = f"http://crm.example:{crm.port}"
-    async with serving(address, crm=there) as api:
-        await customers(api, "42")
+    service_address = f"http://crm.example:{crm.port}"
+    async with serving(address, crm=service_address) as api:
+        await create_customers(api, "42")
         reason = "resolves to an address that is not public; set its option private to allow that"
         error = (await api(ONE, key="42")).error
-        assert fault(error) == ("UNAVAILABLE", f"The service crm {reason}.")
+        assert code_and_message(error) == ("UNAVAILABLE", f"The service crm {reason}.")
     assert crm.targets == []
-    async with serving(address, crm={"address": there, "private": True}) as api:
+    async with serving(address, crm={"address": service_address, "private": True}) as api:
         assert (await api(ONE, key="42")).data["entity"]["record"] == record("42")
-    assert asked == [("crm.example", crm.port)] * 2
+    assert resolutions == [("crm.example", crm.port)] * 2
     assert crm.headers[0]["host"] == f"crm.example:{crm.port}"
 
 
-async def test_this_machine_is_called_where_the_configuration_names_it(address: str, crm: Remote) -> None:
+async def test_localhost_is_called_if_configured(address: str, crm: Remote) -> None:
     async with serving(address, crm=f"http://localhost:{crm.port}") as api:
-        await customers(api, "42")
+        await create_customers(api, "42")
         assert (await api(ONE, key="42")).data["entity"]["record"] == record("42")
     assert crm.headers[0]["host"] == f"localhost:{crm.port}"
 
@@ -797,7 +804,7 @@ async def test_this_machine_is_called_where_the_configuration_names_it(address: 
         "2606:2800::5efe:168.63.129.16",
     ],
 )
-def test_an_address_that_is_not_public_is_known_for_that(address: str) -> None:
+def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
@@ -814,81 +821,82 @@ def test_an_address_that_is_not_public_is_known_for_that(address: str) -> None:
         "3ffe::1",
     ],
 )
-def test_an_address_that_is_public_is_known_for_that(address: str) -> None:
+def test_addresses_that_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
-class Wire(httpx.AsyncBaseTransport):
-    """What would connect: remembers to where, and reaches only some."""
+class FakeTransport(httpx.AsyncBaseTransport):
+    """Transport that stores requests and can connect to some addresses only."""
 
     def __init__(self, *reachable: str) -> None:
-        self.tried: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
         self._reachable = reachable
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.tried.append(request)
+        self.requests.append(request)
         if request.url.host not in self._reachable:
-            raise httpx.ConnectError("refused")
+            raise httpx.ConnectError("rejected")
         return httpx.Response(200, json={})
 
 
-def leads_to(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
-    asked: list[str] = []
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *resolved_to: str) -> list[str]:
+    """Replace name resolution. Return the list of resolved hosts, which grows."""
+    hosts: list[str] = []
 
     async def resolved(host: str, _: int) -> list[addresses.Address]:
-        asked.append(host)
+        hosts.append(host)
         await asyncio.sleep(0.01)
-        return [ip_address(it) for it in found]
+        return [ip_address(it) for it in resolved_to]
 
     monkeypatch.setattr(transports, "resolve", resolved)
-    return asked
+    return hosts
 
 
-def connecting(wire: Wire, *, private: bool = False) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=CheckedAddresses(wire, allow_private=private, connect_timeout=2), timeout=None)
+def client_of(transport: FakeTransport, *, allow_private: bool = False) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=CheckedAddresses(transport, allow_private=allow_private, connect_timeout=2), timeout=None)
 
 
-async def test_of_a_public_and_a_private_address_only_the_public_one_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    leads_to(monkeypatch, "10.0.0.1", "93.184.215.14", "::1")
-    wire = Wire("93.184.215.14", "10.0.0.1", "::1")
-    async with connecting(wire) as client:
+async def test_only_public_addresses_of_a_host_are_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_to(monkeypatch, "10.0.0.1", "93.184.215.14", "::1")
+    transport = FakeTransport("93.184.215.14", "10.0.0.1", "::1")
+    async with client_of(transport) as client:
         await client.get("https://crm.example:8443/x?y=1")
-    (request,) = wire.tried
+    (request,) = transport.requests
     assert str(request.url) == "https://93.184.215.14:8443/x?y=1"
-    # TLS verifies the name, and the service sees it
+    # TLS verifies the host name, and the Host header has it
     assert request.extensions["sni_hostname"] == "crm.example"
     assert request.headers["host"] == "crm.example:8443"
-    wire = Wire("10.0.0.1", "::1")
-    async with connecting(wire) as client:
+    transport = FakeTransport("10.0.0.1", "::1")
+    async with client_of(transport) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get("https://crm.example/x")
-    assert [it.url.host for it in wire.tried] == ["93.184.215.14"]
+    assert [it.url.host for it in transport.requests] == ["93.184.215.14"]
 
 
-async def test_where_one_address_does_not_answer_the_next_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    leads_to(monkeypatch, "2606:2800::1", "93.184.215.14", "8.8.8.8")
-    wire = Wire("93.184.215.14")
-    async with connecting(wire) as client:
+async def test_the_next_address_is_tried_if_one_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_to(monkeypatch, "2606:2800::1", "93.184.215.14", "8.8.8.8")
+    transport = FakeTransport("93.184.215.14")
+    async with client_of(transport) as client:
         assert (await client.get("http://crm.example/x")).status_code == 200
-    assert [it.url.host for it in wire.tried] == ["2606:2800::1", "93.184.215.14"]
-    assert wire.tried[0].extensions["timeout"]["connect"] < 1
+    assert [it.url.host for it in transport.requests] == ["2606:2800::1", "93.184.215.14"]
+    assert transport.requests[0].extensions["timeout"]["connect"] < 1
 
 
-async def test_many_at_once_ask_for_the_addresses_once_and_the_next_ask_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = leads_to(monkeypatch, "8.8.8.8")
-    async with connecting(Wire("8.8.8.8")) as client:
+async def test_concurrent_requests_share_a_resolution_and_later_ones_resolve_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = resolve_to(monkeypatch, "8.8.8.8")
+    async with client_of(FakeTransport("8.8.8.8")) as client:
         await asyncio.gather(*(client.get("http://crm.example/") for _ in range(20)))
-        assert len(asked) == 1
-        # a name that leads elsewhere later is looked at again
-        leads_to(monkeypatch, "127.0.0.1")
+        assert len(hosts) == 1
+        # a changed resolution is checked again
+        resolve_to(monkeypatch, "127.0.0.1")
         with pytest.raises(NotPublic):
             await client.get("http://crm.example/")
 
 
-async def test_an_address_that_is_configured_as_such_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = leads_to(monkeypatch, "8.8.8.8")
-    wire = Wire("10.0.0.1", "::1")
-    async with connecting(wire) as client:
+async def test_a_configured_ip_address_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = resolve_to(monkeypatch, "8.8.8.8")
+    transport = FakeTransport("10.0.0.1", "::1")
+    async with client_of(transport) as client:
         await client.get("http://10.0.0.1/")
         await client.get("http://[::1]:81/")
-    assert (asked, [str(it.url) for it in wire.tried]) == ([], ["http://10.0.0.1/", "http://[::1]:81/"])
+    assert (hosts, [str(it.url) for it in transport.requests]) == ([], ["http://10.0.0.1/", "http://[::1]:81/"])
