@@ -1,4 +1,4 @@
-"""Analytics through the API: what there is at an instant, in numbers."""
+"""Analytics through the API."""
 
 from typing import Any
 
@@ -43,11 +43,11 @@ def ranked(degrees: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return [(it["asset"]["label"], it["degree"]) for it in degrees]
 
 
-async def test_of_nothing_there_is_nothing(api: Api) -> None:
+async def test_an_empty_database_has_no_statistics(api: Api) -> None:
     assert await analytics(api) == await analytics(api, -1000) == {"domains": [], "lineage": EMPTY}
 
 
-async def test_domains_in_numbers(api: Api) -> None:
+async def test_statistics_of_domains(api: Api) -> None:
     await api.put_types()
     for name, domain, owner, status in (
         ("a", "sales", "ann", "ACTIVE"),
@@ -71,7 +71,7 @@ async def test_domains_in_numbers(api: Api) -> None:
         "products": 3,
         "byStatus": [{"status": "ACTIVE", "count": 2}, {"status": "DEPRECATED", "count": 1}],
         "entities": 0,
-        # from a person and from a table, which is of no domain
+        # from a person and from a table, whose type has no domain
         "inboundLinks": 2,
         "outboundLinks": 3,
         "owners": 2,
@@ -94,7 +94,7 @@ async def test_domains_in_numbers(api: Api) -> None:
     ]  # fmt: skip
 
 
-async def test_lineage_in_numbers(api: Api) -> None:
+async def test_statistics_of_lineage(api: Api) -> None:
     uids = await api.lineage("raw -> clean -> report", "clean -> copy -> clean", "raw -> report", "a -> b -> a")
     await api.register("alone")
     await api.link("raw", "clean", producer="dbt", type="DERIVED", confidence=0.5, at=day(10))
@@ -131,13 +131,13 @@ async def test_lineage_in_numbers(api: Api) -> None:
     ("first", "fault"),
     [(0, ("BAD_INPUT", "first")), (-1, ("BAD_INPUT", "first")), (101, ("LIMIT_EXCEEDED", "first"))],
 )
-async def test_how_many_are_given_has_bounds(api: Api, first: int, fault: tuple[str, str]) -> None:
+async def test_the_number_of_assets_is_limited(api: Api, first: int, fault: tuple[str, str]) -> None:
     await api.lineage("a -> b")
     assert (await api(MOST, first=first)).code_and_field == fault
     assert ranked((await api(MOST, first=1)).data["analytics"]["lineage"]["mostUpstream"]) == [("b", 1)]
 
 
-async def test_each_field_costs_its_statement_only_when_it_is_selected_and_only_once(api: Api) -> None:
+async def test_each_statistic_costs_one_statement_and_only_if_selected(api: Api) -> None:
     await api.put_types()
     await api.create("Ann")
     await api.lineage("a -> b -> c")
@@ -160,7 +160,7 @@ async def test_each_field_costs_its_statement_only_when_it_is_selected_and_only_
         assert len(api.statements) == statements, selected
 
 
-async def test_any_number_of_domains_costs_the_same_number_of_statements(api: Api) -> None:
+async def test_the_number_of_statements_does_not_depend_on_the_number_of_domains(api: Api) -> None:
     counts = []
     for number in (1, 12):
         for it in range(number):

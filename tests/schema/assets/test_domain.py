@@ -33,15 +33,15 @@ PRODUCTS = """
 
 
 async def names(api: Api, as_of: float | None = None) -> list[str]:
-    asked = await api(NAMES, asOf=None if as_of is None else iso(day(as_of)))
-    return [it["name"] for it in asked.data["domains"]]
+    response = await api(NAMES, asOf=None if as_of is None else iso(day(as_of)))
+    return [it["name"] for it in response.data["domains"]]
 
 
 async def products(api: Api, **arguments: Any) -> Any:
     return (await api(PRODUCTS, **{"name": "sales", **arguments})).data["domain"]["products"]
 
 
-async def test_a_domain_is_there_while_a_product_is_in_it(api: Api) -> None:
+async def test_a_domain_exists_while_a_product_belongs_to_it(api: Api) -> None:
     one = await api.register("orders", domain="sales")
     await api.register("parcels", domain="logistics", at=iso(day(5)))
     await api.update("orders", domain="finance", at=day(10))
@@ -60,7 +60,7 @@ async def test_a_domain_is_there_while_a_product_is_in_it(api: Api) -> None:
     assert (await api(DOMAIN, name="nothing")).data["domain"] is None
 
 
-async def test_a_domain_of_a_type_of_entities_always_is(api: Api) -> None:
+async def test_a_domain_of_an_entity_type_always_exists(api: Api) -> None:
     await api.put_types()
     assert await names(api) == await names(api, -1000) == ["people"]
     assert (await api(DOMAIN, name="people")).data["domain"] == {
@@ -71,7 +71,7 @@ async def test_a_domain_of_a_type_of_entities_always_is(api: Api) -> None:
     }
 
 
-async def test_what_a_domain_holds_is_of_its_instant(api: Api) -> None:
+async def test_the_members_of_a_domain_are_read_at_its_instant(api: Api) -> None:
     await api.put_types()
     await api.register("orders", domain="people", owner="zoe")
     await api.register("returns", domain="people", owner="ann")
@@ -91,7 +91,7 @@ async def test_what_a_domain_holds_is_of_its_instant(api: Api) -> None:
     assert now["entities"] == {"totalCount": 1, "nodes": [{"id": f"Entity:{ann['uid']}", "displayName": "Anna"}]}
     await api(DELETE_ENTITY, input={"uid": ann["uid"], "at": iso(day(20))})
     assert (await api(DOMAIN, name="people")).data["domain"]["entities"]["totalCount"] == 0
-    assert table["uid"] not in str(now), "a table is of no domain"
+    assert table["uid"] not in str(now), "the entity type of a table has no domain"
 
 
 async def test_the_domain_of_a_product_or_a_type_inherits_the_instant(api: Api) -> None:
@@ -117,7 +117,7 @@ async def test_the_domain_of_a_product_or_a_type_inherits_the_instant(api: Api) 
     assert [it["asset"]["domain"]["owners"] for it in versions["product"]["history"]["nodes"]] == [["ann"], ["bob"]]
 
 
-async def test_a_mutation_answers_with_the_domain_as_it_then_is(api: Api) -> None:
+async def test_a_mutation_returns_the_domain_at_its_instant(api: Api) -> None:
     await api.register("orders", owner="ann")
     answer = await api(
         """mutation {
@@ -149,7 +149,7 @@ async def test_products_of_a_domain_come_in_pages_both_ways_and_by_status(api: A
         assert found == list("abcdef")
 
 
-async def test_entities_of_a_domain_are_filtered_like_all_others(api: Api) -> None:
+async def test_entities_of_a_domain_take_the_filters_of_all_entities(api: Api) -> None:
     await api.put_types()
     await api.create("Ann", details={"height": "170"})
     await api.create("Bob", details={"height": "190"})
@@ -158,13 +158,13 @@ async def test_entities_of_a_domain_are_filtered_like_all_others(api: Api) -> No
         domain(name: "people") { entities(filter: $filter, last: 1) { totalCount nodes { displayName } } }
       }
     """
-    for asked, count, last in (
+    for response, count, last in (
         ({}, 2, ["Bob"]),
         ({"details": [{"type": "height", "to": "180"}]}, 1, ["Ann"]),
         ({"types": ["TABLE"]}, 0, []),
         ({"domains": ["sales"]}, 0, []),
     ):
-        found = (await api(query, filter=asked)).data["domain"]["entities"]
+        found = (await api(query, filter=response)).data["domain"]["entities"]
         assert (found["totalCount"], [it["displayName"] for it in found["nodes"]]) == (count, last)
     assert (await api(query, filter={"details": [{"type": "height", "from": "tall"}]})).code_and_field == ("BAD_INPUT", "from")
 
@@ -181,7 +181,9 @@ async def test_entities_of_a_domain_are_filtered_like_all_others(api: Api) -> No
         ({"name": "a\0b"}, ("BAD_INPUT", "name")),
     ],
 )
-async def test_what_cannot_be_asked_says_why(api: Api, arguments: dict[str, Any], fault: tuple[str, str | None]) -> None:
+async def test_bad_arguments_are_refused_with_their_field(
+    api: Api, arguments: dict[str, Any], fault: tuple[str, str | None]
+) -> None:
     await api.register()
     assert (await api(PRODUCTS, **{"name": "sales", **arguments})).code_and_field == fault
 
@@ -196,7 +198,7 @@ async def test_a_cursor_belongs_to_its_domain_status_and_instant(api: Api) -> No
         assert (await api(PRODUCTS, **{"name": "sales", "after": cursor, **other})).code_and_field == ("BAD_INPUT", "after")
 
 
-async def test_any_number_of_domains_costs_the_same_number_of_statements(api: Api) -> None:
+async def test_the_number_of_statements_does_not_depend_on_the_number_of_domains(api: Api) -> None:
     await api.put_types()
     await api.create("Ann")
     of_all = """{ domains { owners products(first: 2) { totalCount nodes { name domain { owners } } }
@@ -227,7 +229,7 @@ async def test_domains_at_many_instants_share_a_statement(api: Api) -> None:
         assert holds["owners"] == [f"owner {number}"] == [it["owner"] for it in holds["products"]["nodes"]]
 
 
-async def test_each_tenant_has_domains_of_its_own(api: Api, address: str) -> None:
+async def test_each_tenant_has_separate_domains(api: Api, address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (tenant_id, name) VALUES (7, 'other')")
     await owner.close()

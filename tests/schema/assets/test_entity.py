@@ -33,7 +33,7 @@ async def typed(api: Api) -> Api:
     return api
 
 
-async def seen(api: Api, uid: str, at: datetime | None = None) -> tuple[str, dict[str, str]] | None:
+async def state_at(api: Api, uid: str, at: datetime | None = None) -> tuple[str, dict[str, str]] | None:
     found = (await api(THEN, uid=uid, asOf=iso(at) if at else None)).data["entity"]
     return found and (found["displayName"], {it["type"]["code"]: it["value"] for it in found["details"]})
 
@@ -45,7 +45,7 @@ async def names(api: Api, **arguments: Any) -> list[str]:
     return [it["displayName"] for it in found["nodes"]]
 
 
-async def having(api: Api, **condition: Any) -> list[str]:
+async def names_with_detail(api: Api, **condition: Any) -> list[str]:
     return await names(api, filter={"details": [condition]})
 
 
@@ -66,7 +66,7 @@ async def test_a_change_of_one_detail_leaves_the_others_as_they_were(typed: Api)
 
 
 @pytest.mark.scd2
-async def test_the_same_again_changes_nothing_and_leaves_one_version(typed: Api) -> None:
+async def test_repeating_a_state_changes_nothing_and_leaves_one_version(typed: Api) -> None:
     uid = (await typed.create(details={"email": "ann@shop.example"}))["uid"]
     again = (await typed.change(uid, displayName="Ann", details={"email": "ann@shop.example"}, at=day(5))).data["updateEntity"]
     assert not again["changed"]
@@ -76,16 +76,16 @@ async def test_the_same_again_changes_nothing_and_leaves_one_version(typed: Api)
 
 
 @pytest.mark.scd2
-async def test_name_and_details_are_read_together_as_they_were(typed: Api) -> None:
+async def test_name_and_details_are_read_together_at_an_instant(typed: Api) -> None:
     uid = (await typed.create("Ann", details={"email": "ann@shop.example", "note": "new"}))["uid"]
     await typed.change(uid, displayName="Anna", removeDetails=["note"], at=day(10))
     await typed.change(uid, details={"email": "anna@shop.example"}, at=day(20))
     await typed.change(uid, details={"note": "late"}, at=day(15))
-    assert await seen(typed, uid, day(0) - MICROSECOND) is None
-    assert await seen(typed, uid, day(9)) == ("Ann", {"email": "ann@shop.example", "note": "new"})
-    assert await seen(typed, uid, day(10)) == ("Anna", {"email": "ann@shop.example"})
-    assert await seen(typed, uid, day(16)) == ("Anna", {"email": "ann@shop.example", "note": "late"})
-    assert await seen(typed, uid) == ("Anna", {"email": "anna@shop.example", "note": "late"})
+    assert await state_at(typed, uid, day(0) - MICROSECOND) is None
+    assert await state_at(typed, uid, day(9)) == ("Ann", {"email": "ann@shop.example", "note": "new"})
+    assert await state_at(typed, uid, day(10)) == ("Anna", {"email": "ann@shop.example"})
+    assert await state_at(typed, uid, day(16)) == ("Anna", {"email": "ann@shop.example", "note": "late"})
+    assert await state_at(typed, uid) == ("Anna", {"email": "anna@shop.example", "note": "late"})
 
 
 @pytest.mark.scd2
@@ -93,20 +93,20 @@ async def test_deleting_ends_the_details_and_restoring_brings_them_back(typed: A
     uid = (await typed.create(details={"email": "ann@shop.example"}))["uid"]
     assert (await typed(DELETE_ENTITY, input={"uid": uid, "at": iso(day(5))})).data["deleteEntity"]["changed"]
     assert not (await typed(DELETE_ENTITY, input={"uid": uid, "at": iso(day(6))})).data["deleteEntity"]["changed"]
-    assert await seen(typed, uid, day(5)) is None
-    assert await seen(typed, uid, day(5) - MICROSECOND) == ("Ann", {"email": "ann@shop.example"})
+    assert await state_at(typed, uid, day(5)) is None
+    assert await state_at(typed, uid, day(5) - MICROSECOND) == ("Ann", {"email": "ann@shop.example"})
     restored = (await typed(RESTORE_ENTITY, input={"uid": uid, "at": iso(day(8))})).data["restoreEntity"]
     assert restored["entity"]["details"] == [{"type": {"code": "email"}, "value": "ann@shop.example", "validFrom": iso(day(8))}]
     history = (
         await typed("query ($uid: UUID!) { entity(uid: $uid) { history { nodes { changed { field before after } } } } }", uid=uid)
     ).data
     first, again = history["entity"]["history"]["nodes"]
-    assert again["changed"] == first["changed"], "before it came back there was nothing"
+    assert again["changed"] == first["changed"], "the entity did not exist before it was restored"
     found = (await typed(THEN, uid=uid)).data["entity"]
     assert (found["createdAt"], found["validFrom"]) == (iso(day(0)), iso(day(8)))
 
 
-async def test_history_tells_what_changed_at_each_step_details_included(typed: Api) -> None:
+async def test_history_lists_the_changes_of_each_version_details_included(typed: Api) -> None:
     uid = (await typed.create(details={"email": "ann@shop.example", "phone": "555"}))["uid"]
     await typed.change(uid, displayName="Anna", details={"phone": "556"}, removeDetails=["email"], at=day(5))
     answer = await typed(
@@ -161,7 +161,7 @@ async def test_an_entity_is_found_by_its_uid_its_key_and_its_id(typed: Api) -> N
 
 
 @pytest.mark.constraints
-async def test_a_key_is_unique_within_its_type_and_names_one_entity_for_ever(typed: Api) -> None:
+async def test_a_key_is_unique_within_its_type_and_never_reused(typed: Api) -> None:
     first = await typed.create("a", key="7")
     assert (await typed.create("a", type="TABLE", key="7"))["uid"] != first["uid"]
     given = {"type": "PERSON", "displayName": "b", "at": iso(day(5))}
@@ -191,7 +191,7 @@ async def test_a_uid_belongs_to_one_kind_and_one_type(typed: Api) -> None:
     assert (await typed("query ($uid: UUID!) { entity(uid: $uid) { id } }", uid=product)).data["entity"] is None
 
 
-async def test_the_list_is_the_world_as_it_was(typed: Api) -> None:
+async def test_the_list_is_read_at_its_instant(typed: Api) -> None:
     ann = (await typed.create("Ann"))["uid"]
     await typed.create("Bob", at=iso(day(5)))
     await typed.change(ann, displayName="Zoe", at=day(10))
@@ -205,7 +205,7 @@ async def test_the_list_is_the_world_as_it_was(typed: Api) -> None:
     assert await names(typed, search="nn") == []
 
 
-async def test_search_takes_a_text_as_it_is_in_either_case(typed: Api) -> None:
+async def test_search_is_literal_and_ignores_case(typed: Api) -> None:
     for name in ("Müller & Söhne", "100%", "100 percent", "under_score", "back\\slash"):
         await typed.create(name)
     assert await names(typed, search="MÜLLER") == ["Müller & Söhne"]
@@ -214,7 +214,7 @@ async def test_search_takes_a_text_as_it_is_in_either_case(typed: Api) -> None:
     assert await names(typed, search="k\\s") == ["back\\slash"]
 
 
-async def test_filters_narrow_together(typed: Api) -> None:
+async def test_filters_combine(typed: Api) -> None:
     await typed.create("Ann", details={"email": "ann@shop.example"})
     await typed.create("Bob")
     await typed.create("orders", type="TABLE", details={"note": "big"})
@@ -228,7 +228,7 @@ async def test_filters_narrow_together(typed: Api) -> None:
     assert await names(typed, filter={"details": [{"type": "email"}, {"type": "note"}]}) == []
 
 
-async def test_details_are_filtered_by_value_and_range_in_the_order_of_their_format(typed: Api) -> None:
+async def test_details_are_filtered_by_value_and_by_range_in_the_order_of_their_format(typed: Api) -> None:
     for name, height, born, note in (
         ("a", "9", "1999-12-31", "Alpha"),
         ("b", "10.5", "2000-01-01", "beta"),
@@ -236,28 +236,28 @@ async def test_details_are_filtered_by_value_and_range_in_the_order_of_their_for
         ("d", "9007199254740993", "0999-01-01", "ALPHABET"),
     ):
         await typed.create(name, details={"height": height, "born": born, "note": note})
-    assert await having(typed, type="height", equals="9") == ["a"]
-    assert await having(typed, type="height", equals="9.0") == []
-    assert await having(typed, type="note", **{"in": ["beta", "50%"]}) == ["b", "c"]
-    assert await having(typed, type="note", **{"in": []}) == []
-    assert await having(typed, type="note", contains="alpha") == ["a", "d"]
-    assert await having(typed, type="note", contains="%") == ["c"]
-    assert await having(typed, type="height", **{"from": "9", "to": "10.5"}) == ["a", "b"]
-    assert await having(typed, type="height", to="0") == ["c"]
-    # beyond what a double tells apart
-    assert await having(typed, type="height", **{"from": "9007199254740994"}) == []
-    assert await having(typed, type="height", **{"from": "9007199254740993"}) == ["d"]
-    assert await having(typed, type="born", **{"from": "2000-01-01"}) == ["b", "c"]
-    assert await having(typed, type="born", to="1999-12-31") == ["a", "d"]
-    assert await having(typed, type="note", **{"from": "b", "to": "c"}) == ["b"]
-    assert await having(typed, type="height", **{"from": "0"}, equals="9") == ["a"]
+    assert await names_with_detail(typed, type="height", equals="9") == ["a"]
+    assert await names_with_detail(typed, type="height", equals="9.0") == []
+    assert await names_with_detail(typed, type="note", **{"in": ["beta", "50%"]}) == ["b", "c"]
+    assert await names_with_detail(typed, type="note", **{"in": []}) == []
+    assert await names_with_detail(typed, type="note", contains="alpha") == ["a", "d"]
+    assert await names_with_detail(typed, type="note", contains="%") == ["c"]
+    assert await names_with_detail(typed, type="height", **{"from": "9", "to": "10.5"}) == ["a", "b"]
+    assert await names_with_detail(typed, type="height", to="0") == ["c"]
+    # numbers that a double cannot distinguish
+    assert await names_with_detail(typed, type="height", **{"from": "9007199254740994"}) == []
+    assert await names_with_detail(typed, type="height", **{"from": "9007199254740993"}) == ["d"]
+    assert await names_with_detail(typed, type="born", **{"from": "2000-01-01"}) == ["b", "c"]
+    assert await names_with_detail(typed, type="born", to="1999-12-31") == ["a", "d"]
+    assert await names_with_detail(typed, type="note", **{"from": "b", "to": "c"}) == ["b"]
+    assert await names_with_detail(typed, type="height", **{"from": "0"}, equals="9") == ["a"]
 
 
 def by_email(value: str) -> dict[str, Any]:
     return {"details": [{"type": "email", "equals": value}]}
 
 
-async def test_a_filter_by_detail_sees_the_detail_as_it_was(typed: Api) -> None:
+async def test_a_filter_by_detail_applies_at_the_instant(typed: Api) -> None:
     uid = (await typed.create(details={"email": "old@shop.example"}))["uid"]
     await typed.change(uid, details={"email": "new@shop.example"}, at=day(5))
     assert await names(typed, filter=by_email("old@shop.example"), asOf=iso(day(4))) == ["Ann"]
@@ -267,7 +267,7 @@ async def test_a_filter_by_detail_sees_the_detail_as_it_was(typed: Api) -> None:
 
 @pytest.mark.parametrize("field", ["DISPLAY_NAME", "UPDATED_AT", "CREATED_AT"])
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
-async def test_pages_forward_and_backward_are_the_whole_list(typed: Api, field: str, direction: str) -> None:
+async def test_pages_in_both_directions_cover_the_whole_list(typed: Api, field: str, direction: str) -> None:
     for number in range(7):
         uid = (await typed.create(f"same {number % 3}", at=iso(day(number // 2))))["uid"]
         if number % 3 == 0:
@@ -294,7 +294,7 @@ async def test_pages_forward_and_backward_are_the_whole_list(typed: Api, field: 
     assert forward == backward == [it["cursor"] for it in whole["edges"]]
 
 
-async def test_pages_stay_as_they_are_while_writers_work(typed: Api) -> None:
+async def test_pages_are_stable_while_others_write(typed: Api) -> None:
     for name in "bdfh":
         await typed.create(name)
     page = (await typed(LIST, orderBy={"field": "DISPLAY_NAME"}, first=2)).data["entities"]
@@ -308,7 +308,7 @@ async def test_pages_stay_as_they_are_while_writers_work(typed: Api) -> None:
 
 
 @pytest.mark.idempotency
-async def test_a_key_of_a_request_is_answered_once(typed: Api) -> None:
+async def test_an_idempotency_key_runs_a_mutation_once(typed: Api) -> None:
     given = {"type": "PERSON", "displayName": "Ann", "details": detail_list({"note": "x"}), "idempotencyKey": "k"}
     first = (await typed(CREATE_ENTITY, input=given)).data["createEntity"]
     again = (await typed(CREATE_ENTITY, input=given)).data["createEntity"]
@@ -318,7 +318,7 @@ async def test_a_key_of_a_request_is_answered_once(typed: Api) -> None:
     assert await names(typed) == ["Ann"]
 
 
-async def test_a_page_of_entities_with_all_there_is_costs_a_constant_number_of_statements(typed: Api) -> None:
+async def test_a_page_of_entities_with_all_fields_costs_a_constant_number_of_statements(typed: Api) -> None:
     for number in range(12):
         await typed.create(f"{number:02}", type=("PERSON", "TABLE")[number % 2], details={"note": "x", "height": "1"})
     query = """query ($first: Int) { entities(first: $first) { totalCount nodes {
@@ -383,14 +383,16 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
 
 
 @pytest.mark.parametrize(("given", "code", "field", "says"), BAD, ids=lambda it: str(it)[:40])
-async def test_a_bad_entity_is_refused_whole(typed: Api, given: dict[str, Any], code: str, field: str, says: str) -> None:
+async def test_a_bad_entity_is_refused_and_nothing_is_written(
+    typed: Api, given: dict[str, Any], code: str, field: str, says: str
+) -> None:
     answer = await typed(CREATE_ENTITY, input={"type": "PERSON", "displayName": "Ann", **given})
     assert answer.code_and_field == (code, field)
     assert says in answer.error["message"]
     assert await names(typed) == []
 
 
-async def test_a_bad_update_says_what_is_at_fault(typed: Api) -> None:
+async def test_a_bad_update_names_the_field_at_fault(typed: Api) -> None:
     uid = (await typed.create(details={"note": "x"}))["uid"]
     assert (await typed.change(uid, displayName=None)).code_and_field == ("BAD_INPUT", "displayName")
     assert (
@@ -407,10 +409,10 @@ async def test_a_bad_update_says_what_is_at_fault(typed: Api) -> None:
     )
     assert (await typed.change(str(uuid4()), displayName="x")).code_and_field == ("NOT_FOUND", "uid")
     assert (await typed.change(uid, displayName="x", at=day(-1))).code_and_field[0] == "NOT_FOUND"
-    assert await seen(typed, uid) == ("Ann", {"note": "x"})
+    assert await state_at(typed, uid) == ("Ann", {"note": "x"})
 
 
-async def test_a_bad_question_says_what_is_at_fault(typed: Api) -> None:
+async def test_a_bad_query_names_the_field_at_fault(typed: Api) -> None:
     for query, fault in (
         ("{ entity { id } }", ("BAD_INPUT", "uid")),
         (f'{{ entity(uid: "{uuid4()}", key: {{ type: "PERSON", key: "1" }}) {{ id }} }}', ("BAD_INPUT", "key")),
@@ -425,7 +427,7 @@ async def test_a_bad_question_says_what_is_at_fault(typed: Api) -> None:
         assert (await typed(query)).code_and_field == fault, query
 
 
-async def test_what_one_field_waits_for_is_there_for_another_though_the_first_is_given_up(api: Api) -> None:
+async def test_a_value_that_two_fields_load_survives_the_cancellation_of_one(api: Api) -> None:
     await api.put_types()
     await api.create("Ann", key="1")
     await api.create("Bo", key="2")

@@ -49,7 +49,7 @@ values = st.dictionaries(st.sampled_from(["note", "phone"]), st.sampled_from(["a
 
 
 class Bench:
-    """The service without HTTP, on one event loop for all examples. Each example has entities of its own."""
+    """The executor without HTTP, on one event loop for all examples. Each example uses new entities."""
 
     def __init__(self, address: str) -> None:
         self.runner = asyncio.Runner()
@@ -92,8 +92,8 @@ def bench(server: str) -> Iterator[Bench]:
 
 
 def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
-    class Lives(RuleBasedStateMachine):
-        """Three entities that are created, changed, ended and restored, late or in time."""
+    class EntityLifetimes(RuleBasedStateMachine):
+        """Three entities that are created, changed, deleted and restored, in and out of order."""
 
         @initialize()
         def begin(self) -> None:
@@ -104,25 +104,27 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
         def called(self, name: str) -> str:
             return f"{name} {self.token}"
 
-        def expect(self, subject: int, said: AcceptedChange, answer: dict[str, Any], *, creating: bool = False) -> None:
-            """What the service answers is what becomes of it by the model."""
+        def expect(self, subject: int, change: AcceptedChange, answer: dict[str, Any], *, creating: bool = False) -> None:
+            """Compare the answer of a write with that of the model, and record it in the model."""
             log = self.logs[subject]
-            before = state_at(log, said.at)
-            there = [it for it in log if it.at == said.at]
-            lived = any(it.at <= said.at for it in log)
-            if there and there[-1] == said:
+            before = state_at(log, change.at)
+            at_instant = [it for it in log if it.at == change.at]
+            existed_before = any(it.at <= change.at for it in log)
+            if at_instant and at_instant[-1] == change:
                 assert answer["errors"] == []
                 return
             code = None
             if creating and before is not None:
                 code = "CONFLICT"
-            elif (said.operation is Operation.PATCH and before is None) or (said.operation is Operation.DELETE and not lived):
+            elif (change.operation is Operation.PATCH and before is None) or (
+                change.operation is Operation.DELETE and not existed_before
+            ):
                 code = "NOT_FOUND"
             assert [it["extensions"]["code"] for it in answer["errors"]] == ([] if code is None else [code])
             if code is None:
                 (payload,) = answer["data"].values()
-                assert payload["changed"] == (apply(before, said) != before)
-                log.append(said)
+                assert payload["changed"] == (apply(before, change) != before)
+                log.append(change)
 
         @rule(subject=subjects, name=names, details=values, at=instants)
         def create(self, subject: int, name: str, details: dict[str, str], at: datetime) -> None:
@@ -172,33 +174,33 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
             )
         )
         def load(self, batch: list[tuple[int, str, dict[str, str], datetime]]) -> None:
-            stated = [
+            changes = [
                 (subject, AcceptedChange(at, Operation.SET, {"display_name": self.called(name), "details": details}))
                 for subject, name, details, at in batch
             ]
             outcomes = bench.load(
                 [
-                    ingest.AssetState(ENTITY, IdentitySpec(UUID(self.uids[subject]), "PERSON"), said.payload or {}, said.at)
-                    for subject, said in stated
+                    ingest.AssetState(ENTITY, IdentitySpec(UUID(self.uids[subject]), "PERSON"), change.payload or {}, change.at)
+                    for subject, change in changes
                 ]
             )
-            for (subject, said), outcome in sorted(zip(stated, outcomes, strict=True), key=lambda it: it[0][1].at):
+            for (subject, change), outcome in sorted(zip(changes, outcomes, strict=True), key=lambda it: it[0][1].at):
                 assert isinstance(outcome, Outcome)
                 log = self.logs[subject]
-                there = [it for it in log if it.at == said.at]
-                before = state_at(log, said.at)
-                assert outcome.replayed == (there[-1:] == [said])
+                at_instant = [it for it in log if it.at == change.at]
+                before = state_at(log, change.at)
+                assert outcome.replayed == (at_instant[-1:] == [change])
                 if not outcome.replayed:
-                    assert outcome.changed == (before != said.payload)
+                    assert outcome.changed == (before != change.payload)
                     assert outcome.created == (not log)
-                    log.append(said)
+                    log.append(change)
 
         @rule(subject=subjects, at=instants)
         def look(self, subject: int, at: datetime) -> None:
-            """Read at an instant: the entity with its details and history, and the lists it should be in."""
+            """Compare a read at an instant with the model: the entity, its history and the lists that contain it."""
             found = bench.ask(THEN, uid=self.uids[subject], search=self.token, asOf=iso(at))["data"]
-            there = {uid: state_at(log, at) for uid, log in zip(self.uids, self.logs, strict=True)}
-            alive = {uid: state for uid, state in there.items() if state is not None}
+            at_instant = {uid: state_at(log, at) for uid, log in zip(self.uids, self.logs, strict=True)}
+            alive = {uid: state for uid, state in at_instant.items() if state is not None}
             listed = {it["uid"]: it["displayName"] for it in found["entities"]["nodes"]}
             assert listed == {uid: state["display_name"] for uid, state in alive.items()}
             assert found["entities"]["totalCount"] == len(alive)
@@ -207,24 +209,24 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
             self.looks_like(found["entity"], subject, at)
 
         def looks_like(self, entity: dict[str, Any] | None, subject: int, at: datetime) -> None:
-            stretches = fold(self.logs[subject])
-            now = [it for it in stretches if it.valid_from <= at and (it.valid_to is None or at < it.valid_to)]
+            periods = fold(self.logs[subject])
+            now = [it for it in periods if it.valid_from <= at and (it.valid_to is None or at < it.valid_to)]
             if not now:
                 assert entity is None
                 return
             assert entity is not None
-            (stretch,) = now
-            assert entity["displayName"] == stretch.state["display_name"]
-            assert entity["phone"] == stretch.state["details"].get("phone")
-            assert (entity["validFrom"], entity["validTo"]) == between(stretch.valid_from, stretch.valid_to)
-            assert entity["createdAt"] == iso(stretches[0].valid_from)
+            (period,) = now
+            assert entity["displayName"] == period.state["display_name"]
+            assert entity["phone"] == period.state["details"].get("phone")
+            assert (entity["validFrom"], entity["validTo"]) == between(period.valid_from, period.valid_to)
+            assert entity["createdAt"] == iso(periods[0].valid_from)
             assert [(it["type"]["code"], it["value"], it["validFrom"], it["validTo"]) for it in entity["details"]] == [
                 (code, value, *between(since, until))
-                for code, value, since, until in details_of(stretches)
+                for code, value, since, until in details_of(periods)
                 if since <= at and (until is None or at < until)
             ]
             history = entity["history"]
-            assert history["totalCount"] == len(stretches)
+            assert history["totalCount"] == len(periods)
             assert [
                 (
                     it["asset"]["displayName"],
@@ -233,7 +235,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
                     it["validTo"],
                 )
                 for it in history["nodes"]
-            ] == [(it.state["display_name"], it.state["details"], *between(it.valid_from, it.valid_to)) for it in stretches]
+            ] == [(it.state["display_name"], it.state["details"], *between(it.valid_from, it.valid_to)) for it in periods]
 
         def teardown(self) -> None:
             if hasattr(self, "logs"):
@@ -241,14 +243,14 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
                     for at in {it.at for it in log}:
                         self.look(subject, at)
 
-    return Lives
+    return EntityLifetimes
 
 
 def between(since: datetime, until: datetime | None) -> tuple[str, str | None]:
     return iso(since), None if until is None else iso(until)
 
 
-def test_entities_written_in_any_order_read_at_any_instant_as_the_model_says(bench: Bench) -> None:
+def test_entities_written_in_any_order_equal_the_model_at_any_instant(bench: Bench) -> None:
     run_state_machine_as_test(
         machine_for(bench),
         settings=settings(max_examples=size(quick=40, soak=200), stateful_step_count=25, suppress_health_check=list(HealthCheck)),

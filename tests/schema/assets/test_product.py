@@ -29,7 +29,7 @@ async def names(api: Api, **arguments: Any) -> list[str]:
     return [it["name"] for it in (await api(NAMES, **arguments)).data["products"]["nodes"]]
 
 
-async def test_three_updates_one_of_them_late_and_every_instant_reads_true(api: Api) -> None:
+async def test_every_instant_is_correct_after_updates_in_and_out_of_order(api: Api) -> None:
     await api.register(owner="ann")
     for number, owner in ((10, "bob"), (30, "dan"), (20, "carl")):
         assert (await api.update("orders", owner=owner, at=day(number))).data["updateProduct"]["changed"]
@@ -40,7 +40,7 @@ async def test_three_updates_one_of_them_late_and_every_instant_reads_true(api: 
     assert await owner_at(api, None) == "dan"
 
 
-async def test_the_same_instant_reads_alike_in_every_offset(api: Api) -> None:
+async def test_an_instant_may_be_given_in_any_offset(api: Api) -> None:
     await api.register(at="2025-10-26T02:30:00+02:00")
     await api.update("orders", owner="bob", at=datetime.fromisoformat("2025-10-26T02:30:00+01:00"))
     for instant, owner in (
@@ -54,7 +54,7 @@ async def test_the_same_instant_reads_alike_in_every_offset(api: Api) -> None:
         assert (found["owner"] if found else None) == owner
 
 
-async def test_everything_below_inherits_the_instant(api: Api) -> None:
+async def test_nested_fields_inherit_the_instant(api: Api) -> None:
     product = await api.register()
     await api.update("orders", owner="bob", at=day(10))
     answer = await api(
@@ -68,21 +68,21 @@ async def test_everything_below_inherits_the_instant(api: Api) -> None:
         "asOf": iso(day(5)),
         "owner": "ann",
         "validTo": iso(day(10)),
-        # the history is whole, at whatever instant the product was read
+        # the history is complete, whatever the instant of the read
         "history": {
             "nodes": [{"validFrom": iso(day(10)), "asset": {"id": f"Product:{product['uid']}@{iso(day(10))}", "owner": "bob"}}]
         },
     }
 
 
-async def test_an_id_gives_back_the_same_snapshot(api: Api) -> None:
+async def test_an_id_returns_the_same_snapshot(api: Api) -> None:
     product = await api.register()
     await api.update("orders", name="purchases", at=day(10))
     node = "query ($id: ID!) { node(id: $id) { id __typename ... on Product { name } ... on Version { changed { field } } } }"
     then = f"Product:{product['uid']}@{iso(day(5))}"
     assert (await api(node, id=then)).data["node"] == {"id": then, "__typename": "Product", "name": "orders"}
     now = product["id"]
-    assert now == f"Product:{product['uid']}@{iso(day(0))}", "a write at an instant answers with that instant"
+    assert now == f"Product:{product['uid']}@{iso(day(0))}", "the id of a payload carries the instant of the write"
     plain = f"Product:{product['uid']}"
     assert (await api(node, id=plain)).data["node"]["name"] == "purchases"
     version = f"Version:{product['uid']}@{iso(day(10))}"
@@ -133,7 +133,7 @@ async def test_a_name_is_unique_at_every_instant(api: Api) -> None:
     assert (await api(RESTORE, input={"uid": deleted, "at": iso(day(20))})).code_and_field == ("CONFLICT", "name")
 
 
-async def test_deleting_hides_from_that_instant_on_and_restoring_brings_back(api: Api) -> None:
+async def test_deleting_and_restoring_take_effect_at_their_instants(api: Api) -> None:
     product = await api.register(owner="bob")
     gone = {"uid": product["uid"], "at": iso(day(10))}
     assert (await api(DELETE, input=gone)).data["deleteProduct"] == {"uid": product["uid"], "changed": True}
@@ -146,7 +146,7 @@ async def test_deleting_hides_from_that_instant_on_and_restoring_brings_back(api
     assert await owner_at(api, day(20)) == "bob"
 
 
-async def test_an_update_leaves_what_is_omitted_and_null_clears(api: Api) -> None:
+async def test_an_update_keeps_omitted_fields_and_null_clears(api: Api) -> None:
     await api.register(description="all of them", tags=["core", "pii", "core"], version="1.2.3-rc.1+build.5")
     await api.update("orders", owner="bob")
     read = '{ product(name: "orders") { owner description tags version status } }'
@@ -170,7 +170,7 @@ async def test_an_identical_update_changes_nothing(api: Api) -> None:
     assert answer.data["updateProduct"]["product"]["validFrom"] == iso(day(0))
 
 
-async def test_a_repeated_request_is_answered_as_the_first_time(api: Api) -> None:
+async def test_a_repeated_request_returns_the_first_answer(api: Api) -> None:
     first = await api(REGISTER, input=product_fields(idempotencyKey="k1"))
     await api.update("orders", owner="bob")
     again = await api(REGISTER, input=product_fields(idempotencyKey="k1"))
@@ -185,7 +185,7 @@ async def test_a_repeated_request_is_answered_as_the_first_time(api: Api) -> Non
     assert (await api(REGISTER, input=product_fields("x", idempotencyKey=""))).code_and_field == ("BAD_INPUT", "idempotencyKey")
 
 
-async def test_a_request_of_several_mutations_holds_whole_or_not_at_all(api: Api) -> None:
+async def test_a_request_of_several_mutations_is_atomic(api: Api) -> None:
     both = """
       mutation ($a: RegisterProductInput!, $b: RegisterProductInput!) {
         a: registerProduct(input: $a) { changed }  b: registerProduct(input: $b) { changed }
@@ -198,7 +198,7 @@ async def test_a_request_of_several_mutations_holds_whole_or_not_at_all(api: Api
     assert await names(api) == ["one", "two"]
 
 
-async def test_a_request_whose_answer_was_lost_to_a_nested_failure_has_written_nothing(api: Api) -> None:
+async def test_a_request_whose_payload_fails_writes_nothing(api: Api) -> None:
     query = """
       mutation ($a: RegisterProductInput!, $b: RegisterProductInput!) {
         a: registerProduct(input: $a) { product { history(first: -1) { totalCount } } }  b: registerProduct(input: $b) { changed }
@@ -209,7 +209,7 @@ async def test_a_request_whose_answer_was_lost_to_a_nested_failure_has_written_n
     assert await names(api) == []
 
 
-async def test_a_key_is_kept_even_if_its_first_request_was_itself_a_replay(api: Api) -> None:
+async def test_an_idempotency_key_is_stored_even_if_the_first_request_changed_nothing(api: Api) -> None:
     await api.register()
     await api.update("orders", owner="bob", at=day(5))
     keyed = {"product": {"name": "orders"}, "owner": "bob", "at": iso(day(5)), "idempotencyKey": "k"}
@@ -221,12 +221,12 @@ async def test_a_key_is_kept_even_if_its_first_request_was_itself_a_replay(api: 
     assert (await api(UPDATE, input={**keyed, "owner": "eve"})).code_and_field == ("CONFLICT", "idempotencyKey")
 
 
-async def test_an_instant_of_null_is_one_left_out_for_a_repeated_request_too(api: Api) -> None:
+async def test_a_null_instant_equals_an_omitted_one_in_a_repeated_request(api: Api) -> None:
     first = await api(REGISTER, input=product_fields(idempotencyKey="k", at=None))
     assert (await api(REGISTER, input=product_fields(idempotencyKey="k"))).data == first.data
 
 
-async def test_a_name_given_ahead_of_the_clock_is_known_within_the_request(api: Api) -> None:
+async def test_a_name_valid_from_slightly_ahead_of_the_clock_is_visible_within_the_request(api: Api) -> None:
     ahead = iso(datetime.now(UTC) + timedelta(seconds=4))
     product = await api.register("draft", at=ahead)
     answer = await api(
@@ -239,7 +239,7 @@ async def test_a_name_given_ahead_of_the_clock_is_known_within_the_request(api: 
     assert answer.data["b"]["product"] == {"name": "final", "owner": "bob"}
 
 
-async def test_a_version_is_recorded_when_what_made_it_was(api: Api) -> None:
+async def test_a_version_has_the_recorded_instant_of_its_change(api: Api) -> None:
     await api.register()
     await api.update("orders", owner="bob", at=day(5))
     read = '{ product(name: "orders") { history(last: 1) { nodes { recordedAt } } } }'
@@ -263,7 +263,7 @@ async def test_a_mutation_reads_what_it_wrote(api: Api) -> None:
     assert second["asOf"] == second["validFrom"]
 
 
-async def test_search_finds_names_descriptions_and_tags_as_they_were(api: Api) -> None:
+async def test_search_matches_names_descriptions_and_tags_at_the_instant(api: Api) -> None:
     await api.register("orders", description="What was BOUGHT", tags=["core"])
     await api.register("invoices", description="100% of_it")
     await api.update("invoices", tags=["bought-elsewhere"], at=day(10))
@@ -275,7 +275,7 @@ async def test_search_finds_names_descriptions_and_tags_as_they_were(api: Api) -
     assert (await api(NAMES, search=" ", orderBy={"field": "NAME"})).code_and_field == ("BAD_INPUT", "search")
 
 
-async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(api: Api) -> None:
+async def test_filters_combine_and_an_empty_one_matches_nothing(api: Api) -> None:
     await api.register("orders", domain="sales", owner="ann", tags=["core", "raw"])
     await api.register("events", domain="web", owner="bob", tags=["raw"], status="DEPRECATED")
     await api.register("stock", domain="logistics", owner="ann", status="INACTIVE")
@@ -293,8 +293,8 @@ async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(api: Api) ->
 
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
 @pytest.mark.parametrize("order", ["NAME", "UPDATED_AT", "CREATED_AT"])
-async def test_pages_forward_and_backward_give_every_product_once_in_order(api: Api, order: str, direction: str) -> None:
-    # alike in what they are ordered by, but for their names
+async def test_pages_in_both_directions_return_every_product_once_in_order(api: Api, order: str, direction: str) -> None:
+    # equal in the field of the order, apart from their names
     for number in range(7):
         await api.register(f"p{(number * 3) % 7}", at=iso(day(number // 3)))
     for number in (5, 2):
@@ -306,11 +306,11 @@ async def test_pages_forward_and_backward_give_every_product_once_in_order(api: 
         assert whole == sorted(whole, reverse=direction == "DESC")
     for size in (1, 2, 3, 7):
         for forward in (True, False):
-            assert await walked(api, by, size, forward=forward) == whole
+            assert await all_pages(api, by, size, forward=forward) == whole
 
 
-async def walked(api: Api, by: dict[str, str], size: int, *, forward: bool) -> list[str]:
-    """All pages, one after the other."""
+async def all_pages(api: Api, by: dict[str, str], size: int, *, forward: bool) -> list[str]:
+    """Fetch all pages, one after the other."""
     found: list[str] = []
     cursor = None
     while True:
@@ -326,7 +326,7 @@ async def walked(api: Api, by: dict[str, str], size: int, *, forward: bool) -> l
         cursor = info["endCursor" if forward else "startCursor"]
 
 
-async def test_after_and_before_bound_a_page_from_both_sides(api: Api) -> None:
+async def test_after_and_before_together_bound_a_page(api: Api) -> None:
     for name in "abcdef":
         await api.register(name)
     by = {"field": "NAME"}
@@ -398,7 +398,7 @@ async def test_the_schema_is_kept_as_given_and_read_as_fields(api: Api) -> None:
         product = (await api(read, name=name)).data["product"]
         assert product["schema"] == schema
         found = [(it["name"], it["type"], it["description"]) for it in product["fields"]]
-        # a list keeps its order, an object has none
+        # a list has an order, an object has none
         assert found == fields if "fields" in schema else sorted(found) == sorted(fields)
 
 

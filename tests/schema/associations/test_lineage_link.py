@@ -1,4 +1,4 @@
-"""Lineage links through GraphQL: said, said again, ended, listed."""
+"""Lineage links through GraphQL: register, repeat, remove, list."""
 
 import asyncio
 from datetime import timedelta
@@ -24,7 +24,7 @@ LINKS = """
 """
 
 
-async def listed(api: Api, **arguments: Any) -> list[str]:
+async def list_links(api: Api, **arguments: Any) -> list[str]:
     found = (await api(LINKS, **arguments)).data["lineageLinks"]
     names = [f"{it['source']['label']} -> {it['target']['label']}" for it in found["nodes"]]
     if not {"first", "last"} & arguments.keys():
@@ -37,7 +37,7 @@ async def clean(database: Database) -> None:
         assert (await verify_tenant(connection)).differences == []
 
 
-async def test_a_link_is_said_whole_with_defaults_for_what_is_left_out(api: Api) -> None:
+async def test_a_link_is_registered_with_defaults_for_omitted_fields(api: Api) -> None:
     uids = await api.lineage("raw", "clean")
     ends = {"source": {"uid": uids["raw"]}, "target": {"product": "clean"}, "at": iso(day(1))}
     whole: dict[str, Any] = {
@@ -61,7 +61,7 @@ async def test_a_link_is_said_whole_with_defaults_for_what_is_left_out(api: Api)
     await clean(api.database)
 
 
-async def test_seen_again_a_link_stays_as_it_is_and_knows_it_was_seen(api: Api) -> None:
+async def test_registering_the_same_state_again_only_updates_last_seen(api: Api) -> None:
     await api.lineage("raw -> clean")
     again = (
         await api(
@@ -71,30 +71,30 @@ async def test_seen_again_a_link_stays_as_it_is_and_knows_it_was_seen(api: Api) 
     ).data["registerLineage"]
     assert not again["changed"]
     assert (again["link"]["validFrom"], again["link"]["lastSeenAt"]) == (iso(day(0)), iso(day(9)))
-    for instant, seen in ((8, 0), (9, 9), (20, 9)):
+    for instant, last_seen in ((8, 0), (9, 9), (20, 9)):
         (node,) = (await api(LINKS, asOf=iso(day(instant)))).data["lineageLinks"]["nodes"]
-        assert node["lastSeenAt"] == iso(day(seen))
+        assert node["lastSeenAt"] == iso(day(last_seen))
 
 
-async def test_each_producer_has_a_link_of_its_own(api: Api) -> None:
+async def test_each_producer_has_a_separate_link(api: Api) -> None:
     await api.lineage("raw -> clean")
     await api.link("raw", "clean", producer="dbt", confidence=0.5)
-    assert await listed(api) == ["raw -> clean", "raw -> clean"]
-    assert await listed(api, filter={"producers": ["dbt"]}) == ["raw -> clean"]
+    assert await list_links(api) == ["raw -> clean", "raw -> clean"]
+    assert await list_links(api, filter={"producers": ["dbt"]}) == ["raw -> clean"]
     (sure,) = (await api(LINKS, filter={"minConfidence": 0.6})).data["lineageLinks"]["nodes"]
     assert sure["producer"] is None
 
 
-async def test_an_ended_link_can_be_said_anew(api: Api) -> None:
+async def test_a_removed_link_can_be_registered_again(api: Api) -> None:
     await api.lineage("raw", "clean")
     link = await api.link("raw", "clean")
     remove = {"uid": link["uid"], "at": iso(day(5))}
     assert (await api(REMOVE_LINEAGE, input=remove)).data["removeLineage"] == {"uid": link["uid"], "changed": True}
     assert (await api(REMOVE_LINEAGE, input={**remove, "at": iso(day(6))})).data["removeLineage"]["changed"] is False
-    assert await listed(api) == []
+    assert await list_links(api) == []
     assert (await api.link("raw", "clean", at=day(8)))["uid"] == link["uid"]
     for instant, expected in ((4, 1), (5, 0), (7, 0), (8, 1)):
-        assert len(await listed(api, asOf=iso(day(instant)))) == expected
+        assert len(await list_links(api, asOf=iso(day(instant)))) == expected
     assert (await api(REMOVE_LINEAGE, input={"uid": str(uuid4())})).code_and_field == ("NOT_FOUND", "uid")
     await clean(api.database)
 
@@ -105,20 +105,20 @@ async def test_names_are_resolved_at_the_instant_of_the_write(api: Api) -> None:
     await api.register("orders", at=iso(day(10)))
     await api.link("orders", "report", at=day(5))
     await api.link("orders", "report", at=day(15))
-    assert await listed(api, asOf=iso(day(6))) == ["orders -> report"]
-    assert await listed(api) == ["old_orders -> report", "orders -> report"]
+    assert await list_links(api, asOf=iso(day(6))) == ["orders -> report"]
+    assert await list_links(api) == ["old_orders -> report", "orders -> report"]
 
 
 async def test_lists_are_filtered_paged_and_read_at_an_instant(api: Api) -> None:
     uids = await api.lineage("raw -> a -> b", "raw -> b", "raw -> c")
     await api.link("a", "c", type="AGGREGATED", at=day(10))
-    assert await listed(api, filter={"source": uids["raw"]}) == ["raw -> a", "raw -> b", "raw -> c"]
-    assert await listed(api, filter={"target": uids["b"]}) == ["a -> b", "raw -> b"]
-    assert await listed(api, filter={"source": uids["a"], "target": uids["c"]}) == ["a -> c"]
-    assert await listed(api, filter={"source": uids["a"]}, asOf=iso(day(9))) == ["a -> b"]
-    assert await listed(api, filter={"types": ["AGGREGATED"]}) == ["a -> c"]
-    assert await listed(api, filter={"types": []}) == []
-    assert await listed(api, filter={"source": str(uuid4())}) == []
+    assert await list_links(api, filter={"source": uids["raw"]}) == ["raw -> a", "raw -> b", "raw -> c"]
+    assert await list_links(api, filter={"target": uids["b"]}) == ["a -> b", "raw -> b"]
+    assert await list_links(api, filter={"source": uids["a"], "target": uids["c"]}) == ["a -> c"]
+    assert await list_links(api, filter={"source": uids["a"]}, asOf=iso(day(9))) == ["a -> b"]
+    assert await list_links(api, filter={"types": ["AGGREGATED"]}) == ["a -> c"]
+    assert await list_links(api, filter={"types": []}) == []
+    assert await list_links(api, filter={"source": str(uuid4())}) == []
     forward, after = [], None
     while True:
         page = (await api(LINKS, first=2, after=after)).data["lineageLinks"]
@@ -131,8 +131,8 @@ async def test_lists_are_filtered_paged_and_read_at_an_instant(api: Api) -> None
     (last,) = (await api(LINKS, last=1)).data["lineageLinks"]["nodes"]
     assert last == forward[-1]
     api.statements.clear()
-    assert await listed(api)
-    # the links, their ends, what was said of them, their number
+    assert await list_links(api)
+    # the links, their ends, their observations, their count
     assert len(api.statements) == 4
     assert (await api(LINKS, first=1, after=after, filter={"types": ["DIRECT"]})).code_and_field == ("BAD_INPUT", "after")
     assert (await api(LINKS, filter={"minConfidence": -0.1})).code_and_field == ("BAD_INPUT", "minConfidence")
@@ -145,7 +145,7 @@ RAW, CLEAN = {"product": "raw"}, {"product": "clean"}
     ("given", "fault"),
     [
         ({"source": RAW, "target": RAW}, ("BAD_INPUT", "target")),
-        ({"source": {"product": "nobody"}, "target": CLEAN}, ("NOT_FOUND", "source")),
+        ({"source": {"product": "unknown"}, "target": CLEAN}, ("NOT_FOUND", "source")),
         ({"source": RAW, "target": {"uid": str(uuid4())}}, ("NOT_FOUND", "target")),
         ({"source": RAW, "target": {"entity": {"type": "TABLE", "key": "1"}}}, ("NOT_FOUND", "target")),
         ({"source": {"product": "x\0"}, "target": CLEAN}, ("NOT_FOUND", "source")),
@@ -167,18 +167,16 @@ RAW, CLEAN = {"product": "raw"}, {"product": "clean"}
         ({"source": {"product": "gone"}, "target": CLEAN}, ("NOT_FOUND", "source")),
     ],
 )
-async def test_a_link_that_cannot_be_is_refused_and_leaves_nothing(
-    api: Api, given: dict[str, Any], fault: tuple[str, str]
-) -> None:
+async def test_an_invalid_link_is_refused_and_nothing_is_written(api: Api, given: dict[str, Any], fault: tuple[str, str]) -> None:
     uids = await api.lineage("raw", "clean", "gone")
     assert (await api(DELETE, input={"uid": uids["gone"], "at": iso(day(1))})).data
     assert (await api(REGISTER_LINEAGE, input=given)).code_and_field == fault
-    assert await listed(api) == []
+    assert await list_links(api) == []
     await clean(api.database)
 
 
-async def test_an_end_that_is_not_there_then_is_no_end(api: Api) -> None:
-    """By its uid it is known, yet not alive at that instant."""
+async def test_an_end_must_exist_at_the_instant(api: Api) -> None:
+    """Its uid is known, but the asset does not exist at that instant."""
     uids = await api.lineage("raw", "clean")
     assert (await api(DELETE, input={"uid": uids["raw"], "at": iso(day(10))})).data
     ends = {"source": {"uid": uids["raw"]}, "target": {"uid": uids["clean"]}}
@@ -186,24 +184,24 @@ async def test_an_end_that_is_not_there_then_is_no_end(api: Api) -> None:
     assert (await api(REGISTER_LINEAGE, input={**ends, "at": iso(day(10) - MICROSECOND)})).data
     (link,) = (await api(LINKS, asOf=iso(day(10) - MICROSECOND))).data["lineageLinks"]["nodes"]
     assert link["validTo"] == iso(day(10))
-    # it was never ended, only cut: with its end it returns
+    # the link was clipped, not removed: it returns with its end
     assert (await api(RESTORE, input={"uid": uids["raw"], "at": iso(day(12))})).data
     (link,) = (await api(LINKS)).data["lineageLinks"]["nodes"]
     assert (link["validFrom"], link["validTo"]) == (iso(day(12)), None)
 
 
-async def test_a_late_end_of_an_asset_cuts_what_came_after(api: Api) -> None:
+async def test_an_out_of_order_deletion_of_an_asset_clips_later_links(api: Api) -> None:
     uids = await api.lineage("raw", "clean")
     await api.link("raw", "clean", at=day(1))
     await api.link("raw", "clean", confidence=0.5, at=day(20))
     assert (await api(DELETE, input={"uid": uids["raw"], "at": iso(day(10))})).data
-    assert await listed(api) == []
-    assert await listed(api, asOf=iso(day(9))) == ["raw -> clean"]
+    assert await list_links(api) == []
+    assert await list_links(api, asOf=iso(day(9))) == ["raw -> clean"]
     await clean(api.database)
 
 
 @pytest.mark.idempotency
-async def test_a_repeated_request_is_answered_as_the_first_time(api: Api) -> None:
+async def test_a_repeated_request_returns_the_first_answer(api: Api) -> None:
     await api.lineage("raw", "clean")
     given = {"source": RAW, "target": CLEAN, "confidence": 0.5, "idempotencyKey": "once"}
     first = (await api(REGISTER_LINEAGE, input=given)).data["registerLineage"]
@@ -215,8 +213,8 @@ async def test_a_repeated_request_is_answered_as_the_first_time(api: Api) -> Non
     assert (await api(REGISTER_LINEAGE, input=alike)).data["registerLineage"]["changed"]
 
 
-async def test_writers_of_one_link_and_of_its_ends_leave_one_history(api: Api) -> None:
-    """Links said, ended, and their ends deleted and restored, all at once: what stands is what was said, cut to the lives."""
+async def test_concurrent_writers_of_a_link_and_its_ends_leave_one_history(api: Api) -> None:
+    """Register and remove links while their ends are deleted and restored. The effective rows are the asserted ones, clipped."""
     uids = await api.lineage("raw -> clean", "raw -> other", "clean -> other")
     (link,) = (await api("{ lineageLinks(first: 1) { nodes { uid } } }")).data["lineageLinks"]["nodes"]
 
@@ -231,7 +229,7 @@ async def test_writers_of_one_link_and_of_its_ends_leave_one_history(api: Api) -
 
     work = [say(number) for number in range(20)] + [end_and_revive(name) for name in uids for _ in range(3)] + [remove()]
     answers = [answer for answered in await asyncio.gather(*work) for answer in answered]
-    # whoever comes while an end is away is told so
+    # a writer that comes while an end does not exist gets an error
     assert {answer.code_and_field[0] for answer in answers if answer.errors} <= {"NOT_FOUND"}
     assert sum(not answer.errors for answer in answers) >= len(uids) * 6 + 1
     await clean(api.database)

@@ -1,4 +1,4 @@
-"""Joins through GraphQL: declared, said, followed from either end at any instant, ended, refused."""
+"""Relationships through GraphQL: types, writes, reads from either end at any instant, removal, refusals."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ RELATED = """
     }
   }
 """
-JOINS = """
+RELATIONSHIPS = """
   query ($filter: RelationshipFilter, $first: Int, $after: String, $last: Int, $asOf: DateTime) {
     relationships(filter: $filter, first: $first, after: $after, last: $last, asOf: $asOf) {
       totalCount pageInfo { hasNextPage endCursor }
@@ -70,7 +70,7 @@ OF_ANN = """
 
 @pytest.fixture
 async def shop(api: Api) -> Api:
-    """Two products, two people."""
+    """Two products and two people."""
     await api.put_types()
     await api.lineage("orders", "sales")
     await api.create("Ann", key="1")
@@ -85,8 +85,8 @@ async def related(api: Api, name: str, key: str, **arguments: Any) -> list[str]:
     return [it["label"] for it in found["nodes"]]
 
 
-async def joins(api: Api, **arguments: Any) -> list[str]:
-    found = (await api(JOINS, **arguments)).data["relationships"]
+async def list_relationships(api: Api, **arguments: Any) -> list[str]:
+    found = (await api(RELATIONSHIPS, **arguments)).data["relationships"]
     return [f"{it['origin']['label']} {it['type']['key']} {it['related']['label']}" for it in found["nodes"]]
 
 
@@ -95,7 +95,7 @@ async def clean(database: Database) -> None:
         assert (await verify_tenant(connection)).differences == []
 
 
-async def test_a_type_is_registered_whole_and_listed(shop: Api) -> None:
+async def test_a_type_is_registered_and_listed(shop: Api) -> None:
     given = {"onDelete": "RESTRICT", "cardinality": "MANY_TO_ONE", "foreignKeyField": "steward_id"}
     put = await shop.put_relationship_type(**given)
     assert put == {
@@ -107,7 +107,7 @@ async def test_a_type_is_registered_whole_and_listed(shop: Api) -> None:
         **given,
     }
     again = await shop.put_relationship_type(cardinality="MANY_TO_ONE")
-    assert (again["onDelete"], again["foreignKeyField"]) == ("CLOSE", None), "what is left out takes its default"
+    assert (again["onDelete"], again["foreignKeyField"]) == ("CLOSE", None), "omitted fields take their defaults"
     await shop.put_relationship_type(related="TABLE")
     listed = (await shop("{ relationshipTypes { code } }")).data["relationshipTypes"]
     assert [it["code"] for it in listed] == ["PRODUCT steward PERSON", "PRODUCT steward TABLE"]
@@ -116,21 +116,21 @@ async def test_a_type_is_registered_whole_and_listed(shop: Api) -> None:
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"origin": "NOBODY"}, ("BAD_INPUT", "origin")),
-        ({"related": "NOBODY"}, ("BAD_INPUT", "related")),
+        ({"origin": "UNKNOWN"}, ("BAD_INPUT", "origin")),
+        ({"related": "UNKNOWN"}, ("BAD_INPUT", "related")),
         ({"key": "two words"}, ("BAD_INPUT", "key")),
         ({"reverseKey": ""}, ("BAD_INPUT", "reverseKey")),
         ({"cardinality": "SOME"}, ("BAD_INPUT", "cardinality")),
         ({"onDelete": "SET_NULL"}, ("BAD_INPUT", "onDelete")),
         ({"foreignKeyField": "\0"}, ("BAD_INPUT", "foreignKeyField")),
         ({"origin": "PERSON", "reverseKey": "knows", "key": "knows", "cardinality": "ONE_TO_ONE"}, ("BAD_INPUT", "cardinality")),
-        # what the first is called from its other end, and what it is called itself
+        # the reverse key of the first type, and its key
         ({"origin": "PERSON", "related": "PRODUCT", "key": "stewardOf", "reverseKey": "x"}, ("CONFLICT", "key")),
         ({"origin": "PERSON", "related": "PRODUCT", "key": "x", "reverseKey": "steward"}, ("CONFLICT", "reverseKey")),
         ({"key": "owner", "reverseKey": "stewardOf"}, ("CONFLICT", "reverseKey")),
     ],
 )
-async def test_a_type_that_cannot_be_is_refused_and_changes_nothing(
+async def test_an_invalid_type_is_refused_and_nothing_is_written(
     shop: Api, given: dict[str, Any], fault: tuple[str, str]
 ) -> None:
     before = await shop.put_relationship_type()
@@ -139,16 +139,16 @@ async def test_a_type_that_cannot_be_is_refused_and_changes_nothing(
     assert (await shop("{ relationshipTypes { code } }")).data == {"relationshipTypes": [{"code": before["code"]}]}
 
 
-async def test_a_kind_of_asset_is_no_code_of_a_type(api: Api) -> None:
+async def test_an_asset_kind_cannot_be_the_code_of_a_type(api: Api) -> None:
     put = 'mutation { putEntityType(input: { code: "PRODUCT", label: "x" }) { entityType { code } } }'
     assert (await api(put)).code_and_field == ("BAD_INPUT", "code")
 
 
-async def test_a_type_in_use_stays(shop: Api) -> None:
+async def test_a_type_in_use_cannot_be_removed(shop: Api) -> None:
     await shop.put_relationship_type()
-    joined = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
+    relationship = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
-    assert (await shop(UNRELATE, input={"uid": joined["uid"]})).data
+    assert (await shop(UNRELATE, input={"uid": relationship["uid"]})).data
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
     remove = 'mutation { removeEntityType(input: { code: "TABLE" }) { code } }'
     await shop.put_relationship_type("home", related="TABLE")
@@ -158,12 +158,12 @@ async def test_a_type_in_use_stays(shop: Api) -> None:
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "home"})).code_and_field == ("NOT_FOUND", "code")
 
 
-async def test_a_key_of_several_types_has_to_be_told_apart(shop: Api) -> None:
+async def test_a_key_of_several_types_is_ambiguous(shop: Api) -> None:
     await shop.put_relationship_type()
     await shop.put_relationship_type(related="TABLE")
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "PRODUCT steward TABLE"})).data
-    # where the ends tell, nothing else has to
+    # the ends may identify the type
     await shop.put_relationship_type(related="TABLE")
     assert (await shop.relate("steward", ORDERS, ANN)).data
     await shop.put_relationship_type(related="ENTITY")
@@ -172,12 +172,12 @@ async def test_a_key_of_several_types_has_to_be_told_apart(shop: Api) -> None:
     assert await related(shop, "orders", "steward") == ["Ann", "Bo"]
 
 
-async def test_a_join_is_followed_from_either_end_at_any_instant(shop: Api) -> None:
+async def test_a_relationship_is_read_from_either_end_at_any_instant(shop: Api) -> None:
     await shop.put_relationship_type()
-    joined = (await shop.relate("steward", ORDERS, ANN, at=day(2), attributes={"since": "spring"})).data["relate"]
-    assert joined["changed"]
-    assert joined["relationship"]["attributes"] == {"since": "spring"}
-    uid = joined["relationship"]["uid"]
+    relationship = (await shop.relate("steward", ORDERS, ANN, at=day(2), attributes={"since": "spring"})).data["relate"]
+    assert relationship["changed"]
+    assert relationship["relationship"]["attributes"] == {"since": "spring"}
+    uid = relationship["relationship"]["uid"]
     assert (await shop(UNRELATE, input={"uid": uid, "at": iso(day(5))})).data["unrelate"] == {"uid": uid, "changed": True}
     for instant, names in (
         (day(2) - MICROSECOND, []),
@@ -189,23 +189,23 @@ async def test_a_join_is_followed_from_either_end_at_any_instant(shop: Api) -> N
         assert await related(shop, "orders", "steward", asOf=iso(instant)) == names
         found = (await shop(OF_ANN, asOf=iso(instant))).data["entity"]["related"]["nodes"]
         assert [it["label"] for it in found] == ["orders" for _ in names]
-    assert await related(shop, "orders", "stewardOf", asOf=iso(day(3))) == [], "that is what it is called from the other end"
+    assert await related(shop, "orders", "stewardOf", asOf=iso(day(3))) == [], "the reverse key applies at the other end"
     then = (
         await shop(
             "query ($id: ID!) { node(id: $id) { ... on Relationship { id validTo related { id } } } }",
-            id=joined["relationship"]["id"],
+            id=relationship["relationship"]["id"],
         )
     ).data
-    assert then["node"]["id"] == joined["relationship"]["id"]
+    assert then["node"]["id"] == relationship["relationship"]["id"]
     assert then["node"]["validTo"] == iso(day(5))
-    assert then["node"]["related"]["id"].endswith(f"@{iso(day(2))}"), "one instant holds for all below"
+    assert then["node"]["related"]["id"].endswith(f"@{iso(day(2))}"), "nested fields inherit the instant"
     assert (await shop("query ($id: ID!) { node(id: $id) { id } }", id=f"Relationship:{uid}")).data == {"node": None}
-    # joined anew it is the same join
+    # created again, it is the same relationship
     assert (await shop.relate("steward", ORDERS, ANN, at=day(7))).data["relate"]["relationship"]["uid"] == uid
     await clean(shop.database)
 
 
-async def test_an_instant_of_its_own_is_read_below_an_asset_of_another(shop: Api) -> None:
+async def test_a_nested_field_may_be_read_at_another_instant(shop: Api) -> None:
     await shop.put_relationship_type()
     await shop.relate("steward", ORDERS, ANN, at=day(2))
     await shop.update("orders", name="old orders", at=day(4))
@@ -218,12 +218,12 @@ async def test_an_instant_of_its_own_is_read_below_an_asset_of_another(shop: Api
     found = (await shop(query, then=iso(day(3)))).data["product"]
     assert found["related"]["nodes"][0]["asOf"] == iso(day(3))
     assert found["related"]["nodes"][0]["related"]["nodes"] == [{"label": "orders"}]
-    assert found["relationships"]["nodes"][0]["origin"] == {"label": "orders"}, "as it was called then"
+    assert found["relationships"]["nodes"][0]["origin"] == {"label": "orders"}, "its name at that instant"
     none = (await shop(query, then=iso(day(1)))).data["product"]
     assert none == {"related": {"nodes": []}, "relationships": {"nodes": []}}
 
 
-async def test_joining_the_same_pair_again_changes_nothing(shop: Api) -> None:
+async def test_relating_the_same_pair_again_changes_nothing(shop: Api) -> None:
     await shop.put_relationship_type(cardinality="ONE_TO_ONE")
     first = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
     again = (await shop.relate("steward", ORDERS, ANN, at=day(3))).data["relate"]
@@ -231,7 +231,7 @@ async def test_joining_the_same_pair_again_changes_nothing(shop: Api) -> None:
     assert (again["relationship"]["uid"], again["relationship"]["validFrom"]) == (first["uid"], iso(day(0)))
     other = (await shop.relate("steward", ORDERS, ANN, at=day(4), attributes={"a": 1})).data["relate"]
     assert other["changed"]
-    (one,) = (await shop(JOINS)).data["relationships"]["nodes"]
+    (one,) = (await shop(RELATIONSHIPS)).data["relationships"]["nodes"]
     assert (one["attributes"], one["validFrom"]) == ({"a": 1}, iso(day(4)))
 
 
@@ -244,14 +244,14 @@ async def test_joining_the_same_pair_again_changes_nothing(shop: Api) -> None:
         ("MANY_TO_MANY", True, True),
     ],
 )
-async def test_a_cardinality_holds_at_every_instant(
+async def test_cardinality_is_enforced_at_every_instant(
     shop: Api, cardinality: str, second_related: bool, second_origin: bool
 ) -> None:
     await shop.put_relationship_type(cardinality=cardinality)
-    joined = (await shop.relate("steward", ORDERS, ANN, at=day(5))).data["relate"]["relationship"]
-    assert (await shop(UNRELATE, input={"uid": joined["uid"], "at": iso(day(8))})).data
+    relationship = (await shop.relate("steward", ORDERS, ANN, at=day(5))).data["relate"]["relationship"]
+    assert (await shop(UNRELATE, input={"uid": relationship["uid"], "at": iso(day(8))})).data
     for origin, other, allowed in ((ORDERS, BO, second_related), (SALES, ANN, second_origin)):
-        # before it, into it; within it; and after it, where there is room for another
+        # overlapping its start, within it, and after its end, where another is allowed
         for at, free in ((day(3), allowed), (day(6), allowed), (day(8), True)):
             answer = await shop.relate("steward", origin, other, at=at)
             if free:
@@ -259,31 +259,31 @@ async def test_a_cardinality_holds_at_every_instant(
             else:
                 assert answer.code_and_field == ("CONFLICT", "related")
                 assert "Ann" in answer.error["message"]
-                assert joined["uid"] in answer.error["message"]
-    assert await joins(shop, asOf=iso(day(6))) == ["orders steward Ann"]
+                assert relationship["uid"] in answer.error["message"]
+    assert await list_relationships(shop, asOf=iso(day(6))) == ["orders steward Ann"]
     await clean(shop.database)
 
 
-async def test_a_pair_that_makes_room_in_the_same_request_is_joined(shop: Api) -> None:
+async def test_a_relationship_that_is_removed_in_the_same_request_allows_another(shop: Api) -> None:
     await shop.put_relationship_type(cardinality="MANY_TO_ONE")
-    joined = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
+    relationship = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
     swap = """
       mutation ($end: DeleteInput!, $other: RelateInput!) { unrelate(input: $end) { changed } relate(input: $other) { changed } }
     """
     at = iso(day(4))
     other = {"type": "steward", "origin": ORDERS, "related": BO, "at": at}
-    assert (await shop(swap, end={"uid": joined["uid"], "at": at}, other=other)).data["relate"] == {"changed": True}
+    assert (await shop(swap, end={"uid": relationship["uid"], "at": at}, other=other)).data["relate"] == {"changed": True}
     assert await related(shop, "orders", "steward") == ["Bo"]
 
 
-async def test_a_tighter_cardinality_needs_joins_that_fit_it(shop: Api) -> None:
+async def test_a_stricter_cardinality_requires_relationships_that_fit(shop: Api) -> None:
     await shop.put_relationship_type()
     first = (await shop.relate("steward", ORDERS, ANN, at=day(1))).data["relate"]["relationship"]
     await shop.relate("steward", ORDERS, BO, at=day(3))
     put = {"key": "steward", "reverseKey": "stewardOf", "origin": "PRODUCT", "related": "PERSON", "cardinality": "MANY_TO_ONE"}
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")
     assert (await shop("{ relationshipTypes { cardinality } }")).data["relationshipTypes"] == [{"cardinality": "MANY_TO_MANY"}]
-    # history counts: over since now is too late, over since before the other began is not
+    # history counts: a removal from now on is too late, one from before the other began is not
     assert (await shop(UNRELATE, input={"uid": first["uid"]})).data
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")
     assert (await shop(UNRELATE, input={"uid": first["uid"], "at": iso(day(3))})).data
@@ -295,18 +295,18 @@ async def test_a_tighter_cardinality_needs_joins_that_fit_it(shop: Api) -> None:
 
 
 @pytest.mark.parametrize("end", ["origin", "related"])
-async def test_a_join_closes_with_either_end_and_returns_with_it(shop: Api, end: str) -> None:
+async def test_a_relationship_ends_and_returns_with_either_end(shop: Api, end: str) -> None:
     await shop.put_relationship_type()
     uids = {"origin": await uid_of(shop, ORDERS), "related": await uid_of(shop, ANN)}
     await shop.relate("steward", ORDERS, ANN, at=day(1))
     delete = DELETE if end == "origin" else DELETE_ENTITY
     assert (await shop(delete, input={"uid": uids[end], "at": iso(day(4))})).data
-    assert await joins(shop) == []
-    assert await joins(shop, asOf=iso(day(3))) == ["orders steward Ann"]
+    assert await list_relationships(shop) == []
+    assert await list_relationships(shop, asOf=iso(day(3))) == ["orders steward Ann"]
     await clean(shop.database)
 
 
-async def test_an_end_returns_with_its_joins_unless_another_took_the_place(shop: Api) -> None:
+async def test_restoring_an_end_fails_if_another_relationship_took_its_place(shop: Api) -> None:
     await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     ann = await uid_of(shop, ANN)
     await shop.relate("steward", ORDERS, ANN, at=day(1))
@@ -323,26 +323,26 @@ async def test_an_end_returns_with_its_joins_unless_another_took_the_place(shop:
 
 
 @pytest.mark.parametrize("end", ["origin", "related"])
-async def test_a_join_that_restricts_holds_either_end(shop: Api, end: str) -> None:
+async def test_restrict_refuses_the_deletion_of_either_end(shop: Api, end: str) -> None:
     await shop.put_relationship_type(onDelete="RESTRICT")
     uid = await uid_of(shop, ORDERS if end == "origin" else ANN)
-    joined = (await shop.relate("steward", ORDERS, ANN, at=day(2))).data["relate"]["relationship"]
+    relationship = (await shop.relate("steward", ORDERS, ANN, at=day(2))).data["relate"]["relationship"]
     delete = DELETE if end == "origin" else DELETE_ENTITY
-    # also where the join is still to come
+    # also if the relationship begins later
     for at in (day(5), day(2), day(1)):
         answer = await shop(delete, input={"uid": uid, "at": iso(at)})
         assert answer.code_and_field == ("CONFLICT", "uid")
-        assert joined["uid"] in answer.error["message"]
-    assert await joins(shop) == ["orders steward Ann"]
-    assert (await shop(UNRELATE, input={"uid": joined["uid"], "at": iso(day(4))})).data
+        assert relationship["uid"] in answer.error["message"]
+    assert await list_relationships(shop) == ["orders steward Ann"]
+    assert (await shop(UNRELATE, input={"uid": relationship["uid"], "at": iso(day(4))})).data
     assert (await shop(delete, input={"uid": uid, "at": iso(day(3))})).code_and_field == ("CONFLICT", "uid")
     assert (await shop(delete, input={"uid": uid, "at": iso(day(4))})).data
     await clean(shop.database)
 
 
 @pytest.mark.parametrize("end", ["origin", "related"])
-async def test_a_join_that_cascades_takes_the_other_end_along(shop: Api, end: str) -> None:
-    """From either end, as far as it goes, in circles too; whoever is not joined then stays."""
+async def test_cascade_deletes_the_other_end(shop: Api, end: str) -> None:
+    """It cascades from either end, over several levels and cycles. Assets that are not related at the instant stay."""
     await shop.put_relationship_type(onDelete="CASCADE")
     await shop.put_relationship_type("friend", origin="PERSON", reverseKey="friendOf", onDelete="CASCADE")
     await shop.create("Cy", key="3")
@@ -363,14 +363,14 @@ async def test_a_join_that_cascades_takes_the_other_end_along(shop: Api, end: st
     await clean(shop.database)
 
 
-async def test_what_would_be_taken_along_may_be_held_by_another(shop: Api) -> None:
+async def test_restrict_stops_a_cascade(shop: Api) -> None:
     await shop.put_relationship_type(onDelete="CASCADE")
     await shop.put_relationship_type("boss", origin="PERSON", reverseKey="staff", onDelete="RESTRICT")
     await shop.relate("steward", ORDERS, ANN)
     await shop.relate("boss", ANN, BO)
     answer = await shop(DELETE, input={"uid": await uid_of(shop, ORDERS), "at": iso(day(3))})
     assert answer.code_and_field == ("CONFLICT", "uid")
-    assert await joins(shop) == ["orders steward Ann", "Ann boss Bo"], "nothing of it is kept"
+    assert await list_relationships(shop) == ["orders steward Ann", "Ann boss Bo"], "nothing is written"
 
 
 @pytest.mark.parametrize(
@@ -379,10 +379,10 @@ async def test_what_would_be_taken_along_may_be_held_by_another(shop: Api) -> No
         ("steward", ANN, ORDERS, ("BAD_INPUT", "origin")),
         ("steward", ORDERS, SALES, ("BAD_INPUT", "related")),
         ("steward", {"entity": {"type": "PERSON", "key": "9"}}, ANN, ("BAD_INPUT", "origin")),
-        ("steward", ORDERS, {"product": "nobody"}, ("BAD_INPUT", "related")),
-        ("nobody", ORDERS, ANN, ("BAD_INPUT", "type")),
+        ("steward", ORDERS, {"product": "unknown"}, ("BAD_INPUT", "related")),
+        ("unknown", ORDERS, ANN, ("BAD_INPUT", "type")),
         ("stewardOf", ANN, ORDERS, ("BAD_INPUT", "type")),
-        ("steward", {"product": "nobody"}, ANN, ("NOT_FOUND", "origin")),
+        ("steward", {"product": "unknown"}, ANN, ("NOT_FOUND", "origin")),
         ("steward", ORDERS, {"uid": str(uuid4())}, ("NOT_FOUND", "related")),
         ("steward", ORDERS, {"entity": {"type": "PERSON", "key": "9"}}, ("NOT_FOUND", "related")),
         ("steward", ORDERS, {**ANN, "uid": str(uuid4())}, ("BAD_INPUT", "related")),
@@ -391,7 +391,7 @@ async def test_what_would_be_taken_along_may_be_held_by_another(shop: Api) -> No
         ("\0", ORDERS, ANN, ("BAD_INPUT", "type")),
     ],
 )
-async def test_a_join_that_cannot_be_is_refused_and_leaves_nothing(
+async def test_an_invalid_relationship_is_refused_and_nothing_is_written(
     shop: Api, type_: str, origin: dict[str, Any], other: dict[str, Any], fault: tuple[str, str]
 ) -> None:
     await shop.put_relationship_type()
@@ -399,7 +399,7 @@ async def test_a_join_that_cannot_be_is_refused_and_leaves_nothing(
     await shop.register("gone")
     assert (await shop(DELETE, input={"uid": await uid_of(shop, {"product": "gone"}), "at": iso(day(1))})).data
     assert (await shop.relate(type_, origin, other, at=day(2))).code_and_field == fault
-    assert await joins(shop) == []
+    assert await list_relationships(shop) == []
     await clean(shop.database)
 
 
@@ -409,14 +409,14 @@ async def test_attributes_are_a_json_object(shop: Api, attributes: Any) -> None:
     assert (await shop.relate("steward", ORDERS, ANN, attributes=attributes)).code_and_field == ("BAD_INPUT", "attributes")
 
 
-async def test_an_unknown_key_is_told(shop: Api) -> None:
+async def test_an_unknown_key_is_refused_with_the_known_ones(shop: Api) -> None:
     await shop.put_relationship_type()
     assert (await shop(RELATED, name="orders", key="stewrad")).code_and_field == ("BAD_INPUT", "key")
-    assert (await shop(JOINS, filter={"types": ["stewrad"]})).code_and_field == ("BAD_INPUT", "types")
+    assert (await shop(RELATIONSHIPS, filter={"types": ["stewrad"]})).code_and_field == ("BAD_INPUT", "types")
     assert (await shop(OF_PERSON, key="1", types=["stewrad"])).code_and_field == ("BAD_INPUT", "types")
 
 
-async def test_a_join_that_reads_alike_from_both_ends_is_one_whichever_is_named_first(shop: Api) -> None:
+async def test_a_symmetric_relationship_is_one_whichever_end_comes_first(shop: Api) -> None:
     await shop.put_relationship_type("knows", origin="PERSON", reverseKey="knows")
     first = (await shop.relate("knows", ANN, BO)).data["relate"]
     again = (await shop.relate("knows", BO, ANN, at=day(1))).data["relate"]
@@ -431,25 +431,25 @@ async def test_a_join_that_reads_alike_from_both_ends_is_one_whichever_is_named_
         assert (await shop(query, key=key)).data["entity"]["related"]["nodes"] == [{"label": other}]
 
 
-async def test_the_joins_of_an_asset_are_told_by_type_and_direction(shop: Api) -> None:
+async def test_relationships_of_an_asset_are_filtered_by_type_and_direction(shop: Api) -> None:
     await shop.put_relationship_type()
     await shop.put_relationship_type("boss", origin="PERSON", reverseKey="staff")
     await shop.relate("steward", ORDERS, ANN, at=day(1))
     await shop.relate("boss", BO, ANN, at=day(1))
     await shop.relate("boss", ANN, BO, at=day(4))
 
-    async def told(**arguments: Any) -> list[str]:
+    async def relationships_of_ann(**arguments: Any) -> list[str]:
         found = (await shop(OF_PERSON, key="1", **arguments)).data["entity"]["relationships"]
         assert found["totalCount"] == len(found["nodes"])
         return sorted(f"{it['origin']['label']} {it['type']['key']} {it['related']['label']}" for it in found["nodes"])
 
-    assert await told() == ["Ann boss Bo", "Bo boss Ann", "orders steward Ann"]
-    assert await told(direction="FORWARD") == ["Ann boss Bo"]
-    assert await told(direction="REVERSE") == ["Bo boss Ann", "orders steward Ann"]
-    assert await told(types=["boss"], direction="REVERSE") == ["Bo boss Ann"]
-    assert await told(types=["PRODUCT steward PERSON"]) == ["orders steward Ann"]
-    assert await told(types=[]) == []
-    assert await told(asOf=iso(day(3))) == ["Bo boss Ann", "orders steward Ann"]
+    assert await relationships_of_ann() == ["Ann boss Bo", "Bo boss Ann", "orders steward Ann"]
+    assert await relationships_of_ann(direction="FORWARD") == ["Ann boss Bo"]
+    assert await relationships_of_ann(direction="REVERSE") == ["Bo boss Ann", "orders steward Ann"]
+    assert await relationships_of_ann(types=["boss"], direction="REVERSE") == ["Bo boss Ann"]
+    assert await relationships_of_ann(types=["PRODUCT steward PERSON"]) == ["orders steward Ann"]
+    assert await relationships_of_ann(types=[]) == []
+    assert await relationships_of_ann(asOf=iso(day(3))) == ["Bo boss Ann", "orders steward Ann"]
 
 
 async def test_lists_are_filtered_and_paged(shop: Api) -> None:
@@ -458,10 +458,12 @@ async def test_lists_are_filtered_and_paged(shop: Api) -> None:
         await shop.create(f"P{number}", key=f"1{number}")
         await shop.relate("steward", ORDERS, {"entity": {"type": "PERSON", "key": f"1{number}"}})
     await shop.relate("steward", SALES, ANN)
-    assert await joins(shop, filter={"origin": await uid_of(shop, SALES)}) == ["sales steward Ann"]
-    assert await joins(shop, filter={"related": await uid_of(shop, ANN), "types": ["steward"]}) == ["sales steward Ann"]
-    assert await joins(shop, filter={"types": []}) == []
-    assert await joins(shop, filter={"origin": str(uuid4())}) == []
+    assert await list_relationships(shop, filter={"origin": await uid_of(shop, SALES)}) == ["sales steward Ann"]
+    assert await list_relationships(shop, filter={"related": await uid_of(shop, ANN), "types": ["steward"]}) == [
+        "sales steward Ann"
+    ]
+    assert await list_relationships(shop, filter={"types": []}) == []
+    assert await list_relationships(shop, filter={"origin": str(uuid4())}) == []
     whole = await related(shop, "orders", "steward")
     assert whole == [f"P{number}" for number in range(5)]
     paged, after = [], None
@@ -480,15 +482,15 @@ async def test_lists_are_filtered_and_paged(shop: Api) -> None:
     everything: list[dict[str, Any]] = []
     after = None
     while len(everything) < 6:
-        found = (await shop(JOINS, first=4, after=after)).data["relationships"]
+        found = (await shop(RELATIONSHIPS, first=4, after=after)).data["relationships"]
         assert found["totalCount"] == 6
         everything += found["nodes"]
         after = found["pageInfo"]["endCursor"]
     assert len({it["uid"] for it in everything}) == 6
 
 
-async def test_a_walk_costs_as_many_statements_however_many_walk_it(shop: Api) -> None:
-    """Products, who answers for them, whom those know; and what feeds the products: a constant number a level."""
+async def test_the_number_of_statements_of_a_level_does_not_depend_on_its_size(shop: Api) -> None:
+    """Products, their stewards, whom these know, and the upstream of the products: a constant number of statements a level."""
     await shop.put_relationship_type()
     await shop.put_relationship_type("knows", origin="PERSON", reverseKey="knows")
     query = """
@@ -522,13 +524,13 @@ async def test_a_walk_costs_as_many_statements_however_many_walk_it(shop: Api) -
         (steward,) = by_name[f"p{size}0"]["related"]["nodes"]
         assert steward["related"]["nodes"] == [{"label": "Ann", "details": []}]
         assert by_name[f"p{size}0"]["upstream"]["nodes"][0]["related"]["nodes"] == [{"label": "Ann"}]
-    # products; types; stewards and who they are; whom they know, who these are and their details; joins and both ends; two walks
-    # and what they reach; stewards of what is upstream and who they are
+    # products; types; stewards, with their assets; whom they know, with assets and details; relationships, with ends; two walks
+    # with their assets; stewards of the upstream assets, with their assets
     assert len(set(counts)) == 1
     assert counts[0] <= 16
 
 
-async def test_a_cursor_outlives_the_types_that_come_after_it(shop: Api) -> None:
+async def test_a_cursor_stays_valid_when_types_are_added(shop: Api) -> None:
     await shop.put_relationship_type()
     await shop.relate("steward", ORDERS, ANN)
     await shop.relate("steward", ORDERS, BO)
@@ -547,7 +549,7 @@ async def test_a_cursor_outlives_the_types_that_come_after_it(shop: Api) -> None
         assert found[part]["nodes"] == names
 
 
-async def test_one_of_several_types_with_a_key_is_followed_by_its_code(shop: Api) -> None:
+async def test_a_code_selects_one_of_several_types_with_the_same_key(shop: Api) -> None:
     await shop.put_relationship_type()
     await shop.put_relationship_type(related="ENTITY")
     await shop.relate("PRODUCT steward PERSON", ORDERS, ANN)
@@ -559,7 +561,7 @@ async def test_one_of_several_types_with_a_key_is_followed_by_its_code(shop: Api
         assert (await shop(query, key=key)).data["entity"]["related"]["totalCount"] == count
 
 
-async def test_a_chain_falls_however_long_it_is(shop: Api) -> None:
+async def test_a_long_chain_cascades_completely(shop: Api) -> None:
     await shop.put_relationship_type("next", origin="PERSON", related="PERSON", reverseKey="last", onDelete="CASCADE")
     lines: list[dict[str, Any]] = [
         {"kind": "entity", "type": "PERSON", "key": f"c{number}", "displayName": f"C{number}", "at": iso(day(0))}
@@ -583,19 +585,19 @@ async def test_a_chain_falls_however_long_it_is(shop: Api) -> None:
     assert (await shop('{ entities(search: "C") { totalCount } }')).data["entities"]["totalCount"] == 0
 
 
-async def test_a_payload_that_others_change_meanwhile_is_read_once_more(shop: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the joins and what they join, somebody deletes one of these."""
+async def test_a_payload_that_others_change_meanwhile_is_read_again(shop: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another writer deletes an end between the reads of the relationships and of their ends."""
     await shop.put_relationship_type()
     await shop.relate("steward", ORDERS, BO)
     bo = UUID(await uid_of(shop, BO))
     read = node.nodes_by_id
-    asked: list[Any] = []
+    calls: list[Any] = []
     ended: list[Any] = []
 
     async def late(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> Any:
-        asked.append(readings)
-        # the ends of the join itself come first
-        if len(asked) == 2:
+        calls.append(readings)
+        # the first call reads the ends of the relationship itself
+        if len(calls) == 2:
             async with shop.database.transaction(1, Author("other")) as other:
                 ended.append(await asset.delete(other, ENTITY, bo, at=day(1)))
         return await read(connection, readings)
@@ -615,7 +617,7 @@ async def test_a_payload_that_others_change_meanwhile_is_read_once_more(shop: Ap
 
 
 @pytest.mark.idempotency
-async def test_a_repeated_request_is_answered_as_the_first_time(shop: Api) -> None:
+async def test_a_repeated_request_returns_the_first_answer(shop: Api) -> None:
     await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     given = {"type": "steward", "origin": ORDERS, "related": ANN, "attributes": {"a": 1}, "idempotencyKey": "once"}
     first = (await shop(RELATE, input=given)).data["relate"]
@@ -646,7 +648,7 @@ CUSTOMER = """
 """
 
 
-async def test_what_is_known_elsewhere_is_joined_by_its_key_before_anything_else_is_known(shop: Api) -> None:
+async def test_a_reference_by_key_to_a_sourced_type_creates_a_stub(shop: Api) -> None:
     assert (await shop(CUSTOMERS)).data
     await shop.put_relationship_type("customer", related="CUSTOMER", reverseKey="uses")
     ref = {"entity": {"type": "CUSTOMER", "key": "42"}}
@@ -656,7 +658,7 @@ async def test_what_is_known_elsewhere_is_joined_by_its_key_before_anything_else
     assert (await shop(CUSTOMER, asOf=iso(day(2)))).data == {"entity": None}
     stub = (await shop(CUSTOMER)).data["entity"]
     assert (stub["displayName"], stub["related"]["nodes"]) == ("Customer 42", [{"label": "orders"}])
-    # it is created by its key like what is not there; and not twice
+    # the stub can be created by its key like an unknown entity, and only once
     created = {"type": "CUSTOMER", "key": "42", "at": iso(day(5))}
     filled = await shop.create("Shah & Sons", **created)
     assert filled["uid"] == stub["uid"]
@@ -664,7 +666,7 @@ async def test_what_is_known_elsewhere_is_joined_by_its_key_before_anything_else
     assert (await shop(CREATE_ENTITY, input=again)).code_and_field == ("CONFLICT", "key")
     for at, name in ((day(3), "Customer 42"), (day(5), "Shah & Sons")):
         assert (await shop(CUSTOMER, asOf=iso(at))).data["entity"]["displayName"] == name
-    # once it was there and is deleted, it is joined no more
+    # a deleted entity does not become a stub again
     assert (await shop(DELETE_ENTITY, input={"uid": stub["uid"], "at": iso(day(8))})).data
     assert (await shop.relate("customer", SALES, ref, at=day(9))).code_and_field == ("NOT_FOUND", "related")
     await clean(shop.database)

@@ -1,4 +1,4 @@
-"""Walks through GraphQL: what is reached, page by page, at any instant, and in how many statements."""
+"""Walks, paths and differences through GraphQL: results, pages, instants, and the number of statements."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ WALK = """
 """
 
 
-# the links are those of the page, wherever they are selected
+# the links are those of the page
 DRAWN = "edges { node { label } links { confidence source { label } } } links { uid target { label } }"
 
 
@@ -43,7 +43,7 @@ def reached(connection: dict[str, Any]) -> dict[str, int]:
     return {edge["node"]["label"]: edge["depth"] for edge in connection["edges"]}
 
 
-def drawn(connection: dict[str, Any]) -> set[tuple[str, str]]:
+def link_labels(connection: dict[str, Any]) -> set[tuple[str, str]]:
     return {(it["source"]["label"], it["target"]["label"]) for it in connection["links"]}
 
 
@@ -53,7 +53,7 @@ async def test_a_walk_reaches_each_asset_once_at_its_shortest_depth(api: Api) ->
     assert reached(found) == {"clean": 1, "copy": 1, "report": 1, "mail": 2}
     assert found["totalCount"] == 4
     assert found["byDepth"] == [{"depth": 1, "count": 3}, {"depth": 2, "count": 1}]
-    assert drawn(found) == {
+    assert link_labels(found) == {
         ("clean", "report"), ("copy", "report"), ("raw", "clean"), ("raw", "copy"), ("raw", "report"), ("report", "mail"),
     }  # fmt: skip
     assert len(found["links"]) == 6
@@ -61,13 +61,13 @@ async def test_a_walk_reaches_each_asset_once_at_its_shortest_depth(api: Api) ->
     assert found["truncated"] is None
 
 
-async def test_upstream_is_the_other_way(api: Api) -> None:
+async def test_upstream_follows_links_backwards(api: Api) -> None:
     await api.lineage("raw -> clean -> report", "ref -> clean")
     found = (await api('{ product(name: "report") { upstream { edges { depth node { label } } } } }')).data
     assert reached(found["product"]["upstream"]) == {"clean": 1, "raw": 2, "ref": 2}
 
 
-async def test_entities_are_nodes_like_products(api: Api) -> None:
+async def test_entities_take_part_in_walks(api: Api) -> None:
     await api.put_types()
     await api.lineage("raw -> clean")
     await api.create("orders table", type="TABLE", key="db/orders")
@@ -84,7 +84,7 @@ async def test_entities_are_nodes_like_products(api: Api) -> None:
     ]
 
 
-async def test_cycles_are_told_and_end_by_themselves(api: Api) -> None:
+async def test_walks_of_cycles_end_and_report_them(api: Api) -> None:
     uids = await api.lineage("raw -> a -> b -> c -> a", "c -> d -> e -> d")
     found = await walk(api, maxDepth=100)
     assert reached(found) == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
@@ -94,8 +94,8 @@ async def test_cycles_are_told_and_end_by_themselves(api: Api) -> None:
     assert sorted(map(sorted, inside["cycles"])) == sorted(map(sorted, found["cycles"]))
 
 
-async def test_confidence_is_that_of_the_most_trusted_path(api: Api) -> None:
-    """The detour is longer and trusted more; of two producers the surer one counts."""
+async def test_confidence_is_that_of_the_best_path(api: Api) -> None:
+    """A longer path may have the higher confidence. Of two producers, the higher confidence counts."""
     await api.lineage("raw", "mid", "end")
     await api.link("raw", "end", confidence=0.3)
     await api.link("raw", "mid", confidence=0.5)
@@ -107,7 +107,7 @@ async def test_confidence_is_that_of_the_most_trusted_path(api: Api) -> None:
     assert trusted == {"mid": pytest.approx(0.9), "end": pytest.approx(0.72)}
 
 
-async def test_a_link_is_in_an_answer_only_while_it_holds(api: Api) -> None:
+async def test_a_link_is_returned_only_while_it_is_effective(api: Api) -> None:
     uids = await api.lineage("raw -> clean -> report")
     late = await api.link("raw", "extra", at=day(20)) if (await api.register("extra")) else None
     assert late is not None
@@ -124,7 +124,7 @@ async def test_a_link_is_in_an_answer_only_while_it_holds(api: Api) -> None:
     ):
         found = await walk(api, asOf=instant)
         assert reached(found) == expected
-        assert {target for _, target in drawn(found)} == expected.keys()
+        assert {target for _, target in link_labels(found)} == expected.keys()
         assert found["totalCount"] == len(expected)
         assert all(edge["node"]["asOf"] == iso(instant) for edge in found["edges"])
         assert all(edge["node"]["id"].endswith(f"@{iso(instant)}") for edge in found["edges"])
@@ -135,7 +135,7 @@ async def test_a_link_is_in_an_answer_only_while_it_holds(api: Api) -> None:
 async def test_deleting_an_asset_ends_its_links_and_restoring_it_brings_them_back(api: Api) -> None:
     uids = await api.lineage("raw -> clean -> report")
     assert (await api(DELETE, input={"uid": uids["clean"], "at": iso(day(10))})).data
-    # one end after the other, and back in another order
+    # delete one end after the other, and restore them in another order
     assert (await api(DELETE, input={"uid": uids["report"], "at": iso(day(12))})).data
     assert (await api(RESTORE, input={"uid": uids["clean"], "at": iso(day(14))})).data
     assert reached(await walk(api)) == {"clean": 1}
@@ -183,8 +183,8 @@ async def test_the_same_walk_at_two_instants_in_one_request(api: Api) -> None:
     assert found["then"]["nodes"][0]["id"] != found["now"]["nodes"][0]["id"]
 
 
-async def test_links_without_their_ends_known_are_read_at_the_instant_of_the_walk(api: Api) -> None:
-    """The root was read now, the walk is of another instant: the root among its links is the one of then."""
+async def test_ends_of_links_are_read_at_the_instant_of_the_walk(api: Api) -> None:
+    """The root is read now, the walk at another instant: the root among its links is that of the other instant."""
     uids = await api.lineage("raw -> clean")
     assert (await api.update("raw", name="rawer", at=day(10))).data
     found = await walk(api, "rawer", asOf=day(5))
@@ -216,10 +216,10 @@ async def test_link_filters_prune_and_asset_filters_hide(api: Api) -> None:
     found = await walk(api, filter={"assets": {"domains": ["sales"]}})
     assert found["totalCount"] == 3
     assert found["byDepth"] == [{"depth": 1, "count": 1}, {"depth": 2, "count": 1}, {"depth": 3, "count": 1}]
-    assert drawn(found) == {("raw", "guess"), ("report", "mail")}
+    assert link_labels(found) == {("raw", "guess"), ("report", "mail")}
 
 
-async def test_seen_since_knows_when_a_link_was_last_said_to_be_so(api: Api) -> None:
+async def test_seen_since_filters_by_the_last_report_of_a_link(api: Api) -> None:
     await api.lineage("raw -> clean", "raw -> old")
     again = await api.link("raw", "clean", at=day(30))
     assert again["lastSeenAt"] == iso(day(30))
@@ -228,7 +228,7 @@ async def test_seen_since_knows_when_a_link_was_last_said_to_be_so(api: Api) -> 
     assert reached(await walk(api, filter=since, asOf=day(20))) == {}
 
 
-async def test_pages_hang_together_and_draw_the_whole_graph(api: Api) -> None:
+async def test_all_pages_together_hold_the_whole_graph(api: Api) -> None:
     await api.lineage("raw -> a -> b -> c", "raw -> d -> c", "raw -> e", "c -> f", "f -> a")
     whole = await walk(api)
     edges: list[Any] = []
@@ -245,14 +245,14 @@ async def test_pages_hang_together_and_draw_the_whole_graph(api: Api) -> None:
         if not page["pageInfo"]["hasNextPage"]:
             break
     assert [(it["node"]["label"], it["depth"]) for it in edges] == [(it["node"]["label"], it["depth"]) for it in whole["edges"]]
-    # each link once in all
+    # each link once over all pages
     assert len(links) == len(whole["links"]) == 8
-    assert {(it["source"]["label"], it["target"]["label"]) for it in links} == drawn(whole)
+    assert {(it["source"]["label"], it["target"]["label"]) for it in links} == link_labels(whole)
 
 
 @pytest.mark.parametrize("direction", ["downstream(first: $first, after: $after)", "upstream(first: $first, after: $after)"])
-async def test_each_edge_bears_its_links_to_what_comes_before_it(api: Api, direction: str) -> None:
-    """A cache that appends edges, and keeps nothing else of a page, has the whole graph."""
+async def test_each_edge_has_its_links_to_earlier_assets(api: Api, direction: str) -> None:
+    """A client that appends the edges of pages has the whole graph."""
     await api.lineage("raw -> a -> b -> c", "raw -> d -> c", "raw -> e", "c -> f", "f -> a", "c -> raw")
     query = f"""
       query ($first: Int!, $after: String) {{ product(name: "raw") {{ walk: {direction} {{
@@ -266,19 +266,21 @@ async def test_each_edge_bears_its_links_to_what_comes_before_it(api: Api, direc
     while page["pageInfo"]["hasNextPage"]:
         page = (await api(query, first=2, after=page["pageInfo"]["endCursor"])).data["product"]["walk"]
         edges += page["edges"]
-        assert sorted(drawn({"links": [link for edge in page["edges"] for link in edge["links"]]})) == sorted(drawn(page))
+        assert sorted(link_labels({"links": [link for edge in page["edges"] for link in edge["links"]]})) == sorted(
+            link_labels(page)
+        )
     assert edges == whole["edges"]
-    seen = {"raw"}
+    returned = {"raw"}
     for edge in edges:
-        seen.add(edge["node"]["label"])
-        ends = drawn(edge)
+        returned.add(edge["node"]["label"])
+        ends = link_labels(edge)
         assert len(ends) == len(edge["links"])
-        assert all(edge["node"]["label"] in pair and set(pair) <= seen for pair in ends)
+        assert all(edge["node"]["label"] in pair and set(pair) <= returned for pair in ends)
     assert sum(len(edge["links"]) for edge in edges) == len(whole["links"]) >= 8
 
 
-async def test_later_pages_are_of_the_instant_of_the_first(api: Api) -> None:
-    """What is deleted, renamed or linked between two pages is not seen by the second."""
+async def test_later_pages_are_read_at_the_instant_of_the_first(api: Api) -> None:
+    """A deletion, a rename or a new link between two pages does not affect the second page."""
     uids = await api.lineage("raw -> a", "raw -> b", "raw -> c")
     first = await walk(api, first=1)
     cursor = first["pageInfo"]["endCursor"]
@@ -290,7 +292,7 @@ async def test_later_pages_are_of_the_instant_of_the_first(api: Api) -> None:
     (instant,) = {edge["node"]["asOf"] for edge in second["edges"]}
     assert instant == first["edges"][0]["node"]["asOf"]
     assert [edge["node"]["id"] for edge in second["edges"]] == [f"Product:{uids[it]}@{instant}" for it in "bc"]
-    # the id leads back to the reading
+    # the id returns the same read
     node = (await api("query ($id: ID!) { node(id: $id) { ... on Product { name } } }", id=second["edges"][0]["node"]["id"])).data
     assert node["node"] == {"name": "b"}
     assert reached(await walk(api, first=10)) == {"a": 1, "changed": 1}
@@ -331,12 +333,12 @@ async def test_a_cursor_of_another_walk_is_refused(api: Api) -> None:
         ({"filter": {"assets": {"domains": ["\0"]}}}, ("BAD_INPUT", "domains")),
     ],
 )
-async def test_what_cannot_be_asked_is_named(api: Api, arguments: dict[str, Any], fault: tuple[str, str]) -> None:
+async def test_bad_arguments_are_refused_with_their_field(api: Api, arguments: dict[str, Any], fault: tuple[str, str]) -> None:
     await api.register("raw")
     assert (await api(WALK, name="raw", **arguments)).code_and_field == fault
 
 
-async def test_before_anything_existed_a_walk_is_empty(api: Api) -> None:
+async def test_a_walk_before_the_first_link_is_empty(api: Api) -> None:
     await api.lineage("raw -> clean")
     found = await walk(api, asOf=day(-1000))
     assert (reached(found), found["totalCount"], found["links"], found["truncated"]) == ({}, 0, [], None)
@@ -350,8 +352,8 @@ NESTED = """
 """
 
 
-async def test_a_level_costs_the_same_however_many_walk(api: Api) -> None:
-    """The same field on many assets is one statement for the walk, one for the links, one for the assets."""
+async def test_the_number_of_statements_of_a_level_does_not_depend_on_its_size(api: Api) -> None:
+    """A walk field on many assets takes one statement for the walks, one for the links and one for the assets."""
     await api.lineage("a -> b -> c -> d -> e")
     one_of_each = """
       query ($first: Int!) { products(first: $first) { nodes {
@@ -360,7 +362,7 @@ async def test_a_level_costs_the_same_however_many_walk(api: Api) -> None:
     """
     api.statements.clear()
     assert (await api(one_of_each, first=1)).data
-    # the page of products, the walks, the links among what they reach, the links of pages, the assets; and the roots are known
+    # the page of products, the walks, the subgraphs, the links of pages, the assets; the roots are known
     assert len(api.statements) == 5
     await api.lineage(*(f"s{number} -> t{number} -> u{number % 3}" for number in range(12)))
     api.statements.clear()
@@ -383,7 +385,7 @@ async def test_a_level_costs_the_same_however_many_walk(api: Api) -> None:
     ],
     ids=["changes", "history"],
 )
-async def test_walks_at_many_instants_cost_what_one_does(api: Api, query: str) -> None:
+async def test_walks_at_many_instants_cost_as_many_statements_as_one(api: Api, query: str) -> None:
     await api.lineage("raw -> clean -> report")
     for number in range(1, 20):
         await api.update("raw", version=f"1.{number}.0", at=day(number))
@@ -394,7 +396,7 @@ async def test_walks_at_many_instants_cost_what_one_does(api: Api, query: str) -
         api.statements.clear()
         data = (await api(walked, first=first)).data
         counts.append(len(api.statements))
-    # the list, the walks, the links among what they reach, the links of pages, and what they lead between
+    # the list, the walks, the subgraphs, the links of pages, and their ends
     assert counts[0] == counts[1]
     nodes = (data["changes"] if "changes" in data else data["product"]["history"])["nodes"]
     assert len(nodes) == 20
@@ -413,7 +415,7 @@ async def test_four_levels_deep_costs_two_statements_a_level(api: Api) -> None:
     assert len(api.statements) == 1 + 4 * 2
 
 
-async def test_only_what_is_selected_is_looked_for(api: Api) -> None:
+async def test_parts_that_are_not_selected_cost_nothing(api: Api) -> None:
     await api.lineage("raw -> clean")
     for selection, statements in (("totalCount byDepth { count } truncated { reason }", 1), ("nodes { label }", 2), (DRAWN, 3)):
         api.statements.clear()
@@ -429,7 +431,7 @@ async def test_only_what_is_selected_is_looked_for(api: Api) -> None:
         ({"lineage_timeout": 1e-6}, {"reason": "TIME", "limit": 0}, 0),
     ],
 )
-async def test_a_cut_answer_says_so(api: Api, settings: dict[str, Any], truncated: dict[str, Any], least: int) -> None:
+async def test_a_truncated_walk_reports_it(api: Api, settings: dict[str, Any], truncated: dict[str, Any], least: int) -> None:
     await api.lineage(*(f"raw -> t{number}" for number in range(8)), "t0 -> u")
     executor = Executor(schema, api.database, Settings(**settings).limits)
     response = await executor.execute(Request(WALK, {"name": "raw"}), OPEN_PRINCIPAL, "request")
@@ -440,7 +442,7 @@ async def test_a_cut_answer_says_so(api: Api, settings: dict[str, Any], truncate
 
 
 @pytest.mark.parametrize("selected", ["links { uid }", "edges { links { uid } }"])
-async def test_links_that_a_bound_cuts_say_so_though_the_walk_is_whole(api: Api, selected: str) -> None:
+async def test_truncated_links_of_a_complete_walk_are_reported(api: Api, selected: str) -> None:
     await api.lineage("raw -> a -> b", "raw -> b -> a")
     executor = Executor(schema, api.database, Settings(max_lineage_links=3).limits)
     query = f'{{ product(name: "raw") {{ downstream(maxDepth: 1) {{ truncated {{ reason limit }} {selected} }} }} }}'
@@ -472,7 +474,7 @@ PATHS = """
 """
 
 
-def ways(found: dict[str, Any]) -> list[str]:
+def path_labels(found: dict[str, Any]) -> list[str]:
     return [" -> ".join(it["label"] for it in path["assets"]) for path in found["paths"]]
 
 
@@ -480,24 +482,24 @@ async def test_paths_from_one_asset_to_another(api: Api) -> None:
     uids = await api.lineage("raw -> a -> report", "raw -> b -> report", "raw -> c -> d -> report", "report -> raw")
     ends: dict[str, Any] = {"from": uids["raw"], "to": uids["report"]}
     shortest = (await api(PATHS, **ends)).data["lineagePaths"]
-    assert ways(shortest) == ["raw -> a -> report", "raw -> b -> report"]
+    assert path_labels(shortest) == ["raw -> a -> report", "raw -> b -> report"]
     assert shortest["exhaustive"]
     every = (await api(PATHS, **ends, mode="ALL")).data["lineagePaths"]
-    assert ways(every) == ["raw -> a -> report", "raw -> b -> report", "raw -> c -> d -> report"]
+    assert path_labels(every) == ["raw -> a -> report", "raw -> b -> report", "raw -> c -> d -> report"]
     assert every["exhaustive"]
     assert [(it["source"]["label"], it["target"]["label"]) for it in every["paths"][2]["links"]] == [
         ("raw", "c"), ("c", "d"), ("d", "report"),
     ]  # fmt: skip
     one = (await api(PATHS, **ends, mode="ALL", first=1)).data["lineagePaths"]
-    assert (ways(one), one["exhaustive"]) == (["raw -> a -> report"], False)
-    assert ways((await api(PATHS, **ends, mode="ALL", maxDepth=2)).data["lineagePaths"]) == ways(shortest)
+    assert (path_labels(one), one["exhaustive"]) == (["raw -> a -> report"], False)
+    assert path_labels((await api(PATHS, **ends, mode="ALL", maxDepth=2)).data["lineagePaths"]) == path_labels(shortest)
     back = (await api(PATHS, **{**ends, "from": uids["report"], "to": uids["a"]})).data["lineagePaths"]
-    assert ways(back) == ["report -> raw -> a"]
+    assert path_labels(back) == ["report -> raw -> a"]
     none = (await api(PATHS, **{**ends, "from": uids["a"], "to": uids["b"]}, maxDepth=1)).data["lineagePaths"]
     assert none == {"exhaustive": True, "paths": []}
 
 
-async def test_paths_as_they_were_and_as_far_as_they_are_trusted(api: Api) -> None:
+async def test_paths_at_an_instant_and_by_confidence(api: Api) -> None:
     uids = await api.lineage("raw", "a", "report")
     await api.link("raw", "a", confidence=0.5)
     await api.link("a", "report", confidence=0.5, at=day(10))
@@ -511,11 +513,11 @@ async def test_paths_as_they_were_and_as_far_as_they_are_trusted(api: Api) -> No
     sure = (await api(PATHS, **ends, filter={"links": {"minConfidence": 0.6}})).data["lineagePaths"]
     assert sure["paths"] == []
     hidden = (await api(PATHS, **ends, filter={"assets": {"kinds": ["ENTITY"]}})).data["lineagePaths"]
-    assert ways(hidden) == ["raw -> report"]
+    assert path_labels(hidden) == ["raw -> report"]
     assert len(hidden["paths"][0]["links"]) == 2
 
 
-async def test_a_path_needs_two_ends_that_are_there(api: Api) -> None:
+async def test_a_path_needs_both_ends_to_exist(api: Api) -> None:
     uids = await api.lineage("raw -> a")
     ends: dict[str, Any] = {"from": uids["raw"], "to": uids["a"]}
     assert (await api(PATHS, **{**ends, "to": str(uuid4())})).data == {"lineagePaths": None}
@@ -539,13 +541,13 @@ DIFF = """
 """
 
 
-async def test_what_appeared_disappeared_and_changed_between_two_instants(api: Api) -> None:
+async def test_assets_and_links_that_were_added_removed_and_changed(api: Api) -> None:
     uids = await api.lineage("raw -> kept -> gone", "come", at=day(0))
     assert (await api(DELETE, input={"uid": uids["gone"], "at": iso(day(10))})).data
     await api.link("raw", "come", at=day(10))
     await api.link("raw", "kept", confidence=0.4, at=day(10))
-    asked: dict[str, Any] = {"uid": uids["raw"], "from": iso(day(5)), "to": iso(day(15))}
-    assert (await api(DIFF, **asked)).data["lineageDiff"] == {
+    arguments: dict[str, Any] = {"uid": uids["raw"], "from": iso(day(5)), "to": iso(day(15))}
+    assert (await api(DIFF, **arguments)).data["lineageDiff"] == {
         "from": iso(day(5)),
         "to": iso(day(15)),
         "truncated": None,
@@ -560,13 +562,13 @@ async def test_what_appeared_disappeared_and_changed_between_two_instants(api: A
             }
         ],
     }
-    born = (await api(DIFF, **{**asked, "from": iso(day(-1))})).data["lineageDiff"]
+    born = (await api(DIFF, **{**arguments, "from": iso(day(-1))})).data["lineageDiff"]
     assert [it["label"] for it in born["addedAssets"]] == ["kept", "come"]
     assert born["removedAssets"] == []
-    same = (await api(DIFF, **{**asked, "from": iso(day(11))})).data["lineageDiff"]
+    same = (await api(DIFF, **{**arguments, "from": iso(day(11))})).data["lineageDiff"]
     assert (same["addedAssets"], same["removedLinks"], same["changedLinks"]) == ([], [], [])
-    up = (await api(DIFF, **{**asked, "uid": uids["come"], "direction": "UPSTREAM"})).data["lineageDiff"]
+    up = (await api(DIFF, **{**arguments, "uid": uids["come"], "direction": "UPSTREAM"})).data["lineageDiff"]
     assert [it["label"] for it in up["addedAssets"]] == ["raw"]
-    assert (await api(DIFF, **{**asked, "uid": str(uuid4())})).data == {"lineageDiff": None}
-    assert (await api(DIFF, **{**asked, "to": asked["from"]})).code_and_field == ("BAD_INPUT", "to")
-    assert (await api(DIFF, **asked, maxDepth=0)).code_and_field == ("BAD_INPUT", "maxDepth")
+    assert (await api(DIFF, **{**arguments, "uid": str(uuid4())})).data == {"lineageDiff": None}
+    assert (await api(DIFF, **{**arguments, "to": arguments["from"]})).code_and_field == ("BAD_INPUT", "to")
+    assert (await api(DIFF, **arguments, maxDepth=0)).code_and_field == ("BAD_INPUT", "maxDepth")

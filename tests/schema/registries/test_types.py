@@ -1,4 +1,4 @@
-"""The registries of types through the API: put, listed, removed, and kept while something needs them."""
+"""The registries of types through the API: put, list, remove, and refusals while a type is in use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -52,7 +52,7 @@ _WAITING = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND application_name = 'headwater' AND wait_event_type = 'Lock'"
 )
-# Many entities of another type, with many details of another type; few of those that are asked for.
+# Many entities and details of other types than those of the test.
 _FILL = """
 INSERT INTO entity_type (tenant_id, code, label) VALUES (1, 'TABLE', 'Table');
 INSERT INTO detail_type (tenant_id, code, label) VALUES (1, 'owner', 'Owner');
@@ -73,7 +73,7 @@ async def put_detail_type(api: Api, code: str = "email", **changes: Any) -> ApiR
 
 
 async def person(api: Api, *, at: float = 0, **details: str) -> str:
-    """A person, where the types are there."""
+    """Create a person. Its types must be registered."""
     listed = [{"type": code, "value": value} for code, value in details.items()]
     given = {"type": "PERSON", "displayName": "Ann", "details": listed, "at": iso(day(at))}
     uid: str = (await api(CREATE, input=given)).data["createEntity"]["entity"]["uid"]
@@ -119,7 +119,7 @@ async def test_a_list_costs_one_statement(api: Api) -> None:
 
 
 @pytest.mark.parametrize("nothing", [{}, {"domain": None, "source": None}], ids=["left out", "null"])
-async def test_an_entity_type_put_again_is_replaced_whole(api: Api, nothing: dict[str, Any]) -> None:
+async def test_putting_an_entity_type_again_replaces_it(api: Api, nothing: dict[str, Any]) -> None:
     await put_entity_type(api, domain="people", source=SOURCE)
     again = (await put_entity_type(api, label="Somebody", **nothing)).data["putEntityType"]["entityType"]
     assert again == {"code": "PERSON", "label": "Somebody", "domain": None, "source": None}
@@ -127,20 +127,20 @@ async def test_an_entity_type_put_again_is_replaced_whole(api: Api, nothing: dic
 
 
 @pytest.mark.parametrize("nothing", [{}, {"format": None}], ids=["left out", "null"])
-async def test_a_detail_type_put_again_is_replaced_whole(api: Api, nothing: dict[str, Any]) -> None:
+async def test_putting_a_detail_type_again_replaces_it(api: Api, nothing: dict[str, Any]) -> None:
     await put_detail_type(api, format="email")
     again = (await put_detail_type(api, label="Address", **nothing)).data["putDetailType"]["detailType"]
     assert again == {"code": "email", "label": "Address", "format": None}
     assert (await api(TYPES)).data["detailTypes"] == [again]
 
 
-async def test_a_source_is_elsewhere_unless_it_says_that_it_is_not(api: Api) -> None:
-    for said, local in (({}, False), ({"isLocal": None}, False), ({"isLocal": False}, False), ({"isLocal": True}, True)):
-        put = (await put_entity_type(api, source={**SOURCE, **said})).data["putEntityType"]["entityType"]
+async def test_a_source_is_not_local_by_default(api: Api) -> None:
+    for given, local in (({}, False), ({"isLocal": None}, False), ({"isLocal": False}, False), ({"isLocal": True}, True)):
+        put = (await put_entity_type(api, source={**SOURCE, **given})).data["putEntityType"]["entityType"]
         assert put["source"] == {**SOURCE, "isLocal": local}
 
 
-async def test_codes_differ_by_their_case(api: Api) -> None:
+async def test_codes_are_case_sensitive(api: Api) -> None:
     await put_entity_type(api, "Person", label="one")
     await put_entity_type(api, "person", label="two")
     labels = {it["code"]: it["label"] for it in (await api(TYPES)).data["entityTypes"]}
@@ -148,7 +148,7 @@ async def test_codes_differ_by_their_case(api: Api) -> None:
 
 
 @pytest.mark.parametrize("code", ["a", "dbt.model:v2_b-1", "A" * 100])
-async def test_a_code_is_plain(api: Api, code: str) -> None:
+async def test_a_malformed_code_is_refused(api: Api, code: str) -> None:
     assert (await put_entity_type(api, code, label="x")).data["putEntityType"]["entityType"]["code"] == code
     assert (await put_detail_type(api, code, label="x")).data["putDetailType"]["detailType"]["code"] == code
 
@@ -184,14 +184,14 @@ NO_PATHS = [
 
 
 @pytest.mark.parametrize("endpoint", NO_PATHS)
-async def test_an_endpoint_that_is_no_path_in_its_service_is_refused(api: Api, endpoint: str) -> None:
+async def test_an_endpoint_that_is_not_a_plain_path_is_refused(api: Api, endpoint: str) -> None:
     answer = await api(PUT_ENTITY_TYPE, input={"code": "A", "label": "A", "source": {**SOURCE, "endpoint": endpoint}})
     assert answer.code_and_field == ("BAD_INPUT", "endpoint")
     assert await codes(api) == ([], [])
 
 
 @pytest.mark.parametrize("endpoint", ["/", "/customers", "/v1/customers/{key}.json", "/a;b=c/@me/%C3%A9/..x/x..", "/a//b/"])
-async def test_an_endpoint_that_is_a_path_is_kept_as_it_is(api: Api, endpoint: str) -> None:
+async def test_an_endpoint_that_is_a_path_is_stored_unchanged(api: Api, endpoint: str) -> None:
     answer = await api(PUT_ENTITY_TYPE, input={"code": "A", "label": "A", "source": {**SOURCE, "endpoint": endpoint}})
     assert answer.data["putEntityType"]["entityType"]["source"]["endpoint"] == endpoint
 
@@ -240,17 +240,17 @@ async def test_a_bad_detail_type_names_the_field_and_writes_nothing(api: Api, gi
     assert await codes(api) == ([], [])
 
 
-async def test_an_unknown_format_is_answered_with_those_there_are(api: Api) -> None:
+async def test_an_unknown_format_is_refused_with_the_known_ones(api: Api) -> None:
     message = (await put_detail_type(api, format="address")).error["message"]
     assert all(it in message for it in FORMATS)
 
 
-async def test_a_domain_that_a_type_names_first_is_there_for_products(api: Api) -> None:
+async def test_a_domain_may_be_introduced_by_a_type(api: Api) -> None:
     await put_entity_type(api, domain="people")
     assert (await api.register(domain="people"))["name"] == "orders"
 
 
-async def test_a_type_that_nothing_uses_is_removed(api: Api) -> None:
+async def test_an_unused_type_can_be_removed(api: Api) -> None:
     for code in ("a", "b"):
         await put_entity_type(api, code)
         await put_detail_type(api, code)
@@ -260,7 +260,7 @@ async def test_a_type_that_nothing_uses_is_removed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("remove", [REMOVE_ENTITY_TYPE, REMOVE_DETAIL_TYPE])
-async def test_what_is_not_registered_cannot_be_removed(api: Api, remove: str) -> None:
+async def test_an_unknown_type_cannot_be_removed(api: Api, remove: str) -> None:
     await put_entity_type(api, "a")
     await put_detail_type(api, "a")
     for code in ("b", "A", "", "not a code"):
@@ -268,7 +268,7 @@ async def test_what_is_not_registered_cannot_be_removed(api: Api, remove: str) -
     assert await codes(api) == (["a"], ["a"])
 
 
-async def test_a_type_that_entities_have_stays_and_the_answer_says_how_many_do(api: Api) -> None:
+async def test_a_type_in_use_cannot_be_removed_and_the_error_counts_the_entities(api: Api) -> None:
     await put_entity_type(api)
     await put_entity_type(api, "OTHER")
     for number in range(3):
@@ -282,7 +282,7 @@ async def test_a_type_that_entities_have_stays_and_the_answer_says_how_many_do(a
     await put_entity_type(api, label="Somebody", domain="people")
 
 
-async def test_a_detail_type_that_entities_had_stays_as_it_is_but_for_its_label(api: Api) -> None:
+async def test_only_the_label_of_a_used_detail_type_can_change(api: Api) -> None:
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     await put_detail_type(api, "name")
@@ -305,7 +305,7 @@ async def test_a_detail_type_that_entities_had_stays_as_it_is_but_for_its_label(
     assert (await api(REMOVE_DETAIL_TYPE, input={"code": "name"})).data
 
 
-async def test_a_detail_that_a_late_change_may_bring_back_keeps_its_type(api: Api) -> None:
+async def test_a_detail_that_an_out_of_order_change_may_restore_keeps_its_type(api: Api) -> None:
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     uid = await person(api)
@@ -334,7 +334,7 @@ async def test_a_request_sees_the_types_that_it_put(api: Api) -> None:
     assert answer.data["e"]["entity"] == {"type": {"label": "Somebody"}}
 
 
-async def test_a_request_of_which_a_part_fails_registers_nothing(api: Api) -> None:
+async def test_a_request_that_fails_in_part_registers_nothing(api: Api) -> None:
     answer = await api(
         """mutation {
           a: putEntityType(input: { code: "PERSON", label: "Person" }) { entityType { code } }
@@ -345,7 +345,7 @@ async def test_a_request_of_which_a_part_fails_registers_nothing(api: Api) -> No
     assert await codes(api) == ([], [])
 
 
-async def test_types_are_found_by_their_codes_in_one_statement_each(database: Database, statements: Statements) -> None:
+async def test_types_are_loaded_by_code_in_one_statement(database: Database, statements: Statements) -> None:
     async with database.transaction(1, Author("tester")) as connection:
         for code in ("a", "b"):
             await entity_type.put(connection, code, code.upper(), "sales", {**SOURCE_ROW})
@@ -362,7 +362,7 @@ async def test_types_are_found_by_their_codes_in_one_statement_each(database: Da
         assert len(statements) == 2
 
 
-async def test_each_tenant_has_types_of_its_own(api: Api, address: str) -> None:
+async def test_each_tenant_has_separate_types(api: Api, address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (tenant_id, name) VALUES (7, 'other')")
     await owner.close()
@@ -378,7 +378,7 @@ async def test_each_tenant_has_types_of_its_own(api: Api, address: str) -> None:
     await person(api, email="ann@shop.example")
     await elsewhere(PUT_ENTITY_TYPE, code="PERSON", label="theirs")
     await elsewhere(PUT_DETAIL_TYPE, code="email", label="theirs", format="email")
-    # what others do with a type of the same code neither keeps it nor fixes its format
+    # the use of a type by another tenant does not matter
     await elsewhere(PUT_DETAIL_TYPE, code="email", label="theirs", format="text")
     listed = await elsewhere(TYPES)
     assert [(it["code"], it["label"], it["domain"]) for it in listed["entityTypes"]] == [("PERSON", "theirs", None)]
@@ -392,7 +392,7 @@ async def test_each_tenant_has_types_of_its_own(api: Api, address: str) -> None:
 
 
 @pytest.mark.parametrize("mutation", [PUT_ENTITY_TYPE, PUT_DETAIL_TYPE, REMOVE_ENTITY_TYPE, REMOVE_DETAIL_TYPE])
-async def test_who_may_only_read_sees_the_types_and_changes_none(api: Api, mutation: str) -> None:
+async def test_the_read_scope_lists_types_but_cannot_change_them(api: Api, mutation: str) -> None:
     await put_entity_type(api, "a")
     await put_detail_type(api, "a")
     executor, reader = Executor(schema, api.database), Principal(1, "reader", parse_scopes(["read"])[0])
@@ -408,7 +408,7 @@ async def test_who_may_only_read_sees_the_types_and_changes_none(api: Api, mutat
 
 @asynccontextmanager
 async def unfinished(api: Api, address: str) -> AsyncIterator[tuple[WriteConnection, Callable[[], Awaitable[None]]]]:
-    """A transaction that is committed at the end, and a wait for somebody to queue up for what it locked."""
+    """Open a transaction that commits at the end, and give a function that waits until another writer is blocked by it."""
     observer = await asyncpg.connect(address)
 
     async def queued() -> None:
@@ -436,35 +436,35 @@ async def create_person(connection: WriteConnection, **details: str) -> None:
         (PUT_DETAIL_TYPE, {"code": "email", "label": "Email", "format": "number"}, "format"),
     ],
 )
-async def test_who_would_take_away_what_an_entity_is_being_given_waits_and_is_refused(
+async def test_removing_a_type_waits_for_a_writer_that_uses_it_and_is_refused(
     api: Api, address: str, mutation: str, content: dict[str, str], field: str
 ) -> None:
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     async with unfinished(api, address) as (connection, queued):
         await create_person(connection, email="ann@shop.example")
-        asked = asyncio.create_task(api(mutation, input=content))
+        running = asyncio.create_task(api(mutation, input=content))
         await queued()
-    refused = await asked
+    refused = await running
     assert refused.code_and_field == ("CONFLICT", field)
     assert refused.error["message"].startswith("1 entity")
     assert await codes(api) == (["PERSON"], ["email"])
 
 
-async def test_a_format_cannot_change_between_the_check_of_a_detail_and_its_writing(api: Api, address: str) -> None:
+async def test_a_format_cannot_change_between_the_check_and_the_write_of_a_detail(api: Api, address: str) -> None:
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     async with unfinished(api, address) as (connection, queued):
         types = await read_type_registry_locked(connection, ["email"])
         assert types.formats["email"] == "email"
-        asked = asyncio.create_task(api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "number"}))
+        running = asyncio.create_task(api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "number"}))
         await queued()
         await entity.create(connection, IdentitySpec(type="PERSON"), "Ann", {"email": "ann@shop.example"})
-    assert (await asked).code_and_field == ("CONFLICT", "format")
+    assert (await running).code_and_field == ("CONFLICT", "format")
 
 
 @pytest.mark.parametrize("registry", ["entity types", "detail types"])
-async def test_an_entity_that_is_given_a_type_as_it_is_removed_is_refused(api: Api, address: str, registry: str) -> None:
+async def test_an_entity_of_a_type_that_is_being_removed_is_refused(api: Api, address: str, registry: str) -> None:
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     given = {"type": "PERSON", "displayName": "Ann", "details": [{"type": "email", "value": "ann@shop.example"}]}
@@ -473,15 +473,15 @@ async def test_an_entity_that_is_given_a_type_as_it_is_removed_is_refused(api: A
             await entity_type.remove(connection, "PERSON")
         else:
             await detail_type.remove(connection, "email")
-        asked = asyncio.create_task(api(CREATE, input=given))
+        running = asyncio.create_task(api(CREATE, input=given))
         await queued()
-    refused = await asked
+    refused = await running
     assert refused.code_and_field == ("CONFLICT", None)
     assert "removed" in refused.error["message"]
     assert await codes(api) == (([], ["email"]) if registry == "entity types" else (["PERSON"], []))
 
 
-async def test_a_label_changes_while_entities_are_being_given_the_type(api: Api, address: str) -> None:
+async def test_a_label_may_change_while_entities_of_the_type_are_written(api: Api, address: str) -> None:
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     async with unfinished(api, address) as (connection, _):
@@ -491,12 +491,12 @@ async def test_a_label_changes_while_entities_are_being_given_the_type(api: Api,
             assert (await put_detail_type(api, label="Address", format="email")).data
 
 
-async def test_of_two_that_register_a_detail_type_with_different_formats_the_later_holds(api: Api, address: str) -> None:
+async def test_the_last_of_two_concurrent_registrations_of_a_detail_type_wins(api: Api, address: str) -> None:
     async with unfinished(api, address) as (connection, queued):
         await detail_type.put(connection, "email", "Email", "text")
-        asked = asyncio.create_task(put_detail_type(api, format="email"))
+        running = asyncio.create_task(put_detail_type(api, format="email"))
         await queued()
-    assert (await asked).data["putDetailType"]["detailType"]["format"] == "email"
+    assert (await running).data["putDetailType"]["detailType"]["format"] == "email"
     assert (await api(TYPES)).data["detailTypes"] == [{"code": "email", "label": "Email", "format": "email"}]
 
 

@@ -1,4 +1,4 @@
-"""Changes and differences through the API: what became different, when, by whom, and what that comes to."""
+"""Changes and differences through the API."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,14 +65,14 @@ async def differences(api: Api, **arguments: Any) -> list[dict[str, Any]]:
     return list(found["nodes"])
 
 
-async def told(api: Api, **filters: Any) -> list[str]:
-    """Changes in short: what became of what."""
+async def summary(api: Api, **filters: Any) -> list[str]:
+    """Return each change as a short text."""
     found = await changes(api, filter=filters)
     return [f"{it['kind']} {it['asset']['label']}" if it["asset"] else it["kind"] for it in found]
 
 
-async def lived(api: Api) -> dict[str, Any]:
-    """A product that was registered, changed, deleted and restored."""
+async def full_history(api: Api) -> dict[str, Any]:
+    """Register a product, and change, delete and restore it."""
     made = await api.register(description="all of them")
     await api.update("orders", at=day(10), owner="bob", tags=["core"])
     await api(DELETE, input={"uid": made["uid"], "at": iso(day(20))})
@@ -80,8 +80,8 @@ async def lived(api: Api) -> dict[str, Any]:
     return made
 
 
-async def test_a_life_is_told_change_by_change(api: Api) -> None:
-    uid = (await lived(api))["uid"]
+async def test_a_history_is_a_list_of_changes(api: Api) -> None:
+    uid = (await full_history(api))["uid"]
     created, updated, deleted, restored = await changes(api)
     whole = {
         "name": "orders",
@@ -112,24 +112,24 @@ async def test_a_life_is_told_change_by_change(api: Api) -> None:
     assert (updated["asset"]["validTo"], restored["asset"]["validTo"], deleted["asset"]) == (iso(day(20)), None, None)
 
 
-async def test_the_asset_of_a_change_is_what_its_id_names(api: Api) -> None:
-    await lived(api)
+async def test_the_id_of_the_asset_of_a_change_returns_that_asset(api: Api) -> None:
+    await full_history(api)
     read = "query ($id: ID!) { node(id: $id) { ... on Asset { id label asOf validFrom validTo createdAt } } }"
     for change in await changes(api):
         if change["asset"]:
             assert (await api(read, id=change["asset"]["id"])).data["node"] == change["asset"]
 
 
-async def test_a_change_knows_the_request_that_made_it(api: Api) -> None:
+async def test_a_change_has_the_id_of_its_request(api: Api) -> None:
     await api(REGISTER, headers={"X-Request-ID": "one"}, input=product_fields(at=iso(day(0))))
     for request, owner in (("two", "bob"), ("three", "carl"), ("four", "carl")):
         given = {"product": {"name": "orders"}, "owner": owner, "domain": "sales", "at": iso(day(1))}
         await api(UPDATE, headers={"X-Request-ID": request}, input=given)
-    # several things said of one instant are one change, made by the last that changed anything
+    # several writes for one instant are one change, by the last that changed anything
     assert [(it["requestId"], it["kind"]) for it in await changes(api)] == [("one", "CREATED"), ("three", "UPDATED")]
 
 
-async def test_what_changed_nothing_is_no_change_and_late_news_stand_where_they_hold(api: Api) -> None:
+async def test_writes_without_effect_are_no_changes_and_out_of_order_ones_are_listed_at_their_instant(api: Api) -> None:
     await api.register(owner="ann")
     await api.update("orders", owner="ann", at=day(5))
     await api.update("orders", owner="carl", at=day(20))
@@ -141,12 +141,12 @@ async def test_what_changed_nothing_is_no_change_and_late_news_stand_where_they_
         [{"field": "owner", "before": "bob", "after": "carl"}],
     ]
     assert found[1]["recordedAt"] > found[2]["recordedAt"]
-    # and what comes later still may take a change away
+    # a later write may remove a change
     await api.update("orders", owner="carl", at=day(10))
     assert [it["at"] for it in await changes(api)] == [iso(day(0)), iso(day(10))]
 
 
-async def test_what_ended_several_times_at_one_instant_ended_once(api: Api) -> None:
+async def test_several_deletions_at_one_instant_are_one_change(api: Api) -> None:
     uid = (await api.register())["uid"]
     end = {"uid": uid, "at": iso(day(5))}
     for mutation in (DELETE, RESTORE, DELETE):
@@ -157,8 +157,8 @@ async def test_what_ended_several_times_at_one_instant_ended_once(api: Api) -> N
     assert [it["kind"] for it in await changes(api)] == ["CREATED"]
 
 
-async def test_the_first_instant_belongs_to_the_window_and_the_last_does_not(api: Api) -> None:
-    await lived(api)
+async def test_the_window_includes_its_start_and_excludes_its_end(api: Api) -> None:
+    await full_history(api)
     for since, until, kinds in (
         (day(0), day(30), ["CREATED", "UPDATED", "DELETED"]),
         (day(0) + MICROSECOND, day(30) + MICROSECOND, ["UPDATED", "DELETED", "RESTORED"]),
@@ -170,7 +170,7 @@ async def test_the_first_instant_belongs_to_the_window_and_the_last_does_not(api
 
 @pytest.fixture
 async def several(api: Api) -> Api:
-    """Two products and an entity, and who said what of them."""
+    """Write two products and an entity, as several actors."""
     await api.put_types()
     async with api.database.transaction(1, Author("ann")) as connection:
         await product.register(connection, product_fields("orders"), at=day(0))
@@ -188,7 +188,7 @@ async def uid_of(api: Api, name: str) -> str:
     return found
 
 
-async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(several: Api) -> None:
+async def test_filters_combine_and_an_empty_one_matches_nothing(several: Api) -> None:
     orders, stock = await uid_of(several, "orders"), await uid_of(several, "stock")
     everything = ["CREATED orders", "CREATED Ann", "CREATED stock", "UPDATED Anna", "DELETED", "UPDATED orders"]
     narrowings: list[tuple[dict[str, Any], list[str]]] = [
@@ -207,10 +207,10 @@ async def test_every_filter_narrows_and_an_empty_one_leaves_nothing(several: Api
         *(({part: []}, []) for part in ("kinds", "assets", "assetKinds", "actors")),
     ]
     for narrowed, expected in narrowings:
-        assert await told(several, **narrowed) == expected
+        assert await summary(several, **narrowed) == expected
 
 
-async def test_what_changed_about_an_entity_is_told_detail_by_detail(several: Api) -> None:
+async def test_changes_of_an_entity_are_listed_by_detail(several: Api) -> None:
     _, updated, deleted = await changes(several, filter={"assetKinds": ["ENTITY"]})
     assert updated["fields"] == [
         {"field": "displayName", "before": "Ann", "after": "Anna"},
@@ -221,7 +221,7 @@ async def test_what_changed_about_an_entity_is_told_detail_by_detail(several: Ap
     assert [it["field"] for it in deleted["fields"]] == ["displayName", "details.email"]
 
 
-async def test_a_version_names_its_fields_alike(several: Api) -> None:
+async def test_versions_and_changes_use_the_same_field_names(several: Api) -> None:
     (created, *_) = await changes(several, filter={"assetKinds": ["ENTITY"]})
     history = """
       query ($uid: UUID!, $asOf: DateTime) {
@@ -233,7 +233,7 @@ async def test_a_version_names_its_fields_alike(several: Api) -> None:
 
 
 async def filled(api: Api) -> None:
-    """Changes of which several share an instant."""
+    """Write changes of which several share an instant."""
     for number in range(5):
         await api.register(f"p{number}", at=iso(day(number // 2)))
     for number in (3, 1, 4):
@@ -242,21 +242,21 @@ async def filled(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("query", "name", "size"), [(CHANGES, "changes", 8), (DIFF, "diff", 4)])
-async def test_pages_forward_and_backward_give_everything_once_in_order(api: Api, query: str, name: str, size: int) -> None:
+async def test_pages_in_both_directions_return_everything_once_in_order(api: Api, query: str, name: str, size: int) -> None:
     await filled(api)
     whole = (await api(query, **WINDOW)).data[name]
     assert (len(whole["nodes"]), whole["totalCount"]) == (size, size)
     for count in (1, 2, 3, size):
         for forward in (True, False):
-            assert await walked(api, query, name, count, forward=forward) == whole["nodes"]
+            assert await all_pages(api, query, name, count, forward=forward) == whole["nodes"]
     edges = [it["cursor"] for it in whole["edges"]]
     inside = {"after": edges[0], "before": edges[3]}
     assert (await api(query, **WINDOW, first=1, **inside)).data[name]["nodes"] == whole["nodes"][1:2]
     assert (await api(query, **WINDOW, last=1, **inside)).data[name]["nodes"] == whole["nodes"][2:3]
 
 
-async def walked(api: Api, query: str, name: str, size: int, *, forward: bool) -> list[dict[str, Any]]:
-    """All pages, one after the other."""
+async def all_pages(api: Api, query: str, name: str, size: int, *, forward: bool) -> list[dict[str, Any]]:
+    """Fetch all pages, one after the other."""
     found: list[dict[str, Any]] = []
     cursor = None
     while True:
@@ -321,7 +321,7 @@ async def test_a_cursor_belongs_to_its_window_and_filter(api: Api) -> None:
             assert (await api(query, **{**WINDOW, **other}, after=cursor)).code_and_field == ("BAD_INPUT", "after")
 
 
-async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
+async def test_a_difference_compares_two_states(several: Api) -> None:
     async def found(since: float, until: float, **filters: Any) -> list[str]:
         listed = await differences(several, **between(day(since), day(until)), filter=filters)
         sides = [
@@ -332,7 +332,7 @@ async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
     everything = ["ADDED orders 7", "ADDED stock 7"]
     assert await found(-1, 100) == everything
     assert await found(-1, 2) == ["ADDED orders 7", "ADDED stock 7", "ADDED Ann 3"]
-    # what holds from an instant is there at that instant
+    # a state is valid at its first instant
     assert await found(-1, 0) == ["ADDED orders 7"]
     assert await found(0, 0.5) == []
     assert await found(2, 3) == ["CHANGED Ann displayName details.email details.note"]
@@ -353,7 +353,7 @@ async def test_a_difference_is_what_it_comes_to(several: Api) -> None:
         assert await found(2, 5, **narrowed) == expected
 
 
-async def test_both_sides_of_a_difference_are_pinned_to_their_instants(api: Api) -> None:
+async def test_both_assets_of_a_difference_are_pinned_to_their_instants(api: Api) -> None:
     made = await api.register(owner="ann")
     await api.update("orders", name="purchases", at=day(10))
     (difference,) = await differences(api, **between(day(5), day(15)))
@@ -367,8 +367,8 @@ async def test_both_sides_of_a_difference_are_pinned_to_their_instants(api: Api)
     assert difference["fields"] == [{"field": "name", "before": "orders", "after": "purchases"}]
 
 
-async def test_what_changed_and_changed_back_is_no_difference(api: Api) -> None:
-    made = await lived(api)
+async def test_a_change_that_was_reverted_is_no_difference(api: Api) -> None:
+    made = await full_history(api)
     await api.update("orders", owner="ann", tags=[], at=day(40))
     assert [it["kind"] for it in await changes(api)] == ["CREATED", "UPDATED", "DELETED", "RESTORED", "UPDATED"]
     for since, until in ((0, 40), (5, 100), (10, 30), (20, 29)):
