@@ -6,6 +6,9 @@ GRAPHIQL := graph_api/graphiql
 CONFORMANCE := tests/conformance
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+# tests start many processes, each of which would compile the sources anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test soak coverage check check-style check-types check-imports check-schema conformance gateway bench schema graphiql \
   constraints clean
 .DEFAULT_GOAL := demo

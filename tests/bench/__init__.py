@@ -1,1 +1,1 @@
-"""The service beside its floor: `make bench`."""
+"""Benchmarks of the service beside the baseline server: `make bench`."""

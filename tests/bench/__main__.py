@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure the service beside its floor, loads beside COPY and a crowd, and print the tables."""
+"""`python -m tests.bench`: measure the service beside the baseline server, loads beside COPY, and overload, and print tables."""
 
 import asyncio
 import os
@@ -17,11 +17,10 @@ from rich.console import Console
 from db.errors import HeadwaterError
 from db.tenancy.scope import READ, WRITE
 from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
-from tests.bench import graph, lineage, overload, report, rows
-from tests.bench.baseline_server import ADDRESS
+from tests.bench import baseline_server, graph, lineage, overload, report, rows
 from tests.bench.data import (
-    NotSound,
-    OtherDataThere,
+    NotVerified,
+    OtherData,
     Size,
     database,
     environment_of,
@@ -38,16 +37,16 @@ from tests.bench.loads import GRAPH, LOADS, Load
 from tests.bench.recording import NotRecordable, record
 from tests.bench.rows import Row
 from tests.bench.servers import ServerDidNotStart, running
-from tests.bench.walk_row_counts import Visits, count_visits
+from tests.bench.walk_row_counts import WalkRowCounts, count_walk_rows
 
-# What ends a run, and says why.
-FAILURES = (OtherDataThere, NotRecordable, NotComparable, NotSound, LoadFailed, ServerDidNotStart, overload.DidNotStand)
+# Errors that end a run with their message.
+FAILURES = (OtherData, NotRecordable, NotComparable, NotVerified, LoadFailed, ServerDidNotStart, overload.OverloadFailed)
 
-# Narrower, a table would lose columns where its output goes into a file.
-WIDTH = 130
+# A narrower table would lose columns when its output goes into a file.
+WIDTH = 150
 
-WHOLE = Size(products=2000, entities=40_000, rows=100_000, samples=1000, graph=graph.WHOLE)
-QUICK = Size(products=200, entities=400, rows=400, samples=10, graph=graph.QUICK)
+WHOLE = Size(products=2000, entities=40_000, rows=100_000, samples=1000, starts=3, graph=graph.WHOLE)
+QUICK = Size(products=120, entities=120, rows=100, samples=10, starts=1, graph=graph.QUICK)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 err = Console(stderr=True)
@@ -64,7 +63,7 @@ N = TypeVar("N", bound=_Named)
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """What is measured, and how."""
+    """The parameters of a run."""
 
     directory: Path
     address: str
@@ -73,19 +72,19 @@ class _Bench:
     seconds: float
     conditions: str
 
-    async def ask(self, asked: list[Row]) -> None:
-        """Rows that are not about lineage, on the database itself."""
-        with err.status("Asking …"):
+    async def measure_rows(self, chosen: list[Row]) -> None:
+        """Measure rows that are not about lineage, on the database itself."""
+        with err.status("Measuring operations …"):
             await prepare(self.address, self.size)
-            results, _ = await self._beside_floor(self.address, asked)
-        title = "The service beside its floor"
+            results, _ = await self._measure_beside_baseline(self.address, chosen)
+        title = "The service beside the baseline server"
         drawn = report.table(title, results, self.conditions, report.of_everything(self.size), self.rounds)
-        out.print(drawn, *report.pairs(results), sep="\n")
+        out.print(drawn, *report.comparisons(results), sep="\n")
 
-    async def load(self, loads: list[Load], walks: list[Row]) -> None:
-        """Loads, and rows of lineage on what they leave."""
+    async def measure_loads(self, loads: list[Load], walks: list[Row]) -> None:
+        """Measure loads, and rows of lineage on the databases that they leave."""
         async with databases_beside(self.address) as databases:
-            with err.status("Loading …"):
+            with err.status("Measuring loads …"):
                 figures = await measure_loads(databases, loads, self.directory, self.size)
             out.print(report.loads_table(figures, self.conditions, self.size))
             measured = {it.load: it for it in figures}
@@ -95,70 +94,70 @@ class _Bench:
                 contents = await report.contents_of(address)
                 out.print(report.graph_rates(assets, links, contents))
                 if walks:
-                    await self._walk(address, walks, contents)
+                    await self._measure_walks(address, walks, contents)
 
-    async def crowd(self, extent: overload.Extent) -> None:
-        """Many clients at once, some of whom mean harm."""
+    async def measure_overload(self, size: overload.OverloadSize) -> None:
         async with databases_beside(self.address) as databases:
-            with err.status("Crowding …"):
-                measured = await overload.measure_overload(databases, self.directory, extent)
+            with err.status("Measuring overload …"):
+                measured = await overload.measure_overload(databases, self.directory, size)
         out.print(
-            report.overload_table(measured, self.conditions), report.readers_table(measured), report.hostile_table(measured)
+            report.overload_table(measured, self.conditions), report.readers_table(measured), report.attacks_table(measured)
         )
-        if faults := list(measured.faults()):
-            raise overload.DidNotStand("\n".join(faults))
+        if failures := list(measured.failures()):
+            raise overload.OverloadFailed("\n".join(failures))
 
-    async def _walk(self, address: str, walks: list[Row], contents: report.Contents) -> None:
-        with err.status("Walking …"):
-            results, visits = await self._beside_floor(address, walks)
-        title = "Lineage beside its floor"
+    async def _measure_walks(self, address: str, walks: list[Row], contents: report.Contents) -> None:
+        with err.status("Measuring walks …"):
+            results, counts = await self._measure_beside_baseline(address, walks)
+        title = "Lineage beside the baseline server"
         drawn = report.table(title, results, self.conditions, report.of_graph(contents, address), self.rounds)
-        out.print(drawn, *report.pairs(results), report.visits_table(visits), sep="\n")
+        out.print(drawn, *report.comparisons(results), report.walk_rows_table(counts), sep="\n")
 
-    async def _beside_floor(self, address: str, asked: list[Row]) -> tuple[list[Result], list[Visits]]:
-        """Measure rows on a database that holds what they ask for, and count what their walks visit."""
+    async def _measure_beside_baseline(self, address: str, chosen: list[Row]) -> tuple[list[Result], list[WalkRowCounts]]:
+        """Measure rows on a database that holds their data, and count the rows that their walks read."""
         directory = self.directory
         with ExitStack() as stack:
             environment = environment_of(settings_for(address))
             service = stack.enter_context(running(directory / "service.log", environment, "service", "serve", "--port", "0"))
-            recording = await record(address, asked, most_samples=self.size.samples)
+            recording = await record(address, chosen, most_samples=self.size.samples)
             recorded = directory / "recording.json"
             recorded.write_bytes(recording.json())
-            floor = stack.enter_context(
-                running(directory / "floor.log", {ADDRESS: plain_address(address)}, "floor", str(recorded))
-            )
+            environment = {baseline_server.DATABASE_VARIABLE: plain_address(address)}
+            baseline = stack.enter_context(running(directory / "baseline.log", environment, "baseline", str(recorded)))
             results = await measure(
                 address,
                 recording,
-                asked,
-                floor=floor.port(),
+                chosen,
+                baseline=baseline.port(),
                 service=service.port(),
                 key=await make_key(address, DEFAULT_TENANT_ID, READ, WRITE),
                 rounds=self.rounds,
                 seconds=self.seconds,
             )
-            return results, await count_visits(address, recording, asked)
+            return results, await count_walk_rows(address, recording, chosen)
 
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option(help="A few seconds on little data: whether it works, not how fast it is.")] = False,
-    large: Annotated[bool, typer.Option(help="Lineage only, on ten times the graph. Takes its time, and some 20 GB.")] = False,
+    quick: Annotated[bool, typer.Option(help="A few seconds on little data: shows that it works, not how fast it is.")] = False,
+    large: Annotated[bool, typer.Option(help="Lineage only, on ten times the graph. Needs much time and some 20 GB.")] = False,
     only: Annotated[list[str] | None, typer.Option("--rows", help="Only rows whose name contains this. May be repeated.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long measuring the service may take in all.")] = 30,
-    rounds: Annotated[int, typer.Option(min=1, help="How often service and floor take turns.")] = 6,
-    crowd_seconds: Annotated[float, typer.Option(help="How long each of the two rounds of the overload takes.")] = 20,
+    seconds: Annotated[float, typer.Option(help="Duration of all measurements of operations.")] = 30,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the service and the baseline server take turns.")] = 6,
+    overload_seconds: Annotated[float, typer.Option("--crowd-seconds", help="Duration of each round of the overload.")] = 20,
 ) -> None:
-    """Measure the service beside its floor, loads beside COPY, and the service in a crowd. HEADWATER_BENCH_DATABASE_URL names an
-    empty database to do it in; loads and the crowd make others on its server, and remove them."""
-    asked = [] if large else _chosen(rows.ROWS, only)
+    """Measure the service beside the baseline server, loads beside COPY, and the service under overload.
+
+    HEADWATER_BENCH_DATABASE_URL names an empty database to use. Loads and overload create others on its server and drop them.
+    """
+    operations = [] if large else _chosen(rows.ROWS, only)
     walks = _chosen(lineage.ROWS, only)
-    # what is walked has to be loaded
+    # walks need the graph to be loaded
     loads = [it for it in (GRAPH if large else LOADS) if it in _chosen(LOADS, only) or (walks and it in GRAPH)]
-    extents = [] if large else _chosen([overload.QUICK if quick else replace(overload.WHOLE, seconds=crowd_seconds)], only)
-    if not asked and not loads and not extents:
-        there: list[_Named] = [*rows.ROWS, *lineage.ROWS, *LOADS, overload.WHOLE]
-        err.print(f"There is no such row. There are: {', '.join(it.name for it in there)}.")
+    overloads = [] if large else _chosen([overload.QUICK if quick else replace(overload.WHOLE, seconds=overload_seconds)], only)
+    if not operations and not loads and not overloads:
+        available: list[_Named] = [*rows.ROWS, *lineage.ROWS, *LOADS, overload.WHOLE]
+        err.print(f"No row has such a name. Rows: {', '.join(it.name for it in available)}.")
         raise typer.Exit(2)
     load = os.getloadavg()[0]
     size = QUICK if quick else WHOLE
@@ -166,31 +165,31 @@ def bench(
         size = replace(size, graph=graph.LARGE)
     if quick:
         seconds, rounds = 1.0, 2
-    # so that everything that was started is stopped on SIGTERM too
+    # stop every started process on SIGTERM, too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         directory = make_directory()
-        stack.enter_context(running(directory / "keeper.log", {}, "keeper", str(directory)))
+        stack.enter_context(running(directory / "cleaner.log", {}, "cleaner", str(directory)))
         stack.callback(remove_directory, directory)
         try:
             address = stack.enter_context(database(directory))
             runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
             conditions = runner.run(report.conditions(address, load))
-            course = _Bench(directory, address, size, rounds, seconds, conditions)
-            if asked:
-                runner.run(course.ask(asked))
+            run = _Bench(directory, address, size, rounds, seconds, conditions)
+            if operations:
+                runner.run(run.measure_rows(operations))
             if loads:
-                runner.run(course.load(loads, walks))
-            for extent in extents:
-                runner.run(course.crowd(extent))
+                runner.run(run.measure_loads(loads, walks))
+            for it in overloads:
+                runner.run(run.measure_overload(it))
         except (HeadwaterError, *FAILURES) as error:
             err.print(str(error), markup=False, soft_wrap=True)
             raise typer.Exit(1) from error
 
 
-def _chosen(among: Sequence[N], fragments: list[str] | None) -> list[N]:
-    """Those whose names contain one of these texts; all of them when there is none."""
-    return [it for it in among if not fragments or any(fragment.lower() in it.name for fragment in fragments)]
+def _chosen(rows: Sequence[N], fragments: list[str] | None) -> list[N]:
+    """Return the rows whose names contain one of these texts, or all rows if there are no texts."""
+    return [it for it in rows if not fragments or any(fragment.lower() in it.name for fragment in fragments)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The least that could do the same: a bare ASGI app that issues the recorded statements and sends the recorded answer."""
+"""The baseline server: a bare ASGI application that runs the recorded statements and sends the recorded response."""
 
 import os
 import sys
@@ -11,11 +11,11 @@ import uvicorn
 
 from tests.bench.replay import Script, read_script, replay
 
-ADDRESS = "HEADWATER_BENCH_FLOOR_DATABASE_URL"
+DATABASE_VARIABLE = "HEADWATER_BENCH_BASELINE_DATABASE_URL"
 
 
-class Floor:
-    """The app. Which sample it is asked for, and the text that is new each time, stand in the request's extensions."""
+class BaselineApp:
+    """The application. The extensions of a request name the row, the sample and the text that is new in each request."""
 
     def __init__(self, address: str, recording: dict[str, Any]) -> None:
         self._address = address
@@ -28,23 +28,23 @@ class Floor:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
             return
         message = await receive()
         body = message["body"]
         while message.get("more_body"):
             message = await receive()
             body += message["body"]
-        asked = orjson.loads(body)["extensions"]["bench"]
-        script, response = self._samples[asked["row"]][asked["sample"]]
+        bench = orjson.loads(body)["extensions"]["bench"]
+        script, response = self._samples[bench["row"]][bench["sample"]]
         async with self._pool.acquire() as connection:
-            await replay(script, connection, asked["fresh"])
-        answer = orjson.dumps(response)
-        headers = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(answer))]
+            await replay(script, connection, bench["fresh"])
+        content = orjson.dumps(response)
+        headers = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await send({"type": "http.response.body", "body": content})
 
-    async def _live(self, receive: Any, send: Any) -> None:
+    async def _run_lifespan(self, receive: Any, send: Any) -> None:
         await receive()
         size = self._recording["pool_size"]
         self._pool = await asyncpg.create_pool(
@@ -52,7 +52,7 @@ class Floor:
             min_size=size,
             max_size=size,
             max_inactive_connection_lifetime=0,
-            # the pool's own would be a statement that the service does not issue
+            # the reset of asyncpg would be a statement that the service does not send
             reset=_no_reset,
             server_settings=self._recording["server_settings"],
         )
@@ -63,20 +63,20 @@ class Floor:
 
 
 async def _no_reset(_: Any) -> None:
-    """Leaves the connection as it is."""
+    """Leave the connection as it is."""
 
 
 class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
-        print(f"The floor serves http://127.0.0.1:{port}/graphql", file=sys.stderr, flush=True)
+        print(f"The baseline server serves http://127.0.0.1:{port}/graphql", file=sys.stderr, flush=True)
 
 
 def serve(recording: Path) -> None:
-    """Serve what was recorded, with the settings that `headwater serve` gives to uvicorn."""
+    """Serve a recording with the settings that `headwater serve` gives to uvicorn."""
     config = uvicorn.Config(
-        Floor(os.environ[ADDRESS], orjson.loads(recording.read_bytes())),
+        BaselineApp(os.environ[DATABASE_VARIABLE], orjson.loads(recording.read_bytes())),
         host="127.0.0.1",
         port=0,
         loop="uvloop",

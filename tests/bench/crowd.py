@@ -1,4 +1,4 @@
-"""A crowd of clients, in a process of its own: each asks over one connection, again and again, until the time is over."""
+"""Many clients in one process. Each sends requests over one connection until the time is over."""
 
 import asyncio
 import random
@@ -14,20 +14,20 @@ import uvloop
 
 from tests.bench.client import HttpConnection
 
-# Longer than the service lets anything take.
+# Longer than the service lets any request take.
 _HANGS = 45.0
-# How long somebody waits for an answer who does not wait for it.
-_IMPATIENCE = 0.05
+# How long a client that leaves waits before it does.
+_LEAVES_AFTER = 0.05
 
-# How it ended where no answer came: the client went away, the server did, or nothing came at all.
+# Outcomes without a response: the client left, the server closed the connection, or nothing happened at all.
 LEFT, CLOSED, HUNG = "left", "closed", "hung"
 
 _CODE = re.compile(rb'"code":"([A-Z_]+)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that may be drawn, whole, in some variants; the weight says how often it is."""
+class RequestKind:
+    """Whole requests, one of which is drawn at random. The weight is relative to the other kinds of a group."""
 
     name: str
     weight: int
@@ -35,109 +35,112 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What so many clients of a crowd do. Who `asks` waits when told to, and asks the same again; who `rushes` never waits; who
-    `drips` sends a byte a second of the last line; who `leaves` does so before the answer is there."""
+class Group:
+    """Clients that behave alike.
+
+    `retries`: a client waits as long as the response asks and sends the same request again. `rushes`: it never waits. `drips`: it
+    sends a byte a second of the last line. `leaves`: it closes the connection before the response is there.
+    """
 
     name: str
     clients: int
-    asked: list[Asked]
-    manner: str = "asks"
+    requests: list[RequestKind]
+    behaviour: str = "retries"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where a crowd asks, from which instant on, by the clock of this machine, and for how many seconds."""
+    """The port to connect to, the start by the clock of this machine, and the duration in seconds."""
 
     port: int
-    begins: float
+    start: float
     seconds: float
-    parts: list[Part]
+    groups: list[Group]
 
 
 @dataclass(slots=True)
-class Told:
-    """What a crowd met with. Seconds that requests took, by part, name and outcome; by part those until an answer came, with all
-    waiting; and those for which the crowd itself kept a processor busy."""
+class CrowdResult:
+    """Durations in seconds: of requests by group, kind and outcome; by group until a request had a response, with all retries;
+    and the CPU time of the crowd itself."""
 
-    taken: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
+    durations: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
     until_answered: dict[str, list[float]] = field(default_factory=dict)
-    processor: float = 0.0
+    cpu: float = 0.0
 
 
-def play(plan: Path, told: Path) -> None:
-    """Do what a plan says, and write down what came of it."""
-    read = orjson.loads(plan.read_bytes())
-    parts = [Part(**{**it, "asked": [Asked(**asked) for asked in it["asked"]]}) for it in read.pop("parts")]
+def run(plan: Path, result: Path) -> None:
+    """Carry out the plan in one file and write the result to another."""
+    content = orjson.loads(plan.read_bytes())
+    groups = [Group(**{**it, "requests": [RequestKind(**kind) for kind in it["requests"]]}) for it in content.pop("groups")]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        told.write_bytes(orjson.dumps(runner.run(_play(Plan(**read, parts=parts)))))
+        result.write_bytes(orjson.dumps(runner.run(_run(Plan(**content, groups=groups)))))
 
 
-async def _play(plan: Plan) -> Told:
-    clients = [_Client(plan.port, part, number) for part in plan.parts for number in range(part.clients)]
+async def _run(plan: Plan) -> CrowdResult:
+    clients = [_Client(plan.port, group, number) for group in plan.groups for number in range(group.clients)]
     await asyncio.gather(*(client.connect() for client in clients))
-    await asyncio.sleep(max(0, plan.begins - time.time()))
-    worked = time.process_time()
-    until = time.perf_counter() + plan.seconds
-    await asyncio.gather(*(client.go_on(until) for client in clients))
-    told = Told(processor=time.process_time() - worked)
+    await asyncio.sleep(max(0, plan.start - time.time()))
+    cpu = time.process_time()
+    end = time.perf_counter() + plan.seconds
+    await asyncio.gather(*(client.run_until(end) for client in clients))
+    result = CrowdResult(cpu=time.process_time() - cpu)
     for client in clients:
-        of_part = told.taken.setdefault(client.part.name, {})
-        for (name, outcome), taken in client.taken.items():
-            of_part.setdefault(name, {}).setdefault(outcome, []).extend(taken)
-        told.until_answered.setdefault(client.part.name, []).extend(client.until_answered)
-    return told
+        of_group = result.durations.setdefault(client.group.name, {})
+        for (name, outcome), durations in client.durations.items():
+            of_group.setdefault(name, {}).setdefault(outcome, []).extend(durations)
+        result.until_answered.setdefault(client.group.name, []).extend(client.until_answered)
+    return result
 
 
 class _Client:
-    """One of a part, with a connection of its own, which it makes anew when it has lost it."""
+    """A client of a group. It opens a new connection when it has lost its own."""
 
-    def __init__(self, port: int, part: Part, number: int) -> None:
-        self.part = part
-        self.taken: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    def __init__(self, port: int, group: Group, number: int) -> None:
+        self.group = group
+        self.durations: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self.until_answered: list[float] = []
         self._port = port
-        self._chance = random.Random(f"{part.name}/{number}")
+        self._random = random.Random(f"{group.name}/{number}")
         self._connection: HttpConnection | None = None
-        manners: dict[str, Callable[[Asked, bytes, float], Awaitable[None]]] = {
-            "asks": self._ask,
+        behaviours: dict[str, Callable[[RequestKind, bytes, float], Awaitable[None]]] = {
+            "retries": self._retry,
             "rushes": self._rush,
             "drips": self._drip,
             "leaves": self._leave,
         }
-        self._manner = manners[part.manner]
+        self._behave = behaviours[group.behaviour]
 
     async def connect(self) -> HttpConnection:
         if self._connection is None or self._connection.closed:
             _, self._connection = await asyncio.get_running_loop().create_connection(HttpConnection, "127.0.0.1", self._port)
         return self._connection
 
-    async def go_on(self, until: float) -> None:
-        weights = [it.weight for it in self.part.asked]
-        while time.perf_counter() < until:
-            (asked,) = self._chance.choices(self.part.asked, weights)
-            await self._manner(asked, self._chance.choice(asked.variants).encode(), until)
+    async def run_until(self, end: float) -> None:
+        weights = [it.weight for it in self.group.requests]
+        while time.perf_counter() < end:
+            (kind,) = self._random.choices(self.group.requests, weights)
+            await self._behave(kind, self._random.choice(kind.variants).encode(), end)
         if self._connection is not None:
             self._connection.close()
 
-    async def _ask(self, asked: Asked, request: bytes, until: float) -> None:
-        """Ask until there is an answer, or the time is over."""
+    async def _retry(self, kind: RequestKind, request: bytes, end: float) -> None:
+        """Send a request until it has a response, or the time is over."""
         began = time.perf_counter()
-        while (wait := await self._once(asked, request)) is not None:
-            # as clients should, not all at the same moment
-            await asyncio.sleep(wait * self._chance.uniform(1, 1.5))
-            if time.perf_counter() >= until:
+        while (wait := await self._send(kind, request)) is not None:
+            # with jitter, as clients should
+            await asyncio.sleep(wait * self._random.uniform(1, 1.5))
+            if time.perf_counter() >= end:
                 return
         self.until_answered.append(time.perf_counter() - began)
 
-    async def _rush(self, asked: Asked, request: bytes, _: float) -> None:
-        await self._once(asked, request)
+    async def _rush(self, kind: RequestKind, request: bytes, _end: float) -> None:
+        await self._send(kind, request)
 
-    async def _drip(self, asked: Asked, request: bytes, _until: float) -> None:
+    async def _drip(self, kind: RequestKind, request: bytes, _end: float) -> None:
         head, _, rest = request.rpartition(b"\r\n")
         dripping = asyncio.create_task(self._send_slowly(await self.connect(), rest))
         try:
-            await self._once(asked, head + b"\r\n")
+            await self._send(kind, head + b"\r\n")
         finally:
             dripping.cancel()
 
@@ -146,22 +149,22 @@ class _Client:
             await asyncio.sleep(1)
             connection.write(bytes([byte]))
 
-    async def _leave(self, asked: Asked, request: bytes, _: float) -> None:
+    async def _leave(self, kind: RequestKind, request: bytes, _end: float) -> None:
         connection = await self.connect()
         began = time.perf_counter()
-        answer = connection.ask(request)
-        await asyncio.wait([answer], timeout=_IMPATIENCE)
-        outcome = _outcome(connection, answer.result()) if answer.done() and not answer.exception() else LEFT
+        response = connection.send(request)
+        await asyncio.wait([response], timeout=_LEAVES_AFTER)
+        outcome = _outcome(connection, response.result()) if response.done() and not response.exception() else LEFT
         connection.abort()
-        self.taken[asked.name, outcome].append(time.perf_counter() - began)
+        self.durations[kind.name, outcome].append(time.perf_counter() - began)
 
-    async def _once(self, asked: Asked, request: bytes) -> float | None:
-        """Ask once; how many seconds to wait before asking the same again, if that is what came of it."""
+    async def _send(self, kind: RequestKind, request: bytes) -> float | None:
+        """Send a request once. Return how many seconds to wait before a retry, or None if the response asks for none."""
         connection = await self.connect()
         began = time.perf_counter()
         try:
             async with asyncio.timeout(_HANGS):
-                body = await connection.ask(request)
+                body = await connection.send(request)
             outcome, wait = _outcome(connection, body), connection.header(b"retry-after")
         except TimeoutError:
             outcome, wait = HUNG, None
@@ -171,11 +174,11 @@ class _Client:
         else:
             if connection.header(b"connection") == b"close":
                 connection.close()
-        self.taken[asked.name, outcome].append(time.perf_counter() - began)
+        self.durations[kind.name, outcome].append(time.perf_counter() - began)
         return None if wait is None else float(wait)
 
 
 def _outcome(connection: HttpConnection, body: bytes) -> str:
-    """The status of an answer and, if there is an error in it, the code of the first."""
+    """Return the status of a response and the code of its first error, if it has one."""
     code = _CODE.search(body) if b'"errors":[' in body else None
     return f"{connection.status} {code[1].decode()}" if code else str(connection.status)

@@ -1,4 +1,4 @@
-"""The database that is measured: an own one on an own server, or the one that HEADWATER_BENCH_DATABASE_URL names."""
+"""The measured database: one on a server of the run, or the one that HEADWATER_BENCH_DATABASE_URL names."""
 
 import os
 import shutil
@@ -24,51 +24,53 @@ from tests.bench import entities, products, relationships
 from tests.bench.graph import Scale
 from tests.bench.versions import VERSIONS
 
-GIVEN = "HEADWATER_BENCH_DATABASE_URL"
+DATABASE_VARIABLE = "HEADWATER_BENCH_DATABASE_URL"
 
-# What keys are made and proven with, in databases that last as long as a run.
-KEY_SECRET = "of the bench, which has nothing to hide"
-ANY_RATE = "1000000000000/minute"
-
-
-class OtherDataThere(Exception):
-    """The database that was named holds something that is not ours to write into."""
+# The secret that signs API keys. The databases last as long as a run.
+KEY_SECRET = "of the benchmark, whose data is public"
+UNLIMITED_RATE = "1000000000000/minute"
 
 
-class NotSound(Exception):
-    """The versions are not what the log says, so whatever was measured was not done."""
+class OtherData(Exception):
+    """The named database holds data that no benchmark wrote."""
+
+
+class NotVerified(Exception):
+    """The versions differ from the change log, so the measured writes were not correct."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much there is of what is measured."""
+    """Amounts of measured data."""
 
     products: int
     entities: int
-    # of each file that is loaded
+    # rows of each file that is loaded
     rows: int
-    # of each operation, at most
+    # most samples of an operation
     samples: int
-    # that is loaded, and asked for lineage
+    # runs of a load without rows
+    starts: int
+    # the graph that is loaded and walked
     graph: Scale
 
 
 def settings_for(address: str) -> Settings:
-    """How the service runs that is measured: a walk may go as far as the largest one that is asked for, and one caller may ask on
-    and on, which is counted all the same."""
+    """Return the settings of the measured service: bounds that admit the largest walk, and rates that are counted but never
+    exceeded."""
     return Settings(
         database_url=address,
         key_secret=KEY_SECRET,
         max_lineage_page_size=10_000,
         max_lineage_assets=10_000,
         max_lineage_links=40_000,
-        tenant_rate=ANY_RATE,
-        key_rate=ANY_RATE,
+        tenant_rate=UNLIMITED_RATE,
+        key_rate=UNLIMITED_RATE,
     )
 
 
 async def make_key(address: str, tenant_id: int, *scopes: str) -> str:
-    """A key of a tenant, as the service would make it."""
+    """Create an API key of a tenant."""
     database = Database(address, pool_size=1)
     try:
         async with database.transaction(tenant_id, Author("bench")) as connection:
@@ -79,27 +81,27 @@ async def make_key(address: str, tenant_id: int, *scopes: str) -> str:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """What a process has to be told to run like this."""
+    """Return the environment variables of a process that runs with these settings."""
     return {f"HEADWATER_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_defaults=True).items()}
 
 
 def plain_address(address: str) -> str:
-    """The address as asyncpg itself takes it, whichever way it was written."""
+    """Return the address in the form that asyncpg takes."""
     return driver_address(address).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def in_database(address: str, name: str) -> str:
-    """The same server, another database."""
+    """Return the address of another database on the same server."""
     return driver_address(address).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
 @contextmanager
 def database(directory: Path) -> Iterator[str]:
-    """The address of a database, for as long as the block lasts. A server of our own lives in that directory."""
-    if given := os.environ.get(GIVEN):
-        yield given
+    """Yield the address of the named database, or of one on an embedded server in the directory."""
+    if named := os.environ.get(DATABASE_VARIABLE):
+        yield named
         return
-    # Waiting for the disk would add the same to both sides and hide what is between them; a vacuum would hit only one.
+    # Waiting for the disk would add the same to both sides and hide their difference. A vacuum would slow down only one.
     with EmbeddedServer.start(directory, {"fsync": "off", "autovacuum": "off"}) as server:
         server.ensure_database("bench")
         yield server.address("bench")
@@ -107,17 +109,17 @@ def database(directory: Path) -> Iterator[str]:
 
 def make_directory() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="headwater-bench-"))
-    # started by root, the server runs as somebody else, who has to get there
+    # started by root, the server runs as another user, who has to pass through
     directory.chmod(0o755)
     return directory
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove what a run has left, and stop the server in it if a killed run left that too. Twice is as good as once."""
+    """Remove what a run has left, including the server of a killed run. Do nothing if the directory does not exist."""
     if not directory.exists():
         return
     if (directory / "postgres.socket").exists():
-        # who joins it as the only one is the last to leave, and that stops it
+        # the last user of a server stops it
         EmbeddedServer.start(directory).stop()
     location = directory / "postgres.location"
     if location.exists():
@@ -126,30 +128,30 @@ def remove_directory(directory: Path) -> None:
 
 
 async def prepare(address: str, size: Size) -> None:
-    """Migrate the database and fill it, unless an earlier run has filled it alike."""
+    """Migrate the database and fill it, unless an earlier run has filled it with the same data."""
     await migrations.upgrade(address)
     owner = await asyncpg.connect(plain_address(address))
     try:
         assets = {products.product_uid(number) for number in range(size.products)}
         assets |= {entities.entity_uid(number) for number in range(size.entities)}
-        joins = {join.uid: join for join in relationships.joins(size.entities, size.products)}
-        least = len(assets) * VERSIONS + sum(len(join.tale) for join in joins.values())
-        found = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset UNION ALL SELECT uid FROM relationship")}
-        if not found:
+        related = {it.uid: it for it in relationships.relationships(size.entities, size.products)}
+        fewest_changes = len(assets) * VERSIONS + sum(len(it.timeline) for it in related.values())
+        existing = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset UNION ALL SELECT uid FROM relationship")}
+        if not existing:
             await products.fill(address, owner, size.products)
             await entities.fill(owner, size.entities)
-            await relationships.fill(address, owner, list(joins.values()))
-        elif found != assets | joins.keys() or await _changes(owner) < least:
-            raise OtherDataThere(f"{GIVEN} names a database that holds other data. Name an empty one.")
+            await relationships.fill(address, owner, list(related.values()))
+        elif existing != assets | related.keys() or await _count_changes(owner) < fewest_changes:
+            raise OtherData(f"{DATABASE_VARIABLE} names a database that holds other data. Name an empty one.")
         await owner.execute("VACUUM ANALYZE")
-        if not found:
+        if not existing:
             await verify(address)
     finally:
         await owner.close()
 
 
 async def verify(address: str) -> None:
-    """See that log, versions and details agree."""
+    """Check that log, versions and details agree."""
     database = Database(address, statement_timeout=600)
     try:
         async with database.snapshot(DEFAULT_TENANT_ID) as connection:
@@ -157,8 +159,8 @@ async def verify(address: str) -> None:
     finally:
         await database.close()
     if report.differences:
-        raise NotSound(f"{len(report.differences)} differences between log and versions, the first: {report.differences[0]}")
+        raise NotVerified(f"{len(report.differences)} differences between log and versions, the first: {report.differences[0]}")
 
 
-async def _changes(owner: "asyncpg.Connection[asyncpg.Record]") -> int:
+async def _count_changes(owner: "asyncpg.Connection[asyncpg.Record]") -> int:
     return int(await owner.fetchval("SELECT count(*) FROM change"))

@@ -1,6 +1,6 @@
-"""The entities of the database that is measured: people, each with an email that stays and a team that every version changes.
+"""The entities of the measured database: people, each with a constant email and a team that changes with every version.
 
-They are too many to be written as the service would in the time that there is. What is written in their stead is verified.
+They are written by SQL because there are too many for the service to write them. The result is verified.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,10 @@ from db.temporal.kinds import ENTITY
 from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS, since
 
-# Entities from this number on are there to be updated; those before it stay as they are. Whatever else is read of the others,
-# their teams are not.
+# Entities from this number on are updated while they are measured. Reads of those do not select the team.
 UPDATED_FROM = 100
 
-# what surnames begin with, and what they end in
+# first and last parts of surnames
 _STEMS, _ENDINGS = (
     parts.split()
     for parts in (
@@ -33,17 +32,17 @@ INSERT INTO detail_type (tenant_id, code, label, format)
 VALUES ({DEFAULT_TENANT_ID}, 'email', 'Email', 'email'), ({DEFAULT_TENANT_ID}, 'team', 'Team', 'text');
 """
 
-# In the order of time, as they would lie had they been written when they began.
+# Ordered by time, as the rows of a real history are.
 _FILL = f"""
 INSERT INTO asset (tenant_id, uid, kind, type)
-SELECT {DEFAULT_TENANT_ID}, uid, '{ENTITY.name}', 'PERSON' FROM stated WHERE version = 0 ORDER BY number;
+SELECT {DEFAULT_TENANT_ID}, uid, '{ENTITY.name}', 'PERSON' FROM state_row WHERE version = 0 ORDER BY number;
 CREATE TEMPORARY TABLE filled AS
-SELECT a.id, s.version, s.since AS valid_from, lead(s.since, 1, 'infinity') OVER life AS valid_to,
-  first_value(s.since) OVER life AS created_at, s.display_name, s.email, s.team,
+SELECT a.id, s.version, s.since AS valid_from, lead(s.since, 1, 'infinity') OVER history AS valid_to,
+  first_value(s.since) OVER history AS created_at, s.display_name, s.email, s.team,
   jsonb_build_object('email', s.email, 'team', s.team) AS details
-FROM stated s
+FROM state_row s
 JOIN asset a ON a.tenant_id = {DEFAULT_TENANT_ID} AND a.uid = s.uid
-WINDOW life AS (PARTITION BY s.number ORDER BY s.version);
+WINDOW history AS (PARTITION BY s.number ORDER BY s.version);
 INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)
 SELECT {DEFAULT_TENANT_ID}, id, valid_from, 'infinity' FROM filled WHERE version = 0 ORDER BY id;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
@@ -61,7 +60,7 @@ INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_t
 SELECT {DEFAULT_TENANT_ID}, id, 'team', valid_from, valid_to, team FROM filled ORDER BY version, id;
 INSERT INTO quota (tenant_id, kind, used)
 SELECT {DEFAULT_TENANT_ID}, '{ENTITY.name}', count(*) FROM filled WHERE version = 0;
-DROP TABLE stated, filled;
+DROP TABLE state_row, filled;
 """
 
 
@@ -70,28 +69,28 @@ def entity_uid(number: int) -> UUID:
 
 
 def surname(number: int, version: int) -> str:
-    """A name that one in 1024 has. Everybody takes another one in the middle of the history."""
+    """Return a name that one in 1024 people has. Each name changes in the middle of the history."""
     mixed = number * 7919 + (version > VERSIONS // 2)
     return _STEMS[mixed % len(_STEMS)] + _ENDINGS[mixed // len(_STEMS) % len(_ENDINGS)]
 
 
 async def add_types(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Register what entities and their details are."""
+    """Register the types of entities and details."""
     await owner.execute(_TYPES)
 
 
 async def fill(owner: "asyncpg.Connection[asyncpg.Record]", entities: int) -> None:
-    """Write so many entities with all their versions."""
+    """Write so many entities with all versions."""
     await add_types(owner)
     await owner.execute(
-        "CREATE TEMPORARY TABLE stated (number integer, uid uuid, version integer, since timestamptz, display_name text, "
+        "CREATE TEMPORARY TABLE state_row (number integer, uid uuid, version integer, since timestamptz, display_name text, "
         "email text, team text)"
     )
-    await owner.copy_records_to_table("stated", records=_stated(entities))
+    await owner.copy_records_to_table("state_row", records=_state_rows(entities))
     await owner.execute(_FILL)
 
 
-def _stated(entities: int) -> Iterator[tuple[object, ...]]:
+def _state_rows(entities: int) -> Iterator[tuple[object, ...]]:
     for number in range(entities):
         uid = entity_uid(number)
         for version in range(VERSIONS):

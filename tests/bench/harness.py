@@ -1,4 +1,4 @@
-"""Measures rows: service and floor in turn, round after round, so that what disturbs the machine disturbs both."""
+"""Measure rows: the service and the baseline server in turn, round after round, so that a disturbance slows down both."""
 
 import asyncio
 import gc
@@ -6,7 +6,7 @@ import itertools
 import re
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -19,31 +19,30 @@ from tests.bench.replay import FRESH, read_script, replay
 from tests.bench.rows import Row
 
 CONNECTIONS = 4
-# A row is measured for at least this long a slice, whatever the time that all rows together should take.
+# Shortest measurement of one side in a round, in seconds, even if all rows together take longer then.
 SHORTEST_SLICE = 0.05
 _SLICES = 5
 _HANGS = 60.0
 
 _REQUEST_ID = re.compile(rb'"requestId":"[^"]*"')
 
-Ask = Callable[[HttpConnection, bytes], Awaitable[bytes]]
-
 
 class NotComparable(Exception):
-    """Floor and service did not do the same, so there is nothing to compare."""
+    """The baseline server and the service did different things, so their figures cannot be compared."""
 
 
 @dataclass(slots=True)
 class Figures:
-    """What was measured of one of the sides: medians and 95th percentiles in seconds, and requests a second, one a round."""
+    """Measurements of one side: medians and 95th percentiles in seconds, and requests a second, one of each a round."""
 
     medians: list[float] = field(default_factory=list)
-    slow: list[float] = field(default_factory=list)
+    percentiles: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
 
-    def add(self, taken: list[float]) -> None:
-        self.medians.append(statistics.median(taken))
-        self.slow.append(statistics.quantiles(taken, n=20, method="inclusive")[-1] if len(taken) > 1 else taken[0])
+    def add(self, durations: list[float]) -> None:
+        self.medians.append(statistics.median(durations))
+        percentile = statistics.quantiles(durations, n=20, method="inclusive")[-1] if len(durations) > 1 else durations[0]
+        self.percentiles.append(percentile)
 
     @property
     def median(self) -> float:
@@ -51,7 +50,7 @@ class Figures:
 
     @property
     def p95(self) -> float:
-        return statistics.median(self.slow)
+        return statistics.median(self.percentiles)
 
     @property
     def rate(self) -> float:
@@ -63,59 +62,59 @@ class Result:
     """One row of the table."""
 
     row: Row
-    floor: Figures = field(default_factory=Figures)
+    baseline: Figures = field(default_factory=Figures)
     service: Figures = field(default_factory=Figures)
     sql: Figures = field(default_factory=Figures)
 
     @property
     def ratio(self) -> float:
-        return self.service.median / self.floor.median
+        return self.service.median / self.baseline.median
 
     @property
     def ratio_range(self) -> tuple[float, float]:
-        """The least and the greatest ratio of a round: how far to trust the median."""
-        ratios = [service / floor for service, floor in zip(self.service.medians, self.floor.medians, strict=True)]
+        """The lowest and the highest ratio of a round, which show how exact the median is."""
+        ratios = [service / baseline for service, baseline in zip(self.service.medians, self.baseline.medians, strict=True)]
         return min(ratios), max(ratios)
 
     @property
     def rate_ratio(self) -> float:
-        return self.floor.rate / self.service.rate
+        return self.baseline.rate / self.service.rate
 
 
 async def measure(
-    address: str, recording: Recording, rows: list[Row], *, floor: int, service: int, key: str, rounds: int, seconds: float
+    address: str, recording: Recording, rows: list[Row], *, baseline: int, service: int, key: str, rounds: int, seconds: float
 ) -> list[Result]:
-    """Measure rows at two ports, in about so many seconds in all. Rows that stand beside each other take turns too."""
+    """Measure rows at the ports of both servers, in about so many seconds in all. Measure rows that are compared in turn."""
     length = max(seconds / (len(rows) * (rounds * _SLICES + 1)), SHORTEST_SLICE)
     owner = await asyncpg.connect(plain_address(address))
     held = await asyncpg.connect(plain_address(address), server_settings=recording.server_settings)
     gc.collect()
     gc.freeze()
-    courses = [_Course(row, recording.rows[row.name], floor, service, key, held, owner) for row in rows]
+    measurements = [_Measurement(row, recording.rows[row.name], baseline, service, key, held, owner) for row in rows]
     try:
-        for _, beside in itertools.groupby(courses, key=lambda course: course.row.beside or course.row.name):
-            together = list(beside)
-            for course in together:
-                await course.begin(length)
+        for _, compared in itertools.groupby(measurements, key=lambda it: it.row.compared_with or it.row.name):
+            group = list(compared)
+            for measurement in group:
+                await measurement.prepare(length)
             for _ in range(rounds):
-                for course in together:
-                    await course.measure(length)
-            for course in together:
-                await course.end()
-        return [course.result for course in courses]
+                for measurement in group:
+                    await measurement.run_round(length)
+            for measurement in group:
+                await measurement.check_changes()
+        return [it.result for it in measurements]
     finally:
         await held.close()
         await owner.close()
 
 
-class _Course:
-    """The measuring of one row."""
+class _Measurement:
+    """The measurement of one row."""
 
     def __init__(
         self,
         row: Row,
         samples: list[Sample],
-        floor: int,
+        baseline: int,
         service: int,
         key: str,
         held: "asyncpg.Connection[asyncpg.Record]",
@@ -125,122 +124,124 @@ class _Course:
         self.result = Result(row)
         self._held = held
         self._owner = owner
-        self._floor = floor
+        self._baseline = baseline
         self._service = service
         self._scripts = [read_script(sample.statements) for sample in samples]
         bodies = [_body(row, number) for number in range(len(samples))]
-        self._requests = {port: [post(port, body, key) for body in bodies] for port in (floor, service)}
+        self._requests = {port: [post(port, body, key) for body in bodies] for port in (baseline, service)}
         # numbers that no earlier run has left in the database
         self._numbers = itertools.count(time.time_ns() // 1000)
-        self._done = 0
-        self._changes_at_first = 0
+        self._sent = 0
+        self._changes_before = 0
         self._changes_each = 0
-        self._sides = [(floor, self.result.floor), (service, self.result.service)]
+        self._sides = [(baseline, self.result.baseline), (service, self.result.service)]
 
-    async def begin(self, length: float) -> None:
-        self._changes_at_first = await self._changes()
+    async def prepare(self, length: float) -> None:
+        """Compare the responses of both servers, and fill their pools and caches."""
+        self._changes_before = await self._count_changes()
         self._changes_each = await self._compare()
-        for port in (self._floor, self._service):
-            await self._drive(port, CONNECTIONS, length / 2)  # pools fill, plans and compiled statements are remembered
+        for port in (self._baseline, self._service):
+            await self._send_for(length / 2, port, CONNECTIONS)
 
-    async def measure(self, length: float) -> None:
-        """One round."""
-        self.result.sql.add(await self._sql_alone(length))
+    async def run_round(self, length: float) -> None:
+        self.result.sql.add(await self._run_sql_for(length))
         for port, figures in self._sides:
-            figures.add((await self._drive(port, 1, length))[0])
+            figures.add((await self._send_for(length, port, 1))[0])
         for port, figures in self._sides:
-            taken, elapsed = await self._drive(port, CONNECTIONS, length)
-            figures.rates.append(len(taken) / elapsed)
+            durations, elapsed = await self._send_for(length, port, CONNECTIONS)
+            figures.rates.append(len(durations) / elapsed)
         self._sides.reverse()
 
-    async def end(self) -> None:
-        """See that every request did what it should."""
-        changes = await self._changes() - self._changes_at_first
-        if changes != self._changes_each * self._done:
-            raise NotComparable(f"{self.row.name}: {self._done} requests made {changes} changes, not {self._changes_each} each.")
+    async def check_changes(self) -> None:
+        """Check that every request wrote what it should."""
+        changes = await self._count_changes() - self._changes_before
+        if changes != self._changes_each * self._sent:
+            raise NotComparable(f"{self.row.name}: {self._sent} requests made {changes} changes, not {self._changes_each} each.")
 
     async def _compare(self) -> int:
-        """Hold the answers of both sides against each other, each sample; gives how much each request writes."""
-        changes = {self._floor: 0, self._service: 0}
-        answers: dict[int, list[bytes]] = {}
+        """Compare the responses of both servers for each sample. Return the number of changes that each request makes."""
+        changes = {self._baseline: 0, self._service: 0}
+        responses: dict[int, list[bytes]] = {}
         for port in changes:
-            before = await self._changes()
+            before = await self._count_changes()
             async with connected(port, 1) as (connection,):
-                answers[port] = [await self._ask(connection, port, number) for number in range(len(self._scripts))]
-            changes[port] = await self._changes() - before
-        for of_floor, of_service in zip(answers[self._floor], answers[self._service], strict=True):
-            if of_floor != of_service:
-                raise NotComparable(f"{self.row.name}: the floor sends\n{of_floor!r}\nand the service\n{of_service!r}")
+                responses[port] = [await self._response(connection, port, number) for number in range(len(self._scripts))]
+            changes[port] = await self._count_changes() - before
+        for of_baseline, of_service in zip(responses[self._baseline], responses[self._service], strict=True):
+            if of_baseline != of_service:
+                raise NotComparable(
+                    f"{self.row.name}: the baseline server sends\n{of_baseline!r}\nand the service\n{of_service!r}"
+                )
         each, rest = divmod(changes[self._service], len(self._scripts))
-        if changes[self._floor] != changes[self._service] or rest or (each > 0) is not self.row.writes:
+        if changes[self._baseline] != changes[self._service] or rest or (each > 0) is not self.row.writes:
             raise NotComparable(
-                f"{self.row.name}: {len(self._scripts)} requests made {changes[self._floor]} changes through the floor "
-                f"and {changes[self._service]} through the service."
+                f"{self.row.name}: {len(self._scripts)} requests made {changes[self._baseline]} changes through the baseline "
+                f"server and {changes[self._service]} through the service."
             )
         return each
 
-    async def _ask(self, connection: HttpConnection, port: int, number: int) -> bytes:
-        """One answer, without what is different in each."""
+    async def _response(self, connection: HttpConnection, port: int, number: int) -> bytes:
+        """Return a response without the parts that differ from request to request."""
         fresh = self._fresh()
-        answer = await connection.ask(self._requests[port][number].replace(FRESH.encode(), fresh.encode()))
-        return _REQUEST_ID.sub(b'"requestId":""', answer.replace(fresh.encode(), FRESH.encode()))
+        response = await connection.send(self._requests[port][number].replace(FRESH.encode(), fresh.encode()))
+        return _REQUEST_ID.sub(b'"requestId":""', response.replace(fresh.encode(), FRESH.encode()))
 
-    async def _drive(self, port: int, number: int, length: float) -> tuple[list[float], float]:
-        """Ask over so many connections for so long; gives what each request took, and how long it was in the end."""
-        taken: list[float] = []
-        requests = self._take(port)
-        async with asyncio.timeout(length + _HANGS), connected(port, number) as connections:
-            # all at once: a connection that waited for slow answers on others would be closed meanwhile
-            for answer in await asyncio.gather(*(connection.ask(next(requests)) for connection in connections)):
-                _check(answer)
+    async def _send_for(self, length: float, port: int, connection_count: int) -> tuple[list[float], float]:
+        """Send requests for so long. Return the duration of each, and the time that passed in all."""
+        durations: list[float] = []
+        requests = self._request_cycle(port)
+        async with asyncio.timeout(length + _HANGS), connected(port, connection_count) as connections:
+            # all at once: the server would close a connection that waits for slow responses on the others
+            for response in await asyncio.gather(*(connection.send(next(requests)) for connection in connections)):
+                _check(response)
             began = time.perf_counter()
-            await asyncio.gather(*(_ask_until(connection, requests, began + length, taken) for connection in connections))
-            return taken, time.perf_counter() - began
+            await asyncio.gather(*(_send_until(began + length, connection, requests, durations) for connection in connections))
+            return durations, time.perf_counter() - began
 
-    async def _sql_alone(self, length: float) -> list[float]:
-        taken: list[float] = []
+    async def _run_sql_for(self, length: float) -> list[float]:
+        durations: list[float] = []
         scripts = itertools.cycle(self._scripts)
         deadline = time.perf_counter() + length
-        while not taken or time.perf_counter() < deadline:
+        while not durations or time.perf_counter() < deadline:
             fresh = self._fresh()
             began = time.perf_counter()
             await replay(next(scripts), self._held, fresh)
-            taken.append(time.perf_counter() - began)
-        return taken
+            durations.append(time.perf_counter() - began)
+        return durations
 
-    def _take(self, port: int) -> Iterator[bytes]:
-        """Requests without end, the samples in turn."""
+    def _request_cycle(self, port: int) -> Iterator[bytes]:
+        """Yield requests without end, the samples in turn."""
         for request in itertools.cycle(self._requests[port]):
             fresh = self._fresh()
             yield request.replace(FRESH.encode(), fresh.encode()) if self.row.writes else request
 
     def _fresh(self) -> str:
-        self._done += 1
+        self._sent += 1
         return f"{next(self._numbers):0{len(FRESH)}}"
 
-    async def _changes(self) -> int:
-        # the log also holds what was said and changed nothing
+    async def _count_changes(self) -> int:
+        # the log also holds assertions that changed nothing
         return int(await self._owner.fetchval("SELECT count(*) FROM change WHERE changed"))
 
 
-async def _ask_until(connection: HttpConnection, requests: Iterator[bytes], deadline: float, taken: list[float]) -> None:
+async def _send_until(deadline: float, connection: HttpConnection, requests: Iterator[bytes], durations: list[float]) -> None:
     while True:
         request = next(requests)
         began = time.perf_counter()
-        answer = await connection.ask(request)
+        response = await connection.send(request)
         ended = time.perf_counter()
-        _check(answer)
-        taken.append(ended - began)
+        _check(response)
+        durations.append(ended - began)
         if ended >= deadline:
             return
 
 
-def _check(answer: bytes) -> None:
-    if not answer.startswith(b'{"data":{') or b'"errors":' in answer:
-        raise NotComparable(f"An answer with errors: {answer!r}")
+def _check(response: bytes) -> None:
+    if not response.startswith(b'{"data":{') or b'"errors":' in response:
+        raise NotComparable(f"A response with errors: {response!r}")
 
 
 def _body(row: Row, sample: int) -> bytes:
-    """The service passes over the extensions; the floor goes by them."""
+    """Return the body of a request. The service ignores the extensions; the baseline server reads nothing else."""
     bench = {"row": row.name, "sample": sample, "fresh": FRESH}
     return orjson.dumps({"query": row.document, "variables": row.variables(sample), "extensions": {"bench": bench}})

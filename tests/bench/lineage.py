@@ -1,11 +1,11 @@
-"""What is asked of the graph: each an entry of `ROWS`. All it names is there at any scale, and reaches as much."""
+"""Operations on lineage that are measured. The assets that they name exist at every scale and reach the same number of others."""
 
 from typing import Any
 
 from tests.bench.graph import DEPTH, REACHED, Asset, root_of
-from tests.bench.rows import THEN, Row
+from tests.bench.rows import AS_OF, Row
 
-# The deepest that a walk may be asked to go, for what hurts.
+# Depth of walks over the components that are hard to walk: the greatest that the service admits.
 _DEEPEST = 100
 
 _WALK = """
@@ -63,18 +63,18 @@ query Paths($from: UUID!, $to: UUID!, $mode: PathMode!, $depth: Int!) {
 
 
 def _walks(name: str, family: str, samples: int) -> tuple[Row, Row]:
-    """A walk from roots of a family of pipelines, now and as-of."""
+    """Return a walk from roots of a family of pipelines, at present and as of an instant."""
 
     def variables(sample: int) -> dict[str, Any]:
         return {"uid": str(root_of(family, sample).uid), "depth": DEPTH, "first": max(REACHED[family], 1_000)}
 
     return (
         Row(name, _WALK, variables, samples=samples),
-        Row(f"{name}, as-of", _WALK, lambda it: {**variables(it), "asOf": THEN}, samples=samples, beside=name),
+        Row(f"{name}, as-of", _WALK, lambda it: {**variables(it), "asOf": AS_OF}, samples=samples, compared_with=name),
     )
 
 
-def _adversary(name: str) -> Row:
+def _hard_walk(name: str) -> Row:
     variables = {"uid": str(root_of(name).uid), "depth": _DEEPEST, "first": 1_000}
     return Row(f"walk of the {name}", _WALK, lambda _: variables)
 
@@ -96,5 +96,5 @@ ROWS = (
     _paths("shortest paths", "SHORTEST", _FIRST, _LAST, DEPTH),
     _paths("all paths", "ALL", _FIRST, _LAST, DEPTH),
     _paths("all paths up the ladder", "ALL", root_of("ladder"), Asset("ladder", 120), _DEEPEST),
-    *(_adversary(name) for name in ("ladder", "chain", "hub", "clique", "cycle", "tree")),
+    *(_hard_walk(name) for name in ("ladder", "chain", "hub", "clique", "cycle", "tree")),
 )

@@ -1,8 +1,7 @@
-"""Measures loads: `headwater ingest` as it is run, in turn with COPY of the same file into a table that is only a table.
+"""Measure loads: the command `headwater ingest`, in turn with COPY of the same file into a table without constraints.
 
-Each load meets a database of its own, on one server: that which the load before it has left, as autovacuum would have left it
-by then. The first meets tables that nobody has ever analysed. So no figure depends on which loads are chosen. The databases stay
-for whoever asks something of them, and go at the end.
+Each load runs on its own database, which is a copy of the one that the load before it left, after a vacuum. The first runs
+on tables without statistics. So no figure depends on which loads are chosen. All databases are dropped at the end.
 """
 
 import asyncio
@@ -25,18 +24,18 @@ from tests.bench.data import Size, in_database, plain_address, verify
 from tests.bench.loads import Load
 from tests.bench.servers import running
 
-# How often a file is copied on either side of its load.
+# Copies of a file before its load, and as many after it.
 _COPIES = 3
-_STARTS = 3
-_PATIENCE = 10.0
+# Most seconds until the connections of a command that has ended are gone.
+_DISCONNECT_TIMEOUT = 10.0
 
-# For each form a table that takes its rows, and how COPY reads them. No line of JSON has such delimiters and quotes in it.
-_BARE: dict[str, tuple[str, dict[str, Any]]] = {
+# For each format a table that takes the rows, and the options of COPY. No line of JSON contains these delimiters and quotes.
+_COPY_TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     "csv": (
-        "CREATE TABLE bare (entity_uid uuid, display_name text, entity_type text, details jsonb, change_ts timestamptz)",
+        "CREATE TABLE copied (entity_uid uuid, display_name text, entity_type text, details jsonb, change_ts timestamptz)",
         {"header": True},
     ),
-    "jsonl": ("CREATE TABLE bare (line jsonb)", {"delimiter": "\x01", "quote": "\x02"}),
+    "jsonl": ("CREATE TABLE copied (line jsonb)", {"delimiter": "\x01", "quote": "\x02"}),
 }
 _WRITTEN = """
 SELECT CAST(sum(n_tup_ins + n_tup_upd + n_tup_del) AS bigint)
@@ -53,19 +52,22 @@ ORDER BY application_name, state
 
 
 class LoadFailed(Exception):
-    """A load did not do what it is there for; the message holds what it said last."""
+    """A load did not do what it should. The message holds the end of its output."""
 
 
 @dataclass(slots=True)
-class Figures:
-    """What was measured of one load: how long the whole command took, how long it takes when there is nothing to load, and how
-    long COPY took each time, in seconds; and how many rows of versions and details it wrote."""
+class LoadFigures:
+    """Measurements of one load.
+
+    `total` is the duration of the command in seconds, `start` its duration for a file without rows, `copies` those of COPY, and
+    `written` the number of rows of versions and details that it wrote.
+    """
 
     load: Load
     database: str
     rows: int
     start: float
-    whole: float = 0.0
+    total: float = 0.0
     written: int = 0
     copies: list[float] = field(default_factory=list)
 
@@ -87,23 +89,23 @@ class Figures:
 
     @property
     def ratio_range(self) -> tuple[float, float]:
-        """The ratio by the slowest COPY and by the fastest: how far to trust the median."""
+        """The ratios to the slowest COPY and to the fastest, which show how exact the median is."""
         return self.loading / max(self.copies), self.loading / min(self.copies)
 
     @property
     def loading(self) -> float:
-        return self.whole - self.start
+        return self.total - self.start
 
 
-async def measure_loads(databases: "Databases", loads: Sequence[Load], directory: Path, size: Size) -> list[Figures]:
-    """Measure loads, and verify what each has left."""
-    course = _Course(databases, directory, size)
-    await course.begin()
-    return [await course.measured(load) for load in loads]
+async def measure_loads(databases: "Databases", loads: Sequence[Load], directory: Path, size: Size) -> list[LoadFigures]:
+    """Measure loads, and verify the database that each of them leaves."""
+    measurement = _Measurement(databases, directory, size)
+    await measurement.prepare()
+    return [await measurement.figures_of(load) for load in loads]
 
 
 class Databases:
-    """Databases of our own on a server."""
+    """Databases of the benchmark on a server."""
 
     def __init__(self, address: str, server: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._address = address
@@ -114,7 +116,7 @@ class Databases:
         return in_database(self._address, name)
 
     async def create(self, template: str) -> str:
-        """One like another one; gives its name."""
+        """Create a copy of a database. Return its name."""
         name = f"headwater_bench_{uuid4().hex}"
         try:
             await self._server.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
@@ -128,13 +130,13 @@ class Databases:
             await self._server.execute(f"DROP DATABASE {self._names.pop()} WITH (FORCE)")
 
     async def connections(self, name: str) -> dict[tuple[str, str], int]:
-        """How many there are to it, by application and state."""
-        found = await self._server.fetch(_ACTIVITY, name)
-        return {(it["application_name"], it["state"]): it["count"] for it in found}
+        """Count the connections to a database by application and state."""
+        rows = await self._server.fetch(_ACTIVITY, name)
+        return {(it["application_name"], it["state"]): it["count"] for it in rows}
 
-    async def left_alone(self, name: str) -> None:
-        """Wait until nobody is connected to it: only then it is known what was counted there."""
-        deadline = time.monotonic() + _PATIENCE
+    async def wait_for_disconnect(self, name: str) -> None:
+        """Wait until a database has no connections. Only then its statistics are complete."""
+        deadline = time.monotonic() + _DISCONNECT_TIMEOUT
         while time.monotonic() < deadline:
             if not await self._server.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", name):
                 return
@@ -144,7 +146,7 @@ class Databases:
 
 @asynccontextmanager
 async def databases_beside(address: str) -> AsyncIterator[Databases]:
-    """Databases on the server of this one."""
+    """Yield databases on the same server, and drop them afterwards."""
     server = await asyncpg.connect(plain_address(address))
     databases = Databases(address, server)
     try:
@@ -163,72 +165,73 @@ async def _connected(address: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.
         await connection.close()
 
 
-class _Course:
-    """The measuring of loads, each once, even if several come after it."""
+class _Measurement:
+    """The measurement of all loads. Each is measured once, even if several others come after it."""
 
     def __init__(self, databases: Databases, directory: Path, size: Size) -> None:
         self._databases = databases
         self._directory = directory
         self._size = size
         self._empty = ""
-        self._bare = ""
+        self._copies = ""
         self._start = 0.0
-        self._done: dict[str, Figures] = {}
+        self._figures: dict[str, LoadFigures] = {}
 
-    async def begin(self) -> None:
-        """Make a migrated database with types in it and one for COPY, and measure what the command takes by itself."""
-        self._bare = await self._databases.create("template0")
+    async def prepare(self) -> None:
+        """Create a migrated database with types and one for COPY, and measure the command with a file without rows."""
+        self._copies = await self._databases.create("template0")
         self._empty = await self._databases.create("template0")
         await migrations.upgrade(self._databases.address(self._empty))
         async with _connected(self._databases.address(self._empty)) as owner:
             await entities.add_types(owner)
-        nothing = self._directory / "nothing.csv"
-        nothing.write_text(",".join(COLUMNS) + "\n")
-        self._start = statistics.median([(await self._run("csv", nothing, self._empty))[0] for _ in range(_STARTS)])
+        file = self._directory / "no_rows.csv"
+        file.write_text(",".join(COLUMNS) + "\n")
+        durations = [(await self._run("csv", file, self._empty))[0] for _ in range(self._size.starts)]
+        self._start = statistics.median(durations)
 
-    async def measured(self, load: Load) -> Figures:
-        """The figures of a load, and before them, if need be, the load that it comes after."""
-        if load.name not in self._done:
-            before = self._empty if load.after is None else (await self.measured(load.after)).database
-            self._done[load.name] = await self._measure(load, before)
-        return self._done[load.name]
+    async def figures_of(self, load: Load) -> LoadFigures:
+        """Measure a load, and before that the load that it comes after, unless they have been measured."""
+        if load.name not in self._figures:
+            template = self._empty if load.after is None else (await self.figures_of(load.after)).database
+            self._figures[load.name] = await self._measure(load, template)
+        return self._figures[load.name]
 
-    async def _measure(self, load: Load, before: str) -> Figures:
-        file = self._directory / f"load.{load.form}"
-        figures = Figures(load, await self._databases.create(before), load.write(file, self._size), self._start)
-        figures.copies += await self._copy(load.form, file)
-        figures.whole, said = await self._run(load.form, file, figures.database)
-        figures.copies += await self._copy(load.form, file)
-        found = {word: int(rows) for word, rows in re.findall(r"(\w+) (\d+)(?=[,\n])", said)}
-        if sum(found.get(it, 0) for it in load.found) != figures.rows:
-            raise LoadFailed(f"{load.name}: not every row was found to be {' or '.join(load.found)}.\n{said[-2000:]}")
-        await self._databases.left_alone(figures.database)
+    async def _measure(self, load: Load, template: str) -> LoadFigures:
+        file = self._directory / f"load.{load.format}"
+        figures = LoadFigures(load, await self._databases.create(template), load.write(file, self._size), self._start)
+        figures.copies += await self._copy(load.format, file)
+        figures.total, output = await self._run(load.format, file, figures.database)
+        figures.copies += await self._copy(load.format, file)
+        counts = {word: int(rows) for word, rows in re.findall(r"(\w+) (\d+)(?=[,\n])", output)}
+        if sum(counts.get(it, 0) for it in load.outcomes) != figures.rows:
+            raise LoadFailed(f"{load.name}: not every row was {' or '.join(load.outcomes)}.\n{output[-2000:]}")
+        await self._databases.wait_for_disconnect(figures.database)
         async with _connected(self._databases.address(figures.database)) as owner:
             figures.written = await owner.fetchval(_WRITTEN, load.tables)
             await owner.execute("VACUUM ANALYZE")
         await verify(self._databases.address(figures.database))
         return figures
 
-    async def _copy(self, form: str, file: Path) -> list[float]:
-        """How long it takes to copy a file, each time into a new table."""
-        taken: list[float] = []
-        table, options = _BARE[form]
-        async with _connected(self._databases.address(self._bare)) as owner:
+    async def _copy(self, format_: str, file: Path) -> list[float]:
+        """Return how long it takes to copy a file into a new table, several times."""
+        durations: list[float] = []
+        table, options = _COPY_TARGETS[format_]
+        async with _connected(self._databases.address(self._copies)) as owner:
             for _ in range(_COPIES):
                 await owner.execute(table)
                 began = time.perf_counter()
-                await owner.copy_to_table("bare", source=file, format="csv", **options)
-                taken.append(time.perf_counter() - began)
-                await owner.execute("DROP TABLE bare")
-        return taken
+                await owner.copy_to_table("copied", source=file, format="csv", **options)
+                durations.append(time.perf_counter() - began)
+                await owner.execute("DROP TABLE copied")
+        return durations
 
-    async def _run(self, form: str, file: Path, database: str) -> tuple[float, str]:
-        """How long the command takes from its start to its end, and what it says."""
+    async def _run(self, format_: str, file: Path, database: str) -> tuple[float, str]:
+        """Run the command. Return its duration and its output."""
         environment = {"HEADWATER_DATABASE_URL": self._databases.address(database)}
         began = time.perf_counter()
-        with running(self._directory / "load.log", environment, "load", "ingest", form, str(file)) as process:
-            status = await process.ended()
-            taken = time.perf_counter() - began
+        with running(self._directory / "load.log", environment, "load", "ingest", format_, str(file)) as process:
+            status = await process.wait()
+            duration = time.perf_counter() - began
             if status:
-                raise LoadFailed(process.said()[-2000:])
-            return taken, process.said()
+                raise LoadFailed(process.output()[-2000:])
+            return duration, process.output()

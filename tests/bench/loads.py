@@ -1,4 +1,4 @@
-"""What is loaded. A row of the table is an entry of `LOADS`, and nothing else has to know of it."""
+"""Loads that are measured. To add one, add it to `LOADS`."""
 
 import csv
 import json
@@ -16,25 +16,25 @@ from tests.bench.versions import since
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A file for `headwater ingest`, in one of its forms. It is loaded `after` another one; without one, into nothing.
+    """A file for `headwater ingest` in one of its formats. It is loaded after another one, or into an empty database.
 
-    `write` gives how many rows it has, and `found` is what the command has to call each. The aim is how many times as long as
-    COPY it may take. The rows of these tables are what it writes.
+    `write` returns the number of rows. `outcomes` are the words with which the command may count a row. `aim` is how many times
+    as long as COPY the load may take. `tables` are those that it writes versions to.
     """
 
     name: str
-    form: str
+    format: str
     write: Callable[[Path, Size], int]
-    found: tuple[str, ...]
+    outcomes: tuple[str, ...]
     tables: tuple[str, ...]
     aim: float | None = None
     after: "Load | None" = None
 
 
 def _people(
-    name: str, found: str, aim: float, at: datetime, *, names: int = 0, mail: str = "shop.example", after: Load | None = None
+    name: str, outcome: str, aim: float, at: datetime, *, names: int = 0, mail: str = "shop.example", after: Load | None = None
 ) -> Load:
-    """States of entities, whole, that hold from an instant on: which of their names they have, and where their mail goes."""
+    """Return a load of whole entities that are valid from an instant on. `names` selects their names."""
 
     def row(number: int) -> tuple[object, ...]:
         name = f"Person {number:06} {surname(number + names, 0)}"
@@ -51,7 +51,7 @@ def _people(
             writer.writerows(row(number) for number in range(size.rows))
         return size.rows
 
-    return Load(name, "csv", write, (found,), ("entity_version", "entity_detail"), aim, after)
+    return Load(name, "csv", write, (outcome,), ("entity_version", "entity_detail"), aim, after)
 
 
 _NEW = _people("load of new rows", "created", 30, since(0))
@@ -71,14 +71,14 @@ _LINKS = Load(
     ("lineage_link_version",),
     after=_ASSETS,
 )
-# What rows of lineage are asked of is what the last of these leaves.
+# Operations on lineage are measured on the database that the last of these leaves.
 GRAPH = (_ASSETS, _LINKS)
 
 LOADS = (
     _NEW,
     _people("load of the same file again", "unchanged", 9, since(0), after=_NEW),
-    _people("load of the same, said later", "unchanged", 9, since(2), after=_NEW),
+    _people("load of the same states at a later instant", "unchanged", 9, since(2), after=_NEW),
     _RENAMED,
-    _people("load of rows that come late", "updated", 45, since(1), names=2, mail="other.example", after=_RENAMED),
+    _people("load of rows that arrive late", "updated", 45, since(1), names=2, mail="other.example", after=_RENAMED),
     *GRAPH,
 )

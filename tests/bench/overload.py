@@ -1,4 +1,4 @@
-"""The service in a crowd: many clients read as fast as they are answered, alone at first, then beside some who mean harm."""
+"""The service under overload: many clients read as fast as they get responses, first alone, then beside attackers."""
 
 import asyncio
 import base64
@@ -25,27 +25,27 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
 from tests.bench import graph
 from tests.bench.client import post
-from tests.bench.crowd import Asked, Part, Plan
+from tests.bench.crowd import Group, Plan, RequestKind
 from tests.bench.data import KEY_SECRET, make_key, plain_address
 from tests.bench.entities import entity_uid, surname
 from tests.bench.graph import Scale
-from tests.bench.hostile import HOSTILE, Credentials
+from tests.bench.hostile import ATTACKS, Credentials
 from tests.bench.lineage import ROWS as WALKS
 from tests.bench.loading import Databases, LoadFailed
-from tests.bench.rows import THEN, Row
+from tests.bench.rows import AS_OF, Row
 from tests.bench.servers import Server, running
 from tests.bench.versions import VERSIONS, since
 
-# Tenants that only read, and keys of each.
+# Tenants of readers, and API keys of each.
 _TENANTS = 3
 _KEYS = 2
-# In each tenant.
+# People of each tenant.
 _PEOPLE = 500
-# Until a crowd begins: its process has to start, and its clients to connect.
-_AHEAD = 1.5
-# How long the server may take to be rid of what nobody waits for.
-_SETTLES = 5.0
-# What the service may hold at most with default settings, as docs/crowds.md has it.
+# Seconds until a crowd starts: its process has to start, and its clients to connect.
+_START_DELAY = 1.5
+# Seconds after which no statement may run whose client has left.
+_SETTLE_TIMEOUT = 5.0
+# Most connections of the service with default settings, as documented.
 MOST_BACKENDS = 14
 
 _DETAILED = """
@@ -64,65 +64,65 @@ query Search($search: String!) {
 _PRODUCT = "query Product($name: String!) { product(name: $name) { uid name owner status version domain { name } } }"
 
 
-class DidNotStand(Exception):
-    """The service did something in the crowd that it never should."""
+class OverloadFailed(Exception):
+    """The service did something under overload that it never should."""
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
-    """How large a crowd is, and of what it asks."""
+class OverloadSize:
+    """Numbers of clients, durations of the rounds, and the amount of data."""
 
     readers: int
-    hostile: int
+    attackers: int
     # of a round
     seconds: float
-    warming: float
-    # of the graph of every tenant; and of the hub of those who mean harm, which is more than a walk may visit
+    warmup: float
+    # the graph of every tenant, and the hub of the attackers' tenant, which is larger than a walk may visit
     scale: Scale
     hub: int
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        return f"overload by {self.readers + self.hostile} connections"
+        return f"overload by {self.readers + self.attackers} connections"
 
 
-WHOLE = Extent(
+WHOLE = OverloadSize(
     readers=180,
-    hostile=20,
+    attackers=20,
     seconds=20,
-    warming=3,
+    warmup=3,
     scale=Scale(few=50, many=2, most=0, ordinary=4, chain=10, hub=10, clique=5, cycle=10, tree=11),
     hub=6_000,
 )
-QUICK = Extent(
+QUICK = OverloadSize(
     readers=10,
-    hostile=10,
+    attackers=10,
     seconds=1,
-    warming=0.5,
+    warmup=0.5,
     scale=Scale(few=4, many=1, most=0, ordinary=1, chain=10, hub=10, clique=5, cycle=10, tree=11),
     hub=300,
-    # so that a body that drips does not take longer than all the rest
+    # so that a slow body does not take longer than all other requests
     settings={"HEADWATER_BODY_TIMEOUT": "1"},
 )
 
 
 @dataclass(slots=True)
-class Met:
-    """What some clients met with: seconds that requests took, by what was asked and how it ended."""
+class Observations:
+    """Durations of the requests of some clients in seconds, by kind of request and by outcome."""
 
     clients: int
-    taken: dict[str, dict[str, list[float]]]
+    durations: dict[str, dict[str, list[float]]]
     until_answered: list[float]
 
     @property
     def outcomes(self) -> dict[str, list[float]]:
-        """Seconds by how it ended, whatever was asked."""
-        found: dict[str, list[float]] = {}
-        for of_read in self.taken.values():
-            for outcome, taken in of_read.items():
-                found.setdefault(outcome, []).extend(taken)
-        return found
+        """Durations by outcome, of all kinds of requests."""
+        merged: dict[str, list[float]] = {}
+        for by_outcome in self.durations.values():
+            for outcome, durations in by_outcome.items():
+                merged.setdefault(outcome, []).extend(durations)
+        return merged
 
     @property
     def answered(self) -> list[float]:
@@ -135,60 +135,60 @@ class Met:
 
 @dataclass(slots=True)
 class Round:
-    """What was measured of one round."""
+    """Measurements of one round."""
 
-    readers: Met
-    hostile: dict[str, Met]
+    readers: Observations
+    attackers: dict[str, Observations]
     memory: tuple[int, int]
-    # seconds for which the service, the clients, and whatever runs on this machine kept a processor busy
+    # CPU seconds of the service, of the clients, and of everything on this machine
     service: float
     clients: float
     machine: float
-    lasted: float
-    # connections to the database by application and state, and after how many seconds none of them was at work
+    elapsed: float
+    # connections to the database by application and state, and the seconds until none of them was active
     backends: dict[tuple[str, str], int]
     settled: float | None
 
 
 @dataclass(slots=True)
 class Overload:
-    """The rounds without those who mean harm and with them."""
+    """The rounds without attackers and with them."""
 
-    extent: Extent
-    alone: Round
-    beside: Round
+    size: OverloadSize
+    readers_only: Round
+    with_attackers: Round
 
-    def faults(self) -> Iterator[str]:
-        """What should never be."""
-        for name, it in (("alone", self.alone), ("beside hostile ones", self.beside)):
-            for outcome, taken in it.readers.outcomes.items():
+    def failures(self) -> Iterator[str]:
+        """Describe everything that should never happen."""
+        for name, it in (("alone", self.readers_only), ("beside attackers", self.with_attackers)):
+            for outcome, durations in it.readers.outcomes.items():
                 if outcome not in ("200", "503 UNAVAILABLE"):
-                    yield f"Readers {name} met with {outcome}, {len(taken)} times."
+                    yield f"Readers {name}: outcome {outcome}, {len(durations)} times."
             if it.settled is None:
-                yield f"{_SETTLES:g} s after readers {name}, connections are still at work: {it.backends}."
+                yield f"{_SETTLE_TIMEOUT:g} s after readers {name}, connections are still active: {it.backends}."
             if sum(number for (application, _), number in it.backends.items() if application == "headwater") > MOST_BACKENDS:
                 yield f"After readers {name}, the service has more than {MOST_BACKENDS} connections: {it.backends}."
-        for kind in HOSTILE:
-            if (met := self.beside.hostile.get(kind.name)) is None:
+        for attack in ATTACKS:
+            if (observations := self.with_attackers.attackers.get(attack.name)) is None:
                 continue
-            for outcome, taken in met.outcomes.items():
-                if outcome not in kind.documented:
-                    yield f"Who sends {kind.name} met with {outcome}, {len(taken)} times."
-            if not met.requests:
-                yield f"Who sends {kind.name} was not answered."
+            for outcome, durations in observations.outcomes.items():
+                if outcome not in attack.documented:
+                    yield f"Attack with {attack.name}: outcome {outcome}, {len(durations)} times."
+            if not observations.requests:
+                yield f"Attack with {attack.name}: no outcome."
 
 
-async def measure_overload(databases: Databases, directory: Path, extent: Extent) -> Overload:
-    """Fill a database, and let both crowds at a service that runs on it as users run it."""
+async def measure_overload(databases: Databases, directory: Path, size: OverloadSize) -> Overload:
+    """Fill a database, start the service on it with default settings, and run the rounds."""
     name = await databases.create("template0")
     address = databases.address(name)
     await migrations.upgrade(address)
     names = [f"reader-{number}" for number in range(_TENANTS)]
-    tenants = await _fill(address, [*names, "hostile"], directory, extent)
+    tenants = await _fill(address, [*names, "hostile"], directory, size)
     readers = [await make_key(address, it, READ) for it in tenants[:-1] for _ in range(_KEYS)]
-    credentials = await _hostile_credentials(address, tenants[-1])
+    credentials = await _attacker_credentials(address, tenants[-1])
     secret = directory / "jwt.secret"
-    secret.write_text("of the issuer, whom nobody believes without a signature of theirs")
+    secret.write_text("of an issuer whose tokens are accepted only with a signature")
     environment = {
         "HEADWATER_DATABASE_URL": address,
         "HEADWATER_KEY_SECRET": KEY_SECRET,
@@ -196,19 +196,19 @@ async def measure_overload(databases: Databases, directory: Path, extent: Extent
         "HEADWATER_JWT_ISSUER": "https://idp.shop.example",
         "HEADWATER_JWT_AUDIENCE": "headwater",
         "HEADWATER_JWT_KEYS": str(secret),
-        **extent.settings,
+        **size.settings,
     }
     with ExitStack() as stack:
         service = stack.enter_context(running(directory / "overload.log", environment, "service", "serve", "--port", "0"))
-        course = _Course(directory, databases, name, service, extent, readers, credentials)
-        await course.round(extent.warming, hostile=False)
-        alone = await course.round(extent.seconds, hostile=False)
-        beside = await course.round(extent.seconds, hostile=True)
-    return Overload(extent, alone, beside)
+        measurement = _Measurement(directory, databases, name, service, size, readers, credentials)
+        await measurement.run_round(size.warmup, attack=False)
+        readers_only = await measurement.run_round(size.seconds, attack=False)
+        with_attackers = await measurement.run_round(size.seconds, attack=True)
+    return Overload(size, readers_only, with_attackers)
 
 
-class _Course:
-    """The measuring of one service."""
+class _Measurement:
+    """The measurement of one service."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class _Course:
         databases: Databases,
         database: str,
         service: Server,
-        extent: Extent,
+        size: OverloadSize,
         readers: list[str],
         credentials: Credentials,
     ) -> None:
@@ -225,118 +225,126 @@ class _Course:
         self._database = database
         self._port = service.port()
         self._process = psutil.Process(service.pid)
-        self._extent = extent
+        self._size = size
         self._readers = readers
         self._credentials = credentials
 
-    async def round(self, seconds: float, *, hostile: bool) -> Round:
-        crowds = [self._reading()]
-        if hostile:
-            crowds.append(self._harming())
-        memory, busy, machine = self._process.memory_info().rss, _busy(self._process), _busy_of_all()
-        started = time.monotonic()
-        begins = time.time() + _AHEAD
-        told = await asyncio.gather(
-            *(self._play(number, Plan(self._port, begins, seconds, parts)) for number, parts in enumerate(crowds))
+    async def run_round(self, seconds: float, *, attack: bool) -> Round:
+        crowds = [self._reader_groups()]
+        if attack:
+            crowds.append(self._attacker_groups())
+        memory, cpu, machine = self._process.memory_info().rss, _cpu_of(self._process), _cpu_of_machine()
+        began = time.monotonic()
+        start = time.time() + _START_DELAY
+        results = await asyncio.gather(
+            *(self._run_crowd(number, Plan(self._port, start, seconds, groups)) for number, groups in enumerate(crowds))
         )
-        busy, machine = _busy(self._process) - busy, _busy_of_all() - machine
-        lasted = time.monotonic() - started
+        cpu, machine = _cpu_of(self._process) - cpu, _cpu_of_machine() - machine
+        elapsed = time.monotonic() - began
         backends, settled = await self._settle()
-        met = [
-            {part.name: Met(part.clients, it["taken"][part.name], it["until_answered"][part.name]) for part in parts}
-            for parts, it in zip(crowds, told, strict=True)
+        observations = [
+            {it.name: Observations(it.clients, result["durations"][it.name], result["until_answered"][it.name]) for it in groups}
+            for groups, result in zip(crowds, results, strict=True)
         ]
         return Round(
-            met[0]["readers"],
-            met[1] if hostile else {},
+            observations[0]["readers"],
+            observations[1] if attack else {},
             (memory, self._process.memory_info().rss),
-            busy,
-            sum(it["processor"] for it in told),
+            cpu,
+            sum(it["cpu"] for it in results),
             machine,
-            lasted,
+            elapsed,
             backends,
             settled,
         )
 
-    def _reading(self) -> list[Part]:
-        asked = [
-            Asked(
-                row.name, weight, [_text(self._port, row, sample, key) for key in self._readers for sample in range(row.samples)]
+    def _reader_groups(self) -> list[Group]:
+        kinds = [
+            RequestKind(
+                row.name,
+                weight,
+                [_request(self._port, row, sample, key) for key in self._readers for sample in range(row.samples)],
             )
-            for row, weight in _reads(self._extent)
+            for row, weight in _reads(self._size)
         ]
-        return [Part("readers", self._extent.readers, asked)]
+        return [Group("readers", self._size.readers, kinds)]
 
-    def _harming(self) -> list[Part]:
-        clients = [_ORDER[number % len(_ORDER)] for number in range(self._extent.hostile)]
+    def _attacker_groups(self) -> list[Group]:
+        clients = [_ORDER[number % len(_ORDER)] for number in range(self._size.attackers)]
         return [
-            Part(it.name, clients.count(it), [Asked(it.name, 1, [it.request(self._port, self._credentials)])], it.manner)
-            for it in HOSTILE
+            Group(
+                it.name,
+                clients.count(it),
+                [RequestKind(it.name, 1, [it.request(self._port, self._credentials)])],
+                it.behaviour,
+            )
+            for it in ATTACKS
             if it in clients
         ]
 
-    async def _play(self, number: int, plan: Plan) -> Any:
-        """What a crowd tells that did as planned, in a process of its own."""
-        planned, told = (self._directory / f"crowd-{number}.{it}.json" for it in ("plan", "told"))
-        planned.write_bytes(orjson.dumps(plan))
+    async def _run_crowd(self, number: int, plan: Plan) -> Any:
+        """Run a crowd in another process. Return its result."""
+        plan_file, result_file = (self._directory / f"crowd-{number}.{it}.json" for it in ("plan", "result"))
+        plan_file.write_bytes(orjson.dumps(plan))
         log = self._directory / f"crowd-{number}.log"
-        with running(log, {}, "crowd", str(planned), str(told)) as process:
-            if await process.ended():
-                raise DidNotStand(f"A crowd came to an end before its time: {process.said()[-2000:]}")
-        return orjson.loads(told.read_bytes())
+        with running(log, {}, "crowd", str(plan_file), str(result_file)) as process:
+            if await process.wait():
+                raise OverloadFailed(f"A crowd ended early: {process.output()[-2000:]}")
+        return orjson.loads(result_file.read_bytes())
 
     async def _settle(self) -> tuple[dict[tuple[str, str], int], float | None]:
-        """Wait until the service is at rest in the database, if it ever is."""
+        """Wait until no connection of the service is active. Return the connections, and the seconds, or None if that takes too
+        long."""
         began = time.monotonic()
         while True:
             backends = await self._databases.connections(self._database)
             if all(state == "idle" for _, state in backends):
                 return backends, time.monotonic() - began
-            if time.monotonic() - began > _SETTLES:
+            if time.monotonic() - began > _SETTLE_TIMEOUT:
                 return backends, None
             await asyncio.sleep(0.05)
 
 
-# One of each kind, and of those that cost the service more than its refusal, more.
-_ORDER = [*HOSTILE, *(it for it in HOSTILE for _ in range(it.more))]
+# One attacker of each kind, and more of those that cost the service more than a refusal.
+_ORDER = [*ATTACKS, *(it for it in ATTACKS for _ in range(it.more))]
 
 
-def _busy(process: psutil.Process) -> float:
+def _cpu_of(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
-def _busy_of_all() -> float:
+def _cpu_of_machine() -> float:
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
-def _reads(extent: Extent) -> list[tuple[Row, int]]:
-    """What readers ask, and how many in a hundred times."""
+def _reads(size: OverloadSize) -> list[tuple[Row, int]]:
+    """Return the operations of readers with their weights in percent."""
     walks = {it.name: it for it in WALKS}
-    products = [f"{place:06} of few-{number}" for number in range(min(extent.scale.few, 10)) for place in (0, 4, 8, 12)]
+    products = [f"{number:06} of few-{pipeline}" for pipeline in range(min(size.scale.few, 10)) for number in (0, 4, 8, 12)]
     return [
         (Row("product by name", _PRODUCT, lambda it: {"name": products[it]}, samples=len(products)), 30),
         (Row("page of 50 with details", _DETAILED), 20),
-        (Row("page of 50 with details, as-of", _DETAILED, lambda _: {"asOf": THEN}), 10),
+        (Row("page of 50 with details, as-of", _DETAILED, lambda _: {"asOf": AS_OF}), 10),
         (Row("search", _SEARCH, lambda it: {"search": surname(it, VERSIONS - 1).lower()}, samples=20), 10),
-        (_of(walks["walk of 20"], extent.scale.few), 15),
-        (_of(walks["walk of 20, as-of"], extent.scale.few), 10),
-        (_of(walks["walk of 450"], extent.scale.many), 5),
+        (_with_roots(walks["walk of 20"], size.scale.few), 15),
+        (_with_roots(walks["walk of 20, as-of"], size.scale.few), 10),
+        (_with_roots(walks["walk of 450"], size.scale.many), 5),
     ]
 
 
-def _of(row: Row, roots: int) -> Row:
+def _with_roots(row: Row, roots: int) -> Row:
     return Row(row.name, row.document, row.variables, min(row.samples, roots))
 
 
-def _text(port: int, row: Row, sample: int, key: str) -> str:
+def _request(port: int, row: Row, sample: int, key: str) -> str:
     body = orjson.dumps({"query": row.document, "variables": row.variables(sample)})
     return post(port, body, key).decode()
 
 
-async def _fill(address: str, names: list[str], directory: Path, extent: Extent) -> list[int]:
-    """Tenants of these names with people and a graph in each, and in the last one with what hurts; gives their numbers."""
+async def _fill(address: str, names: list[str], directory: Path, size: OverloadSize) -> list[int]:
+    """Create tenants with people and a graph in each, and a larger hub in the last. Return their ids."""
     tenants = [await tenant.create(address, it, Author("bench")) for it in names]
     database = Database(address, pool_size=1, statement_timeout=600)
     owner = await asyncpg.connect(plain_address(address))
@@ -344,11 +352,12 @@ async def _fill(address: str, names: list[str], directory: Path, extent: Extent)
         for write in (_write_people, graph.write_assets, graph.write_links):
             for tenant_id in tenants:
                 file = directory / "tenant.jsonl"
-                write(file, extent.scale if tenant_id != tenants[-1] else replace(extent.scale, hub=extent.hub))
-                load = Load(database, tenant_id, Author("bench"), advanced=lambda *_: None, rejected=_refused)
+                write(file, size.scale if tenant_id != tenants[-1] else replace(size.scale, hub=size.hub))
+                load = Load(database, tenant_id, Author("bench"), advanced=lambda *_: None, rejected=_fail_load)
                 with file.open("rb") as opened:
                     await load.run(opened, JsonLines)
-            # Not after each: a load into a tenant that statistics do not know takes many times as long as one without any.
+            # Not after each load: one into a tenant that the statistics do not know takes many times as long as one
+            # without statistics.
             await owner.execute("VACUUM ANALYZE")
     finally:
         await owner.close()
@@ -356,12 +365,12 @@ async def _fill(address: str, names: list[str], directory: Path, extent: Extent)
     return tenants
 
 
-def _refused(fault: Any) -> None:
-    raise LoadFailed(f"What readers ask for could not be loaded: {fault}")
+def _fail_load(error: Any) -> None:
+    raise LoadFailed(f"The data of the readers could not be loaded: {error}")
 
 
 def _write_people(path: Path, _: Scale) -> int:
-    """A file of people who take another name and change their team in their history; gives how many lines it has."""
+    """Write a file of people whose name and team change in their history. Return the number of its lines."""
     types = (
         {"kind": "entityType", "code": "PERSON", "label": "Person"},
         {"kind": "detailType", "code": "email", "label": "Email", "format": "email"},
@@ -387,8 +396,8 @@ def _person(number: int, version: int) -> dict[str, Any]:
     }
 
 
-async def _hostile_credentials(address: str, tenant_id: int) -> Credentials:
-    """A key of a tenant's own, one that was revoked, one that another service made, and a token that nobody signed."""
+async def _attacker_credentials(address: str, tenant_id: int) -> Credentials:
+    """Return a key of a tenant, one that was revoked, one that another service signed, and a token without a signature."""
     key, revoked = await make_key(address, tenant_id, READ), await make_key(address, tenant_id, READ)
     database = Database(address, pool_size=1)
     try:
@@ -403,8 +412,8 @@ async def _hostile_credentials(address: str, tenant_id: int) -> Credentials:
     return Credentials(key, revoked, forged, unsigned)
 
 
-def quantile(taken: list[float], of: int) -> float:
-    """The percentile of what was measured, 0 where nothing was."""
-    if len(taken) < 2:
-        return sum(taken)
-    return statistics.quantiles(taken, n=100, method="inclusive")[of - 1]
+def quantile(durations: list[float], percent: int) -> float:
+    """Return a percentile of durations, or 0 if there are none."""
+    if len(durations) < 2:
+        return sum(durations)
+    return statistics.quantiles(durations, n=100, method="inclusive")[percent - 1]

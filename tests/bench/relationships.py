@@ -1,7 +1,7 @@
-"""The joins of the database that is measured: people mentor others, maintain products and report to managers.
+"""The relationships of the measured database: people mentor others, maintain products and report to managers.
 
-At any instant after the first version a person mentors three people and maintains three products, and a manager has some hundred
-reports; who and what, the history changes, as it changes what is said of joins that stay.
+At any instant after the first version a person mentors three people and maintains three products, and a manager has about a
+hundred reports. Their partners change over time, and so do the attributes of relationships that stay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,77 +30,78 @@ MAINTAINS = relationship_type.validate_state("maintains", "maintained-by", "PERS
 REPORTS_TO = relationship_type.validate_state("reports-to", "manages", "PERSON", "PERSON", "MANY_TO_ONE")
 _TYPES = (MENTORS, MAINTAINS, REPORTS_TO)
 
-# As many people are joined with anything, at most: the first ones.
-_JOINED = 4_000
-# So many for each manager. Managers are the first people, and report to nobody.
+# At most so many people have relationships: the first ones.
+_MOST_RELATED = 4_000
+# Reports of each manager. Managers are the first people and have no manager.
 _TEAM = 100
 _BATCH = 5_000
 
-# What was said of a join, from which versions on; None: it ended.
-Tale = tuple[tuple[int, str | None], ...]
-# Those of each mentor and each maintainer.
-_TALES: tuple[Tale, ...] = (
+# The versions at which a relationship changes, with the note in its attributes, or None if it is deleted.
+Timeline = tuple[tuple[int, str | None], ...]
+# The relationships of each mentor and each maintainer.
+_TIMELINES: tuple[Timeline, ...] = (
     ((0, "stays"),),
     ((0, "begins"), (1, "grows"), (4, "shrinks")),
     ((0, "is replaced later"), (3, None)),
     ((3, "replaces"),),
-    ((0, "is forgotten"), (1, None)),
+    ((0, "ends early"), (1, None)),
 )
 
 
-class Join(NamedTuple):
-    """A join, and its history."""
+class TimedRelationship(NamedTuple):
+    """A relationship and its timeline."""
 
     type: RelationshipTypeRow
     origin: UUID
     related: UUID
-    tale: Tale
+    timeline: Timeline
 
     @property
     def uid(self) -> UUID:
         return relationship_uid(self.type, self.origin, self.related)
 
 
-def joins(entities: int, products: int) -> Iterator[Join]:
-    """All there are among so many entities and products."""
-    joined = min(entities, _JOINED)
-    managers = max(joined // _TEAM, 2)
-    for number in range(joined):
+def relationships(entities: int, products: int) -> Iterator[TimedRelationship]:
+    """Yield all relationships among so many entities and products."""
+    people = min(entities, _MOST_RELATED)
+    managers = max(people // _TEAM, 2)
+    for number in range(people):
         person = entity_uid(number)
-        for place, tale in enumerate(_TALES):
-            yield Join(MENTORS, person, entity_uid((number + 1 + place * 997) % joined), tale)
-            yield Join(MAINTAINS, person, product_uid((number * 13 + place * 101) % products), tale)
+        for index, timeline in enumerate(_TIMELINES):
+            yield TimedRelationship(MENTORS, person, entity_uid((number + 1 + index * 997) % people), timeline)
+            yield TimedRelationship(MAINTAINS, person, product_uid((number * 13 + index * 101) % products), timeline)
         if number >= managers:
-            yield Join(REPORTS_TO, person, entity_uid(number % managers), ((0, "at first"), (3, None)))
-            yield Join(REPORTS_TO, person, entity_uid((number + 1) % managers), ((3, "since"),))
+            yield TimedRelationship(REPORTS_TO, person, entity_uid(number % managers), ((0, "at first"), (3, None)))
+            yield TimedRelationship(REPORTS_TO, person, entity_uid((number + 1) % managers), ((3, "since"),))
 
 
-async def fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", every: Sequence[Join]) -> None:
-    """Write these, as the service would."""
+async def fill(address: str, owner: "asyncpg.Connection[asyncpg.Record]", relationships: Sequence[TimedRelationship]) -> None:
+    """Write these relationships as the service would."""
     database = Database(address)
     try:
         async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
             raise_first_error(await relationship_type.put_each(connection, _TYPES))
         for version in range(VERSIONS):
-            for start in range(0, len(every), _BATCH):
-                stated, ended = _said(every[start : start + _BATCH], version)
+            for start in range(0, len(relationships), _BATCH):
+                states, deletions = _changes_at(version, relationships[start : start + _BATCH])
                 async with database.transaction(DEFAULT_TENANT_ID, Author("bench")) as connection:
-                    raise_first_error(await upsert_each(connection, stated, deletions=ended))
+                    raise_first_error(await upsert_each(connection, states, deletions=deletions))
             # a batch into tables without statistics takes four times as long
             await owner.execute("ANALYZE")
     finally:
         await database.close()
 
 
-def _said(of: Sequence[Join], version: int) -> tuple[list[RelationshipState], list[Deletion]]:
-    """What a version says of joins, and which of them it ends."""
+def _changes_at(version: int, relationships: Sequence[TimedRelationship]) -> tuple[list[RelationshipState], list[Deletion]]:
+    """Return the states and the deletions of these relationships at a version."""
     instant = since(version)
-    stated, ended = [], []
-    for join in of:
-        for said_in, note in join.tale:
-            if said_in == version and note is None:
-                ended.append(Deletion(join.uid, instant))
-            elif said_in == version:
+    states, deletions = [], []
+    for relationship in relationships:
+        for changed_at, note in relationship.timeline:
+            if changed_at == version and note is None:
+                deletions.append(Deletion(relationship.uid, instant))
+            elif changed_at == version:
                 payload = relationship_fields.validate_state({"attributes": {"note": note}})
-                stated.append(RelationshipState(join.type.code, AssetRef(join.origin), AssetRef(join.related), payload, instant))
-    return stated, ended
+                ends = AssetRef(relationship.origin), AssetRef(relationship.related)
+                states.append(RelationshipState(relationship.type.code, *ends, payload, instant))
+    return states, deletions

@@ -1,4 +1,4 @@
-"""The tables, and what has to be known to read them."""
+"""The printed tables, with the conditions that a reader has to know."""
 
 import os
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ from rich.text import Text
 from tests.bench import relationships
 from tests.bench.data import Size, plain_address, settings_for
 from tests.bench.harness import CONNECTIONS, Result
-from tests.bench.loading import Figures
+from tests.bench.loading import LoadFigures
 from tests.bench.overload import Overload, quantile
 from tests.bench.versions import VERSIONS
-from tests.bench.walk_row_counts import Visits
+from tests.bench.walk_row_counts import WalkRowCounts
 
 _CONTENTS = """
-SELECT (SELECT count(*) FROM asset), count(*), count(producer), count(producer) FILTER (WHERE valid_to <> 'infinity')
+SELECT (SELECT count(*) FROM asset) AS assets, count(*) AS versions, count(producer) AS pipeline_versions,
+  count(producer) FILTER (WHERE valid_to <> 'infinity') AS closed
 FROM lineage_link_effective
 """
 
-# How many times as long a read at an instant may take as the same read of now.
+# A read as of an instant may take so many times as long as the same read of the present.
 AS_OF_AIM = 1.3
 
 
 async def conditions(address: str, load: float) -> str:
-    """What the figures hold for. The load is that before measuring began: on a busy machine they say little."""
+    """Describe the machine and the database. The load is that before the measurement: on a busy machine figures mean little."""
     connection = await asyncpg.connect(plain_address(address))
     try:
         version, fsync, autovacuum = await connection.fetchrow(
@@ -40,43 +41,44 @@ async def conditions(address: str, load: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """How much of a graph is there."""
+    """Sizes of a loaded graph. `closed` counts the versions of links in pipelines that have ended."""
 
     assets: int
     versions: int
-    # of links in pipelines
-    piped: int
+    pipeline_versions: int
     closed: int
 
     def __str__(self) -> str:
         return (
-            f"{self.assets:,} assets and {self.versions:,} link versions, of which {self.piped:,} make pipelines "
-            f"({self.closed / self.piped:.1%} of them closed) and the others graphs that hurt"
+            f"{self.assets:,} assets and {self.versions:,} link versions, of which {self.pipeline_versions:,} belong to "
+            f"pipelines ({self.closed / self.pipeline_versions:.1%} of them closed), the others to components that are hard to walk"
         )
 
 
 async def contents_of(address: str) -> Contents:
-    """How much of a graph is in this database."""
+    """Count the graph in a database."""
     connection = await asyncpg.connect(plain_address(address))
     try:
-        return Contents(*await connection.fetchrow(_CONTENTS) or ())
+        return Contents(**dict(await connection.fetchrow(_CONTENTS) or {}))
     finally:
         await connection.close()
 
 
 def of_everything(size: Size) -> str:
-    """What rows that are not about lineage are asked of."""
-    joins = sum(1 for _ in relationships.joins(size.entities, size.products))
-    return f"{size.products} products and {size.entities} entities with {VERSIONS} versions each, {joins} joins with fewer"
+    """Describe the data of rows that are not about lineage."""
+    related = sum(1 for _ in relationships.relationships(size.entities, size.products))
+    return (
+        f"{size.products} products and {size.entities} entities with {VERSIONS} versions each, {related} relationships with fewer"
+    )
 
 
 def of_graph(contents: Contents, address: str) -> str:
-    """What rows of lineage are asked of, and what their names mean."""
+    """Describe the data of rows of lineage, and the names of the rows."""
     walk = settings_for(address).limits.walk
     return (
-        f"{contents}. A walk of 20, of 450 and of 8000 reaches that many from its roots, whatever the size of the graph: their "
-        "rows may be compared with those of a run on ten times the graph (--large), where the aim is at most 1.3 times as long. "
-        f"A walk goes on to {walk.assets:,} assets and {walk.links:,} links"
+        f"{contents}. A walk of 20, of 450 and of 8000 reaches that many assets from its roots, for any size of the graph: "
+        "compare their rows with those of a run on ten times the graph (--large), where the aim is at most 1.3 times as long. "
+        f"A walk ends at {walk.assets:,} assets or {walk.links:,} links"
     )
 
 
@@ -84,76 +86,76 @@ def table(title: str, results: list[Result], conditions: str, contents: str, rou
     drawn = _table(
         title,
         f"{conditions}; {contents}. Times in milliseconds over one kept-alive connection: medians of {rounds} rounds in which "
-        "floor and service take turns, beside the ratio the least and the greatest of a round. Requests a second over "
-        f"{CONNECTIONS} connections. Service: `headwater serve`, whole, with one worker. Floor: a bare ASGI app, also in "
-        "uvicorn with uvloop, httptools and one worker, which issues the statements that the service was heard to issue "
-        "(with those that open and end a transaction) through a pool of asyncpg, leaves the rows as they come, and encodes "
-        "the recorded answer with orjson. SQL alone: those statements on one held asyncpg connection. Checked: the answers "
-        "of both are equal byte for byte but for requestId, and in both every request of a write changed something.",
+        "both servers take turns; beside the ratio the lowest and the highest of a round. Requests a second over "
+        f"{CONNECTIONS} connections. Service: the whole of `headwater serve`, with one worker. Baseline: a bare ASGI "
+        "application, also in uvicorn with uvloop, httptools and one worker, which runs the statements that the service was recorded "
+        "to run (including those that open and end a transaction) through a pool of asyncpg, ignores the rows, and encodes the recorded "
+        "response with orjson. SQL alone: those statements on one held asyncpg connection. Checked: the responses of both are "
+        "equal byte for byte except requestId, and in both every request of a write changed something.",
         *(
-            "floor\nmedian",
+            "baseline\nmedian",
             "service\nmedian",
             "ratio",
             "ratios of\nthe rounds",
             "SQL alone\nmedian",
-            "floor\np95",
+            "baseline\np95",
             "service\np95",
         ),
-        *("floor\nreq/s", "service\nreq/s", "ratio"),
+        *("baseline\nreq/s", "service\nreq/s", "ratio"),
     )
     for it in results:
         drawn.add_row(
             it.row.name,
-            _milliseconds(it.floor.median),
+            _milliseconds(it.baseline.median),
             _milliseconds(it.service.median),
             _times(it.ratio),
             _range(*it.ratio_range),
             _milliseconds(it.sql.median),
-            _milliseconds(it.floor.p95),
+            _milliseconds(it.baseline.p95),
             _milliseconds(it.service.p95),
-            f"{it.floor.rate:,.0f}",
+            f"{it.baseline.rate:,.0f}",
             f"{it.service.rate:,.0f}",
             _times(it.rate_ratio),
         )
     return drawn
 
 
-def pairs(results: list[Result]) -> list[Text]:
-    """A line for each row that stands beside another one: how many times as long it takes."""
+def comparisons(results: list[Result]) -> list[Text]:
+    """Return a line for each row that is compared with another one: how many times as long it takes."""
     measured = {it.row.name: it for it in results}
     lines = []
-    for then in results:
-        now = measured.get(then.row.beside or "")
+    for as_of in results:
+        now = measured.get(as_of.row.compared_with or "")
         if now is not None:
-            ratios = [one / other for one, other in zip(then.service.medians, now.service.medians, strict=True)]
+            ratios = [one / other for one, other in zip(as_of.service.medians, now.service.medians, strict=True)]
             lines.append(
                 Text(
-                    f"{then.row.name} : now = {_times(then.service.median / now.service.median)}, in the rounds "
-                    f"{_range(min(ratios), max(ratios))}, SQL alone {_times(then.sql.median / now.sql.median)}; "
+                    f"{as_of.row.name} : now = {_times(as_of.service.median / now.service.median)}, in the rounds "
+                    f"{_range(min(ratios), max(ratios))}, SQL alone {_times(as_of.sql.median / now.sql.median)}; "
                     f"aim at most {_times(AS_OF_AIM)}"
                 )
             )
     return lines
 
 
-def loads_table(measured: list[Figures], conditions: str, size: Size) -> Table:
+def loads_table(measured: list[LoadFigures], conditions: str, size: Size) -> Table:
     drawn = _table(
         "Loads beside COPY",
         f"{conditions}; files of {size.rows} entities with two details each (CSV), and of a graph (JSON lines). Rows a second "
-        "are those of the file; the ratio is between them and COPY's, beside it those by the slowest and by the fastest COPY. "
-        "Load: `headwater ingest`, the command, once; what it takes for a file without rows "
-        f"({measured[0].start:.2f} s, a median) is taken off its seconds before they are set beside COPY's. Version rows: those "
-        "of entities and their details, of assets, or of links that were inserted, closed or removed. COPY: of the same file by "
-        "asyncpg into a table without indexes (uuid, text, text, jsonb, timestamptz; of JSON lines, jsonb), the median of "
-        f"{len(measured[0].copies)} in turn with the load. Each load has a database of its own: new rows meet tables that nobody "
-        "ever analysed, the others a copy of what the load before them left, after VACUUM ANALYZE. Checked: every row was "
-        "created, updated or unchanged as it should be, and log, versions and what follows from them agree after each load.",
+        "are those of the file; the ratio compares them with COPY's, beside it the ratios to the slowest and the fastest COPY. "
+        "Load: the command `headwater ingest`, once; the time that it takes for a file without rows "
+        f"({measured[0].start:.2f} s, a median) is subtracted before the comparison. Version rows: those of entities and their "
+        "details, of assets, or of links that were inserted, closed or removed. COPY: of the same file by asyncpg into a table "
+        "without indexes (uuid, text, text, jsonb, timestamptz; of JSON lines, jsonb), the median of "
+        f"{len(measured[0].copies)} in turn with the load. Each load has its own database: new rows are loaded into tables "
+        "without statistics, the others into a copy of the database that the load before them left, after VACUUM ANALYZE. Checked: "
+        "every row was created, updated or unchanged as it should be, and after each load the versions agree with the log.",
         *("seconds", "rows/s", "version\nrows", "version\nrows/s", "COPY\nrows/s", "ratio", "ratios by\nCOPY", "aim"),
     )
     for it in measured:
         drawn.add_row(
             it.load.name,
-            f"{it.whole:.2f}",
+            f"{it.total:.2f}",
             f"{it.rate:,.0f}",
             f"{it.written:,}",
             f"{it.written_rate:,.0f}",
@@ -165,8 +167,8 @@ def loads_table(measured: list[Figures], conditions: str, size: Size) -> Table:
     return drawn
 
 
-def graph_rates(assets: Figures, links: Figures, contents: Contents) -> Text:
-    """How fast a graph was loaded, counted in what it is made of."""
+def graph_rates(assets: LoadFigures, links: LoadFigures, contents: Contents) -> Text:
+    """Describe how fast a graph was loaded."""
     return Text(
         f"{contents.assets:,} assets in {assets.loading:.1f} s, {contents.assets / assets.loading:,.0f}/s; "
         f"{contents.versions:,} link versions in {links.loading:.1f} s, {contents.versions / links.loading:,.0f}/s"
@@ -174,34 +176,37 @@ def graph_rates(assets: Figures, links: Figures, contents: Contents) -> Text:
 
 
 def overload_table(measured: Overload, conditions: str) -> Table:
-    extent = measured.extent
+    size = measured.size
     drawn = _table(
-        "The service in a crowd",
-        f"{conditions}. {extent.readers} clients, each with a connection of its own, of three tenants with two keys each, read "
-        f"what is listed below for {extent.seconds:g} s, as fast as they are answered: alone, then beside {extent.hostile} who "
-        "mean harm. Service: `headwater serve` with default settings and one worker, on the processors that PostgreSQL and the "
-        "clients (two processes) have as well, so that only the ratio of both rounds says something. Answered: with 200 and "
-        "no error; 503: whereupon a client waits as it is told and asks the same again. p50 and p99 are of answers, in "
-        "milliseconds, and with all waiting for one. CPU: seconds of a processor, in each "
-        "second of the round, that the service, the clients, and all that runs on the machine took, others beside us too. "
-        "Conn.: connections to PostgreSQL after the round. At rest: after how many seconds none of them was at work any more.",
-        *("answers\n/s", "200", "503", "p50", "p99", "p50\nwaited", "p99\nwaited"),
+        "The service under overload",
+        f"{conditions}. {size.readers} clients, each with its own connection, of three tenants with two keys each, send the "
+        f"operations below for {size.seconds:g} s, as fast as they get responses: alone, then beside {size.attackers} attackers. "
+        "Service: `headwater serve` with default settings and one worker, on the processors that PostgreSQL and the clients (two "
+        "processes) use as well, so that only the ratio of both rounds is meaningful. Answered: with 200 and without an error; "
+        "after a 503 a client waits as long as the response asks and sends the same request again. p50 and p99 are of responses "
+        "in milliseconds, and of requests with all their retries. CPU: processor seconds in each second of the round of the "
+        "service, the clients, and everything on the machine. Conn.: connections to PostgreSQL after the round. At rest: seconds "
+        "until none of them was active.",
+        *("responses\n/s", "200", "503", "p50", "p99", "p50 with\nretries", "p99 with\nretries"),
         *("memory\nMB", "CPU\nservice", "CPU\nclients", "CPU\nall", "conn.", "at\nrest"),
     )
-    for name, it in (("alone", measured.alone), ("beside", measured.beside)):
+    for name, it in (("readers only", measured.readers_only), ("with attackers", measured.with_attackers)):
         readers = it.readers
-        busy = len(readers.outcomes.get("503 UNAVAILABLE", ()))
-        waited = readers.until_answered
+        unavailable = len(readers.outcomes.get("503 UNAVAILABLE", ()))
         drawn.add_row(
             name,
-            f"{len(readers.answered) / extent.seconds:,.0f}",
+            f"{len(readers.answered) / size.seconds:,.0f}",
             f"{len(readers.answered) / readers.requests:.1%}",
-            f"{busy / readers.requests:.1%}",
-            *(f"{quantile(taken, of) * 1000:,.0f}" for taken in (readers.answered, waited) for of in (50, 99)),
-            " → ".join(f"{size / 1e6:,.0f}" for size in it.memory),
-            f"{it.service / it.lasted:.2f}",
-            f"{it.clients / it.lasted:.2f}",
-            f"{it.machine / it.lasted:.2f}",
+            f"{unavailable / readers.requests:.1%}",
+            *(
+                f"{quantile(durations, percent) * 1000:,.0f}"
+                for durations in (readers.answered, readers.until_answered)
+                for percent in (50, 99)
+            ),
+            " → ".join(f"{memory / 1e6:,.0f}" for memory in it.memory),
+            f"{it.service / it.elapsed:.2f}",
+            f"{it.clients / it.elapsed:.2f}",
+            f"{it.machine / it.elapsed:.2f}",
             str(sum(it.backends.values())),
             "never" if it.settled is None else f"{it.settled:.1f} s",
         )
@@ -210,36 +215,45 @@ def overload_table(measured: Overload, conditions: str) -> Table:
 
 def readers_table(measured: Overload) -> Table:
     drawn = _table(
-        "What readers were answered",
-        "Answers with 200 and no error, in milliseconds.",
-        *("answers\nalone", "answers\nbeside", "p50\nalone", "p50\nbeside", "ratio", "p99\nalone", "p99\nbeside", "ratio"),
+        "Operations of the readers",
+        "Responses with 200 and without an error, in milliseconds; first of readers only, then with attackers.",
+        *(
+            "responses\nalone",
+            "responses\nattacked",
+            "p50\nalone",
+            "p50\nattacked",
+            "ratio",
+            "p99\nalone",
+            "p99\nattacked",
+            "ratio",
+        ),
     )
-    for name, outcomes in measured.alone.readers.taken.items():
-        alone, beside = outcomes.get("200", []), measured.beside.readers.taken.get(name, {}).get("200", [])
+    for name, outcomes in measured.readers_only.readers.durations.items():
+        alone, attacked = outcomes.get("200", []), measured.with_attackers.readers.durations.get(name, {}).get("200", [])
         drawn.add_row(
             name,
             f"{len(alone):,}",
-            f"{len(beside):,}",
-            *(part for of in (50, 99) for part in _before_and_after(quantile(alone, of), quantile(beside, of))),
+            f"{len(attacked):,}",
+            *(it for percent in (50, 99) for it in _before_and_after(quantile(alone, percent), quantile(attacked, percent))),
         )
     return drawn
 
 
-def hostile_table(measured: Overload) -> Table:
+def attacks_table(measured: Overload) -> Table:
     drawn = _table(
-        "What hostile ones met with",
-        "Each asks again at once. Milliseconds until it was over.",
-        *("clients", "requests", "/s", "p50", "p99", "how it ended"),
+        "Outcomes of attacks",
+        "Each attacker sends its next request at once. Milliseconds until a request ended.",
+        *("clients", "requests", "/s", "p50", "p99", "outcomes"),
     )
-    for name, met in measured.beside.hostile.items():
-        taken = [it for every in met.outcomes.values() for it in every]
+    for name, observations in measured.with_attackers.attackers.items():
+        durations = [it for every in observations.outcomes.values() for it in every]
         drawn.add_row(
             name,
-            str(met.clients),
-            f"{len(taken):,}",
-            f"{len(taken) / measured.extent.seconds:,.0f}",
-            *(f"{quantile(taken, of) * 1000:,.1f}" for of in (50, 99)),
-            ", ".join(f"{outcome} × {len(every):,}" for outcome, every in sorted(met.outcomes.items())),
+            str(observations.clients),
+            f"{len(durations):,}",
+            f"{len(durations) / measured.size.seconds:,.0f}",
+            *(f"{quantile(durations, percent) * 1000:,.1f}" for percent in (50, 99)),
+            ", ".join(f"{outcome} × {len(every):,}" for outcome, every in sorted(observations.outcomes.items())),
         )
     return drawn
 
@@ -248,16 +262,16 @@ def _before_and_after(before: float, after: float) -> tuple[str, str, str]:
     return f"{before * 1000:,.0f}", f"{after * 1000:,.0f}", _times(after / before) if before else ""
 
 
-def visits_table(counted: list[Visits]) -> Table:
+def walk_rows_table(counts: list[WalkRowCounts]) -> Table:
     drawn = _table(
-        "What walks visit",
-        "Of the first sample of each row: how many walks it makes, the assets these reach (roots included), the links they see, "
-        "and their pages, one a level and one before the first. Visited, by EXPLAIN ANALYZE: rows of lineage_link_effective, also those "
-        "that a filter threw away, and rows of the recursion.",
-        *("walks", "assets\nreached", "links\nseen", "pages", "rows\nvisited", "ratio", "aim"),
+        "Rows that walks read",
+        "Of the first sample of each row: its walks, the assets that these reach (roots included), the links that they examine, "
+        "and their levels, one of them before the first. Rows read, by EXPLAIN ANALYZE: rows of lineage_link_effective, "
+        "including those that a filter removed, and rows of the recursion.",
+        *("walks", "assets\nreached", "links\nexamined", "levels", "rows\nread", "ratio", "aim"),
     )
-    for it in counted:
-        numbers = (it.walks, it.assets, it.links, it.pages, it.visited)
+    for it in counts:
+        numbers = (it.walks, it.assets, it.links, it.levels, it.read)
         drawn.add_row(it.row.name, *(f"{number:,}" for number in numbers), _times(it.ratio), "≤ 1×")
     return drawn
 

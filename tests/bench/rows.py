@@ -1,4 +1,4 @@
-"""What is asked of products, entities and joins. A row of the table is an entry of `ROWS`, and nothing else has to know of it."""
+"""Operations on products, entities and relationships that are measured. To add one, add it to `ROWS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from tests.bench.versions import MIDDLE, VERSIONS
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An operation to measure. `variables` gives those of each sample; requests take the samples in turn.
+    """An operation to measure. `variables` returns the variables of a sample; requests take the samples in turn.
 
-    What it answers must depend neither on the clock nor on what other rows write, for the answers of service and floor are
-    compared. Writers of different samples must not wait for each other. A row that stands `beside` the one before it is measured
-    in turn with that, and compared.
+    The response must depend neither on the clock nor on what other rows write, because the responses of the service and the
+    baseline server are compared. Writes of different samples must not wait for each other. A row is measured in turn with the
+    row before it, and compared with it, if `compared_with` names that row.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Row:
     variables: Callable[[int], dict[str, Any]] = lambda _: {}
     samples: int = 1
     writes: bool = False
-    beside: str | None = None
+    compared_with: str | None = None
 
 
 _ENTITY = """
@@ -66,7 +66,7 @@ query Relationships($uid: UUID!) {
   }
 }
 """
-THEN = MIDDLE.isoformat()
+AS_OF = MIDDLE.isoformat()
 
 
 def _entity(sample: int) -> dict[str, Any]:
@@ -94,9 +94,9 @@ ROWS = (
         writes=True,
     ),
     Row("entity by uid", _ENTITY, _entity, samples=50),
-    Row("entity by uid, as-of", _ENTITY, lambda it: {**_entity(it), "asOf": THEN}, samples=50, beside="entity by uid"),
+    Row("entity by uid, as-of", _ENTITY, lambda it: {**_entity(it), "asOf": AS_OF}, samples=50, compared_with="entity by uid"),
     Row("page of 50 entities", _ENTITIES),
-    Row("page of 50 entities, as-of", _ENTITIES, lambda _: {"asOf": THEN}, beside="page of 50 entities"),
+    Row("page of 50 entities, as-of", _ENTITIES, lambda _: {"asOf": AS_OF}, compared_with="page of 50 entities"),
     Row(
         "search of entities",
         _SEARCH,
@@ -104,8 +104,8 @@ ROWS = (
         samples=20,
     ),
     Row("related two levels deep", _RELATED),
-    Row("related two levels deep, as-of", _RELATED, lambda _: {"asOf": THEN}, beside="related two levels deep"),
-    # managers come first
+    Row("related two levels deep, as-of", _RELATED, lambda _: {"asOf": AS_OF}, compared_with="related two levels deep"),
+    # the first people are managers, with a hundred reports each
     Row("page of 50 relationships", _RELATIONSHIPS, _entity, samples=4),
     Row(
         "update of an entity",

@@ -1,7 +1,7 @@
-"""The processes that the harness starts: the two servers that are compared, loads, crowds of clients, and one that cleans up
-should the harness be killed.
+"""Processes of the harness: the two servers that are compared, loads, crowds of clients, and one that cleans up if the harness is
+killed.
 
-Each ends when its standard input does, and that ends with the harness, however the harness ends.
+Each ends when its standard input is closed, which happens when the harness ends or is killed.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 30.0
+START_TIMEOUT = 30.0
 
 _REPOSITORY = Path(__file__).parent.parent.parent
 _SERVES = re.compile(r"http://127\.0\.0\.1:([1-9]\d*)")
 
 
 class ServerDidNotStart(Exception):
-    """One of the two servers is not there; the message holds what it said last."""
+    """One of the two servers did not start. The message holds the end of its log."""
 
 
 class Server:
-    """A process that serves, or loads, or asks, or will clean up."""
+    """A process of the harness and its log."""
 
     def __init__(self, log: Path, environment: Mapping[str, str], *arguments: str) -> None:
         self._log = log
@@ -40,30 +40,30 @@ class Server:
                 stderr=output,
                 cwd=_REPOSITORY,
                 env={**inherited, **environment},
-                # Ctrl-C is for the harness, which ends the servers when it has done with them
+                # Ctrl-C reaches the harness alone, which then stops its processes in order
                 start_new_session=True,
             )
 
     def port(self) -> int:
-        """Where it listens, once it does."""
-        deadline = time.monotonic() + PATIENCE
+        """Wait until the server listens, and return its port."""
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
-            if found := _SERVES.search(self.said()):
-                return int(found[1])
+            if match := _SERVES.search(self.output()):
+                return int(match[1])
             if self._process.poll() is not None:
                 break
             time.sleep(0.02)
-        raise ServerDidNotStart(self.said()[-2000:])
+        raise ServerDidNotStart(self.output()[-2000:])
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    async def ended(self) -> int:
-        """Its exit status, once it has ended by itself."""
+    async def wait(self) -> int:
+        """Wait until the process ends by itself, and return its exit status."""
         return await asyncio.to_thread(self._process.wait)
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self._log.read_text(errors="replace")
 
     def stop(self) -> None:
@@ -85,34 +85,35 @@ def running(log: Path, environment: Mapping[str, str], *arguments: str) -> Itera
         server.stop()
 
 
-def _end_of_input() -> None:
-    # not sys.stdin: a thread that waits in it holds a lock that the interpreter wants when it ends
+def _wait_for_end_of_input() -> None:
+    # not sys.stdin: a thread that waits in it holds a lock that the interpreter needs when it ends
     os.read(0, 1)
 
 
 def _end_with_the_harness() -> None:
-    _end_of_input()
+    _wait_for_end_of_input()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
-    which = sys.argv.pop(1)
-    if which == "keeper":
-        _end_of_input()
+    role = sys.argv.pop(1)
+    if role == "cleaner":
+        _wait_for_end_of_input()
         if (directory := Path(sys.argv[1])).exists():
             from tests.bench.data import remove_directory
 
             remove_directory(directory)
         return
     threading.Thread(target=_end_with_the_harness, daemon=True).start()
-    if which == "floor":
+    # each role imports only what it needs, because a process that loads nothing else starts sooner
+    if role == "baseline":
         from tests.bench.baseline_server import serve
 
         serve(Path(sys.argv[1]))
-    elif which == "crowd":
-        from tests.bench.crowd import play
+    elif role == "crowd":
+        from tests.bench.crowd import run
 
-        play(*map(Path, sys.argv[1:]))
+        run(*map(Path, sys.argv[1:]))
     else:
         from graph_api import cli
 

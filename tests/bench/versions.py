@@ -1,17 +1,17 @@
-"""The history that the measured data has had: everything so many versions, each some time after the one before."""
+"""The history of the measured data: every subject has the same number of versions, at equal distances."""
 
 from datetime import UTC, datetime, timedelta
 
 VERSIONS = 5
 
 _FIRST = datetime(2025, 1, 1, tzinfo=UTC)
-_APART = timedelta(days=30)
+_DISTANCE = timedelta(days=30)
 
 
 def since(version: int) -> datetime:
-    """From when a version holds."""
-    return _FIRST + version * _APART
+    """Return the start of validity of a version."""
+    return _FIRST + version * _DISTANCE
 
 
-# An instant amid the history: as many versions come after it as came before.
-MIDDLE = since(VERSIONS // 2) + _APART / 2
+# An instant with as many versions before it as after it.
+MIDDLE = since(VERSIONS // 2) + _DISTANCE / 2

@@ -1,4 +1,4 @@
-"""How many rows the walks of an operation visit, beside how many there are to be seen, whatever the time they take."""
+"""Rows that PostgreSQL reads for the walks of an operation, beside the rows that their results need."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,51 +18,51 @@ _EXPLAIN = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "
 
 
 @dataclass(slots=True)
-class Visits:
-    """What was counted of one operation: its walks, what they reach and see, and the rows that PostgreSQL went through."""
+class WalkRowCounts:
+    """Counts of one operation: its walks, the assets they reach, the links they examine, and the rows that PostgreSQL reads."""
 
     row: Row
     walks: int = 0
     assets: int = 0
     links: int = 0
     # of each walk one a level, and one before the first
-    pages: int = 0
-    visited: int = 0
+    levels: int = 0
+    read: int = 0
 
     @property
     def ratio(self) -> float:
-        return self.visited / (self.assets + self.links + self.pages)
+        return self.read / (self.assets + self.links + self.levels)
 
 
-async def count_visits(address: str, recording: Recording, rows: list[Row]) -> list[Visits]:
-    """Explain the walks of the first sample of each row. Those without any are left out."""
+async def count_walk_rows(address: str, recording: Recording, rows: list[Row]) -> list[WalkRowCounts]:
+    """Explain the walks of the first sample of each row. Leave out rows without walks."""
     connection = await asyncpg.connect(plain_address(address), server_settings=recording.server_settings)
     try:
-        counted = [await _count(connection, row, recording) for row in rows]
+        counts = [await _count(connection, row, recording) for row in rows]
     finally:
         await connection.close()
-    return [it for it in counted if it.walks]
+    return [it for it in counts if it.walks]
 
 
-async def _count(connection: "asyncpg.Connection[asyncpg.Record]", row: Row, recording: Recording) -> Visits:
-    visits = Visits(row)
+async def _count(connection: "asyncpg.Connection[asyncpg.Record]", row: Row, recording: Recording) -> WalkRowCounts:
+    counts = WalkRowCounts(row)
     for statement in read_script(recording.rows[row.name][0].statements):
-        found = await statement.run(connection, "")
+        result = await statement.run(connection, "")
         if _WALK not in statement.sql:
             continue
-        for _, pages in groupby(found, key=lambda page: page["ordinal"]):
-            *others, last = pages
-            visits.walks += 1
-            visits.assets += last["visited"] + 1
-            visits.links += last["examined"]
-            visits.pages += len(others) + 2
+        for _, levels in groupby(result, key=lambda level: level["ordinal"]):
+            *others, last = levels
+            counts.walks += 1
+            counts.assets += last["visited"] + 1
+            counts.links += last["examined"]
+            counts.levels += len(others) + 2
         ((plan,),) = await replace(statement, sql=_EXPLAIN + statement.sql).run(connection, "")
-        visits.visited += _visited(orjson.loads(plan)[0]["Plan"])
-    return visits
+        counts.read += _rows_read(orjson.loads(plan)[0]["Plan"])
+    return counts
 
 
-def _visited(plan: dict[str, Any]) -> int:
-    """The rows of links that were read, also if they were thrown away at once, and those that the recursion gave."""
+def _rows_read(plan: dict[str, Any]) -> int:
+    """Return the number of rows of links that were read, filtered ones included, and of rows of the recursion."""
     rows = 0.0
     for node in _nodes(plan):
         if node.get("Relation Name") == "lineage_link_effective":
@@ -74,5 +74,5 @@ def _visited(plan: dict[str, Any]) -> int:
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
-    for below in plan.get("Plans", ()):
-        yield from _nodes(below)
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
