@@ -31,12 +31,15 @@ class Identity(NamedTuple):
 
 
 class IdentitySpec(NamedTuple):
-    """The asset that a write is about: the one with this uid, with this key within its type, or both. Without either, a new one."""
+    """Specification of the asset that a write is about: by uid, by key within its type, or by both. Without either, a new asset.
+
+    Where the spec finds no asset, a new one is added, unless `create_missing` is false.
+    """
 
     uid: UUID | None = None
     type: str | None = None
     key: str | None = None
-    # uid of a new asset, if it is not named by uid; a random one by default
+    # uid of a new asset if `uid` is None; a random one by default
     new_uid: UUID | None = None
     # false: an asset that does not exist is an error
     create_missing: bool = True
@@ -76,7 +79,7 @@ class _IdentityIndex:
 
 
 async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[Identity | None]:
-    """Find identities by uid."""
+    """Find identities by uid, in the order of the uids. An unknown uid has None."""
     rows = await connection.fetch(
         select(assets).where(assets.c.tenant_id == connection.tenant_id, assets.c.uid == any_of(uids, Uuid))
     )
@@ -85,7 +88,7 @@ async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[I
 
 
 async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> int:
-    """Lock an asset until the transaction ends, and return its id. Raise NotFound, at `field`, if no asset of the kind has the uid."""
+    """Lock an asset until the transaction ends, and return its id. Raise NotFound that names `field` if no asset has the uid."""
     identity = (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid)
     if identity is None or identity.kind != kind.name:
         raise NotFound(f"There is no {kind.label} with the uid {uid}.", field=field)
@@ -93,7 +96,7 @@ async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str
 
 
 async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpec) -> Identity:
-    """Lock the asset of a spec until the transaction ends, or add it."""
+    """Lock the asset of a spec until the transaction ends, or add it. Raise Conflict or NotFound if it contradicts the spec."""
     (identity,) = raise_first_error(await add_or_lock_each(connection, kind, [spec]))
     return identity
 
@@ -101,7 +104,12 @@ async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpe
 async def add_or_lock_each(
     connection: WriteConnection, kind: Kind, specs: Sequence[IdentitySpec]
 ) -> list[Identity | HeadwaterError]:
-    """Lock the asset of each spec until the transaction ends, or add it. Return an error for a spec that contradicts its asset."""
+    """Lock the asset of each spec until the transaction ends, or add it. Return the identities, and errors in place of those whose
+    asset contradicts the spec.
+
+    Two writers that add one uid or key: the second waits for the first, and then gets its asset. Names of products are no part of
+    an identity: the constraint `product_name_taken` decides about them when the versions are written.
+    """
     index = await _lock(connection, specs)
     missing = [spec for spec in specs if spec.create_missing and index.find(spec) is None]
     new_uids = [spec.uid or spec.new_uid or uuid4() for spec in missing]

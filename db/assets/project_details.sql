@@ -1,36 +1,37 @@
--- Bring the details of entities up to their versions, from an instant on. A detail that stays as it was keeps its row, even if others
--- change. Every read is by entity and ends with OFFSET 0, so that no statistics turn it into a scan.
+-- Bring the details of some entities up to date with their versions, each from an instant on. A detail that stays as it was keeps its
+-- row, even if others change. Every read is by entity and ends with OFFSET 0, so that no statistics turn it into a scan.
 -- Parameters: parallel :subjects and :instants
 -- Used by: db.temporal.change_log.append_changes
-WITH scope AS (
-  SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
+WITH affected (subject_id, since) AS (
+  SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[]))
 ),
 existing AS (
-  SELECT s.since, d.ctid AS row_ctid, d.asset_id, d.detail_type, d.valid_from, d.valid_to, d.value
-  FROM scope s
+  SELECT affected.since, d.ctid AS row_ctid, d.asset_id, d.detail_type, d.valid_from, d.valid_to, d.value
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT d.ctid, d.*
     FROM entity_detail d
-    WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.asset_id = s.subject_id AND d.valid_to >= s.since
+    WHERE d.tenant_id = CAST(:tenant AS bigint) AND d.asset_id = affected.subject_id AND d.valid_to >= affected.since
     OFFSET 0
   ) d
 ),
 -- the existing details up to the instant, and those of the versions from it on
-piece AS (
+periods AS (
   SELECT asset_id, detail_type, value, valid_from, least(valid_to, since) AS valid_to
   FROM existing
   WHERE valid_from < since
   UNION ALL
-  SELECT v.asset_id, d.key, d.value, greatest(v.valid_from, s.since), v.valid_to
-  FROM scope s
+  SELECT v.asset_id, d.key, d.value, greatest(v.valid_from, affected.since), v.valid_to
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT v.asset_id, v.valid_from, v.valid_to, v.details
     FROM entity_version v
-    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = s.subject_id AND v.valid_to > s.since AND v.valid_from >= coalesce((
-      SELECT max(p.valid_from)
-      FROM entity_version p
-      WHERE p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = s.subject_id AND p.valid_from <= s.since
-    ), '-infinity')
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = affected.subject_id AND v.valid_to > affected.since
+      AND v.valid_from >= coalesce((
+        SELECT max(p.valid_from)
+        FROM entity_version p
+        WHERE p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = affected.subject_id AND p.valid_from <= affected.since
+      ), '-infinity')
     OFFSET 0
   ) v
   CROSS JOIN LATERAL jsonb_each_text(v.details) AS d

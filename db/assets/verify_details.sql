@@ -1,6 +1,6 @@
 -- Compute the details of all versions anew and compare them with the stored ones. Each row is a difference.
 -- Used by: db.temporal.verification.verify_tenant
-WITH piece AS (
+WITH periods AS (
   SELECT v.asset_id, d.key AS detail_type, d.value, v.valid_from, v.valid_to
   FROM entity_version v
   CROSS JOIN LATERAL jsonb_each_text(v.details) AS d

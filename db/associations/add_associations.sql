@@ -1,4 +1,5 @@
--- Adds identities of associations, in order of their ends, so that two batches cannot deadlock. Existing ones return no row.
+-- Add identities of associations, in order of their ends, so that two statements that add some cannot deadlock with each other. Existing
+-- ones have no row.
 -- Parameters: :uids, and one array for each part of the identities: :near, :far, and the further parts by their names.
 -- Tokens: {identities}, {near}, {far}, {parts}, {part_parameters} of the association kind.
 -- Used by: db.associations.association._add_or_lock

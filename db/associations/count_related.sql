@@ -1,4 +1,4 @@
--- Counts the distinct assets that each asset is related to at an instant.
+-- Count the distinct assets that each asset is related to at an instant.
 -- Parameters: :assets ids, :instants one for each, and those of _near_relationships.
 -- Used by: db.associations.relationship.count_related
 SELECT requested.ordinal, count(DISTINCT near.other_id) AS assets

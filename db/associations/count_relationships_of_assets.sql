@@ -1,4 +1,4 @@
--- Counts the relationships of each asset at an instant.
+-- Count the relationships of each asset at an instant.
 -- Parameters: :assets ids, :instants one for each, and those of _near_relationships.
 -- Used by: db.associations.relationship.count_relationships_of_assets
 SELECT requested.ordinal, count(*) AS relationships

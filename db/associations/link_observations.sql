@@ -1,4 +1,4 @@
--- Reads when the state that each link has at an instant was recorded, and when the link was last asserted up to that instant.
+-- Read when the state that each link has at an instant was recorded, and when the link was last asserted up to that instant.
 -- Parameters: :links ids, :instants one for each.
 -- Used by: db.associations.lineage_link.link_observations
 SELECT requested.ordinal, recorded.recorded_at, asserted.change_ts AS last_seen_at

@@ -1,4 +1,5 @@
--- Locks assets against changes, and lets other writers hold the same lock. In order of id, so that two batches cannot deadlock.
+-- Lock assets against changes, and let other writers hold the same lock. The rows are locked in order of id, so that two statements that
+-- lock assets cannot deadlock with each other.
 -- Parameters: :assets ids.
 -- Used by: db.associations.association.resolve_and_lock
 SELECT id

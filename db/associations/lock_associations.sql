@@ -1,4 +1,5 @@
--- Locks associations by their identities against other writers, in order of id, so that two batches cannot deadlock.
+-- Lock associations by their identities against other writers. The rows are locked in order of id, so that two statements that lock
+-- associations cannot deadlock with each other.
 -- Parameters: one array for each part of the identities: :near, :far, and the further parts by their names.
 -- Tokens: {identities}, {near}, {far}, {parts}, {part_parameters}, {discriminator} of the association kind.
 -- Used by: db.associations.association._lock

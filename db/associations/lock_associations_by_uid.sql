@@ -1,4 +1,5 @@
--- Locks associations by uid against other writers, in order of id, so that two batches cannot deadlock.
+-- Lock associations by uid against other writers. The rows are locked in order of id, so that two statements that lock
+-- associations cannot deadlock with each other.
 -- Parameters: :uids of the associations.
 -- Tokens: {identities} of the association kind.
 -- Used by: db.associations.association._lock_by_uid

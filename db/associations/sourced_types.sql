@@ -1,4 +1,4 @@
--- Reads which entity types have an external source, and locks them against changes.
+-- Read which entity types have an external source, and lock them against changes.
 -- Parameters: :codes of entity types.
 -- Used by: db.associations.stub.sourced_types
 SELECT code, label

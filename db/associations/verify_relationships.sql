@@ -1,4 +1,4 @@
--- Finds relationships that contradict their type. A row is a difference.
+-- Find relationships that contradict their type. A row is a difference.
 -- Used by: db.temporal.verification.verify_tenant, as a verification of relationships
 SELECT r.id AS subject_id, CAST(NULL AS timestamptz) AS valid_from, CASE
     WHEN t.origin NOT IN (origin.kind, coalesce(origin.type, origin.kind)) THEN 'the origin of a relationship does not match its type'

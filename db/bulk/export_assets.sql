@@ -1,4 +1,4 @@
--- Selects every version period of the assets of a kind, in order of the asset and of time, or those that are valid at an instant.
+-- Read every version period of the assets of a kind, in order of the asset and of time, or those that are valid at an instant.
 -- `ended` is the end of a period that no other follows at once; null for an instant.
 -- Parameters: :instant, or null for the whole history.
 -- Tokens: {versions}, {state} of the kind.

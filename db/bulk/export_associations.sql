@@ -1,5 +1,5 @@
--- Selects every assertion of the associations of a kind, in order of the association and of time. Of several for one instant it
--- selects the last. It keeps assertions that restate what was true already, for they date a link's observations. A deletion is the
+-- Read every assertion of the associations of a kind, in order of the association and of time. Of several for one instant
+-- read the last. Keep assertions that restate what was true already, for they date a link's observations. A deletion is the
 -- `ended` of the assertion before it. Associations with an end that never had a lifetime are left out: nothing else in an export
 -- would explain that end.
 -- Tokens: {kind}, {identities}, {near}, {far}, {discriminator} of the kind.

@@ -1,4 +1,4 @@
--- Selects the associations of a kind that are effective at an instant, in order of the association.
+-- Read the associations of a kind that are effective at an instant, in order of the association.
 -- Parameters: :instant.
 -- Tokens: {identities}, {effective}, {subject}, {near}, {far}, {discriminator}, {state} of the kind.
 -- Used by: db.bulk.export.associations

@@ -1,19 +1,20 @@
--- Finds the versions of products that have a name at the same time as a version of another product.
+-- Find the versions of products that have a name at the same time as a version of another product.
 -- Parameters: :products ids of the products.
 -- Used by: db.bulk.ingest._name_conflicts
-SELECT v.asset_id, v.name, v.valid_from, nullif(v.valid_to, 'infinity') AS valid_to, o.asset_id AS other_id,
-  o.valid_from AS other_from, nullif(o.valid_to, 'infinity') AS other_to
-FROM unnest(CAST(:products AS bigint[])) AS p (asset_id)
+SELECT own.asset_id, own.name, own.valid_from, nullif(own.valid_to, 'infinity') AS valid_to, other.asset_id AS other_id,
+  other.valid_from AS other_from, nullif(other.valid_to, 'infinity') AS other_to
+FROM unnest(CAST(:products AS bigint[])) AS product (asset_id)
+-- (OFFSET 0 keeps both reads index look-ups by product and by name, which a planner with outdated statistics would turn into scans.)
 CROSS JOIN LATERAL (
   SELECT *
   FROM product_version v
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = p.asset_id
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.asset_id = product.asset_id
   OFFSET 0
-) v
+) own
 CROSS JOIN LATERAL (
   SELECT *
-  FROM product_version o
-  WHERE o.tenant_id = CAST(:tenant AS bigint) AND o.name = v.name AND o.asset_id <> v.asset_id
-    AND o.valid_from < v.valid_to AND o.valid_to > v.valid_from
+  FROM product_version v
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.name = own.name AND v.asset_id <> own.asset_id
+    AND v.valid_from < own.valid_to AND v.valid_to > own.valid_from
   OFFSET 0
-) o
+) other

@@ -1,4 +1,4 @@
--- Selects assets of a kind that may be removed, in the order of their deletions, after a cursor. An asset with several deletions may
+-- Read assets of a kind that may be removed, in the order of their deletions, after a cursor. An asset with several deletions may
 -- occur several times.
 -- Parameters: :kind, :before the end of retention, :after and :after_id the cursor (the instant of a deletion and the asset), :limit.
 -- Used by: db.bulk.purge._PurgeTransaction.step

@@ -1,4 +1,4 @@
--- Counts what may be removed: for each kind, the subjects and their changes.
+-- Count what may be removed: for each kind, the subjects and their changes.
 -- Parameters: :before the end of retention.
 -- Used by: db.bulk.purge.count_past_retention
 WITH eligible AS MATERIALIZED (

@@ -1,5 +1,5 @@
--- Locks assets against all other writers, including those that would only refer to them. In order of id, as every statement that locks
--- assets, so that two of them cannot deadlock.
+-- Lock assets against all other writers, including those that would only refer to them. The rows are locked in order of id,
+-- as by every statement that locks assets, so that two of them cannot deadlock with each other.
 -- Parameters: :assets the ids.
 -- Used by: db.bulk.purge._PurgeTransaction.step
 SELECT id

@@ -1,4 +1,4 @@
--- Selects those of some locked assets that may still be removed, and whether each is within the bound on the changes that one
+-- Read those of some locked assets that may still be removed, and whether each is within the bound on the changes that one
 -- transaction removes.
 -- Parameters: :kind, :before the end of retention, :assets the ids of locked assets, :max_changes the bound.
 -- Used by: db.bulk.purge._PurgeTransaction.step

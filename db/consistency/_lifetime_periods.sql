@@ -1,8 +1,8 @@
 -- The lifetimes that periods of versions make up: a period that begins when the one before it ends continues the same lifetime.
--- Expects: CTE pieces (asset_id, valid_from, valid_to). Provides: CTE target (asset_id, valid_from, valid_to).
+-- Expects: CTE periods (asset_id, valid_from, valid_to). Provides: CTE target (asset_id, valid_from, valid_to).
 compared AS (
   SELECT *, lag(valid_to) OVER (PARTITION BY asset_id ORDER BY valid_from) = valid_from AS continues
-  FROM pieces
+  FROM periods
 ),
 numbered AS (
   SELECT *, count(*) FILTER (WHERE continues IS NOT TRUE) OVER (PARTITION BY asset_id ORDER BY valid_from) AS lifetime

@@ -1,14 +1,14 @@
--- Replaces the effective rows of associations that end at `since` or later by what their versions and lifetimes imply. Equal rows stay.
--- Expects: CTE scope (subject_id, since) at the end of a WITH list. Provides: the rest of the statement.
+-- Replace the effective rows of associations that end at `since` or later by what their versions and lifetimes imply. Equal rows stay.
+-- Expects: CTE affected (subject_id, since) at the end of a WITH list. Provides: the rest of the statement.
 -- Tokens: {effective}, {effective_columns} and those of _clipped_periods, of the association kind.
 {include _clipped_periods},
 existing AS (
   SELECT e.*
-  FROM scope s
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT e.ctid AS row_ctid, e.{subject}, e.valid_from, e.valid_to, e.digest
     FROM {effective} e
-    WHERE e.tenant_id = CAST(:tenant AS bigint) AND e.{subject} = s.subject_id AND e.valid_to >= s.since
+    WHERE e.tenant_id = CAST(:tenant AS bigint) AND e.{subject} = affected.subject_id AND e.valid_to >= affected.since
     OFFSET 0
   ) e
 ),

@@ -1,4 +1,4 @@
--- Finds relationships of types that allow one at an end, and for each end the first other relationship that overlaps there.
+-- Find relationships of types that allow one at an end, and for each end the first other relationship that overlaps there.
 -- Parameters: those of the filters.
 -- Tokens: {filters} conditions on `checked`, a row of relationship_effective.
 -- Used by: db.consistency.cardinality.check_cardinality, check_cardinality_of_type

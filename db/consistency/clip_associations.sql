@@ -1,8 +1,8 @@
--- Clips the associations of some assets anew to the lifetimes of both ends, each from an instant on.
+-- Clip the associations of some assets anew to the lifetimes of both ends, each from an instant on.
 -- Parameters: :subjects ids of assets, :instants the first instant at which the lifetime of each changed.
 -- Tokens: {identities}, {near}, {far} and those of _replace_effective, of the association kind.
 -- Used by: db.consistency.lifecycle._clip
-WITH scope AS (
+WITH affected AS (
   SELECT i.id AS subject_id, min(asset.since) AS since
   FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS asset (asset_id, since)
   CROSS JOIN LATERAL (

@@ -28,7 +28,10 @@ class AssetChanges(NamedTuple):
 
 
 async def record_asset_change(connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion]) -> list[Outcome]:
-    """Record assertions about assets and their effects. Raise the first conflict or error. The caller has locked the assets."""
+    """Record assertions about assets (one or several) with their effects, and raise the first conflict or error.
+
+    The caller has locked the assets.
+    """
     outcomes, conflicts = await record_asset_changes(connection, kind, assertions)
     if conflicts:
         raise conflicts[0].error
@@ -38,20 +41,21 @@ async def record_asset_change(connection: WriteConnection, kind: Kind, assertion
 async def record_asset_changes(
     connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, reject_restatement: bool = False
 ) -> AssetChanges:
-    """Record assertions about assets and their effects, each accepted or rejected independently of the others.
+    """Record assertions about assets with their effects, and return their outcomes, errors and conflicts instead of raising them.
 
-    The caller has locked the assets, and rolls back if there are conflicts.
+    Each assertion is accepted or rejected independently of the others. The caller has locked the assets, and rolls back if there
+    are conflicts.
     """
     rows = await append_changes(connection, kind, assertions, reject_restatement=reject_restatement)
-    lifetime_changes = await _apply_lifetimes(connection, kind, rows)
+    clipping_changes = _clipping_changes(await _rebuild_lifetimes(connection, kind, rows))
     conflicts: list[BatchConflict] = []
-    if lifetime_changes:
+    if clipping_changes:
         extends_lifetimes = any(
             row.changes_lifetime and assertion.operation is not Operation.DELETE
             for row, assertion in zip(rows, assertions, strict=True)
         )
-        associations = await _lock_associations(connection, lifetime_changes)
-        conflicts = await _clip(connection, lifetime_changes, associations, extends_lifetimes=extends_lifetimes)
+        associations = await _lock_associations(connection, clipping_changes)
+        conflicts = await _clip(connection, clipping_changes, associations, extends_lifetimes=extends_lifetimes)
     return AssetChanges(outcomes_of(kind, rows), conflicts)
 
 
@@ -83,31 +87,35 @@ async def _delete_level(
 ) -> tuple[list[Outcome | HeadwaterError], list[Row[Any]]]:
     """Delete assets, each at its instant. Return the outcomes, and the assets that are to be deleted with these."""
     rows = await append_changes(connection, kind, [Assertion(asset_id, Operation.DELETE, None, at) for asset_id, at in deletions])
-    lifetime_changes = await _apply_lifetimes(connection, kind, rows)
+    clipping_changes = _clipping_changes(await _rebuild_lifetimes(connection, kind, rows))
     targets: list[Row[Any]] = []
-    if lifetime_changes:
-        associations = await _lock_associations(connection, lifetime_changes)
+    if clipping_changes:
+        associations = await _lock_associations(connection, clipping_changes)
         if associations[RELATIONSHIP]:
-            targets = await _on_delete_targets(connection, lifetime_changes)
+            targets = await _on_delete_targets(connection, clipping_changes)
             if (error := _restriction_error(targets)) is not None:
                 raise error
-        await _clip(connection, lifetime_changes, associations, extends_lifetimes=False)
+        await _clip(connection, clipping_changes, associations, extends_lifetimes=False)
     return outcomes_of(kind, rows), targets
 
 
-async def _apply_lifetimes(connection: WriteConnection, kind: Kind, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Rebuild the lifetimes that these changes begin or end. Return those changes whose subjects may have associations."""
+async def _rebuild_lifetimes(connection: WriteConnection, kind: Kind, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Rebuild the lifetimes that begin or end with some changes, and return these changes."""
     lifetime_changes = [row for row in rows if row.changes_lifetime]
     await rebuild_since(connection, kind, "consistency/project_lifetimes", lifetime_changes)
-    # a subject that had no change before cannot have an association
+    return lifetime_changes
+
+
+def _clipping_changes(lifetime_changes: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Return those changes of lifetimes to which associations have to be clipped: a new subject cannot have an association."""
     return [row for row in lifetime_changes if not row.is_new_subject]
 
 
 async def _lock_associations(
-    connection: WriteConnection, lifetime_changes: Sequence[Row[Any]]
+    connection: WriteConnection, clipping_changes: Sequence[Row[Any]]
 ) -> dict[AssociationKind, list[int]]:
     """Lock the associations of assets against other writers that would clip them, and return their ids."""
-    subjects = sorted({row.subject_id for row in lifetime_changes})
+    subjects = sorted({row.subject_id for row in clipping_changes})
     rows_by_kind = {
         kind: await connection.fetch(kind.statement("consistency/lock_associations_of_assets"), {"subjects": subjects})
         for kind in ASSOCIATION_KINDS
@@ -117,7 +125,7 @@ async def _lock_associations(
 
 async def _clip(
     connection: WriteConnection,
-    lifetime_changes: Sequence[Row[Any]],
+    clipping_changes: Sequence[Row[Any]],
     associations: Mapping[AssociationKind, list[int]],
     *,
     extends_lifetimes: bool,
@@ -132,7 +140,7 @@ async def _clip(
             check = extends_lifetimes and kind is RELATIONSHIP
             if check:
                 await defer_cardinality(connection)
-            await rebuild_since(connection, kind, "consistency/clip_associations", lifetime_changes)
+            await rebuild_since(connection, kind, "consistency/clip_associations", clipping_changes)
             if check:
                 conflicts += await check_cardinality(connection, ids, field="uid")
     return conflicts

@@ -1,4 +1,5 @@
--- Locks assets against other writers, in order of id, so that two batches cannot deadlock.
+-- Lock assets against other writers. The rows are locked in order of id, so that two statements that lock assets cannot deadlock with
+-- each other.
 -- Parameters: :assets ids.
 -- Used by: db.consistency.lifecycle.lock_by_id
 SELECT id

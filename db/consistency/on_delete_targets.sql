@@ -1,4 +1,4 @@
--- Finds the relationships that matter to deletions of assets: those whose type restricts them, and those whose type cascades to the
+-- Find the relationships that matter to deletions of assets: those whose type restricts them, and those whose type cascades to the
 -- other end. Lifetimes are rebuilt already; relationships are still clipped to the former ones.
 -- Parameters: :subjects ids of the deleted assets, :instants when each is deleted.
 -- Used by: db.consistency.lifecycle._on_delete_targets

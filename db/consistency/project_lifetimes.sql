@@ -1,32 +1,33 @@
--- Brings the lifetimes of some assets in line with their versions, each from an instant on. Equal rows stay.
+-- Bring the lifetimes of some assets up to date with their versions, each from an instant on. Equal rows stay.
 -- Parameters: :subjects ids of assets, :instants the first instant at which the versions of each changed.
 -- Tokens: {versions}, {subject} of the asset kind.
--- Used by: db.consistency.lifecycle._apply_lifetimes
-WITH scope AS (
-  SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
+-- Used by: db.consistency.lifecycle._rebuild_lifetimes
+WITH affected (subject_id, since) AS (
+  SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[]))
 ),
+-- A lifetime that ends exactly at the instant is included (hence >= and not >), for it may now last longer.
 existing AS (
-  SELECT s.since, l.row_ctid, l.asset_id, l.valid_from, l.valid_to
-  FROM scope s
+  SELECT affected.since, l.row_ctid, l.asset_id, l.valid_from, l.valid_to
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT l.ctid AS row_ctid, l.*
     FROM asset_lifetime l
-    WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.asset_id = s.subject_id AND l.valid_to >= s.since
+    WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.asset_id = affected.subject_id AND l.valid_to >= affected.since
     OFFSET 0
   ) l
 ),
 -- the existing lifetimes up to that instant, and the versions from it on
-pieces AS (
+periods AS (
   SELECT asset_id, valid_from, least(valid_to, since) AS valid_to
   FROM existing
   WHERE valid_from < since
   UNION ALL
-  SELECT s.subject_id, greatest(v.valid_from, s.since), v.valid_to
-  FROM scope s
+  SELECT affected.subject_id, greatest(v.valid_from, affected.since), v.valid_to
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT v.valid_from, v.valid_to
     FROM {versions} v
-    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_to > s.since
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = affected.subject_id AND v.valid_to > affected.since
     OFFSET 0
   ) v
 ),

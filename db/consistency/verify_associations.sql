@@ -1,7 +1,7 @@
--- Clips every version of every association of a kind anew and compares the result with the effective rows. A row is a difference.
+-- Clip every version of every association of a kind anew and compare the result with the effective rows. A row is a difference.
 -- Tokens: {effective}, {effective_of_s}, {effective_of_t} and those of _clipped_periods, of the association kind.
 -- Used by: db.temporal.verification.verify_tenant, as a projection of the association kinds
-WITH scope AS (
+WITH affected AS (
   SELECT id AS subject_id, CAST('-infinity' AS timestamptz) AS since
   FROM {identities}
   WHERE tenant_id = CAST(:tenant AS bigint)

@@ -1,8 +1,8 @@
--- Derives every lifetime of a kind of asset anew from the versions and compares. A row is a difference.
+-- Derive every lifetime of a kind of asset anew from the versions and compare it with the stored one. A row is a difference.
 -- Parameters: :kind name of the asset kind.
 -- Tokens: {versions}, {subject} of the asset kind.
 -- Used by: db.temporal.verification.verify_tenant
-WITH pieces AS (
+WITH periods AS (
   SELECT v.{subject} AS asset_id, v.valid_from, v.valid_to
   FROM {versions} v
   WHERE v.tenant_id = CAST(:tenant AS bigint)

@@ -1,9 +1,13 @@
--- Judges a batch of changes in the order of their instants, and appends those it accepts to the change log. A change that is the only one
--- of its subject in the batch and newer than all others in the log (IN_ORDER) is applied to the versions at once. Any other change that
--- takes effect (OUT_OF_ORDER) is left to rebuild_versions.sql. The caller has locked the subjects.
--- Parameters: :kind; one array element a change: :subjects, :operations, :payloads, :instants (null: now) and :creating (whether the
---   subject must not exist yet); :reject_restatement, whether a request may not state a subject twice at one instant; :tolerance, how far
+-- Judge a batch of changes in the order of their instants, and append those that are accepted to the change log. A change that is the
+-- only one of its subject in the batch and later than all others in the log (IN_ORDER) is applied to the versions at once. Any other change
+-- that takes effect (OUT_OF_ORDER: a late change, or one of several instants of a subject in one batch) is left to rebuild_versions.sql.
+-- The caller has locked the subjects.
+-- Parameters: :kind; one array element a change: :subjects, :operations, :payloads, :instants (null: now) and :creating (true if the
+--   subject must not exist yet); :reject_restatement, true if a request may not state a subject twice at one instant; :tolerance, how far
 --   in the future an instant may be; :actor and :request_id.
+-- Returns: one row a change, in the order of the batch: subject_id; instant from which the change is valid; now; verdict, explained in
+--   db.temporal.change_log.Verdict; changed, true if the change changed the state; created, true if it is the first change of its subject;
+--   changes_lifetime, true if the subject began or ceased to exist with it; is_new_subject, true if the log had no change of the subject.
 -- Tokens: {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
 -- Used by: db.temporal.change_log.append_changes
 WITH incoming AS (
@@ -13,10 +17,10 @@ WITH incoming AS (
     CAST(:instants AS timestamptz[]), CAST(:creating AS boolean[])
   ) WITH ORDINALITY AS i (subject_id, operation, payload, instant, creating, ordinal)
 ),
--- A change without an instant takes effect now, but after the last change of its subject.
+-- A change without an instant takes effect now, but after the latest change of its subject in the log, which is at latest_ts.
 timed AS (
-  SELECT i.ordinal, i.subject_id, i.operation, i.payload, i.creating, clock.now, last.change_ts AS last_ts,
-    coalesce(i.instant, greatest(clock.now, last.change_ts + interval '1 microsecond')) AS instant
+  SELECT i.ordinal, i.subject_id, i.operation, i.payload, i.creating, clock.now, latest.change_ts AS latest_ts,
+    coalesce(i.instant, greatest(clock.now, latest.change_ts + interval '1 microsecond')) AS instant
   FROM incoming i
   CROSS JOIN (SELECT clock_timestamp() AS now) clock
   LEFT JOIN LATERAL (
@@ -25,7 +29,7 @@ timed AS (
     WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = i.subject_id
     ORDER BY c.change_ts DESC, c.seq DESC
     LIMIT 1
-  ) last ON true
+  ) latest ON true
 ),
 -- Of several changes of a subject at one instant in the batch, only the first is judged; the others repeat or contradict it.
 ranked AS (
@@ -42,53 +46,61 @@ contradictory AS (
     SELECT c.operation, c.payload, c.request_id
     FROM change c
     WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = r.subject_id
-      AND c.change_ts = r.instant AND r.instant <= r.last_ts AND CAST(:reject_restatement AS boolean) AND r.nth = 1
+      AND c.change_ts = r.instant AND r.instant <= r.latest_ts AND CAST(:reject_restatement AS boolean) AND r.nth = 1
     ORDER BY c.seq DESC
     LIMIT 1
   ) latest
   WHERE latest.request_id = CAST(:request_id AS text)
     AND NOT (latest.operation = r.operation AND latest.payload IS NOT DISTINCT FROM r.payload)
 ),
-scope AS (
-  SELECT subject_id, min(instant) AS since, max(instant) AS until, min(last_ts) AS last_ts, bool_or(operation = 'STUB') AS stubs
+-- The subjects of the batch, with the period that it covers.
+affected AS (
+  SELECT subject_id, min(instant) AS since, max(instant) AS until, min(latest_ts) AS latest_ts, bool_or(operation = 'STUB') AS stubs
   FROM ranked
   GROUP BY subject_id
 ),
 -- The changes to fold: the state just before the batch, the log of the time that the batch covers, and the batch.
 timeline AS (
-  -- A subject that existed before has an earlier change, so that a STUB does not restore it once it is deleted.
-  SELECT s.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
+  -- Sentinel for the log before `since`: JSON null means that the subject existed and ended, SQL NULL that it never existed; only then does
+  -- a STUB begin a state. The sentinel matters if a STUB is folded: one of the batch (stubs), or maybe one that the log has in the period
+  -- that the batch covers (latest_ts >= since).
+  SELECT affected.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
     CAST('null' AS jsonb) AS payload, CAST(NULL AS boolean) AS changed, CAST(NULL AS bigint) AS ordinal,
     CAST(NULL AS timestamptz) AS created_at, CAST(NULL AS tid) AS row_ctid
-  FROM scope s
-  WHERE (s.stubs OR s.last_ts >= s.since) AND EXISTS (
+  FROM affected
+  WHERE (affected.stubs OR affected.latest_ts >= affected.since) AND EXISTS (
     SELECT
     FROM change c
-    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
-      AND c.change_ts < s.since AND c.operation <> 'STUB'
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = affected.subject_id
+      AND c.change_ts < affected.since AND c.operation <> 'STUB'
   )
   UNION ALL
-  SELECT s.subject_id, base.valid_from, 0, 'SET', base.state, NULL, NULL, base.created_at, base.row_ctid
-  FROM scope s
+  -- The version just before the batch counts as a first SET. It includes one that ends exactly at `since` (hence >= and not >): a change at
+  -- `since` ended it, and that change is folded below.
+  SELECT affected.subject_id, base.valid_from, 0, 'SET', base.state, NULL, NULL, base.created_at, base.row_ctid
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT v.ctid AS row_ctid, v.valid_from, v.valid_to, v.created_at, {state} AS state
     FROM {versions} v
-    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from < s.since AND s.last_ts IS NOT NULL
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = affected.subject_id AND v.valid_from < affected.since
+      AND affected.latest_ts IS NOT NULL
     ORDER BY v.valid_from DESC
     LIMIT 1
   ) base
-  WHERE base.valid_to >= s.since
+  WHERE base.valid_to >= affected.since
   UNION ALL
-  SELECT s.subject_id, c.change_ts, c.seq, c.operation, c.payload, c.changed, NULL, NULL, NULL
-  FROM scope s
+  -- The log of the period that the batch covers.
+  SELECT affected.subject_id, c.change_ts, c.seq, c.operation, c.payload, c.changed, NULL, NULL, NULL
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT *
     FROM change c
-    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
-      AND c.change_ts BETWEEN s.since AND s.until AND s.last_ts >= s.since
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = affected.subject_id
+      AND c.change_ts BETWEEN affected.since AND affected.until AND affected.latest_ts >= affected.since
     OFFSET 0
   ) c
   UNION ALL
+  -- The batch. As `seq`, the greatest bigint sorts a change after all recorded changes at its instant.
   SELECT subject_id, instant, 9223372036854775807, operation, payload, NULL, ordinal, NULL, NULL
   FROM ranked
   WHERE nth = 1 AND ordinal NOT IN (SELECT ordinal FROM contradictory)
@@ -109,7 +121,7 @@ compared AS (
   WINDOW so_far AS (PARTITION BY subject_id ORDER BY change_ts, seq)
 ),
 judged AS (
-  SELECT c.*, r.instant, r.now, s.last_ts, CASE
+  SELECT c.*, r.instant, r.now, affected.latest_ts, CASE
       WHEN r.instant > r.now + CAST(:tolerance AS interval) THEN 'FUTURE'
       WHEN c.same_instant AND c.same_content THEN 'REPLAYED'
       -- A stub may still be created: all that is known of it is that it exists.
@@ -127,13 +139,14 @@ judged AS (
           AND l.change_ts <= c.change_ts
       ) THEN 'NOT_FOUND'
       WHEN c.state IS NOT DISTINCT FROM c.state_before THEN 'UNCHANGED'
-      WHEN s.since = s.until AND (s.last_ts IS NULL OR r.instant > s.last_ts) THEN 'IN_ORDER'
+      WHEN affected.since = affected.until AND (affected.latest_ts IS NULL OR r.instant > affected.latest_ts) THEN 'IN_ORDER'
       ELSE 'OUT_OF_ORDER'
     END AS verdict
   FROM compared c
   JOIN ranked r ON r.ordinal = c.ordinal
-  JOIN scope s ON s.subject_id = c.subject_id
+  JOIN affected ON affected.subject_id = c.subject_id
 ),
+-- The log gets the accepted changes, including those that change nothing.
 appended AS (
   INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
   SELECT CAST(:tenant AS bigint), CAST(:kind AS text), subject_id, operation, instant, payload, verdict <> 'UNCHANGED', now,
@@ -142,6 +155,7 @@ appended AS (
   WHERE verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER')
   ORDER BY instant, ordinal
 ),
+-- A change in order ends the version just before it, and begins one unless it is a deletion.
 closed AS (
   UPDATE {versions} v
   SET valid_to = j.instant
@@ -153,7 +167,7 @@ opened AS (
   INSERT INTO {versions} (tenant_id, {subject}, valid_from, created_at, digest, {columns})
   SELECT CAST(:tenant AS bigint), j.subject_id, j.instant, CASE
       WHEN j.created_before IS NOT NULL THEN j.created_before
-      WHEN j.last_ts IS NOT NULL THEN (
+      WHEN j.latest_ts IS NOT NULL THEN (
         SELECT coalesce(min(v.created_at), j.instant)
         FROM {versions} v
         WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = j.subject_id
@@ -168,21 +182,23 @@ opened AS (
 SELECT r.subject_id, r.instant, r.now, CASE
     WHEN r.nth = 1 THEN coalesce(j.verdict, 'CONTRADICTORY')
     WHEN j.verdict IS NULL OR NOT r.repeats_first THEN 'CONTRADICTORY'
-    WHEN j.verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER') THEN 'REPLAYED'
+    WHEN j.is_accepted THEN 'REPLAYED'
     ELSE j.verdict
   END AS verdict,
   CASE j.verdict
     WHEN 'REPLAYED' THEN j.changed_before
-    ELSE coalesce(j.verdict IN ('IN_ORDER', 'OUT_OF_ORDER'), false)
+    ELSE coalesce(j.takes_effect, false)
   END AS changed,
-  coalesce(r.nth = 1 AND r.last_ts IS NULL AND r.instant = j.first_accepted, false) AS created,
-  -- Whether the change may have begun or ended a lifetime of its subject; false if it only changed the state within one.
-  coalesce(j.verdict IN ('IN_ORDER', 'OUT_OF_ORDER') AND (j.operation = 'DELETE' OR j.state_before IS NULL), false) AS changes_lifetime,
-  r.last_ts IS NULL AS is_new_subject
+  coalesce(r.nth = 1 AND r.latest_ts IS NULL AND r.instant = j.first_accepted, false) AS created,
+  -- False if the change only changed the state within a lifetime.
+  coalesce(j.takes_effect AND (j.operation = 'DELETE' OR j.state_before IS NULL), false) AS changes_lifetime,
+  r.latest_ts IS NULL AS is_new_subject
 FROM ranked r
 LEFT JOIN (
-  SELECT *,
-    min(instant) FILTER (WHERE verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER')) OVER (PARTITION BY subject_id) AS first_accepted
-  FROM judged
+  SELECT *, min(instant) FILTER (WHERE is_accepted) OVER (PARTITION BY subject_id) AS first_accepted
+  FROM (
+    SELECT *, verdict IN ('IN_ORDER', 'OUT_OF_ORDER') AS takes_effect, verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER') AS is_accepted
+    FROM judged
+  ) verdicts
 ) j ON j.subject_id = r.subject_id AND j.instant = r.instant
 ORDER BY r.ordinal

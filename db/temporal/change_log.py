@@ -15,7 +15,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
 from db.sql import statement
-from db.temporal.kind import Kind, in_package
+from db.temporal.kind import Kind, projection_path
 from db.temporal.write_domains import require_domains
 
 T = TypeVar("T")
@@ -33,6 +33,27 @@ class Operation(StrEnum):
     STUB = "STUB"
     PATCH = "PATCH"
     DELETE = "DELETE"
+
+
+class Verdict(StrEnum):
+    """Verdict of append_changes.sql on a change."""
+
+    # Accepted and applied: the only change of its subject in the batch, and later than all others in the log.
+    IN_ORDER = "IN_ORDER"
+    # Accepted, and applied by rebuild_versions.sql: a late change, or one of several instants of a subject in one batch.
+    OUT_OF_ORDER = "OUT_OF_ORDER"
+    # Accepted, but the state was the same already: the log gets an entry, the versions stay.
+    UNCHANGED = "UNCHANGED"
+    # Not appended, for the same change is in the log or earlier in the batch. It counts as accepted.
+    REPLAYED = "REPLAYED"
+    # Refused: the same request, or an earlier change of the batch, gives the subject another state at that instant.
+    CONTRADICTORY = "CONTRADICTORY"
+    # Refused: the change is `creating`, and the subject exists at that instant.
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    # Refused: a PATCH of a subject that does not exist at that instant, or a DELETE of one that never existed until then.
+    NOT_FOUND = "NOT_FOUND"
+    # Refused: the instant is too far in the future.
+    FUTURE = "FUTURE"
 
 
 class Assertion(NamedTuple):
@@ -63,8 +84,11 @@ class Outcome(NamedTuple):
 async def record_changes(
     connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, reject_restatement: bool = False
 ) -> list[Outcome | HeadwaterError]:
-    """Append changes of associations and update their versions. Each change is accepted or refused for itself. The caller holds the
-    locks of the subjects. Changes of assets have consequences for other subjects: record them with `db.consistency.lifecycle`."""
+    """Record changes of associations (never of assets), and return the outcome or error of each.
+
+    The caller has locked the subjects. Changes of assets affect other subjects: `record_asset_changes` of db.consistency.lifecycle
+    records them.
+    """
     assert not kind.is_asset_kind, "changes of assets are recorded by db.consistency.lifecycle"
     return outcomes_of(kind, await append_changes(connection, kind, assertions, reject_restatement=reject_restatement))
 
@@ -73,6 +97,9 @@ async def append_changes(
     connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, reject_restatement: bool = False
 ) -> Sequence[Row[Any]]:
     """Append changes in the order of their instants, update versions and projections, and return a row with the verdict of each.
+
+    append_changes.sql applies a change that is later than all others of its subject to the versions. A late change (OUT_OF_ORDER)
+    is only appended by it; then rebuild_versions.sql folds the log of the subject again from the instant of the change on.
 
     A batch may hold one change of a subject at an instant, apart from repetitions. With `reject_restatement`, that applies to all
     batches of one request.
@@ -93,11 +120,12 @@ async def append_changes(
             "request_id": connection.author.request_id,
         },
     )
-    out_of_order = [row for row in rows if row.verdict == "OUT_OF_ORDER"]
+    with_effect = [row for row in rows if row.verdict in (Verdict.IN_ORDER, Verdict.OUT_OF_ORDER)]
+    out_of_order = [row for row in with_effect if row.verdict == Verdict.OUT_OF_ORDER]
     await rebuild_since(connection, kind, "temporal/rebuild_versions", out_of_order)
-    effective = [row for row in rows if row.verdict in ("IN_ORDER", "OUT_OF_ORDER")]
+    # The SQL of a projection may be in a package above this one; the kind knows it by its path.
     for projection in kind.projections:
-        await rebuild_since(connection, kind, in_package(projection, "project"), effective)
+        await rebuild_since(connection, kind, projection_path(projection, "project"), with_effect)
     await require_domains(connection, kind, [row.subject_id for row in rows], [row.instant for row in rows])
     # A later read without `asOf` on this connection includes what was written as of now.
     written_now = [row.instant for row, assertion in zip(rows, assertions, strict=True) if assertion.at is None]
@@ -108,7 +136,7 @@ async def append_changes(
 def outcomes_of(kind: Kind, rows: Sequence[Row[Any]]) -> list[Outcome | HeadwaterError]:
     """Convert rows of `append_changes` to outcomes and errors."""
     return [
-        _error_of(kind, row) or Outcome(row.subject_id, row.instant, row.changed, row.created, row.verdict == "REPLAYED")
+        _error_of(kind, row) or Outcome(row.subject_id, row.instant, row.changed, row.created, row.verdict == Verdict.REPLAYED)
         for row in rows
     ]
 
@@ -123,14 +151,17 @@ def raise_first_error(outcomes: Iterable[T | HeadwaterError]) -> list[T]:
     return accepted
 
 
-async def rebuild_since(connection: WriteConnection, kind: Kind, statement: str, rows: Sequence[Row[Any]]) -> None:
-    """Run a statement that rebuilds rows derived from the log, for each subject of `rows` since its first instant among them."""
+async def rebuild_since(connection: WriteConnection, kind: Kind, path: str, rows: Sequence[Row[Any]]) -> None:
+    """Run `db/<path>.sql`, which rebuilds derived rows, for each subject of `rows` since its first instant among them.
+
+    Such a statement rebuilds versions from the log, projects versions to another table, or clips associations to lifetimes.
+    """
     since: dict[int, datetime] = {}
     for row in rows:
         since[row.subject_id] = min(row.instant, since.get(row.subject_id, row.instant))
     if since:
         parameters = {"kind": kind.name, "subjects": list(since), "instants": list(since.values())}
-        await connection.execute(kind.statement(statement), parameters)
+        await connection.execute(kind.statement(path), parameters)
 
 
 async def has_changes(connection: ReadConnection) -> bool:
@@ -154,12 +185,12 @@ def future_instant_error(instant: datetime | None, now: datetime) -> BadInput | 
 def _error_of(kind: Kind, row: Row[Any]) -> HeadwaterError | None:
     instant = write_instant(row.instant)
     match row.verdict:
-        case "FUTURE":
+        case Verdict.FUTURE:
             return future_instant_error(row.instant, row.now)
-        case "NOT_FOUND":
+        case Verdict.NOT_FOUND:
             return NotFound(f"This {kind.label} does not exist at {instant}.")
-        case "ALREADY_EXISTS":
+        case Verdict.ALREADY_EXISTS:
             return Conflict(f"This {kind.label} exists at {instant} already.", field="uid")
-        case "CONTRADICTORY":
+        case Verdict.CONTRADICTORY:
             return Conflict(f"This request gives this {kind.label} two states at {instant}. Give one.", field="at")
     return None

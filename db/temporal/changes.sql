@@ -1,4 +1,4 @@
--- Selects changes of assets of one kind: the state before, the state after, and the entry of the change log that caused each.
+-- Read changes of assets of one kind: the state before, the state after, and the entry of the change log that caused each.
 -- Parameters: those of the candidates.
 -- Tokens: {candidates}, a query of (at, subject_id); {kind}, {versions}, {subject}, {state}, {state_before} of the kind.
 -- Used by: db.temporal.changes.list_changes

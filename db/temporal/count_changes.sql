@@ -1,4 +1,4 @@
--- Counts the entries of the change log of a tenant.
+-- Count the entries of the change log of a tenant.
 -- Used by: db.temporal.verification.verify_tenant
 SELECT count(*) AS changes
 FROM change

@@ -1,4 +1,4 @@
--- Counts the versions of each subject.
+-- Count the versions of each subject.
 -- Parameters: :subjects.
 -- Tokens: {versions}, {subject} of the kind.
 -- Used by: db.temporal.history.count_histories

@@ -1,4 +1,4 @@
--- Counts the versions of a kind.
+-- Count the versions of a kind.
 -- Tokens: {versions} of the kind.
 -- Used by: db.temporal.verification.verify_tenant
 SELECT count(*) AS versions

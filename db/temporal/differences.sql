@@ -1,4 +1,4 @@
--- Selects assets of one kind that differ between two instants, with the version at the earlier and at the later one.
+-- Read assets of one kind that differ between two instants, with the version at the earlier and at the later one.
 -- Parameters: those of the candidates.
 -- Tokens: {candidates}, a query of (subject_id, earlier_from, later_from); {kind}, {versions}, {subject}, {state}, {state_before} of the
 --   kind.

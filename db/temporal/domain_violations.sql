@@ -1,4 +1,4 @@
--- Selects the first asset that a batch of changes touches outside some domains, at the instant of the change or later. A product is in
+-- Find the first asset that a batch of changes touches outside some domains, at the instant of the change or later. A product is in
 -- the domain of its versions, a deleted one in that of its last; an entity is in the domain of its type. An association is in the domain
 -- of its owner, which has to exist.
 -- Parameters: :domains; one array element a change: :subjects and :instants (null: now).

@@ -1,4 +1,4 @@
--- Selects a page of the versions of each subject, with the state before each and the log entry that caused it.
+-- Read a page of the versions of each subject, with the state before each and the log entry that caused it.
 -- Parameters: :kind, :subjects; :after and :before, instants that bound the page, or null; :limit.
 -- Tokens: {direction}, ASC or DESC; {versions}, {subject}, {state}, {state_before} of the kind.
 -- Used by: db.temporal.history.histories

@@ -18,8 +18,12 @@ class Kind:
     """A versioned kind: its name in the change log and its table of versions. Every column that is not bookkeeping is a field.
 
     A projection is another table kept in step with the versions. Its name consists of the package of its SQL and a name: for
-    `assets/details` the files are `assets/project_details.sql` and `assets/verify_details.sql`. A verification has a `verify_` file
-    only. The subjects of a kind are assets, whose lifetimes are one more projection, or rows of another identity table.
+    `assets/details` the files are `assets/project_details.sql` and `assets/verify_details.sql`. A verification has only a `verify_`
+    file. Both may name packages above db.temporal, which runs their SQL by path and imports none of their modules.
+
+    The subjects of a kind are assets or rows of another identity table. The lifetimes of assets derive from their versions, too,
+    but are not among the projections: only changes that begin or end a lifetime affect them, and associations are clipped to them
+    afterwards. db.consistency.lifecycle updates them after `append_changes`.
     """
 
     def __init__(
@@ -71,19 +75,23 @@ class Kind:
 
     @property
     def sql_params(self) -> dict[str, str]:
-        """Values of the tokens that differ between kinds."""
+        """Values of the tokens that differ between kinds. Some refer to a row, for which the statement has to use one alias."""
         return {
             "kind": self.name,
             "versions": self.versions.name,
             "identities": self.identities.name,
-            "is_of_kind": f"i.kind = '{self.name}'" if self.is_asset_kind else "true",
             "is_association": "false",
-            "owner_asset_id": "n.subject_id",
             "subject": self.subject,
             "columns": _column_list(self.fields),
-            "after": _column_list(self.fields, "after"),
+            # `i`: a row of the identity table
+            "is_of_kind": f"i.kind = '{self.name}'" if self.is_asset_kind else "true",
+            # `n`: a row with a subject_id
+            "owner_asset_id": "n.subject_id",
+            # `v`: a version, and `p`: the previous one
             "state": self.state_of("v"),
             "state_before": self.state_of("p"),
+            # `after`: the state after a change as a row of the version table; its fields, and its payload
+            "after": _column_list(self.fields, "after"),
             "values": self.state_of("after"),
         }
 
@@ -142,8 +150,10 @@ class AssociationKind(Kind):
             "discriminator": next(iter(self.parts)),
             "parts": _column_list(self.parts),
             "part_parameters": ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in self.parts.items()),
+            # `i`: the identity, and `v`: a version
             "asserted": f"{_column_list(identity, 'i')}, {_column_list(self.fields, 'v')}",
             "effective_columns": _column_list(columns),
+            # `s` and `t`: effective rows, the stored and the target
             "effective_of_s": _column_list(columns, "s"),
             "effective_of_t": _column_list(columns, "t"),
         }
@@ -154,9 +164,9 @@ def valid_at(table: Table, instant: Instant) -> ColumnElement[bool]:
     return (table.c.valid_from <= instant) & (table.c.valid_to > instant)
 
 
-def in_package(name: str, verb: str) -> str:
-    """Build the path of the SQL file of a projection or verification: `assets/details` and `verify` give `assets/verify_details`."""
-    package, _, table = name.rpartition("/")
+def projection_path(projection: str, verb: str) -> str:
+    """Build the path of the SQL file of a projection or verification: `assets/verify_details` of `assets/details` and `verify`."""
+    package, _, table = projection.rpartition("/")
     return f"{package}/{verb}_{table}"
 
 

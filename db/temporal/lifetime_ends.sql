@@ -1,4 +1,4 @@
--- Selects the ends of lifetimes of a kind at which no other lifetime begins. Only a deletion ends a lifetime; several deletions at one
+-- Read the ends of lifetimes of a kind at which no other lifetime begins. Only a deletion ends a lifetime; several deletions at one
 -- instant are one end.
 -- Parameters: those of the cursor bounds and the filters.
 -- Tokens: {filters}; {kind}, {versions}, {subject} of the kind.

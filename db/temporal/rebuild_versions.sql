@@ -1,47 +1,51 @@
--- Rebuilds the versions of some subjects from an instant on, after changes that arrived out of order. Rows that are right already are kept.
+-- Rebuild the versions of some subjects from an instant on, after changes that arrived out of order (late changes, for instance). Rows that
+-- are right already are kept.
 -- Parameters: :kind; one array element a subject: :subjects and :instants.
 -- Tokens: {versions}, {subject}, {columns}, {values}, {state} of the kind.
 -- Used by: db.temporal.change_log.append_changes
-WITH scope AS (
-  SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[])) AS s (subject_id, since)
+WITH affected (subject_id, since) AS (
+  SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[]))
 ),
 -- The last version before the instant, which has the creation of the subject. (LATERAL with LIMIT or OFFSET 0: look-ups by subject, which
 -- a planner with outdated statistics would turn into scans.)
 before AS (
-  SELECT s.subject_id, s.since, v.*
-  FROM scope s
+  SELECT affected.subject_id, affected.since, v.*
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT v.ctid AS row_ctid, v.valid_from, v.valid_to, v.created_at, v.digest, {state} AS state
     FROM {versions} v
-    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from < s.since
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = affected.subject_id AND v.valid_from < affected.since
     ORDER BY v.valid_from DESC
     LIMIT 1
   ) v
 ),
+-- The versions to compare with. A version that ends exactly at `since` is one of them (hence >= and not >): the change that ended it is
+-- folded again, and the version may now last longer.
 existing AS (
   SELECT *
   FROM before
   WHERE valid_to >= since
   UNION ALL
-  SELECT s.subject_id, s.since, v.*
-  FROM scope s
+  SELECT affected.subject_id, affected.since, v.*
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT v.ctid AS row_ctid, v.valid_from, v.valid_to, v.created_at, v.digest, {state} AS state
     FROM {versions} v
-    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = s.subject_id AND v.valid_from >= s.since
+    WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = affected.subject_id AND v.valid_from >= affected.since
     OFFSET 0
   ) v
 ),
 log AS (
-  -- A subject that existed before has an earlier change, so that a STUB does not restore it once it is deleted.
-  SELECT s.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
+  -- Sentinel for the log before `since`: JSON null means that the subject existed and ended, SQL NULL that it never existed; only then does
+  -- a STUB begin a state.
+  SELECT affected.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
     CAST('null' AS jsonb) AS payload
-  FROM scope s
+  FROM affected
   WHERE EXISTS (
     SELECT
     FROM change c
-    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
-      AND c.change_ts < s.since AND c.operation <> 'STUB'
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = affected.subject_id
+      AND c.change_ts < affected.since AND c.operation <> 'STUB'
   )
   UNION ALL
   -- The version that was valid just before counts as a first SET.
@@ -50,17 +54,17 @@ log AS (
   WHERE valid_from < since
   UNION ALL
   SELECT c.subject_id, c.change_ts, c.seq, c.operation, c.payload
-  FROM scope s
+  FROM affected
   CROSS JOIN LATERAL (
     SELECT *
     FROM change c
-    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = s.subject_id
-      AND c.change_ts >= s.since
+    WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = affected.subject_id
+      AND c.change_ts >= affected.since
     OFFSET 0
   ) c
 ),
 {include _fold},
--- The fold saw the log from the instant on only, so the creation comes from the version before it.
+-- The folded log begins at the instant, so the creation comes from the version before it.
 desired AS (
   SELECT t.subject_id, t.valid_from, t.valid_to, coalesce(b.created_at, t.created_at) AS created_at, t.digest, {columns}
   FROM target t

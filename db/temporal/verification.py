@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from db.connection import ReadConnection, WriteConnection
 from db.sql import statement
-from db.temporal.kind import Kind, in_package
+from db.temporal.kind import Kind, projection_path
 from db.temporal.kinds import KINDS
 
 _COUNT_CHANGES = statement("temporal/count_changes")
@@ -31,7 +31,7 @@ async def verify_tenant(connection: ReadConnection) -> Report:
     versions = 0
     for kind in KINDS:
         for name in _verifications(kind):
-            rows = await connection.fetch(kind.statement(in_package(name, "verify")), {"kind": kind.name})
+            rows = await connection.fetch(kind.statement(projection_path(name, "verify")), {"kind": kind.name})
             differences += [f"{kind.name} {row.subject_id} from {row.valid_from}: {row.difference}" for row in rows]
         # A transaction counts what it has added when it commits.
         pending = connection.added[kind] if isinstance(connection, WriteConnection) else 0
@@ -43,5 +43,6 @@ async def verify_tenant(connection: ReadConnection) -> Report:
 
 
 def _verifications(kind: Kind) -> Sequence[str]:
+    """List the verifications of a kind. Their SQL may be in packages above this one; it is run by path."""
     of_asset_kinds = _OF_ASSET_KINDS if kind.is_asset_kind else ()
     return (*_OF_EVERY_KIND, *kind.projections, *of_asset_kinds, *kind.verifications)

@@ -1,4 +1,4 @@
--- Selects changes whose subject does not exist or is of another kind, and subjects without a change.
+-- Find changes whose subject does not exist or is of another kind, and subjects without a change.
 -- Tokens: {kind}, {identities}, {is_of_kind}.
 -- Used by: db.temporal.verification.verify_tenant
 SELECT c.subject_id, min(c.change_ts) AS valid_from, 'the change log has changes of a subject that does not exist' AS difference

@@ -1,4 +1,4 @@
--- Selects versions of one subject that overlap. The constraints prevent it, unless they were dropped or disabled.
+-- Find versions of one subject that overlap. The constraints prevent it, unless they were dropped or disabled.
 -- Tokens: {versions}, {subject} of the kind.
 -- Used by: db.temporal.verification.verify_tenant
 SELECT subject_id, valid_from, 'a version begins before the previous one ends' AS difference

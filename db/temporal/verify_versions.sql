@@ -1,4 +1,4 @@
--- Folds the whole change log of a kind and compares it with the versions. Returns a row for each difference.
+-- Fold the whole change log of a kind and compare it with the versions. A row is a difference.
 -- Parameters: :kind.
 -- Tokens: {versions}, {subject}, {columns}, {values}, {state} of the kind.
 -- Used by: db.temporal.verification.verify_tenant

@@ -1,4 +1,4 @@
--- Selects the starts of the versions of a kind: the instants at which an asset was created, updated or restored.
+-- Read the starts of the versions of a kind: the instants at which an asset was created, updated or restored.
 -- Parameters: those of the cursor bounds and the filters.
 -- Tokens: {filters}; {versions}, {subject} of the kind.
 -- Used by: db.temporal.changes.list_changes, db.temporal.changes.count_changes

@@ -1,4 +1,4 @@
--- Selects the subjects of a kind with a version that begins after :since and until :until.
+-- Read the subjects of a kind with a version that begins after :since and until :until.
 -- Parameters: :since, :until.
 -- Tokens: {versions}, {subject} of the kind.
 -- Used by: db.temporal.differences.list_differences, db.temporal.differences.count_differences

@@ -1,4 +1,4 @@
--- Selects a key by its name, with the tenant's name and suspension, for authentication.
+-- Read a key by its name, with the tenant's name and suspension, for authentication.
 -- Parameters: :name.
 -- Used by: db.tenancy.api_key.find
 SELECT k.name, k.digest, k.scopes, k.operator, k.expires_at, k.revoked_at, k.last_used_at, t.name AS tenant, t.suspended_because

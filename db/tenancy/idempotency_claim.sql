@@ -1,5 +1,5 @@
--- Claims an idempotency key for this transaction. Inserts no row if a committed request has used the key. If another transaction holds
--- it, this waits until that one ends.
+-- Claim an idempotency key for this transaction. Insert no row if a committed request has used the key. If another transaction holds
+-- it, wait until that one ends.
 -- Parameters: :key, :digest of the request.
 -- Used by: db.tenancy.idempotency.run_once
 INSERT INTO idempotency_key (tenant_id, key, digest)

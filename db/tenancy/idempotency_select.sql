@@ -1,4 +1,4 @@
--- Selects the digest and the outcome of the request that used an idempotency key.
+-- Read the digest and the outcome of the request that used an idempotency key.
 -- Parameters: :key.
 -- Used by: db.tenancy.idempotency.run_once
 SELECT digest, subject_id, change_ts, changed

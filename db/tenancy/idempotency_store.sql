@@ -1,4 +1,4 @@
--- Stores the outcome of a request beside its idempotency key, in the transaction that wrote.
+-- Store the outcome of a request beside its idempotency key, in the transaction that wrote.
 -- Parameters: :key, :digest of the request; :subject, :instant and :changed of the outcome.
 -- Used by: db.tenancy.idempotency.run_once
 UPDATE idempotency_key

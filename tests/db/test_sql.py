@@ -11,7 +11,7 @@ import pytest
 
 import db
 from db.sql import load, render, statement, tokens_of
-from db.temporal.kind import in_package
+from db.temporal.kind import projection_path
 from db.temporal.kinds import KINDS
 
 ROOT = Path(db.__file__).parent
@@ -64,7 +64,7 @@ def header_of(path: str) -> str:
 
 def section_of(header: str, title: str) -> str:
     """Return the part of a header that begins with a title, up to the next title or the end."""
-    found = re.search(rf"\b{title}: (.*?)(?=(?:Parameters|Tokens|Used by|Expects|Provides): |$)", header)
+    found = re.search(rf"\b{title}: (.*?)(?=(?:Parameters|Returns|Tokens|Used by|Expects|Provides): |$)", header)
     return found[1] if found else ""
 
 
@@ -108,9 +108,9 @@ def test_every_file_is_reachable_by_name() -> None:
     named = literals()
     reachable = {
         *named,
-        *(in_package(name, verb) for name in named for verb in ("project", "verify") if "/" in name),
-        *(in_package(name, verb) for kind in KINDS for name in kind.projections for verb in ("project", "verify")),
-        *(in_package(name, "verify") for kind in KINDS for name in kind.verifications),
+        *(projection_path(name, verb) for name in named for verb in ("project", "verify") if "/" in name),
+        *(projection_path(name, verb) for kind in KINDS for name in kind.projections for verb in ("project", "verify")),
+        *(projection_path(name, "verify") for kind in KINDS for name in kind.verifications),
     } & FILES.keys()
     pending = list(reachable)
     while pending:

@@ -19,7 +19,7 @@ from db.lineage.walk import Direction
 from db.pagination import Page
 from db.sql import render, tokens_of
 from db.tables import metadata
-from db.temporal.kind import Kind, in_package
+from db.temporal.kind import Kind, projection_path
 from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS, ENTITY, PRODUCT, RELATIONSHIP
 from db.tenancy.tenant import all_tenants
 from tests.builders import day
@@ -63,7 +63,7 @@ OF_KINDS = ["temporal/history", "temporal/verify_versions", "temporal/count_vers
                 "consistency/verify_associations",
             )
         ),
-        *((RELATIONSHIP, in_package(it, "verify")) for it in RELATIONSHIP.verifications),
+        *((RELATIONSHIP, projection_path(it, "verify")) for it in RELATIONSHIP.verifications),
     ],
     ids=lambda it: it if isinstance(it, str) else it.name,
 )
