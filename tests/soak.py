@@ -21,12 +21,14 @@ RECORD = Path(__file__).with_name("soaked.json")
 SUBJECTS = {
     "tests/db/associations/test_relationships_random.py": ("db/associations", "db/consistency", "db/temporal"),
     "tests/db/bulk/test_purge.py": ("db/bulk",),
+    "tests/db/consistency/test_concurrency.py": ("db/assets", "db/consistency", "db/temporal"),
     "tests/db/lineage/test_analytics.py": ("db/lineage",),
     "tests/db/lineage/test_graph.py": ("db/lineage",),
     "tests/db/lineage/test_walk_random.py": ("db/lineage",),
     "tests/db/registries/test_detail_format.py": ("db/registries",),
     "tests/db/temporal/test_change_log_machine.py": ("db/assets", "db/consistency", "db/temporal"),
     "tests/db/temporal/test_changes.py": ("db/consistency", "db/temporal"),
+    "tests/db/tenancy/test_scope.py": ("db/assets", "db/associations", "db/tenancy"),
     "tests/graph_api/commands/test_ingest_jsonl.py": ("db/bulk", "graph_api/ingestion"),
     "tests/schema/assets/test_entity_machine.py": ("db/assets", "db/bulk", "db/consistency", "db/temporal", "schema/assets"),
 }

@@ -23,9 +23,10 @@ from schema.language.scopes import Scope
 from schema.root import schema
 from tests.builders import DELETE, REGISTER, RESTORE, UPDATE, Api, ApiResponse, day, iso, product_fields
 from tests.db.consistency.lock_waits import wait_until_queued
+from tests.randomness import size
 
 WRITERS = 8
-UPDATES = 200
+UPDATES = size(quick=50, soak=200)
 
 _LOG = text("SELECT subject_id, operation, change_ts, payload FROM change WHERE tenant_id = CAST(:tenant AS bigint) ORDER BY seq")
 _VERSIONS = text(
@@ -97,6 +98,7 @@ def deadlocks(short_deadlock_timeout: None, api: Api) -> list[str]:
     return statements
 
 
+@pytest.mark.random
 async def test_concurrent_updates_of_one_product_are_all_recorded(address: str) -> None:
     database = Database(address, pool_size=WRITERS)
     executor = Executor(schema, database)

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -31,7 +31,7 @@ from db.temporal.history import changed_fields
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
 from tests.builders import START, day, product_fields
-from tests.databases import shared_database
+from tests.databases import prepare_now, shared_database, temporary_database
 from tests.db.plans import explained_plans
 from tests.db.temporal.model import AcceptedChange, State, apply, fold, state_at
 from tests.db.temporal.test_change_log_machine import Bench
@@ -376,13 +376,24 @@ FROM stretch WHERE valid_to = created_at + 45 * interval '1 day';
 """
 
 
-@pytest.fixture
-async def full(database: Database, address: str) -> Database:
+@pytest.fixture(scope="module")
+def full_template(server: str) -> str:
+    return prepare_now(server, "changes", _fill)
+
+
+async def _fill(address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute(_FILL)
     await owner.execute("VACUUM ANALYZE")
     await owner.close()
-    return database
+
+
+@pytest.fixture
+async def full(server: str, full_template: str) -> AsyncIterator[Database]:
+    async with temporary_database(server, full_template) as address:
+        database = Database(address)
+        yield database
+        await database.close()
 
 
 class runs(explained_plans):  # noqa: N801

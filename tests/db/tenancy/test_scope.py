@@ -31,7 +31,8 @@ from db.temporal.verification import verify_tenant
 from db.tenancy.scope import validate_scopes
 from tests.builders import day
 from tests.builders import product_fields as fields_of
-from tests.databases import shared_database
+from tests.databases import prepare_now, shared_database
+from tests.randomness import size
 
 Write = Callable[[WriteConnection], Awaitable[Any]]
 
@@ -152,10 +153,20 @@ async def furnish(connection: WriteConnection) -> None:
     )
 
 
-@pytest.fixture
-async def mesh(database: Database) -> Database:
+@pytest.fixture(scope="module")
+def template(server: str) -> str:
+    return prepare_now(server, "scope", fill)
+
+
+async def fill(address: str) -> None:
+    database = Database(address, pool_size=1)
     async with database.transaction(1, SETUP) as connection:
         await furnish(connection)
+    await database.close()
+
+
+@pytest.fixture
+def mesh(database: Database) -> Database:
     return database
 
 
@@ -465,10 +476,9 @@ OUTSIDE = """
 
 
 @pytest.fixture(scope="module")
-def bench(server: str) -> Iterator[tuple[asyncio.Runner, Database, asyncpg.Connection]]:
-    with shared_database(server) as address, asyncio.Runner() as runner:
+def bench(server: str, template: str) -> Iterator[tuple[asyncio.Runner, Database, asyncpg.Connection]]:
+    with shared_database(server, template) as address, asyncio.Runner() as runner:
         database = Database(address, pool_size=2)
-        runner.run(attempt(database, furnish, author=SETUP))
         owner = runner.run(asyncpg.connect(address))
         yield runner, database, owner
         runner.run(owner.close())
@@ -506,8 +516,9 @@ async def _undone(connection: WriteConnection) -> Any:
     await nested.commit()
 
 
+@pytest.mark.random
 @given(st.lists(_steps, min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=size(quick=60, soak=300), suppress_health_check=list(HealthCheck))
 def test_whatever_is_tried_within_a_domain_what_is_outside_stays_as_it_was(
     bench: tuple[asyncio.Runner, Database, asyncpg.Connection], steps: list[Step]
 ) -> None:
