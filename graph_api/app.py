@@ -60,10 +60,10 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
             lock_timeout=settings.lock_timeout,
         )
 
-        async def fetch(asked: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
+        async def fetch(requested: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
             # the database is not used any more, so other operations can have the slot
             release_slot()
-            return await records(asked, caller)
+            return await records(requested, caller)
 
         authenticator = Authenticator(database, settings.auth_config(), require_auth=require_auth)
         app.state.database = database

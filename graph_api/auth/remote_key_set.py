@@ -47,8 +47,8 @@ def check_jwks_source(url: str, algorithm: Algorithm, ttl: float) -> JwksSource:
 class RemoteKeySet:
     """Keys that an issuer publishes, cached for the TTL of their source.
 
-    They are fetched on first use, when they are older than the TTL, and when a token has an unknown key id, at most once within
-    FETCH_INTERVAL whatever tokens arrive.
+    They are fetched on first use, when they are older than the TTL, and when a token has an unknown key id, but at most once
+    within FETCH_INTERVAL.
     """
 
     def __init__(self, source: JwksSource, algorithm: Algorithm) -> None:

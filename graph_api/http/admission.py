@@ -79,7 +79,7 @@ class Admission:
         if self._reserve_last and free == 1 and any(it.tenant_id == tenant_id for it in self._held):
             raise Unavailable(QUEUE_FULL)
         if free:
-            # nobody waits while a slot is free: a released slot goes to a waiter at once
+            # no request waits while a slot is free, for a released slot goes to a waiter at once
             self._assign(caller)
         else:
             await self._wait(caller)

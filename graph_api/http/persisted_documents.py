@@ -85,7 +85,7 @@ def _unique_ids(documents: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _invalid_reason(document_id: str, text: str) -> str | None:
-    """Return the reason why a document could not be requested or parsed, whatever the schema is, or None."""
+    """Return the reason why a document could not be requested or parsed under any schema, or None."""
     if not document_id or not document_id.isprintable():
         return "an id must be printable text"
     try:

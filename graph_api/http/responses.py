@@ -20,7 +20,7 @@ STATUSES = {
     Timeout.code: 504,
 }
 
-# Default headers by status, which tell a client how to continue.
+# Default headers by status: how to authenticate, and when to retry.
 _HEADERS_BY_STATUS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 

@@ -25,11 +25,11 @@ class RecordFetcher:
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = {name: RemoteService(name, service) for name, service in services.items()}
 
-    async def __call__(self, asked: Mapping[Lookup, int], caller: Caller) -> dict[Lookup, Any]:
+    async def __call__(self, requested: Mapping[Lookup, int], caller: Caller) -> dict[Lookup, Any]:
         by_service: dict[str, list[Lookup]] = defaultdict(list)
-        for lookup in asked:
+        for lookup in requested:
             by_service[lookup.service].append(lookup)
-        results = RecordResults(asked)
+        results = RecordResults(requested)
         workers = []
         for name, lookups in by_service.items():
             service = self._services.get(name)
@@ -51,7 +51,7 @@ class RecordFetcher:
         timed_out = Unavailable(
             f"Fetching the external records of this request took longer than {TOTAL_TIMEOUT} s. Select fewer in one request."
         )
-        records = {lookup: results.records.get(lookup, timed_out) for lookup in asked}
+        records = {lookup: results.records.get(lookup, timed_out) for lookup in requested}
         _log_failures(records, results.causes)
         return records
 

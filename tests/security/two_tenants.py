@@ -151,9 +151,9 @@ async def _column(owner: asyncpg.Connection, statement: str, tenant: Tenant) -> 
     return [it["value"] for it in await owner.fetch(statement, tenant.tenant_id)]
 
 
-async def echo_lookups(asked: Mapping[Lookup, int], caller: Caller) -> dict[Lookup, Any]:
+async def echo_lookups(requested: Mapping[Lookup, int], caller: Caller) -> dict[Lookup, Any]:
     """Return records that repeat their lookup and the request."""
-    return {lookup: {"lookup": list(lookup), "by": caller.request_id} for lookup in asked}
+    return {lookup: {"lookup": list(lookup), "by": caller.request_id} for lookup in requested}
 
 
 async def create_two_tenants(address: str) -> TwoTenants:
