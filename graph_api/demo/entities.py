@@ -1,8 +1,8 @@
-"""Whom and what the shop's data goes through: as it was first heard of, and what has become of it since."""
+"""Entities of the demo shop, such as people, tables and jobs: their first states and later changes."""
 
 from typing import Any
 
-# code, label, domain, where the records live
+# code, label, domain, source of the external records
 ENTITY_TYPES: list[tuple[str, str, str | None, dict[str, Any] | None]] = [
     ("PERSON", "Person", None, {"service": "directory", "endpoint": "/people", "lookup_field": "employeeNumber"}),
     ("TEAM", "Team", None, None),
@@ -18,19 +18,19 @@ ENTITY_TYPES: list[tuple[str, str, str | None, dict[str, Any] | None]] = [
 DETAIL_TYPES: list[tuple[str, str, str | None]] = [
     ("email", "Email", "email"),
     ("phone", "Phone", "phone"),
-    ("url", "Where to find it on the web", "uri"),
-    ("joined", "First day with the shop", "date"),
+    ("url", "Web address", "uri"),
+    ("joined", "First working day", "date"),
     ("role", "Role", "text"),
-    ("schedule", "When it runs", None),
-    ("minutes", "Minutes it takes", "number"),
+    ("schedule", "Schedule", None),
+    ("minutes", "Duration in minutes", "number"),
     ("rows", "Rows", "number"),
-    ("area", "Square metres", "number"),
-    ("freshness", "Hours after which it may be missed", "number"),
-    ("availability", "Per cent of the time", "number"),
+    ("area", "Area in square metres", "number"),
+    ("freshness", "Hours until an update is due", "number"),
+    ("availability", "Availability in per cent", "number"),
     ("city", "City", "text"),
 ]
 
-# type, key, display name, since, details
+# type, key, display name, valid from, details
 CREATED: list[tuple[str, str | None, str, str, str]] = [
     ("PERSON", "1001", "Ann Okafor", "2025-11-03",
      "email=ann@shop.example; phone=+49 30 23125 101; role=Head of sales; joined=2019-04-01"),
@@ -85,8 +85,8 @@ CREATED: list[tuple[str, str | None, str, str, str]] = [
     ("WAREHOUSE", None, "Munich", "2026-02-01", "phone=+49 89 99998 142; area=8200.5"),
 ]  # fmt: skip
 
-# A table as each count found it: key, display name, rows by day.
-COUNTED: list[tuple[str, str, dict[str, int]]] = [
+# Tables with their number of rows: key, display name, rows by day.
+ROW_COUNTS: list[tuple[str, str, dict[str, int]]] = [
     ("shop.public.customers", "customers", {"2025-11-03": 18_204, "2026-03-01": 23_870, "2026-08-01": 31_066}),
     ("shop.public.orders", "orders", {"2025-11-03": 41_310, "2026-03-01": 68_954, "2026-08-01": 120_473}),
     ("shop.public.order_lines", "order_lines", {"2025-11-03": 97_122, "2026-03-01": 160_840, "2026-08-01": 281_517}),
@@ -108,7 +108,7 @@ COUNTED: list[tuple[str, str, dict[str, int]]] = [
     ("desk.tickets", "tickets", {"2025-12-03": 5_021, "2026-08-01": 11_376}),
 ]
 
-# type and display name at first, instant, what changed; a detail that becomes None is taken away
+# type and first display name, instant, changed fields; None removes a detail
 UPDATED: list[tuple[str, str, dict[str, Any]]] = [
     ("PERSON/Ida Brandt", "2026-01-05", {"details": {"email": "ida@shop.example"}}),
     ("TEAM/Analytics", "2026-02-02", {"display_name": "Data science"}),
@@ -122,12 +122,12 @@ UPDATED: list[tuple[str, str, dict[str, Any]]] = [
 DELETED = [("JOB/Campaign sync", "2026-05-01"), ("PERSON/Jon Adler", "2026-07-01"), ("DASHBOARD/Revenue forecast", "2026-09-15")]
 RESTORED = [("JOB/Campaign sync", "2026-06-15")]
 
-# In October the directory said that she had been there for a month before it knew her.
-BORN_EARLIER: list[tuple[str, str | None, str, str, str]] = [
+# A state that was recorded in October and begins a month before the first one.
+CREATED_EARLIER: list[tuple[str, str | None, str, str, str]] = [
     ("PERSON", "1012", "Kim Seo", "2026-03-02", "email=kim@shop.example; role=Shipping, on loan"),
 ]
 
-# In October it was said what had been so for months: as in UPDATED.
-SAID_LATE: list[tuple[str, str, dict[str, Any]]] = [
+# Updates that were recorded in October, months after they became valid: as in UPDATED.
+UPDATED_LATE: list[tuple[str, str, dict[str, Any]]] = [
     ("PERSON/Mei Tanaka", "2026-06-01", {"details": {"role": "Head of finance"}}),
 ]

@@ -1,6 +1,6 @@
-"""Who answers for the shop's data products, what they promise, and to whom: as it was first said, and what became of it."""
+"""Relationships of the demo shop, such as stewards, contracts and customers: their first statements and later changes."""
 
-# key, reverse key, from what, to what, cardinality, on delete, foreign key field
+# key, reverse key, origin, related, cardinality, on delete, foreign key field
 RELATIONSHIP_TYPES: list[tuple[str, str, str, str, str, str, str | None]] = [
     ("steward", "stewardOf", "PRODUCT", "PERSON", "MANY_TO_ONE", "CLOSE", None),
     ("contract", "covers", "PRODUCT", "CONTRACT", "ONE_TO_ONE", "RESTRICT", None),
@@ -10,10 +10,10 @@ RELATIONSHIP_TYPES: list[tuple[str, str, str, str, str, str, str | None]] = [
     ("standsInFor", "standsInFor", "PERSON", "PERSON", "MANY_TO_MANY", "CLOSE", None),
 ]
 
-# Which ends are named by their keys; products are named as they were at first, people and teams by their names at first.
+# Types of ends that are named by key. Products, people and teams are named by their first names.
 BY_KEY = ("CONTRACT", "CUSTOMER")
 
-# key, display name, since, details
+# key, display name, valid from, details
 CONTRACTS: list[tuple[str, str, str, str]] = [
     ("101", "Orders by the next morning", "2025-11-03", "freshness=24"),
     ("102", "Orders within the hour", "2026-02-01", "freshness=1; availability=99.5"),
@@ -32,11 +32,11 @@ CONTRACTS: list[tuple[str, str, str, str]] = [
     ("114", "Scores every night", "2026-02-16", "freshness=24"),
 ]
 
-# Orders were promised otherwise by then, so nothing held it.
+# Another contract covers the orders by then, so RESTRICT allows the deletion. Key, instant.
 CONTRACTS_DELETED = [("101", "2026-03-01")]
 
-# type, from what, to what, since, attributes
-JOINED: list[tuple[str, str, str, str, str]] = [
+# type, origins (each makes a relationship), related, valid from, attributes
+RELATED: list[tuple[str, str, str, str, str]] = [
     ("steward", "orders, order_lines, customer_accounts", "Ann Okafor", "2025-11-03", "review=quarterly"),
     ("steward", "catalog, price_list", "Bo Lindqvist", "2025-11-03", ""),
     ("steward", "web_events, search_queries, consent_log", "Noor Haddad", "2025-11-03", ""),
@@ -63,7 +63,7 @@ JOINED: list[tuple[str, str, str, str, str]] = [
     ("steward", "ranking_model", "Ida Brandt", "2026-03-26", "review=weekly"),
     ("steward", "shop_window", "Noor Haddad", "2026-04-20", ""),
     ("steward", "replenishment_plan", "Kim Seo", "2026-04-27", ""),
-    # handed over: each ends, as said below, at the instant at which the next one begins
+    # handovers: ENDED ends each at the instant at which the next begins
     ("steward", "affiliate_clicks", "Lou Petit", "2026-03-02", ""),
     ("steward", "parcels, carrier_scorecard", "Kim Seo", "2026-04-13", ""),
     ("steward", "customer_360", "Bo Lindqvist", "2026-04-13", "review=quarterly"),
@@ -72,7 +72,7 @@ JOINED: list[tuple[str, str, str, str, str]] = [
     ("steward", "attribution", "Ida Brandt", "2026-07-09", "review=weekly"),
     ("steward", "attribution", "Lou Petit", "2026-08-09", "review=monthly"),
     ("steward", "customer_accounts", "Bo Lindqvist", "2026-08-17", "review=quarterly"),
-    # Jon left: nobody had to say that he is steward no more
+    # Jon is deleted at that instant, which ends his relationships
     ("steward", "email_events", "Lou Petit", "2026-07-01", ""),
 
     ("contract", "orders", "101", "2025-11-03", "signed=2025-10-30"),
@@ -89,7 +89,7 @@ JOINED: list[tuple[str, str, str, str, str]] = [
     ("contract", "audience_export", "113", "2026-03-30", ""),
     ("contract", "revenue_daily", "106", "2026-04-01", "signed=2026-03-27"),
     ("contract", "attribution", "111", "2026-08-09", ""),
-    # what was promised of the one is promised of the other
+    # the contract of newsletter_list, which this product replaces
     ("contract", "newsletter_audience", "112", "2026-09-14", ""),
 
     ("customer", "catalog, price_list, stock_levels", "4101", "2025-11-17", "level=gold"),
@@ -126,14 +126,14 @@ JOINED: list[tuple[str, str, str, str, str]] = [
     ("standsInFor", "Sam Whitaker", "Kim Seo", "2026-04-01", ""),
 ]  # fmt: skip
 
-# type, from what, to what, instant, attributes
+# type, origins, related, instant, attributes
 CHANGED: list[tuple[str, str, str, str, str]] = [
     ("steward", "orders", "Ann Okafor", "2026-03-02", "review=weekly"),
     ("customer", "stock_levels", "4102", "2026-07-13", "level=gold"),
     ("customer", "parcels", "4107", "2026-09-01", "level=gold; hourly=yes"),
 ]
 
-# type, from what, to what, instant
+# type, origins, related, instant
 ENDED: list[tuple[str, str, str, str]] = [
     ("steward", "affiliate_clicks", "Jon Adler", "2026-03-02"),
     ("steward", "parcels, carrier_scorecard", "Sam Whitaker", "2026-04-13"),
@@ -153,7 +153,7 @@ ENDED: list[tuple[str, str, str, str]] = [
     ("memberOf", "Noor Haddad", "Commerce", "2026-04-20"),
 ]
 
-# What the sales people's system knows of customers came only now: key, display name, since, details. Of some it came never.
+# States of customers, recorded after their stubs: key, display name, valid from, details. Other customers stay stubs.
 CUSTOMERS: list[tuple[str, str, str, str]] = [
     ("4101", "Nordwind Outfitters", "2025-11-17", "city=Kiel; email=data@nordwind.example"),
     ("4102", "Alpenkontor", "2025-11-03", "city=Innsbruck; phone=+43 512 5990"),
@@ -163,10 +163,10 @@ CUSTOMERS: list[tuple[str, str, str, str]] = [
     ("4120", "Sorrel & Finch, auditors", "2026-01-15", "city=Bremen"),
 ]
 
-# In October it was said what had been so for months: as in JOINED, and as in ENDED.
-SAID_LATE: list[tuple[str, str, str, str, str]] = [
+# Relationships that were recorded in October, months after they became valid: as in RELATED and as in ENDED.
+RELATED_LATE: list[tuple[str, str, str, str, str]] = [
     ("steward", "shipments", "Kim Seo", "2026-03-05", ""),
     ("memberOf", "Kim Seo", "Fulfilment", "2026-03-02", "loan=yes"),
     ("customer", "returns", "4102", "2026-03-23", "level=silver"),
 ]
-ENDED_SAID_LATE: list[tuple[str, str, str, str]] = [("steward", "shipments", "Sam Whitaker", "2026-03-05")]
+ENDED_LATE: list[tuple[str, str, str, str]] = [("steward", "shipments", "Sam Whitaker", "2026-03-05")]
