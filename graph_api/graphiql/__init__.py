@@ -1,1 +1,1 @@
-"""GraphiQL: its page, its example tabs, and the build of its bundle."""
+"""GraphiQL: its page, its example queries, and the build of its bundle."""

@@ -1,4 +1,4 @@
-// Bundles the page into dist/, with nothing left to fetch from anywhere else.
+// Bundles the page into dist/, without references to other hosts.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -7,8 +7,8 @@ import { build } from "esbuild";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const dist = `${here}dist`;
 
-// GraphiQL's stylesheet carries its fonts inline, two thirds of it. As files, a browser fetches only those whose letters are on
-// the page, and the page's policy need not allow fonts from data: addresses.
+// Two thirds of GraphiQL's stylesheet are inline fonts. As files, a browser fetches only the fonts whose characters are on the
+// page, and the content security policy need not allow data: addresses for fonts.
 const fontsAsFiles = {
   name: "fonts-as-files",
   setup({ onLoad }) {
@@ -29,7 +29,7 @@ const fontsAsFiles = {
   },
 };
 
-// Monaco's modules import their own stylesheets; GraphiQL's has all of them already.
+// Monaco's modules import stylesheets that are part of GraphiQL's stylesheet.
 const withoutMonacoStyles = {
   name: "without-monaco-styles",
   setup({ onLoad }) {
@@ -43,7 +43,7 @@ const common = {
   minify: true,
   target: "es2022",
   legalComments: "linked",
-  // GraphiQL names prettier's parsers by their old, CommonJS names, whose exports are lost in the bundle.
+  // GraphiQL imports prettier's parsers by their old CommonJS names, whose exports are lost in a bundle.
   alias: { "prettier/parser-babel": "prettier/plugins/babel", "prettier/parser-graphql": "prettier/plugins/graphql" },
   define: { "process.env.NODE_ENV": '"production"' },
   logLevel: "warning",
@@ -60,7 +60,7 @@ await build({
   },
   format: "iife",
 });
-// Last, for dist/graphiql.js is what make and the service take as the sign of a whole build.
+// Last: make and the service take dist/graphiql.js as the sign of a complete build.
 await build({
   ...common,
   entryPoints: { graphiql: "main.jsx" },

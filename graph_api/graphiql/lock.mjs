@@ -1,6 +1,5 @@
-// `npm run lock` renews the package-lock.json of the folder it is run in from its package.json, and leaves out what nothing
-// reads: where a package's authors take donations, and their notices of deprecation. What remains is names, versions and
-// checksums, and no address.
+// `npm run lock` updates the package-lock.json of the current folder from its package.json, without the addresses for donations
+// and the deprecation notices of packages. Names, versions and checksums remain, and no address.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 

@@ -6,23 +6,23 @@ import { createRoot } from "react-dom/client";
 
 const WORKERS = { graphql: "graphql.worker.js", json: "json.worker.js" };
 
-// Monaco asks for its workers by language; whatever it does not know a language service for gets the plain one.
+// Monaco requests workers by language. A language without a service gets the plain editor worker.
 globalThis.MonacoEnvironment = {
   getWorker: (_, label) => new Worker(`/graphiql/${WORKERS[label] ?? "editor.worker.js"}`, { name: label }),
 };
 
-// Every GraphiQL on an origin uses the same keys, and 127.0.0.1:8000 has seen many: a prefix keeps their tabs apart from ours.
+// All GraphiQL pages of an origin use the same keys, and many run at 127.0.0.1:8000. A prefix separates our tabs from theirs.
 const PREFIX = "headwater:";
 
-// GraphiQL writes down the headers of what was run, whether they are to be kept or not.
+// GraphiQL stores the headers of executed requests under these keys, even if headers are not to be persisted.
 const HISTORY = ["graphiql:queries", "graphiql:favorites"];
 
 function withoutHeaders(value) {
   if (persistsHeaders()) return value;
-  return JSON.stringify(JSON.parse(value), (name, it) => (name === "headers" ? undefined : it));
+  return JSON.stringify(JSON.parse(value), (name, part) => (name === "headers" ? undefined : part));
 }
 
-// Headers hold keys: they are kept in the browser only when somebody has asked for it in the settings.
+// Headers hold API keys: the browser stores them only if the user has enabled that in the settings.
 function persistsHeaders() {
   return storage.getItem("graphiql:shouldPersistHeaders") === "true";
 }
@@ -41,7 +41,7 @@ function ownKeys() {
   return Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
 }
 
-function stored(key) {
+function readStored(key) {
   try {
     return JSON.parse(storage.getItem(key));
   } catch {
@@ -49,7 +49,7 @@ function stored(key) {
   }
 }
 
-function put(key, value) {
+function writeStored(key, value) {
   if (value) storage.setItem(key, value);
   else storage.removeItem(key);
 }
@@ -57,7 +57,7 @@ function put(key, value) {
 function exampleTab({ name, query, variables }) {
   const operationName = /^\s*(?:query|mutation|subscription)\s+(\w+)/m.exec(query)?.[1] ?? null;
   return {
-    // Browsers give crypto.randomUUID only to pages from loopback or over TLS.
+    // Browsers provide crypto.randomUUID only to pages from loopback or over TLS.
     id: `${Date.now()}-${Math.random()}`,
     title: operationName ?? "<untitled>",
     query: `# ${name.replace(/\s+/g, " ")}\n\n${query.trim()}\n`,
@@ -68,47 +68,47 @@ function exampleTab({ name, query, variables }) {
   };
 }
 
-// An example is opened once, whatever becomes of its tab: the names of those opened are remembered, so that a closed one stays
-// closed, an edited one stays edited, and one that the service offers for the first time still appears.
+// Opens each example once. The names of opened examples are stored, so that a closed tab stays closed, an edited tab stays
+// edited, and a new example of the service still appears.
 function openNewExamples() {
   const examples = JSON.parse(document.getElementById("examples").textContent);
-  const state = stored("graphiql:tabState");
+  const state = readStored("graphiql:tabState");
   const tabs = Array.isArray(state?.tabs) ? state.tabs : [];
-  const opened = tabs.length ? (stored("examples") ?? []) : [];
-  const fresh = examples.filter(({ name }) => !opened.includes(name));
+  const opened = tabs.length ? (readStored("examples") ?? []) : [];
+  const unopened = examples.filter(({ name }) => !opened.includes(name));
   const activeTabIndex = tabs.length ? Math.min(Math.max(state.activeTabIndex ?? 0, 0), tabs.length - 1) : 0;
-  if (tabs.length + fresh.length === 0) return;
+  if (tabs.length + unopened.length === 0) return;
 
-  tabs.push(...fresh.map(exampleTab));
-  put("graphiql:tabState", JSON.stringify({ tabs, activeTabIndex }));
-  put("examples", JSON.stringify([...opened, ...fresh.map(({ name }) => name)]));
-  // GraphiQL keeps the open query a second time, and adds a tab when that copy is not among the tabs: when the page was left
-  // before both had been written, every visit would leave another copy.
-  put("graphiql:query", tabs[activeTabIndex].query);
-  put("graphiql:variables", tabs[activeTabIndex].variables);
-  put("graphiql:headers", tabs[activeTabIndex].headers);
-  if (!state) put("graphiql:visiblePlugin", "Documentation Explorer");
+  tabs.push(...unopened.map(exampleTab));
+  writeStored("graphiql:tabState", JSON.stringify({ tabs, activeTabIndex }));
+  writeStored("examples", JSON.stringify([...opened, ...unopened.map(({ name }) => name)]));
+  // GraphiQL stores a second copy of the active query, and adds a tab if that copy is not among the tabs. A page left before both
+  // were written would get another tab at every visit.
+  writeStored("graphiql:query", tabs[activeTabIndex].query);
+  writeStored("graphiql:variables", tabs[activeTabIndex].variables);
+  writeStored("graphiql:headers", tabs[activeTabIndex].headers);
+  if (!state) writeStored("graphiql:visiblePlugin", "Documentation Explorer");
 }
 
 const CREDENTIALS = ["X-API-Key", "Authorization"];
 
-// What was entered last, in whichever tab: those that give nothing come in with it, and so does who asks for the schema. It is
-// kept as long as the page is open, and nowhere else.
+// The credentials entered last, in any tab. Tabs without credentials and the introspection use them. They are kept only while the
+// page is open.
 let entered = {};
 
 function credentialsIn(headers) {
-  const given = CREDENTIALS.map((name) => [name, headers.get(name)]);
-  return Object.fromEntries(given.filter(([, value]) => value && !/^bearer$/i.test(value)));
+  const present = CREDENTIALS.map((name) => [name, headers.get(name)]);
+  return Object.fromEntries(present.filter(([, value]) => value && !/^bearer$/i.test(value)));
 }
 
-const holds = (credentials) => Object.keys(credentials).length > 0;
+const hasCredentials = (credentials) => Object.keys(credentials).length > 0;
 
 function remember(headers) {
   const credentials = credentialsIn(headers);
-  if (holds(credentials)) entered = credentials;
+  if (hasCredentials(credentials)) entered = credentials;
 }
 
-// What is being typed is no JSON most of the time, and then tells nothing.
+// Returns null while the text is not JSON, as most of the time during typing.
 function credentialsTyped(text) {
   try {
     return credentialsIn(new Headers(text?.trim() ? JSON.parse(text) : {}));
@@ -117,37 +117,37 @@ function credentialsTyped(text) {
   }
 }
 
-function withCredentials(given) {
+function withCredentials(tabHeaders) {
   const headers = new Headers({
     "Content-Type": "application/json",
     Accept: "application/graphql-response+json, application/json",
-    ...given,
+    ...tabHeaders,
   });
   remember(headers);
-  // one that is only prepared for a key is not sent
+  // An empty header, prepared for a key, is not sent.
   CREDENTIALS.forEach((name) => headers.delete(name));
   Object.entries(entered).forEach(([name, value]) => headers.set(name, value));
   return headers;
 }
 
-// GraphiQL shows where in the bundle an error arose, unless there is nothing to show.
+// Creates an error without a stack, which GraphiQL would show.
 function failure(message) {
   const error = new Error(message);
   delete error.stack;
   return error;
 }
 
-async function fetcher(request, { headers: given } = {}) {
+async function fetcher(request, { headers: tabHeaders } = {}) {
   let headers, response;
   try {
-    headers = withCredentials(given);
+    headers = withCredentials(tabHeaders);
   } catch (error) {
-    throw failure(`Nothing was sent, for these headers cannot be: ${error.message}`);
+    throw failure(`The request was not sent, because its headers are invalid: ${error.message}`);
   }
   try {
     response = await fetch("/graphql", { method: "POST", headers, body: JSON.stringify(request) });
   } catch (error) {
-    throw failure(`No answer came from ${location.origin}: ${error.message}`);
+    throw failure(`No response from ${location.origin}: ${error.message}`);
   }
   const text = await response.text();
   try {
@@ -157,40 +157,40 @@ async function fetcher(request, { headers: given } = {}) {
   }
 }
 
-// What is typed as a key is used from then on, and what is taken out where it stood is not. Where the schema is shown to nobody
-// without a key, it is asked for again when one has been entered.
-function HeadersWatched() {
+// Uses credentials from the moment they are typed, and stops when they are removed. If there is no schema yet, because the service
+// requires a key, introspection runs again after one is entered.
+function HeadersWatcher() {
   const { introspect } = useGraphiQLActions();
   const { editor, schema } = useGraphiQL(({ headerEditor, schema }) => ({ editor: headerEditor, schema }));
   useEffect(() => {
     if (!editor) return;
-    let waiting;
-    let shown = credentialsTyped(editor.getValue()) ?? {};
-    const listening = editor.onDidChangeModelContent(({ isFlush }) => {
+    let timer;
+    let previous = credentialsTyped(editor.getValue()) ?? {};
+    const listener = editor.onDidChangeModelContent(({ isFlush }) => {
       const now = credentialsTyped(editor.getValue());
       if (!now) return;
-      // another tab's headers, put in their place, are not typed
-      if (!isFlush && (holds(now) || holds(shown))) entered = now;
-      shown = now;
-      clearTimeout(waiting);
-      if (!schema) waiting = setTimeout(() => holds(entered) && introspect(), 500);
+      // A flush replaces the headers by those of another tab: nothing was typed.
+      if (!isFlush && (hasCredentials(now) || hasCredentials(previous))) entered = now;
+      previous = now;
+      clearTimeout(timer);
+      if (!schema) timer = setTimeout(() => hasCredentials(entered) && introspect(), 500);
     });
     return () => {
-      clearTimeout(waiting);
-      listening.dispose();
+      clearTimeout(timer);
+      listener.dispose();
     };
   }, [editor, schema, introspect]);
   return null;
 }
 
 const root = document.getElementById("graphiql");
-const guarded = "guarded" in root.dataset;
+const requireAuth = "requireAuth" in root.dataset;
 const persistHeaders = persistsHeaders();
 
 openNewExamples();
 if (persistHeaders) {
-  const kept = (stored("graphiql:tabState")?.tabs ?? []).map(({ headers }) => credentialsTyped(headers) ?? {});
-  entered = kept.findLast(holds) ?? {};
+  const persisted = (readStored("graphiql:tabState")?.tabs ?? []).map(({ headers }) => credentialsTyped(headers) ?? {});
+  entered = persisted.findLast(hasCredentials) ?? {};
 }
 createRoot(root).render(
   <GraphiQL
@@ -199,12 +199,12 @@ createRoot(root).render(
     schemaDescription
     inputValueDeprecation
     isHeadersEditorEnabled
-    defaultEditorToolsVisibility={guarded ? "headers" : true}
-    defaultHeaders={guarded ? '{ "X-API-Key": "" }' : undefined}
+    defaultEditorToolsVisibility={requireAuth ? "headers" : true}
+    defaultHeaders={requireAuth ? '{ "X-API-Key": "" }' : undefined}
     showPersistHeadersSettings
     shouldPersistHeaders={persistHeaders}
   >
     <GraphiQL.Logo>Headwater</GraphiQL.Logo>
-    <HeadersWatched />
+    <HeadersWatcher />
   </GraphiQL>,
 );

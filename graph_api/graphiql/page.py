@@ -1,4 +1,4 @@
-"""The GraphiQL page, its example tabs and its assets. Nothing of it is fetched from another host."""
+"""The GraphiQL page, its example tabs and its assets. Nothing is fetched from another host."""
 
 import html
 import json
@@ -18,8 +18,8 @@ from starlette.types import Scope
 _SOURCE = Path(__file__).parent
 _BUNDLE = _SOURCE / "dist"
 
-# Monaco makes <style> elements and style attributes at run time, and some of its icons are data: images. Everything else
-# comes from the service's own files, so that a script smuggled into an answer has nothing to run it.
+# Monaco creates <style> elements and style attributes at run time, and some of its icons are data: images. Everything else comes
+# from the service's own files, so that a script injected through a response cannot run.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -44,10 +44,10 @@ _NOT_BUILT = Template("""\
     <link rel="icon" href="data:,">
   </head>
   <body>
-    <h1>GraphiQL is not here</h1>
-    <p>It is built of npm packages. In a checkout, <code>make graphiql</code> does that: then reload this page. An installed
-    package lacks it if npm could not fetch them at the time: <code>pip install --force-reinstall --no-cache-dir</code> tries
-    again. The API answers all the same:</p>
+    <h1>GraphiQL is not installed</h1>
+    <p>GraphiQL is built from npm packages. In a checkout, run <code>make graphiql</code> and reload this page. An installed package
+    lacks it if npm could not fetch them during the installation: run <code>pip install --force-reinstall --no-cache-dir</code> to
+    try again. The API works without it:</p>
     <pre>$command</pre>
   </body>
 </html>
@@ -56,37 +56,41 @@ _NOT_BUILT = Template("""\
 
 @dataclass(frozen=True)
 class Example:
-    """A query that GraphiQL opens in a tab; `variables` is the JSON text of the variables editor."""
+    """A query that GraphiQL opens in a tab. `variables` is the JSON text of the variables editor."""
 
     name: str
     query: str
     variables: str = ""
 
 
-def render_page(examples: Sequence[Example], address: str = "http://127.0.0.1:8000/graphql", *, guarded: bool = False) -> str:
-    """GraphiQL with a tab for each example, or, where its bundle is not there, how to get it and do without.
+def render_page(
+    examples: Sequence[Example], address: str = "http://127.0.0.1:8000/graphql", *, require_auth: bool = False
+) -> str:
+    """Render GraphiQL with a tab for each example, or, without a bundle, a page that says how to build it.
 
-    Of a service that is guarded, the tabs show where a key is entered.
+    If the service requires authentication, the tabs show the headers editor, in which a key is entered.
     """
     if not (_BUNDLE / "graphiql.js").is_file():
         return _NOT_BUILT.substitute(command=html.escape(_curl(examples, address)))
-    shown = _json_for_script([asdict(example) for example in examples])
-    return _template().substitute(examples=shown, guarded=" data-guarded" if guarded else "")
+    content = _json_for_script([asdict(example) for example in examples])
+    return _template().substitute(examples=content, attributes=" data-require-auth" if require_auth else "")
 
 
 def assets() -> Mount:
-    """What the page loads, below /graphiql; all of it is 404 until the bundle is built."""
+    """Return the route of the files that the page loads. They are 404 until the bundle is built."""
     return Mount("/graphiql", _Bundle(directory=_BUNDLE, check_dir=False), name="graphiql")
 
 
 class _Bundle(StaticFiles):
+    """Files of the bundle, which may be built while the service runs."""
+
     async def check_config(self) -> None:
-        """Accept a missing directory: the bundle may be built while the service runs."""
+        """Accept a missing directory."""
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """The file, checked anew at each use: a browser that guesses it fresh would mix the files of two builds."""
+        """Return the file, to be revalidated at each use: a browser must not mix the files of two builds."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["Cache-Control"] = "no-cache"
         return response
@@ -98,11 +102,12 @@ def _template() -> Template:
 
 
 def _json_for_script(value: object) -> str:
-    """JSON in which no text can end the script element that it stands in, or open a comment in it."""
+    """Return JSON that can neither close the script element around it nor open a comment in it."""
     return json.dumps(value).replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
 def _curl(examples: Sequence[Example], address: str) -> str:
+    """Return a command that sends the first example without variables."""
     query = next((example.query for example in examples if not example.variables), "{ __typename }")
     body = json.dumps({"query": query.strip()})
     return f"curl {shlex.quote(address)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"

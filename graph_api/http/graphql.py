@@ -32,7 +32,7 @@ async def graphql(request: Request) -> Response:
     """Run the operation of a POST, or of a GET with a preflight header. Show GraphiQL to browsers."""
     if request.method != "POST" and "text/html" in request.headers.get("accept", ""):
         require_auth = request.app.state.authenticator.require_auth
-        page = render_page(EXAMPLES, str(request.url.replace(query="")), guarded=require_auth)
+        page = render_page(EXAMPLES, str(request.url.replace(query="")), require_auth=require_auth)
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
     media_type = negotiate(request.headers.getlist("accept"))
     if media_type is None:

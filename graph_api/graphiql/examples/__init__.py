@@ -1,4 +1,4 @@
-"""The queries that GraphiQL opens with. Each file begins with its title; a test runs them all against the demo."""
+"""Example queries that GraphiQL opens in tabs. The first line of each file is its title; a test runs them against the demo."""
 
 from importlib.resources import files
 
@@ -6,9 +6,12 @@ from graph_api.graphiql.page import Example
 
 
 def _load() -> list[Example]:
-    texts = (it.read_text() for it in sorted(files(__package__).iterdir(), key=str) if it.name.endswith(".graphql"))
-    split = (text.partition("\n") for text in texts)
-    return [Example(name=title.lstrip("# "), query=query) for title, _, query in split]
+    examples = []
+    for file in sorted(files(__package__).iterdir(), key=str):
+        if file.name.endswith(".graphql"):
+            title, _, query = file.read_text().partition("\n")
+            examples.append(Example(name=title.lstrip("# "), query=query))
+    return examples
 
 
 EXAMPLES = _load()

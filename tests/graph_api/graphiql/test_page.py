@@ -1,3 +1,5 @@
+"""The GraphiQL page: safe embedding of examples, assets, the page without a bundle, and a browser without a network."""
+
 import asyncio
 import html
 import json
@@ -35,7 +37,7 @@ SCHEMA = build_schema("""
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bundle as far as the page can tell."""
+    """A bundle that the page takes for complete."""
     bundle = tmp_path / "dist"
     bundle.mkdir()
     (bundle / "graphiql.js").write_text("export {};")
@@ -52,7 +54,7 @@ def not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """A running service with GraphiQL over a schema of one field."""
+    """The address of a running service with GraphiQL and a schema of one field."""
 
     async def graphql(request: Request) -> Response:
         if request.method == "GET":
@@ -62,8 +64,8 @@ def address() -> Iterator[str]:
             ]
             policy = {"Content-Security-Policy": graphiql.page.CONTENT_SECURITY_POLICY}
             return HTMLResponse(graphiql.page.render_page(examples), headers=policy)
-        asked = await request.json()
-        result = graphql_sync(SCHEMA, asked["query"], {"product": {"name": "orders", "owner": "sales"}})
+        operation = await request.json()
+        result = graphql_sync(SCHEMA, operation["query"], {"product": {"name": "orders", "owner": "sales"}})
         return JSONResponse(result.formatted)
 
     app = Starlette(routes=[Route("/graphql", graphql, methods=["GET", "POST"]), graphiql.page.assets()])
@@ -88,13 +90,13 @@ def get(app: Starlette, path: str, **headers: str) -> httpx.Response:
 
 
 def embedded(page: str) -> object:
-    """What a browser takes for the examples: the text up to the first end of a script element."""
+    """Return the examples as a browser reads them: the text up to the first end tag of a script element."""
     match = re.search(r'<script type="application/json" id="examples">(.*?)</script', page, re.DOTALL | re.IGNORECASE)
     assert match
     return json.loads(match[1])
 
 
-def test_examples_reach_the_page_as_they_are_whatever_they_hold(built: Path) -> None:
+def test_examples_with_any_content_are_embedded_unchanged(built: Path) -> None:
     page = graphiql.page.render_page([Example(HOSTILE, HOSTILE, HOSTILE), Example("plain", "{ a }")])
 
     assert embedded(page) == [
@@ -105,16 +107,16 @@ def test_examples_reach_the_page_as_they_are_whatever_they_hold(built: Path) -> 
     assert "<!--" not in page
 
 
-def test_a_page_without_examples_holds_an_empty_list(built: Path) -> None:
+def test_a_page_without_examples_embeds_an_empty_list(built: Path) -> None:
     assert embedded(graphiql.page.render_page([])) == []
 
 
-def test_the_page_of_a_guarded_service_knows_that_it_is(built: Path) -> None:
+def test_the_page_is_marked_if_the_service_requires_authentication(built: Path) -> None:
     assert '<div id="graphiql"></div>' in graphiql.page.render_page([])
-    assert '<div id="graphiql" data-guarded></div>' in graphiql.page.render_page([], guarded=True)
+    assert '<div id="graphiql" data-require-auth></div>' in graphiql.page.render_page([], require_auth=True)
 
 
-def test_the_page_names_no_other_host_and_holds_no_script_of_its_own(built: Path) -> None:
+def test_the_page_refers_to_no_other_host_and_holds_no_inline_script(built: Path) -> None:
     page = graphiql.page.render_page([])
 
     assert "//" not in page
@@ -133,7 +135,7 @@ def test_assets_are_revalidated_at_each_use(built: Path) -> None:
     assert first.headers["Cache-Control"] == second.headers["Cache-Control"] == "no-cache"
 
 
-def test_assets_end_at_their_directory(built: Path) -> None:
+def test_no_file_outside_the_directory_of_assets_is_served(built: Path) -> None:
     (built.parent / "secret.txt").write_text("not for the world")
     app = Starlette(routes=[graphiql.page.assets()])
 
@@ -161,12 +163,12 @@ def test_a_bundle_built_while_the_service_runs_is_served(not_built: Path) -> Non
     assert embedded(graphiql.page.render_page([])) == []
 
 
-def test_without_a_bundle_the_command_shown_is_safe_to_paste(not_built: Path) -> None:
+def test_without_a_bundle_the_displayed_command_is_safe_to_paste(not_built: Path) -> None:
     page = graphiql.page.render_page([Example("hostile", HOSTILE)], address="http://127.0.0.1/$(touch x)'<b>")
-    shown = re.search(r"<pre>(.*?)</pre>", page, re.DOTALL)
+    command = re.search(r"<pre>(.*?)</pre>", page, re.DOTALL)
 
-    assert shown
-    program, target, *_, body = shlex.split(html.unescape(shown[1]))
+    assert command
+    program, target, *_, body = shlex.split(html.unescape(command[1]))
     assert (program, target) == ("curl", "http://127.0.0.1/$(touch x)'<b>")
     assert json.loads(body) == {"query": HOSTILE}
     assert "<b>" not in page
@@ -180,15 +182,15 @@ def test_without_a_bundle_the_command_shown_is_safe_to_paste(not_built: Path) ->
         ([Example("needs variables", "query ($a: Int) { a }", '{"a": 1}')], {"__typename": "Query"}),
     ],
 )
-def test_without_a_bundle_the_command_shown_works(
+def test_without_a_bundle_the_displayed_command_works(
     not_built: Path, address: str, examples: list[Example], data: dict[str, object]
 ) -> None:
-    shown = re.search(r"<pre>(.*?)</pre>", graphiql.page.render_page(examples, address), re.DOTALL)
+    command = re.search(r"<pre>(.*?)</pre>", graphiql.page.render_page(examples, address), re.DOTALL)
 
-    assert shown
-    command = ["sh", "-c", html.unescape(shown[1]) + " --silent --noproxy '*'"]
-    answer = subprocess.run(command, capture_output=True, check=True, timeout=30)
-    assert json.loads(answer.stdout) == {"data": data}
+    assert command
+    shell = ["sh", "-c", html.unescape(command[1]) + " --silent --noproxy '*'"]
+    result = subprocess.run(shell, capture_output=True, check=True, timeout=30)
+    assert json.loads(result.stdout) == {"data": data}
 
 
 def test_the_lock_file_names_no_host() -> None:
