@@ -89,6 +89,7 @@ class Commands:
         """Run the command as a process."""
         async with self.start(*arguments, **settings) as command:
             code = await command.exit_code()
+        assert "Traceback" not in str(command.err)
         return CommandResult(code, command.out.lines, command.err.lines)
 
     def _settings(self, settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ COMMAND_LINE = "command line"
 
 
 def author_of(operation: str) -> Author:
-    """Return the user of this machine as the author of an operation, with a request id of its own."""
+    """Return the user of this machine as the author of an operation, with a new request id."""
     return Author(_user(), str(uuid4()), operation, COMMAND_LINE)
 
 

@@ -58,9 +58,7 @@ async def _load_products(connection: WriteConnection) -> None:
     for updates in (products.UPDATED, products.UPDATED_LATE):
         patches = [(name, day, product_fields.validate_patch(_with_schema(fields))) for name, day, fields in updates]
         await _patch(connection, PRODUCT, patches)
-    await _ingest(connection, [Deletion(_uid(name), _instant(day)) for name, day in products.DELETED])
-    for name, day in products.RESTORED:
-        await asset.restore(connection, PRODUCT, _uid(name), at=_instant(day))
+    await _delete_and_restore(connection, PRODUCT, products.DELETED, products.RESTORED)
 
 
 async def _load_entities(connection: WriteConnection) -> None:
@@ -81,9 +79,7 @@ async def _load_entities(connection: WriteConnection) -> None:
     for updates in (entities.UPDATED, entities.UPDATED_LATE):
         patches = [(name, day, entity_fields.validate_patch(types, fields)) for name, day, fields in updates]
         await _patch(connection, ENTITY, patches)
-    await _ingest(connection, [Deletion(_uid(name), _instant(day)) for name, day in entities.DELETED])
-    for name, day in entities.RESTORED:
-        await asset.restore(connection, ENTITY, _uid(name), at=_instant(day))
+    await _delete_and_restore(connection, ENTITY, entities.DELETED, entities.RESTORED)
     await _ingest(connection, [state(*it) for it in entities.CREATED_EARLIER])
 
 
@@ -162,6 +158,15 @@ async def _patch(connection: WriteConnection, kind: Kind, patches: Sequence[tupl
         for identity, (_, day, fields) in zip(identities, patches, strict=True)
     ]
     await record_asset_change(connection, kind, assertions)
+
+
+async def _delete_and_restore(
+    connection: WriteConnection, kind: Kind, deleted: Sequence[tuple[str, str]], restored: Sequence[tuple[str, str]]
+) -> None:
+    """Delete assets, each given by name and day, and then restore some of them."""
+    await _ingest(connection, [Deletion(_uid(name), _instant(day)) for name, day in deleted])
+    for name, day in restored:
+        await asset.restore(connection, kind, _uid(name), at=_instant(day))
 
 
 def _entity_state(types: TypeRegistry, ref: IdentitySpec, name: str, since: str, details: str) -> AssetState:
