@@ -118,13 +118,18 @@ class Settings(BaseSettings):
     )
     max_lineage_depth: Annotated[int, Field(ge=1, le=10_000, description="Maximum `maxDepth` of a lineage walk.")] = 100
     max_lineage_assets: Annotated[
-        int, Field(ge=1, description="Maximum assets that one lineage walk reaches; beyond it, the result is marked truncated.")
+        int, Field(ge=1, description="Maximum assets that one lineage walk visits; beyond it, the result is marked truncated.")
     ] = 5_000
     max_lineage_links: Annotated[
-        int, Field(ge=1, description="Maximum links that one lineage walk follows; beyond it, the result is marked truncated.")
+        int, Field(ge=1, description="Maximum links that one lineage walk examines; beyond it, the result is marked truncated.")
     ] = 20_000
     lineage_timeout: Annotated[
-        float, Field(gt=0, description="Seconds a lineage walk may take before its result is truncated and marked so.")
+        float,
+        Field(
+            gt=0,
+            description="Maximum seconds that the lineage walks of one statement take; beyond it, their results are marked"
+            " truncated.",
+        ),
     ] = 10
     persisted_documents: Annotated[
         Path | None,
@@ -324,8 +329,8 @@ class Settings(BaseSettings):
             page_size=self.max_page_size,
             representations=self.max_representations,
             walk_page_size=self.max_lineage_page_size,
-            walk_depth=self.max_lineage_depth,
-            walk=Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000)),
+            max_walk_depth=self.max_lineage_depth,
+            walk_bounds=Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000)),
         )
 
     @property

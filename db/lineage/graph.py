@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from db.errors import Timeout
 
-# The deadline is checked once in this many steps.
-_STEPS_PER_CHECK = 1_000
+# The deadline is checked once in this many iterations.
+_ITERATIONS_PER_CHECK = 1_000
 
 _Graph = Mapping[int, Sequence[int]]
 
@@ -70,7 +70,7 @@ def _strongly_connected_components(graph: _Graph, deadline: float | None) -> Ite
     low_links: dict[int, int] = {}
     complete = len(graph) + sum(map(len, graph.values()))
     visited: list[int] = []
-    steps = count()
+    iterations = count()
     for root in graph:
         if root in low_links:
             continue
@@ -78,7 +78,7 @@ def _strongly_connected_components(graph: _Graph, deadline: float | None) -> Ite
         low_links[root] = len(low_links)
         visited.append(root)
         while path:
-            if deadline is not None and next(steps) % _STEPS_PER_CHECK == 0 and monotonic() > deadline:
+            if deadline is not None and next(iterations) % _ITERATIONS_PER_CHECK == 0 and monotonic() > deadline:
                 raise Timeout("The graph is too large to be analysed within the time limit.")
             node, number, targets = path[-1]
             low = low_links[node]

@@ -1,7 +1,8 @@
 -- Read the links among the assets of each of several sets. A set belongs to one walk and has its own instant.
 --
--- Each asset's links are examined from one end only. At most :max_examined + 1 links per set are examined; a set whose turn comes after
--- :time examines none. Both are reported, so that the caller can say that links may be missing.
+-- Each asset's links are examined from one end only. At most :max_examined + 1 links per set are examined. The time belongs to the
+-- statement and is checked between sets only: a set whose turn comes after :time examines none. The result has both, so that the caller
+-- can say that links may be missing.
 --
 -- Parameters: :ordinals, :members and :on_page, parallel: the set of an asset, the asset, and true if it is on the page whose links are
 -- wanted, :instants one per set, :links the most links of a page, :max_examined, :time

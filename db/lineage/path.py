@@ -21,7 +21,7 @@ _MAX_EXPANSIONS = 100_000
 
 
 class Path(NamedTuple):
-    """A path from one asset to another: its visible assets, and the most trusted link of each step."""
+    """A path from one asset to another: its visible assets, and the most trusted of the links between each two."""
 
     assets: tuple[int, ...]
     links: tuple[int, ...]
@@ -33,7 +33,7 @@ class Paths(NamedTuple):
 
     paths: list[Path]
     exhaustive: bool
-    # the assets that were visited to find them
+    # the assets that both walks visited
     visited_count: int = 0
 
 
@@ -61,7 +61,7 @@ async def find_paths(
     (downstream,) = await run_walks(connection, [(source_id, as_of)], replace(query, direction=Direction.DOWNSTREAM))
     (upstream,) = await run_walks(connection, [(target_id, as_of)], replace(query, direction=Direction.UPSTREAM))
     from_source, to_target = downstream.depths, upstream.depths
-    # a path passes only assets that both walks reach, in as many steps as are allowed together
+    # a path passes only assets that both walks visit, at depths that together are within the depth of the query
     between = [
         asset_id
         for asset_id, depth in from_source.items()
@@ -122,7 +122,7 @@ def paths_between(source_id: int, target_id: int, graph: Subgraph, *, max_length
 
 
 class _PathSearch:
-    """Best-first search: it expands the partial path that can reach the target in the fewest steps, so the shortest come first."""
+    """Best-first search: it expands the partial path that can reach the target by the fewest links, so the shortest is first."""
 
     def __init__(self, target_id: int, adjacency: _Adjacency, distances: Mapping[int, int], max_length: int) -> None:
         self.gave_up = False
@@ -163,7 +163,7 @@ def _most_trusted_links(graph: Subgraph) -> _Adjacency:
 
 
 def _distances_to(target_id: int, adjacency: _Adjacency) -> dict[int, int]:
-    """Compute the number of steps from each asset to the target, for the assets that reach it."""
+    """Compute the number of links from each asset to the target, for the assets that lead to it."""
     predecessors: dict[int, list[int]] = defaultdict(list)
     for near, links in adjacency.items():
         for far in links:

@@ -14,8 +14,9 @@ from db.connection import ReadConnection
 from db.lineage.walk import ALL_LINKS, Bounds, Direction, TruncationReason, Walk, WalkPage, WalkQuery, link_parameters
 from db.sql import render, statement
 
-# A link between two assets of a set is found among all links of one of them. This many links may be examined for each that may be
-# returned, because the assets of the last level may have many links to assets outside of the set.
+# A link between two assets of a set is found among all links of one of them. This many links may be examined for each that the
+# bound of links allows, because the assets of the last level may have many links to assets outside of the set. A truncated answer
+# reports the bound, not this product, because the bound is what the settings hold and what an operator can raise.
 _EXAMINED_PER_LINK = 10
 
 
@@ -111,7 +112,7 @@ async def _links_among(
 
 
 def _truncation_reason(row: Any, bounds: Bounds) -> TruncationReason | None:
-    """Return the bound that ended the examination of links, if one did."""
+    """Return the bound that ended the examination of links, if one did. That of links is multiplied by `_EXAMINED_PER_LINK`."""
     if row.timed_out:
         return TruncationReason.TIME
     return TruncationReason.LINKS if row.examined > bounds.links * _EXAMINED_PER_LINK else None

@@ -36,7 +36,10 @@ class TruncationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds of one walk besides its depth: assets visited, links examined, and time."""
+    """The most that a walk may use: visited assets, examined links, and time. `walk.sql` defines the counters.
+
+    Each walk has its own bounds of assets and links; the time is that of the statement, which its walks share.
+    """
 
     assets: int = 5_000
     links: int = 20_000
@@ -45,7 +48,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class LinkFilter:
-    """The links that a walk follows. A part that is None admits every link; an empty part admits none."""
+    """The links that a walk admits. A part that is None admits every link; an empty part admits none."""
 
     types: tuple[str, ...] | None = None
     producers: tuple[str, ...] | None = None
@@ -78,19 +81,19 @@ class WalkQuery:
 
 
 class Truncation(NamedTuple):
-    """The bound that truncated an answer, and its limit."""
+    """The bound that truncated an answer, and its value, which the API calls `limit`."""
 
     reason: TruncationReason
     limit: int
 
     @classmethod
     def of(cls, reason: TruncationReason, bounds: Bounds) -> "Truncation":
-        limits = {
+        values = {
             TruncationReason.ASSETS: bounds.assets,
             TruncationReason.LINKS: bounds.links,
             TruncationReason.TIME: bounds.milliseconds,
         }
-        return cls(reason, limits[reason])
+        return cls(reason, values[reason])
 
 
 class WalkStep(NamedTuple):
@@ -102,9 +105,10 @@ class WalkStep(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """The assets that one root reaches, as levels in order of the depth, each in order of the ids.
+    """The assets that were visited from one root, as levels in order of the depth, each in order of the ids.
 
-    `levels` holds the visited assets, `visible_levels` those of them that the asset filter shows. The root is in neither.
+    `levels` holds the visited assets within the bounds, `visible_levels` those of them that the asset filter shows. Neither holds
+    the root.
     """
 
     root_id: int
@@ -160,7 +164,7 @@ class WalkPage(NamedTuple):
 
 
 async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datetime | None]], query: WalkQuery) -> list[Walk]:
-    """Walk from many roots in one statement, each at its instant, by default now, and each within its own bounds."""
+    """Walk from many roots in one statement, each at its instant, by default now. They share the time and no other bound."""
     instants = [as_of or connection.now for _, as_of in roots]
     rows = await connection.fetch(
         _walk_statement(query.direction, query.links == ALL_LINKS, query.assets == ALL_ASSETS),
@@ -179,7 +183,7 @@ async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datet
     for row in rows:
         level_rows[row.ordinal].append(row)
     return [
-        _walk(root_id, query, instant, level_rows[ordinal])
+        _walk_from_level_rows(root_id, query, instant, level_rows[ordinal])
         for ordinal, ((root_id, _), instant) in enumerate(zip(roots, instants, strict=True), 1)
     ]
 
@@ -196,23 +200,24 @@ def link_parameters(links: LinkFilter) -> dict[str, Any]:
     }
 
 
-def _walk(root_id: int, query: WalkQuery, instant: datetime, level_rows: Sequence[Any]) -> Walk:
-    """Build a walk from its level rows, and derive from the last one the bound that ended it, if one did.
+def _walk_from_level_rows(root_id: int, query: WalkQuery, instant: datetime, level_rows: Sequence[Any]) -> Walk:
+    """Build a walk from its level rows, and derive from the last row the bound that ended it, if one did.
 
-    The first row holds the root alone. A walk stops behind the level that exceeds the bound of assets: of that level the assets
-    with the lowest ids are kept. It examines one link more than the bound of links only if there are more. Time ends a walk
-    unless the last level is as deep as the query goes.
+    ASSETS: the last level is trimmed to its lowest ids. LINKS: the last level is partial. TIME: the last level is whole but was
+    not expanded, which truncates nothing at the greatest depth. The first that applies is named; a partial last level may be
+    trimmed, too.
     """
     bounds, last = query.bounds, level_rows[-1]
+    # the first row holds the root alone
     levels = [row.level for row in level_rows[1:]]
-    visible_levels = levels if query.assets == ALL_ASSETS else [row.visible for row in level_rows[1:]]
+    visible_levels = [row.level if query.assets == ALL_ASSETS else row.visible for row in level_rows[1:]]
     reason = None
     if last.visited > bounds.assets:
         reason = TruncationReason.ASSETS
         excess = last.visited - bounds.assets
-        kept = levels[-1][: len(levels[-1]) - excess]
-        visible_levels[-1] = sorted(set(visible_levels[-1]).intersection(kept))
-        levels[-1] = kept
+        levels[-1] = levels[-1][: len(levels[-1]) - excess]
+        visible_levels[-1] = sorted(set(visible_levels[-1]).intersection(levels[-1]))
+    # one link more than the bound is examined only if there are more
     elif last.examined > bounds.links:
         reason = TruncationReason.LINKS
     elif last.timed_out and last.depth < query.max_depth:

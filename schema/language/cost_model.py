@@ -74,7 +74,7 @@ def _field_cost(field: Any, limits: Limits) -> FieldCost:
         weight = declared_cost(declared.metadata)
         cost = cost if weight is None else weight
         if walks := declared_walk_count(declared.metadata):
-            cost = walks * limits.walk.assets
+            cost = walks * limits.walk_bounds.assets
     return FieldCost(cost, named_type.name, length, returns_list(field.type))
 
 

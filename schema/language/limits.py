@@ -23,5 +23,5 @@ class Limits:
     page_size: int = 100
     representations: int = 1_000
     walk_page_size: int = 1_000
-    walk_depth: int = 100
-    walk: Bounds = field(default_factory=Bounds)
+    max_walk_depth: int = 100
+    walk_bounds: Bounds = field(default_factory=Bounds)

@@ -20,10 +20,10 @@ from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
 from schema.language.scopes import READ
 from schema.lazy import LazyAsset, assets_by_id
-from schema.lineage.walk import LINKS_OF_PAGE, MaxDepth, Truncation, WalkFilter, asset_id_at, run_walk, walk_query
+from schema.lineage.walk import LINKS_OF_PAGE, MaxDepth, Truncation, WalkFilter, asset_id_at, load_walk, walk_query
 
 
-@strawberry.enum(description="Direction in which lineage is followed.")
+@strawberry.enum(description="Direction of a walk.")
 class LineageDirection(Enum):
     UPSTREAM = strawberry.enum_value("UPSTREAM", description="From an asset to its sources.")
     DOWNSTREAM = strawberry.enum_value("DOWNSTREAM", description="From an asset to its targets.")
@@ -44,24 +44,24 @@ class LineageDiff:
     from_: datetime = field(READ, "The earlier instant.", name="from")
     to: datetime = field(READ, "The later instant.")
     added_assets: list[LazyAsset] = list_of_differences(
-        field(READ, "Assets reached at the later instant only, as they are then.")
+        field(READ, "Assets that the walk returns at the later instant only, as they are then.")
     )
     removed_assets: list[LazyAsset] = list_of_differences(
-        field(READ, "Assets reached at the earlier instant only, as they were then.")
+        field(READ, "Assets that the walk returns at the earlier instant only, as they were then.")
     )
     added_links: list[LineageLink] = list_of_differences(
-        field(READ, "Links among the root and the reached assets that exist at the later instant only.")
+        field(READ, "Links among the root and the returned assets that exist at the later instant only.")
     )
     removed_links: list[LineageLink] = list_of_differences(
-        field(READ, "Links among the root and the reached assets that exist at the earlier instant only.")
+        field(READ, "Links among the root and the returned assets that exist at the earlier instant only.")
     )
     changed_links: list[LineageLinkChange] = list_of_differences(
         field(READ, "Links that are effective at both instants and differ.")
     )
     truncated: Truncation | None = field(
         READ,
-        "The limit that truncated one of the walks, so that some differences may be missing or wrong. Null if the"
-        " result is exact.",
+        "The limit that truncated one of the walks, or the links of one, so that some differences may be missing or wrong. Null"
+        " if the result is exact.",
     )
 
 
@@ -116,7 +116,7 @@ class _WalkSnapshot(NamedTuple):
 
 
 async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQuery) -> _WalkSnapshot:
-    walk = await run_walk(info, root, instant, query)
+    walk = await load_walk(info, root, instant, query)
     links = await info.context.load(LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
     truncation = None if links.truncation_reason is None else walks.Truncation.of(links.truncation_reason, query.bounds)
     return _WalkSnapshot(

@@ -21,7 +21,7 @@ from db.lineage import walk as walks
 from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
-from db.lineage.walk import Direction, Walk, WalkPage, WalkQuery, WalkStep
+from db.lineage.walk import Direction, Walk, WalkPage, WalkQuery, WalkStep, run_walks
 from schema.associations.lineage_link import LineageLink, LineageType, links_of, parts_of
 from schema.execution.context import Info
 from schema.execution.loading import Batch, Computed
@@ -34,7 +34,7 @@ from schema.language.pagination import Keyset, PageArguments, PageInfo
 from schema.language.scopes import READ
 from schema.lazy import IDENTITY_BY_UID, LazyAsset, assets_by_id
 
-WALK_BY_ROOT = Batch(walks.run_walks)
+WALK_BY_ROOT = Batch(run_walks)
 LINKS_OF_PAGE = Batch(links_of_pages)
 SUBGRAPH_OF_WALK = Batch(subgraphs_of_walks)
 CYCLES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets))
@@ -51,7 +51,7 @@ WalkAfter = Annotated[
 ]
 
 
-@strawberry.input(description="Filter of the links that a walk follows. A link matches if it matches every given field.")
+@strawberry.input(description="Filter of the links that a walk examines. A link matches if it matches every given field.")
 class LinkFilter:
     types: list[LineageType] | None = optional_input_field("Any of these types.")
     min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
@@ -73,24 +73,30 @@ class AssetFilter:
     entity_types: list[str] | None = optional_input_field("Entities of any of these types.")
 
 
-@strawberry.input(description="Filters of a walk: which links it follows and which assets it returns.")
+@strawberry.input(description="Filters of a walk: which links it examines and which assets it returns.")
 class LineageFilter:
-    links: LinkFilter | None = optional_input_field("The walk does not follow a link that does not match.")
+    links: LinkFilter | None = optional_input_field("The walk ignores a link that does not match.")
     assets: AssetFilter | None = optional_input_field(
         "The walk continues through an asset that does not match, but does not return it."
     )
 
 
 WalkFilter = Annotated[
-    LineageFilter | None, strawberry.argument(description="Which links the walk follows and which assets it returns.")
+    LineageFilter | None, strawberry.argument(description="Which links the walk examines and which assets it returns.")
 ]
 
 
-@strawberry.enum(description="The limit that truncated a walk.")
+@strawberry.enum(description="The limit that truncated a walk, or the links among its assets.")
 class TruncationReason(Enum):
-    ASSETS = strawberry.enum_value("ASSETS", description="The walk reached more assets than the limit.")
-    LINKS = strawberry.enum_value("LINKS", description="The walk examined more links than the limit.")
-    TIME = strawberry.enum_value("TIME", description="The walk took longer than the limit.")
+    ASSETS = strawberry.enum_value("ASSETS", description="The walk visited more assets than the limit.")
+    LINKS = strawberry.enum_value(
+        "LINKS",
+        description="The walk examined more links than the limit, or there are too many links at its assets to examine or return"
+        " all.",
+    )
+    TIME = strawberry.enum_value(
+        "TIME", description="The walk, or the search for the links among its assets, took longer than the limit."
+    )
 
 
 @strawberry.federation.type(
@@ -98,7 +104,11 @@ class TruncationReason(Enum):
 )
 class Truncation:
     reason: TruncationReason = field(READ, "The limit that was exceeded.")
-    limit: int = field(READ, "Value of the limit: a number of assets, of links, or of milliseconds.")
+    limit: int = field(
+        READ,
+        "Value of the limit: a number of assets, of links, or of milliseconds. A search for the links among the assets of a walk"
+        " may examine ten times as many links, and reports the same value.",
+    )
 
     @classmethod
     def of(cls, truncation: walks.Truncation | None) -> "Truncation | None":
@@ -113,7 +123,7 @@ class DepthCount:
     count: int = field(READ, "Number of assets.")
 
 
-@strawberry.type(description="An asset that a walk reaches, with its position in the walk.")
+@strawberry.type(description="An asset that a walk returns, with its position in the walk.")
 class LineageEdge:
     cursor: str = field(READ, "Cursor of the asset in this walk, at the instant of the walk.")
     node: LazyAsset = field(READ, "The asset.")
@@ -122,7 +132,7 @@ class LineageEdge:
         READ,
         "Confidence of its best path: the greatest product of the confidences along any path from the root, of any"
         " length, through"
-        " the assets that the walk reaches.",
+        " the assets that the walk visits.",
     )
     links: list[LineageLink] = list_size(5)(
         field(READ, "Links between it and the root or the assets that come before it in the walk.")
@@ -168,7 +178,7 @@ class LineageConnection:
     @resolver(
         READ,
         "Links among the root and the assets that the walk returns. Each link comes once, on the page of the end that the walk"
-        " reaches later, so that all pages together hold the whole graph.",
+        " returns later, so that all pages together hold the whole graph.",
     )
     async def links(self, info: Info) -> list[LineageLink]:
         return [link for _, link in await self._links(info)]
@@ -184,7 +194,7 @@ class LineageConnection:
 
     @resolver(
         READ,
-        "Cycles among the root and all assets that the walk reaches: strongly connected components of more than one"
+        "Cycles among the root and all assets that the walk visits: strongly connected components of more than one"
         " asset, by uid.",
     )
     async def cycles(self, info: Info) -> list[list[UUID]]:
@@ -196,11 +206,14 @@ class LineageConnection:
         uids = dict(zip(members, loaded, strict=True))
         return [[uids[asset_id] for asset_id in cycle] for cycle in cycles]
 
-    @resolver(READ, "The limit that truncated the walk. Null if the walk is complete within maxDepth.")
+    @resolver(
+        READ,
+        "The limit that truncated the walk, or else the links, confidences or cycles that are selected: they have limits too, and"
+        " may be incomplete although the walk is not. Null if all are complete within maxDepth.",
+    )
     async def truncated(self, info: Info) -> Truncation | None:
         if self.walk.truncation is not None:
             return Truncation.of(self.walk.truncation)
-        # links, confidences and cycles have limits too, which they may exceed although the walk did not
         reason = None
         if self.wants_links or self.wants_edge_links:
             reason = (await info.context.load(LINKS_OF_PAGE, self.walk_page, self.walk.query)).truncation_reason
@@ -258,7 +271,7 @@ async def walk_connection(
                 field="after",
             )
         pinned, step = instant, WalkStep(depth, asset_id)
-    walk = await run_walk(info, root.asset_id, pinned, query)
+    walk = await load_walk(info, root.asset_id, pinned, query)
     start = walk.index_after(step)
     walk_page = WalkPage(walk, start, min(start + page.size, walk.visible_count))
     steps = walk.steps(start, walk_page.stop)
@@ -281,9 +294,9 @@ async def walk_connection(
     )
 
 
-async def run_walk(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
-    """Run a walk at an instant or else now, and meter its cost."""
-    info.context.cost_meter.reserve(info.context.limits.walk.assets, info.context.limits.cost)
+async def load_walk(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
+    """Load a walk at an instant or else now, and meter its cost."""
+    info.context.cost_meter.reserve(info.context.limits.walk_bounds.assets, info.context.limits.cost)
     walk = await info.context.load(WALK_BY_ROOT, (root, instant), query)
     info.context.cost_meter.walks.add(walk)
     return walk
@@ -291,7 +304,7 @@ async def run_walk(info: Info, root: int, instant: datetime | None, query: WalkQ
 
 def walk_query(info: Info, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
     """Build the query of a walk. Check its arguments against the limits."""
-    limit = info.context.limits.walk_depth
+    limit = info.context.limits.max_walk_depth
     if max_depth < 1:
         raise BadInput(f"maxDepth is {max_depth}. It must be at least 1.", field="maxDepth")
     if max_depth > limit:
@@ -303,7 +316,7 @@ def walk_query(info: Info, direction: Direction, max_depth: int, filter: Lineage
     return WalkQuery(
         direction,
         max_depth,
-        info.context.limits.walk,
+        info.context.limits.walk_bounds,
         walks.LinkFilter(**parts_of(link_fields)),
         walks.AssetFilter(**parts_of(asset_fields)),
     )

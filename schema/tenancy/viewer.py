@@ -38,11 +38,11 @@ class ViewerLimits:
 
     @resolver(SELF, "Maximum value of maxDepth of a lineage walk.")
     def max_lineage_depth(self, info: Info) -> int:
-        return info.context.limits.walk_depth
+        return info.context.limits.max_walk_depth
 
     @resolver(SELF, "Maximum number of assets that a lineage walk visits. Beyond it the walk is truncated and reports it.")
     def max_lineage_assets(self, info: Info) -> int:
-        return info.context.limits.walk.assets
+        return info.context.limits.walk_bounds.assets
 
     @resolver(SELF, "Quota of products.")
     async def products(self, info: Info) -> Quota:

@@ -74,7 +74,7 @@ def of_everything(size: Size) -> str:
 
 def of_graph(contents: Contents, address: str) -> str:
     """Describe the data of rows of lineage, and the names of the rows."""
-    walk = settings_for(address).limits.walk
+    walk = settings_for(address).limits.walk_bounds
     return (
         f"{contents}. A walk of 20, of 450 and of 8000 reaches that many assets from its roots, for any size of the graph: "
         "compare their rows with those of a run on ten times the graph (--large), where the aim is at most 1.3 times as long. "
@@ -265,10 +265,10 @@ def _before_and_after(before: float, after: float) -> tuple[str, str, str]:
 def walk_rows_table(counts: list[WalkRowCounts]) -> Table:
     drawn = _table(
         "Rows that walks read",
-        "Of the first sample of each row: its walks, the assets that these reach (roots included), the links that they examine, "
+        "Of the first sample of each row: its walks, the assets that these visit (roots included), the links that they examine, "
         "and their levels, one of them before the first. Rows read, by EXPLAIN ANALYZE: rows of lineage_link_effective, "
         "including those that a filter removed, and rows of the recursion.",
-        *("walks", "assets\nreached", "links\nexamined", "levels", "rows\nread", "ratio", "aim"),
+        *("walks", "assets\nvisited", "links\nexamined", "levels", "rows\nread", "ratio", "aim"),
     )
     for it in counts:
         numbers = (it.walks, it.assets, it.links, it.levels, it.read)

@@ -19,7 +19,7 @@ _EXPLAIN = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "
 
 @dataclass(slots=True)
 class WalkRowCounts:
-    """Counts of one operation: its walks, the assets they reach, the links they examine, and the rows that PostgreSQL reads."""
+    """Counts of one operation: its walks, the assets they visit, the links they examine, and the rows that PostgreSQL reads."""
 
     row: Row
     walks: int = 0

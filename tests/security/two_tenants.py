@@ -61,7 +61,7 @@ class TwoTenants:
     responses: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.executor = Executor(schema, self.database, Limits(walk=BOUNDS), echo_lookups)
+        self.executor = Executor(schema, self.database, Limits(walk_bounds=BOUNDS), echo_lookups)
 
     @asynccontextmanager
     async def copied(self, server: str) -> AsyncIterator["TwoTenants"]:

@@ -101,7 +101,7 @@ def test_the_cost_of_an_operation(query: str, variables: dict[str, Any], cost: i
 
 
 def test_the_cost_of_walks_and_pages_follows_the_limits() -> None:
-    assert estimated('{ product(name: "a") { upstream { totalCount } } }', Limits(walk=Bounds(assets=70))) == 71
+    assert estimated('{ product(name: "a") { upstream { totalCount } } }', Limits(walk_bounds=Bounds(assets=70))) == 71
     assert estimated("{ products { nodes { name } } }", Limits(page_size=20)) == 21
 
 
@@ -248,7 +248,7 @@ def test_an_example_is_within_the_limit(example: Any) -> None:
 async def test_walks_below_a_list_longer_than_assumed_fail_at_the_limit(api: Api) -> None:
     # the asset reached last feeds all others, so its edge has eight links, and five are assumed
     await api.lineage(*(f"last -> {name} -> report" for name in "abcdefgh"))
-    limits = Limits(cost=700, walk=Bounds(assets=100))
+    limits = Limits(cost=700, walk_bounds=Bounds(assets=100))
     executor = Executor(schema, api.database, limits)
 
     async def upstream(arguments: str, selected: str) -> tuple[str, Response]:
