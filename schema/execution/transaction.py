@@ -46,6 +46,9 @@ class Transaction:
                 # all attempts at an operation share their statistics
                 self._stats.add(self._connection.stats)
                 self._connection.stats = self._stats
+                if self._cancelled:
+                    # the operation was cancelled while the transaction began
+                    self._connection.cancel()
             return self._connection
 
     @property

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from db.author import Author
 from db.database import Database
+from db.errors import Unavailable
 from db.query_stats import QueryStats
 from schema.execution.transaction import Transaction
 
@@ -54,3 +55,25 @@ async def test_a_commit_whose_caller_is_cancelled_is_rolled_back(database: Datab
     async with database.snapshot(1) as reader:
         rows = await reader.fetch(text("SELECT name FROM domain WHERE tenant_id = CAST(:tenant AS bigint)"))
     assert rows == []
+
+
+async def test_an_operation_cancelled_while_its_transaction_begins_runs_no_statement(address: str) -> None:
+    database = Database(address, pool_size=1)
+    transaction = Transaction(database, 1, Author("tester"), QueryStats(), writes=False)
+
+    async def begin_and_read() -> None:
+        connection = await transaction.reader()
+        await connection.fetch(text("SELECT"))
+
+    try:
+        async with database.snapshot(1):
+            # the pool is exhausted, so that the transaction cannot begin yet
+            running = asyncio.create_task(begin_and_read())
+            await asyncio.sleep(0)
+            aborting = asyncio.ensure_future(transaction.abort())
+            await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="has ended"):
+            await running
+        await aborting
+    finally:
+        await database.close()
