@@ -1,7 +1,8 @@
 """The database driver: its addresses, and the only translation of its errors to domain errors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import asyncpg
 from sqlalchemy import URL, make_url
@@ -14,26 +15,31 @@ from db.errors import BadInput, Conflict, HeadwaterError, NameTaken, Timeout, Tr
 SERVICE_ROLE = "headwater_service"
 
 # Domain errors of violated constraints. Constraints that only a defect can violate are absent, so that these remain unexpected.
-CONFLICTS = {
-    "product_name_taken": NameTaken("Another product has this name at that instant. Names are unique.", field="name"),
-    "asset_uid_taken": Conflict("Another asset has this uid.", field="uid"),
-    "asset_type": Conflict("The entity type was removed while an entity of it was written. Check the entity types."),
+CONSTRAINT_ERRORS: dict[str, Callable[[], HeadwaterError]] = {
+    # Final: the other product is committed and keeps the name, so a retry would fail again. The error cannot name the value: the
+    # database leaves the key out of errors of tables with row-level security.
+    "product_name_taken": NameTaken,
+    "asset_uid_taken": partial(Conflict, "Another asset has this uid.", field="uid"),
+    "asset_type": partial(Conflict, "The entity type was removed while an entity of it was written. Check the entity types."),
     **dict.fromkeys(
         ("relationship_type_origin", "relationship_type_related"),
-        Conflict("The entity type was removed while a relationship type that uses it was written. Check the entity types."),
+        partial(
+            Conflict, "The entity type was removed while a relationship type that uses it was written. Check the entity types."
+        ),
     ),
-    # A write checks committed relationships before it inserts one, so this is another writer's, committed since.
+    # Retried: `check_cardinality` finds conflicts with committed relationships before the constraint is enforced, so this one was
+    # committed in between. The next attempt finds it there, and its error names both relationships.
     **dict.fromkeys(
         ("relationship_effective_one_origin", "relationship_effective_one_related"),
-        TransactionConflict("Another writer wrote a relationship of the same assets meanwhile. Try again."),
+        partial(TransactionConflict, "Another writer wrote a relationship of the same assets meanwhile. Try again."),
     ),
-    # The asset existed when it was resolved, and was purged since.
+    # Retried: the asset existed when it was resolved, and was purged since. The next attempt finds none.
     **dict.fromkeys(
         ("lineage_link_source", "lineage_link_target", "relationship_origin", "relationship_related"),
-        TransactionConflict("An end was purged meanwhile. Try again."),
+        partial(TransactionConflict, "An end was purged meanwhile. Try again."),
     ),
-    "entity_detail_type": Conflict(
-        "The detail type was removed while an entity with such a detail was written. Check the detail types."
+    "entity_detail_type": partial(
+        Conflict, "The detail type was removed while an entity with such a detail was written. Check the detail types."
     ),
 }
 
@@ -83,9 +89,8 @@ def _domain_error(error: DBAPIError) -> HeadwaterError | None:
     cause = error.orig.__cause__ if error.orig else None
     state: str = getattr(cause, "sqlstate", None) or ""
     constraint = getattr(cause, "constraint_name", None)
-    if constraint in CONFLICTS:
-        conflict = CONFLICTS[constraint]
-        return type(conflict)(conflict.message, field=conflict.field)
+    if constraint in CONSTRAINT_ERRORS:
+        return CONSTRAINT_ERRORS[constraint]()
     if state in ("40001", "40P01"):
         return TransactionConflict("Concurrent writers changed the same data. Try again.")
     if state in ("57014", "55P03"):

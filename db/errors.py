@@ -6,7 +6,7 @@ HeadwaterError
 ├── NotFound         NOT_FOUND         the named subject does not exist at that instant
 ├── NotPersisted     PERSISTED_QUERY_NOT_FOUND   the named document is unknown; sending its text helps
 ├── Conflict         CONFLICT          the request contradicts what exists
-│   └── ResolvableConflict             later input of the same batch may resolve it
+│   └── ResolvableConflict             later rows of the same load may resolve it
 │       └── NameTaken                  another product has the name
 ├── Unauthenticated  UNAUTHENTICATED   the credentials are missing or invalid
 ├── Forbidden        FORBIDDEN         the credentials do not permit this
@@ -53,15 +53,31 @@ class NotPersisted(HeadwaterError):
 
 
 class Conflict(HeadwaterError):
+    """A contradiction to what exists. Clients see CONFLICT. Nobody retries it: the same input would meet it again."""
+
     code = "CONFLICT"
 
 
 class ResolvableConflict(Conflict):
-    """A conflict with the state known so far, which later input may resolve."""
+    """A conflict with what is written so far, which later rows of the same load may remove: they may rename the other product, or
+    end the other relationship.
+
+    Clients see CONFLICT. A load writes the row again behind the rest of the file, as long as this gets more rows accepted. A
+    GraphQL mutation is not retried.
+    """
 
 
 class NameTaken(ResolvableConflict):
-    """Another product has this name at that instant."""
+    """The name of a product that another product has at that instant. Clients see CONFLICT with the field `name`.
+
+    Handled like any ResolvableConflict. The names that pass between products of one batch are checked at its end: see `ingest`.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        taken = "this name" if name is None else f"the name {name!r}"
+        super().__init__(
+            f"Another product has {taken} at that instant. Choose another name, or rename the other product first.", field="name"
+        )
 
 
 class Unauthenticated(HeadwaterError):
@@ -89,4 +105,8 @@ class Unavailable(HeadwaterError):
 
 
 class TransactionConflict(Unavailable):
-    """A deadlock, a serialization failure or another lost race. The whole transaction may be retried."""
+    """A deadlock, a serialization failure or another lost race, after which the same transaction may succeed.
+
+    `retry_on_conflict` runs the whole transaction again: it makes at most 5 attempts at a GraphQL mutation or a step of a purge,
+    and 8 at a batch of a load. Clients see UNAVAILABLE if the last attempt loses, too.
+    """

@@ -191,25 +191,25 @@ async def upsert_each(
     end that was never recorded becomes a stub if its entity type has an external source.
     """
     types = await lock_types_shared(connection, {it.type for it in batch}) if batch else RelationshipTypes([])
-    statements: dict[int, RelationshipState | Deletion] = dict(enumerate([*batch, *deletions]))
+    entries: dict[int, RelationshipState | Deletion] = dict(enumerate([*batch, *deletions]))
     write_round = partial(
         _write, connection, types=types, reject_restatement=reject_restatement, allow_pending_ends=allow_pending_ends
     )
-    results = await write_resolving_conflicts(connection, statements, write_round)
-    return [results[index] for index in range(len(statements))]
+    results = await write_resolving_conflicts(connection, entries, write_round)
+    return [results[index] for index in range(len(entries))]
 
 
 async def _write(
     connection: WriteConnection,
-    statements: Mapping[int, RelationshipState | Deletion],
+    entries: Mapping[int, RelationshipState | Deletion],
     *,
     types: RelationshipTypes,
     reject_restatement: bool,
     allow_pending_ends: bool,
 ) -> WriteResult:
     """Write states and deletions in one round, with the stubs that they need, and check cardinality at the end."""
-    requested = {index: it for index, it in statements.items() if isinstance(it, RelationshipState)}
-    deletions = {index: it for index, it in statements.items() if isinstance(it, Deletion)}
+    requested = {index: it for index, it in entries.items() if isinstance(it, RelationshipState)}
+    deletions = {index: it for index, it in entries.items() if isinstance(it, Deletion)}
     rejected: Results = {}
     candidates: dict[int, TypeCandidates] = {}
     for index, state in requested.items():

@@ -22,12 +22,12 @@ _SOURCED_TYPES = statement("associations/sourced_types")
 
 
 class Stub(NamedTuple):
-    """An entity that must exist from an instant on, and the index of the statement that refers to it. None is now."""
+    """An entity that must exist from an instant on, and the index of the batch entry that refers to it. None is now."""
 
     type: str
     key: str
     at: datetime | None
-    statement_index: int
+    entry_index: int
 
     @property
     def resolved(self) -> ResolvedAsset:
@@ -59,9 +59,7 @@ async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], s
         for (type_, key), at in since.items()
     ]
     changes = [
-        SubjectChange(
-            subject_of(ENTITY, identities[stub.type, stub.key].asset_id), stub.at or connection.now, stub.statement_index
-        )
+        SubjectChange(subject_of(ENTITY, identities[stub.type, stub.key].asset_id), stub.at or connection.now, stub.entry_index)
         for stub in stubs
     ]
     outcomes, conflicts = await record_asset_changes(connection, ENTITY, assertions)

@@ -1,7 +1,10 @@
-"""Ingestion: write a batch of statements from any source, in a constant number of SQL statements.
+"""Ingestion: write a batch of entries from any source, in a constant number of SQL statements.
 
-Identities are added or locked in one order, so that two loads cannot deadlock. Each statement is accepted or rejected
-independently, and a rejected one leaves nothing behind.
+Each entry is accepted or rejected independently, and a rejected one leaves nothing behind.
+
+Each SQL statement adds or locks identities in one order, so that two loads cannot deadlock on the identities of a kind. They may
+on other locks, such as those of names or of associations that a new lifetime clips: the loser gets TransactionConflict, and its
+transaction is run again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,14 +41,14 @@ from db.temporal.change_log import Assertion, Operation, Outcome, future_instant
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, KIND_OF, PRODUCT
 
-# Statements of one transaction: enough to make each cheap, few enough to hold locks only briefly.
+# Entries of one transaction: enough to make each cheap, few enough to hold locks only briefly.
 BATCH = 5_000
 
 
 class AssetState(NamedTuple):
     """The whole, validated state of an asset from an instant on. Without an instant it holds from now on.
 
-    A product without a uid in its `ref` is the one that has the name at that instant, or a new one if there is none.
+    A product may have no uid in its `ref`: then `_identity_specs` finds it by its name.
     """
 
     kind: Kind
@@ -54,7 +57,7 @@ class AssetState(NamedTuple):
     at: datetime | None = None
 
 
-Statement: TypeAlias = AssetState | lineage_link.LinkState | relationship.RelationshipState | Deletion
+BatchEntry: TypeAlias = AssetState | lineage_link.LinkState | relationship.RelationshipState | Deletion
 RegistryEntry: TypeAlias = EntityTypeRow | DetailTypeRow | RelationshipTypeRow
 
 # The registries, each after those that its entries may refer to.
@@ -86,8 +89,8 @@ async def register(connection: WriteConnection, batch: Sequence[RegistryEntry]) 
     return [results.get(index, PutOutcome(created=False, changed=False)) for index in range(len(batch))]
 
 
-async def ingest(connection: WriteConnection, batch: Sequence[Statement]) -> list[Outcome | HeadwaterError]:
-    """Write a batch. Return the outcomes in its order. One request may state one thing of a subject at an instant."""
+async def ingest(connection: WriteConnection, batch: Sequence[BatchEntry]) -> list[Outcome | HeadwaterError]:
+    """Write a batch. Return the outcomes in its order. One request may give a subject one state at an instant."""
     results: Results = {}
     assets: dict[Kind, dict[int, AssetState | Deletion]] = {kind: {} for kind in ASSET_KINDS}
     links: dict[int, lineage_link.LinkState] = {}
@@ -108,9 +111,9 @@ async def ingest(connection: WriteConnection, batch: Sequence[Statement]) -> lis
     for index, deletion in deletions.items():
         if deletion.uid in asset_kinds:
             assets[asset_kinds[deletion.uid]][index] = deletion
-    for kind, statements in assets.items():
-        if statements:
-            results |= await write_resolving_conflicts(connection, statements, partial(_write_assets, connection, kind))
+    for kind, entries in assets.items():
+        if entries:
+            results |= await write_resolving_conflicts(connection, entries, partial(_write_assets, connection, kind))
     # the uid of another deletion is a link's, or else a relationship's
     others = {index: deletion for index, deletion in deletions.items() if deletion.uid not in asset_kinds}
     if links or others:
@@ -137,7 +140,7 @@ async def ingest(connection: WriteConnection, batch: Sequence[Statement]) -> lis
 
 
 async def _kinds_of_assets(
-    connection: WriteConnection, batch: Sequence[Statement], deletions: Mapping[int, Deletion]
+    connection: WriteConnection, batch: Sequence[BatchEntry], deletions: Mapping[int, Deletion]
 ) -> dict[UUID, Kind]:
     """Return the kinds of the assets among the deletions, whether they exist or are created by this batch."""
     created = {it.ref.uid or it.ref.new_uid: it.kind for it in batch if isinstance(it, AssetState)}
@@ -147,30 +150,33 @@ async def _kinds_of_assets(
     return {uid: kind for uid, kind in kinds.items() if kind is not None}
 
 
-async def _write_assets(connection: WriteConnection, kind: Kind, statements: Mapping[int, AssetState | Deletion]) -> WriteResult:
-    """Write statements about assets of one kind in one round.
+async def _write_assets(connection: WriteConnection, kind: Kind, entries: Mapping[int, AssetState | Deletion]) -> WriteResult:
+    """Write entries about assets of one kind in one round.
 
-    Names of products may pass from one product to another within the batch: they must be unique at its end.
+    Names of products may pass from one product to another within the batch: they must be unique at its end. Enforcing that waits
+    for other writers that have written one of these names and have not committed yet. A rival is a product of the batch, or one
+    that is committed.
     """
     if kind is not PRODUCT:
-        return await _write_changes(connection, kind, statements)
+        return await _write_changes(connection, kind, entries)
     await connection.execute(_DEFER_NAMES)
-    result = await _write_changes(connection, kind, statements)
+    result = await _write_changes(connection, kind, entries)
     if result.conflicts:
         return result
     try:
         async with connection.savepoint():
             await connection.execute(_ENFORCE_NAMES)
     except NameTaken as error:
-        conflicts = await _name_conflicts(connection, result.outcomes, error)
+        conflicts = await _name_conflicts(connection, result.outcomes)
         if not conflicts:
+            # the rival is gone: another writer has renamed, deleted or purged it since, so the names may be unique now
             raise TransactionConflict("Another writer changed the name of a product meanwhile. Try again.") from error
         return result._replace(conflicts=conflicts)
     return result
 
 
-async def _name_conflicts(connection: WriteConnection, outcomes: Results, error: NameTaken) -> list[BatchConflict]:
-    """Find the written products that have a name at the same time as another product."""
+async def _name_conflicts(connection: WriteConnection, outcomes: Results) -> list[BatchConflict]:
+    """Find the written products that have a name at the same time as another product, of the batch or not."""
     products = {it.subject_id for it in outcomes.values() if isinstance(it, Outcome)}
     return [
         BatchConflict(
@@ -178,25 +184,26 @@ async def _name_conflicts(connection: WriteConnection, outcomes: Results, error:
                 ConflictSide((subject_of(PRODUCT, row.asset_id),), row.valid_from, row.valid_to),
                 ConflictSide((subject_of(PRODUCT, row.other_id),), row.other_from, row.other_to),
             ),
-            error,
+            NameTaken(row.name),
         )
         for row in await connection.fetch(_OVERLAPPING_NAMES, {"products": sorted(products)})
     ]
 
 
-async def _write_changes(connection: WriteConnection, kind: Kind, statements: Mapping[int, AssetState | Deletion]) -> WriteResult:
-    """Add or lock the assets of statements and record the changes, with their effects."""
-    specs = await _identity_specs(connection, statements)
+async def _write_changes(connection: WriteConnection, kind: Kind, entries: Mapping[int, AssetState | Deletion]) -> WriteResult:
+    """Add or lock the assets of entries and record the changes, with their effects."""
+    specs = await _identity_specs(connection, entries)
     known = {index: spec for index, spec in specs.items() if spec is not None}
     locked = dict(zip(known, await add_or_lock_each(connection, kind, list(known.values())), strict=True))
-    if specs != await _identity_specs(connection, statements):
+    if specs != await _identity_specs(connection, entries):
+        # until the locks were granted, another writer may have given a name to another product
         raise TransactionConflict("Another writer gave the name of a product to another one meanwhile. Try again.")
     if kind is PRODUCT:
-        await add_domains_of_products(connection, [it.payload for it in statements.values() if isinstance(it, AssetState)])
+        await add_domains_of_products(connection, [it.payload for it in entries.values() if isinstance(it, AssetState)])
     outcomes: Results = {}
     assertions: dict[int, Assertion] = {}
     changes: list[SubjectChange] = []
-    for index, it in statements.items():
+    for index, it in entries.items():
         identity = locked.get(index)
         if identity is None:
             outcomes[index] = NotFound(
@@ -216,16 +223,17 @@ async def _write_changes(connection: WriteConnection, kind: Kind, statements: Ma
 
 
 async def _identity_specs(
-    connection: WriteConnection, statements: Mapping[int, AssetState | Deletion]
+    connection: WriteConnection, entries: Mapping[int, AssetState | Deletion]
 ) -> dict[int, IdentitySpec | None]:
-    """Return the assets that statements are about.
+    """Return the assets that entries are about.
 
-    A name means the product that has it at that instant, else the product whose uid is derived from the name. If that product
-    has another name then, the statement is ambiguous, and its value is None.
+    An entry without uid means the product that has its name at that instant. If there is none, it means the product whose uid is
+    derived from the name, which is created, or restored if it was deleted. If that product exists at the instant and has another
+    name, the entry is ambiguous, and its value is None.
     """
     specs: dict[int, IdentitySpec | None] = {}
     by_name: dict[int, AssetState] = {}
-    for index, it in statements.items():
+    for index, it in entries.items():
         if isinstance(it, Deletion):
             specs[index] = IdentitySpec(it.uid, create_missing=False)
         elif it.kind is PRODUCT and it.ref.uid is None:

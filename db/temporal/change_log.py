@@ -86,8 +86,8 @@ async def record_changes(
 ) -> list[Outcome | HeadwaterError]:
     """Record changes of associations (never of assets), and return the outcome or error of each.
 
-    The caller has locked the subjects. Changes of assets affect other subjects: `record_asset_changes` of db.consistency.lifecycle
-    records them.
+    The caller has locked the subjects. Changes of assets affect other subjects: `record_asset_changes` of
+    db.consistency.lifecycle records them.
     """
     assert not kind.is_asset_kind, "changes of assets are recorded by db.consistency.lifecycle"
     return outcomes_of(kind, await append_changes(connection, kind, assertions, reject_restatement=reject_restatement))

@@ -18,8 +18,8 @@ class Kind:
     """A versioned kind: its name in the change log and its table of versions. Every column that is not bookkeeping is a field.
 
     A projection is another table kept in step with the versions. Its name consists of the package of its SQL and a name: for
-    `assets/details` the files are `assets/project_details.sql` and `assets/verify_details.sql`. A verification has only a `verify_`
-    file. Both may name packages above db.temporal, which runs their SQL by path and imports none of their modules.
+    `assets/details` the files are `assets/project_details.sql` and `assets/verify_details.sql`. A verification has only a
+    `verify_` file. Both may name packages above db.temporal, which runs their SQL by path and imports none of their modules.
 
     The subjects of a kind are assets or rows of another identity table. The lifetimes of assets derive from their versions, too,
     but are not among the projections: only changes that begin or end a lifetime affect them, and associations are clipped to them
@@ -165,7 +165,7 @@ def valid_at(table: Table, instant: Instant) -> ColumnElement[bool]:
 
 
 def projection_path(projection: str, verb: str) -> str:
-    """Build the path of the SQL file of a projection or verification: `assets/verify_details` of `assets/details` and `verify`."""
+    """Build the path of an SQL file of a projection: `assets/verify_details` for `assets/details` and `verify`."""
     package, _, table = projection.rpartition("/")
     return f"{package}/{verb}_{table}"
 

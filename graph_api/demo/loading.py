@@ -10,7 +10,7 @@ from db.assets.asset import Deletion, IdentitySpec
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
 from db.associations.association import AssetRef
 from db.author import Author
-from db.bulk.ingest import AssetState, Statement, ingest, register
+from db.bulk.ingest import AssetState, BatchEntry, ingest, register
 from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change
 from db.database import Database
@@ -92,7 +92,7 @@ async def _load_lineage(connection: WriteConnection) -> None:
             AssetRef(_uid(source)), AssetRef(_uid(target)), producer, lineage_link_fields.validate_state(fields), _instant(day)
         )
 
-    statements: list[Statement] = []
+    statements: list[BatchEntry] = []
     for sources, target, type_, producer, since, confidence, transformation, metadata in lineage.STATED:
         fields = {"type": type_, "confidence": confidence, "transformation": transformation, "metadata": _pairs(metadata)}
         statements += [state(source, target, producer, since, fields) for source in sources.split(", ")]
@@ -103,7 +103,7 @@ async def _load_lineage(connection: WriteConnection) -> None:
     await _ingest(connection, statements)
 
     names_of = {_link_uid(*names): names for names in states}
-    observations: list[Statement] = []
+    observations: list[BatchEntry] = []
     for producer, day in lineage.OBSERVED:
         query = lineage_link.LinkQuery(producers=(producer,), as_of=_instant(day))
         links = await lineage_link.list_links(connection, query, Page(len(states)))
@@ -129,14 +129,14 @@ async def _load_relationships(connection: WriteConnection) -> None:
         uids = _relationship_uids(types_by_key[key], origins.split(", "), related)
         return [Deletion(it, _instant(day)) for it in uids]
 
-    statements: list[Statement] = [state("CONTRACT", *it) for it in relationships.CONTRACTS]
+    statements: list[BatchEntry] = [state("CONTRACT", *it) for it in relationships.CONTRACTS]
     for it in relationships.RELATED + relationships.CHANGED:
         statements += related(*it)
     for ending in relationships.ENDED:
         statements += ended(*ending)
     await _ingest(connection, statements)
 
-    late: list[Statement] = [state("CUSTOMER", *it) for it in relationships.CUSTOMERS]
+    late: list[BatchEntry] = [state("CUSTOMER", *it) for it in relationships.CUSTOMERS]
     late += [Deletion(_end_uid("CONTRACT", key), _instant(day)) for key, day in relationships.CONTRACTS_DELETED]
     for it in relationships.RELATED_LATE:
         late += related(*it)
@@ -145,7 +145,7 @@ async def _load_relationships(connection: WriteConnection) -> None:
     await _ingest(connection, late)
 
 
-async def _ingest(connection: WriteConnection, statements: Sequence[Statement]) -> None:
+async def _ingest(connection: WriteConnection, statements: Sequence[BatchEntry]) -> None:
     raise_first_error(await ingest(connection, statements))
 
 

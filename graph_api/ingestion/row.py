@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from db.assets.asset import IdentitySpec
-from db.bulk.ingest import RegistryEntry, Statement
+from db.bulk.ingest import BatchEntry, RegistryEntry
 from db.errors import BadInput, HeadwaterError
 
 # Longest message and longest field name of an error that quotes the file, in characters.
@@ -22,7 +22,7 @@ class EntityState(NamedTuple):
     at: datetime | None = None
 
 
-ParsedStatement: TypeAlias = EntityState | Statement | RegistryEntry
+ParsedStatement: TypeAlias = EntityState | BatchEntry | RegistryEntry
 
 
 class RowError(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Protocol
 from db.assets.entity_fields import validate_state
 from db.associations import lineage_link, relationship
 from db.associations.association import AssetRef
-from db.bulk.ingest import BATCH, AssetState, RegistryEntry, Statement
+from db.bulk.ingest import BATCH, AssetState, BatchEntry, RegistryEntry
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.type_registry import TypeRegistry
 from db.temporal.kinds import ENTITY, PRODUCT
@@ -45,7 +45,7 @@ class Batch:
     # rows of the registry entries, followed by those of the statements
     rows: Sequence[Row]
     registry_entries: Sequence[RegistryEntry]
-    statements: Sequence[Statement]
+    statements: Sequence[BatchEntry]
     # rows that are deferred, and errors
     refused: Sequence[Row | RowError]
 
@@ -98,7 +98,7 @@ class Source:
         entry_rows: list[Row] = []
         entries: list[RegistryEntry] = []
         statement_rows: list[Row] = []
-        statements: list[Statement] = []
+        statements: list[BatchEntry] = []
         refused: list[Row | RowError] = []
         details: set[str] = set()
         types = self.types

@@ -17,7 +17,7 @@ from db.associations import relationship
 from db.associations.association import AssetRef
 from db.associations.relationship import RelationshipQuery, RelationshipState, relationship_uid
 from db.author import Author
-from db.bulk.ingest import AssetState, Statement, ingest
+from db.bulk.ingest import AssetState, BatchEntry, ingest
 from db.connection import WriteConnection
 from db.database import Database
 from db.errors import HeadwaterError, NotFound, ResolvableConflict
@@ -282,9 +282,9 @@ def ingest_batch(*, with_deletions: bool) -> Step:
     return step
 
 
-def random_batch(history: History, *, with_deletions: bool) -> list[Statement]:
+def random_batch(history: History, *, with_deletions: bool) -> list[BatchEntry]:
     """Choose statements, of which no two are about the same subject and instant."""
-    batch: dict[tuple[Any, datetime], Statement] = {}
+    batch: dict[tuple[Any, datetime], BatchEntry] = {}
     for _ in range(history.rng.choice((2, 5, 12, 25))):
         at = history.random_day()
         match history.rng.choice(["relate"] * 5 + ["unrelate"] * 2 + ["restore"] + ["delete"] * with_deletions):
@@ -304,7 +304,7 @@ def random_batch(history: History, *, with_deletions: bool) -> list[Statement]:
     return list(batch.values())
 
 
-def log_and_change(history: History, statement: Statement) -> tuple[list[AcceptedChange], AcceptedChange]:
+def log_and_change(history: History, statement: BatchEntry) -> tuple[list[AcceptedChange], AcceptedChange]:
     """Return the log of the model that a statement belongs to, and the change that it makes there."""
     model = history.model
     asset_ids = {it.uid: it.asset_id for it in model.assets.values()}

@@ -242,7 +242,7 @@ def _whole(name: str) -> dict[str, Any]:
     return {"name": name, "domain": "sales", "owner": "ann", "schema": {}, **fields}
 
 
-async def _ingested(connection: WriteConnection, *stated: ingest.Statement) -> None:
+async def _ingested(connection: WriteConnection, *stated: ingest.BatchEntry) -> None:
     for outcome in await ingest.ingest(connection, stated):
         if isinstance(outcome, HeadwaterError):
             raise outcome

@@ -146,7 +146,7 @@ async def test_a_request_that_is_sent_again_counts_once(database: Database, owne
 
 
 async def test_what_a_batch_undoes_is_not_counted_and_what_it_keeps_is(database: Database, owner: asyncpg.Connection) -> None:
-    batch: list[ingest.Statement] = [
+    batch: list[ingest.BatchEntry] = [
         stated(A, "same"),
         # those of one name cannot be together, and the batch is written anew without one of them
         stated(B, "same"),

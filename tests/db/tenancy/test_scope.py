@@ -105,7 +105,7 @@ def unjoined(key: str, origin: UUID, related: UUID, at: datetime | None = None) 
     return unjoin
 
 
-def loaded(*batch: ingest.Statement) -> Write:
+def loaded(*batch: ingest.BatchEntry) -> Write:
     return lambda connection: ingest.ingest(connection, batch)
 
 
