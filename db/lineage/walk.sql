@@ -19,8 +19,8 @@
 --   time: :time has passed since the statement began. The iteration writes its level and examines nothing. The time belongs to
 --     the statement, so all its roots share it. It is checked between iterations only, for each root before its links are
 --     examined.
---   links: the iteration examines link number :links + 1 of the root, then stops, perhaps in the middle of a frontier. The assets
---     that it has found by then are the last, partial level, which the next iteration writes.
+--   links: the iteration examines link number :links + 1 of the root, then stops, perhaps in the middle of a frontier. The new
+--     assets that it has found by then, if any, are the last, partial level, which the next iteration writes.
 -- The bounds of assets and links are those of each root. `_walk_from_level_rows` in walk.py derives the bound that was met from
 -- the last level row, and drops the assets beyond the bound of assets.
 --
