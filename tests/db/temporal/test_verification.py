@@ -1,4 +1,4 @@
-"""What is crooked is found, whoever bent it, with the constraints out of the way."""
+"""Tests that verification finds rows that were tampered with while constraints were disabled."""
 
 from uuid import UUID
 
@@ -39,7 +39,7 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
         ["an effective row of an association differs from its assertion or its identity",
          "the cardinality of a relationship differs from its type"],
     ),
-    "a join that allows more": (
+    "an effective row that allows more": (
         f"UPDATE relationship_effective SET one_related = false WHERE {OWNED}",
         ["an effective row of an association differs from its assertion or its identity"],
     ),
@@ -53,30 +53,30 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
         f"UPDATE relationship SET one_origin = true WHERE {LIKED}; UPDATE relationship_effective SET one_origin = true WHERE {LIKED}",
         ["a relationship overlaps another where its type allows one"],
     ),
-    "a join the other way round": (
+    "a symmetric relationship with its ends swapped": (
         "UPDATE relationship r SET origin_id = related_id, related_id = origin_id FROM relationship_type t"
         " WHERE t.id = type_id AND t.key = 'knows';"
         "UPDATE relationship_effective r SET origin_id = related_id, related_id = origin_id FROM relationship_type t"
         " WHERE t.id = type_id AND t.key = 'knows'",
         ["the ends of a symmetric relationship are stored in the wrong order"],
     ),
-    "a key that is gone": (
+    "a key that is missing": (
         "DELETE FROM relationship_key WHERE key = 'likes'",
         ["a key of a relationship type is not stored"],
     ),
-    "a key too many": (
+    "a key of no type": (
         "INSERT INTO relationship_key SELECT 1, 'PRODUCT', 'seen_by', 'PRODUCT', id FROM relationship_type WHERE key = 'likes'",
         ["a key is stored that no relationship type has"],
     ),
-    "a key of another": (
+    "a key of another type": (
         "UPDATE relationship_key SET type_id = (SELECT id FROM relationship_type WHERE key = 'likes') WHERE key = 'knows'",
         ["a key is stored for a relationship type that does not have it"],
     ),
-    "a join that outlives its end": (
+    "an effective row that outlives its end": (
         f"UPDATE relationship_effective SET valid_to = '2026-02-01' WHERE {OWNED}",
         ["an effective row of an association ends at another instant than its assertion and the lifetimes of its ends imply"],
     ),
-    "a version that nobody said": (
+    "a version without a change": (
         "UPDATE relationship_version SET attributes = '{\"a\": 1}', digest = gen_random_uuid() WHERE relationship_id ="
         f" (SELECT id FROM relationship WHERE {OWNED})",
         ["a version differs in content from the change log",
@@ -86,7 +86,7 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.fixture
-async def joined(database: Database) -> Database:
+async def related(database: Database) -> Database:
     async with database.transaction(1, Author("setup")) as connection:
         await entity_type.put(connection, "PERSON", "Person")
         for uid, key in ((ANN, "ann"), (BO, "bo"), (CY, "cy")):
@@ -116,11 +116,11 @@ async def differences(database: Database) -> list[str]:
         return sorted(it.partition(": ")[2] for it in (await verify_tenant(connection)).differences)
 
 
-@pytest.mark.parametrize("tampered", TAMPERED)
-async def test_what_is_crooked_about_joins_is_found(joined: Database, address: str, tampered: str) -> None:
-    assert await differences(joined) == []
-    tampering, found = TAMPERED[tampered]
+@pytest.mark.parametrize("case", TAMPERED)
+async def test_tampered_relationships_are_found(related: Database, address: str, case: str) -> None:
+    assert await differences(related) == []
+    tampering, expected = TAMPERED[case]
     owner = await asyncpg.connect(address)
     await owner.execute(f"SET session_replication_role = replica; {tampering}")
     await owner.close()
-    assert await differences(joined) == found
+    assert await differences(related) == expected
