@@ -67,9 +67,9 @@ def plain_walk(
     """Walk in plain Python, assets and links in order of the ids, until a bound is met. Return the visible levels."""
     bounds, levels, visited, examined = query.bounds, [[root_id]], {root_id}, 0
     while len(levels) <= query.max_depth and len(visited) - 1 <= bounds.assets:
-        reached = [far for near in levels[-1] for far in neighbours.get(near, ())][: bounds.links + 1 - examined]
-        examined += len(reached)
-        level = sorted(set(reached) - visited)
+        far_ends = [far for near in levels[-1] for far in neighbours.get(near, ())][: bounds.links + 1 - examined]
+        examined += len(far_ends)
+        level = sorted(set(far_ends) - visited)
         if not level:
             break
         visited |= set(level)
