@@ -24,6 +24,7 @@ from db.assets import product
 from db.author import Author
 from db.bulk.ingest import BATCH
 from db.database import Database
+from graph_api.ingestion import source
 from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
@@ -68,6 +69,13 @@ HISTORY = """
 async def workspace(address: str, tmp_path: Path) -> AsyncIterator[Workspace]:
     async with workspace_on(address, tmp_path, TYPES) as workspace:
         yield workspace
+
+
+@pytest.fixture
+def batch(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of rows of a batch, which is small for the commands in this process."""
+    monkeypatch.setattr(source, "BATCH", 100)
+    return 100
 
 
 async def history(workspace: Workspace) -> list[asyncpg.Record]:
@@ -130,16 +138,16 @@ async def test_a_row_states_the_whole_entity_and_omitted_details_end(workspace: 
 
 
 async def test_a_row_without_an_instant_holds_from_the_start_of_the_load_and_one_without_a_uid_derives_it(
-    workspace: Workspace,
+    workspace: Workspace, batch: int
 ) -> None:
-    content = "display_name,entity_type\n" + "".join(f"P{number},PERSON\n" for number in range(BATCH + 1))
+    content = "display_name,entity_type\n" + "".join(f"P{number},PERSON\n" for number in range(batch + 1))
     before = await workspace.connection.fetchval("SELECT clock_timestamp()")
-    assert counts_in(await workspace.ingest(workspace.file(content))) == (BATCH + 1, 0, 0, 0)
+    assert counts_in(await workspace.ingest(workspace.file(content))) == (batch + 1, 0, 0, 0)
     instants = await workspace.connection.fetch("SELECT DISTINCT change_ts, recorded_at >= change_ts AS is_past FROM change")
     assert len({it["change_ts"] for it in instants}) == 1
     assert all(it["is_past"] and it["change_ts"] >= before for it in instants)
     assets = await workspace.connection.fetch("SELECT uid FROM asset")
-    assert {it["uid"] for it in assets} == {entity_uid("PERSON", f"P{number}") for number in range(BATCH + 1)}
+    assert {it["uid"] for it in assets} == {entity_uid("PERSON", f"P{number}") for number in range(batch + 1)}
 
 
 @pytest.mark.api
@@ -267,14 +275,14 @@ async def test_a_file_that_cannot_be_read_is_reported_in_one_line(workspace: Wor
     assert file.read_text() == HEADER
 
 
-async def test_a_bad_row_in_a_later_batch_leaves_the_earlier_batches(workspace: Workspace) -> None:
-    people = [person(number) for number in range(BATCH + 10)]
-    people[BATCH + 4]["change_ts"] = "soon"
+async def test_a_bad_row_in_a_later_batch_leaves_the_earlier_batches(workspace: Workspace, batch: int) -> None:
+    people = [person(number) for number in range(batch + 10)]
+    people[batch + 4]["change_ts"] = "soon"
     result = await workspace.ingest(workspace.csv(people))
     assert result.code == 1
-    assert messages_in(result)[0].startswith(f"line {BATCH + 6}, column change_ts: 'soon' is not an instant.")
-    assert counts_in(result) == (BATCH, 0, 0, 1)
-    assert await workspace.count("change") == BATCH
+    assert messages_in(result)[0].startswith(f"line {batch + 6}, column change_ts: 'soon' is not an instant.")
+    assert counts_in(result) == (batch, 0, 0, 1)
+    assert await workspace.count("change") == batch
 
 
 async def test_of_many_bad_rows_the_first_are_named_and_the_rejects_file_names_all(workspace: Workspace) -> None:
@@ -289,8 +297,8 @@ async def test_of_many_bad_rows_the_first_are_named_and_the_rejects_file_names_a
 
 
 @pytest.mark.idempotency
-async def test_a_dry_run_counts_as_a_run_does_and_keeps_nothing(workspace: Workspace) -> None:
-    people = [person(number) for number in range(BATCH)]
+async def test_a_dry_run_counts_as_a_run_does_and_keeps_nothing(workspace: Workspace, batch: int) -> None:
+    people = [person(number) for number in range(batch)]
     people += [person(number, display_name="Ann", change_ts=iso(day(number))) for number in range(20)]
     people[40]["entity_type"] = "ROBOT"
     file = workspace.csv(people)
@@ -305,19 +313,19 @@ async def test_a_dry_run_counts_as_a_run_does_and_keeps_nothing(workspace: Works
     assert [line.split(":")[0] for line in messages_in(run)] == [
         "line 42, column entity_type",
         # A batch must not contradict an earlier batch of the same load.
-        f"line {BATCH + 2}, column change_ts",
+        f"line {batch + 2}, column change_ts",
     ]
     stopped = await workspace.ingest(file, "--dry-run")
     assert (stopped.code, messages_in(stopped)) == (1, messages_in(dry_run)[:1])
 
 
 @pytest.mark.idempotency
-async def test_a_repeated_load_changes_nothing_and_dated_rows_are_not_even_logged(workspace: Workspace) -> None:
-    dated = workspace.csv([person(number, change_ts=iso(day(number % 7))) for number in range(BATCH + 500)])
+async def test_a_repeated_load_changes_nothing_and_dated_rows_are_not_even_logged(workspace: Workspace, batch: int) -> None:
+    dated = workspace.csv([person(number, change_ts=iso(day(number % 7))) for number in range(3 * batch)])
     undated = workspace.csv([person(number, change_ts="", display_name=f"Q{number}") for number in range(20)])
-    assert counts_in(await workspace.ingest(dated)) == (BATCH + 500, 0, 0, 0)
+    assert counts_in(await workspace.ingest(dated)) == (3 * batch, 0, 0, 0)
     first = await history(workspace)
-    assert counts_in(await workspace.ingest(dated)) == (0, 0, BATCH + 500, 0)
+    assert counts_in(await workspace.ingest(dated)) == (0, 0, 3 * batch, 0)
     assert await history(workspace) == first
     assert counts_in(await workspace.ingest(undated)) == (0, 20, 0, 0)
     versions = await workspace.count("entity_version")
@@ -331,8 +339,8 @@ async def test_a_load_that_was_killed_and_repeated_ends_in_the_history_of_an_und
     workspace: Workspace, server: str, tmp_path: Path
 ) -> None:
     people = [
-        person(number % 4_000, display_name=f"P{number}", change_ts=iso(day(number * 7919 % 20_000 / 100)))
-        for number in range(2 * BATCH + 1_000)
+        person(number % 2_500, display_name=f"P{number}", change_ts=iso(day(number * 7919 % 20_000 / 100)))
+        for number in range(BATCH + 3_000)
     ]
     file = workspace.csv(people)
 
@@ -461,13 +469,14 @@ def prepare_load(database: Database, *, interval: float = 5, total: int | None =
 
 
 @pytest.mark.usefixtures("workspace")
-async def test_progress_is_a_plain_line_where_there_is_no_terminal(database: Database) -> None:
-    content = to_csv(person(number) for number in range(BATCH + 10)).encode()
+async def test_progress_is_a_plain_line_where_there_is_no_terminal(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "BATCH", 1_000)
+    content = to_csv(person(number) for number in range(1_010)).encode()
     load, printed = prepare_load(database, interval=0, total=len(content))
     await load.run(io.BytesIO(content), EntityFile)
     first, second = printed.getvalue().splitlines()
-    assert re.fullmatch(r"5 000 rows, [\d ]+ rows/s, 99 %, about 0 s left", first)
-    assert re.fullmatch(r"5 010 rows, [\d ]+ rows/s, 100 %, about 0 s left", second)
+    assert re.fullmatch(r"1 000 rows, [\d ]+ rows/s, 99 %, about 0 s left", first)
+    assert re.fullmatch(r"1 010 rows, [\d ]+ rows/s, 100 %, about 0 s left", second)
 
 
 def test_progress_shows_rate_and_remaining_time_where_they_are_known() -> None:

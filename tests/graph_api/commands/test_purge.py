@@ -99,11 +99,13 @@ async def test_a_user_that_does_not_own_the_tables_gets_one_line(
     await workspace.connection.execute(f"{RETAIN_NOTHING}; CREATE ROLE {role} LOGIN BYPASSRLS; {privileges.format(role)}")
     address = make_url(workspace.address).set(username=role).render_as_string(hide_password=False)
     try:
-        message = await workspace.error("purge", database_url=address)
+        result = await workspace.run("purge", database_url=address)
     finally:
         await workspace.connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
-    assert message.startswith("This database user lacks a privilege: ")
-    assert message.endswith(". Use the user that owns the tables.")
+    assert result.code == 1
+    (line,) = result.err
+    assert line.startswith("error: This database user lacks a privilege: ")
+    assert line.endswith(". Use the user that owns the tables.")
     assert await workspace.count("asset") == 1
 
 
