@@ -1,4 +1,4 @@
-"""A browser without a network, to see pages with."""
+"""Headless Chromium without a network, for tests of pages."""
 
 import base64
 import json
@@ -13,12 +13,15 @@ from typing import Any, Self, cast
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# What a browser says by itself of what its page does.
-COMPLAINTS = {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"}
+# Events of the console of a page.
+CONSOLE_EVENTS = {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"}
 
 
 class Browser:
-    """Chromium without a network but loopback, driven through its debugging pipe (file descriptors 3 and 4)."""
+    """Chromium with no network except loopback, driven through its debugging pipe (file descriptors 3 and 4).
+
+    `messages` are those of the console of the page, `requests` those that the page and its workers sent.
+    """
 
     _LAUNCH = """
 import fcntl, os, sys
@@ -35,8 +38,8 @@ const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAl
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM
-        self.complaints: list[Any] = []
-        self.asked: list[dict[str, Any]] = []
+        self.messages: list[Any] = []
+        self.requests: list[dict[str, Any]] = []
         self._identifier = 0
         self._session: dict[str, Any] = {}
         self._buffer = b""
@@ -72,7 +75,7 @@ const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAl
         self.call("Log.enable")
         self.call("Runtime.enable")
         self.call("Network.enable")
-        # its workers ask for things, too, once they are let go
+        # workers of the page send requests, too, once they are allowed to run
         self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
         return self
 
@@ -88,7 +91,7 @@ const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAl
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         identifier = self._send(method, params, self._session)
         while (message := self._next_message()).get("id") != identifier:
-            self._hear(message.get("method", ""), message.get("params", {}))
+            self._record(message.get("method", ""), message.get("params", {}))
         assert "error" not in message, message
         return cast("dict[str, Any]", message["result"])
 
@@ -98,11 +101,11 @@ const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAl
         os.write(self._write, json.dumps(request).encode() + b"\0")
         return self._identifier
 
-    def _hear(self, event: str, params: dict[str, Any]) -> None:
-        if event in COMPLAINTS:
-            self.complaints.append(params)
+    def _record(self, event: str, params: dict[str, Any]) -> None:
+        if event in CONSOLE_EVENTS:
+            self.messages.append(params)
         elif event == "Network.requestWillBeSent":
-            self.asked.append(params["request"])
+            self.requests.append(params["request"])
         elif event == "Target.attachedToTarget":
             worker = {"sessionId": params["sessionId"]}
             for method in ("Network.enable", "Runtime.runIfWaitingForDebugger"):
@@ -115,28 +118,28 @@ const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAl
         self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
     def paste(self, selector: str, text: str) -> None:
-        """Puts a text in the place of all that an editor holds, as a person does who clicks there."""
-        where = self.evaluate(f"const it = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); it.toJSON()")
-        spot = {"x": where["x"] + where["width"] / 2, "y": where["y"] + where["height"] / 2, "button": "left", "clickCount": 1}
-        everything = {"key": "a", "code": "KeyA", "windowsVirtualKeyCode": 65, "modifiers": 2, "commands": ["selectAll"]}
-        self.call("Input.dispatchMouseEvent", type="mousePressed", **spot)
-        self.call("Input.dispatchMouseEvent", type="mouseReleased", **spot)
-        self.call("Input.dispatchKeyEvent", type="keyDown", **everything)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **everything)
+        """Replace the content of an editor by a text, as a person does with the clipboard."""
+        box = self.evaluate(f"const it = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); it.toJSON()")
+        centre = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
+        select_all = {"key": "a", "code": "KeyA", "windowsVirtualKeyCode": 65, "modifiers": 2, "commands": ["selectAll"]}
+        self.call("Input.dispatchMouseEvent", type="mousePressed", **centre)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", **centre)
+        self.call("Input.dispatchKeyEvent", type="keyDown", **select_all)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **select_all)
         self.evaluate(f"""
             const clipboardData = new DataTransfer();
             clipboardData.setData("text/plain", {json.dumps(text)});
             const pasted = new ClipboardEvent("paste", {{ clipboardData, bubbles: true, cancelable: true }});
             document.activeElement.dispatchEvent(pasted);
         """)
-        # it takes what is pasted when it gets to it
+        # the editor handles the event asynchronously
         self.wait_for(f"text({json.dumps(f'{selector} .view-lines')}).includes({json.dumps(text)})")
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def evaluate(self, expression: str) -> Any:
-        # In a block, because the prelude's names are declared each time.
+        # in a block, because each call declares the names of the prelude
         result = self.call("Runtime.evaluate", expression=f"{{{self._PRELUDE};{expression}}}", returnByValue=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
@@ -144,14 +147,14 @@ const text = (selector) => all(selector, e => e.innerText).join('\\n').replaceAl
     def wait_for(self, expression: str) -> None:
         deadline = time.monotonic() + 30
         while self.evaluate(expression) is not True:
-            assert time.monotonic() < deadline, f"never came true: {expression}; {self.complaints}"
+            assert time.monotonic() < deadline, f"still false after 30 s: {expression}; {self.messages}"
             time.sleep(0.1)
 
     def _next_message(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._read], [], [], 60)
             chunk = os.read(self._read, 65536) if ready else b""
-            assert chunk, "Chromium has stopped answering"
+            assert chunk, "Chromium does not respond"
             self._buffer += chunk
         message, self._buffer = self._buffer.split(b"\0", 1)
         return cast("dict[str, Any]", json.loads(message))

@@ -1,4 +1,4 @@
-"""The API as its consumers' own tools see it, one suite for each kind of consumer.
+"""Tests of the API with the tools of its consumers, one suite for each kind of consumer.
 
-The overrides in package.json hold back packages whose later versions want a Node later than 20.
+The overrides in package.json hold back packages whose later versions need a Node later than 20.
 """

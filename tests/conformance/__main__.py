@@ -1,4 +1,4 @@
-"""Lets each suite ask real services with the tools that their consumers use, and says what came of it."""
+"""Run suites of consumers' tools against real services, and print the result of each check."""
 
 import argparse
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.conformance import explorer, federation, http, package, persisted, python, relay, typescript
-from tests.conformance.stage import HERE, CannotCheck, Result, Stage, find_node
+from tests.conformance.stage import HERE, CannotRun, Result, Stage, find_node
 
 SUITES: dict[str, Callable[[Stage], None]] = {
     "federation": federation.run,
@@ -24,30 +24,28 @@ SUITES: dict[str, Callable[[Stage], None]] = {
 
 
 def main() -> int:
-    # ended by a signal, this process leaves through the doors that stop the others
+    # exit by an exception, so that the context managers stop the other processes
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    asked = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
-    asked.add_argument(
-        "suites", nargs="*", metavar="suite", help=f"which to run, of {', '.join(SUITES)}; all unless some are named"
-    )
-    suites = asked.parse_args().suites or list(SUITES)
+        signal.signal(number, _exit)
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"suites to run, of {', '.join(SUITES)}; default: all")
+    suites = parser.parse_args().suites or list(SUITES)
     if unknown := [it for it in suites if it not in SUITES]:
-        asked.error(f"there is no suite {unknown[0]!r}")
+        parser.error(f"unknown suite {unknown[0]!r}")
     try:
         node = find_node()
         if not (HERE / "node_modules").is_dir():
-            raise CannotCheck("The packages of tests/conformance are not installed. Run: make conformance")
+            raise CannotRun("The packages of tests/conformance are not installed. Run: make conformance")
         failed = passed = 0
         with tempfile.TemporaryDirectory(prefix="headwater-conformance-") as directory, Stage(Path(directory), node) as stage:
             for name in suites:
-                begun = len(stage.results)
+                start = len(stage.results)
                 SUITES[name](stage)
-                results = stage.results[begun:]
+                results = stage.results[start:]
                 show(name, results)
                 failed += sum(not it.ok for it in results)
                 passed += sum(it.ok for it in results)
-    except CannotCheck as error:
+    except CannotRun as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -64,7 +62,7 @@ def show(suite: str, results: list[Result]) -> None:
         print(f"  {result.name:{width}}  {'ok' if result.ok else 'FAILED':6}  {detail}".rstrip(), flush=True)
 
 
-def _leave(number: int, _: FrameType | None) -> None:
+def _exit(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 

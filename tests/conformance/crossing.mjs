@@ -7,15 +7,15 @@ import { watcherOf } from "./watches.mjs";
 const reviewsOf = (id) => [{ text: textOf(id) }];
 const watchersOf = (id) => [watcherOf(id)];
 
-/** What the gateway asked one subgraph to find, one list a request. */
+/** Returns the representations that the gateway sent to a subgraph, one list for each request. */
 function representationsTo(name, hops) {
   return hops.filter((it) => it.name === name && it.variables.representations).map((it) => it.variables.representations);
 }
 
-/** The way that an answer took, and how many statements each hop to Headwater cost, the one that opens its snapshot included. */
-function way(hops) {
-  const told = hops.map(({ name, statements }) => (statements === undefined ? name : `${name} (${statements})`));
-  return `statements: ${told.join(" → ")}`;
+/** Describes the hops of an operation, with the number of statements of each hop to Headwater, including the one that opens the snapshot. */
+function route(hops) {
+  const described = hops.map(({ name, statements }) => (statements === undefined ? name : `${name} (${statements})`));
+  return `statements: ${described.join(" → ")}`;
 }
 
 export async function checkThroughGateway(ask) {
@@ -27,14 +27,14 @@ export async function checkThroughGateway(ask) {
     expectEqual(errors, []);
     expectEqual(data.product, { id: PAST_ID, name: "customer_accounts", reviews: reviewsOf(PAST_ID) });
     expectEqual(representationsTo("reviews", hops), [[product({ id: PAST_ID })]]);
-    return `${way(hops)}: reviews was asked about ${PAST_ID}`;
+    return `${route(hops)}: reviews received ${PAST_ID}`;
   });
 
-  await check("from Headwater to reviews: read now, the id is plain", async () => {
+  await check("from Headwater to reviews: at present the id has no instant", async () => {
     const { data, errors } = await ask(`{ product(name: "customers") { id reviews { text } } }`);
     expectEqual(errors, []);
     expectEqual(data.product, { id: NOW_ID, reviews: reviewsOf(NOW_ID) });
-    return `reviews was asked about ${NOW_ID}`;
+    return `reviews received ${NOW_ID}`;
   });
 
   await check("from reviews to Headwater: read at the instant of the id", async () => {
@@ -44,17 +44,17 @@ export async function checkThroughGateway(ask) {
     const then = { name: "customer_accounts", owner: "ann@shop.example", asOf: PAST };
     expectEqual(data.reviewed, { id: PAST_ID, ...then, reviews: reviewsOf(PAST_ID) });
     expectEqual(representationsTo("headwater", hops), [[product({ id: PAST_ID })]]);
-    return `${way(hops)}: customer_accounts, as it was called then`;
+    return `${route(hops)}: customer_accounts, as it was called then`;
   });
 
-  await check("from reviews to Headwater: a plain id is read now", async () => {
+  await check("from reviews to Headwater: an id without an instant is read at present", async () => {
     const { data, errors } = await ask(`query ($id: ID!) { reviewed(id: $id) { name owner } }`, { id: NOW_ID });
     expectEqual(errors, []);
     expectEqual(data.reviewed, { name: "customers", owner: "bo@shop.example" });
     return "customers, as it is called now";
   });
 
-  await check("one answer holds one product at two instants, and mixes nothing", async () => {
+  await check("one response holds one product at two instants, and keeps them apart", async () => {
     const { data, errors, hops } = await ask(
       `query ($uid: UUID!, $then: DateTime) {
         now: asset(uid: $uid) { ...read }
@@ -68,7 +68,7 @@ export async function checkThroughGateway(ask) {
     const read = (id, name) => ({ id, name, reviews: reviewsOf(id), watchers: watchersOf(id) });
     const then = read(PAST_ID, "customer_accounts");
     expectEqual(data, { now: read(NOW_ID, "customers"), then, again: then });
-    return `${way(hops)}: asset now, asset then, product then`;
+    return `${route(hops)}: asset now, asset then, product then`;
   });
 
   await check("one query crosses all three, there and back, as of an instant", async () => {
@@ -88,10 +88,10 @@ export async function checkThroughGateway(ask) {
     expectEqual(reached.length > 2, true);
     for (const { id, watchers } of reached) expectEqual(watchers, watchersOf(id));
     expectEqual(then.upstream.nodes.every(({ id }) => id.endsWith(`@${PAST}`)), true);
-    return `${way(hops)}; ${reached.length} assets reached, each at the instant of its root`;
+    return `${route(hops)}; ${reached.length} assets reached, each at the instant of its root`;
   });
 
-  await check("from watches to Headwater: an Asset becomes what it is, at the instant of the id", async () => {
+  await check("from watches to Headwater: an Asset is resolved to its concrete type, at the instant of the id", async () => {
     const found = await ask(`{ entities(first: 1) { nodes { id displayName } } }`);
     const [{ id: entityId, displayName }] = found.data.entities.nodes;
     const ids = [PAST_ID, entityId, NOW_ID, `Product:${UNKNOWN_UID}`];
@@ -105,12 +105,12 @@ export async function checkThroughGateway(ask) {
     const read = (id, label) => ({ ...product({ id, label }), watchers: watchersOf(id), reviews: reviewsOf(id) });
     const entity = { __typename: "Entity", id: entityId, label: displayName, watchers: watchersOf(entityId), displayName };
     expectEqual(data.watched, [read(PAST_ID, "customer_accounts"), entity, read(NOW_ID, "customers"), null]);
-    const [asked] = representationsTo("headwater", hops);
-    expectEqual(asked, ids.map((id) => asset({ id })));
-    return `${way(hops)}: 4 assets in one request: 2 products, 1 entity, 1 unknown`;
+    const [sent] = representationsTo("headwater", hops);
+    expectEqual(sent, ids.map((id) => asset({ id })));
+    return `${route(hops)}: 4 assets in one request: 2 products, 1 entity, 1 unknown`;
   });
 
-  await check("a field of every Asset is there on each type of asset", async () => {
+  await check("a field that watches adds to Asset is available on each type of asset", async () => {
     const { data, errors, hops } = await ask(
       `query ($then: DateTime) {
         product(name: "customer_accounts", asOf: $then) { id watchers }
@@ -120,10 +120,10 @@ export async function checkThroughGateway(ask) {
     );
     expectEqual(errors, []);
     for (const { id, watchers } of [data.product, ...data.entities.nodes]) expectEqual(watchers, watchersOf(id));
-    return `${way(hops)}: Product.watchers and Entity.watchers, at ${PAST}`;
+    return `${route(hops)}: Product.watchers and Entity.watchers, at ${PAST}`;
   });
 
-  await check("the gateway names what it asks by a hash, and sends the text once", async () => {
+  await check("the gateway sends the hash of an operation, and its text once", async () => {
     const query = `{ product(name: "customers") { id version tags } }`;
     const sent = [];
     for (const _ of [1, 2]) {
@@ -132,7 +132,7 @@ export async function checkThroughGateway(ask) {
       sent.push(answer.sent.map(({ hash, text }) => [hash?.length, text !== undefined]));
     }
     expectEqual(sent, [[[64, false], [64, true]], [[64, false]]]);
-    return "first the hash, which is not known, and the text; then the hash alone";
+    return "first the hash, which is unknown, and the text; then the hash alone";
   });
 
   await check("Query.node and nodes are not in the supergraph", async () => {
@@ -143,7 +143,7 @@ export async function checkThroughGateway(ask) {
     return "GRAPHQL_VALIDATION_FAILED";
   });
 
-  await check("a cursor of another list is coded, and the neighbours survive", async () => {
+  await check("a cursor of another list is an error with a code, and the other fields are resolved", async () => {
     const { data: other } = await ask(`{ products(first: 1) { pageInfo { endCursor } } }`);
     const { data, errors } = await ask(
       `query ($ids: [ID!]!, $after: String!) {
@@ -158,21 +158,21 @@ export async function checkThroughGateway(ask) {
     return "BAD_INPUT at product.upstream";
   });
 
-  await check("each stretch of a history crosses at its own instant", async () => {
+  await check("each version of a history is resolved at its own instant", async () => {
     const { data, errors } = await ask(
       `{ product(name: "customers") { history { nodes { asset { ... on Product { id name validFrom reviews { text } } } } } } }`,
     );
     expectEqual(errors, []);
-    const stretches = data.product.history.nodes.map((it) => it.asset);
-    expectEqual(sorted(stretches.map((it) => it.name)), ["customer_accounts", "customers"]);
-    for (const { id, validFrom, reviews } of stretches) {
+    const versions = data.product.history.nodes.map((it) => it.asset);
+    expectEqual(sorted(versions.map((it) => it.name)), ["customer_accounts", "customers"]);
+    for (const { id, validFrom, reviews } of versions) {
       expectEqual(id, `${NOW_ID}@${validFrom}`);
       expectEqual(reviews, reviewsOf(id));
     }
-    return `${stretches.length} stretches, ${sorted(stretches.map((it) => it.id)).length} ids`;
+    return `${versions.length} versions, ${sorted(versions.map((it) => it.id)).length} ids`;
   });
 
-  await check("in a list, the unknown is null and the malformed a coded error", async () => {
+  await check("in a list, an unknown id is null and an invalid one an error with a code", async () => {
     const ids = [PAST_ID, `Product:${UNKNOWN_UID}`, "nonsense", NOW_ID];
     const { data, errors, hops } = await ask(
       `query ($ids: [ID!]!) {
@@ -184,18 +184,18 @@ export async function checkThroughGateway(ask) {
     expectEqual(data.reviewsOf.nodes, ids.map((id, index) => ({ text: textOf(id), product: found[index] })));
     expectEqual(coded(errors), [{ path: ["reviewsOf", "nodes", 2, "product"], code: "BAD_INPUT" }]);
     expectEqual(representationsTo("headwater", hops), [ids.map((id) => product({ id }))]);
-    return `${way(hops)}: ${ids.length} products in one request to Headwater: 2 found, 1 unknown, 1 BAD_INPUT`;
+    return `${route(hops)}: ${ids.length} products in one request to Headwater: 2 found, 1 unknown, 1 BAD_INPUT`;
   });
 
-  await check("what another subgraph knows stays when Headwater fails", async () => {
+  await check("data of another subgraph is returned if Headwater fails", async () => {
     const query = `query ($id: ID!) { reviewed(id: $id) { id description reviews { text } } }`;
     const { data, errors } = await ask(query, { id: "nonsense" });
     expectEqual(data.reviewed, { id: "nonsense", description: null, reviews: reviewsOf("nonsense") });
     expectEqual(coded(errors), [{ path: ["reviewed"], code: "BAD_INPUT" }]);
-    return "reviews answers, description is null";
+    return "reviews has data, description is null";
   });
 
-  await check("a mutation's payload crosses too", async () => {
+  await check("the payload of a mutation is resolved by other subgraphs, too", async () => {
     const { data, errors, hops } = await ask(
       `mutation ($input: RegisterProductInput!) {
         registerProduct(input: $input) { changed product { id owner reviews { text } } }
@@ -206,11 +206,11 @@ export async function checkThroughGateway(ask) {
     const { id } = data.registerProduct.product;
     const product = { id, owner: "gateway@shop.example", reviews: reviewsOf(id) };
     expectEqual(data.registerProduct, { changed: true, product });
-    return `${way(hops)}: registerProduct, then reviews was asked about ${id}`;
+    return `${route(hops)}: registerProduct, then reviews received ${id}`;
   });
 
-  // Composition leaves @oneOf out, so the gateway lets through what only Headwater can refuse.
-  await check("Headwater itself refuses what the gateway lets through", async () => {
+  // Composition removes @oneOf, so the gateway accepts such input and only Headwater refuses it.
+  await check("Headwater refuses input that the gateway accepts", async () => {
     const query = `mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { changed } }`;
     const { data, errors } = await ask(query, { input: { product: { uid: UID, name: "customers" }, owner: "nobody" } });
     expectEqual(data, null);

@@ -1,5 +1,4 @@
-// The documents that the clients of persisted.mjs send, and the manifests of those that are registered, with the texts that the
-// clients themselves make of them.
+// Documents that the clients of persisted.mjs send, and manifests of the registered ones with the texts that the clients print.
 import { InMemoryCache } from "@apollo/client/cache";
 import { print as printByApollo } from "@apollo/client/utilities";
 import { createRequest, stringifyDocument } from "@urql/core";
@@ -20,14 +19,14 @@ export const urqlGet = parse(product("UrqlGet"));
 export const urqlRegistered = parse(product("UrqlRegistered"));
 export const urqlOther = parse(product("UrqlOther"));
 
-/** What Apollo Client sends of a document: it asks for every __typename. */
+/** The text that Apollo Client sends: it adds __typename to every selection. */
 export const apolloText = (document) => printByApollo(new InMemoryCache().transformDocument(document));
-/** What urql sends of one: as it keeps it, on which what it was parsed from has a say. */
+/** The text that urql sends: it keeps the text that a document was parsed from. */
 export const urqlText = (document) => stringifyDocument(createRequest(document, {}).query);
 
 const operation = (name, body) => ({ id: sha256(body), name, type: "query", body });
 
-/** As Apollo's generate-persisted-query-manifest writes one. */
+/** A manifest in the format of Apollo's generate-persisted-query-manifest. */
 export const apolloManifest = {
   format: "apollo-persisted-query-manifest",
   version: 1,
@@ -37,7 +36,7 @@ export const apolloManifest = {
   ],
 };
 
-/** As relay-compiler writes one: by md5. */
+/** A manifest in the format of relay-compiler: texts by md5. */
 export const relayManifest = Object.fromEntries(
   [apolloText(apolloRegistered), urqlText(urqlRegistered)].map((text) => [md5(text), text]),
 );

@@ -1,4 +1,4 @@
-"""The service as a subgraph: composed with others, and asked through a gateway."""
+"""The service as a subgraph: called directly, composed with other subgraphs, and called through a gateway."""
 
 import json
 from dataclasses import asdict
@@ -7,4 +7,4 @@ from tests.conformance.stage import Stage
 
 
 def run(stage: Stage) -> None:
-    stage.node("federation.mjs", f"{stage.demo}/graphql", json.dumps(asdict(stage.guarded)))
+    stage.run_node("federation.mjs", f"{stage.demo}/graphql", json.dumps(asdict(stage.guarded)))

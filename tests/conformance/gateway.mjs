@@ -11,7 +11,7 @@ import { parse } from "graphql";
 
 const parsed = (subgraphs) => subgraphs.map(({ name, url, sdl }) => ({ name, url, typeDefs: parse(sdl) }));
 
-/** The supergraph of [{ name, url, sdl }], with the composer's errors and hints as lines of text. */
+/** Composes [{ name, url, sdl }]. Returns the supergraph, and the errors and hints as lines of text. */
 export function compose(subgraphs) {
   const { supergraphSdl, errors = [], hints = [] } = composeServices(parsed(subgraphs));
   return {
@@ -21,7 +21,7 @@ export function compose(subgraphs) {
   };
 }
 
-/** What other composers have against these subgraphs: The Guild's, for Hive, and WunderGraph's, for Cosmo. */
+/** Errors and warnings of other composers: The Guild's, for Hive, and WunderGraph's, for Cosmo. */
 export const otherComposers = {
   Hive: (subgraphs) => (composeForHive(parsed(subgraphs)).errors ?? []).map((error) => error.message),
   Cosmo: (subgraphs) => {
@@ -31,12 +31,12 @@ export const otherComposers = {
   },
 };
 
-// Cosmo's composer asks this of sets, which Node learned in version 22.
+// Cosmo's composer calls this method, which Node has since version 22.
 Set.prototype.isDisjointFrom ??= function (other) {
   return ![...this].some((it) => other.has(it));
 };
 
-/** The fields at the roots of a variant of the graph, without what is tagged so. */
+/** Composes a variant of the graph without these tags. Returns the names of its root fields. */
 export function variantWithout(tags, subgraphs) {
   const { errors, federatedGraphClientSchema: schema } = federateSubgraphsContract({
     subgraphs: parsed(subgraphs).map(({ name, url, typeDefs }) => ({ name, url, definitions: typeDefs })),
@@ -47,7 +47,7 @@ export function variantWithout(tags, subgraphs) {
   return [schema.getQueryType(), schema.getMutationType()].flatMap((root) => Object.keys(root?.getFields() ?? {}));
 }
 
-/** A subgraph of a few lines, served on this machine. */
+/** Serves a small subgraph on this machine. */
 export async function startSubgraph({ name, sdl, resolvers }, port = 0) {
   const schema = buildSubgraphSchema({ typeDefs: parse(sdl), resolvers });
   const server = new ApolloServer({ schema, plugins: [ApolloServerPluginInlineTraceDisabled()] });
@@ -55,15 +55,15 @@ export async function startSubgraph({ name, sdl, resolvers }, port = 0) {
   return { name, sdl, url, stop: () => server.stop() };
 }
 
-// What callers of the gateway say of themselves, Headwater is told, and nobody else.
+// Request headers that are passed on to Headwater, and to no other subgraph.
 const PASSED_ON = ["x-api-key", "authorization", "x-debug-resource-tracking"];
 
 class Subgraph extends RemoteGraphQLDataSource {
   willSendRequest({ request, context }) {
     if (this.name !== "headwater") return;
     for (const name of PASSED_ON) {
-      const said = context.headers?.[name];
-      if (said) request.http.headers.set(name, said);
+      const value = context.headers?.[name];
+      if (value) request.http.headers.set(name, value);
     }
   }
 
@@ -81,25 +81,26 @@ class Subgraph extends RemoteGraphQLDataSource {
   }
 }
 
-/** A gateway over a supergraph. */
+/** Creates a gateway over a supergraph. */
 export async function startGateway(supergraphSdl) {
   const buildService = ({ name, url }) => Object.assign(new Subgraph({ url, apq: name === "headwater" }), { name });
   const gateway = new ApolloGateway({ supergraphSdl, buildService });
   const server = new ApolloServer({ gateway, includeStacktraceInErrorResponses: false, stopOnTerminationSignals: false });
 
-  /** Asks it, and also tells which requests that made of the subgraphs, and which of those took a second for want of the text. */
+  /** Executes an operation. Also returns the requests to the subgraphs (hops), and every message sent for them: of a persisted query
+   * first the hash, and the text if that is unknown. */
   async function ask(query, variables, headers = { "x-debug-resource-tracking": "true" }) {
     const [hops, sent] = [[], []];
     const { body } = await server.executeOperation({ query, variables }, { contextValue: { hops, sent, headers } });
     const { data, errors = [] } = body.singleResult;
-    // the gateway's objects have no prototype, which a strict comparison would call a difference
+    // the objects of the gateway have no prototype, which a strict comparison reports as a difference
     return structuredClone({ data, errors, hops, sent });
   }
 
   return {
-    /** Makes it answer in this process. */
+    /** Starts it in this process. */
     start: () => server.start(),
-    /** Serves it on this machine; gives its address. */
+    /** Serves it on this machine. Returns its address. */
     listen: async (port) => {
       const context = async ({ req }) => ({ headers: req.headers });
       return (await startStandaloneServer(server, { listen: { host: "127.0.0.1", port }, context })).url;

@@ -4,4 +4,4 @@ from tests.conformance.stage import Stage
 
 
 def run(stage: Stage) -> None:
-    stage.node("http.mjs", f"{stage.demo}/graphql")
+    stage.run_node("http.mjs", f"{stage.demo}/graphql")

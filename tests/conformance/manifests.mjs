@@ -5,8 +5,8 @@ import { check } from "./results.mjs";
 
 const [apollo, relay] = process.argv.slice(2);
 
-await check("the manifests of the clients are written", () => {
+await check("the clients write their manifests", () => {
   writeFileSync(apollo, JSON.stringify(apolloManifest, null, 2));
   writeFileSync(relay, JSON.stringify(relayManifest));
-  return `${apolloManifest.operations.length} operations of Apollo's, ${Object.keys(relayManifest).length} of Relay's`;
+  return `${apolloManifest.operations.length} operations for Apollo Client, ${Object.keys(relayManifest).length} for Relay`;
 });

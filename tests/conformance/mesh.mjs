@@ -1,4 +1,4 @@
-// What the checks know of the demo mesh, and how they ask the service of which a check is about.
+// Constants of the demo mesh, and helpers that call a service.
 
 // A product of the demo mesh: customer_accounts until 2026-02-10, customers from then on.
 export const UID = "d93586aa-49fa-5734-bb1c-7c71451dfa5c";
@@ -12,8 +12,8 @@ export const asset = (keys) => ({ __typename: "Asset", ...keys });
 export const sorted = (values) => [...new Set(values)].sort();
 export const coded = (errors) => errors.map(({ path, extensions }) => ({ path, code: extensions?.code }));
 
-/** Asks a service, and gives its answer as it came, with its status. */
-export async function askService(address, query, variables, headers = {}) {
+/** Calls a service. Returns the response with its status. */
+export async function callService(address, query, variables, headers = {}) {
   const response = await fetch(address, {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "application/graphql-response+json", ...headers },

@@ -1,5 +1,5 @@
-// node relay.mjs <address of Headwater> <what relay-compiler made of relay/documents.js>
-// What a front end does with Relay, short of drawing it: its store is asked, not a component.
+// node relay.mjs <address of Headwater> <directory of what relay-compiler generated from relay/documents.js>
+// Does what a front end does with Relay, without components: the checks read its store.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import relay from "relay-runtime";
@@ -17,12 +17,12 @@ const PAST_ID = `Product:${UID}@${PAST}`;
 const WALKED = "216127a6-fa41-551d-af22-1d65185226e8";
 const MEI = { type: "PERSON", key: "1003" };
 
-// Relay warns where one answer has one id twice, with contents that differ.
+// Relay warns if a response has one id twice with different fields.
 const warnings = [];
 console.error = (...parts) => void warnings.push(parts.join(" "));
 console.warn = console.error;
 
-/** What docs/clients.md shows: an answer with an error is not written to the store, so that what is there stays. */
+/** The function of docs/clients.md: it throws on an error, so that Relay keeps the content of its store. */
 async function fetchFromHeadwater({ text }, variables) {
   const response = await fetch(address, {
     method: "POST",
@@ -34,7 +34,7 @@ async function fetchFromHeadwater({ text }, variables) {
   return answer;
 }
 
-/** An application with an empty store: what it does is what Relay's hooks do. */
+/** Creates an application with an empty store. Its functions do what the hooks of Relay do. */
 function startApplication() {
   const store = new relay.Store(new relay.RecordSource());
   const environment = new relay.Environment({ network: relay.Network.create(fetchFromHeadwater), store });
@@ -43,7 +43,7 @@ function startApplication() {
   const read = (fragment, reference) => environment.lookup(relay.getSingularSelector(fragment, reference)).data;
   const record = (id) => store.getSource().get(id);
 
-  /** As useRefetchableFragment does it: by the query that the compiler made. */
+  /** Refetches as useRefetchableFragment does, with the generated query. */
   async function refetch(fragment, reference, id) {
     const { refetchableRequest, identifierInfo, fragmentRefPathInResponse } = relay.getRefetchMetadata(fragment, "relay.mjs");
     expectEqual(identifierInfo.identifierField, "id");
@@ -53,7 +53,7 @@ function startApplication() {
     return found && read(fragment, found);
   }
 
-  /** As usePaginationFragment does it: the next page is asked from the end of what is in the store. */
+  /** Loads the next page as usePaginationFragment does, after the last edge in the store. */
   async function loadNext(fragment, reference, count) {
     const { paginationRequest, paginationMetadata, identifierField, connectionPathInFragmentData } =
       relay.getPaginationMetadata(fragment, "relay.mjs");
@@ -76,7 +76,7 @@ function startApplication() {
 
 const nodesOf = (connection) => connection.edges.map(({ node }) => node);
 
-await check("a list pages: what comes is appended, each item once, in order", async () => {
+await check("pages of a list are appended, each item once, in order", async () => {
   const fragment = document("_products");
   const whole = startApplication();
   const expected = whole.read(fragment, await whole.ask(document("ProductsQuery"), { first: 8 })).products.edges;
@@ -89,7 +89,7 @@ await check("a list pages: what comes is appended, each item once, in order", as
   return `3 + 3 + 2: ${edges.map((it) => it.node.name).join(", ")}`;
 });
 
-await check("a list at an instant pages at that instant, beside the one of now", async () => {
+await check("pages of a list as of an instant are of that instant, beside the present list", async () => {
   const fragment = document("_products");
   const { ask, read, loadNext } = startApplication();
   const now = await ask(document("ProductsQuery"), { first: 40 });
@@ -101,7 +101,7 @@ await check("a list at an instant pages at that instant, beside the one of now",
   return `${current.length} products now, ${past.length} then, none in common`;
 });
 
-await check("a history pages, from now and from an instant alike", async () => {
+await check("pages of a history are the same at present and as of an instant", async () => {
   const fragment = document("_history");
   const found = [];
   for (const asOf of [null, PAST]) {
@@ -117,7 +117,7 @@ await check("a history pages, from now and from an instant alike", async () => {
   return `${found[0].length} versions, from ${found[0][0][2]} to ${found[0].at(-1)[2]}`;
 });
 
-await check("a walk pages: later pages are of the instant of the first, and their ids say so", async () => {
+await check("later pages of a walk are as of the instant of the first, and their ids name it", async () => {
   const fragment = document("_upstream");
   const walk = { uid: WALKED, versions: 1 };
   const whole = startApplication();
@@ -132,10 +132,10 @@ await check("a walk pages: later pages are of the instant of the first, and thei
   const instants = edges.map(({ node }) => node.id.split("@")[1]);
   expectEqual(instants.at(-1)?.length > 0, true);
   expectEqual(instants, [...Array(4).fill(undefined), ...Array(edges.length - 4).fill(instants.at(-1))]);
-  return `4 + 4 + ${edges.length - 8} assets that feed attribution; those after the first 4 are of ${instants.at(-1)}`;
+  return `4 + 4 + ${edges.length - 8} assets that feed attribution; those after the first 4 are as of ${instants.at(-1)}`;
 });
 
-await check("the links of a walk come with its edges, so that what is appended is the whole graph", async () => {
+await check("the edges of a walk have its links, so that appended pages are the whole graph", async () => {
   const fragment = document("_upstream");
   const whole = startApplication();
   const { asset } = await whole.ask(document("AssetQuery"), { uid: WALKED, versions: 1, assets: 100 });
@@ -145,23 +145,23 @@ await check("the links of a walk come with its edges, so that what is appended i
   const { edges, links } = await loadNext(fragment, paged.asset, 100);
   const appended = edges.flatMap((it) => it.links.map((link) => link.uid));
   expectEqual(appended.sort(), expected.sort());
-  // beside the edges of a connection Relay keeps what came with the last page
+  // of the fields beside the edges, Relay keeps those of the last page
   expectEqual(links.length < expected.length, true);
   return `${appended.length} links on ${edges.length} edges; the connection's own list is that of the last page, ${links.length}`;
 });
 
-await check("a page that is refused throws with its code, and what is there stays", async () => {
+await check("a refused page throws an error with its code, and the store keeps its content", async () => {
   const fragment = document("_upstream");
   const { ask, read, loadNext } = startApplication();
   const { asset } = await ask(document("AssetQuery"), { uid: WALKED, versions: 1, assets: 4 });
   const before = read(fragment, asset);
-  const refused = await loadNext(fragment, asset, 1_000_000).catch((error) => error.code);
-  expectEqual(refused, "LIMIT_EXCEEDED");
+  const code = await loadNext(fragment, asset, 1_000_000).catch((error) => error.code);
+  expectEqual(code, "LIMIT_EXCEEDED");
   expectEqual(read(fragment, asset), before);
-  return `${refused}; the ${before.upstream.edges.length} assets of the first page are still there`;
+  return `${code}; the ${before.upstream.edges.length} assets of the first page are kept`;
 });
 
-await check("a product now and then is two records, which never mix", async () => {
+await check("a product at two instants is two records", async () => {
   const { ask, read, record, refetch } = startApplication();
   const fragment = document("_product");
   const { now, then } = await ask(document("TwoInstantsQuery"), { uid: UID, then: PAST });
@@ -169,13 +169,13 @@ await check("a product now and then is two records, which never mix", async () =
   const expected = [[NOW_ID, "customers"], [PAST_ID, "customer_accounts"]];
   expectEqual(both(), expected);
   expectEqual([record(NOW_ID).name, record(PAST_ID).name], ["customers", "customer_accounts"]);
-  // each fetched again, by the query that is made for its fragment
+  // refetch each, with the query that is generated for its fragment
   for (const [id, name] of expected) expectEqual((await refetch(fragment, now.product, id)).name, name);
   expectEqual(both(), expected);
   return expected.map((it) => it.join(" ")).join("\n");
 });
 
-await check("a fragment on Asset is fetched again by any id, at the instant that the id names", async () => {
+await check("a fragment on Asset is refetched by any id, as of the instant that the id names", async () => {
   const { ask, refetch } = startApplication();
   const fragment = document("_asset");
   const { then } = await ask(document("TwoInstantsQuery"), { uid: UID, then: PAST });
@@ -185,10 +185,10 @@ await check("a fragment on Asset is fetched again by any id, at the instant that
   const another = await refetch(fragment, then, `Product:${UID}@${between}`);
   const before = await refetch(fragment, then, `Product:${UID}@2001-01-01T00:00:00Z`);
   expectEqual([another.asOf, before], [between, null]);
-  return `customer_accounts at ${PAST}; another instant is another record; before it began, null`;
+  return `customer_accounts at ${PAST}; another instant is another record; before its start, null`;
 });
 
-await check("a fragment with arguments keeps them when it is fetched again", async () => {
+await check("a refetched fragment keeps its arguments", async () => {
   const { ask, read, refetch } = startApplication();
   const fragment = document("_entity");
   const { entity } = await ask(document("EntityQuery"), { key: MEI, asOf: "2026-05-01" });
@@ -200,8 +200,8 @@ await check("a fragment with arguments keeps them when it is fetched again", asy
   return `Mei Tanaka: ${details[0].value} at 2026-05-01, ${now.details[0].value} now`;
 });
 
-for (const [when, asOf] of [["now", null], ["then", "2026-05-01T00:00:00Z"]]) {
-  await check(`every type of node is fetched again as it was read, ${when}`, async () => {
+for (const [when, asOf] of [["at present", null], ["as of an instant", "2026-05-01T00:00:00Z"]]) {
+  await check(`every type of node is refetched unchanged, ${when}`, async () => {
     const { ask, read, refetch } = startApplication();
     const fragment = document("_node");
     const found = await ask(document("NodesQuery"), { asOf });
@@ -213,7 +213,7 @@ for (const [when, asOf] of [["now", null], ["then", "2026-05-01T00:00:00Z"]]) {
       const another = startApplication();
       expectEqual(structuredClone(await another.refetch(fragment, reference, before.id)), before);
       expectEqual(structuredClone(await refetch(fragment, reference, before.id)), before);
-      // a version is the same whenever it is read: its id has the instant at which it began
+      // the id of a version has the instant of its start, at any instant of the read
       if (before.__typename !== "Version") expectEqual(before.id.split("@")[1], asOf ?? undefined);
       types.push(`${before.__typename} ${before.id}`);
     }
@@ -222,17 +222,17 @@ for (const [when, asOf] of [["now", null], ["then", "2026-05-01T00:00:00Z"]]) {
   });
 }
 
-await check("no id comes with two contents, whichever way leads to it", async () => {
+await check("an id has the same fields on every path to it", async () => {
   const { ask } = startApplication();
   warnings.length = 0;
   for (const [from, to] of [["2025-12-01", "2026-11-01"], ["2026-02-10", "2026-05-04"]]) {
     await ask(document("EverywhereQuery"), { uid: UID, from, to });
   }
   expectEqual(warnings, []);
-  return "now, then, history, walks, joins, changes, diff, lineageDiff: Relay warns of nothing";
+  return "present, past, history, walks, relationships, changes, diff, lineageDiff: no warning of Relay";
 });
 
-await check("a mutation's payload is in the record of the plain id, and leaves the past one alone", async () => {
+await check("the payload of a mutation updates the record of the plain id, and not that of a past one", async () => {
   const { ask, read, write } = startApplication();
   const fragment = document("_product");
   const { now, then } = await ask(document("TwoInstantsQuery"), { uid: UID, then: PAST });
@@ -240,10 +240,10 @@ await check("a mutation's payload is in the record of the plain id, and leaves t
   const owner = "relay@shop.example";
   const { updateProduct } = await write(document("UpdateMutation"), { input: { product: { uid: UID }, owner } });
   expectEqual([updateProduct.changed, read(fragment, now.product).owner, read(fragment, then.product)], [true, owner, past]);
-  return `owner of ${NOW_ID} is ${owner}; of ${PAST_ID} it is still ${past.owner}`;
+  return `owner of ${NOW_ID} is ${owner}; of ${PAST_ID} it remains ${past.owner}`;
 });
 
-await check("a mutation at an earlier instant is a record of that instant", async () => {
+await check("the payload of a mutation at an earlier instant is a record of that instant", async () => {
   const { ask, read, record, write } = startApplication();
   const fragment = document("_product");
   const { now } = await ask(document("TwoInstantsQuery"), { uid: UID, then: PAST });
@@ -251,10 +251,10 @@ await check("a mutation at an earlier instant is a record of that instant", asyn
   const at = "2026-03-01T00:00:00Z";
   await write(document("UpdateMutation"), { input: { product: { uid: UID }, owner: "march@shop.example", at } });
   expectEqual([read(fragment, now.product), record(`${NOW_ID}@${at}`).owner], [current, "march@shop.example"]);
-  return `${NOW_ID}@${at}; what is shown of now has to be fetched again`;
+  return `${NOW_ID}@${at}; the present has to be refetched`;
 });
 
-await check("what a mutation makes is appended to a list, and what one ends leaves it", async () => {
+await check("a created product is appended to a list, and a deleted one is removed from it", async () => {
   const { ask, read, record, write } = startApplication();
   const fragment = document("_products");
   const list = await ask(document("ProductsQuery"), { first: 2 });
@@ -266,5 +266,5 @@ await check("what a mutation makes is appended to a list, and what one ends leav
   const { id, uid } = registerProduct.product;
   const { deleteProduct } = await write(document("DeleteMutation"), { input: { uid }, connections });
   expectEqual([deleteProduct.deletedId, names(), record(id)], [id, before, null]);
-  return `${id} came and went`;
+  return `${id} was appended and removed`;
 });

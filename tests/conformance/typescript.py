@@ -1,4 +1,4 @@
-"""TypeScript: graphql-codegen makes typed documents of the schema, and a strictly typed program asks with them."""
+"""TypeScript: graphql-codegen generates typed documents from the schema, and a strictly typed program uses them."""
 
 import shutil
 
@@ -14,9 +14,9 @@ def run(stage: Stage) -> None:
     (work / "package.json").write_text('{ "type": "module" }')
     (work / "node_modules").symlink_to(HERE / "node_modules")
     commands = work / "node_modules" / ".bin"
-    stage.run("graphql-codegen takes the schema", [commands / "graphql-codegen", "--config", "codegen.ts"], cwd=work)
-    stage.run("a program with its types compiles strictly", [commands / "tsc"], cwd=work)
+    stage.run_program("graphql-codegen accepts the schema", [commands / "graphql-codegen", "--config", "codegen.ts"], cwd=work)
+    stage.run_program("a program with the generated types compiles strictly", [commands / "tsc"], cwd=work)
     if all(it.ok for it in stage.results[-2:]):
         guarded = stage.guarded
         addresses = [f"{it}/graphql" for it in (stage.demo, guarded.address)]
-        stage.node(str(work / "built" / "program.js"), *addresses, guarded.key, guarded.stranger_uid)
+        stage.run_node(str(work / "built" / "program.js"), *addresses, guarded.key, guarded.stranger_uid)

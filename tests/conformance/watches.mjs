@@ -1,9 +1,8 @@
-// A third subgraph, of a team that watches assets of every kind, by what they have in common: it knows neither products nor
-// entities. All it has of an asset is the id it was given.
+// A third subgraph, of a team that watches assets of any kind. It knows only the interface Asset, and only the id of an asset.
 
 export const name = "watches";
 
-// Node, node and SchemaField are here because other subgraphs may have them too, and must still compose.
+// Node, node and SchemaField are declared because other subgraphs may declare them, too, and have to compose.
 export const sdl = `
   extend schema @link(
     url: "https://specs.apollo.dev/federation/v2.9"

@@ -1,7 +1,7 @@
 """python program.py <address of the demo> <address of the guarded service> <a key>
 
-Asks both with the client that ariadne-codegen made of the schema and of queries.graphql, and writes what came of each check
-as a line of JSON into the file that HEADWATER_RESULTS names.
+Calls both with the client that ariadne-codegen generates from the schema and queries.graphql, and writes the result of each
+check as a line of JSON into the file that HEADWATER_RESULTS names.
 """
 
 import asyncio
@@ -45,12 +45,13 @@ def code_of(error: Exception) -> object:
     raise error
 
 
-async def refusal(asked: Awaitable[object], how: type[Exception] = GraphQLClientGraphQLMultiError) -> object:
+async def refusal(call: Awaitable[object], error_type: type[Exception] = GraphQLClientGraphQLMultiError) -> object:
+    """Await a call that has to fail. Return the code of its error."""
     try:
-        await asked
-    except how as error:
+        await call
+    except error_type as error:
         return code_of(error)
-    raise AssertionError("nothing was refused")
+    raise AssertionError("the call succeeded")
 
 
 async def names_of(client: LineageClient, as_of: str | None) -> list[str]:
@@ -66,8 +67,8 @@ async def names_of(client: LineageClient, as_of: str | None) -> list[str]:
 
 async def pages(client: LineageClient) -> str:
     now, then = await names_of(client, None), await names_of(client, "2025-12-01")
-    assert (len(now), len(then)) == (len(set(now)), len(set(then))), "an item came twice"
-    assert len(now) > 50, "one page is not many"
+    assert (len(now), len(then)) == (len(set(now)), len(set(then))), "an item is listed twice"
+    assert len(now) > 50, "all items fit in one page"
     return f"{len(now)} products now, {len(then)} then"
 
 
@@ -83,34 +84,34 @@ async def instants(client: LineageClient) -> str:
 async def walk(client: LineageClient) -> str:
     product = (await client.feeds(name="revenue_daily")).product
     assert product is not None
-    fed_by = product.upstream
-    assert fed_by is not None
-    assert fed_by.truncated is None
-    given = {product.uid, *(it.node.uid for it in fed_by.edges)}
-    assert all({it.source.uid, it.target.uid} <= given for it in fed_by.links), "a link leads elsewhere"
+    upstream = product.upstream
+    assert upstream is not None
+    assert upstream.truncated is None
+    uids = {product.uid, *(it.node.uid for it in upstream.edges)}
+    assert all({it.source.uid, it.target.uid} <= uids for it in upstream.links), "a link leads to an asset that is not returned"
     kinds: dict[str, str] = {}
-    for edge in fed_by.edges:
+    for edge in upstream.edges:
         match edge.node:
-            case FeedsProductUpstreamEdgesNodeProduct() as found:
-                kinds["Product"] = f"{found.label} of {found.domain.name}"
-            case FeedsProductUpstreamEdgesNodeEntity() as found:
-                kinds["Entity"] = f"{found.label}, {found.type_.code}"
+            case FeedsProductUpstreamEdgesNodeProduct() as asset:
+                kinds["Product"] = f"{asset.label} of {asset.domain.name}"
+            case FeedsProductUpstreamEdgesNodeEntity() as asset:
+                kinds["Entity"] = f"{asset.label}, {asset.type_.code}"
     assert kinds.keys() == {"Product", "Entity"}
-    return f"{len(fed_by.edges)} assets, {len(fed_by.links)} links: {'; '.join(kinds.values())}"
+    return f"{len(upstream.edges)} assets, {len(upstream.links)} links: {'; '.join(kinds.values())}"
 
 
 async def write_once(client: LineageClient) -> str:
     name = "generated_guarded" if "X-API-Key" in (client.headers or {}) else "generated_demo"
-    asked = RegisterProductInput(name=name, domain="web", owner="python@shop.example", schema={}, idempotencyKey=f"make {name}")
-    first, again = await client.register(input=asked), await client.register(input=asked)
+    content = RegisterProductInput(name=name, domain="web", owner="python@shop.example", schema={}, idempotencyKey=f"make {name}")
+    first, again = await client.register(input=content), await client.register(input=content)
     assert first.register_product.changed
     assert first == again
-    other = asked.model_copy(update={"owner": "another"})
+    other = content.model_copy(update={"owner": "another"})
     assert await refusal(client.register(input=other)) == "CONFLICT"
     return f"{first.register_product.product.id}, twice; with other content: CONFLICT"
 
 
-async def leave_out(client: LineageClient) -> str:
+async def omit_fields(client: LineageClient) -> str:
     ref = ProductRef(uid=UID)
     for change, expected in (
         (UpdateProductInput(product=ref, description="Who buys."), "Who buys."),
@@ -118,7 +119,7 @@ async def leave_out(client: LineageClient) -> str:
         (UpdateProductInput(product=ref, description=None), None),
     ):
         assert (await client.describe(input=change)).update_product.product.description == expected
-    return "a description stays while it is left out, and None clears it"
+    return "a description is kept if it is left out, and None clears it"
 
 
 async def errors(client: LineageClient) -> str:
@@ -136,7 +137,7 @@ async def strangers(address: str, key: str) -> str:
     for wrong in (None, f"{key}x"):
         async with connect(address, wrong) as client:
             assert await refusal(client.products_page(), GraphQLClientHttpError) == "UNAUTHENTICATED"
-    return "UNAUTHENTICATED, by a status of 401"
+    return "UNAUTHENTICATED, with status 401"
 
 
 async def main(demo: str, guarded: str, key: str) -> None:
@@ -145,13 +146,13 @@ async def main(demo: str, guarded: str, key: str) -> None:
             for name, checked in {
                 "pages follow each other to the end": pages,
                 "one product at two instants has two ids": instants,
-                "a walk is typed by what each asset is": walk,
-                "a write is sent again with its idempotencyKey and done once": write_once,
-                "an update changes what is given": leave_out,
-                "what is refused has a code": errors,
+                "each asset of a walk has its concrete type": walk,
+                "a repeated write with the same idempotencyKey is executed once": write_once,
+                "an update changes the given fields": omit_fields,
+                "an error has a code": errors,
             }.items():
                 await report(f"{service}: {name}", checked(client))
-    await report("guarded: without a key, or with a wrong one, nothing is answered", strangers(guarded, key))
+    await report("guarded: without a valid key, every call is refused", strangers(guarded, key))
 
 
 async def report(name: str, checked: Awaitable[str]) -> None:

@@ -1,7 +1,7 @@
-// What a front end would have beside its components. relay-compiler reads it; relay.mjs runs what that makes of it.
+// Documents of a front end. relay-compiler reads them; relay.mjs runs what it generates.
 import { graphql } from "relay-runtime";
 
-// Lists: a fragment with a connection, which is also what later pages are asked with.
+// Lists: a fragment with a connection, which later pages use, too.
 graphql`
   query documentsProductsQuery($first: Int!, $asOf: DateTime) {
     ...documents_products @arguments(first: $first, asOf: $asOf)
@@ -25,7 +25,7 @@ graphql`
   }
 `;
 
-// One product now and then, and what is common to all assets.
+// One product at two instants, and the fields of all assets.
 graphql`
   query documentsTwoInstantsQuery($uid: UUID!, $then: DateTime!) {
     now: asset(uid: $uid) {
@@ -85,7 +85,7 @@ graphql`
   }
 `;
 
-// Whatever asset it is: its history, and what feeds it.
+// Any asset with its history and its upstream lineage.
 graphql`
   query documentsAssetQuery($uid: UUID!, $asOf: DateTime, $versions: Int!, $assets: Int!) {
     asset(uid: $uid, asOf: $asOf) {
@@ -145,7 +145,7 @@ graphql`
   }
 `;
 
-// One of each type that can be fetched again, and the way back to it.
+// One node of each type, and a fragment that refetches it.
 graphql`
   query documentsNodesQuery($asOf: DateTime) {
     products(first: 1, asOf: $asOf) {
@@ -214,7 +214,7 @@ graphql`
   }
 `;
 
-// Whatever leads to one product, at once: two objects of one id that differ would be noticed.
+// Every path to one product in one operation: Relay warns if two objects with one id differ.
 graphql`
   query documentsEverywhereQuery($uid: UUID!, $from: DateTime!, $to: DateTime!) {
     now: asset(uid: $uid) {
@@ -327,7 +327,7 @@ graphql`
   }
 `;
 
-// Writing.
+// Mutations.
 graphql`
   mutation documentsRegisterMutation($input: RegisterProductInput!, $connections: [ID!]!) {
     registerProduct(input: $input) {

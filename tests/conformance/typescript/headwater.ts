@@ -1,7 +1,7 @@
-// All that a typed client needs beside what is generated: one function.
+// All that a typed client needs beside the generated code: one function.
 import type { TypedDocumentString } from "./generated/graphql.js";
 
-/** An answer that is not what was asked for: its message is for people, its code for programs. */
+/** An error of the API. Its message is for people, its code for programs. */
 export class HeadwaterError extends Error {
   readonly code: string;
   readonly field: string | undefined;
@@ -18,7 +18,7 @@ export interface Service {
   readonly key?: string;
 }
 
-export async function ask<Result, Variables>(
+export async function execute<Result, Variables>(
   service: Service,
   document: TypedDocumentString<Result, Variables>,
   variables: Variables,

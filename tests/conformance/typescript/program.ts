@@ -2,7 +2,7 @@
 import { check, expectEqual } from "./results.mjs";
 import { graphql } from "./generated/gql.js";
 import type { DescribedFragment, ProductsPageQuery, RegisterProductInput } from "./generated/graphql.js";
-import { ask, HeadwaterError, type Service } from "./headwater.js";
+import { execute, HeadwaterError, type Service } from "./headwater.js";
 
 const [demo, guarded, key, strangersUid] = process.argv.slice(2) as [string, string, string, string];
 
@@ -110,7 +110,7 @@ const Update = graphql(`
 const uid = "d93586aa-49fa-5734-bb1c-7c71451dfa5c";
 const services: Record<string, Service> = { demo: { address: demo }, guarded: { address: guarded, key } };
 
-/** Each kind of asset has fields of its own, which the compiler knows once __typename has been asked. */
+/** Each type of asset has its own fields, which the compiler knows once __typename is selected. */
 function described(asset: DescribedFragment): string {
   switch (asset.__typename) {
     case "Product":
@@ -120,33 +120,33 @@ function described(asset: DescribedFragment): string {
   }
 }
 
-/** What has to be refused: the compiler complains of a line that is expected to be wrong and is not. */
+/** Calls with the wrong types. The compiler reports each expected error that does not occur. */
 export function mistyped(service: Service): void {
   // @ts-expect-error: a product has an owner
-  void ask(service, Register, { input: { name: "a", domain: "b", schema: {} } });
+  void execute(service, Register, { input: { name: "a", domain: "b", schema: {} } });
   // @ts-expect-error: a DateTime is text
-  void ask(service, NowAndThen, { uid, then: new Date() });
-  // @ts-expect-error: JSON is unknown until somebody has looked at it
-  void ask(service, ProductsPage, {}).then(({ products }) => products.nodes[0]?.schema.fields);
-  // @ts-expect-error: an asset may be there at one instant and not at another
-  void ask(service, NowAndThen, { uid, then: "2025-12-01" }).then(({ then }) => then.label);
+  void execute(service, NowAndThen, { uid, then: new Date() });
+  // @ts-expect-error: the type of JSON is unknown
+  void execute(service, ProductsPage, {}).then(({ products }) => products.nodes[0]?.schema.fields);
+  // @ts-expect-error: an asset may not exist at an instant
+  void execute(service, NowAndThen, { uid, then: "2025-12-01" }).then(({ then }) => then.label);
 }
 
-async function codeOf(asking: Promise<unknown>): Promise<[string, string | undefined]> {
+async function codeOf(call: Promise<unknown>): Promise<[string, string | undefined]> {
   try {
-    await asking;
+    await call;
   } catch (error) {
     if (error instanceof HeadwaterError) return [error.code, error.field];
     throw error;
   }
-  throw new Error("nothing was refused");
+  throw new Error("the call succeeded");
 }
 
 async function namesOf(service: Service, asOf: string | null): Promise<[names: string[], pages: number]> {
   const names: string[] = [];
   let after: string | null = null;
   for (let pages = 1; ; pages += 1) {
-    const { products }: ProductsPageQuery = await ask(service, ProductsPage, { after, asOf });
+    const { products }: ProductsPageQuery = await execute(service, ProductsPage, { after, asOf });
     names.push(...products.nodes.map((it) => it.name));
     if (!products.pageInfo.hasNextPage) return [names, pages];
     after = products.pageInfo.endCursor;
@@ -163,7 +163,7 @@ for (const [name, service] of Object.entries(services)) {
   });
 
   await check(`${name}: one product at two instants has two ids`, async () => {
-    const { now, then } = await ask(service, NowAndThen, { uid, then: "2025-12-01" });
+    const { now, then } = await execute(service, NowAndThen, { uid, then: "2025-12-01" });
     const ended: string | null | undefined = then?.validTo;
     expectEqual([now?.id, now?.label], [`Product:${uid}`, "customers"]);
     expectEqual([then?.id, then?.label], [`Product:${uid}@2025-12-01T00:00:00Z`, "customer_accounts"]);
@@ -171,18 +171,18 @@ for (const [name, service] of Object.entries(services)) {
     return `${then?.id} until ${ended}`;
   });
 
-  await check(`${name}: a walk is typed by what each asset is, and its links join what it gives`, async () => {
-    const { product } = await ask(service, Feeds, { name: "revenue_daily" });
+  await check(`${name}: each asset of a walk has its concrete type, and its links lead to assets of the walk`, async () => {
+    const { product } = await execute(service, Feeds, { name: "revenue_daily" });
     if (!product?.upstream) throw new Error("revenue_daily has no upstream");
     const { edges, links, truncated } = product.upstream;
-    const given = new Set([product.uid, ...edges.map((it) => it.node.uid)]);
-    expectEqual(links.every((it) => given.has(it.source.uid) && given.has(it.target.uid)), true);
+    const uids = new Set([product.uid, ...edges.map((it) => it.node.uid)]);
+    expectEqual(links.every((it) => uids.has(it.source.uid) && uids.has(it.target.uid)), true);
     const kinds = new Map(edges.map((it) => [it.node.__typename, it.node]));
     expectEqual([truncated, [...kinds.keys()].sort()], [null, ["Entity", "Product"]]);
     return `${edges.length} assets, ${links.length} links: ${[...kinds.values()].map(described).join("; ")}`;
   });
 
-  await check(`${name}: a write is sent again with its idempotencyKey and done once`, async () => {
+  await check(`${name}: a repeated write with the same idempotencyKey is executed once`, async () => {
     const input: RegisterProductInput = {
       name: `typed_${name}`,
       domain: "web",
@@ -190,44 +190,44 @@ for (const [name, service] of Object.entries(services)) {
       schema: { fields: [{ name: "id", type: "int" }] },
       idempotencyKey: `register typed_${name}`,
     };
-    const [first, again] = [await ask(service, Register, { input }), await ask(service, Register, { input })];
+    const [first, again] = [await execute(service, Register, { input }), await execute(service, Register, { input })];
     expectEqual([first.registerProduct.changed, again], [true, first]);
-    const other = codeOf(ask(service, Register, { input: { ...input, owner: "another" } }));
+    const other = codeOf(execute(service, Register, { input: { ...input, owner: "another" } }));
     expectEqual(await other, ["CONFLICT", "idempotencyKey"]);
     return `${first.registerProduct.product.id}, twice; with other content: CONFLICT`;
   });
 
-  await check(`${name}: an update changes what is given`, async () => {
+  await check(`${name}: an update changes the given fields`, async () => {
     const found: (string | null)[] = [];
     const owner = "typescript@shop.example";
     for (const change of [{ description: "Who buys." }, { description: undefined, owner }, { description: null }]) {
-      const { updateProduct } = await ask(service, Update, { input: { product: { uid }, ...change } });
+      const { updateProduct } = await execute(service, Update, { input: { product: { uid }, ...change } });
       found.push(updateProduct.product.description);
     }
     expectEqual(found, ["Who buys.", "Who buys.", null]);
-    return "a description stays while it is undefined, and null clears it";
+    return "a description is kept if it is undefined, and null clears it";
   });
 
-  await check(`${name}: what is refused is an error with a code and the field at fault`, async () => {
+  await check(`${name}: an error has a code and names the field`, async () => {
     const taken = { name: "customers", domain: "web", owner: "nobody", schema: {} };
     const found = [
-      await codeOf(ask(service, Register, { input: taken })),
-      await codeOf(ask(service, ProductsPage, { after: "nonsense" })),
-      await codeOf(ask(service, NowAndThen, { uid, then: "yesterday" })),
+      await codeOf(execute(service, Register, { input: taken })),
+      await codeOf(execute(service, ProductsPage, { after: "nonsense" })),
+      await codeOf(execute(service, NowAndThen, { uid, then: "yesterday" })),
     ];
     expectEqual(found, [["CONFLICT", "name"], ["BAD_INPUT", "after"], ["BAD_INPUT", "then"]]);
     return found.map((it) => it.join(" ")).join(", ");
   });
 }
 
-await check("guarded: without a key, or with a wrong one, nothing is answered", async () => {
+await check("guarded: without a valid key, every call is refused", async () => {
   const strangers: Service[] = [{ address: guarded }, { address: guarded, key: `${key}x` }];
-  const codes = await Promise.all(strangers.map((it) => codeOf(ask(it, ProductsPage, {}))));
+  const codes = await Promise.all(strangers.map((it) => codeOf(execute(it, ProductsPage, {}))));
   expectEqual(codes.map(([code]) => code), ["UNAUTHENTICATED", "UNAUTHENTICATED"]);
   return "UNAUTHENTICATED";
 });
 
-await check("guarded: what another tenant has is not there", async () => {
-  expectEqual(await ask(services["guarded"]!, NowAndThen, { uid: strangersUid, then: "2026-11-01" }), { now: null, then: null });
+await check("guarded: assets of another tenant do not exist", async () => {
+  expectEqual(await execute(services["guarded"]!, NowAndThen, { uid: strangersUid, then: "2026-11-01" }), { now: null, then: null });
   return `${strangersUid}: null`;
 });

@@ -219,4 +219,4 @@ def test_a_browser_without_a_network_opens_the_examples_and_runs_one(address: st
         browser.open(address)
         browser.wait_for("text('.graphiql-query-editor .view-lines').includes('query Markup')")
         assert browser.evaluate("all('.graphiql-tab-button', e => e.textContent)") == ["Markup"]
-        assert browser.complaints == []
+        assert browser.messages == []
