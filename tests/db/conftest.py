@@ -1,5 +1,6 @@
-"""Two tenants for the tests of isolation."""
+"""Fixtures of the tests of db: a connection of the schema owner, and two tenants with the same names."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 from uuid import UUID
 
@@ -20,6 +21,14 @@ from tests.builders import day, product_fields
 from tests.databases import MIGRATED, prepare_now
 
 OTHER = 2
+
+
+@pytest.fixture
+async def owner(address: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the schema owner, who is not subject to row-level security."""
+    connection = await asyncpg.connect(address)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
-"""What is past retention is removed with all that hung on it, in small transactions, and everything else stays as it was."""
+"""Tests of the purge: assets past retention are removed with their associations, in small transactions, and nothing else changes."""
 
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -42,13 +42,6 @@ AUTHOR = Author("purger", "run-1", "purge")
 Write = Callable[[WriteConnection], Awaitable[Any]]
 
 
-@pytest.fixture
-async def owner(address: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(address)
-    yield connection
-    await connection.close()
-
-
 async def retain(owner: asyncpg.Connection, days: int | None, tenant_id: int = 1) -> None:
     await owner.execute("UPDATE tenant SET retention_days = $1 WHERE tenant_id = $2", days, tenant_id)
 
@@ -59,47 +52,47 @@ async def write(database: Database, *writes: Write, tenant_id: int = 1) -> None:
             await it(connection)
 
 
-async def purged(address: str, tenant_id: int = 1) -> Removed:
-    """What a whole purge removes."""
+async def purge_all(address: str, tenant_id: int = 1) -> Removed:
+    """Purge a tenant, and return what was removed."""
     removed = Removed()
-    place: PurgeCursor | None = PurgeCursor()
-    while place is not None:
-        step = await purge_step(address, tenant_id, AUTHOR, place)
+    cursor: PurgeCursor | None = PurgeCursor()
+    while cursor is not None:
+        step = await purge_step(address, tenant_id, AUTHOR, cursor)
         removed += step.removed
-        place = step.next
+        cursor = step.next
     return removed
 
 
-async def sound(database: Database, tenant_id: int = 1) -> None:
+async def verify(database: Database, tenant_id: int = 1) -> None:
     async with database.snapshot(tenant_id) as reader:
         assert (await verify_tenant(reader)).differences == []
 
 
 async def rows(owner: asyncpg.Connection) -> dict[str, set[Any]]:
-    """All there is, table by table."""
+    """Return all rows, by table."""
     tables = await owner.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
     return {
         it["relname"]: {row[0] for row in await owner.fetch(f"SELECT CAST(t AS text) FROM {it['relname']} t")} for it in tables
     }
 
 
-def registered(uid: UUID, name: str, at: datetime) -> Write:
+def register(uid: UUID, name: str, at: datetime) -> Write:
     return lambda connection: product.register(connection, product_fields(name), uid=uid, at=at)
 
 
-def ended(uid: UUID, at: datetime) -> Write:
+def delete(uid: UUID, at: datetime) -> Write:
     return lambda connection: asset.delete(connection, PRODUCT, uid, at=at)
 
 
-def revived(uid: UUID, at: datetime) -> Write:
+def restore(uid: UUID, at: datetime) -> Write:
     return lambda connection: asset.restore(connection, PRODUCT, uid, at=at)
 
 
-def linked(source: UUID, target: UUID, at: datetime) -> Write:
+def link(source: UUID, target: UUID, at: datetime) -> Write:
     return lambda connection: lineage_link.register(connection, AssetRef(uid=source), AssetRef(uid=target), None, {}, at=at)
 
 
-async def joinable(connection: WriteConnection) -> None:
+async def add_ann(connection: WriteConnection) -> None:
     await entity_type.put(connection, "PERSON", "Person")
     await relationship_type.put(
         connection, key="owner", reverse_key="owns", origin="PRODUCT", related="PERSON", cardinality="MANY_TO_MANY"
@@ -107,156 +100,156 @@ async def joinable(connection: WriteConnection) -> None:
     await entity.create(connection, IdentitySpec(ANN, "PERSON", "ann"), "Ann", {}, at=day(0))
 
 
-def joined(origin: UUID, at: datetime) -> Write:
-    stated = relationship.RelationshipState("owner", AssetRef(uid=origin), AssetRef(uid=ANN), {"attributes": {}}, at)
-    return lambda connection: relationship.relate(connection, stated)
+def relate(origin: UUID, at: datetime) -> Write:
+    state = relationship.RelationshipState("owner", AssetRef(uid=origin), AssetRef(uid=ANN), {"attributes": {}}, at)
+    return lambda connection: relationship.relate(connection, state)
 
 
 @pytest.fixture
 async def shop(database: Database, owner: asyncpg.Connection) -> Database:
-    """raw feeds clean, which feeds report; Ann owns the first two. Then clean ended. Nothing that was deleted is kept."""
+    """Raw feeds clean, which feeds report; Ann owns the first two. Clean was deleted. The retention is 0 days."""
     await write(
         database,
-        registered(RAW, "raw", day(0)),
-        registered(CLEAN, "clean", day(0)),
-        registered(REPORT, "report", day(0)),
-        joinable,
-        linked(RAW, CLEAN, day(1)),
-        linked(CLEAN, REPORT, day(1)),
-        linked(RAW, REPORT, day(1)),
-        joined(RAW, day(1)),
-        joined(CLEAN, day(1)),
-        ended(CLEAN, day(5)),
+        register(RAW, "raw", day(0)),
+        register(CLEAN, "clean", day(0)),
+        register(REPORT, "report", day(0)),
+        add_ann,
+        link(RAW, CLEAN, day(1)),
+        link(CLEAN, REPORT, day(1)),
+        link(RAW, REPORT, day(1)),
+        relate(RAW, day(1)),
+        relate(CLEAN, day(1)),
+        delete(CLEAN, day(5)),
     )
     await retain(owner, 0)
     return database
 
 
 @pytest.mark.temporal
-async def test_what_ended_is_gone_with_all_that_hung_on_it_and_its_neighbours_keep_theirs(
+async def test_deleted_asset_is_removed_with_its_associations_only(
     shop: Database, address: str, owner: asyncpg.Connection
 ) -> None:
     due = await count_past_retention(address, 1)
-    removed = await purged(address)
+    removed = await purge_all(address)
     assert removed == due == Removed({"PRODUCT": 1, "LINK": 2, "RELATIONSHIP": 1}, 5)  # type: ignore[arg-type]
-    await sound(shop)
+    await verify(shop)
     assert await count_past_retention(address, 1) == Removed()
-    left = await owner.fetch("SELECT kind, count(*) FROM change GROUP BY kind ORDER BY kind")
-    assert [tuple(it) for it in left] == [("ENTITY", 1), ("LINK", 1), ("PRODUCT", 2), ("RELATIONSHIP", 1)]
+    remaining = await owner.fetch("SELECT kind, count(*) FROM change GROUP BY kind ORDER BY kind")
+    assert [tuple(it) for it in remaining] == [("ENTITY", 1), ("LINK", 1), ("PRODUCT", 2), ("RELATIONSHIP", 1)]
     async with shop.snapshot(1) as reader:
         assert await asset.identities(reader, [CLEAN]) == [None]
         assert await product.products_by_name(reader, ["clean"], day(2)) == [None]
         assert await lineage_link.count_links(reader, lineage_link.LinkQuery(as_of=day(2))) == 1
     counted = await owner.fetch("SELECT kind, used FROM quota ORDER BY kind")
     assert [tuple(it) for it in counted] == [("ENTITY", 1), ("LINK", 1), ("PRODUCT", 2), ("RELATIONSHIP", 1)]
-    told = await owner.fetch("SELECT actor, operation, outcome, request_id FROM audit WHERE operation = 'purge'")
-    assert [tuple(it) for it in told] == [("purger", "purge", "KEPT", "run-1")]
+    entries = await owner.fetch("SELECT actor, operation, outcome, request_id FROM audit WHERE operation = 'purge'")
+    assert [tuple(it) for it in entries] == [("purger", "purge", "KEPT", "run-1")]
 
 
 @pytest.mark.temporal
-async def test_what_was_purged_may_begin_anew_and_nothing_of_before_returns(shop: Database, address: str) -> None:
-    await purged(address)
-    await write(shop, registered(CLEAN, "clean", day(3)))
+async def test_purged_asset_may_be_created_again_without_its_history(shop: Database, address: str) -> None:
+    await purge_all(address)
+    await write(shop, register(CLEAN, "clean", day(3)))
     async with shop.snapshot(1) as reader:
         assert await product.products_by_name(reader, ["clean"], day(2)) == [None]
         assert await lineage_link.count_links(reader, lineage_link.LinkQuery(as_of=day(4))) == 1
-    await sound(shop)
+    await verify(shop)
 
 
-async def test_counting_removes_nothing(shop: Database, address: str, owner: asyncpg.Connection) -> None:
+async def test_count_removes_nothing(shop: Database, address: str, owner: asyncpg.Connection) -> None:
     before = await rows(owner)
     await count_past_retention(address, 1)
     assert await rows(owner) == before
 
 
-async def test_a_tenant_without_retention_keeps_everything(shop: Database, address: str, owner: asyncpg.Connection) -> None:
+async def test_tenant_without_retention_keeps_everything(shop: Database, address: str, owner: asyncpg.Connection) -> None:
     await retain(owner, None)
     before = await rows(owner)
     assert await count_past_retention(address, 1) is None
-    assert await purged(address) == Removed()
+    assert await purge_all(address) == Removed()
     assert await rows(owner) == before
 
 
-async def test_another_tenant_keeps_what_it_has(shop: Database, address: str, owner: asyncpg.Connection) -> None:
+async def test_other_tenant_keeps_its_data(shop: Database, address: str, owner: asyncpg.Connection) -> None:
     await owner.execute("INSERT INTO tenant (tenant_id, name, retention_days) VALUES (2, 'other', 1)")
-    same = [registered(CLEAN, "clean", day(0)), registered(RAW, "raw", day(0)), linked(RAW, CLEAN, day(1)), ended(CLEAN, day(5))]
-    await write(shop, *same, tenant_id=2)
-    # ids of one tenant are not another's, but they could be
-    mine = await owner.fetch("SELECT CAST(c AS text) FROM change c WHERE tenant_id = 2 ORDER BY seq")
-    await purged(address)
-    assert await owner.fetch("SELECT CAST(c AS text) FROM change c WHERE tenant_id = 2 ORDER BY seq") == mine
-    await sound(shop, 2)
+    writes = [register(CLEAN, "clean", day(0)), register(RAW, "raw", day(0)), link(RAW, CLEAN, day(1)), delete(CLEAN, day(5))]
+    await write(shop, *writes, tenant_id=2)
+    # ids of different tenants may be equal
+    changes = await owner.fetch("SELECT CAST(c AS text) FROM change c WHERE tenant_id = 2 ORDER BY seq")
+    await purge_all(address)
+    assert await owner.fetch("SELECT CAST(c AS text) FROM change c WHERE tenant_id = 2 ORDER BY seq") == changes
+    await verify(shop, 2)
 
 
 @pytest.mark.temporal
 @pytest.mark.parametrize("days", [0, 30, 2**31 - 1])
-async def test_retention_counts_from_when_it_ended_and_from_when_that_was_written_down(
+async def test_retention_counts_from_the_deletion_and_from_its_recording(
     database: Database, address: str, owner: asyncpg.Connection, days: int
 ) -> None:
     now = datetime.now(UTC)
-    uids = {name: UUID(int=number) for number, name in enumerate(STORIES, 1)}
+    uids = {name: UUID(int=number) for number, name in enumerate(HISTORIES, 1)}
     for recent in (False, True):
-        for name, told in STORIES.items():
-            for said, operation, ago in told:
+        for name, changes in HISTORIES.items():
+            for recorded, operation, ago in changes:
                 at = now - timedelta(days=ago)
-                if said == ("lately" if recent else "then"):
-                    await write(database, _telling(uids[name], name, operation, at))
+                if recorded == ("recent" if recent else "old"):
+                    await write(database, _change(uids[name], name, operation, at))
         if not recent:
             await owner.execute("UPDATE change SET recorded_at = recorded_at - interval '40 days'")
     await retain(owner, days)
-    gone = {0: PAST | {"written down lately", "ended lately", "corrected lately", "revived and ended lately"}, 30: PAST}
-    expected = gone.get(days, set())
-    assert (await purged(address)).subjects["PRODUCT"] == len(expected)
+    past = {0: PAST | {"recorded recently", "deleted recently", "corrected recently", "restored and deleted recently"}, 30: PAST}
+    expected = past.get(days, set())
+    assert (await purge_all(address)).subjects["PRODUCT"] == len(expected)
     async with database.snapshot(1) as reader:
-        left = await asset.identities(reader, list(uids.values()))
-    assert {name for name, it in zip(uids, left, strict=True) if it is None} == expected
-    await sound(database)
+        identities = await asset.identities(reader, list(uids.values()))
+    assert {name for name, it in zip(uids, identities, strict=True) if it is None} == expected
+    await verify(database)
 
 
-# What was said of products: whether then or lately, what, and of how many days ago.
-STORIES = {
-    "alive": [("then", "SET", 90)],
-    "ended": [("then", "SET", 90), ("then", "DELETE", 60)],
-    "ended twice": [("then", "SET", 90), ("then", "DELETE", 60), ("then", "SET", 50), ("then", "DELETE", 45)],
-    "ended once more to no effect": [("then", "SET", 90), ("then", "DELETE", 60), ("lately", "DELETE", 1)],
-    "never there": [("then", "SET", 60), ("then", "DELETE", 60)],
-    "revived": [("then", "SET", 90), ("then", "DELETE", 60), ("lately", "SET", 1)],
-    "revived back then": [("then", "SET", 90), ("then", "DELETE", 60), ("lately", "SET", 50)],
-    "revived and ended lately": [("then", "SET", 90), ("then", "DELETE", 60), ("lately", "SET", 50), ("lately", "DELETE", 45)],
-    "written down lately": [("then", "SET", 90), ("lately", "DELETE", 60)],
-    "ended lately": [("then", "SET", 90), ("lately", "DELETE", 2)],
-    "corrected lately": [("then", "SET", 90), ("then", "DELETE", 60), ("lately", "SET", 95)],
+# Changes of products: whether they were recorded within the retention, their operation, and how many days ago they took effect.
+HISTORIES = {
+    "alive": [("old", "SET", 90)],
+    "deleted": [("old", "SET", 90), ("old", "DELETE", 60)],
+    "deleted twice": [("old", "SET", 90), ("old", "DELETE", 60), ("old", "SET", 50), ("old", "DELETE", 45)],
+    "deleted again without effect": [("old", "SET", 90), ("old", "DELETE", 60), ("recent", "DELETE", 1)],
+    "never existed": [("old", "SET", 60), ("old", "DELETE", 60)],
+    "restored": [("old", "SET", 90), ("old", "DELETE", 60), ("recent", "SET", 1)],
+    "restored in the past": [("old", "SET", 90), ("old", "DELETE", 60), ("recent", "SET", 50)],
+    "restored and deleted recently": [("old", "SET", 90), ("old", "DELETE", 60), ("recent", "SET", 50), ("recent", "DELETE", 45)],
+    "recorded recently": [("old", "SET", 90), ("recent", "DELETE", 60)],
+    "deleted recently": [("old", "SET", 90), ("recent", "DELETE", 2)],
+    "corrected recently": [("old", "SET", 90), ("old", "DELETE", 60), ("recent", "SET", 95)],
 }
-PAST = {"ended", "ended twice", "ended once more to no effect", "never there"}
+PAST = {"deleted", "deleted twice", "deleted again without effect", "never existed"}
 
 
-def _telling(uid: UUID, name: str, operation: str, at: datetime) -> Write:
+def _change(uid: UUID, name: str, operation: str, at: datetime) -> Write:
     if operation == "DELETE":
-        return ended(uid, at)
-    stated = ingest.AssetState(PRODUCT, IdentitySpec(uid), _whole(name), at)
-    return lambda connection: _ingested(connection, stated)
+        return delete(uid, at)
+    state = ingest.AssetState(PRODUCT, IdentitySpec(uid), _state(name), at)
+    return lambda connection: _ingest(connection, state)
 
 
-def _whole(name: str) -> dict[str, Any]:
+def _state(name: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"description": None, "status": "ACTIVE", "version": "1.0.0", "tags": []}
     return {"name": name, "domain": "sales", "owner": "ann", "schema": {}, **fields}
 
 
-async def _ingested(connection: WriteConnection, *stated: ingest.BatchEntry) -> None:
-    for outcome in await ingest.ingest(connection, stated):
+async def _ingest(connection: WriteConnection, *entries: ingest.BatchEntry) -> None:
+    for outcome in await ingest.ingest(connection, entries):
         if isinstance(outcome, HeadwaterError):
             raise outcome
 
 
-async def test_whatever_points_at_what_is_purged_is_purged_too(owner: asyncpg.Connection) -> None:
-    """A later table cannot be forgotten: what refers to an identity has a statement that removes it."""
+async def test_every_table_that_refers_to_an_identity_is_purged(owner: asyncpg.Connection) -> None:
+    """Every table that refers to an identity has a statement that removes its rows, so that a new table cannot be forgotten."""
     identities = {kind.identities.name for kind in KINDS}
     referring = await owner.fetch(
         "SELECT DISTINCT CAST(CAST(conrelid AS regclass) AS text) AS name FROM pg_constraint"
         " WHERE contype = 'f' AND CAST(CAST(confrelid AS regclass) AS text) = ANY ($1)",
         list(identities),
     )
-    # what refers by a column alone, without a constraint
+    # tables that refer by a column without a constraint
     subjects = await owner.fetch(
         "SELECT DISTINCT table_name AS name FROM information_schema.columns WHERE table_schema = current_schema()"
         " AND column_name IN ('subject_id', 'asset_id', 'link_id', 'relationship_id')"
@@ -264,34 +257,34 @@ async def test_whatever_points_at_what_is_purged_is_purged_too(owner: asyncpg.Co
     statements = [it.read_text() for it in Path(bulk.__file__).parent.glob("purge_*.sql")]
     statements += [str(kind.statement("bulk/purge_associations")) for kind in ASSOCIATION_KINDS]
     removing = {table for statement in statements for table in re.findall(r"DELETE FROM (\w+)", statement)}
-    # an answered request names nothing by itself, and what it wrote is not to be written again
+    # An idempotency key is kept, so that its request is not done again.
     assert identities | {it["name"] for it in [*referring, *subjects]} == removing | {"idempotency_key"}
 
 
 @pytest.mark.parametrize("bound", ["MAX_ASSETS", "MAX_ASSOCIATIONS", "MAX_CHANGES"])
-async def test_a_purge_goes_in_small_steps_each_of_which_is_sound(
+async def test_purge_is_consistent_after_each_of_its_small_steps(
     shop: Database, address: str, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    """So one that is killed between any two leaves nothing crooked."""
+    """A purge may be killed between any two steps."""
     further = [UUID(int=number) for number in range(10, 14)]
-    await write(shop, revived(CLEAN, day(6)), *(registered(uid, f"p{uid.int}", day(0)) for uid in further))
-    await write(shop, *(linked(CLEAN, uid, day(7)) for uid in further), *(linked(uid, CLEAN, day(7)) for uid in further))
-    await write(shop, *(ended(uid, day(8)) for uid in (CLEAN, RAW, *further[:2])))
+    await write(shop, restore(CLEAN, day(6)), *(register(uid, f"p{uid.int}", day(0)) for uid in further))
+    await write(shop, *(link(CLEAN, uid, day(7)) for uid in further), *(link(uid, CLEAN, day(7)) for uid in further))
+    await write(shop, *(delete(uid, day(8)) for uid in (CLEAN, RAW, *further[:2])))
     monkeypatch.setattr(purge, bound, 2)
     due = await count_past_retention(address, 1)
     assert due is not None
     removed = Removed()
     sizes = []
-    place: PurgeCursor | None = PurgeCursor()
-    while place is not None:
-        step = await purge_step(address, 1, AUTHOR, place)
+    cursor: PurgeCursor | None = PurgeCursor()
+    while cursor is not None:
+        step = await purge_step(address, 1, AUTHOR, cursor)
         sizes.append(step.removed.subjects["PRODUCT" if bound == "MAX_ASSETS" else "LINK"])
         removed += step.removed
-        place = step.next
-        left = await count_past_retention(address, 1)
-        assert left is not None
-        assert left.changes == due.changes - removed.changes
-        await sound(shop)
+        cursor = step.next
+        remaining = await count_past_retention(address, 1)
+        assert remaining is not None
+        assert remaining.changes == due.changes - removed.changes
+        await verify(shop)
     assert removed == due
     assert removed.subjects == {"PRODUCT": 4, "LINK": 11, "RELATIONSHIP": 2}
     if bound != "MAX_ASSETS":
@@ -299,8 +292,8 @@ async def test_a_purge_goes_in_small_steps_each_of_which_is_sound(
     assert len([it for it in sizes if it]) >= 2
 
 
-async def at_work(owner: asyncpg.Connection, number: int, *tasks: "asyncio.Task[Any]") -> None:
-    """Waits until so many wait for a lock."""
+async def wait_for_locks(owner: asyncpg.Connection, number: int, *tasks: "asyncio.Task[Any]") -> None:
+    """Wait until this number of backends wait for a lock."""
     async with asyncio.timeout(10):
         while await owner.fetchval(_WAITING) != number:
             assert not any(it.done() for it in tasks), [it for it in tasks if it.done()]
@@ -310,16 +303,16 @@ async def at_work(owner: asyncpg.Connection, number: int, *tasks: "asyncio.Task[
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-async def restore(connection: WriteConnection) -> None:
+async def restore_clean(connection: WriteConnection) -> None:
     await asset.restore(connection, PRODUCT, CLEAN, at=day(6))
 
 
-async def state(connection: WriteConnection) -> None:
-    await _ingested(connection, ingest.AssetState(PRODUCT, IdentitySpec(CLEAN), _whole("clean"), day(6)))
+async def state_clean(connection: WriteConnection) -> None:
+    await _ingest(connection, ingest.AssetState(PRODUCT, IdentitySpec(CLEAN), _state("clean"), day(6)))
 
 
 async def link_early(connection: WriteConnection) -> None:
-    await _ingested(connection, _link(REPORT, CLEAN, day(2)))
+    await _ingest(connection, _link(REPORT, CLEAN, day(2)))
 
 
 async def link_late(connection: WriteConnection) -> None:
@@ -327,25 +320,25 @@ async def link_late(connection: WriteConnection) -> None:
 
 
 async def link_again(connection: WriteConnection) -> None:
-    await _ingested(connection, _link(RAW, CLEAN, day(2)))
+    await _ingest(connection, _link(RAW, CLEAN, day(2)))
 
 
 async def unlink(connection: WriteConnection) -> None:
     await lineage_link.remove(connection, lineage_link.link_uid(RAW, CLEAN, None), at=day(2))
 
 
-async def join_early(connection: WriteConnection) -> None:
-    await _ingested(
+async def relate_early(connection: WriteConnection) -> None:
+    await _ingest(
         connection,
         relationship.RelationshipState("owner", AssetRef(uid=CLEAN), AssetRef(uid=ANN), {"attributes": {"n": 1}}, day(2)),
     )
 
 
-async def end_neighbour(connection: WriteConnection) -> None:
+async def delete_neighbour(connection: WriteConnection) -> None:
     await asset.delete(connection, PRODUCT, RAW, at=day(3))
 
 
-async def end_again(connection: WriteConnection) -> None:
+async def delete_again(connection: WriteConnection) -> None:
     await asset.delete(connection, PRODUCT, CLEAN, at=day(4))
 
 
@@ -354,55 +347,55 @@ def _link(source: UUID, target: UUID, at: datetime) -> lineage_link.LinkState:
     return lineage_link.LinkState(AssetRef(uid=source), AssetRef(uid=target), None, payload, at)
 
 
-AGAINST: list[tuple[Write, type[HeadwaterError] | None, int]] = [
-    # what a writer gets that comes while it is purged, and what is left of products for a purge that comes while it writes
-    (restore, NotFound, 3),
-    (state, None, 3),
+CONCURRENT: list[tuple[Write, type[HeadwaterError] | None, int]] = [
+    # the error of a write during a purge, and the number of products left by a purge during the write
+    (restore_clean, NotFound, 3),
+    (state_clean, None, 3),
     (link_early, TransactionConflict, 2),
     (link_late, TransactionConflict, 2),
     (link_again, TransactionConflict, 2),
     (unlink, NotFound, 2),
-    (join_early, TransactionConflict, 2),
-    (end_neighbour, None, 1),
-    (end_again, NotFound, 2),
+    (relate_early, TransactionConflict, 2),
+    (delete_neighbour, None, 1),
+    (delete_again, NotFound, 2),
 ]
 
 
-@pytest.mark.parametrize(("writes", "refused"), [it[:2] for it in AGAINST], ids=[it[0].__name__ for it in AGAINST])
-async def test_whoever_writes_about_what_is_being_purged_is_told_so(
+@pytest.mark.parametrize(("writes", "refused"), [it[:2] for it in CONCURRENT], ids=[it[0].__name__ for it in CONCURRENT])
+async def test_write_during_a_purge(
     shop: Database, address: str, owner: asyncpg.Connection, writes: Write, refused: type[HeadwaterError] | None
 ) -> None:
     holder = await asyncpg.connect(address)
     async with holder.transaction():
-        # the last that a purge does is to count
+        # a purge updates the quota last
         await holder.execute("SELECT FROM quota FOR UPDATE")
-        purging = asyncio.create_task(purged(address))
-        await at_work(owner, 1, purging)
+        purging = asyncio.create_task(purge_all(address))
+        await wait_for_locks(owner, 1, purging)
         writing = asyncio.create_task(write(shop, writes))
-        await at_work(owner, 2, purging, writing)
+        await wait_for_locks(owner, 2, purging, writing)
     await holder.close()
     assert (await purging).subjects == {"PRODUCT": 1, "LINK": 2, "RELATIONSHIP": 1}
     (outcome,) = await asyncio.gather(writing, return_exceptions=True)
     assert outcome is None if refused is None else isinstance(outcome, refused), outcome
-    await sound(shop)
+    await verify(shop)
 
 
-@pytest.mark.parametrize(("writes", "left"), [it[::2] for it in AGAINST], ids=[it[0].__name__ for it in AGAINST])
-async def test_a_purge_waits_for_whoever_writes_and_decides_then(
+@pytest.mark.parametrize(("writes", "left"), [it[::2] for it in CONCURRENT], ids=[it[0].__name__ for it in CONCURRENT])
+async def test_purge_during_a_write_rechecks_the_asset(
     shop: Database, address: str, owner: asyncpg.Connection, writes: Write, left: int
 ) -> None:
     async with shop.transaction(1, Author("first")) as connection:
         await writes(connection)
-        purging = asyncio.create_task(purged(address))
-        await at_work(owner, 1, purging)
+        purging = asyncio.create_task(purge_all(address))
+        await wait_for_locks(owner, 1, purging)
     await purging
     assert await owner.fetchval("SELECT count(*) FROM asset WHERE kind = 'PRODUCT'") == max(left, 2)
-    await purged(address)
+    await purge_all(address)
     assert await owner.fetchval("SELECT count(*) FROM asset WHERE kind = 'PRODUCT'") == left
-    await sound(shop)
+    await verify(shop)
 
 
-async def test_a_purge_that_waits_too_long_leaves_everything(
+async def test_purge_that_times_out_removes_nothing(
     shop: Database, address: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await rows(owner)
@@ -410,21 +403,21 @@ async def test_a_purge_that_waits_too_long_leaves_everything(
     async with owner.transaction():
         await owner.execute("SELECT FROM lineage_link FOR UPDATE")
         with pytest.raises(Timeout):
-            await purged(address)
+            await purge_all(address)
     assert await rows(owner) == before
 
 
 @pytest.mark.random
 @pytest.mark.temporal
 @pytest.mark.parametrize("seed", seeds(quick=6, soak=48))
-async def test_of_a_random_world_only_what_is_past_retention_is_missing(
+async def test_random_graph_lacks_only_what_is_past_retention(
     database: Database, address: str, owner: asyncpg.Connection, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
-    async with database.transaction(1, Author("world")) as connection:
+    async with database.transaction(1, Author("setup")) as connection:
         graphs = await write_random_graphs(connection, chance, 12)
-        await _join(connection, chance, graphs)
-    # as if all of it had been written down before it was
+        await _relate(connection, chance, graphs)
+    # recorded before it took effect, so that only the deletion counts
     await owner.execute("UPDATE change SET recorded_at = timestamptz '2025-01-01'")
     for name, least in (("MAX_ASSETS", 1), ("MAX_ASSOCIATIONS", 1), ("MAX_CHANGES", 3)):
         monkeypatch.setattr(purge, name, chance.randint(least, 20))
@@ -432,24 +425,26 @@ async def test_of_a_random_world_only_what_is_past_retention_is_missing(
     for number in sorted(chance.sample(range(DAYS), 3)):
         await retain(owner, (now - day(number)).days)
         before = now - timedelta(days=(now - day(number)).days)
-        gone = {it for it, log in graphs.asset_logs.items() if log[-1].operation is Operation.DELETE and log[-1].at <= before}
-        expected = await _without(owner, gone)
+        removable = {
+            it for it, log in graphs.asset_logs.items() if log[-1].operation is Operation.DELETE and log[-1].at <= before
+        }
+        expected = await _rows_without(owner, removable)
         due = await count_past_retention(address, 1)
-        removed = await purged(address)
+        removed = await purge_all(address)
         assert removed == due
-        assert await _without(owner, set()) == expected
-        assert removed.subjects["ENTITY"] <= len(gone)
-        await sound(database)
-    left = {row["id"] for row in await owner.fetch("SELECT id FROM asset")}
-    assert left == graphs.asset_logs.keys() - gone
+        assert await _rows_without(owner, set()) == expected
+        assert removed.subjects["ENTITY"] <= len(removable)
+        await verify(database)
+    remaining = {row["id"] for row in await owner.fetch("SELECT id FROM asset")}
+    assert remaining == graphs.asset_logs.keys() - removable
 
 
-async def _join(connection: WriteConnection, chance: random.Random, graphs: RandomGraphs) -> None:
-    """Joins that were said and ended between random assets of a world."""
+async def _relate(connection: WriteConnection, chance: random.Random, graphs: RandomGraphs) -> None:
+    """Add relationships between random assets of a graph."""
     ends = {"origin": "ENTITY", "related": "ENTITY", "cardinality": "MANY_TO_MANY"}
     await relationship_type.put(connection, key="uses", reverse_key="used_by", **ends)
     pairs = {tuple(chance.sample(sorted(graphs.uids), 2)) for _ in range(2 * len(graphs.uids))}
-    stated = [
+    states = [
         relationship.RelationshipState(
             "uses",
             AssetRef(uid=graphs.uids[origin]),
@@ -460,39 +455,38 @@ async def _join(connection: WriteConnection, chance: random.Random, graphs: Rand
         for origin, related in sorted(pairs)
     ]
     assert not [
-        it for it in await relationship.upsert_each(connection, stated, allow_pending_ends=True) if isinstance(it, HeadwaterError)
+        it for it in await relationship.upsert_each(connection, states, allow_pending_ends=True) if isinstance(it, HeadwaterError)
     ]
 
 
-async def _without(owner: asyncpg.Connection, assets: set[int]) -> dict[str, set[Any]]:
-    """All there is, but for these assets and what hangs on them, for the retention itself, and for what is counted and told of
-    those who write."""
-    found: dict[str, set[Any]] = {}
-    gone = f"SELECT unnest(CAST('{{{', '.join(map(str, assets))}}}' AS bigint[]))"
-    links = f"SELECT id FROM lineage_link WHERE source_id IN ({gone}) OR target_id IN ({gone})"
-    relations = f"SELECT id FROM relationship WHERE origin_id IN ({gone}) OR related_id IN ({gone})"
-    for table, excepted in {
-        "asset": f"id IN ({gone})",
-        **dict.fromkeys(("asset_lifetime", "entity_version", "entity_detail", "product_version"), f"asset_id IN ({gone})"),
+async def _rows_without(owner: asyncpg.Connection, assets: set[int]) -> dict[str, set[Any]]:
+    """Return all rows, by table, except those of some assets and their associations, and except tenants, quotas and the audit log."""
+    remaining: dict[str, set[Any]] = {}
+    excepted = f"SELECT unnest(CAST('{{{', '.join(map(str, assets))}}}' AS bigint[]))"
+    links = f"SELECT id FROM lineage_link WHERE source_id IN ({excepted}) OR target_id IN ({excepted})"
+    relationships = f"SELECT id FROM relationship WHERE origin_id IN ({excepted}) OR related_id IN ({excepted})"
+    for table, condition in {
+        "asset": f"id IN ({excepted})",
+        **dict.fromkeys(("asset_lifetime", "entity_version", "entity_detail", "product_version"), f"asset_id IN ({excepted})"),
         "lineage_link": f"id IN ({links})",
         **dict.fromkeys(("lineage_link_version", "lineage_link_effective"), f"link_id IN ({links})"),
-        "relationship": f"id IN ({relations})",
-        **dict.fromkeys(("relationship_version", "relationship_effective"), f"relationship_id IN ({relations})"),
-        "change": f"(kind, subject_id) IN (SELECT 'ENTITY', * FROM ({gone}) g UNION SELECT 'LINK', * FROM ({links}) l"
-        f" UNION SELECT 'RELATIONSHIP', * FROM ({relations}) r)",
+        "relationship": f"id IN ({relationships})",
+        **dict.fromkeys(("relationship_version", "relationship_effective"), f"relationship_id IN ({relationships})"),
+        "change": f"(kind, subject_id) IN (SELECT 'ENTITY', * FROM ({excepted}) g UNION SELECT 'LINK', * FROM ({links}) l"
+        f" UNION SELECT 'RELATIONSHIP', * FROM ({relationships}) r)",
         **dict.fromkeys(
             ("domain", "entity_type", "detail_type", "relationship_type", "relationship_key", "idempotency_key"), "false"
         ),
     }.items():
-        found[table] = {row[0] for row in await owner.fetch(f"SELECT CAST(t AS text) FROM {table} t WHERE NOT ({excepted})")}
-    return found
+        remaining[table] = {row[0] for row in await owner.fetch(f"SELECT CAST(t AS text) FROM {table} t WHERE NOT ({condition})")}
+    return remaining
 
 
 MANY = 20_000
 
 
-async def test_what_is_due_is_found_by_an_index_among_much_that_is_not(address: str, owner: asyncpg.Connection) -> None:
-    """A purge costs what it removes, and what was deleted; not what there is."""
+async def test_purge_reads_by_indexes(address: str, owner: asyncpg.Connection) -> None:
+    """The cost of a purge depends on what it removes and on what was deleted, not on the size of the tenant."""
     await owner.execute(_FILL)
     engine = create_async_engine(driver_address(address), poolclass=NullPool)
     scanned: list[str] = []

@@ -1,4 +1,4 @@
-"""Migrations make what the code expects, once, however many run them."""
+"""Tests of migrations: repeated and concurrent ones, their tables, and addresses that cannot be used."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.databases import in_database
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-async def test_migrating_again_changes_nothing(empty_address: str) -> None:
+async def test_repeated_upgrade_changes_nothing(empty_address: str) -> None:
     latest = migrations.latest_revision()
     assert await migrations.revision_of(empty_address) is None
     assert await migrations.upgrade(empty_address) == (None, latest)
@@ -24,13 +24,13 @@ async def test_migrating_again_changes_nothing(empty_address: str) -> None:
     assert await migrations.revision_of(empty_address) == latest
 
 
-async def test_several_may_migrate_at_once(empty_address: str) -> None:
+async def test_concurrent_upgrades_run_once(empty_address: str) -> None:
     latest = migrations.latest_revision()
     outcomes = await asyncio.gather(*(migrations.upgrade(empty_address) for _ in range(4)))
     assert sorted(before or "" for before, _ in outcomes) == ["", latest, latest, latest]
 
 
-async def test_the_tables_are_those_that_queries_see(database: Database) -> None:
+async def test_tables_equal_their_declaration(database: Database) -> None:
     async with database.engine.connect() as connection:
         described = await connection.run_sync(
             lambda it: {name: inspect(it).get_columns(name) for name in inspect(it).get_table_names()}
@@ -44,7 +44,7 @@ async def test_the_tables_are_those_that_queries_see(database: Database) -> None
         assert {it["name"]: (it["type"].compile(DIALECT), it["nullable"], "computed" in it) for it in columns} == expected
 
 
-async def test_every_key_and_index_begins_with_the_tenant(address: str) -> None:
+async def test_every_index_begins_with_the_tenant(address: str) -> None:
     owner = await asyncpg.connect(address)
     try:
         firsts = await owner.fetch(
@@ -61,7 +61,7 @@ async def test_every_key_and_index_begins_with_the_tenant(address: str) -> None:
     assert {row["first"] for row in firsts} == {"tenant_id"}
 
 
-async def test_a_database_that_is_not_there_is_unavailable(server: str) -> None:
+async def test_server_that_does_not_answer_is_unavailable(server: str) -> None:
     with pytest.raises(Unavailable):
         await migrations.revision_of("postgresql://nobody@127.0.0.1:1/nothing")
 
@@ -73,18 +73,18 @@ UNUSABLE = ["postgresql://x@y:99999999/z", "postgresql://x@y/z?connect_timeout=1
     "address",
     ["", "mysql://x@y/z", "postgresql://x@y:notaport/z", "not an address", "postgresql://h@/none?host=/nonexistent", *UNUSABLE],
 )
-async def test_an_address_that_is_none_is_named_in_one_sentence(address: str) -> None:
+async def test_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(HeadwaterError):
         await migrations.revision_of(address)
 
 
-async def test_an_address_may_speak_as_libpq_does(server: str) -> None:
+async def test_address_may_use_the_options_of_libpq(server: str) -> None:
     assert await migrations.revision_of(server + "&sslmode=disable") is None
     with pytest.raises(Unavailable, match="does not exist"):
         await migrations.revision_of(in_database(server, "nothing_of_this_name"))
 
 
-async def test_a_user_who_may_not_migrate_is_told_so(empty_address: str) -> None:
+async def test_user_without_privileges_cannot_upgrade(empty_address: str) -> None:
     owner = await asyncpg.connect(empty_address)
     await owner.execute("CREATE ROLE headwater_test_nobody LOGIN")
     try:

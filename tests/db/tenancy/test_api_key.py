@@ -1,8 +1,8 @@
-"""Keys: what makes one, what is kept of it, who may come with it, and when it ends."""
+"""Tests of API keys: generation, storage, authentication, expiry and revocation."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,17 +23,10 @@ from schema.execution.principal import Principal
 from tests.builders import Statements
 from tests.db.conftest import OTHER
 
-SECRET = "of the service alone, and of nobody else"
+SECRET = "the secret of the service, 32 bytes or more"
 SIGNER = KeySigner(SECRET.encode())
 AUTHOR = Author("root")
 BOOTSTRAP_KEY = "hw_1_bootstrap_" + "0123456789abcdef" * 4
-
-
-@pytest.fixture
-async def owner(address: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(address)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def new_authenticator(database: Database, address: str) -> Callable[..., Authent
     return make
 
 
-async def made(database: Database, *scopes: str, tenant_id: int = 1, **changes: Any) -> tuple[KeyRow, str]:
+async def create_key(database: Database, *scopes: str, tenant_id: int = 1, **changes: Any) -> tuple[KeyRow, str]:
     async with database.transaction(tenant_id, AUTHOR) as connection:
         return await api_key.create(connection, SIGNER, "nightly", list(scopes) or ["read"], **changes)
 
@@ -58,50 +51,50 @@ async def authenticate(authenticator: Authenticator, key: str, **headers: str) -
     )
 
 
-async def everything(owner: asyncpg.Connection) -> str:
-    """Every row of every table, as text."""
+async def all_rows(owner: asyncpg.Connection) -> str:
+    """Return every row of every table, as text."""
     tables = await owner.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
     rows = [row[0] for it in tables for row in await owner.fetch(f"SELECT CAST(t AS text) FROM {it['relname']} t")]
     return "\n".join(rows)
 
 
-def test_a_key_has_256_bits_that_nobody_can_guess_beside_its_name() -> None:
+def test_key_has_256_random_bits_besides_its_name() -> None:
     keys = [SIGNER.generate(7) for _ in range(300)]
     assert len({name for name, _ in keys}) == len({key for _, key in keys}) == 300
     for name, key in keys:
         assert key.startswith(f"{name}_")
         assert SIGNER.verify(key) == name
-        # each of 43 characters is one of 64, but for the last, one of 16
+        # each of 43 characters is one of 64, except the last, which is one of 16
         assert len(key.removeprefix(f"{name}_")) == 43 + 12
     secrets = [key.removeprefix(f"{name}_") for name, key in keys]
-    assert all(len({it[place] for it in secrets}) > 40 for place in range(42))
+    assert all(len({it[index] for it in secrets}) > 40 for index in range(42))
 
 
-async def test_nothing_that_is_kept_told_or_shown_holds_what_proves_a_key(
+async def test_secret_of_a_key_is_neither_stored_nor_logged_nor_shown(
     database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     with structlog.testing.capture_logs() as logs:
-        row, key = await made(database, "read", "write:sales")
+        row, key = await create_key(database, "read", "write:sales")
         principal = await authenticate(new_authenticator(), key)
         with pytest.raises(Unauthenticated) as refused:
             await authenticate(new_authenticator(), key[:-1])
         async with database.transaction(1, AUTHOR) as connection:
             found = await api_key.find(connection, row.name)
-            kept = await api_key.all_keys(connection)
+            listed = await api_key.all_keys(connection)
             await revoke(connection, key)
         with pytest.raises(Unauthenticated) as revoked:
             await authenticate(new_authenticator(), key)
     secret = key.removeprefix(f"{row.prefix}_")
-    shown = [SIGNER, row, principal, found, kept, refused.value.message, revoked.value.message, logs, await everything(owner)]
+    shown = [SIGNER, row, principal, found, listed, refused.value.message, revoked.value.message, logs, await all_rows(owner)]
     assert not any(part in repr(it) for it in shown for part in (secret, secret[:12], SECRET))
     assert await owner.fetchval("SELECT digest FROM api_key") == SIGNER.digest(key)
     assert row.prefix in str(shown)
 
 
-async def test_a_key_that_was_made_up_is_found_out_without_a_look(
+async def test_forged_key_is_refused_without_a_database_lookup(
     database: Database, statements: Statements, new_authenticator: Callable[..., Authenticator]
 ) -> None:
-    row, key = await made(database)
+    row, key = await create_key(database)
     _, of_another = KeySigner(b"another secret").generate(1)
     statements.clear()
     forged = [
@@ -110,8 +103,8 @@ async def test_a_key_that_was_made_up_is_found_out_without_a_look(
         of_another, BOOTSTRAP_KEY[:-1], f"{row.prefix}_{'A' * 55}", f"{row.prefix}_{'é' * 55}", "x" * 100_000, "null",
         key[:20] + key[-35:], BOOTSTRAP_KEY.replace("_1_", "_2_"), BOOTSTRAP_KEY.replace("_1_", "_123456_"),
     ]  # fmt: skip
-    places = range(len(row.prefix) + 1, len(key))
-    forged += [key[:place] + ("B" if key[place] != "B" else "C") + key[place + 1 :] for place in places]
+    indexes = range(len(row.prefix) + 1, len(key))
+    forged += [key[:index] + ("B" if key[index] != "B" else "C") + key[index + 1 :] for index in indexes]
     authenticator = new_authenticator()
     for it in forged:
         with pytest.raises(Unauthenticated):
@@ -121,10 +114,10 @@ async def test_a_key_that_was_made_up_is_found_out_without_a_look(
     assert len(statements) == 0
 
 
-async def test_a_key_comes_either_way_and_a_wrong_one_is_never_passed_over(
+async def test_key_is_accepted_in_either_header_and_a_wrong_one_is_never_ignored(
     database: Database, new_authenticator: Callable[..., Authenticator]
 ) -> None:
-    row, key = await made(database, "read", "write:sales")
+    row, key = await create_key(database, "read", "write:sales")
     authenticator = new_authenticator()
     for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"bearer   {key} "}):
         principal = await authenticator.authenticate(Headers(headers))
@@ -140,11 +133,11 @@ async def test_a_key_comes_either_way_and_a_wrong_one_is_never_passed_over(
     for it in wrong:
         with pytest.raises(Unauthenticated):
             await authenticator.authenticate(Headers(it))
-    nobody = await authenticator.authenticate(Headers({}))
-    assert (nobody.scope_names, nobody.tenant_id) == ([], 0)
+    anonymous = await authenticator.authenticate(Headers({}))
+    assert (anonymous.scope_names, anonymous.tenant_id) == ([], 0)
 
 
-async def test_the_first_key_is_made_up_once_and_only_where_there_is_none(
+async def test_bootstrap_key_is_stored_once_by_concurrent_processes(
     database: Database, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     async def start() -> bool:
@@ -155,7 +148,7 @@ async def test_the_first_key_is_made_up_once_and_only_where_there_is_none(
         await authenticate(new_authenticator(), BOOTSTRAP_KEY)
     assert sorted(await asyncio.gather(*(start() for _ in range(6)))) == [False] * 5 + [True]
     assert (await authenticate(new_authenticator(), BOOTSTRAP_KEY)).scope_names == ["read", "write", "admin"]
-    # another one of that name proves nothing
+    # another secret with that name is refused
     with pytest.raises(Unauthenticated):
         await authenticate(new_authenticator(), BOOTSTRAP_KEY[:-1] + "e")
     async with database.transaction(1, AUTHOR) as connection:
@@ -165,8 +158,8 @@ async def test_the_first_key_is_made_up_once_and_only_where_there_is_none(
         await authenticate(new_authenticator(), BOOTSTRAP_KEY)
 
 
-async def test_where_there_is_a_key_none_is_made_up(database: Database) -> None:
-    await made(database)
+async def test_bootstrap_key_is_not_stored_if_there_is_a_key(database: Database) -> None:
+    await create_key(database)
     async with database.transaction(1, AUTHOR) as connection:
         assert not await bootstrap(connection, SIGNER, BOOTSTRAP_KEY, ["read"])
         assert [it.name for it in await api_key.all_keys(connection)] != [BOOTSTRAP]
@@ -184,7 +177,7 @@ async def test_where_there_is_a_key_none_is_made_up(database: Database) -> None:
         BOOTSTRAP_KEY + "é",
     ],
 )
-async def test_a_first_key_that_is_not_made_up_as_it_should_be_is_refused(database: Database, key: str) -> None:
+async def test_invalid_bootstrap_key_is_refused(database: Database, key: str) -> None:
     async with database.transaction(1, AUTHOR) as connection:
         with pytest.raises(BadInput, match="hw_1_bootstrap_ followed by 64 or more") as refused:
             await bootstrap(connection, SIGNER, key, ["read"])
@@ -192,29 +185,29 @@ async def test_a_first_key_that_is_not_made_up_as_it_should_be_is_refused(databa
         assert await api_key.all_keys(connection) == []
 
 
-async def test_a_key_is_revoked_for_good_by_its_prefix_or_whole(
+async def test_key_is_revoked_by_its_prefix_or_as_a_whole(
     database: Database, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     for whole in (False, True):
-        row, key = await made(database)
-        other, stays = await made(database)
+        row, key = await create_key(database)
+        other, valid = await create_key(database)
         async with database.transaction(1, AUTHOR) as connection:
-            ended, now = await revoke(connection, key if whole else row.prefix)
-            assert (ended.name, now, ended.revoked_at) == (row.name, True, connection.now)
+            revoked, changed = await revoke(connection, key if whole else row.prefix)
+            assert (revoked.name, changed, revoked.revoked_at) == (row.name, True, connection.now)
         async with database.transaction(1, AUTHOR) as connection:
-            # the first time counts
-            assert await revoke(connection, row.prefix) == (ended, False)
+            # the instant of the first revocation is kept
+            assert await revoke(connection, row.prefix) == (revoked, False)
         with pytest.raises(Unauthenticated, match=f"The key {row.prefix} was revoked at"):
             await authenticate(new_authenticator(), key)
-        assert (await authenticate(new_authenticator(), stays)).actor == other.prefix
+        assert (await authenticate(new_authenticator(), valid)).actor == other.prefix
 
 
-async def test_only_a_key_of_the_tenant_that_is_named_is_revoked(two_tenants: Database) -> None:
-    row, key = await made(two_tenants, tenant_id=OTHER)
-    mine, _ = await made(two_tenants)
+async def test_key_of_another_tenant_cannot_be_revoked(two_tenants: Database) -> None:
+    row, key = await create_key(two_tenants, tenant_id=OTHER)
+    own, _ = await create_key(two_tenants)
     wrong = [
-        row.prefix, key, "", "hw_1_", f"hw_1_{row.name}", mine.name, f"{mine.prefix}x", f"{mine.prefix}A", f"{mine.prefix}-x",
-        f" {mine.prefix}", mine.prefix[:-1], f"{mine.prefix}\0", "hw_1_" + "a" * 10_000, "hw_99999999999999999999_a",
+        row.prefix, key, "", "hw_1_", f"hw_1_{row.name}", own.name, f"{own.prefix}x", f"{own.prefix}A", f"{own.prefix}-x",
+        f" {own.prefix}", own.prefix[:-1], f"{own.prefix}\0", "hw_1_" + "a" * 10_000, "hw_99999999999999999999_a",
     ]  # fmt: skip
     for it in wrong:
         async with two_tenants.transaction(1, AUTHOR) as connection:
@@ -226,23 +219,23 @@ async def test_only_a_key_of_the_tenant_that_is_named_is_revoked(two_tenants: Da
             assert {it.revoked_at for it in await api_key.all_keys(connection)} == {None}
 
 
-async def test_a_key_works_until_it_expires(
+async def test_key_is_valid_until_it_expires(
     database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
     at = datetime.now(UTC) + timedelta(hours=1)
-    row, key = await made(database, expires_at=at)
+    row, key = await create_key(database, expires_at=at)
     assert row.expires_at == at
     await authenticate(new_authenticator(), key)
     await owner.execute("UPDATE api_key SET expires_at = now()")
     with pytest.raises(Unauthenticated, match=f"The key {row.prefix} expired at"):
         await authenticate(new_authenticator(), key)
-    for over in (datetime.now(UTC), datetime(1970, 1, 1, tzinfo=UTC)):
+    for past in (datetime.now(UTC), datetime(1970, 1, 1, tzinfo=UTC)):
         with pytest.raises(BadInput, match="which has passed") as refused:
-            await made(database, expires_at=over)
+            await create_key(database, expires_at=past)
         assert refused.value.field == "expiresAt"
 
 
-async def test_a_key_that_is_believed_for_a_while_expires_on_time_all_the_same(
+async def test_cached_key_expires_on_time(
     database: Database, new_authenticator: Callable[..., Authenticator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Later(datetime):
@@ -250,7 +243,7 @@ async def test_a_key_that_is_believed_for_a_while_expires_on_time_all_the_same(
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + timedelta(hours=2)
 
-    _, key = await made(database, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    _, key = await create_key(database, expires_at=datetime.now(UTC) + timedelta(hours=1))
     authenticator = new_authenticator(credential_seconds=60)
     await authenticate(authenticator, key)
     monkeypatch.setattr("graph_api.auth.authenticator.datetime", Later)
@@ -258,49 +251,49 @@ async def test_a_key_that_is_believed_for_a_while_expires_on_time_all_the_same(
         await authenticate(authenticator, key)
 
 
-async def used(owner: asyncpg.Connection) -> datetime | None:
-    found: datetime | None = await owner.fetchval("SELECT last_used_at FROM api_key")
-    return found
+async def last_used_at(owner: asyncpg.Connection) -> datetime | None:
+    instant: datetime | None = await owner.fetchval("SELECT last_used_at FROM api_key")
+    return instant
 
 
-async def test_the_last_use_is_noted_once_a_minute_by_however_many_processes(
+async def test_last_use_is_recorded_once_a_minute_by_all_processes(
     database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator], statements: Statements
 ) -> None:
-    _, key = await made(database)
-    assert await used(owner) is None
+    _, key = await create_key(database)
+    assert await last_used_at(owner) is None
     authenticator = new_authenticator()
     await authenticate(authenticator, key)
-    first = await used(owner)
+    first = await last_used_at(owner)
     assert first is not None
     statements.clear()
     for _ in range(3):
         await authenticate(authenticator, key)
     assert not any("UPDATE" in it for it in statements.executed)
     await authenticate(new_authenticator(), key)
-    assert await used(owner) == first
+    assert await last_used_at(owner) == first
     await owner.execute("UPDATE api_key SET last_used_at = last_used_at - interval '61 s'")
     await authenticate(new_authenticator(), key)
-    last = await used(owner)
+    last = await last_used_at(owner)
     assert last is not None
     assert last > first
     assert await owner.fetchval("SELECT count(*) FROM audit WHERE actor <> 'root'") == 0
 
 
-async def test_nobody_waits_for_whoever_is_at_the_key(
+async def test_authentication_does_not_wait_for_a_locked_key(
     database: Database, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
-    _, key = await made(database)
+    _, key = await create_key(database)
     async with owner.transaction():
         await owner.execute("UPDATE api_key SET label = 'another'")
         async with asyncio.timeout(5):
             await authenticate(new_authenticator(), key)
-    assert await used(owner) is None
+    assert await last_used_at(owner) is None
 
 
-async def test_who_comes_is_let_in_though_the_use_cannot_be_noted(address: str, owner: asyncpg.Connection) -> None:
+async def test_authentication_succeeds_if_the_use_cannot_be_recorded(address: str, owner: asyncpg.Connection) -> None:
     database = Database(address, lock_timeout=0.05)
     try:
-        row, key = await made(database)
+        row, key = await create_key(database)
         authenticator = Authenticator(database, AuthConfig(key_secret=SECRET), require_auth=True)
         async with owner.transaction():
             await owner.execute("LOCK TABLE api_key IN EXCLUSIVE MODE")
@@ -327,7 +320,7 @@ async def test_who_comes_is_let_in_though_the_use_cannot_be_noted(address: str, 
         ("fine", [f"write:{'x' * 201}"], "scopes"),
     ],
 )
-async def test_a_key_that_cannot_be_is_not_made(
+async def test_invalid_key_is_not_created(
     database: Database, owner: asyncpg.Connection, label: str, scopes: list[str], field: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
@@ -337,20 +330,25 @@ async def test_a_key_that_cannot_be_is_not_made(
     assert await owner.fetchval("SELECT count(*) FROM api_key") == 0
 
 
-async def test_only_an_operators_key_acts_in_another_tenant_and_only_one_that_there_is(
+async def test_only_an_operator_key_acts_in_another_existing_tenant(
     two_tenants: Database, address: str, owner: asyncpg.Connection, new_authenticator: Callable[..., Authenticator]
 ) -> None:
-    _, plain = await made(two_tenants, "read", "write", "admin")
+    _, plain = await create_key(two_tenants, "read", "write", "admin")
     name, key = await create_operator(address, SIGNER, 1, "operator", ["read", "write:sales"], None, AUTHOR)
     authenticator = new_authenticator()
     assert (await authenticate(authenticator, plain, x_headwater_tenant="default")).tenant_id == 1
     with pytest.raises(Forbidden, match="Only an operator key can act in another tenant"):
         await authenticate(authenticator, plain, x_headwater_tenant="other")
-    at_home = await authenticate(authenticator, key, x_headwater_tenant="default")
-    assert (at_home.tenant_id, at_home.operator) == (1, False)
-    there = await authenticate(authenticator, key, x_headwater_tenant="other")
-    assert (there.tenant_id, there.tenant, there.operator, there.scope_names) == (OTHER, "other", True, ["read", "write:sales"])
-    author = there.author("request", "write")
+    in_own = await authenticate(authenticator, key, x_headwater_tenant="default")
+    assert (in_own.tenant_id, in_own.operator) == (1, False)
+    in_other = await authenticate(authenticator, key, x_headwater_tenant="other")
+    assert (in_other.tenant_id, in_other.tenant, in_other.operator, in_other.scope_names) == (
+        OTHER,
+        "other",
+        True,
+        ["read", "write:sales"],
+    )
+    author = in_other.author("request", "write")
     assert (author.actor, author.operator, author.domains) == (str(name), True, frozenset({"sales"}))
     for missing in ("another", "", "1"):
         with pytest.raises(Forbidden, match="There is no tenant called"):
@@ -361,8 +359,8 @@ async def test_only_an_operators_key_acts_in_another_tenant_and_only_one_that_th
     assert (await authenticate(authenticator, key)).tenant_id == 1
 
 
-async def test_keys_are_listed_by_their_age_and_only_those_of_the_tenant(two_tenants: Database) -> None:
-    rows = [(await made(two_tenants, "read"))[0] for _ in range(3)]
+async def test_keys_of_the_tenant_are_listed_by_age(two_tenants: Database) -> None:
+    rows = [(await create_key(two_tenants, "read"))[0] for _ in range(3)]
     async with two_tenants.snapshot(1) as connection:
         assert (await api_key.all_keys(connection))[1:] == rows
         assert await api_key.find(connection, "nothing") is None

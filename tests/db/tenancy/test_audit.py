@@ -1,9 +1,7 @@
-"""Who did what: told in the transaction that did it, beforehand where an operator reads, and not to be told otherwise later."""
+"""Tests of the audit log: an entry is part of the transaction that writes, precedes a read by an operator, and never changes."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -28,42 +26,35 @@ from tests.builders import REGISTER, UPDATE, Api, Statements, day, iso, product_
 AUTHOR = Author("ann", "request-7", "mutation { registerProduct }", "hw_1_abc")
 
 ALLOWED = parse_scopes(["read", "write", "admin"])[0]
-HERE = Principal(1, "ann", ALLOWED, credential="hw_1_abc")
+CALLER = Principal(1, "ann", ALLOWED, credential="hw_1_abc")
 OPERATOR = Principal(1, "hw_2_op", ALLOWED, credential="hw_2_op", operator=True)
 
 
-@pytest.fixture
-async def owner(address: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(address)
-    yield connection
-    await connection.close()
-
-
-async def told(database: Database) -> list[AuditRow]:
-    """All that was told, the first first."""
+async def entries(database: Database) -> list[AuditRow]:
+    """Return all entries of the audit log, oldest first."""
     async with database.snapshot(1) as connection:
         return list(await audit.latest(connection, 100))[::-1]
 
 
 async def outcomes(database: Database) -> list[tuple[str, str]]:
-    return [(it.operation, it.outcome) for it in await told(database)]
+    return [(it.operation, it.outcome) for it in await entries(database)]
 
 
 async def register(connection: WriteConnection, name: str = "orders") -> None:
     await product.register(connection, product_fields(name), at=day(0))
 
 
-async def test_a_write_that_is_kept_is_told_once_whatever_it_wrote(database: Database) -> None:
+async def test_committed_write_has_one_entry(database: Database) -> None:
     async with database.transaction(1, AUTHOR) as connection:
         began = connection.now
         await register(connection)
         await register(connection, "stock")
-    (row,) = await told(database)
+    (row,) = await entries(database)
     assert row.at >= began
     assert row == AuditRow(row.at, "ann", "hw_1_abc", False, "mutation { registerProduct }", COMMITTED, "request-7")
 
 
-async def test_what_is_not_kept_is_not_told_as_if_it_were(database: Database) -> None:
+async def test_rolled_back_transaction_has_no_entry(database: Database) -> None:
     async def twice() -> None:
         async with database.transaction(1, AUTHOR) as connection:
             await register(connection)
@@ -78,10 +69,10 @@ async def test_what_is_not_kept_is_not_told_as_if_it_were(database: Database) ->
         await twice()
     with pytest.raises(RuntimeError):
         await defect()
-    assert await told(database) == []
+    assert await entries(database) == []
 
 
-async def test_where_the_connection_dies_before_the_commit_neither_is_there(
+async def test_connection_lost_before_the_commit_leaves_neither_write_nor_entry(
     database: Database, owner: asyncpg.Connection
 ) -> None:
     async def killed() -> None:
@@ -94,16 +85,16 @@ async def test_where_the_connection_dies_before_the_commit_neither_is_there(
     with pytest.raises(Unavailable):
         await killed()
     assert await owner.fetchval("SELECT count(*) FROM change") == 0
-    assert await told(database) == []
+    assert await entries(database) == []
 
 
-async def test_what_is_mere_bookkeeping_is_not_told(database: Database) -> None:
+async def test_unaudited_transaction_has_no_entry(database: Database) -> None:
     async with database.transaction(1, AUTHOR, audited=False):
         pass
-    assert await told(database) == []
+    assert await entries(database) == []
 
 
-async def test_what_the_audit_cannot_be_told_is_not_kept(address: str, owner: asyncpg.Connection) -> None:
+async def test_write_without_entry_is_not_committed(address: str, owner: asyncpg.Connection) -> None:
     database = Database(address, lock_timeout=0.05)
     try:
         async with owner.transaction():
@@ -119,12 +110,12 @@ async def test_what_the_audit_cannot_be_told_is_not_kept(address: str, owner: as
         await database.close()
 
 
-async def test_a_mutation_is_told_with_what_came_of_it(api: Api) -> None:
+async def test_entry_of_a_mutation_has_its_outcome(api: Api) -> None:
     await api(REGISTER, headers={"x-request-id": "first"}, input=product_fields())
     await api(REGISTER, headers={"x-request-id": "second"}, input=product_fields())
     await api(UPDATE, input={"product": {"name": "nothing"}, "owner": "bob"})
     await api(UPDATE, input={"product": {"name": "orders"}, "owner": "\0"})
-    rows = await told(api.database)
+    rows = await entries(api.database)
     assert [(it.operation, it.outcome) for it in rows] == [
         ("mutation { registerProduct }", COMMITTED),
         ("mutation { registerProduct }", "CONFLICT"),
@@ -135,42 +126,42 @@ async def test_a_mutation_is_told_with_what_came_of_it(api: Api) -> None:
     assert {(it.actor, it.credential, it.operator) for it in rows} == {("anonymous", "none", False)}
 
 
-async def test_a_write_of_several_fields_is_told_once_and_by_the_code_of_what_failed(api: Api) -> None:
+async def test_mutation_of_several_fields_has_one_entry_with_the_code_of_the_error(api: Api) -> None:
     two = """
       mutation Both($one: RegisterProductInput!, $other: RegisterProductInput!) {
         one: registerProduct(input: $one) { changed } other: registerProduct(input: $other) { changed }
       }
     """
-    given = product_fields()
-    assert (await api(two, one=given, other=given)).code_and_field[0] == "CONFLICT"
-    assert (await api(two, one=given, other=product_fields("stock"))).data
+    fields = product_fields()
+    assert (await api(two, one=fields, other=fields)).code_and_field[0] == "CONFLICT"
+    assert (await api(two, one=fields, other=product_fields("stock"))).data
     assert await outcomes(api.database) == [
         ("mutation Both { registerProduct }", "CONFLICT"),
         ("mutation Both { registerProduct }", COMMITTED),
     ]
 
 
-async def test_what_is_refused_before_it_asks_anything_of_the_database_is_not_told(api: Api) -> None:
+async def test_request_refused_before_it_uses_the_database_has_no_entry(api: Api) -> None:
     assert (await api(REGISTER, input={**product_fields(), "name": 7})).code_and_field[0] == "BAD_INPUT"
     assert (await api("mutation { nothing }")).code_and_field[0] == "BAD_INPUT"
-    assert await told(api.database) == []
+    assert await entries(api.database) == []
 
 
-async def test_what_an_operation_does_is_told_however_it_is_written(api: Api) -> None:
-    given = {"input": product_fields()}
+async def test_entry_names_the_root_fields_through_fragments(api: Api) -> None:
+    variables = {"input": product_fields()}
     declared = "($input: RegisterProductInput!)"
     fragment = "fragment F on Mutation { ... { sure: registerProduct(input: $input) { changed } ...G } }"
     nested = "fragment G on Mutation { ... on Mutation { __typename } }"
-    assert (await api(f"mutation {declared} {{ ...F ...F }} {fragment} {nested}", **given)).data
+    assert (await api(f"mutation {declared} {{ ...F ...F }} {fragment} {nested}", **variables)).data
     name = "a" * 5_000
-    assert (await api(f"mutation {name}{declared} {{ registerProduct(input: $input) {{ changed }} }}", **given)).errors
+    assert (await api(f"mutation {name}{declared} {{ registerProduct(input: $input) {{ changed }} }}", **variables)).errors
     assert await outcomes(api.database) == [
         ("mutation { registerProduct __typename }", COMMITTED),
         (f"mutation {'a' * 100} {{ registerProduct }}", "CONFLICT"),
     ]
 
 
-async def test_a_load_is_told_once_a_batch_and_what_is_only_tried_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_load_has_one_entry_a_batch_and_a_dry_run_none(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "BATCH", 10)
     lines = [
         json.dumps({"kind": "product", "uid": str(uuid4()), "at": iso(day(0)), **product_fields(f"product {number}")})
@@ -180,19 +171,19 @@ async def test_a_load_is_told_once_a_batch_and_what_is_only_tried_not_at_all(api
     for dry_run, count in (("true", 0), ("false", 3)):
         answer = await api.client.post("/api/v1/ingest", params={"dry_run": dry_run}, content="\n".join(lines), headers=headers)
         assert answer.json()["created"] == 25, answer.text
-        rows = await told(api.database)
+        rows = await entries(api.database)
         assert [(it.operation, it.outcome) for it in rows] == [("ingest", COMMITTED)] * count
     assert all((it.request_id or "").startswith("load/") for it in rows)
 
 
-async def test_what_an_operator_reads_is_told_before_it_is_read(database: Database, statements: Statements) -> None:
+async def test_read_by_an_operator_is_recorded_before_it_runs(database: Database, statements: Statements) -> None:
     executor = Executor(schema, database)
-    asked = "query Look { products { totalCount } domains { name } }"
-    response = await executor.execute(Request(asked), OPERATOR, "request-9")
+    query = "query Look { products { totalCount } domains { name } }"
+    response = await executor.execute(Request(query), OPERATOR, "request-9")
     assert response.errors == []
     assert ["INTO audit" in it for it in statements.executed] == [True, *([False] * (len(statements) - 1))]
     assert len(statements) > 1
-    (row,) = await told(database)
+    (row,) = await entries(database)
     assert row == AuditRow(row.at, "hw_2_op", "hw_2_op", True, "query Look { products domains }", "READ", "request-9")
 
 
@@ -204,29 +195,29 @@ async def test_what_an_operator_reads_is_told_before_it_is_read(database: Databa
         ("query ($first: Int!) { products(first: $first) { totalCount } }", "BAD_INPUT"),
     ],
 )
-async def test_what_an_operator_asks_is_told_though_it_fails(database: Database, query: str, code: str) -> None:
+async def test_failed_read_by_an_operator_is_recorded(database: Database, query: str, code: str) -> None:
     response = await Executor(schema, database).execute(Request(query), OPERATOR, "request")
     assert [it["extensions"]["code"] for it in response.errors] == [code]
-    assert [it.outcome for it in await told(database)] == ["READ"]
+    assert [it.outcome for it in await entries(database)] == ["READ"]
 
 
 @pytest.mark.parametrize(
     "query", ["{ __schema { queryType { name } } }", "{ __typename }", '{ __type(name: "Product") { name } }']
 )
-async def test_that_an_operator_looks_at_the_schema_is_not_told(database: Database, statements: Statements, query: str) -> None:
+async def test_introspection_by_an_operator_is_not_recorded(database: Database, statements: Statements, query: str) -> None:
     response = await Executor(schema, database).execute(Request(query), OPERATOR, "request")
     assert (response.errors, len(statements)) == ([], 0)
 
 
-async def test_what_others_read_is_not_told_and_what_an_operator_writes_once(database: Database) -> None:
+async def test_reads_of_others_are_not_recorded_and_writes_of_an_operator_once(database: Database) -> None:
     executor = Executor(schema, database)
-    await executor.execute(Request("{ products { totalCount } }"), HERE, "request")
+    await executor.execute(Request("{ products { totalCount } }"), CALLER, "request")
     await executor.execute(Request(REGISTER, {"input": product_fields()}), OPERATOR, "request")
     await executor.execute(Request(REGISTER, {"input": product_fields()}), OPERATOR, "request")
-    assert [(it.operator, it.outcome) for it in await told(database)] == [(True, COMMITTED), (True, "CONFLICT")]
+    assert [(it.operator, it.outcome) for it in await entries(database)] == [(True, COMMITTED), (True, "CONFLICT")]
 
 
-async def test_what_the_owner_does_is_told(database: Database, address: str) -> None:
+async def test_writes_of_the_owner_are_recorded(database: Database, address: str) -> None:
     author = Author("root", operation="tenants create")
     other = await tenant.create(address, "other", author)
     await tenant.change(address, "other", author, settings={"suspended_because": "unpaid"}, allowed={"links": 7})
@@ -237,10 +228,10 @@ async def test_what_the_owner_does_is_told(database: Database, address: str) -> 
     async with database.snapshot(other) as connection:
         assert [it.actor for it in await audit.latest(connection, 10)] == ["root", "root"]
         assert (await tenant.quotas(connection))["links"].allowed == 7
-    assert await told(database) == []
+    assert await entries(database) == []
 
 
-async def test_the_latest_comes_first_and_no_more_than_is_asked_for(database: Database) -> None:
+async def test_latest_returns_the_newest_entries_first(database: Database) -> None:
     for number in range(5):
         await database.record_audit(1, Author(str(number)), "READ")
     async with database.snapshot(1) as connection:
@@ -254,7 +245,7 @@ VALUES = "VALUES (1, 'k', 'k', decode(repeat('00', 32), 'hex'), '{read}', now(),
 @pytest.mark.parametrize(
     "forbidden",
     [
-        "UPDATE audit SET actor = 'somebody else'",
+        "UPDATE audit SET actor = 'another'",
         "DELETE FROM audit",
         "TRUNCATE audit",
         "INSERT INTO audit (tenant_id, at, actor, credential, operator, operation, outcome)"
@@ -277,11 +268,11 @@ VALUES = "VALUES (1, 'k', 'k', decode(repeat('00', 32), 'hex'), '{read}', now(),
         "UPDATE tenant SET retention_days = 0",
     ],
 )
-async def test_the_service_cannot_rewrite_the_audit_nor_give_itself_rights(
+async def test_service_can_neither_rewrite_the_audit_log_nor_extend_its_rights(
     two_tenants: Database, owner: asyncpg.Connection, forbidden: str
 ) -> None:
     async with owner.transaction():
-        # as the service is: a login of its own that is only a member of the role
+        # as a login of the service, which is only a member of its role
         await owner.execute("SET LOCAL SESSION AUTHORIZATION headwater_service")
         await owner.execute("SELECT set_config('headwater.tenant_id', '1', true)")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -289,7 +280,7 @@ async def test_the_service_cannot_rewrite_the_audit_nor_give_itself_rights(
                 await owner.execute(forbidden)
 
 
-async def test_whoever_hides_a_table_behind_one_of_its_own_learns_nothing_more_of_tenants(
+async def test_temporary_table_does_not_shadow_the_table_of_tenants(
     database: Database,
 ) -> None:
     async with database.transaction(1, AUTHOR, audited=False) as connection:
@@ -298,9 +289,9 @@ async def test_whoever_hides_a_table_behind_one_of_its_own_learns_nothing_more_o
         assert await tenant.tenant_id_of(connection, "default") == 1
 
 
-async def test_a_tenant_is_found_by_its_name_alone_whatever_the_name(two_tenants: Database) -> None:
+async def test_tenant_is_found_by_its_exact_name(two_tenants: Database) -> None:
     async with two_tenants.snapshot(0) as connection:
-        for name, found in (
+        for name, tenant_id in (
             ("default", 1),
             ("other", 2),
             ("Other", None),
@@ -308,16 +299,16 @@ async def test_a_tenant_is_found_by_its_name_alone_whatever_the_name(two_tenants
             ("' OR true --", None),
             ("x" * 10_000, None),
         ):
-            assert await tenant.tenant_id_of(connection, name) == found
+            assert await tenant.tenant_id_of(connection, name) == tenant_id
         assert await tenant.tenant_id_of(connection, "other\0") is None
         assert await tenant.tenant_status(connection) is None
 
 
-async def test_writes_at_once_are_each_told(database: Database) -> None:
+async def test_concurrent_writes_have_an_entry_each(database: Database) -> None:
     async def write(number: int) -> None:
         async with database.transaction(1, Author(str(number))) as connection:
             await register(connection, f"product {number}")
 
     await asyncio.gather(*(write(number) for number in range(10)))
-    rows: Any = await told(database)
+    rows = await entries(database)
     assert sorted(it.actor for it in rows) == sorted(str(number) for number in range(10))

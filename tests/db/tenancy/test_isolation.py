@@ -1,4 +1,4 @@
-"""Two tenants: each statement names its own, and row-level security holds where one would not."""
+"""Tests of the isolation of two tenants: by the predicate of each statement, and by row-level security without it."""
 
 import re
 from typing import Any
@@ -26,32 +26,32 @@ from tests.builders import day
 from tests.db.conftest import OTHER
 
 
-def unguarded(statement: Any) -> Any:
-    """The statement with its tenant predicate taken out."""
+def without_predicate(statement: Any) -> Any:
+    """Return a statement without its predicate on the tenant."""
     compiled = str(statement).replace("CAST(:tenant AS bigint)", ":tenant")
     return text(re.sub(r"(\w+\.)?tenant_id = :tenant", "true", compiled))
 
 
-def filled(path: str, **tokens: str) -> str:
-    """The text of a statement, with those of the tokens that it has."""
+def render_known(path: str, **tokens: str) -> str:
+    """Render a statement with those of the tokens that it has."""
     return render(path, {token: value for token, value in tokens.items() if token in tokens_of(path)})
 
 
 @pytest.mark.parametrize("table", sorted(metadata.tables))
-async def test_a_table_shows_only_the_tenant_that_asks(two_tenants: Database, table: str) -> None:
+async def test_tenant_sees_only_its_rows_of_a_table(two_tenants: Database, table: str) -> None:
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
             rows = await connection.fetch(text(f"SELECT tenant_id FROM {table}"))
             assert {row.tenant_id for row in rows} == {tenant_id}
 
 
-OF_KINDS = ["temporal/history", "temporal/verify_versions", "temporal/count_versions", "temporal/count_history"]
+STATEMENTS = ["temporal/history", "temporal/verify_versions", "temporal/count_versions", "temporal/count_history"]
 
 
 @pytest.mark.parametrize(
     ("kind", "statement"),
     [
-        *((kind, it) for kind in ASSET_KINDS for it in OF_KINDS),
+        *((kind, it) for kind in ASSET_KINDS for it in STATEMENTS),
         (ENTITY, "assets/verify_details"),
         *(
             (kind, it)
@@ -67,17 +67,19 @@ OF_KINDS = ["temporal/history", "temporal/verify_versions", "temporal/count_vers
     ],
     ids=lambda it: it if isinstance(it, str) else it.name,
 )
-async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_other(
+async def test_statement_without_predicate_returns_no_rows_of_another_tenant(
     two_tenants: Database, kind: Kind, statement: str
 ) -> None:
-    seen = []
-    whole = unguarded(kind.render(statement, **({"direction": "ASC"} if statement == "temporal/history" else {})))
-    assert "tenant_id = :" not in str(whole)
+    subjects = []
+    unguarded = without_predicate(kind.render(statement, **({"direction": "ASC"} if statement == "temporal/history" else {})))
+    assert "tenant_id = :" not in str(unguarded)
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
             own = await own_subject(connection, kind)
             parameters = {"kind": kind.name, "subjects": [1, 2, 3, 4], "after": None, "before": None, "limit": 10}
-            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name}" in str(whole)})
+            rows = await connection.fetch(
+                unguarded, {name: it for name, it in parameters.items() if f":{name}" in str(unguarded)}
+            )
             if statement == "temporal/history":
                 assert [row.subject_id for row in rows] == [own]
             elif statement == "temporal/count_history":
@@ -86,14 +88,16 @@ async def test_without_its_predicate_a_statement_still_shows_nothing_of_the_othe
                 assert [row.versions for row in rows] == [1]
             else:
                 assert rows == []
-            seen.append(own)
-    assert len(set(seen)) == 2
+            subjects.append(own)
+    assert len(set(subjects)) == 2
 
 
 @pytest.mark.parametrize("statement", ["assets/entities_by_key", "assets/details_by_entity", "registries/type_registry"])
-async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
-    whole = unguarded(filled(statement))
-    assert "tenant_id = :" not in str(whole)
+async def test_read_of_entities_without_predicate_returns_no_rows_of_another_tenant(
+    two_tenants: Database, statement: str
+) -> None:
+    unguarded = without_predicate(render_known(statement))
+    assert "tenant_id = :" not in str(unguarded)
     parameters: dict[str, Any] = {
         "types": ["note"] if statement == "assets/details_by_entity" else ["PERSON"],
         "keys": ["7"],
@@ -103,7 +107,9 @@ async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_oth
     }
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            rows = await connection.fetch(whole, {name: it for name, it in parameters.items() if f":{name} " in str(whole)})
+            rows = await connection.fetch(
+                unguarded, {name: it for name, it in parameters.items() if f":{name} " in str(unguarded)}
+            )
             own = await own_subject(connection, ENTITY)
             if statement == "registries/type_registry":
                 assert [row.code for row in rows] == ["PERSON", "note"]
@@ -113,7 +119,7 @@ async def test_without_its_predicate_a_read_of_entities_shows_nothing_of_the_oth
                 assert [row.asset_id for row in rows] == [own]
 
 
-# What each says where there is a product, an entity and a link between them. Of the tenant's own: which it is.
+# Expected rows with a product, an entity and a link between them; an asset of the tenant is named by its kind.
 STATISTICS: dict[str, list[tuple[Any, ...]]] = {
     "assets/domains": [("people",), ("sales",)],
     "assets/owners_by_domain": [(1, "owner")],
@@ -127,32 +133,34 @@ STATISTICS: dict[str, list[tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize("statement", STATISTICS)
-async def test_without_its_predicate_a_statistic_still_counts_nothing_of_the_other(two_tenants: Database, statement: str) -> None:
+async def test_statistic_without_predicate_counts_no_rows_of_another_tenant(two_tenants: Database, statement: str) -> None:
     near, far = Direction.DOWNSTREAM.ends
-    whole = unguarded(filled(statement, near=near, far=far))
-    assert "tenant_id = :" not in str(whole)
-    given = {"instant": day(1), "names": None, "domains": ["sales"], "instants": [day(1)], "limit": 10}
+    unguarded = without_predicate(render_known(statement, near=near, far=far))
+    assert "tenant_id = :" not in str(unguarded)
+    parameters = {"instant": day(1), "names": None, "domains": ["sales"], "instants": [day(1)], "limit": 10}
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            rows = await connection.fetch(whole, {name: it for name, it in given.items() if f":{name} " in str(whole)})
+            rows = await connection.fetch(
+                unguarded, {name: it for name, it in parameters.items() if f":{name} " in str(unguarded)}
+            )
             own: dict[int, Any] = {
                 await own_subject(connection, PRODUCT): "product",
                 await own_subject(connection, ENTITY): "entity",
             }
-        found: list[tuple[Any, ...]]
+        actual: list[tuple[Any, ...]]
         if statement == "lineage/most_linked":
-            found = [(own[row.asset_id], row.degree) for row in rows]
+            actual = [(own[row.asset_id], row.degree) for row in rows]
         elif statement == "lineage/edges":
-            found = [([own[it] for it in row.sources], [own[it] for it in row.targets]) for row in rows]
+            actual = [([own[it] for it in row.sources], [own[it] for it in row.targets]) for row in rows]
         elif statement == "assets/owners_by_domain":
-            found = [(row.ordinal, row.owner.removesuffix(f" {tenant_id}")) for row in rows]
+            actual = [(row.ordinal, row.owner.removesuffix(f" {tenant_id}")) for row in rows]
         else:
-            found = [tuple(row) for row in rows]
-        assert sorted(found, key=str) == sorted(STATISTICS[statement], key=str)
+            actual = [tuple(row) for row in rows]
+        assert sorted(actual, key=str) == sorted(STATISTICS[statement], key=str)
 
 
-# What each says where a product is owned by an entity, asked of either by the way that leads to the other.
-JOINS: dict[str, Any] = {
+# Statements on relationships, each with the value to compare: a product is owned by an entity, and both are read.
+OF_RELATIONSHIPS: dict[str, Any] = {
     "associations/related": lambda row: row.other_id,
     "associations/count_related": lambda row: row.assets,
     "associations/relationships_of_assets": lambda row: row.relationship_id,
@@ -166,12 +174,12 @@ JOINS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("statement", JOINS)
-async def test_without_its_predicate_a_statement_about_joins_still_shows_nothing_of_the_other(
+@pytest.mark.parametrize("statement", OF_RELATIONSHIPS)
+async def test_statement_on_relationships_without_predicate_returns_no_rows_of_another_tenant(
     two_tenants: Database, address: str, statement: str
 ) -> None:
-    whole = unguarded(filled(statement, direction="ASC"))
-    assert "tenant_id = :" not in str(whole)
+    unguarded = without_predicate(render_known(statement, direction="ASC"))
+    assert "tenant_id = :" not in str(unguarded)
     owner = await asyncpg.connect(address)
     await owner.execute("UPDATE relationship_type SET on_delete = 'CASCADE'; UPDATE entity_type SET source = '{}'")
     types = [it["id"] for it in await owner.fetch("SELECT id FROM relationship_type ORDER BY tenant_id")]
@@ -181,15 +189,17 @@ async def test_without_its_predicate_a_statement_about_joins_still_shows_nothing
         async with two_tenants.transaction(tenant_id, Author("reader")) as connection:
             own = {kind.name: await own_subject(connection, kind) for kind in (PRODUCT, ENTITY, RELATIONSHIP)}
             type_id = types[tenant_id - 1]
-            given: dict[str, Any] = {
+            parameters: dict[str, Any] = {
                 "assets": assets, "subjects": assets, "instants": [day(1)] * len(assets), "forward": types, "reverse": types,
                 "after": -1, "before": 2**62, "limit": 10, "type": type_id, "names": ["owned_by"], "codes": ["PERSON"],
                 "near": ["PRODUCT"], "far": ["PERSON"], "now": day(1), "uids": [None], "types": ["PERSON"], "products": [None],
                 **{f"after_{number}": -1 for number in range(3)}, **{f"before_{number}": 2**62 for number in range(3)},
             }  # fmt: skip
-            given["keys"] = ["7"] if statement == "associations/resolve_ends" else ["owned_by"]
-            rows = await connection.fetch(whole, {name: it for name, it in given.items() if f":{name} " in str(whole)})
-        assert sorted(JOINS[statement](row) for row in rows) == {
+            parameters["keys"] = ["7"] if statement == "associations/resolve_ends" else ["owned_by"]
+            rows = await connection.fetch(
+                unguarded, {name: it for name, it in parameters.items() if f":{name} " in str(unguarded)}
+            )
+        assert sorted(OF_RELATIONSHIPS[statement](row) for row in rows) == {
             "associations/related": sorted([own["PRODUCT"], own["ENTITY"]]),
             "consistency/on_delete_targets": sorted([own["PRODUCT"], own["ENTITY"]]),
             "associations/relationships_of_assets": [own["RELATIONSHIP"]] * 2,
@@ -207,22 +217,22 @@ async def own_subject(connection: ReadConnection, kind: Kind) -> int:
     return int(own.id)
 
 
-async def test_the_search_function_takes_the_tenant_from_the_setting_alone(two_tenants: Database) -> None:
+async def test_search_functions_read_the_tenant_of_the_setting(two_tenants: Database) -> None:
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
             for kind, search in ((PRODUCT, "search_products('%orders%'"), (ENTITY, "search_entities('%ann%'")):
-                rows = await connection.fetch(text(f"SELECT {search}, '2026-03-01') AS found"))
-                assert [row.found for row in rows] == [await own_subject(connection, kind)]
+                rows = await connection.fetch(text(f"SELECT {search}, '2026-03-01') AS asset_id"))
+                assert [row.asset_id for row in rows] == [await own_subject(connection, kind)]
 
 
-async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants: Database) -> None:
+async def test_read_and_write_by_name_affect_the_own_tenant_only(two_tenants: Database) -> None:
     for tenant_id in (1, OTHER):
-        async with two_tenants.transaction(tenant_id, Author("somebody")) as connection:
+        async with two_tenants.transaction(tenant_id, Author("writer")) as connection:
             await product.update(connection, "orders", {"description": f"of {tenant_id}"})
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            (found,) = (await product_query.list_products(connection, ProductQuery(search="orders"), Page(10))).items
-            assert (found.owner, found.description) == (f"owner {tenant_id}", f"of {tenant_id}")
+            (row,) = (await product_query.list_products(connection, ProductQuery(search="orders"), Page(10))).items
+            assert (row.owner, row.description) == (f"owner {tenant_id}", f"of {tenant_id}")
             (by_key,) = await entity.entities_by_key(connection, [("PERSON", "7")], None)
             (listed,) = (await entity_query.list_entities(connection, EntityQuery(search="ANN"), Page(10))).items
             assert by_key is not None
@@ -254,23 +264,23 @@ async def test_reads_and_writes_by_the_same_name_meet_only_their_own(two_tenants
         "TRUNCATE change",
     ],
 )
-async def test_the_service_cannot_reach_across_or_rewrite_the_log(two_tenants: Database, forbidden: str) -> None:
+async def test_service_can_neither_write_another_tenant_nor_rewrite_the_log(two_tenants: Database, forbidden: str) -> None:
     with pytest.raises((ProgrammingError, HeadwaterError)):
         async with two_tenants.transaction(1, Author("intruder")) as connection:
             await connection.execute(text(forbidden))
 
 
-async def test_a_snapshot_cannot_write(two_tenants: Database) -> None:
+async def test_snapshot_cannot_write(two_tenants: Database) -> None:
     with pytest.raises(Exception, match="read-only transaction"):
         async with two_tenants.snapshot(1) as connection:
             await connection.fetch(text("INSERT INTO domain (tenant_id, name) VALUES (1, 'x') RETURNING name"))
 
 
-async def test_the_owner_sees_every_tenant(two_tenants: Database, address: str) -> None:
+async def test_owner_sees_every_tenant(two_tenants: Database, address: str) -> None:
     assert [(it.tenant_id, it.name) for it in await all_tenants(address)] == [(1, "default"), (OTHER, "other")]
 
 
-async def test_a_user_who_owns_nothing_cannot_verify_and_is_told(two_tenants: Database, address: str) -> None:
+async def test_user_who_is_not_the_owner_is_refused(two_tenants: Database, address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute("CREATE ROLE headwater_test_member LOGIN IN ROLE headwater_service")
     try:

@@ -1,7 +1,7 @@
-"""How many identities a tenant may have: counted by each transaction as it ends, exact however many write at once."""
+"""Tests of quotas: each transaction counts its identities before it commits, and concurrent writers never exceed a quota."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -37,24 +37,18 @@ A, B = UUID(int=1), UUID(int=2)
 Write = Callable[[WriteConnection], Awaitable[Any]]
 
 
-@pytest.fixture
-async def owner(address: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(address)
-    yield connection
-    await connection.close()
-
-
-async def counted(owner: asyncpg.Connection) -> dict[str, int]:
+async def used(owner: asyncpg.Connection) -> dict[str, int]:
+    """Return the numbers that the quotas count, by kind."""
     return {it["kind"]: it["used"] for it in await owner.fetch("SELECT kind, used FROM quota WHERE tenant_id = 1")}
 
 
-async def there(owner: asyncpg.Connection) -> dict[str, int]:
-    """What there is of each kind, if there is anything."""
-    found = {}
+async def existing(owner: asyncpg.Connection) -> dict[str, int]:
+    """Return the numbers of identities, by kind; without kinds of which there are none."""
+    counts = {}
     for kind in KINDS:
-        narrowed = f"AND kind = '{kind.name}'" if kind.is_asset_kind else ""
-        found[kind.name] = await owner.fetchval(f"SELECT count(*) FROM {kind.identities.name} WHERE tenant_id = 1 {narrowed}")
-    return {kind: number for kind, number in found.items() if number}
+        condition = f"AND kind = '{kind.name}'" if kind.is_asset_kind else ""
+        counts[kind.name] = await owner.fetchval(f"SELECT count(*) FROM {kind.identities.name} WHERE tenant_id = 1 {condition}")
+    return {kind: number for kind, number in counts.items() if number}
 
 
 async def allow(owner: asyncpg.Connection, kind: str, number: int | None) -> None:
@@ -72,27 +66,27 @@ async def write(database: Database, *writes: Write) -> None:
             await it(connection)
 
 
-async def sound(database: Database) -> None:
+async def verify(database: Database) -> None:
     async with database.snapshot(1) as connection:
         assert (await verify_tenant(connection)).differences == []
 
 
-def registered(name: str, uid: UUID | None = None) -> Write:
+def register(name: str, uid: UUID | None = None) -> Write:
     return lambda connection: product.register(connection, fields_of(name), uid=uid, at=day(0))
 
 
-def linked(source: str, target: str) -> Write:
+def link(source: str, target: str) -> Write:
     return lambda connection: lineage_link.register(
         connection, AssetRef(product=source), AssetRef(product=target), None, {}, at=day(1)
     )
 
 
-def person(key: str) -> Write:
+def create_person(key: str) -> Write:
     ref = IdentitySpec(type="PERSON", key=key, new_uid=entity_uid_by_key("PERSON", key))
     return lambda connection: entity.create(connection, ref, f"Person {key}", {}, at=day(0))
 
 
-def owned(name: str, key: str) -> Write:
+def relate(name: str, key: str) -> Write:
     ends = AssetRef(product=name), AssetRef(type="PERSON", key=key)
     return lambda connection: relationship.relate(
         connection, relationship.RelationshipState("owner", *ends, {"attributes": {}}, day(1))
@@ -106,53 +100,51 @@ async def types(connection: WriteConnection) -> None:
     await relationship_type.put(connection, key="owner", reverse_key="owns", **ends, cardinality="MANY_TO_MANY")
 
 
-def stated(uid: UUID | None, name: str, **changes: Any) -> ingest.AssetState:
+def product_entry(uid: UUID | None, name: str, **changes: Any) -> ingest.AssetState:
     return ingest.AssetState(PRODUCT, IdentitySpec(uid), product_fields.validate_state(fields_of(name, **changes)), day(0))
 
 
-async def test_identities_of_every_kind_are_counted_and_those_made_for_others_too(
-    database: Database, owner: asyncpg.Connection
-) -> None:
-    await write(database, types, registered("raw"), registered("clean"), person("1"), linked("raw", "clean"), owned("raw", "1"))
-    assert await counted(owner) == {"PRODUCT": 2, "ENTITY": 1, "LINK": 1, "RELATIONSHIP": 1}
-    # nothing is known of person 2 but the key
-    await write(database, owned("raw", "2"), registered("report"))
-    assert await counted(owner) == {"PRODUCT": 3, "ENTITY": 2, "LINK": 1, "RELATIONSHIP": 2} == await there(owner)
-    await sound(database)
+async def test_identities_of_every_kind_are_counted_including_stubs(database: Database, owner: asyncpg.Connection) -> None:
+    await write(database, types, register("raw"), register("clean"), create_person("1"), link("raw", "clean"), relate("raw", "1"))
+    assert await used(owner) == {"PRODUCT": 2, "ENTITY": 1, "LINK": 1, "RELATIONSHIP": 1}
+    # person 2 becomes a stub
+    await write(database, relate("raw", "2"), register("report"))
+    assert await used(owner) == {"PRODUCT": 3, "ENTITY": 2, "LINK": 1, "RELATIONSHIP": 2} == await existing(owner)
+    await verify(database)
     async with database.snapshot(1) as connection:
         assert await tenant.quotas(connection) == {"products": Quota(3), "entities": Quota(2), "links": Quota(1)}
 
 
-async def test_what_is_said_of_what_is_there_counts_nothing(database: Database, owner: asyncpg.Connection) -> None:
-    await write(database, types, registered("raw", A), registered("clean", B), linked("raw", "clean"), owned("raw", "1"))
-    before = await counted(owner)
-    again: list[Write] = [
+async def test_changes_of_existing_identities_count_nothing(database: Database, owner: asyncpg.Connection) -> None:
+    await write(database, types, register("raw", A), register("clean", B), link("raw", "clean"), relate("raw", "1"))
+    before = await used(owner)
+    writes: list[Write] = [
         lambda it: product.update(it, A, {"owner": "bob"}),
         lambda it: asset.delete(it, PRODUCT, A),
         lambda it: asset.restore(it, PRODUCT, A),
-        linked("raw", "clean"),
-        owned("raw", "1"),
-        lambda it: ingest.ingest(it, [stated(A, "raw"), stated(B, "clean", owner="eve"), Deletion(A)]),
+        link("raw", "clean"),
+        relate("raw", "1"),
+        lambda it: ingest.ingest(it, [product_entry(A, "raw"), product_entry(B, "clean", owner="eve"), Deletion(A)]),
     ]
-    for it in again:
+    for it in writes:
         await write(database, it)
-    assert await counted(owner) == before == await there(owner)
+    assert await used(owner) == before == await existing(owner)
 
 
-async def test_a_request_that_is_sent_again_counts_once(database: Database, owner: asyncpg.Connection) -> None:
+async def test_repeated_request_counts_once(database: Database, owner: asyncpg.Connection) -> None:
     for _ in range(3):
-        await write(database, lambda it: run_once(it, IdempotencyKey("key", A), partial(registered("raw"), it)))
-    assert await counted(owner) == {"PRODUCT": 1}
+        await write(database, lambda it: run_once(it, IdempotencyKey("key", A), partial(register("raw"), it)))
+    assert await used(owner) == {"PRODUCT": 1}
 
 
-async def test_what_a_batch_undoes_is_not_counted_and_what_it_keeps_is(database: Database, owner: asyncpg.Connection) -> None:
+async def test_batch_counts_accepted_entries_only(database: Database, owner: asyncpg.Connection) -> None:
     batch: list[ingest.BatchEntry] = [
-        stated(A, "same"),
-        # those of one name cannot be together, and the batch is written anew without one of them
-        stated(B, "same"),
-        stated(UUID(int=3), "other"),
-        # another word of the same at the same instant is not heard
-        stated(UUID(int=3), "another"),
+        product_entry(A, "same"),
+        # two products of one name conflict, so the batch is written again without one of them
+        product_entry(B, "same"),
+        product_entry(UUID(int=3), "other"),
+        # a second state at the same instant is refused
+        product_entry(UUID(int=3), "another"),
         Deletion(UUID(int=9)),
         lineage_link.LinkState(AssetRef(uid=A), AssetRef(uid=UUID(int=3)), None, lineage_link_fields.validate_state({}), day(1)),
         lineage_link.LinkState(AssetRef(uid=A), AssetRef(uid=UUID(int=9)), None, lineage_link_fields.validate_state({}), day(1)),
@@ -160,106 +152,102 @@ async def test_what_a_batch_undoes_is_not_counted_and_what_it_keeps_is(database:
     async with database.transaction(1, AUTHOR) as connection:
         outcomes = await ingest.ingest(connection, batch)
     assert [isinstance(it, HeadwaterError) for it in outcomes] == [False, True, False, True, True, False, True]
-    assert await counted(owner) == {"PRODUCT": 2, "LINK": 1} == await there(owner)
-    await sound(database)
+    assert await used(owner) == {"PRODUCT": 2, "LINK": 1} == await existing(owner)
+    await verify(database)
 
 
-async def test_what_is_rolled_back_is_not_counted(database: Database, owner: asyncpg.Connection, api: Api) -> None:
+async def test_rolled_back_write_is_not_counted(database: Database, owner: asyncpg.Connection, api: Api) -> None:
     with pytest.raises(Conflict):
-        await write(database, registered("raw"), registered("raw"))
+        await write(database, register("raw"), register("raw"))
     two = (
         f"mutation ($input: RegisterProductInput!) {{ one: {REGISTER.partition('{ ')[2][:-2]} two: {REGISTER.partition('{ ')[2]}"
     )
-    given = {"name": "raw", "domain": "sales", "owner": "ann", "schema": {}}
-    assert (await api(two, input=given)).code_and_field[0] == "CONFLICT"
-    assert await counted(owner) == {} == await there(owner)
+    fields = {"name": "raw", "domain": "sales", "owner": "ann", "schema": {}}
+    assert (await api(two, input=fields)).code_and_field[0] == "CONFLICT"
+    assert await used(owner) == {} == await existing(owner)
 
 
-async def test_the_quota_is_exact_however_many_come_at_once(address: str, owner: asyncpg.Connection) -> None:
+async def test_quota_is_exact_with_concurrent_writers(address: str, owner: asyncpg.Connection) -> None:
     await allow(owner, "PRODUCT", 10)
     database = Database(address, pool_size=30)
     try:
         ready = asyncio.Barrier(30)
 
-        async def come(number: int) -> None:
+        async def write_one(number: int) -> None:
             async with database.transaction(1, AUTHOR) as connection:
                 await ready.wait()
-                await registered(f"product {number}")(connection)
+                await register(f"product {number}")(connection)
 
-        outcomes = await asyncio.gather(*(come(number) for number in range(30)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(write_one(number) for number in range(30)), return_exceptions=True)
         refused = [it for it in outcomes if it is not None]
         assert len(refused) == 20
         assert {type(it) for it in refused} == {LimitExceeded}
         assert str(refused[0]) == (
             "The quota of this tenant is 10 products; with this write it would have 11. Deleted ones count until they are purged."
         )
-        assert await counted(owner) == {"PRODUCT": 10} == await there(owner)
+        assert await used(owner) == {"PRODUCT": 10} == await existing(owner)
         assert await owner.fetchval("SELECT count(*) FROM change") == 10
         assert await owner.fetchval("SELECT count(*) FROM audit") == 10
-        await sound(database)
+        await verify(database)
     finally:
         await database.close()
 
 
-async def test_of_several_at_once_none_is_refused_for_what_another_did_not_keep(
-    database: Database, owner: asyncpg.Connection
-) -> None:
+async def test_rolled_back_write_does_not_use_the_quota(database: Database, owner: asyncpg.Connection) -> None:
     await allow(owner, "PRODUCT", 1)
     with pytest.raises(Conflict):
-        await write(database, registered("raw"), registered("raw"))
-    await write(database, registered("raw"))
+        await write(database, register("raw"), register("raw"))
+    await write(database, register("raw"))
     with pytest.raises(LimitExceeded):
-        await write(database, registered("clean"))
+        await write(database, register("clean"))
 
 
 @pytest.mark.parametrize(
-    ("kind", "one_more", "told"),
+    ("kind", "one_more", "message"),
     [
-        ("PRODUCT", registered("more"), "1 products; with this write it would have 3"),
-        ("ENTITY", person("2"), "1 entities; with this write it would have 2"),
-        ("ENTITY", owned("raw", "2"), "1 entities; with this write it would have 2"),
-        ("LINK", linked("clean", "raw"), "1 links; with this write it would have 2"),
-        ("RELATIONSHIP", owned("clean", "1"), "1 relationships; with this write it would have 2"),
+        ("PRODUCT", register("more"), "1 products; with this write it would have 3"),
+        ("ENTITY", create_person("2"), "1 entities; with this write it would have 2"),
+        ("ENTITY", relate("raw", "2"), "1 entities; with this write it would have 2"),
+        ("LINK", link("clean", "raw"), "1 links; with this write it would have 2"),
+        ("RELATIONSHIP", relate("clean", "1"), "1 relationships; with this write it would have 2"),
     ],
 )
-async def test_each_kind_has_its_bound_and_no_other_is_held_up_by_it(
-    database: Database, owner: asyncpg.Connection, kind: str, one_more: Write, told: str
+async def test_each_kind_has_its_quota(
+    database: Database, owner: asyncpg.Connection, kind: str, one_more: Write, message: str
 ) -> None:
-    await write(database, types, registered("raw"), registered("clean"), person("1"), linked("raw", "clean"), owned("raw", "1"))
+    await write(database, types, register("raw"), register("clean"), create_person("1"), link("raw", "clean"), relate("raw", "1"))
     await allow(owner, kind, 1)
-    before = await counted(owner), await there(owner)
-    with pytest.raises(LimitExceeded, match=told):
+    before = await used(owner), await existing(owner)
+    with pytest.raises(LimitExceeded, match=message):
         await write(database, one_more)
-    assert (await counted(owner), await there(owner)) == before
+    assert (await used(owner), await existing(owner)) == before
     await allow(owner, kind, 3)
     await write(database, one_more)
 
 
-async def test_what_a_tenant_has_beyond_its_quota_it_keeps_and_may_change(database: Database, owner: asyncpg.Connection) -> None:
-    await write(database, registered("raw", A), registered("clean", B))
+async def test_tenant_above_its_quota_may_change_what_it_has(database: Database, owner: asyncpg.Connection) -> None:
+    await write(database, register("raw", A), register("clean", B))
     await allow(owner, "PRODUCT", 1)
     await write(database, lambda it: product.update(it, A, {"owner": "bob"}), lambda it: asset.delete(it, PRODUCT, B))
     await write(database, lambda it: asset.restore(it, PRODUCT, B))
     with pytest.raises(LimitExceeded):
-        await write(database, registered("more"))
+        await write(database, register("more"))
     await allow(owner, "PRODUCT", None)
-    await write(database, registered("more"))
+    await write(database, register("more"))
 
 
-async def test_who_comes_second_with_the_same_adds_nothing_and_is_not_refused_for_it(
-    database: Database, owner: asyncpg.Connection
-) -> None:
-    added, go_on = asyncio.Event(), asyncio.Event()
+async def test_concurrent_write_of_the_same_identity_counts_once(database: Database, owner: asyncpg.Connection) -> None:
+    added, may_commit = asyncio.Event(), asyncio.Event()
 
     async def first() -> None:
         async with database.transaction(1, AUTHOR) as connection:
-            await ingest.ingest(connection, [stated(A, "raw")])
+            await ingest.ingest(connection, [product_entry(A, "raw")])
             added.set()
-            await go_on.wait()
+            await may_commit.wait()
 
     async def second() -> None:
         async with database.transaction(1, AUTHOR) as connection:
-            await ingest.ingest(connection, [stated(A, "raw", owner="eve")])
+            await ingest.ingest(connection, [product_entry(A, "raw", owner="eve")])
             assert connection.added[PRODUCT] == 0
             await allow(owner, "PRODUCT", 0)
 
@@ -268,81 +256,79 @@ async def test_who_comes_second_with_the_same_adds_nothing_and_is_not_refused_fo
     tasks.append(asyncio.create_task(second()))
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
-    async def waited_for() -> bool:
+    async def is_waiting() -> bool:
         return bool(await owner.fetchval(waiting))
 
-    await wait_until(waited_for)
-    go_on.set()
+    await wait_until(is_waiting)
+    may_commit.set()
     await asyncio.gather(*tasks)
-    assert await counted(owner) == {"PRODUCT": 1}
+    assert await used(owner) == {"PRODUCT": 1}
 
 
-async def test_writers_of_several_kinds_and_whoever_sets_quotas_do_not_wait_for_each_other_in_a_ring(
-    address: str, owner: asyncpg.Connection
-) -> None:
+async def test_writers_of_several_kinds_and_changes_of_quotas_do_not_deadlock(address: str, owner: asyncpg.Connection) -> None:
     database = Database(address, pool_size=12)
     try:
-        await write(database, types, registered("hub"), person("0"))
+        await write(database, types, register("hub"), create_person("0"))
 
         async def writer(number: int) -> None:
             name, key = f"product {number}", str(number)
-            several = [registered(name), person(key)]
-            several = several if number % 2 else several[::-1]
-            await write(database, *several, owned(name, key), linked("hub", name))
+            writes = [register(name), create_person(key)]
+            writes = writes if number % 2 else writes[::-1]
+            await write(database, *writes, relate(name, key), link("hub", name))
 
         async def setter(number: int) -> None:
-            given = {"products": 1000 + number, "links": 1000, "entities": 1000}
-            await tenant.change(address, "default", Author("owner"), settings={"retention_days": number}, allowed=given)
+            allowed = {"products": 1000 + number, "links": 1000, "entities": 1000}
+            await tenant.change(address, "default", Author("owner"), settings={"retention_days": number}, allowed=allowed)
 
-        # a deadlock, or a lock waited for too long, is raised
+        # a deadlock or a lock timeout would raise
         await asyncio.gather(*(writer(number) for number in range(1, 25)), *(setter(number) for number in range(6)))
-        assert await counted(owner) == {"PRODUCT": 25, "ENTITY": 25, "LINK": 24, "RELATIONSHIP": 24} == await there(owner)
-        await sound(database)
+        assert await used(owner) == {"PRODUCT": 25, "ENTITY": 25, "LINK": 24, "RELATIONSHIP": 24} == await existing(owner)
+        await verify(database)
     finally:
         await database.close()
 
 
-async def test_quotas_are_set_in_the_order_in_which_writers_count(address: str, owner: asyncpg.Connection) -> None:
+async def test_quotas_are_locked_in_the_order_of_writers(address: str, owner: asyncpg.Connection) -> None:
     for kind in ("LINK", "PRODUCT"):
         await allow(owner, kind, 1)
     async with owner.transaction():
         await owner.execute("SELECT FROM quota WHERE kind = 'LINK' FOR UPDATE")
         setting = asyncio.create_task(tenant.change(address, "default", Author("owner"), allowed={"products": 7, "links": 7}))
 
-        async def waited_for() -> bool:
+        async def is_waiting() -> bool:
             return bool(await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
-        await wait_until(waited_for)
-        # it holds nothing yet that comes later
+        await wait_until(is_waiting)
+        # it has not locked a later kind yet
         await owner.execute("SELECT FROM quota WHERE kind = 'PRODUCT' FOR UPDATE NOWAIT")
     await setting
 
 
-async def test_whoever_sets_a_tenant_up_does_not_wait_for_its_writers(database: Database, address: str) -> None:
+async def test_change_of_a_tenant_does_not_wait_for_its_writers(database: Database, address: str) -> None:
     async def set_up(_: WriteConnection) -> None:
         async with asyncio.timeout(5):
             await tenant.change(address, "default", Author("owner"), allowed={"products": 0})
 
     with pytest.raises(LimitExceeded):
-        await write(database, registered("raw"), set_up)
+        await write(database, register("raw"), set_up)
 
 
-async def test_a_purge_makes_room(database: Database, address: str, owner: asyncpg.Connection) -> None:
-    await write(database, registered("raw", A), lambda it: asset.delete(it, PRODUCT, A, at=day(1)))
+async def test_purge_frees_the_quota(database: Database, address: str, owner: asyncpg.Connection) -> None:
+    await write(database, register("raw", A), lambda it: asset.delete(it, PRODUCT, A, at=day(1)))
     await allow(owner, "PRODUCT", 1)
     with pytest.raises(LimitExceeded, match="Deleted ones count until they are purged"):
-        await write(database, registered("clean"))
+        await write(database, register("clean"))
     await owner.execute("UPDATE tenant SET retention_days = 0")
-    place: PurgeCursor | None = PurgeCursor()
-    while place is not None:
-        place = (await purge_step(address, 1, AUTHOR, place)).next
-    assert await counted(owner) == {"PRODUCT": 0}
-    await write(database, registered("clean"))
-    await sound(database)
+    cursor: PurgeCursor | None = PurgeCursor()
+    while cursor is not None:
+        cursor = (await purge_step(address, 1, AUTHOR, cursor)).next
+    assert await used(owner) == {"PRODUCT": 0}
+    await write(database, register("clean"))
+    await verify(database)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("tampering", "difference"),
     [
         ("UPDATE quota SET used = used + 1 WHERE kind = 'PRODUCT'", "PRODUCT: the quota counts 3, but 2 exist"),
         ("UPDATE quota SET used = used - 1 WHERE kind = 'LINK'", "LINK: the quota counts 0, but 1 exist"),
@@ -350,25 +336,25 @@ async def test_a_purge_makes_room(database: Database, address: str, owner: async
         ("UPDATE quota SET used = 7 WHERE kind = 'RELATIONSHIP'", "RELATIONSHIP: the quota counts 7, but 1 exist"),
     ],
 )
-async def test_verify_tells_of_a_wrong_count(database: Database, owner: asyncpg.Connection, wrong: str, told: str) -> None:
-    await write(database, types, registered("raw"), registered("clean"), person("1"), linked("raw", "clean"), owned("raw", "1"))
-    await sound(database)
-    await owner.execute(wrong)
+async def test_verify_finds_a_wrong_count(database: Database, owner: asyncpg.Connection, tampering: str, difference: str) -> None:
+    await write(database, types, register("raw"), register("clean"), create_person("1"), link("raw", "clean"), relate("raw", "1"))
+    await verify(database)
+    await owner.execute(tampering)
     async with database.snapshot(1) as connection:
-        assert (await verify_tenant(connection)).differences == [told]
+        assert (await verify_tenant(connection)).differences == [difference]
 
 
-async def test_what_one_tenant_has_is_nothing_to_another(two_tenants: Database, owner: asyncpg.Connection) -> None:
+async def test_quota_applies_to_its_tenant_only(two_tenants: Database, owner: asyncpg.Connection) -> None:
     await allow(owner, "PRODUCT", 1)
     async with two_tenants.transaction(OTHER, AUTHOR) as connection:
-        await registered("more")(connection)
+        await register("more")(connection)
     with pytest.raises(LimitExceeded):
-        await write(two_tenants, registered("more"))
+        await write(two_tenants, register("more"))
 
 
-async def test_a_mutation_beyond_the_quota_is_told_so(api: Api, owner: asyncpg.Connection) -> None:
+async def test_mutation_beyond_the_quota_is_refused(api: Api, owner: asyncpg.Connection) -> None:
     await allow(owner, "PRODUCT", 0)
     answer = await api(REGISTER, input=fields_of())
     assert answer.code_and_field == ("LIMIT_EXCEEDED", None)
-    assert await there(owner) == {}
+    assert await existing(owner) == {}
     assert await owner.fetchval("SELECT outcome FROM audit") == "LIMIT_EXCEEDED"

@@ -1,4 +1,4 @@
-"""Every table there is, by the catalog: its rows belong to tenants, and the service sees and writes those of one alone."""
+"""Tests of every table of the catalog: its rows belong to tenants, and the service reads and writes those of one only."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,8 +12,8 @@ from db.database import Database
 from db.tables import metadata
 from tests.db.conftest import OTHER
 
-# What does not begin with the tenant, and why.
-NOT_BY_TENANT = {"tenant_name_taken": "the name tells tenants apart, and only their owner gives it"}
+# Keys that do not begin with the tenant, and the reason.
+NOT_BY_TENANT = {"tenant_name_taken": "the name identifies a tenant, and only the owner sets it"}
 
 _KEYS = """
 SELECT con.conname AS name, con.conrelid AS table, con.conkey[1] AS first
@@ -24,11 +24,11 @@ UNION ALL
 SELECT i.indexrelid::regclass::text, i.indrelid, i.indkey[0] FROM pg_index i
 """
 
-# What a tenant's name stands for, for whoever comes with a name and is in no tenant yet.
-TOLD_OF_TENANTS = "tenant_named"
+# The function that looks up a tenant by its name before the tenant of the connection is known.
+TENANT_LOOKUP = "tenant_named"
 
 
-async def test_the_tenant_comes_first_in_every_key_and_index_of_every_table(address: str) -> None:
+async def test_every_key_and_index_begins_with_the_tenant(address: str) -> None:
     async with as_owner(address) as owner:
         tables = await every_table(owner)
         keys = await owner.fetch(
@@ -41,13 +41,13 @@ async def test_the_tenant_comes_first_in_every_key_and_index_of_every_table(addr
     assert {it["name"] for it in keys if it["attname"] != "tenant_id"} == NOT_BY_TENANT.keys()
 
 
-async def test_every_table_is_guarded(address: str) -> None:
+async def test_every_table_has_row_level_security(address: str) -> None:
     async with as_owner(address) as owner:
         guarded = await owner.fetch(
             "SELECT c.relname FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid"
             " WHERE c.relrowsecurity AND p.polpermissive AND p.polcmd = '*' AND p.polroles = '{0}'"
         )
-        # another way to the same rows would have its owner's eyes
+        # a view would read the same rows with the privileges of its owner
         views = await owner.fetch(
             "SELECT viewname FROM pg_views WHERE schemaname = current_schema() UNION SELECT matviewname FROM pg_matviews"
         )
@@ -55,7 +55,7 @@ async def test_every_table_is_guarded(address: str) -> None:
     assert views == []
 
 
-async def test_the_setting_is_read_once_a_statement(two_tenants: Database, address: str) -> None:
+async def test_policy_reads_the_setting_once_in_a_statement(two_tenants: Database, address: str) -> None:
     async with as_owner(address) as owner:
         tables = await every_table(owner)
     async with two_tenants.snapshot(1) as connection:
@@ -65,23 +65,23 @@ async def test_the_setting_is_read_once_a_statement(two_tenants: Database, addre
             assert not any("current_setting" in line for line in plan if "Output:" not in line), plan
 
 
-async def test_what_works_with_the_rights_of_the_owner_asks_for_the_tenant_that_is_set(address: str) -> None:
+async def test_security_definer_functions_read_the_tenant_of_the_setting(address: str) -> None:
     async with as_owner(address) as owner:
         functions = await owner.fetch(
-            "SELECT proname, prosrc, proconfig, has_function_privilege('public', oid, 'EXECUTE') AS for_anybody FROM pg_proc"
+            "SELECT proname, prosrc, proconfig, has_function_privilege('public', oid, 'EXECUTE') AS is_public FROM pg_proc"
             " WHERE prosecdef AND pronamespace = current_schema()::regnamespace ORDER BY proname"
         )
-    assert [it["proname"] for it in functions] == ["search_entities", "search_products", TOLD_OF_TENANTS]
+    assert [it["proname"] for it in functions] == ["search_entities", "search_products", TENANT_LOOKUP]
     for it in functions:
         assert (
-            it["proname"] == TOLD_OF_TENANTS
+            it["proname"] == TENANT_LOOKUP
             or "tenant_id = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)" in it["prosrc"]
         )
         assert it["proconfig"] == ["search_path=public, pg_catalog, pg_temp"]
-        assert not it["for_anybody"]
+        assert not it["is_public"]
 
 
-async def test_the_service_owns_nothing_and_is_nobody_else(address: str) -> None:
+async def test_service_role_owns_nothing_and_has_no_other_role(address: str) -> None:
     async with as_owner(address) as owner:
         (role,) = await owner.fetch("SELECT * FROM pg_roles WHERE rolname = 'headwater_service'")
         owned = await owner.fetch(
@@ -97,7 +97,7 @@ async def test_the_service_owns_nothing_and_is_nobody_else(address: str) -> None
 
 
 @pytest.mark.parametrize("setting", [None, "", "0", "3"])
-async def test_without_a_tenant_there_is_nothing(two_tenants: Database, address: str, setting: str | None) -> None:
+async def test_without_a_tenant_no_row_is_visible(two_tenants: Database, address: str, setting: str | None) -> None:
     async with as_owner(address) as owner, as_member(owner, address) as member:
         if setting is not None:
             await member.execute("SELECT set_config('headwater.tenant_id', $1, false)", setting)
@@ -106,38 +106,40 @@ async def test_without_a_tenant_there_is_nothing(two_tenants: Database, address:
             assert await member.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
-async def test_no_row_of_another_tenant_can_be_written(two_tenants: Database, address: str) -> None:
+async def test_rows_of_another_tenant_cannot_be_written(two_tenants: Database, address: str) -> None:
     async with as_owner(address) as owner, as_member(owner, address) as member:
         await member.execute("SELECT set_config('headwater.tenant_id', '1', false)")
         tables = await every_table(owner)
         before = [await owner.fetch(f"SELECT * FROM {table} WHERE tenant_id = $1 ORDER BY 2", OTHER) for table in tables]
         for table in tables:
-            await refused(member, f"INSERT INTO {table} (tenant_id) VALUES ({OTHER})", table, "INSERT")
-            # deferred constraints and others would refuse it too; row-level security does it first
-            await refused(member, f"UPDATE {table} SET tenant_id = {OTHER}", table, "UPDATE")
-            for statement, right in ((f"UPDATE {table} SET tenant_id = 1", "UPDATE"), (f"DELETE FROM {table}", "DELETE")):
-                theirs = f"{statement} WHERE tenant_id = {OTHER}"
-                if await may(member, table, right):
-                    assert (await member.execute(theirs)).endswith(" 0")
+            await assert_refused(member, f"INSERT INTO {table} (tenant_id) VALUES ({OTHER})", table, "INSERT")
+            # Constraints would refuse it too, but row-level security is checked first.
+            await assert_refused(member, f"UPDATE {table} SET tenant_id = {OTHER}", table, "UPDATE")
+            for statement, privilege in ((f"UPDATE {table} SET tenant_id = 1", "UPDATE"), (f"DELETE FROM {table}", "DELETE")):
+                of_other = f"{statement} WHERE tenant_id = {OTHER}"
+                if await has_privilege(member, table, privilege):
+                    assert (await member.execute(of_other)).endswith(" 0")
                 else:
-                    await refused(member, theirs, table, right)
+                    await assert_refused(member, of_other, table, privilege)
         assert [await owner.fetch(f"SELECT * FROM {table} WHERE tenant_id = $1 ORDER BY 2", OTHER) for table in tables] == before
 
 
-async def may(member: asyncpg.Connection, table: str, right: str) -> bool:
-    """Whether there is a right to do such a thing to a row, at least to its tenant."""
+async def has_privilege(member: asyncpg.Connection, table: str, privilege: str) -> bool:
+    """Return True if the member has a privilege on a table, or at least on its tenant column."""
     of_column = "SELECT has_column_privilege($1, 'tenant_id', $2)"
-    return bool(await member.fetchval("SELECT has_table_privilege($1, $2)" if right == "DELETE" else of_column, table, right))
+    return bool(
+        await member.fetchval("SELECT has_table_privilege($1, $2)" if privilege == "DELETE" else of_column, table, privilege)
+    )
 
 
-async def refused(member: asyncpg.Connection, statement: str, table: str, right: str) -> None:
-    """Row-level security refuses it, unless there is no right to do such a thing at all."""
-    reason = "row-level security" if await may(member, table, right) else "permission denied"
+async def assert_refused(member: asyncpg.Connection, statement: str, table: str, privilege: str) -> None:
+    """Assert that row-level security refuses a statement; without the privilege, that is the reason instead."""
+    reason = "row-level security" if await has_privilege(member, table, privilege) else "permission denied"
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match=reason):
         await member.execute(statement)
 
 
-async def test_the_service_cannot_leave_its_place(two_tenants: Database, address: str) -> None:
+async def test_service_cannot_escape_its_role_or_tenant(two_tenants: Database, address: str) -> None:
     async with as_owner(address) as owner, as_member(owner, address) as member:
         (name,) = (await owner.fetch("SELECT current_user"))[0]
         await member.execute("SELECT set_config('headwater.tenant_id', '1', false)")
@@ -145,14 +147,14 @@ async def test_the_service_cannot_leave_its_place(two_tenants: Database, address
             with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)):
                 await member.execute(f"SET ROLE {role}")
         for table in await every_table(owner):
-            for what in ("DISABLE ROW LEVEL SECURITY", "OWNER TO headwater_service"):
+            for action in ("DISABLE ROW LEVEL SECURITY", "OWNER TO headwater_service"):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await member.execute(f"ALTER TABLE {table} {what}")
+                    await member.execute(f"ALTER TABLE {table} {action}")
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await member.execute(f"DROP POLICY own_tenant ON {table}")
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await member.execute(f"TRUNCATE {table}")
-            # the setting that a dump uses refuses where it would otherwise leave out
+            # With this setting, which pg_dump uses, a read fails rather than leave out rows.
             await member.execute("SET row_security = off")
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
                 await member.fetch(f"SELECT FROM {table}")
@@ -172,7 +174,7 @@ async def as_owner(address: str) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def as_member(owner: asyncpg.Connection, address: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of a user who is nobody but the service, in its role."""
+    """Connect as a user who is only a member of the role of the service."""
     name = f"headwater_test_{uuid4().hex}"
     await owner.execute(f"CREATE ROLE {name} LOGIN IN ROLE headwater_service")
     member_address = make_url(address).set(username=name).render_as_string(hide_password=False)
@@ -185,7 +187,7 @@ async def as_member(owner: asyncpg.Connection, address: str) -> AsyncIterator[as
 
 
 async def every_table(owner: asyncpg.Connection) -> list[str]:
-    """The tables that there are, by the catalog; the revision of the schema belongs to no tenant."""
+    """List the tables of the catalog, except alembic_version, which belongs to no tenant."""
     rows = await owner.fetch(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'f') AND relnamespace = current_schema()::regnamespace"
         " AND relname <> 'alembic_version' ORDER BY relname"
