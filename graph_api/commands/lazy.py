@@ -1,5 +1,6 @@
 """Click commands that import their implementation when they run, and one form for expected errors."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -37,11 +38,17 @@ class CommandError(click.ClickException):
         click.echo(f"{click.style('error:', fg='red')} {self.message}", file=file or sys.stderr)
 
 
+# Exit code of a command that Ctrl-C ended, as a shell reports it.
+INTERRUPTED = 128 + signal.SIGINT
+
+
 class RootGroup(click.Group):
-    """Group that reports every HeadwaterError of its commands as a CommandError."""
+    """Group that reports every HeadwaterError of its commands as a CommandError, and an interrupt by its exit code alone."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except HeadwaterError as error:
             raise CommandError(error.message) from error
+        except KeyboardInterrupt:
+            context.exit(INTERRUPTED)

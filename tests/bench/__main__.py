@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-import typer
+import click
 import uvloop
 from rich.console import Console
 
@@ -48,7 +48,6 @@ WIDTH = 150
 WHOLE = Size(products=2000, entities=40_000, rows=100_000, samples=1000, starts=3, graph=graph.WHOLE)
 QUICK = Size(products=120, entities=120, rows=100, samples=10, starts=1, graph=graph.QUICK)
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 err = Console(stderr=True)
 out = Console(width=max(err.width, WIDTH))
 
@@ -137,15 +136,27 @@ class _Bench:
             return results, await count_walk_rows(address, recording, chosen)
 
 
-@app.command()
-def bench(
-    quick: Annotated[bool, typer.Option(help="A few seconds on little data: shows that it works, not how fast it is.")] = False,
-    large: Annotated[bool, typer.Option(help="Lineage only, on ten times the graph. Needs much time and some 20 GB.")] = False,
-    only: Annotated[list[str] | None, typer.Option("--rows", help="Only rows whose name contains this. May be repeated.")] = None,
-    seconds: Annotated[float, typer.Option(help="Duration of all measurements of operations.")] = 30,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the service and the baseline server take turns.")] = 6,
-    overload_seconds: Annotated[float, typer.Option("--crowd-seconds", help="Duration of each round of the overload.")] = 20,
-) -> None:
+@click.command()
+@click.option("--quick", is_flag=True, help="A few seconds on little data: shows that it works, not how fast it is.")
+@click.option("--large", is_flag=True, help="Lineage only, on ten times the graph. Needs much time and some 20 GB.")
+@click.option("--rows", "only", multiple=True, help="Only rows whose name contains this. May be repeated.")
+@click.option("--seconds", type=float, default=30, show_default=True, help="Duration of all measurements of operations.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    help="Rounds in which the service and the baseline server take turns.",
+)
+@click.option(
+    "--crowd-seconds",
+    "overload_seconds",
+    type=float,
+    default=20,
+    show_default=True,
+    help="Duration of each round of the overload.",
+)
+def bench(quick: bool, large: bool, only: tuple[str, ...], seconds: float, rounds: int, overload_seconds: float) -> None:
     """Measure the service beside the baseline server, loads beside COPY, and the service under overload.
 
     HEADWATER_BENCH_DATABASE_URL names an empty database to use. Loads and overload create others on its server and drop them.
@@ -158,7 +169,7 @@ def bench(
     if not operations and not loads and not overloads:
         available: list[_Named] = [*rows.ROWS, *lineage.ROWS, *LOADS, overload.WHOLE]
         err.print(f"No row has such a name. Rows: {', '.join(it.name for it in available)}.")
-        raise typer.Exit(2)
+        sys.exit(2)
     load = os.getloadavg()[0]
     size = QUICK if quick else WHOLE
     if large:
@@ -184,16 +195,19 @@ def bench(
                 runner.run(run.measure_overload(it))
         except (HeadwaterError, *FAILURES) as error:
             err.print(str(error), markup=False, soft_wrap=True)
-            raise typer.Exit(1) from error
+            sys.exit(1)
 
 
-def _chosen(rows: Sequence[N], fragments: list[str] | None) -> list[N]:
+def _chosen(rows: Sequence[N], fragments: Sequence[str]) -> list[N]:
     """Return the rows whose names contain one of these texts, or all rows if there are no texts."""
     return [it for it in rows if not fragments or any(fragment.lower() in it.name for fragment in fragments)]
 
 
 if __name__ == "__main__":
     try:
-        app()
-    except KeyboardInterrupt:
+        bench(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy import make_url
 from tests.builders import REGISTER, ApiResponse, product_fields
 from tests.commands import Commands, run_in_process
 from tests.graph_api.commands.service import ADDRESS, FIRST_KEY, ServiceCommands, connect
+from tests.graph_api.commands.workspace import waits_for_lock
 from tests.processes import wait_until
 
 KEY = re.compile(r"hw_\d+_[a-z0-9]{10}_[A-Za-z0-9_-]{55}")
@@ -156,6 +158,18 @@ async def test_a_database_that_is_not_migrated_is_reported_with_the_remedy(
 ) -> None:
     message = await Commands(empty_address, tmp_path).error(*arguments)
     assert re.fullmatch(r"The database is at revision none, this version needs \d+\. Run: headwater migrate", message)
+
+
+async def test_a_command_that_is_interrupted_exits_with_130_and_prints_nothing(
+    commands: ServiceCommands, owner: asyncpg.Connection
+) -> None:
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE tenant")
+        async with commands.start("tenants", "create", "acme") as command:
+            await wait_until(lambda: waits_for_lock(commands.address))
+            command.process.send_signal(signal.SIGINT)
+            assert await command.exit_code() == 130
+    assert (command.out.lines, command.err.lines) == ([], [])
 
 
 async def test_a_key_is_accepted_until_it_is_revoked_and_both_are_audited(commands: ServiceCommands) -> None:
