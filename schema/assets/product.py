@@ -245,7 +245,7 @@ class ProductMutations:
         return await _payload(info, outcome, at)
 
     @cost(WRITE_COST)
-    @resolver(DOMAIN, "Change a product from that instant on.")
+    @resolver(DOMAIN, "Change a product from that instant on. CONFLICT if another product has its new name at that instant.")
     async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
         key = idempotency_key_of("updateProduct", content)
@@ -262,7 +262,11 @@ class ProductMutations:
         )
 
     @cost(LIFETIME_COST)
-    @resolver(DOMAIN, "Restore a deleted product to its last state, from that instant on.")
+    @resolver(
+        DOMAIN,
+        "Restore a deleted product to its last state, from that instant on. CONFLICT if another product has its name at that"
+        " instant, or a relationship that would return exceeds its cardinality.",
+    )
     async def restore_product(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
         key = idempotency_key_of("restoreProduct", content)
