@@ -1,1 +1,1 @@
-"""The only SQL: tables, migrations, reads, writes, and the meaning of time."""
+"""The database layer, which holds all SQL: connections, tables, migrations, reads and writes."""
