@@ -53,7 +53,7 @@ class NotPersisted(HeadwaterError):
 
 
 class Conflict(HeadwaterError):
-    """A contradiction to what exists. Clients see CONFLICT. Nobody retries it: the same input would meet it again."""
+    """A contradiction to what exists. Clients see CONFLICT. It is not retried: the same input would meet it again."""
 
     code = "CONFLICT"
 

@@ -2,8 +2,8 @@
 
 A statement is a file beside the package that runs it, such as `lineage/walk.sql`. A file whose name begins with an underscore is
 a fragment: `{include _fold}` puts it into a statement of its package, `{include consistency/_label}` into one of another.
-`{token}` is replaced by the SQL text that the caller gives. Comment lines are for readers: they are not sent, and what looks like
-a token or a parameter in them is none.
+`{token}` is replaced by the SQL text that the caller gives; `Kind.sql_params` lists the tokens of a versioned kind. Comment lines
+are for readers: they are not sent, and what looks like a token or a parameter in them is none.
 """
 
 import re

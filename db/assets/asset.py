@@ -104,8 +104,7 @@ async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpe
 async def add_or_lock_each(
     connection: WriteConnection, kind: Kind, specs: Sequence[IdentitySpec]
 ) -> list[Identity | HeadwaterError]:
-    """Lock the asset of each spec until the transaction ends, or add it. Return the identities, and errors in place of those whose
-    asset contradicts the spec.
+    """Lock or add the asset of each spec, until the transaction ends. Return its identity, or an error if it contradicts the spec.
 
     Two writers that add one uid or key: the second waits for the first, and then gets its asset. Names of products are no part of
     an identity: the constraint `product_name_taken` decides about them when the versions are written.
