@@ -104,7 +104,7 @@ async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpe
 async def add_or_lock_each(
     connection: WriteConnection, kind: Kind, specs: Sequence[IdentitySpec]
 ) -> list[Identity | HeadwaterError]:
-    """Lock or add the asset of each spec, until the transaction ends. Return its identity, or an error if it contradicts the spec.
+    """Lock the asset of each spec until the transaction ends, or add it. Return identities, and errors for specs that differ.
 
     Two writers that add one uid or key: the second waits for the first, and then gets its asset. Names of products are no part of
     an identity: the constraint `product_name_taken` decides about them when the versions are written.
