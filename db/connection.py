@@ -135,8 +135,8 @@ class WriteConnection(ReadConnection):
         return changed
 
     async def write_audit_and_quota(self, outcome: str) -> None:
-        """Append the audit entry and count the identities added. Raise LimitExceeded if the tenant has more than its quota allows.
-        This is the last statement of a transaction."""
+        """Append the audit entry and count the identities added. Raise LimitExceeded if the tenant has more than its quota
+        allows. This is the last statement of a transaction."""
         # `+` drops kinds of which none were added in the end: another writer added the same identity first, and counted it.
         added = {kind.name: count for kind, count in (+self.added).items()}
         exceeded = (await self._run(WRITE_AUDIT_AND_QUOTA, audit_parameters(self.author, outcome, added))).first()

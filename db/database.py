@@ -70,8 +70,8 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, tenant_id: int, author: Author, *, audited: bool = True) -> AsyncIterator[WriteConnection]:
-        """Open a transaction that commits when the block ends and rolls back when it raises. Unless `audited` is false, it appends
-        an audit entry before the commit."""
+        """Open a transaction that commits when the block ends and rolls back when it raises. Unless `audited` is false, it
+        appends an audit entry before the commit."""
         async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
             yield writer
             if writer.failure is not None:

@@ -22,8 +22,8 @@ async def retry_on_conflict(
     """Run until there is no conflict, `attempts` times at most. A conflict is one of `errors`, or an outcome for which
     `is_conflict` is true. The last attempt's error is raised, and its outcome is returned, as it is.
 
-    Between two attempts it sleeps for a random time up to `max_delay(number of the attempt, seconds it took)`, so that two writers
-    that met once do not meet again.
+    Between two attempts it sleeps for a random time up to `max_delay(number of the attempt, seconds it took)`, so that two
+    writers that met once do not meet again.
     """
     for attempt in range(1, attempts + 1):
         started = time.monotonic()

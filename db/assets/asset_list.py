@@ -1,4 +1,5 @@
-"""Rows of assets of one kind: the statement that selects them, their keyset pages, and their counts, in all or for each domain."""
+"""Rows of assets of one kind: the statement that selects them, their keyset pages, and their counts, in all or for each
+domain."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,5 @@
-"""Entities: their rows and look-ups, and the writes that create and update them. An entity has a registered type and typed details."""
+"""Entities: their rows and look-ups, and the writes that create and update them. An entity has a registered type and typed
+details."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def entity_from_version(uid: UUID, version: VersionPeriod) -> EntityRow:
 
 
 def entity_uid_by_key(type_: str, key: str) -> UUID:
-    """Compute the uid of an entity with a key that is given no other: a UUID of the type, a NUL and the key, the same everywhere."""
+    """Compute the uid of an entity with a key that is given no other: a UUID of the type, a NUL and the key, the same
+    everywhere."""
     return uuid5(_BY_KEY_NAMESPACE, f"{type_}\0{key}")
 
 

@@ -35,7 +35,8 @@ class EntityOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DetailCondition:
-    """Condition that an entity has a detail of a type with a value that meets every part. The range includes `least` and `most`."""
+    """Condition that an entity has a detail of a type with a value that meets every part. The range includes `least` and
+    `most`."""
 
     type: str
     equals: str | None = None
@@ -122,7 +123,8 @@ async def count_entities_by_domain(connection: ReadConnection, domains: Sequence
 
 
 async def _formats_of_conditions(connection: ReadConnection, query: EntityQuery) -> _Formats:
-    """Read the formats of detail types, if a query has conditions on details. Raise an error if a condition does not fit its type."""
+    """Read the formats of detail types, if a query has conditions on details. Raise an error if a condition does not fit its
+    type."""
     if not query.details:
         return {}
     registry = await read_type_registry(connection)

@@ -103,7 +103,8 @@ class _PurgeTransaction:
         return (await self._connection.execute(statement, {"tenant": self._tenant_id, **parameters})).all()
 
     async def begin(self) -> datetime | None:
-        """Set the timeouts. Return the instant before which an asset has to be deleted to be removed; None: nothing is removed."""
+        """Set the timeouts. Return the instant before which an asset has to be deleted to be removed; None: nothing is
+        removed."""
         await self._connection.execute(_SET_TIMEOUTS)
         (row,) = await self.fetch(_BEFORE, {})
         before: datetime | None = row.before

@@ -17,12 +17,15 @@ from db.sql import statement
 from db.temporal.kinds import ENTITY, RELATIONSHIP
 
 _CONFLICTS_AMONG = statement(
-    "consistency/cardinality_conflicts", filters="checked.relationship_id = ANY (CAST(:relationships AS bigint[]))"
+    "consistency/cardinality_conflicts",
+    filters="checked.relationship_id = ANY (CAST(:relationships AS bigint[]))",
+    limit="",
 )
 _CONFLICTS_OF_TYPE = statement(
     "consistency/cardinality_conflicts",
     filters="checked.relationship_id IN (SELECT id FROM relationship"
     " WHERE tenant_id = CAST(:tenant AS bigint) AND type_id = CAST(:type AS bigint))",
+    limit="LIMIT 1",
 )
 _DEFER = text("SET CONSTRAINTS relationship_effective_one_origin, relationship_effective_one_related DEFERRED")
 _ENFORCE = text("SET CONSTRAINTS relationship_effective_one_origin, relationship_effective_one_related IMMEDIATE")

@@ -1,6 +1,6 @@
 -- Find relationships of types that allow one at an end, and for each end the first other relationship that overlaps there.
 -- Parameters: those of the filters.
--- Tokens: {filters} conditions on `checked`, a row of relationship_effective.
+-- Tokens: {filters} conditions on `checked`, a row of relationship_effective; {limit} a LIMIT clause, or nothing.
 -- Used by: db.consistency.cardinality.check_cardinality, check_cardinality_of_type
 SELECT t.origin || ' ' || t.key || ' ' || t.related AS type, t.cardinality, hit.since,
   hit.relationship_id, i.uid, i.origin_id, i.related_id, hit.valid_from, NULLIF(hit.valid_to, 'infinity') AS valid_to,
@@ -46,3 +46,4 @@ JOIN relationship_type t ON t.tenant_id = CAST(:tenant AS bigint) AND t.id = hit
 JOIN relationship i ON i.tenant_id = CAST(:tenant AS bigint) AND i.id = hit.relationship_id
 JOIN relationship rival ON rival.tenant_id = CAST(:tenant AS bigint) AND rival.id = hit.rival_id
 ORDER BY hit.since, hit.relationship_id
+{limit}

@@ -45,8 +45,8 @@ class Postmaster:
         return process if ours else None
 
     def launch(self, program: Path, settings: Mapping[str, str], log: int) -> psutil.Process | None:
-        """Launch the server as the child of a shell that ends at once, so that it is no child of this process: if it was killed, it
-        would stay a zombie until this process ends. Return None if it ended at once.
+        """Launch the server as the child of a shell that ends at once, so that it is no child of this process: if it was
+        killed, it would stay a zombie until this process ends. Return None if it ended at once.
 
         It starts a new session, because it may serve other processes too: Ctrl-C in this terminal must not reach it.
         """

@@ -98,8 +98,8 @@ class EmbeddedServer:
         self._use = self._open("use.lock")
         try:
             fcntl.flock(self._use, fcntl.LOCK_SH)
-            # A process that was killed during initdb left an unfinished cluster. Should its initdb still run, it does no harm: nothing
-            # renames its directory any more.
+            # A process that was killed during initdb left an unfinished cluster. Should its initdb still run, it does no harm:
+            # nothing renames its directory any more.
             for unfinished in home.glob("postgres.new-*"):
                 shutil.rmtree(unfinished, ignore_errors=True)
             if not self._cluster.exists():
@@ -127,7 +127,8 @@ class EmbeddedServer:
             os.close(use)
 
     def _home(self) -> Path:
-        """Return the directory that holds the cluster: the data directory, or one of root's if the server's user has no access."""
+        """Return the directory that holds the cluster: the data directory, or one of root's if the server's user has no
+        access."""
         location = self._directory / "postgres.location"
         prefix = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16] + "-"
         if location.exists():
@@ -151,8 +152,8 @@ class EmbeddedServer:
         return home
 
     def _recorded_sockets(self) -> Path | None:
-        """Return the recorded directory of the socket if nobody else can change it: another process could listen there in place of
-        the server."""
+        """Return the recorded directory of the socket if nobody else can change it: another process could listen there in
+        place of the server."""
         try:
             sockets = Path((self._directory / "postgres.socket").read_text().strip())
             status = sockets.lstat()

@@ -36,8 +36,8 @@ async def revision_of(address: str) -> str | None:
 
 
 async def upgrade(address: str, *, to: str | None = None) -> tuple[str | None, str]:
-    """Migrate to a revision, by default the latest, even if other processes do so at the same time. Return the revisions before and
-    after."""
+    """Migrate to a revision, by default the latest, even if other processes do so at the same time. Return the revisions
+    before and after."""
     target = to or latest_revision()
     async with owner_transaction(address) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})

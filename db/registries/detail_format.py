@@ -114,15 +114,18 @@ _VALIDATORS: dict[str | None, Callable[[str], bool]] = {
 _ERRORS: dict[str | None, str] = {
     "email": f"is not an email address. Give one such as ann@shop.example, of at most {EMAIL_LENGTH} characters.",
     "phone": (
-        "is not a phone number. Give one such as +49 30 1234-567 or (030) 1234567 ext. 12, with 3 to 15 digits before the extension."
+        "is not a phone number. Give one such as +49 30 1234-567 or (030) 1234567 ext. 12, with 3 to 15 digits before the"
+        " extension."
     ),
     "uri": (
-        "is not an absolute URI. Give one such as https://shop.example/orders?id=1 or urn:isbn:0451450523, with characters outside of"
+        "is not an absolute URI. Give one such as https://shop.example/orders?id=1 or urn:isbn:0451450523, with characters"
+        " outside of"
         " ASCII as % escapes."
     ),
     "date": "is not a date of the calendar. Give one such as 2026-03-01.",
     "number": (
-        f"is not a number. Give one such as 1250 or -3.5e2, of at most {NUMBER_LENGTH} characters and within the range of a double."
+        f"is not a number. Give one such as 1250 or -3.5e2, of at most {NUMBER_LENGTH} characters and within the range"
+        f" of a double."
     ),
 }
 

@@ -170,7 +170,8 @@ def validate_state(
     )
     if row.is_symmetric and row.cardinality != "MANY_TO_MANY":
         raise BadInput(
-            f"cardinality is {row.cardinality}. It must be MANY_TO_MANY if key and ends are the same from both sides. Or give another"
+            f"cardinality is {row.cardinality}. It must be MANY_TO_MANY if key and ends are the same from both sides. Or"
+            f" give another"
             " reverseKey.",
             field="cardinality",
         )
@@ -178,7 +179,8 @@ def validate_state(
 
 
 async def put_each(connection: WriteConnection, rows: Sequence[RelationshipTypeRow]) -> list[PutOutcome | HeadwaterError]:
-    """Register relationship types with different codes, or replace those with their codes. Return the outcome or the error of each.
+    """Register relationship types with different codes, or replace those with their codes. Return the outcome or the error of
+    each.
 
     They are few, so they are written one by one, in order of the code, so that two batches cannot deadlock.
     """
@@ -190,7 +192,8 @@ async def put_each(connection: WriteConnection, rows: Sequence[RelationshipTypeR
 
 
 async def remove(connection: WriteConnection, name: str) -> None:
-    """Remove the relationship type with a name: a code, or a key that no other type has. Raise Conflict if it has or had a relationship."""
+    """Remove the relationship type with a name: a code, or a key that no other type has. Raise Conflict if it has or had a
+    relationship."""
     rows = [row for row in (await all_relationship_types(connection)).rows if name in (row.key, row.code)]
     if len(rows) > 1:
         codes = ", ".join(row.code for row in rows)
@@ -239,7 +242,8 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutc
         return PutOutcome(created=False, changed=False)
     if before.is_symmetric != row.is_symmetric and await _count_relationships(connection, before.type_id):
         raise Conflict(
-            f"The relationship type {row.code} has relationships, which have an origin only if key or ends differ from both sides."
+            f"The relationship type {row.code} has relationships, which have an origin only if key or ends differ from"
+            f" both sides."
             f" Keep the reverseKey {before.reverse_key!r}.",
             field="reverseKey",
         )

@@ -38,7 +38,8 @@ async def read_type_registry(connection: ReadConnection) -> TypeRegistry:
 
 
 async def read_type_registry_locked(connection: WriteConnection, detail_codes: Collection[str]) -> TypeRegistry:
-    """Read all types, and lock the detail types with these codes, so that their formats do not change before the transaction ends."""
+    """Read all types, and lock the detail types with these codes, so that their formats do not change before the transaction
+    ends."""
     return _type_registry(await connection.fetch(_TYPE_REGISTRY_LOCKED, {"codes": list(detail_codes)}))
 
 

@@ -94,7 +94,8 @@ def version_period(
 
 
 def changed_fields(kind: Kind, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Changed]:
-    """List the fields in which two states differ; the details of an entity one by one. None is the state of what does not exist."""
+    """List the fields in which two states differ; the details of an entity one by one. None is the state of what does not
+    exist."""
     compared: list[Changed] = []
     for field in kind.fields:
         value_before, value_after = (before or {}).get(field), (after or {}).get(field)

@@ -159,7 +159,8 @@ async def bootstrap(connection: WriteConnection, signer: KeySigner, key: str, sc
     if name is None or name != (connection.tenant_id, BOOTSTRAP):
         prefix = KeyName(connection.tenant_id, BOOTSTRAP)
         raise BadInput(
-            f"The bootstrap key is not valid. It is {prefix}_ followed by {MIN_BOOTSTRAP_SECRET} or more random letters and digits."
+            f"The bootstrap key is not valid. It is {prefix}_ followed by {MIN_BOOTSTRAP_SECRET} or more random letters"
+            f" and digits."
         )
     if await connection.fetch_one(select(keys.c.name).where(keys.c.tenant_id == connection.tenant_id).limit(1)) is not None:
         return False

@@ -111,7 +111,8 @@ async def change(
     settings: Mapping[str, Any] | None = None,
     allowed: Mapping[str, int | None] | None = None,
 ) -> None:
-    """Change settings (`suspended_because`, `retention_days`) and quotas of a tenant. A quota below what it has removes nothing."""
+    """Change settings (`suspended_because`, `retention_days`) and quotas of a tenant. A quota below what it has removes
+    nothing."""
     async with owner_transaction(address) as connection:
         # FOR NO KEY UPDATE: writers in the tenant, whose rows refer to it, do not wait.
         locking = select(tenants.c.tenant_id).where(tenants.c.name == name).with_for_update(key_share=True)

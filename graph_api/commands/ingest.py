@@ -74,13 +74,14 @@ def _ingest(parser: type[CsvFile | JsonLines], file: Path, rejects: Path | None,
         # A pipe stays open until the process ends: a thread may still wait for more of it.
         if _size(opened) is not None:
             stack.enter_context(opened)
+        if rejects is not None and rejects.exists() and file.exists() and rejects.samefile(file):
+            raise BadInput(f"--rejects {rejects} is the file to load. Name another file.")
+        # an invalid setting leaves the rejects of an earlier load as they are
+        settings = stack.enter_context(migrated_database(data))
         rejects_file = None
         if rejects is not None:
-            if rejects.exists() and file.exists() and rejects.samefile(file):
-                raise BadInput(f"--rejects {rejects} is the file to load. Name another file.")
             with naming_file(rejects):
                 rejects_file = stack.enter_context(rejects.open("w", encoding="utf-8", newline=""))
-        settings = stack.enter_context(migrated_database(data))
         load = asyncio.run(_load(settings, opened, parser, rejects_file, options))
     if load.interrupted is not None:
         kept = "Nothing is kept." if options.dry_run else "What the summary counts is kept; run it again to load the rest."

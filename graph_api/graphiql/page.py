@@ -45,9 +45,9 @@ _NOT_BUILT = Template("""\
   </head>
   <body>
     <h1>GraphiQL is not installed</h1>
-    <p>GraphiQL is built from npm packages. In a checkout, run <code>make graphiql</code> and reload this page. An installed package
-    lacks it if npm could not fetch them during the installation: run <code>pip install --force-reinstall --no-cache-dir</code> to
-    try again. The API works without it:</p>
+    <p>GraphiQL is built from npm packages. In a checkout, run <code>make graphiql</code> and reload this page. An installed
+    package lacks it if npm could not fetch them during the installation: run
+    <code>pip install --force-reinstall --no-cache-dir</code> to try again. The API works without it:</p>
     <pre>$command</pre>
   </body>
 </html>

@@ -82,7 +82,8 @@ async def _load(request: Request, principal: Principal, rate_status: RateLimitSt
     load = Load(
         state.database,
         principal.tenant_id,
-        # A client may repeat a request id. A load needs a unique one: rows that contradict others of the same request are rejected.
+        # A client may repeat a request id. A load needs a unique one: rows that contradict others of the same request are
+        # rejected.
         principal.author(f"{request_id_of(request.scope)}/{uuid4()}", "ingest"),
         advanced=lambda rows, position: None,
         rejected=reject,

@@ -9,8 +9,7 @@ import strawberry
 from db.lineage.walk import Direction
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
-from schema.associations.relationship import BOTH, Relationship, Types, related_connection, relationships_of_asset
-from schema.associations.relationship import Direction as Side
+from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types, related_connection, relationships_of_asset
 from schema.execution.context import Info
 from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
@@ -92,7 +91,7 @@ class Asset(Node):
         self,
         info: Info,
         types: Types = None,
-        direction: Side = BOTH,
+        direction: AssetEnd = BOTH,
         first: First = None,
         after: After = None,
         last: Last = None,

@@ -13,7 +13,7 @@ from db.assets import entity as entities
 from db.assets import entity_fields, entity_query
 from db.assets.entity import EntityRow
 from db.assets.entity_query import EntityQuery
-from db.errors import BadInput, NotFound
+from db.errors import BadInput
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
@@ -34,7 +34,7 @@ from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
-from schema.execution.mutations import delete_once, write_once
+from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import EntityKey
 from schema.language.cost import FETCH_COST, LIFETIME_COST, WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver
@@ -315,9 +315,7 @@ async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityP
     """Build the payload of a write. The id of the entity is pinned if the mutation gave an instant."""
     row = await read(info, entities.entity_by_asset, outcome.subject_id, outcome.at)
     if row is None:
-        raise NotFound(
-            "The entity was deleted at the same instant, or purged, since the first request with this idempotencyKey.", field="at"
-        )
+        raise lost_result_error("The entity")
     return EntityPayload(entity=Entity.of(row, at), changed=outcome.changed)
 
 

@@ -14,7 +14,6 @@ from db.assets import product as products
 from db.assets import product_query
 from db.assets.product import ProductRow
 from db.assets.product_query import ProductQuery
-from db.errors import NotFound
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
@@ -25,7 +24,7 @@ from schema.assets.search import searchable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.execution.mutations import delete_once, write_once
+from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.cost import LIFETIME_COST, WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import (
@@ -287,10 +286,7 @@ async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> Product
     """Build the payload of a write. The id of the product is pinned if the mutation gave an instant."""
     row = await read(info, products.product_by_asset, outcome.subject_id, outcome.at)
     if row is None:
-        raise NotFound(
-            "The product was deleted at the same instant, or purged, since the first request with this idempotencyKey.",
-            field="at",
-        )
+        raise lost_result_error("The product")
     return ProductPayload(product=Product.of(row, at), changed=outcome.changed)
 
 

@@ -13,12 +13,11 @@ from strawberry.utils.str_converters import to_camel_case
 from db.associations import lineage_link as links
 from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
-from db.errors import NotFound
 from db.fields import refuse_unstorable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.execution.mutations import delete_once, write_once
+from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import AssetRef, asset_ref
 from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import field, resolver
@@ -189,11 +188,7 @@ class LinkMutations:
         )
         (row,) = await read(info, links.links_by_id, [outcome.subject_id], outcome.at)
         if row is None:
-            raise NotFound(
-                "The link or one of its ends was deleted at the same instant, or purged, since the first request with this"
-                " idempotencyKey.",
-                field="at",
-            )
+            raise lost_result_error("The link or one of its ends")
         (link,) = await links_of(info, [row], at)
         return LineageLinkPayload(link=link, changed=outcome.changed)
 

@@ -12,12 +12,11 @@ from strawberry.scalars import JSON
 from db.associations import relationship as relationships
 from db.associations import relationship_fields
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
-from db.errors import NotFound
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.execution.mutations import delete_once, write_once
+from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import AssetRef, asset_ref
 from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import field, resolver
@@ -60,7 +59,7 @@ class RelationshipDirection(Enum):
     BOTH = strawberry.enum_value("BOTH", description="The asset is at either end.")
 
 
-Direction = Annotated[RelationshipDirection, strawberry.argument(description="The end at which the asset is.")]
+AssetEnd = Annotated[RelationshipDirection, strawberry.argument(description="The end at which the asset is.")]
 BOTH = RelationshipDirection("BOTH")
 
 
@@ -177,12 +176,7 @@ class RelationshipMutations:
         outcome = await write_once(info, key, lambda connection: relationships.relate(connection, state))
         row = await read(info, relationships.relationship_by_id, outcome.subject_id, outcome.at)
         if row is None:
-            raise NotFound(
-                "The relationship or one of its ends was deleted at the same instant, or purged, since the first"
-                " request with this"
-                " idempotencyKey.",
-                field="at",
-            )
+            raise lost_result_error("The relationship or one of its ends")
         (relationship,) = await relationships_of(info, [row], at)
         return RelationshipPayload(relationship=relationship, changed=outcome.changed)
 

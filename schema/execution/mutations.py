@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from db.connection import WriteConnection
+from db.errors import NotFound
 from db.temporal.change_log import Outcome
 from db.tenancy.idempotency import IdempotencyKey, run_once
 from schema.execution.context import Info
@@ -32,3 +33,10 @@ async def delete_once(
     key = idempotency_key_of(mutation, content)
     outcome = await write_once(info, key, lambda connection: delete(connection, content.get("at")))
     return DeletePayload.of(type_name, input, changed=outcome.changed)
+
+
+def lost_result_error(subject: str) -> NotFound:
+    """Build the error of a repeated mutation whose result no longer exists."""
+    return NotFound(
+        f"{subject} was deleted at the same instant, or purged, since the first request with this idempotencyKey.", field="at"
+    )
