@@ -44,13 +44,15 @@ def _starts_the_run(config: pytest.Config) -> bool:
     return not hasattr(config, "workerinput")
 
 
+# A module that imports one of these starts processes.
+PROCESS_NAMES = {"subprocess", "EmbeddedServer", "Browser"}
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark every test as `unit` or `integration`."""
-    uses_server = "server" in getattr(item, "fixturenames", ())
-    if not uses_server and item.get_closest_marker("integration") is None:
-        item.add_marker("unit")
-    elif item.get_closest_marker("integration") is None:
-        item.add_marker("integration")
+    assert isinstance(item, pytest.Function)
+    is_integration = "server" in item.fixturenames or vars(item.module).keys() & PROCESS_NAMES
+    item.add_marker("integration" if is_integration else "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,7 +35,6 @@ def printed() -> str:
     return ran.stdout
 
 
-@pytest.mark.integration
 @pytest.mark.slow(60)
 @pytest.mark.xdist_group("bench")
 class TestQuickRun:

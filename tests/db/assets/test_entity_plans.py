@@ -23,6 +23,8 @@ from tests.builders import day
 from tests.databases import shared_database
 from tests.db.plans import explained_plans, rolled_back
 
+pytestmark = [pytest.mark.slow(30), pytest.mark.xdist_group("entity plans")]
+
 ENTITIES = 40_000
 VERSIONS = 5
 THEN = day(-250)

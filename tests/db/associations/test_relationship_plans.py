@@ -22,6 +22,8 @@ from tests.builders import day
 from tests.databases import prepare_now, shared_database
 from tests.db.plans import rolled_back
 
+pytestmark = [pytest.mark.slow(10), pytest.mark.xdist_group("relationship plans")]
+
 RELATIONSHIPS = 20_000
 HUB = 1
 # an asset in the middle of those related to the hub

@@ -33,7 +33,7 @@ from tests.db.associations.relationship_model import FOREVER, AssetModel, Effect
 from tests.db.temporal.model import AcceptedChange
 from tests.randomness import seeds
 
-pytestmark = [pytest.mark.random, pytest.mark.temporal]
+pytestmark = [pytest.mark.random, pytest.mark.slow(3), pytest.mark.temporal]
 
 SEEDS = seeds(quick=4, soak=32)
 HISTORIES = 2

@@ -38,6 +38,8 @@ TREE_BRANCHES, TREE_LEVELS = 10, 5
 
 BOUNDS = Bounds()
 
+pytestmark = [pytest.mark.slow(25), pytest.mark.xdist_group("walk adversaries")]
+
 
 def ordinary() -> Edges:
     """A root that reaches 12 assets in 3 steps."""
