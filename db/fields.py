@@ -33,7 +33,7 @@ def line(field: str, value: Any, *, length: int = NAME_LENGTH) -> str:
 def text_of(field: str, value: Any, *, length: int) -> str:
     """Validate text of any form."""
     if not isinstance(value, str):
-        raise BadInput(f"{field} is not a text. It is required, and cannot be cleared.", field=field)
+        raise BadInput(f"{field} must be a string, and cannot be null.", field=field)
     if len(value) > length:
         raise BadInput(f"{field} has {len(value)} characters. At most {length} are allowed.", field=field)
     refuse_unstorable(field, value)
@@ -83,7 +83,7 @@ def storable(value: str | None) -> str | None:
 def json_object(field: str, value: Any, *, example: str) -> dict[str, Any]:
     """Validate a JSON object that can be stored without loss."""
     if not isinstance(value, dict):
-        raise BadInput(f"{field} has to be a JSON object, such as {example}.", field=field)
+        raise BadInput(f"{field} must be a JSON object, such as {example}.", field=field)
     if depth_of(value) > JSON_DEPTH:
         raise BadInput(f"{field} is nested more than {JSON_DEPTH} levels deep.", field=field)
     try:

@@ -36,4 +36,4 @@ async def retry_on_conflict(
             if attempt == attempts or not is_conflict(outcome):
                 return outcome
         await asyncio.sleep(random.uniform(0, max_delay(attempt, time.monotonic() - started)))
-    raise ValueError("attempts has to be at least 1.")
+    raise ValueError("attempts must be at least 1.")

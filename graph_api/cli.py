@@ -48,7 +48,7 @@ app = RootGroup(
         LazyCommand(
             "serve",
             "serve:serve",
-            "Serve the API to callers with a key or a token. The database has to be migrated.",
+            "Serve the API to callers with a key or a token. The database must be migrated.",
             [HOST, PORT, Option(["--workers"], type=int, help="Processes that serve. [HEADWATER_WORKERS]"), DATA],
         ),
         LazyCommand(
@@ -105,7 +105,7 @@ app = RootGroup(
         ),
         Group(
             "ingest",
-            help="Load files of what other tools know.",
+            help="Load files exported from other tools.",
             no_args_is_help=True,
             commands=[
                 LazyCommand(
@@ -136,11 +136,10 @@ app = RootGroup(
                 LazyCommand(
                     "jsonl",
                     "export:export_jsonl",
-                    "Write everything as JSON lines. Loaded into an empty database, they answer every query as of any instant"
-                    " alike.",
+                    "Write everything as JSON lines. Loaded into an empty database, they give the same answers at every instant.",
                     [
                         Argument(["file"], type=PATH, default="-", help="The file; - is standard output, and the default."),
-                        Option(["--as-of"], metavar="INSTANT", help="Write what holds at this instant. Defaults to all history."),
+                        Option(["--as-of"], metavar="INSTANT", help="Export the state at this instant. Defaults to all history."),
                         TENANT,
                         DATA,
                     ],
@@ -178,7 +177,7 @@ app = RootGroup(
                     "suspend",
                     "tenants:suspend",
                     "Refuse all requests of a tenant. Its data is kept.",
-                    [TENANT_NAME, Option(["--reason"], required=True, help="The reason that callers are told."), DATA],
+                    [TENANT_NAME, Option(["--reason"], required=True, help="The reason, shown to callers."), DATA],
                 ),
                 LazyCommand("resume", "tenants:resume", "Accept the requests of a suspended tenant again.", [TENANT_NAME, DATA]),
             ],

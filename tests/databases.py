@@ -18,7 +18,7 @@ from db.embedded.server import EmbeddedServer
 
 # Address of the server of this run. The process that starts the run sets it; xdist workers inherit it.
 SERVER_VARIABLE = "HEADWATER_TEST_SERVER"
-# Address of another server to test against, such as PostgreSQL 16. Its user has to be a superuser.
+# Address of another server to test against, such as PostgreSQL 16. Its user must be a superuser.
 EXTERNAL_SERVER_VARIABLE = "HEADWATER_TEST_DATABASE_URL"
 
 # Template databases: nothing at all, the migrated schema, and what `prepare` adds.

@@ -282,7 +282,7 @@ def _end_error(row: RelationshipTypeRow, known: Collection[str]) -> UnknownType 
     for field_name, end in (("origin", row.origin), ("related", row.related)):
         if end not in KIND_NAMES and end not in known:
             return UnknownType(
-                f"{field_name} is {excerpt(end)}, which is no entity type. Register it, or give {' or '.join(KIND_NAMES)}.",
+                f"{field_name} is {excerpt(end)}, which is not an entity type. Register it, or give {' or '.join(KIND_NAMES)}.",
                 field=field_name,
             )
     return None

@@ -21,7 +21,7 @@ def validate_scopes(scopes: Sequence[str]) -> list[str]:
             fields.line("scopes", scope.removeprefix(WRITE_IN))
         elif scope not in SCOPES:
             raise BadInput(
-                f"scopes holds {scope[:50]!r}, which is no scope. Use {', '.join(SCOPES)}, or {WRITE_IN} with a domain.",
+                f"scopes holds {scope[:50]!r}, which is not a scope. Use {', '.join(SCOPES)}, or {WRITE_IN} with a domain.",
                 field="scopes",
             )
     return list(dict.fromkeys(scopes))

@@ -126,7 +126,7 @@ def _claim(claims: dict[str, Any], name: str) -> Any:
 
 
 def _line(claims: dict[str, Any], name: str) -> str:
-    """Return a claim that has to be one line of text."""
+    """Return a claim that must be one line of text."""
     claim = _claim(claims, name)
     if claim is None:
         raise _invalid(f"the claim {name} is missing")

@@ -32,7 +32,7 @@ def show(data: Path | None) -> None:
 
 def suspend(name: str, reason: str, data: Path | None) -> None:
     if not reason.strip():
-        raise BadInput("--reason is empty. Give the reason that callers are told.", field="reason")
+        raise BadInput("--reason is empty. Give the reason that is shown to callers.", field="reason")
     with migrated_database(data) as settings:
         _change(settings, name, "tenants suspend", settings={"suspended_because": reason.strip()})
     click.echo(f"Suspended the tenant {name}: {reason.strip()}")

@@ -144,7 +144,7 @@ def _options(parameters: QueryParams) -> _Options:
             raise BadInput(f"There is no parameter {name!r}. There are dry_run and on_error.", field=name)
     on_error, dry_run = parameters.get("on_error", OnError.STOP), parameters.get("dry_run", "false")
     if on_error not in list(OnError):
-        raise BadInput(f"on_error has to be one of {', '.join(OnError)}.", field="on_error")
+        raise BadInput(f"on_error must be one of {', '.join(OnError)}.", field="on_error")
     if dry_run not in ("true", "false"):
-        raise BadInput("dry_run has to be true or false.", field="dry_run")
+        raise BadInput("dry_run must be true or false.", field="dry_run")
     return _Options(OnError(on_error), dry_run == "true")

@@ -47,7 +47,7 @@ class Fields:
         """Check the object that is the value of a field, and return it."""
         value = content[field]
         if not isinstance(value, dict):
-            raise BadInput(f"{field} has to be a JSON object.", field=field)
+            raise BadInput(f"{field} must be a JSON object.", field=field)
         return self.check(value, field)
 
 
@@ -68,7 +68,7 @@ def _product(content: dict[str, Any]) -> AssetState:
     uid, at = _uid(content), _instant(content)
     tags = content.get("tags")
     if tags is not None and not (isinstance(tags, list) and all(isinstance(it, str) for it in tags)):
-        raise BadInput("tags has to be a JSON list of texts.", field="tags")
+        raise BadInput("tags must be a JSON list of texts.", field="tags")
     payload = product_fields.validate_state(content)
     ref = IdentitySpec(uid) if uid is not None else IdentitySpec(new_uid=product_uid(payload["name"]))
     return AssetState(PRODUCT, ref, payload, at)
@@ -89,7 +89,7 @@ def _entity_type(content: dict[str, Any]) -> RegistryEntry:
     if content.get("source") is not None:
         fields = _SOURCE.check_field(content, "source")
         if not isinstance(fields.get("isLocal", False), bool):
-            raise BadInput("isLocal has to be true or false.", field="source")
+            raise BadInput("isLocal must be true or false.", field="source")
         source = {
             "service": fields["service"],
             "endpoint": fields["endpoint"],
@@ -158,7 +158,7 @@ KINDS = {
 def _text(content: Mapping[str, Any], name: str, parent: str | None = None) -> str:
     value = content[name]
     if not isinstance(value, str):
-        raise BadInput(f"{name} has to be text.", field=parent or name)
+        raise BadInput(f"{name} must be text.", field=parent or name)
     refuse_unstorable(parent or name, value)
     return value
 
@@ -187,7 +187,7 @@ def _details(items: Any) -> dict[str, str]:
         return details
     if not isinstance(items, list) or not all(isinstance(it, dict) for it in items):
         raise BadInput(
-            'details has to be a JSON list of objects such as {"type": "email", "value": "ann@shop.example"}.', field="details"
+            'details must be a JSON list of objects such as {"type": "email", "value": "ann@shop.example"}.', field="details"
         )
     for item in items:
         fields = _DETAIL.check(item, "details")

@@ -41,7 +41,7 @@ LINK_BY_UID = Batch(links.links_by_uid)
 LINK_OBSERVATION = Batch(links.link_observations)
 
 
-@strawberry.enum(description="How the target of a lineage link is made of its source.")
+@strawberry.enum(description="Kind of transformation from the source of a lineage link to its target.")
 class LineageType(Enum):
     DIRECT = strawberry.enum_value("DIRECT", description="The target takes the data over unchanged.")
     DERIVED = strawberry.enum_value("DERIVED", description="The target computes its data from the source.")
@@ -53,7 +53,7 @@ class LineageLink(Node):
     uid: UUID = field(READ, "Stable uid. It is the same for the same source, target and producer.")
     source: LazyAsset = field(READ, "The asset that feeds the target.")
     target: LazyAsset = field(READ, "The asset that the source feeds.")
-    type: LineageType = field(READ, "How the target is made of the source.")
+    type: LineageType = field(READ, "Kind of transformation from the source to the target.")
     transformation: str | None = field(READ, "The transformation, such as a query or a job name.")
     confidence: float = field(READ, "Confidence in the link, from 0 to 1.")
     metadata: JSON = field(READ, "Further facts about the link, as a JSON object.")
@@ -123,7 +123,7 @@ class LineageLinkFilter:
 class RegisterLineageInput:
     source: AssetRef = input_field("The asset that feeds the target.")
     target: AssetRef = input_field("The asset that the source feeds.")
-    type: LineageType | None = optional_input_field("How the target is made of the source. Defaults to DIRECT.")
+    type: LineageType | None = optional_input_field("Kind of transformation from the source to the target. Defaults to DIRECT.")
     transformation: str | None = optional_input_field("The transformation, such as a query or a job name.")
     confidence: float | None = input_field("Confidence in the link, from 0 to 1. Null is 1.", default=1.0)
     metadata: JSON | None = optional_input_field("Further facts about the link, as a JSON object.")

@@ -56,9 +56,7 @@ class RestoreInput:
 class DeletePayload:
     uid: UUID = field(READ, "Uid of what was deleted.")
     changed: bool = field(READ, "True if this mutation deleted it; false if it was deleted before.")
-    deleted_id: strawberry.ID = field(
-        READ, "Id that no longer names anything, to be removed from caches: without an instant, or with `at` if it was given."
-    )
+    deleted_id: strawberry.ID = field(READ, "Id to remove from caches. It contains `at` if the input gave one.")
 
     @classmethod
     def of(cls, type_name: str, deleted: DeleteInput, *, changed: bool) -> "DeletePayload":

@@ -106,8 +106,7 @@ class Truncation:
     reason: TruncationReason = field(READ, "The limit that was exceeded.")
     limit: int = field(
         READ,
-        "Value of the limit: a number of assets, of links, or of milliseconds. A search for the links among the assets of a walk"
-        " may examine ten times as many links, and reports the same value.",
+        "Value of the setting that was exceeded. For links among the assets of a walk, up to ten times this number are examined.",
     )
 
     @classmethod

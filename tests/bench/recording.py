@@ -39,7 +39,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Recording:
-    """All that the baseline server has to know."""
+    """Recorded statements and responses that the baseline server replays."""
 
     pool_size: int
     server_settings: dict[str, str]

@@ -72,7 +72,7 @@ class TestQuickRun:
 
 
 @pytest.mark.parametrize(("entities", "products"), [(400, 200), (120, 120)])
-def test_everybody_has_the_same_number_of_relationships_at_any_instant(entities: int, products: int) -> None:
+def test_every_person_has_the_same_number_of_relationships_at_any_instant(entities: int, products: int) -> None:
     for instant in (MIDDLE, since(VERSIONS)):
         counts: Counter[tuple[str, UUID]] = Counter()
         for relationship in relationships(entities, products):

@@ -114,11 +114,11 @@ async def test_statistics_of_lineage(api: Api) -> None:
         "cycles": 2,
     }
 
-    said_twice = (await analytics(api, 10))["lineage"]
-    assert said_twice["links"] == 8
-    assert said_twice["byType"] == [{"type": "DIRECT", "count": 7}, {"type": "DERIVED", "count": 1}]
-    assert said_twice["averageConfidence"] == pytest.approx(7.5 / 8)
-    assert ranked(said_twice["mostUpstream"])[0] == ("clean", 2), "a neighbour counts once, whoever names it"
+    reported_twice = (await analytics(api, 10))["lineage"]
+    assert reported_twice["links"] == 8
+    assert reported_twice["byType"] == [{"type": "DIRECT", "count": 7}, {"type": "DERIVED", "count": 1}]
+    assert reported_twice["averageConfidence"] == pytest.approx(7.5 / 8)
+    assert ranked(reported_twice["mostUpstream"])[0] == ("clean", 2), "a neighbour counts once, however many producers report it"
 
     now = (await analytics(api))["lineage"]
     assert now["mostDownstream"][0]["asset"] == {"id": f"Product:{uids['raw']}", "label": "raw"}

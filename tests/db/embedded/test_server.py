@@ -450,19 +450,19 @@ def test_socket_is_in_tmp_if_tmpdir_is_long_or_unusual(folder: Path) -> None:
             process.stop()
 
 
-@pytest.mark.parametrize("distrust", ["it is a link", "others may enter", "it is gone", "it is a file"])
-def test_untrusted_socket_directory_is_replaced(folder: Path, distrust: str) -> None:
+@pytest.mark.parametrize("unsafe_socket_directory", ["it is a link", "writable by others", "it is gone", "it is a file"])
+def test_untrusted_socket_directory_is_replaced(folder: Path, unsafe_socket_directory: str) -> None:
     with EmbeddedServer.start(folder / "data", FAST) as server:
         before = sockets(server.address("postgres"))
         kill(postmaster(folder))
         aside = before.with_name(before.name + "-aside")
-        if distrust == "others may enter":
+        if unsafe_socket_directory == "writable by others":
             before.chmod(0o755)
         else:
             before.rename(aside)
-        if distrust == "it is a link":
+        if unsafe_socket_directory == "it is a link":
             before.symlink_to(aside)
-        if distrust == "it is a file":
+        if unsafe_socket_directory == "it is a file":
             before.touch(mode=0o700)
             os.chown(before, aside.stat().st_uid, -1)
         try:

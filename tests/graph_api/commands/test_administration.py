@@ -94,8 +94,11 @@ UNKNOWN_TENANT = "There is no tenant called 'acme'. See: headwater tenants list"
             "--retention-days 3000000000: give a whole number up to 2147483647, or none.",
         ),
         (["tenants", "suspend", "acme", "--reason", "x"], "There is no tenant called 'acme'. There are: default."),
-        (["tenants", "suspend", "default", "--reason", " "], "--reason is empty. Give the reason that callers are told."),
-        (["keys", "create", "a", "--scope", "reed"], "scopes holds 'reed', which is no scope. Use read, write, admin, or write:"),
+        (["tenants", "suspend", "default", "--reason", " "], "--reason is empty. Give the reason that is shown to callers."),
+        (
+            ["keys", "create", "a", "--scope", "reed"],
+            "scopes holds 'reed', which is not a scope. Use read, write, admin, or write:",
+        ),
         (["keys", "create", "", "--scope", "read"], "label is empty."),
         (["keys", "create", "a", "--scope", "read", "--expires", "soon"], "'soon' is not an instant. Write it like"),
         (

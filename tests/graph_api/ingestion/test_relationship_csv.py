@@ -91,8 +91,8 @@ def test_the_name_of_an_end_is_not_changed() -> None:
         (b"PLACED,ann,,,12,,", "related_uid", "'12' is not a UUID, such as 2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101."),
         (b'PLACED,ann,,7,,"{""since""}",', "attributes", "The cell is not JSON: "),
         (b"PLACED,ann,,7,,{since},", "attributes", ", at character 2."),
-        (b"PLACED,ann,,7,,[],", "attributes", "attributes has to be a JSON object, such as {"),
-        (b'PLACED,ann,,7,,"""since""",', "attributes", "attributes has to be a JSON object, such as {"),
+        (b"PLACED,ann,,7,,[],", "attributes", "attributes must be a JSON object, such as {"),
+        (b'PLACED,ann,,7,,"""since""",', "attributes", "attributes must be a JSON object, such as {"),
         (
             b'PLACED,ann,,7,,"{""a"": ""\\u0000""}",',
             "attributes",
