@@ -1,5 +1,6 @@
--- Append an audit entry and add to the number of identities in use. Return the kinds whose number now exceeds the quota. It is the
--- last statement of a transaction, so that the locks on the quota rows, taken in order of kind, are held for a moment only.
+-- Append an audit entry and add to the number of identities in use. Return the kinds whose number now exceeds the quota. It
+-- is the last statement of a transaction, so that the locks on the quota rows, taken in order of kind, are held for a moment
+-- only.
 -- Parameters: :actor, :credential, :operator, :operation, :outcome and :request_id of the audit entry; :kinds and :used, how many
 --   identities of each kind were added, or removed if negative.
 -- Used by: db.connection.WriteConnection.write_audit_and_quota, db.bulk.purge, db.tenancy.audit.record_owner_write

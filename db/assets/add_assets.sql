@@ -1,5 +1,6 @@
--- Add identities. A uid or key that is in use gets no row. The rows are inserted in order of the uid, so that two batches cannot deadlock.
--- Parameters: :kind, and parallel :uids, :types and :keys
+-- Add identities. A uid or key that is in use gets no row. The rows are inserted in order of the uid, so that two batches
+-- cannot deadlock.
+-- Parameters: :kind; :uids; :types and :keys, one for each, null for an asset without a key.
 -- Used by: db.assets.asset.add_or_lock_each
 INSERT INTO asset (tenant_id, uid, kind, type, key)
 SELECT CAST(:tenant AS bigint), uid, CAST(:kind AS text), type, key

@@ -1,5 +1,5 @@
 -- Read the details of entities, each entity at its own instant, with the detail type and the validity of each detail.
--- Parameters: parallel :assets and :instants, and :types to read, NULL for all
+-- Parameters: :assets ids; :instants, one for each; :types codes to read, NULL for all.
 -- Used by: db.assets.entity.details_by_entity
 SELECT wanted.ordinal, t.code, t.label, t.format, d.value, d.valid_from, NULLIF(d.valid_to, 'infinity') AS valid_to
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (asset_id, instant, ordinal)

@@ -1,6 +1,6 @@
--- Read the names of the domains that exist at an instant, in order. A domain exists while a product is in it, and always if an entity type
--- belongs to it, for types are not versioned.
--- Parameters: :instant, and :names to read, NULL for all
+-- Read the names of the domains that exist at an instant, in order. A domain exists while a product is in it, and always if
+-- an entity type belongs to it, for types are not versioned.
+-- Parameters: :instant; :names to read, NULL for all.
 -- Used by: db.assets.domain.domains_at, db.assets.domain.domains_by_name
 SELECT d.name
 FROM domain d

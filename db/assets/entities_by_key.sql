@@ -1,5 +1,5 @@
 -- Read entities by type and key, at an instant.
--- Parameters: parallel :types and :keys, and :instant
+-- Parameters: :types codes; :keys, one for each; :instant at which the entities are read.
 -- Used by: db.assets.entity.entities_by_key
 SELECT v.asset_id, a.uid, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, v.display_name, v.details
 FROM unnest(CAST(:types AS text[]), CAST(:keys AS text[])) AS named (type, key)

@@ -1,5 +1,5 @@
 -- Read entities by uid, at an instant.
--- Parameters: :uids, :instant
+-- Parameters: :uids; :instant at which the entities are read.
 -- Used by: db.assets.entity.entities_by_uid
 SELECT v.asset_id, a.uid, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, v.display_name, v.details
 FROM asset a

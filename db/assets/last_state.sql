@@ -1,5 +1,5 @@
 -- Read the state of a subject's last version that begins at an instant or before it.
--- Parameters: :subject, and :instant, NULL for no limit
+-- Parameters: :subject id of the asset; :instant, NULL for no limit.
 -- Tokens: {state}, {versions} and {subject} of the kind
 -- Used by: db.assets.asset.restore
 SELECT {state} AS state

@@ -1,6 +1,6 @@
--- Lock identities by uid, and by type and key, so that one writer at a time changes an asset. Foreign keys to it are not held up. The rows
--- are locked in order of the id, so that two statements that lock assets cannot deadlock with each other.
--- Parameters: :uids, and parallel :types and :keys
+-- Lock identities by uid, and by type and key, so that one writer at a time changes an asset. Foreign keys to it are not
+-- held up. The rows are locked in order of the id, so that two statements that lock assets cannot deadlock with each other.
+-- Parameters: :uids; :types; :keys, one for each type.
 -- Used by: db.assets.asset._lock
 SELECT id, uid, kind, type, key
 FROM asset

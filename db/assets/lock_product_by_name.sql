@@ -1,5 +1,5 @@
 -- Find and lock the product that has a name at an instant.
--- Parameters: :name, :instant, NULL for now, and :now, the instant up to which the transaction has written
+-- Parameters: :name; :instant, NULL for now; :now, the instant up to which the transaction has written.
 -- Used by: db.assets.product._lock_by_name
 WITH wanted AS MATERIALIZED (
   SELECT coalesce(CAST(:instant AS timestamptz), greatest(clock_timestamp(), CAST(:now AS timestamptz))) AS instant

@@ -1,6 +1,6 @@
--- Read assets of any kind by id, each at its own instant. An asset that does not exist then has no row. The columns of the other kind
--- are NULL.
--- Parameters: parallel :assets and :instants
+-- Read assets of any kind by id, each at its own instant. An asset that does not exist then has no row. The columns of the
+-- other kind are NULL.
+-- Parameters: :assets ids; :instants, one for each.
 -- Used by: db.assets.node.nodes_by_id
 SELECT wanted.ordinal, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (id, instant, ordinal)

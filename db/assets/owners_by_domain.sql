@@ -1,5 +1,5 @@
 -- Read the owners of the products of domains, each owner once per domain, in order; each domain at its own instant.
--- Parameters: parallel :domains and :instants
+-- Parameters: :domains names; :instants, one for each.
 -- Used by: db.assets.domain.owners_by_domain
 SELECT DISTINCT wanted.ordinal, v.owner
 FROM unnest(CAST(:domains AS text[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (domain, instant, ordinal)

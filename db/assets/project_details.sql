@@ -1,6 +1,7 @@
--- Bring the details of some entities up to date with their versions, each from an instant on. A detail that stays as it was keeps its
--- row, even if others change. Every read is by entity and ends with OFFSET 0, so that no statistics turn it into a scan.
--- Parameters: parallel :subjects and :instants
+-- Bring the details of some entities up to date with their versions, each from an instant on. A detail that stays as it was
+-- keeps its row, even if others change. Every read is by entity and ends with OFFSET 0, so that no statistics turn it into a
+-- scan.
+-- Parameters: :subjects ids of entities; :instants, the first at which the versions of each changed, one for each.
 -- Used by: db.temporal.change_log.append_changes
 WITH affected (subject_id, since) AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[]))

@@ -1,5 +1,5 @@
 -- Read the uids of assets by id.
--- Parameters: :assets
+-- Parameters: :assets ids.
 -- Used by: db.assets.node.uids_by_id
 SELECT id, uid
 FROM asset

@@ -1,6 +1,6 @@
--- Add identities of associations, in order of their ends, so that two statements that add some cannot deadlock with each other. Existing
--- ones have no row.
--- Parameters: :uids, and one array for each part of the identities: :near, :far, and the further parts by their names.
+-- Add identities of associations, in order of their ends, so that two statements that add some cannot deadlock with each
+-- other. Existing ones have no row.
+-- Parameters: :uids; :near, :far and the further parts of the identities by their names, one for each.
 -- Tokens: {identities}, {near}, {far}, {parts}, {part_parameters} of the association kind.
 -- Used by: db.associations.association._add_or_lock
 INSERT INTO {identities} (tenant_id, uid, {near}, {far}, {parts})

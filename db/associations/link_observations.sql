@@ -1,5 +1,5 @@
 -- Read when the state that each link has at an instant was recorded, and when the link was last asserted up to that instant.
--- Parameters: :links ids, :instants one for each.
+-- Parameters: :links ids; :instants, one for each.
 -- Used by: db.associations.lineage_link.link_observations
 SELECT requested.ordinal, recorded.recorded_at, asserted.change_ts AS last_seen_at
 FROM unnest(CAST(:links AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS requested (link_id, instant, ordinal)

@@ -1,5 +1,5 @@
--- Lock assets against changes, and let other writers hold the same lock. The rows are locked in order of id, so that two statements that
--- lock assets cannot deadlock with each other.
+-- Lock assets against changes, and let other writers hold the same lock. The rows are locked in order of id, so that two
+-- statements that lock assets cannot deadlock with each other.
 -- Parameters: :assets ids.
 -- Used by: db.associations.association.resolve_and_lock
 SELECT id

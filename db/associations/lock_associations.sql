@@ -1,6 +1,6 @@
--- Lock associations by their identities against other writers. The rows are locked in order of id, so that two statements that lock
--- associations cannot deadlock with each other.
--- Parameters: one array for each part of the identities: :near, :far, and the further parts by their names.
+-- Lock associations by their identities against other writers. The rows are locked in order of id, so that two statements
+-- that lock associations cannot deadlock with each other.
+-- Parameters: :near ids of the near ends; :far and the further parts of the identities by their names, one for each.
 -- Tokens: {identities}, {near}, {far}, {parts}, {part_parameters}, {discriminator} of the association kind.
 -- Used by: db.associations.association._lock
 SELECT id, {near}, {far}, {parts}

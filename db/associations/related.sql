@@ -1,7 +1,8 @@
--- Read a page of the assets that each asset is related to at an instant, each once and in order of id. Of each type read no more
--- than the page may need. The bounds repeat the type, so that only the index that begins with that end fits, even without statistics.
--- Parameters: :assets ids, :instants one for each, :forward ids of the types to follow from their origin, :reverse from their
--- related end, :after and :before ids between which the page lies, :limit rows of each page.
+-- Read a page of the assets that each asset is related to at an instant, each once and in order of id. Of each type read no
+-- more than the page may need. The bounds repeat the type, so that only the index that begins with that end fits, even
+-- without statistics.
+-- Parameters: :assets ids; :instants, one for each; :forward ids of the types to follow from their origin; :reverse
+--   from their related end; :after and :before ids between which the page lies; :limit rows of each page.
 -- Tokens: {direction} ASC or DESC.
 -- Used by: db.associations.relationship.related_to_assets
 SELECT requested.ordinal, page.other_id

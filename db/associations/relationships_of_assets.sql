@@ -1,8 +1,8 @@
 -- Read a page of the relationships of each asset at an instant, in order of the type, the other end and the relationship. Of each
 -- type read no more than the page may need. OFFSET 0 keeps the look-up of identities a nested loop.
--- Parameters: :assets ids, :instants one for each, :forward ids of the types to follow from their origin, :reverse from their
--- related end, :after_0, :after_1, :after_2 and :before_0, :before_1, :before_2 the cursor keys between which the page lies, :limit rows
--- of each page.
+-- Parameters: :assets ids; :instants, one for each; :forward ids of the types to follow from their origin; :reverse
+--   from their related end; :after_0, :after_1, :after_2 and :before_0, :before_1, :before_2 the cursor keys between
+--   which the page lies; :limit rows of each page.
 -- Tokens: {direction} ASC or DESC.
 -- Used by: db.associations.relationship.relationships_of_assets
 SELECT page.relationship_id, i.uid, page.type_id, page.origin_id, page.related_id, page.attributes, page.valid_from,

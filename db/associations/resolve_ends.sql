@@ -1,7 +1,7 @@
--- Resolve references to assets, each at an instant or now: by uid, by the product name valid then, or by entity type and key. Return
--- whether the asset is alive then, and whether it ever was until then. A reference to nothing has no row.
--- Parameters: :uids, :products, :types, :keys, :instants one of each for a reference, null where it has none; :now the earliest
--- instant that counts as now.
+-- Resolve references to assets, each at an instant or now: by uid, by the product name valid then, or by entity type and
+-- key. Return whether the asset is alive then, and whether it ever was until then. A reference to nothing has no row.
+-- Parameters: :uids; :products, :types, :keys and :instants, one for each, null where a reference has none; :now the
+--   earliest instant that counts as now.
 -- Used by: db.associations.association.resolve
 WITH requested AS MATERIALIZED (
   SELECT e.uid, e.product, e.type, e.key, e.ordinal,

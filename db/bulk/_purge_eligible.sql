@@ -1,6 +1,7 @@
--- Condition that an asset may be removed: no lifetime of it reaches past :before, and no change that took effect was recorded after it.
--- Expects a row `e` of the asset with kind and subject_id, and :before. (OFFSET 0 keeps the look-ups by asset, which a planner with
--- outdated statistics would turn into scans.)
+-- Condition that an asset may be removed: no lifetime of it reaches past :before, and no change that took effect was
+-- recorded after it.
+-- Expects a row `e` of the asset with kind and subject_id, and :before. (OFFSET 0 keeps the look-ups by asset, which a
+-- planner with outdated statistics would turn into scans.)
 NOT EXISTS (
     SELECT
     FROM asset_lifetime l

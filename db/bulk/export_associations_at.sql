@@ -1,5 +1,5 @@
 -- Read the associations of a kind that are effective at an instant, in order of the association.
--- Parameters: :instant.
+-- Parameters: :instant at which the associations exist.
 -- Tokens: {identities}, {effective}, {subject}, {near}, {far}, {discriminator}, {state} of the kind.
 -- Used by: db.bulk.export.associations
 SELECT i.uid, n.uid AS near, f.uid AS far, i.{discriminator} AS discriminator, v.valid_from, {state} AS state,

@@ -4,7 +4,8 @@
 SELECT own.asset_id, own.name, own.valid_from, nullif(own.valid_to, 'infinity') AS valid_to, other.asset_id AS other_id,
   other.valid_from AS other_from, nullif(other.valid_to, 'infinity') AS other_to
 FROM unnest(CAST(:products AS bigint[])) AS product (asset_id)
--- (OFFSET 0 keeps both reads index look-ups by product and by name, which a planner with outdated statistics would turn into scans.)
+-- (OFFSET 0 keeps both reads index look-ups by product and by name, which a planner with outdated statistics would turn into
+-- scans.)
 CROSS JOIN LATERAL (
   SELECT *
   FROM product_version v

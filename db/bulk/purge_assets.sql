@@ -1,5 +1,5 @@
--- Remove locked assets with their versions, details, lifetimes and changes, and return how many assets and changes that were. An asset
--- that has associations left stays until these are removed.
+-- Remove locked assets with their versions, details, lifetimes and changes, and return how many assets and changes that
+-- were. An asset that has associations left stays until these are removed.
 -- Parameters: :kind, :assets the ids of locked assets of that kind.
 -- Used by: db.bulk.purge._PurgeTransaction._remove
 WITH unconnected AS MATERIALIZED (

@@ -1,4 +1,5 @@
--- Remove locked associations with their versions, effective rows and changes, and return how many associations and changes that were.
+-- Remove locked associations with their versions, effective rows and changes, and return how many associations and changes
+-- that were.
 -- Parameters: :associations the ids of locked associations of the kind.
 -- Tokens: {kind}, {identities}, {versions}, {effective}, {subject} of the kind.
 -- Used by: db.bulk.purge._PurgeTransaction._remove

@@ -1,6 +1,7 @@
 -- Read assets of a kind that may be removed, in the order of their deletions, after a cursor. An asset with several deletions may
 -- occur several times.
--- Parameters: :kind, :before the end of retention, :after and :after_id the cursor (the instant of a deletion and the asset), :limit.
+-- Parameters: :kind; :before the end of retention; :after and :after_id the cursor (the instant of a deletion and the
+--   asset); :limit of the rows.
 -- Used by: db.bulk.purge._PurgeTransaction.step
 SELECT e.change_ts, e.subject_id
 FROM (

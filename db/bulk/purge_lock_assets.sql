@@ -1,6 +1,6 @@
 -- Lock assets against all other writers, including those that would only refer to them. The rows are locked in order of id,
 -- as by every statement that locks assets, so that two of them cannot deadlock with each other.
--- Parameters: :assets the ids.
+-- Parameters: :assets ids.
 -- Used by: db.bulk.purge._PurgeTransaction.step
 SELECT id
 FROM asset

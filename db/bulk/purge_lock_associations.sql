@@ -1,7 +1,7 @@
 -- Lock associations of some assets, as many as one transaction removes. The rows are locked in order of id, as by
 -- every statement that locks associations.
--- Parameters: :assets the ids of locked assets, :limit how many associations at most, :max_changes how many changes they may have in
---   all; the last one may exceed it.
+-- Parameters: :assets ids of locked assets; :limit how many associations at most; :max_changes how many changes they may
+--   have in all; the last one may exceed it.
 -- Tokens: {kind}, {identities} and the columns of both ends of the kind.
 -- Used by: db.bulk.purge._PurgeTransaction._remove
 SELECT id

@@ -1,6 +1,6 @@
 -- Read those of some locked assets that may still be removed, and whether each is within the bound on the changes that one
 -- transaction removes.
--- Parameters: :kind, :before the end of retention, :assets the ids of locked assets, :max_changes the bound.
+-- Parameters: :kind; :before the end of retention; :assets ids of locked assets; :max_changes the bound.
 -- Used by: db.bulk.purge._PurgeTransaction.step
 SELECT e.subject_id, sum(log.changes) OVER (ORDER BY e.subject_id) - log.changes < CAST(:max_changes AS bigint) AS within_bound
 FROM (SELECT subject_id, CAST(:kind AS text) AS kind FROM unnest(CAST(:assets AS bigint[])) AS n (subject_id)) e

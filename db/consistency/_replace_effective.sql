@@ -1,4 +1,5 @@
--- Replace the effective rows of associations that end at `since` or later by what their versions and lifetimes imply. Equal rows stay.
+-- Replace the effective rows of associations that end at `since` or later by what their versions and lifetimes imply. Equal
+-- rows stay.
 -- Expects: CTE affected (subject_id, since) at the end of a WITH list. Provides: the rest of the statement.
 -- Tokens: {effective}, {effective_columns} and those of _clipped_periods, of the association kind.
 {include _clipped_periods},

@@ -1,5 +1,5 @@
 -- Clip the associations of some assets anew to the lifetimes of both ends, each from an instant on.
--- Parameters: :subjects ids of assets, :instants the first instant at which the lifetime of each changed.
+-- Parameters: :subjects ids of assets; :instants, the first at which the lifetime of each changed, one for each.
 -- Tokens: {identities}, {near}, {far} and those of _replace_effective, of the association kind.
 -- Used by: db.consistency.lifecycle._clip
 WITH affected AS (

@@ -1,5 +1,5 @@
--- Lock assets against other writers. The rows are locked in order of id, so that two statements that lock assets cannot deadlock with
--- each other.
+-- Lock assets against other writers. The rows are locked in order of id, so that two statements that lock assets cannot
+-- deadlock with each other.
 -- Parameters: :assets ids.
 -- Used by: db.consistency.lifecycle.lock_by_id
 SELECT id

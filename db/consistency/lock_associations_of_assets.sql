@@ -1,6 +1,6 @@
--- Lock the associations of some assets. The rows are locked in order of id, so that two statements that lock associations cannot deadlock
--- with each other. Of two writers that delete both ends of one association at once, the second waits here, so that it clips the
--- association to both changed lifetimes.
+-- Lock the associations of some assets. The rows are locked in order of id, so that two statements that lock associations
+-- cannot deadlock with each other. Of two writers that delete both ends of one association at once, the second waits here,
+-- so that it clips the association to both changed lifetimes.
 -- Parameters: :subjects ids of assets.
 -- Tokens: {identities}, {near}, {far} of the association kind.
 -- Used by: db.consistency.lifecycle._lock_associations

@@ -1,6 +1,6 @@
--- Find the relationships that matter to deletions of assets: those whose type restricts them, and those whose type cascades to the
--- other end. Lifetimes are rebuilt already; relationships are still clipped to the former ones.
--- Parameters: :subjects ids of the deleted assets, :instants when each is deleted.
+-- Find the relationships that matter to deletions of assets: those whose type restricts them, and those whose type cascades
+-- to the other end. Lifetimes are rebuilt already; relationships are still clipped to the former ones.
+-- Parameters: :subjects ids of the deleted assets; :instants of the deletions, one for each.
 -- Used by: db.consistency.lifecycle._on_delete_targets
 SELECT t.on_delete, hit.asset_id, hit.instant, i.uid, hit.valid_from, NULLIF(hit.valid_to, 'infinity') AS valid_to, hit.since,
   t.origin || ' ' || t.key || ' ' || t.related AS type, labelled.id AS other_id, labelled.kind AS other_kind,

@@ -1,5 +1,5 @@
 -- Bring the lifetimes of some assets up to date with their versions, each from an instant on. Equal rows stay.
--- Parameters: :subjects ids of assets, :instants the first instant at which the versions of each changed.
+-- Parameters: :subjects ids of assets; :instants, the first at which the versions of each changed, one for each.
 -- Tokens: {versions}, {subject} of the asset kind.
 -- Used by: db.consistency.lifecycle._rebuild_lifetimes
 WITH affected (subject_id, since) AS (

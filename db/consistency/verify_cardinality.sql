@@ -1,5 +1,5 @@
--- Find relationships that overlap another where their type allows one, which needs the constraints to have been disabled. A row is
--- a difference.
+-- Find relationships that overlap another where their type allows one, which needs the constraints to have been disabled. A
+-- row is a difference.
 -- Used by: db.temporal.verification.verify_tenant, as a verification of relationships
 SELECT relationship_id AS subject_id, valid_from, 'a relationship overlaps another where its type allows one' AS difference
 FROM (

@@ -1,6 +1,6 @@
 -- Conditions on an effective link `l`: only the links that a filter admits.
-          -- Expects: l (lineage_link_effective), and the parameters :types, :producers, :min_confidence and :seen_since, of which NULL is
-          -- no condition
+          -- Expects: l (lineage_link_effective), and the parameters :types, :producers, :min_confidence and :seen_since, of
+          -- which NULL is no condition
           -- Tokens: {instant} the column of the instant at which the link is read
           AND (CAST(:types AS text[]) IS NULL OR l.type = ANY (CAST(:types AS text[])))
           AND (CAST(:producers AS text[]) IS NULL OR l.producer = ANY (CAST(:producers AS text[])))

@@ -1,5 +1,5 @@
--- The whole rows of the links that have an end on the page, in order of their ids, and one row without a link that says how many links
-  -- were examined.
+-- The whole rows of the links that have an end on the page, in order of their ids, and one row without a link that says how
+  -- many links were examined.
   -- Expects: w (on_page, timed_out), examined, among (link_id, source_id, target_id, valid_from), and the parameter :links
   SELECT k.link_id, i.uid, l.source_id, l.target_id, l.producer, l.type, l.transformation, l.confidence, l.metadata, l.valid_from,
     NULLIF(l.valid_to, 'infinity') AS valid_to, CAST(NULL AS bigint) AS examined, CAST(NULL AS boolean) AS timed_out

@@ -1,5 +1,5 @@
 -- Count the assets that exist at an instant and have no link at the given end.
--- Parameters: :instant
+-- Parameters: :instant of the statistic.
 -- Tokens: {near} the column of that end
 -- Used by: db.lineage.analytics.count_unlinked
 SELECT count(*) AS assets

@@ -1,6 +1,6 @@
--- Count, for each domain, the links that enter it and the links that leave it at an instant. An asset without a domain is outside of
--- every domain.
--- Parameters: :instant
+-- Count, for each domain, the links that enter it and the links that leave it at an instant. An asset without a domain is
+-- outside of every domain.
+-- Parameters: :instant of the links.
 -- Used by: db.lineage.analytics.crossing_links
 WITH asset_domain AS (
   -- a product names its domain, an entity has that of its type

@@ -1,5 +1,5 @@
 -- Read the pairs of assets that are linked at an instant, each pair once however many links it has, as two parallel arrays.
--- Parameters: :instant, :limit the most pairs
+-- Parameters: :instant of the links; :limit, the most pairs.
 -- Used by: db.lineage.analytics._graph_metrics
 SELECT coalesce(array_agg(source_id), '{}') AS sources, coalesce(array_agg(target_id), '{}') AS targets
 FROM (

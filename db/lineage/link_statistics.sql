@@ -1,5 +1,5 @@
 -- Count the links at an instant by type and, in the row without a type, in all, with their average confidence.
--- Parameters: :instant
+-- Parameters: :instant of the links.
 -- Used by: db.lineage.analytics.link_statistics
 SELECT type, count(*) AS links, avg(confidence) AS confidence
 FROM lineage_link_effective

@@ -1,13 +1,13 @@
 -- Read the links among the assets of each of several sets. A set belongs to one walk and has its own instant.
+-- Each asset's links are examined from one end only. At most :max_examined + 1 links per set are examined. The time belongs
+-- to the statement and is checked between sets only: a set whose turn comes after :time examines none. The result has both,
+-- so that the caller can say that links may be missing.
 --
--- Each asset's links are examined from one end only. At most :max_examined + 1 links per set are examined. The time belongs to the
--- statement and is checked between sets only: a set whose turn comes after :time examines none. The result has both, so that the caller
--- can say that links may be missing.
---
--- Parameters: :ordinals, :members and :on_page, parallel: the set of an asset, the asset, and true if it is on the page whose links are
--- wanted, :instants one per set, :links the most links of a page, :max_examined, :time
--- Tokens: {near} the column of the end from which links are examined; {far} that of the other end; {link_filter} conditions on a link
--- `l`; {result} `_links_on_page` or `_links_as_graph`
+-- Parameters: :members asset ids; :ordinals, the set of each, and :on_page, true if it is on the page whose links are
+--   wanted, one for each; :instants, one for each set; :links the most links of a page; :max_examined the most links to
+--   examine in a set; :time after which no set is examined.
+-- Tokens: {near} the column of the end from which links are examined; {far} that of the other end; {link_filter} conditions
+-- on a link `l`; {result} `_links_on_page` or `_links_as_graph`
 -- Used by: db.lineage.subgraph._links_among
 WITH asset_set AS MATERIALIZED (
   SELECT m.ordinal, i.instant, array_agg(m.asset_id) AS members, array_agg(m.asset_id) FILTER (WHERE m.on_page) AS on_page

@@ -1,5 +1,5 @@
 -- Read the assets with the most neighbours on one side at an instant, the most first; of equals, the one with the lowest id.
--- Parameters: :instant, :limit
+-- Parameters: :instant of the links; :limit, the most assets.
 -- Tokens: {near} the column of the end of a link at which the asset is; {far} that of its neighbour
 -- Used by: db.lineage.analytics.most_linked
 SELECT {near} AS asset_id, count(DISTINCT {far}) AS degree

@@ -24,8 +24,8 @@
 -- The bounds of assets and links are those of each root. `_walk_from_level_rows` in walk.py derives the bound that was met from
 -- the last level row, and drops the assets beyond the bound of assets.
 --
--- Parameters: :roots asset ids, :instants one per root, :depth the greatest depth, :assets and :links the bounds of each walk,
--- :time the bound of the statement
+-- Parameters: :roots asset ids; :instants, one for each; :depth the greatest depth; :assets and :links the bounds of
+--   each walk; :time the bound of the statement.
 -- Tokens: {near} and {far}, the columns of the end of a link at which the walk is and of the end to which it goes; {link_filter}
 -- conditions on a link `l`; {asset_filter} the array of the assets of `walk.level` that the result shows
 -- Used by: db.lineage.walk.run_walks

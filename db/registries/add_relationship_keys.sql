@@ -1,6 +1,6 @@
 -- Add the keys of a relationship type from both sides, unless another type has them. They are inserted in one order, so that two
 -- writers of the same keys cannot deadlock.
--- Parameters: :type, and parallel :near, :keys and :far
+-- Parameters: :type id of the relationship type; :keys; :near and :far, the codes of their near and far ends, one for each.
 -- Used by: db.registries.relationship_type._put_keys
 INSERT INTO relationship_key (tenant_id, near, key, far, type_id)
 SELECT CAST(:tenant AS bigint), near, key, far, CAST(:type AS bigint)

@@ -1,5 +1,6 @@
 -- Add a relationship type, unless one with its key and ends exists.
--- Parameters: :origin, :key, :related, :reverse_key, :cardinality, :on_delete, :foreign_key_field
+-- Parameters: :origin and :related, the codes of the ends; :key; :reverse_key, :cardinality, :on_delete and
+--   :foreign_key_field, the other fields of the type.
 -- Used by: db.registries.relationship_type._put
 INSERT INTO relationship_type (tenant_id, origin, key, related, reverse_key, cardinality, on_delete, foreign_key_field)
 VALUES (

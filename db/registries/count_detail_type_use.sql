@@ -1,13 +1,13 @@
 -- Count the entities that have or had a detail of a type.
--- Parameters: :code
+-- Parameters: :code of the detail type.
 -- Used by: db.registries.detail_type._lock_and_check_unused
 WITH in_details AS (
   SELECT asset_id
   FROM entity_detail
   WHERE tenant_id = CAST(:tenant AS bigint) AND detail_type = CAST(:code AS text)
 ),
--- Without any, the change log may still hold a patch with such a detail, of an instant at which its entity does not exist. The detail
--- appears as soon as a late change makes the entity exist then.
+-- Without any, the change log may still hold a patch with such a detail, of an instant at which its entity does not exist.
+-- The detail appears as soon as a late change makes the entity exist then.
 in_patches AS (
   SELECT subject_id
   FROM change

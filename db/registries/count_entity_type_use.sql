@@ -1,5 +1,5 @@
 -- Count the entities of a type, deleted ones included, and find a relationship type with this type at an end, if there is one.
--- Parameters: :code
+-- Parameters: :code of the entity type.
 -- Used by: db.registries.entity_type.remove
 SELECT count(*) AS entities, (
     SELECT min(t.origin || ' ' || t.key || ' ' || t.related)

@@ -1,5 +1,5 @@
 -- Count the relationships of a type, ended ones included.
--- Parameters: :type
+-- Parameters: :type id of the relationship type.
 -- Used by: db.registries.relationship_type._count_relationships
 SELECT count(*) AS relationships
 FROM relationship

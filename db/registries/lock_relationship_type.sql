@@ -1,5 +1,5 @@
 -- Lock a type against writers of its relationships until the transaction ends. It waits for those that have written one already.
--- Parameters: :origin, :key, :related
+-- Parameters: :origin and :related, the codes of the ends; :key.
 -- Used by: db.registries.relationship_type._lock
 SELECT id, origin, key, related, reverse_key, cardinality, on_delete, foreign_key_field
 FROM relationship_type

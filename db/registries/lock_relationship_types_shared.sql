@@ -1,5 +1,6 @@
--- Lock types against changes until the transaction ends, beside other writers that do the same. The rows are locked in order of the id.
--- Parameters: :names, keys or codes
+-- Lock types against changes until the transaction ends, beside other writers that do the same. The rows are locked in order
+-- of the id.
+-- Parameters: :names, each the key or the code of a type.
 -- Used by: db.registries.relationship_type.lock_types_shared
 SELECT id
 FROM relationship_type

@@ -1,6 +1,7 @@
--- Add detail types with different codes, or replace those with their codes. A type whose format would change has no row, unless
--- :replace_format is true; it is locked all the same. The rows are written in order of the code, so that two batches cannot deadlock.
--- Parameters: parallel :codes, :labels and :formats, and :replace_format
+-- Add detail types with different codes, or replace those with their codes. A type whose format would change has no row,
+-- unless :replace_format is true; it is locked all the same. The rows are written in order of the code, so that two batches
+-- cannot deadlock.
+-- Parameters: :codes; :labels and :formats, one for each; :replace_format, true if a format may change.
 -- Used by: db.registries.detail_type._put
 WITH entry AS (
   SELECT *

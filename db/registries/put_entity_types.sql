@@ -1,6 +1,6 @@
--- Add entity types with different codes, or replace those with their codes. The rows are written in order of the code, so that two batches
--- cannot deadlock.
--- Parameters: parallel :codes, :labels, :domains and :sources
+-- Add entity types with different codes, or replace those with their codes. The rows are written in order of the code, so
+-- that two batches cannot deadlock.
+-- Parameters: :codes; :labels, :domains and :sources, one for each.
 -- Used by: db.registries.entity_type.put_each
 WITH entry AS (
   SELECT code, label, domain, CAST(source AS jsonb) AS source

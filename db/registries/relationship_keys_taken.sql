@@ -1,6 +1,6 @@
--- Find one of these keys that belongs to another type, with the code of that type. A key without a type belonged to one that another writer
--- has removed; its row has no code.
--- Parameters: :type, and parallel :near, :keys and :far
+-- Find one of these keys that belongs to another type, with the code of that type. A key without a type belonged to one that
+-- another writer has removed; its row has no code.
+-- Parameters: :type id of the relationship type; :keys; :near and :far, the codes of their near and far ends, one for each.
 -- Used by: db.registries.relationship_type._put_keys
 SELECT wanted.near, wanted.key, wanted.far, t.origin || ' ' || t.key || ' ' || t.related AS code,
   CASE WHEN (wanted.near, wanted.key, wanted.far) = (t.origin, t.key, t.related) THEN 'the key' ELSE 'the reverse key' END AS use

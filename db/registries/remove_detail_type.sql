@@ -1,5 +1,5 @@
 -- Remove a type.
--- Parameters: :code
+-- Parameters: :code of the detail type.
 -- Used by: db.registries.detail_type.remove
 DELETE FROM detail_type
 WHERE tenant_id = CAST(:tenant AS bigint) AND code = CAST(:code AS text)

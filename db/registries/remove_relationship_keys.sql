@@ -1,5 +1,6 @@
 -- Remove the keys of a relationship type, except these.
--- Parameters: :type, and parallel :near, :keys and :far
+-- Parameters: :type id of the relationship type; :keys to keep; :near and :far, the codes of their near and far ends, one
+--   for each.
 -- Used by: db.registries.relationship_type._put_keys, db.registries.relationship_type.remove
 DELETE FROM relationship_key
 WHERE tenant_id = CAST(:tenant AS bigint) AND type_id = CAST(:type AS bigint)

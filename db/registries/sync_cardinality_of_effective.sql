@@ -1,5 +1,5 @@
 -- Copy the cardinality of each relationship of a type to its effective rows.
--- Parameters: :type
+-- Parameters: :type id of the relationship type.
 -- Used by: db.registries.relationship_type._put
 UPDATE relationship_effective r
 SET one_origin = i.one_origin, one_related = i.one_related

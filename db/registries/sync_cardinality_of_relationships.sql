@@ -1,6 +1,6 @@
--- Copy the cardinality of a type to each of its relationships. The row locks keep other writers from clipping them meanwhile; the plan by
--- index takes the locks in order of the id.
--- Parameters: :type
+-- Copy the cardinality of a type to each of its relationships. The row locks keep other writers from clipping them
+-- meanwhile; the plan by index takes the locks in order of the id.
+-- Parameters: :type id of the relationship type.
 -- Used by: db.registries.relationship_type._put
 UPDATE relationship r
 SET one_origin = t.one_origin, one_related = t.one_related

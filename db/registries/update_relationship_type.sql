@@ -1,5 +1,5 @@
 -- Replace the fields of a relationship type.
--- Parameters: :type, :reverse_key, :cardinality, :on_delete, :foreign_key_field
+-- Parameters: :type id of the relationship type; :reverse_key, :cardinality, :on_delete and :foreign_key_field, the new values.
 -- Used by: db.registries.relationship_type._put
 UPDATE relationship_type
 SET reverse_key = CAST(:reverse_key AS text), cardinality = CAST(:cardinality AS text), on_delete = CAST(:on_delete AS text),

@@ -1,4 +1,5 @@
--- Compare the keys that relationship types have from either end with the stored ones. Each row is a difference and names the type.
+-- Compare the keys that relationship types have from either end with the stored ones. Each row is a difference and names the
+-- type.
 -- Used by: db.temporal.verification.verify_tenant
 SELECT coalesce(stored.type_id, expected.type_id) AS subject_id, CAST(NULL AS timestamptz) AS valid_from, CASE
     WHEN stored.type_id IS NULL THEN 'a key of a relationship type is not stored'

@@ -1,4 +1,5 @@
--- FROM clause of the log entry `c` that caused a change: of all entries of the asset at that instant, the last that changed its state.
+-- FROM clause of the log entry `c` that caused a change: of all entries of the asset at that instant, the last that changed
+-- its state.
 -- Expects a row `candidate` (at, subject_id). Token: {kind}.
   FROM change c
   WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = '{kind}' AND c.subject_id = candidate.subject_id AND c.change_ts = candidate.at

@@ -1,4 +1,5 @@
--- Filter on the kinds of changes that begin a version. The version before is looked up only to distinguish an update from a restoration.
+-- Filter on the kinds of changes that begin a version. The version before is looked up only to distinguish an update from a
+-- restoration.
 -- Expects a row `candidate` (at, subject_id, created_at) and :kinds. Tokens: {versions}, {subject}.
   AND CASE
     WHEN candidate.created_at = candidate.at THEN 'CREATED' = ANY (CAST(:kinds AS text[]))

@@ -1,7 +1,7 @@
--- Fold a change log into versions. fold() is the aggregate over next_state(), which defines the state after one more change: see migrations
--- 0002 and 0005.
--- Expects: CTE log (subject_id, change_ts, seq, operation, payload). Provides: CTE target (subject_id, valid_from, valid_to, created_at,
---   digest and the fields of the kind), the versions that the log implies.
+-- Fold a change log into versions. fold() is the aggregate over next_state(), which defines the state after one more change:
+-- see migrations 0002 and 0005.
+-- Expects: CTE log (subject_id, change_ts, seq, operation, payload). Provides: CTE target (subject_id, valid_from, valid_to,
+--   created_at, digest and the fields of the kind), the versions that the log implies.
 -- Tokens: {versions}, {columns}, {values} of the kind.
 folded AS (
   SELECT subject_id, change_ts, seq,

@@ -1,13 +1,14 @@
--- Judge a batch of changes in the order of their instants, and append those that are accepted to the change log. A change that is the
--- only one of its subject in the batch and later than all others in the log (IN_ORDER) is applied to the versions at once. Any other change
--- that takes effect (OUT_OF_ORDER: a late change, or one of several instants of a subject in one batch) is left to rebuild_versions.sql.
--- The caller has locked the subjects.
--- Parameters: :kind; one array element a change: :subjects, :operations, :payloads, :instants (null: now) and :creating (true if the
---   subject must not exist yet); :reject_restatement, true if a request may not state a subject twice at one instant; :tolerance, how far
---   in the future an instant may be; :actor and :request_id.
--- Returns: one row a change, in the order of the batch: subject_id; instant from which the change is valid; now; verdict, explained in
---   db.temporal.change_log.Verdict; changed, true if the change changed the state; created, true if it is the first change of its subject;
---   changes_lifetime, true if the subject began or ceased to exist with it; is_new_subject, true if the log had no change of the subject.
+-- Judge a batch of changes in the order of their instants, and append those that are accepted to the change log. A change
+-- that is the only one of its subject in the batch and later than all others in the log (IN_ORDER) is applied to the
+-- versions at once. Any other change that takes effect (OUT_OF_ORDER: a late change, or one of several instants of a subject
+-- in one batch) is left to rebuild_versions.sql. The caller has locked the subjects.
+-- Parameters: :kind; :subjects ids; :operations, :payloads, :instants (null: now) and :creating (true if the subject
+--   must not exist yet), one for each; :reject_restatement, true if a request may not state a subject twice at one
+--   instant; :tolerance, how far in the future an instant may be; :actor and :request_id of the log entries.
+-- Returns: one row a change, in the order of the batch: subject_id; instant from which the change is valid; now; verdict,
+--   explained in db.temporal.change_log.Verdict; changed, true if the change changed the state; created, true if it is the
+--   first change of its subject; changes_lifetime, true if the subject began or ceased to exist with it; is_new_subject,
+--   true if the log had no change of the subject.
 -- Tokens: {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
 -- Used by: db.temporal.change_log.append_changes
 WITH incoming AS (
@@ -61,9 +62,9 @@ affected AS (
 ),
 -- The changes to fold: the state just before the batch, the log of the time that the batch covers, and the batch.
 timeline AS (
-  -- Sentinel for the log before `since`: JSON null means that the subject existed and ended, SQL NULL that it never existed; only then does
-  -- a STUB begin a state. The sentinel matters if a STUB is folded: one of the batch (stubs), or maybe one that the log has in the period
-  -- that the batch covers (latest_ts >= since).
+  -- Sentinel for the log before `since`: JSON null means that the subject existed and ended, SQL NULL that it never existed;
+  -- only then does a STUB begin a state. The sentinel matters if a STUB is folded: one of the batch (stubs), or maybe one
+  -- that the log has in the period that the batch covers (latest_ts >= since).
   SELECT affected.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
     CAST('null' AS jsonb) AS payload, CAST(NULL AS boolean) AS changed, CAST(NULL AS bigint) AS ordinal,
     CAST(NULL AS timestamptz) AS created_at, CAST(NULL AS tid) AS row_ctid
@@ -75,8 +76,8 @@ timeline AS (
       AND c.change_ts < affected.since AND c.operation <> 'STUB'
   )
   UNION ALL
-  -- The version just before the batch counts as a first SET. It includes one that ends exactly at `since` (hence >= and not >): a change at
-  -- `since` ended it, and that change is folded below.
+  -- The version just before the batch counts as a first SET. It includes one that ends exactly at `since` (hence >= and not
+  -- >): a change at `since` ended it, and that change is folded below.
   SELECT affected.subject_id, base.valid_from, 0, 'SET', base.state, NULL, NULL, base.created_at, base.row_ctid
   FROM affected
   CROSS JOIN LATERAL (

@@ -1,5 +1,5 @@
 -- Count the versions of each subject.
--- Parameters: :subjects.
+-- Parameters: :subjects ids.
 -- Tokens: {versions}, {subject} of the kind.
 -- Used by: db.temporal.history.count_histories
 SELECT v.{subject} AS subject_id, count(*) AS versions

@@ -1,7 +1,7 @@
 -- Read assets of one kind that differ between two instants, with the version at the earlier and at the later one.
 -- Parameters: those of the candidates.
--- Tokens: {candidates}, a query of (subject_id, earlier_from, later_from); {kind}, {versions}, {subject}, {state}, {state_before} of the
---   kind.
+-- Tokens: {candidates}, a query of (subject_id, earlier_from, later_from); {kind}, {versions}, {subject}, {state},
+--   {state_before} of the kind.
 -- Used by: db.temporal.differences.list_differences
 SELECT '{kind}' AS kind, candidate.subject_id, a.uid, a.type, a.key,
   p.valid_from AS from_before, NULLIF(p.valid_to, 'infinity') AS to_before, p.created_at AS created_before,

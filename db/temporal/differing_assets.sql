@@ -1,5 +1,6 @@
--- Find assets of a kind that differ between two instants, among candidates that changed in between: an asset may have changed back.
--- Parameters: :since, :until, :kinds of differences, and those of the filters.
+-- Find assets of a kind that differ between two instants, among candidates that changed in between: an asset may have
+-- changed back.
+-- Parameters: :since and :until, the two instants; :kinds of differences; those of the filters.
 -- Tokens: {candidates}, a query of (subject_id); {direction}, ASC or DESC; {filters}; {versions}, {subject} of the kind.
 -- Used by: db.temporal.differences.list_differences, db.temporal.differences.count_differences
 SELECT candidate.subject_id, earlier.valid_from AS earlier_from, later.valid_from AS later_from

@@ -1,7 +1,7 @@
--- Find the first asset that a batch of changes touches outside some domains, at the instant of the change or later. A product is in
--- the domain of its versions, a deleted one in that of its last; an entity is in the domain of its type. An association is in the domain
--- of its owner, which has to exist.
--- Parameters: :domains; one array element a change: :subjects and :instants (null: now).
+-- Find the first asset that a batch of changes touches outside some domains, at the instant of the change or later. A
+-- product is in the domain of its versions, a deleted one in that of its last; an entity is in the domain of its type. An
+-- association is in the domain of its owner, which has to exist.
+-- Parameters: :domains names; :subjects ids; :instants (null: now), one for each subject.
 -- Tokens: {owner_asset_id}, the asset whose domain covers the subject `n.subject_id`; {is_association}.
 -- Used by: db.temporal.write_domains.require_domains
 SELECT a.kind, a.uid, s.domain

@@ -1,5 +1,6 @@
 -- Read a page of the versions of each subject, with the state before each and the log entry that caused it.
--- Parameters: :kind, :subjects; :after and :before, instants that bound the page, or null; :limit.
+-- Parameters: :kind; :subjects ids; :after and :before, instants that bound the page, or null; :limit of the rows of
+--   each subject.
 -- Tokens: {direction}, ASC or DESC; {versions}, {subject}, {state}, {state_before} of the kind.
 -- Used by: db.temporal.history.histories
 SELECT requested.subject_id, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, {state} AS state,

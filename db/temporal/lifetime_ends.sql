@@ -1,5 +1,5 @@
--- Read the ends of lifetimes of a kind at which no other lifetime begins. Only a deletion ends a lifetime; several deletions at one
--- instant are one end.
+-- Read the ends of lifetimes of a kind at which no other lifetime begins. Only a deletion ends a lifetime; several deletions
+-- at one instant are one end.
 -- Parameters: those of the cursor bounds and the filters.
 -- Tokens: {filters}; {kind}, {versions}, {subject} of the kind.
 -- Used by: db.temporal.changes.list_changes, db.temporal.changes.count_changes

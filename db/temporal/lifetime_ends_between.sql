@@ -1,5 +1,5 @@
 -- Read the subjects of a kind with a deletion after :since and until :until.
--- Parameters: :since, :until.
+-- Parameters: :since and :until, the bounds of the period.
 -- Tokens: {kind}.
 -- Used by: db.temporal.differences.list_differences, db.temporal.differences.count_differences
 SELECT c.subject_id

@@ -1,13 +1,13 @@
--- Rebuild the versions of some subjects from an instant on, after changes that arrived out of order (late changes, for instance). Rows that
--- are right already are kept.
--- Parameters: :kind; one array element a subject: :subjects and :instants.
+-- Rebuild the versions of some subjects from an instant on, after changes that arrived out of order (late changes, for
+-- instance). Rows that are right already are kept.
+-- Parameters: :kind; :subjects ids; :instants, one for each.
 -- Tokens: {versions}, {subject}, {columns}, {values}, {state} of the kind.
 -- Used by: db.temporal.change_log.append_changes
 WITH affected (subject_id, since) AS (
   SELECT * FROM unnest(CAST(:subjects AS bigint[]), CAST(:instants AS timestamptz[]))
 ),
--- The last version before the instant, which has the creation of the subject. (LATERAL with LIMIT or OFFSET 0: look-ups by subject, which
--- a planner with outdated statistics would turn into scans.)
+-- The last version before the instant, which has the creation of the subject. (LATERAL with LIMIT or OFFSET 0: look-ups by
+-- subject, which a planner with outdated statistics would turn into scans.)
 before AS (
   SELECT affected.subject_id, affected.since, v.*
   FROM affected
@@ -19,8 +19,8 @@ before AS (
     LIMIT 1
   ) v
 ),
--- The versions to compare with. A version that ends exactly at `since` is one of them (hence >= and not >): the change that ended it is
--- folded again, and the version may now last longer.
+-- The versions to compare with. A version that ends exactly at `since` is one of them (hence >= and not >): the change that
+-- ended it is folded again, and the version may now last longer.
 existing AS (
   SELECT *
   FROM before
@@ -36,8 +36,8 @@ existing AS (
   ) v
 ),
 log AS (
-  -- Sentinel for the log before `since`: JSON null means that the subject existed and ended, SQL NULL that it never existed; only then does
-  -- a STUB begin a state.
+  -- Sentinel for the log before `since`: JSON null means that the subject existed and ended, SQL NULL that it never existed;
+  -- only then does a STUB begin a state.
   SELECT affected.subject_id, CAST('-infinity' AS timestamptz) AS change_ts, CAST(0 AS bigint) AS seq, 'SET' AS operation,
     CAST('null' AS jsonb) AS payload
   FROM affected
@@ -70,8 +70,8 @@ desired AS (
   FROM target t
   LEFT JOIN before b ON b.subject_id = t.subject_id
 ),
--- Pairs rows that are equal on both sides. (PostgreSQL never executes a full join by nested loops, which it would choose for an inner
--- join without statistics: quadratic in the versions of a subject.)
+-- Pairs rows that are equal on both sides. (PostgreSQL never executes a full join by nested loops, which it would choose for
+-- an inner join without statistics: quadratic in the versions of a subject.)
 paired AS MATERIALIZED (
   SELECT e.row_ctid, d.*
   FROM existing e

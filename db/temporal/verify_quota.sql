@@ -1,5 +1,5 @@
 -- Compare the number of identities of a kind with the number that is counted as used. Return a row if they differ.
--- Parameters: :kind; :pending, how many this transaction has added and will count when it commits.
+-- Parameters: :kind of the identities; :pending, how many this transaction has added and will count when it commits.
 -- Tokens: {identities}, {is_of_kind}.
 -- Used by: db.temporal.verification.verify_tenant
 SELECT quota.used, actual.identities

@@ -1,5 +1,5 @@
 -- Fold the whole change log of a kind and compare it with the versions. A row is a difference.
--- Parameters: :kind.
+-- Parameters: :kind of the subjects.
 -- Tokens: {versions}, {subject}, {columns}, {values}, {state} of the kind.
 -- Used by: db.temporal.verification.verify_tenant
 WITH log AS (

@@ -1,5 +1,5 @@
 -- Read the subjects of a kind with a version that begins after :since and until :until.
--- Parameters: :since, :until.
+-- Parameters: :since and :until, the bounds of the period.
 -- Tokens: {versions}, {subject} of the kind.
 -- Used by: db.temporal.differences.list_differences, db.temporal.differences.count_differences
 SELECT v.{subject} AS subject_id

@@ -1,5 +1,5 @@
 -- Read a key by its name, with the tenant's name and suspension, for authentication.
--- Parameters: :name.
+-- Parameters: :name of the key.
 -- Used by: db.tenancy.api_key.find
 SELECT k.name, k.digest, k.scopes, k.operator, k.expires_at, k.revoked_at, k.last_used_at, t.name AS tenant, t.suspended_because
 FROM api_key k

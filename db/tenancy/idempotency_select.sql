@@ -1,5 +1,5 @@
 -- Read the digest and the outcome of the request that used an idempotency key.
--- Parameters: :key.
+-- Parameters: :key of the request.
 -- Used by: db.tenancy.idempotency.run_once
 SELECT digest, subject_id, change_ts, changed
 FROM idempotency_key

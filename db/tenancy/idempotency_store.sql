@@ -1,5 +1,5 @@
 -- Store the outcome of a request beside its idempotency key, in the transaction that wrote.
--- Parameters: :key, :digest of the request; :subject, :instant and :changed of the outcome.
+-- Parameters: :key of the request; :digest of its content; :subject, :instant and :changed of its outcome.
 -- Used by: db.tenancy.idempotency.run_once
 UPDATE idempotency_key
 SET subject_id = CAST(:subject AS bigint), change_ts = CAST(:instant AS timestamptz), changed = CAST(:changed AS boolean)
