@@ -203,7 +203,8 @@ class Api:
         return await self(RELATE, input={"type": type_, "origin": origin, "related": related, "at": iso(at or day(0)), **changes})
 
     async def lineage(self, *chains: str, at: datetime | None = None) -> dict[str, str]:
-        """Register products and the links between them, as in "raw -> clean -> report". Return the uid of each product by name."""
+        """Register products and the links between them, as in "raw -> clean -> report". Return the uid of each product by
+        name."""
         parsed = [[name.strip() for name in chain.split("->")] for chain in chains]
         names = list(dict.fromkeys(name for chain in parsed for name in chain))
         since = iso(at or day(0))

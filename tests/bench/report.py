@@ -51,7 +51,8 @@ class Contents:
     def __str__(self) -> str:
         return (
             f"{self.assets:,} assets and {self.versions:,} link versions, of which {self.pipeline_versions:,} belong to "
-            f"pipelines ({self.closed / self.pipeline_versions:.1%} of them closed), the others to components that are hard to walk"
+            f"pipelines ({self.closed / self.pipeline_versions:.1%} of them closed), the others to components that are"
+            f" hard to walk"
         )
 
 
@@ -88,8 +89,10 @@ def table(title: str, results: list[Result], conditions: str, contents: str, rou
         f"{conditions}; {contents}. Times in milliseconds over one kept-alive connection: medians of {rounds} rounds in which "
         "both servers take turns; beside the ratio the lowest and the highest of a round. Requests a second over "
         f"{CONNECTIONS} connections. Service: the whole of `headwater serve`, with one worker. Baseline: a bare ASGI "
-        "application, also in uvicorn with uvloop, httptools and one worker, which runs the statements that the service was recorded "
-        "to run (including those that open and end a transaction) through a pool of asyncpg, ignores the rows, and encodes the recorded "
+        "application, also in uvicorn with uvloop, httptools and one worker, which runs the statements that the service"
+        " was recorded "
+        "to run (including those that open and end a transaction) through a pool of asyncpg, ignores the rows, and encodes"
+        " the recorded "
         "response with orjson. SQL alone: those statements on one held asyncpg connection. Checked: the responses of both are "
         "equal byte for byte except requestId, and in both every request of a write changed something.",
         *(
@@ -148,7 +151,8 @@ def loads_table(measured: list[LoadFigures], conditions: str, size: Size) -> Tab
         "details, of assets, or of links that were inserted, closed or removed. COPY: of the same file by asyncpg into a table "
         "without indexes (uuid, text, text, jsonb, timestamptz; of JSON lines, jsonb), the median of "
         f"{len(measured[0].copies)} in turn with the load. Each load has its own database: new rows are loaded into tables "
-        "without statistics, the others into a copy of the database that the load before them left, after VACUUM ANALYZE. Checked: "
+        "without statistics, the others into a copy of the database that the load before them left, after VACUUM"
+        " ANALYZE. Checked: "
         "every row was created, updated or unchanged as it should be, and after each load the versions agree with the log.",
         *("seconds", "rows/s", "version\nrows", "version\nrows/s", "COPY\nrows/s", "ratio", "ratios by\nCOPY", "aim"),
     )

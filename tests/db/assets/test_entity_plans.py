@@ -1,4 +1,5 @@
-"""Each read of 200 000 versions of entities uses the index that it is meant to, as the service's role under row-level security."""
+"""Each read of 200 000 versions of entities uses the index that it is meant to, as the service's role under row-level
+security."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator

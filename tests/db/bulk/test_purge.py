@@ -1,4 +1,5 @@
-"""Tests of the purge: assets past retention are removed with their associations, in small transactions, and nothing else changes."""
+"""Tests of the purge: assets past retention are removed with their associations, in small transactions, and nothing else
+changes."""
 
 import asyncio
 import random
@@ -460,7 +461,8 @@ async def _relate(connection: WriteConnection, chance: random.Random, graphs: Ra
 
 
 async def _rows_without(owner: asyncpg.Connection, assets: set[int]) -> dict[str, set[Any]]:
-    """Return all rows, by table, except those of some assets and their associations, and except tenants, quotas and the audit log."""
+    """Return all rows, by table, except those of some assets and their associations, and except tenants, quotas and the audit
+    log."""
     remaining: dict[str, set[Any]] = {}
     excepted = f"SELECT unnest(CAST('{{{', '.join(map(str, assets))}}}' AS bigint[]))"
     links = f"SELECT id FROM lineage_link WHERE source_id IN ({excepted}) OR target_id IN ({excepted})"

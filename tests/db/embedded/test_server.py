@@ -719,7 +719,8 @@ def test_server_that_does_not_stop_is_named(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_missing_wheel_is_explained(folder: Path) -> None:
-    script = "import sys; from pathlib import Path; from db.embedded.server import EmbeddedServer; EmbeddedServer.start(Path(sys.argv[1]))"
+    imports = "import sys; from pathlib import Path; from db.embedded.server import EmbeddedServer"
+    script = f"{imports}; EmbeddedServer.start(Path(sys.argv[1]))"
     result = subprocess.run(
         [sys.executable, "-S", "-c", script, str(folder / "data")],
         env={"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},

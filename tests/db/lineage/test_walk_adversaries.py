@@ -94,7 +94,8 @@ INSERT INTO asset (tenant_id, id, uid, kind) OVERRIDING SYSTEM VALUE SELECT 1, i
 INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to) SELECT 1, id, '2026-01-01', 'infinity' FROM ends;
 INSERT INTO lineage_link (tenant_id, uid, source_id, target_id) SELECT 1, gen_random_uuid(), source, target FROM edges;
 ALTER TABLE lineage_link_effective DROP CONSTRAINT lineage_link_effective_overlap;
-INSERT INTO lineage_link_effective (tenant_id, link_id, valid_from, valid_to, source_id, target_id, type, confidence, metadata, digest)
+INSERT INTO lineage_link_effective
+  (tenant_id, link_id, valid_from, valid_to, source_id, target_id, type, confidence, metadata, digest)
 SELECT 1, id, '2026-01-01', 'infinity', source_id, target_id, 'DIRECT', 1, '{}', gen_random_uuid() FROM lineage_link;
 """
 

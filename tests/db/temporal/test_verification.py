@@ -50,7 +50,8 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
     "a second where one is allowed": (
         f"ALTER TABLE relationship_effective DROP CONSTRAINT relationship_effective_one_origin;"
         f"UPDATE relationship_type SET cardinality = 'ONE_TO_MANY' WHERE key = 'likes';"
-        f"UPDATE relationship SET one_origin = true WHERE {LIKED}; UPDATE relationship_effective SET one_origin = true WHERE {LIKED}",
+        f"UPDATE relationship SET one_origin = true WHERE {LIKED};"
+        f"UPDATE relationship_effective SET one_origin = true WHERE {LIKED}",
         ["a relationship overlaps another where its type allows one"],
     ),
     "a symmetric relationship with its ends swapped": (

@@ -260,7 +260,9 @@ REFUSED: dict[str, list[Write]] = {
     "register a deleted product from outside": [register(DELETED_FINANCE, "mine", "sales", day(8))],
     "load a deleted product from outside": [load(product_entry(DELETED_FINANCE, "mine", "sales"))],
     "register a deleted product from outside before its creation": [register(DELETED_FINANCE, "mine", "sales", day(-9))],
-    "load a deleted product from outside for a time before its creation": [load(product_entry(DELETED_FINANCE, "mine", "sales", day(-9)), Deletion(DELETED_FINANCE, day(-8)))],
+    "load a deleted product from outside for a time before its creation": [
+        load(product_entry(DELETED_FINANCE, "mine", "sales", day(-9)), Deletion(DELETED_FINANCE, day(-8)))
+    ],
     "delete a deleted product outside": [delete(DELETED_FINANCE)],
     "delete a deleted product outside earlier": [delete(DELETED_FINANCE, day(4))],
     "create an entity outside": [create("BANK", "2")],
