@@ -49,10 +49,11 @@ PROCESS_NAMES = {"subprocess", "EmbeddedServer", "Browser"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark every test as `unit` or `integration`."""
+    """Mark every test as `unit` or `integration`, unless it is marked as an integration test explicitly."""
     assert isinstance(item, pytest.Function)
-    is_integration = "server" in item.fixturenames or vars(item.module).keys() & PROCESS_NAMES
-    item.add_marker("integration" if is_integration else "unit")
+    if item.get_closest_marker("integration") is None:
+        is_integration = "server" in item.fixturenames or vars(item.module).keys() & PROCESS_NAMES
+        item.add_marker("integration" if is_integration else "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,20 +17,25 @@ from tests.randomness import SOAK
 ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).with_name("soaked.json")
 
-# Modules of random tests, and the sources that each of them tests.
-SUBJECTS = {
-    "tests/db/associations/test_relationships_random.py": ("db/associations", "db/consistency", "db/temporal"),
-    "tests/db/bulk/test_purge.py": ("db/bulk",),
-    "tests/db/consistency/test_concurrency.py": ("db/assets", "db/consistency", "db/temporal"),
-    "tests/db/lineage/test_analytics.py": ("db/lineage",),
-    "tests/db/lineage/test_graph.py": ("db/lineage",),
-    "tests/db/lineage/test_walk_random.py": ("db/lineage",),
-    "tests/db/registries/test_detail_format.py": ("db/registries",),
-    "tests/db/temporal/test_change_log_machine.py": ("db/assets", "db/consistency", "db/temporal"),
-    "tests/db/temporal/test_changes.py": ("db/consistency", "db/temporal"),
-    "tests/db/tenancy/test_scope.py": ("db/assets", "db/associations", "db/tenancy"),
-    "tests/graph_api/commands/test_ingest_jsonl.py": ("db/bulk", "graph_api/ingestion"),
-    "tests/schema/assets/test_entity_machine.py": ("db/assets", "db/bulk", "db/consistency", "db/temporal", "schema/assets"),
+# What every random test uses. A folder stands for its sources without its test modules.
+COMMON = ("db", "tests/builders.py", "tests/conftest.py", "tests/databases.py", "tests/randomness.py", "tests/db")
+INGESTION = ("graph_api/commands", "graph_api/ingestion", "tests/commands.py", "tests/processes.py", "tests/graph_api")
+
+# Modules of random tests, and what each of them uses besides.
+SUBJECTS: dict[str, tuple[str, ...]] = {
+    "tests/db/associations/test_relationships_random.py": (),
+    "tests/db/bulk/test_purge.py": (),
+    "tests/db/consistency/test_concurrency.py": ("schema",),
+    "tests/db/lineage/test_analytics.py": (),
+    "tests/db/lineage/test_graph.py": (),
+    "tests/db/lineage/test_walk_random.py": (),
+    "tests/db/registries/test_detail_format.py": (),
+    "tests/db/temporal/test_change_log_machine.py": (),
+    "tests/db/temporal/test_changes.py": (),
+    "tests/db/tenancy/test_scope.py": (),
+    "tests/graph_api/commands/test_ingest_csv.py": INGESTION,
+    "tests/graph_api/commands/test_ingest_jsonl.py": INGESTION,
+    "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
 }
 SOURCES = (".py", ".sql")
 
@@ -41,7 +46,7 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", help="modules to run; all unless some are named")
     arguments = parser.parse_args()
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    digests = {module: digest((module, *SUBJECTS[module])) for module in arguments.modules or SUBJECTS}
+    digests = {module: digest(subject(module)) for module in arguments.modules or SUBJECTS}
     modules = [it for it in digests if not arguments.changed or record.get(it) != digests[it]]
     if not modules:
         print("No subject of a random test has changed since its last soak.")
@@ -51,10 +56,15 @@ def main() -> int:
     if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
         return status
     # a source that changed meanwhile was not the one that ran
-    record |= {it: digests[it] for it in modules if digest((it, *SUBJECTS[it])) == digests[it]}
+    record |= {it: digests[it] for it in modules if digest(subject(it)) == digests[it]}
     RECORD.write_text(json.dumps({it: record[it] for it in sorted(record) if it in SUBJECTS}, indent=2) + "\n")
     print(f"Recorded in {RECORD.relative_to(ROOT)}. Commit it.")
     return 0
+
+
+def subject(module: str) -> tuple[str, ...]:
+    """Return the paths whose change calls for another soak of a module."""
+    return (module, *COMMON, *SUBJECTS[module])
 
 
 def digest(paths: Iterable[str]) -> str:
@@ -67,7 +77,9 @@ def digest(paths: Iterable[str]) -> str:
 
 
 def _sources(path: Path) -> list[Path]:
-    return [path] if path.is_file() else [it for it in path.rglob("*") if it.suffix in SOURCES]
+    return (
+        [path] if path.is_file() else [it for it in path.rglob("*") if it.suffix in SOURCES and not it.name.startswith("test_")]
+    )
 
 
 if __name__ == "__main__":

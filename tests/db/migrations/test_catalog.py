@@ -1,7 +1,13 @@
-"""Tests that an upgraded database has the same catalog as a fresh one, keeps its data, and can be written."""
+"""Tests that an upgraded database has the same catalog as a fresh one, keeps its data, and can be written.
 
+catalog.txt beside this module is a snapshot of the catalog, the same on every version of PostgreSQL that is supported. After
+an intended change, write it anew: `WRITE_CATALOG=1 .venv/bin/pytest tests/db/migrations/test_catalog.py -k snapshot`.
+"""
+
+import os
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -180,6 +186,50 @@ CATALOG = {
     """,
 }
 
+SNAPSHOT = Path(__file__).with_name("catalog.txt")
+# Queries of lines of the snapshot. PostgreSQL 18 stores NOT NULL as constraints as well; columns say it on all versions.
+SNAPSHOT_LINES = """
+WITH relation AS (
+  SELECT oid, relname AS name, relkind, relacl, relrowsecurity, relforcerowsecurity
+  FROM pg_class
+  WHERE relnamespace = CAST('public' AS regnamespace)
+)
+SELECT format('table %s%s%s', name, CASE WHEN relrowsecurity THEN ' row security' END,
+  CASE WHEN relforcerowsecurity THEN ' forced' END)
+FROM relation WHERE relkind IN ('r', 'p', 'v', 'm')
+UNION ALL
+SELECT format('column %s.%s %s%s%s%s', name, attname, format_type(atttypid, atttypmod),
+  CASE WHEN attnotnull THEN ' NOT NULL' END, CASE attidentity WHEN 'a' THEN ' IDENTITY ALWAYS' WHEN 'd' THEN ' IDENTITY' END,
+  CASE WHEN attgenerated <> '' THEN ' GENERATED ' WHEN adbin IS NOT NULL THEN ' DEFAULT ' END || pg_get_expr(adbin, adrelid))
+FROM relation
+JOIN pg_attribute ON attrelid = relation.oid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE relkind = 'r' AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT format('constraint %s.%s %s', name, conname, pg_get_constraintdef(c.oid))
+FROM relation JOIN pg_constraint c ON conrelid = relation.oid WHERE contype <> 'n'
+UNION ALL
+SELECT format('index %s', pg_get_indexdef(indexrelid)) FROM relation JOIN pg_index ON indrelid = relation.oid
+UNION ALL
+SELECT format('sequence %s %s from %s by %s', sequencename, data_type, start_value, increment_by)
+FROM pg_sequences WHERE schemaname = 'public'
+UNION ALL
+SELECT format('policy %s.%s %s for %s to %s using %s check %s', tablename, policyname, permissive, cmd, roles, qual, with_check)
+FROM pg_policies WHERE schemaname = 'public'
+UNION ALL
+SELECT format('grant %s %s', name, privilege_type)
+FROM relation, aclexplode(relacl) WHERE grantee = CAST('headwater_service' AS regrole)
+UNION ALL
+SELECT format('grant %s.%s %s', name, attname, privilege_type)
+FROM relation JOIN pg_attribute ON attrelid = relation.oid, aclexplode(attacl)
+WHERE grantee = CAST('headwater_service' AS regrole)
+UNION ALL
+SELECT format('function %s(%s) %s', proname, pg_get_function_identity_arguments(p.oid), format_type(prorettype, NULL))
+FROM pg_proc p
+WHERE pronamespace = CAST('public' AS regnamespace)
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+"""
+
 OLD_TABLES = ("link", "link_version", "relation", "relation_version", "asset_life", "request")
 # Clients and the driver know these constraints by their names, which are older than the convention.
 OTHER_NAMES = {"product_name_taken"}
@@ -219,6 +269,17 @@ async def test_upgraded_catalog_equals_a_fresh_one(upgraded: str, address: str) 
     fresh = await read_catalog(address)
     assert await read_catalog(upgraded) == fresh
     assert not [name for name, rows in fresh.items() if not rows and name != "triggers"], "a query of the catalog selects nothing"
+
+
+async def test_catalog_equals_its_snapshot(address: str) -> None:
+    connection = await asyncpg.connect(address)
+    try:
+        lines = sorted(re.sub(r"\s+", " ", row[0]) for row in await connection.fetch(SNAPSHOT_LINES))
+    finally:
+        await connection.close()
+    if os.environ.get("WRITE_CATALOG"):
+        SNAPSHOT.write_text("".join(f"{line}\n" for line in lines))
+    assert SNAPSHOT.read_text().splitlines() == lines
 
 
 async def test_names_begin_with_the_name_of_their_table(upgraded: str) -> None:

@@ -44,6 +44,7 @@ from tests.graph_api.commands.workspace import (
     workspace_on,
 )
 from tests.processes import COMMAND, wait_until
+from tests.randomness import size
 
 HEADER = ",".join(COLUMNS) + "\n"
 PRODUCT = UUID("00000000-0000-4000-8000-00000000000b")
@@ -73,9 +74,10 @@ async def workspace(address: str, tmp_path: Path) -> AsyncIterator[Workspace]:
 
 @pytest.fixture
 def batch(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The number of rows of a batch, which is small for the commands in this process."""
-    monkeypatch.setattr(source, "BATCH", 100)
-    return 100
+    """The number of rows of a batch of the commands in this process, which is small unless this run is a soak."""
+    rows = size(quick=100, soak=BATCH)
+    monkeypatch.setattr(source, "BATCH", rows)
+    return rows
 
 
 async def history(workspace: Workspace) -> list[asyncpg.Record]:
@@ -137,6 +139,7 @@ async def test_a_row_states_the_whole_entity_and_omitted_details_end(workspace: 
     assert [tuple(it) for it in details] == [("email", day(0), day(2)), ("phone", day(0), day(4))]
 
 
+@pytest.mark.random
 async def test_a_row_without_an_instant_holds_from_the_start_of_the_load_and_one_without_a_uid_derives_it(
     workspace: Workspace, batch: int
 ) -> None:
@@ -275,6 +278,7 @@ async def test_a_file_that_cannot_be_read_is_reported_in_one_line(workspace: Wor
     assert file.read_text() == HEADER
 
 
+@pytest.mark.random
 async def test_a_bad_row_in_a_later_batch_leaves_the_earlier_batches(workspace: Workspace, batch: int) -> None:
     people = [person(number) for number in range(batch + 10)]
     people[batch + 4]["change_ts"] = "soon"
@@ -296,6 +300,7 @@ async def test_of_many_bad_rows_the_first_are_named_and_the_rejects_file_names_a
     assert len(rejects.read_text().splitlines()) == 251
 
 
+@pytest.mark.random
 @pytest.mark.idempotency
 async def test_a_dry_run_counts_as_a_run_does_and_keeps_nothing(workspace: Workspace, batch: int) -> None:
     people = [person(number) for number in range(batch)]
@@ -319,6 +324,7 @@ async def test_a_dry_run_counts_as_a_run_does_and_keeps_nothing(workspace: Works
     assert (stopped.code, messages_in(stopped)) == (1, messages_in(dry_run)[:1])
 
 
+@pytest.mark.random
 @pytest.mark.idempotency
 async def test_a_repeated_load_changes_nothing_and_dated_rows_are_not_even_logged(workspace: Workspace, batch: int) -> None:
     dated = workspace.csv([person(number, change_ts=iso(day(number % 7))) for number in range(3 * batch)])
@@ -334,13 +340,15 @@ async def test_a_repeated_load_changes_nothing_and_dated_rows_are_not_even_logge
     await workspace.verify()
 
 
+@pytest.mark.random
 @pytest.mark.idempotency
 async def test_a_load_that_was_killed_and_repeated_ends_in_the_history_of_an_undisturbed_one(
     workspace: Workspace, server: str, tmp_path: Path
 ) -> None:
+    rows, subjects = size(quick=BATCH + 3_000, soak=2 * BATCH + 1_000), size(quick=2_500, soak=4_000)
     people = [
-        person(number % 2_500, display_name=f"P{number}", change_ts=iso(day(number * 7919 % 20_000 / 100)))
-        for number in range(BATCH + 3_000)
+        person(number % subjects, display_name=f"P{number}", change_ts=iso(day(number * 7919 % 20_000 / 100)))
+        for number in range(rows)
     ]
     file = workspace.csv(people)
 

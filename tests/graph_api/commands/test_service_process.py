@@ -38,6 +38,8 @@ from tests.graph_api.commands.service import (
 )
 from tests.processes import PATIENCE, CommandProcess, wait_for_end_of, wait_until
 
+pytestmark = pytest.mark.integration
+
 WRITERS = 4
 
 

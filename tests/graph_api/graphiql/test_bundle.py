@@ -10,6 +10,8 @@ import pytest
 
 from graph_api import graphiql
 
+pytestmark = pytest.mark.integration
+
 SOURCES = Path(graphiql.__file__).parent
 NPM = """#!{python}
 import pathlib, sys

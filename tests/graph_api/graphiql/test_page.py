@@ -182,6 +182,7 @@ def test_without_a_bundle_the_displayed_command_is_safe_to_paste(not_built: Path
         ([Example("needs variables", "query ($a: Int) { a }", '{"a": 1}')], {"__typename": "Query"}),
     ],
 )
+@pytest.mark.integration
 def test_without_a_bundle_the_displayed_command_works(
     not_built: Path, address: str, examples: list[Example], data: dict[str, object]
 ) -> None:

@@ -143,6 +143,7 @@ async def redis(directory: Path) -> AsyncIterator[str]:
         await process.wait()
 
 
+@pytest.mark.integration
 async def test_limiters_that_share_a_redis_share_their_counts(tmp_path: Path) -> None:
     async with redis(tmp_path) as url:
         first, second = RateLimiter("100/minute", "60/minute", url), RateLimiter("100/minute", "60/minute", url)
@@ -155,6 +156,7 @@ async def test_limiters_that_share_a_redis_share_their_counts(tmp_path: Path) ->
 
 
 @pytest.mark.api
+@pytest.mark.integration
 async def test_requests_are_admitted_while_redis_is_unavailable_and_counted_again_after(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
