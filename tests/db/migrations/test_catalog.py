@@ -52,7 +52,8 @@ INSERT INTO asset (tenant_id, uid, kind, type, key) VALUES
   (1, '{DELETED}', 'PRODUCT', NULL, NULL), (1, '{ANN}', 'ENTITY', 'PERSON', 'ann');
 INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_at, name, domain, owner, schema, status, version,
   tags, digest)
-SELECT 1, a.id, since, until, '2026-01-01Z', name, 'sales', 'ann', '{{"columns": []}}', 'ACTIVE', '1.0.0', '{{a,b}}', gen_random_uuid()
+SELECT 1, a.id, since, until, '2026-01-01Z', name, 'sales', 'ann', '{{"columns": []}}', 'ACTIVE', '1.0.0', '{{a,b}}',
+  gen_random_uuid()
 FROM (VALUES
   (CAST('{RAW}' AS uuid), timestamptz '2026-01-01Z', timestamptz 'infinity', 'raw'),
   ('{CLEAN}', '2026-01-01Z', '2026-01-03Z', 'clean'),
@@ -90,7 +91,8 @@ SELECT 1, id, '2026-01-02Z', '2026-01-02Z', '{{"since": 2026}}', gen_random_uuid
 
 INSERT INTO request (tenant_id, key, digest, subject_id, change_ts, changed)
 SELECT 1, '{KEY.key}', '{KEY.digest}', id, '2026-01-01Z', true FROM asset WHERE uid = '{RAW}';
-INSERT INTO audit (tenant_id, at, actor, credential, operator, operation, outcome) VALUES (1, now(), 'ann', 'none', false, 'write', 'KEPT');
+INSERT INTO audit (tenant_id, at, actor, credential, operator, operation, outcome)
+VALUES (1, now(), 'ann', 'none', false, 'write', 'KEPT');
 INSERT INTO quota (tenant_id, kind, used) VALUES (1, 'PRODUCT', 3), (1, 'ENTITY', 1), (1, 'LINK', 2), (1, 'RELATIONSHIP', 1);
 """
 
@@ -107,7 +109,7 @@ DERIVED = [
         f"""
         UPDATE {VERSION_TABLES[kind.name]} v SET digest = CAST(md5(CAST({kind.state_of("v")} AS text)) AS uuid);
         INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
-        SELECT 1, '{kind.name}', v.{SUBJECTS[kind.name]}, 'SET', v.valid_from, {kind.state_of("v")}, true, now(), 'ann', 'request-1'
+        SELECT 1, '{kind.name}', v.{SUBJECTS[kind.name]}, 'SET', v.valid_from, {kind.state_of("v")}, true, now(), 'ann', 'r-1'
         FROM {VERSION_TABLES[kind.name]} v
         ORDER BY v.valid_from;
         """
@@ -123,7 +125,8 @@ DERIVED = [
     JOIN link_version v ON v.link_id = i.id
     JOIN asset_life s ON s.asset_id = i.source_id;
     INSERT INTO relationship
-    SELECT 1, i.id, v.valid_from, v.valid_to, i.type_id, i.origin_id, i.related_id, i.one_origin, i.one_related, v.attributes, v.digest
+    SELECT 1, i.id, v.valid_from, v.valid_to, i.type_id, i.origin_id, i.related_id, i.one_origin, i.one_related, v.attributes,
+      v.digest
     FROM relation i
     JOIN relation_version v ON v.relation_id = i.id;
     """,
@@ -153,7 +156,8 @@ CATALOG = {
         WHERE c.relnamespace = CAST('public' AS regnamespace)
     """,
     "sequences": """
-        SELECT c.relname, s.relname, a.attname, d.deptype, p.data_type, p.start_value, p.min_value, p.max_value, p.increment_by, p.cycle
+        SELECT c.relname, s.relname, a.attname, d.deptype, p.data_type, p.start_value, p.min_value, p.max_value, p.increment_by,
+          p.cycle
         FROM pg_class s
         JOIN pg_sequences p ON p.schemaname = 'public' AND p.sequencename = s.relname
         JOIN pg_depend d ON d.objid = s.oid AND d.refobjsubid > 0
@@ -161,7 +165,9 @@ CATALOG = {
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
         WHERE s.relkind = 'S' AND s.relnamespace = CAST('public' AS regnamespace)
     """,
-    "policies": "SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies WHERE schemaname = 'public'",
+    "policies": """
+        SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies WHERE schemaname = 'public'
+    """,
     "grants": """
         SELECT c.relname, NULL, CAST(g.grantee AS regrole), g.privilege_type, g.is_grantable
         FROM pg_class c, aclexplode(c.relacl) g WHERE c.relnamespace = CAST('public' AS regnamespace)
@@ -173,7 +179,9 @@ CATALOG = {
     "functions": """
         SELECT p.proname, pg_get_function_identity_arguments(p.oid), p.prokind,
           CASE WHEN p.prokind = 'f' THEN pg_get_functiondef(p.oid) ELSE (
-            SELECT CAST((g.aggtransfn, CAST(g.aggtranstype AS regtype), g.agginitval) AS text) FROM pg_aggregate g WHERE g.aggfnoid = p.oid
+            SELECT CAST((g.aggtransfn, CAST(g.aggtranstype AS regtype), g.agginitval) AS text)
+            FROM pg_aggregate g
+            WHERE g.aggfnoid = p.oid
           ) END, ARRAY(SELECT CAST(x.grantee AS regrole) || ' ' || x.privilege_type FROM aclexplode(p.proacl) x ORDER BY 1)
         FROM pg_proc p
         WHERE p.pronamespace = CAST('public' AS regnamespace)
