@@ -54,7 +54,7 @@ ANN, BO = (
     for key, name in (("1", "Ann"), ("2", "Bo"))
 )
 ANN_UID, BO_UID = entity_uid_by_key("PERSON", "1"), entity_uid_by_key("PERSON", "2")
-# A customer without a line of its own becomes a stub.
+# A customer that no line states becomes a stub.
 CUSTOMER = {"kind": "entity", "type": "CUSTOMER", "key": "42", "displayName": "Shah", "at": iso(day(0))}
 CUSTOMER_UID = entity_uid_by_key("CUSTOMER", "42")
 

@@ -51,7 +51,7 @@ async def test_all_versions_are_the_fold_of_the_change_log(api: Api) -> None:
 
 async def test_the_data_is_loaded_in_batches(api: Api) -> None:
     await demo.load(api.database)
-    # Each relationship type takes statements of its own.
+    # Each relationship type takes separate statements.
     assert len(api.statements) < 250
 
 
