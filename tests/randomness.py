@@ -26,7 +26,9 @@ def configure(config: pytest.Config) -> None:
     settings.register_profile(SOAK, settings.get_profile(QUICK), max_examples=500)
     options = config.option
     options.hypothesis_profile = options.hypothesis_profile or QUICK
-    options.hypothesis_seed = options.hypothesis_seed or str(random.SystemRandom().randrange(_SEEDS))
+    # xdist gives its workers the command line alone, so they take the seed that the first process chose from the environment
+    chosen = os.environ.get(_SEED_VARIABLE) or str(random.SystemRandom().randrange(_SEEDS))
+    options.hypothesis_seed = options.hypothesis_seed or chosen
     os.environ[_PROFILE_VARIABLE] = options.hypothesis_profile
     os.environ[_SEED_VARIABLE] = options.hypothesis_seed
 
