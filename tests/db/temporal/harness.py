@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import uvloop
+
 from db.database import Database
 
 
@@ -10,7 +12,7 @@ class Harness:
     """The event loop and the database of the examples of a module."""
 
     def __init__(self, address: str) -> None:
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.database = self.run(self._open(address))
 
     async def _open(self, address: str) -> Database:

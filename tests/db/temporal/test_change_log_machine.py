@@ -222,12 +222,11 @@ class Example:
 
     def check_and_close(self) -> None:
         """Read around every instant of a change, verify the tenant, and roll back."""
-        for subject, log in enumerate(self.logs):
-            for at in {it.at for it in log}:
-                for instant in (at - MICROSECOND, at, at + MICROSECOND):
-                    (row,) = self.harness.run(self.scenario.read(self.connection, [self.uids[subject]], instant))
-                    state = None if row is None else {name: getattr(row, name) for name in self.kind.fields}
-                    assert state == state_at(log, instant)
+        changed_at = {it.at for log in self.logs for it in log}
+        for instant in {at + distance for at in changed_at for distance in (-MICROSECOND, timedelta(0), MICROSECOND)}:
+            rows = self.harness.run(self.scenario.read(self.connection, self.uids, instant))
+            states = [row and {name: getattr(row, name) for name in self.kind.fields} for row in rows]
+            assert states == [state_at(log, instant) for log in self.logs]
         report = self.harness.run(verify_tenant(self.connection))
         # A subject without a change is locked, and none of its changes was accepted.
         assert [it for it in report.differences if "has no change" not in it] == []
