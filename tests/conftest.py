@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,9 @@ from tests.databases import EMPTY, MIGRATED, SERVER_VARIABLE, RunServer, prepare
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # a shell that runs the tests in the background has them, and the processes that they start, ignore these
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     randomness.configure(config)
     if _starts_the_run(config) and not config.option.collectonly:
         server = RunServer()
