@@ -23,6 +23,13 @@ def test_no_unit_test_starts_a_process(module: str, request: pytest.FixtureReque
     assert not starting & unit
 
 
+@pytest.mark.xdist_group("markers")
+def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> None:
+    """Without groups, each worker prepares the same databases. The scheduler of xdist reads the group from the id of the test."""
+    in_worker = hasattr(request.config, "workerinput")
+    assert request.node.nodeid.endswith("@markers") == in_worker
+
+
 def test_functions_that_start_processes_are_found_through_helpers() -> None:
     text = "def a(): subprocess.run([])\ndef b(): a()\ndef test_c(): b()\ndef test_d(): d()\ndef test_e(a): pass"
     assert set(functions_that_start(ast.parse(text))) == {"a", "b", "test_c", "test_e"}
