@@ -8,13 +8,13 @@ from uuid import UUID
 
 from db.assets.asset import Deletion
 from db.connection import ReadConnection, WriteConnection
-from db.consistency.batch_conflicts import Results, SubjectChange, WriteResult, subject_of
+from db.consistency.batch_conflicts import Results, WriteResult, subject_change
 from db.consistency.lifecycle import lock_by_id
 from db.errors import HeadwaterError, NotFound, TransactionConflict
 from db.fields import storable
 from db.instants import write_instant
 from db.sql import statement
-from db.temporal.change_log import Assertion, Operation, record_changes
+from db.temporal.change_log import Assertion, Operation, Outcome, record_changes
 from db.temporal.kind import AssociationKind
 
 _RESOLVE = statement("associations/resolve_ends")
@@ -173,7 +173,7 @@ async def write(
 ) -> WriteResult:
     """Assert states of associations whose ends are locked, and deletions, each accepted or rejected independently.
 
-    An error among the states is its own outcome. The result names the associations that have a new state.
+    An error among the states is its own outcome. The result names the associations that are stated.
     """
     resolved = {index: it for index, it in states.items() if isinstance(it, ResolvedState)}
     outcomes: Results = {index: it for index, it in states.items() if isinstance(it, HeadwaterError)}
@@ -190,7 +190,7 @@ async def write(
     if assertions:
         recorded = await record_changes(connection, kind, list(assertions.values()), reject_restatement=reject_restatement)
         outcomes |= zip(assertions, recorded, strict=True)
-    changes = [SubjectChange(subject_of(kind, ids[it.key]), it.at or connection.now, index) for index, it in resolved.items()]
+    changes = [subject_change(kind, it, index) for index, it in outcomes.items() if index in resolved and isinstance(it, Outcome)]
     return WriteResult(outcomes, changes)
 
 

@@ -237,7 +237,7 @@ async def _write(
     written = await write(connection, RELATIONSHIP, states, deletions, reject_restatement=reject_restatement)
     conflicts = []
     if limited:
-        changed_ids = [relationship_id for (_, relationship_id), _, _ in written.changes]
+        changed_ids = [it.subject[1] for it in written.changes]
         conflicts = await check_cardinality(connection, changed_ids, field="related")
     return WriteResult(rejected | written.outcomes, [*stubs.changes, *written.changes], conflicts)
 

@@ -12,7 +12,7 @@ from db.assets.entity import entity_uid_by_key
 from db.associations.association import UNRESOLVED, ResolvedAsset
 from db.associations.relationship_fields import is_identifier
 from db.connection import WriteConnection
-from db.consistency.batch_conflicts import SubjectChange, WriteResult, subject_of
+from db.consistency.batch_conflicts import WriteResult, subject_change
 from db.consistency.lifecycle import record_asset_changes
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation, raise_first_error
@@ -58,13 +58,16 @@ async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], s
         Assertion(identities[type_, key].asset_id, Operation.STUB, {"display_name": f"{labels[type_]} {key}", "details": {}}, at)
         for (type_, key), at in since.items()
     ]
-    changes = [
-        SubjectChange(subject_of(ENTITY, identities[stub.type, stub.key].asset_id), stub.at or connection.now, stub.entry_index)
-        for stub in stubs
-    ]
-    outcomes, conflicts = await record_asset_changes(connection, ENTITY, assertions)
-    if not conflicts:
-        raise_first_error(outcomes)
+    recorded, conflicts = await record_asset_changes(connection, ENTITY, assertions)
+    outcomes = dict(zip(since, raise_first_error(recorded), strict=True))
+    changes = []
+    for stub in stubs:
+        first = subject_change(ENTITY, outcomes[stub.type, stub.key], stub.entry_index)
+        if stub.at == since[stub.type, stub.key]:
+            changes.append(first)
+        else:
+            # it would create the entity if the first one did not
+            changes.append(first._replace(at=stub.at or connection.now, changed=False))
     return WriteResult({}, changes, conflicts)
 
 

@@ -22,10 +22,9 @@ from db.associations.association import UNRESOLVED, AssetRef, EndRefs, resolve_e
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import (
     BatchConflict,
-    ConflictSide,
     Results,
-    SubjectChange,
     WriteResult,
+    subject_change,
     subject_of,
     write_resolving_conflicts,
 )
@@ -180,11 +179,7 @@ async def _name_conflicts(connection: WriteConnection, outcomes: Results) -> lis
     products = {it.subject_id for it in outcomes.values() if isinstance(it, Outcome)}
     return [
         BatchConflict(
-            (
-                ConflictSide((subject_of(PRODUCT, row.asset_id),), row.valid_from, row.valid_to),
-                ConflictSide((subject_of(PRODUCT, row.other_id),), row.other_from, row.other_to),
-            ),
-            NameTaken(row.name),
+            (subject_of(PRODUCT, row.asset_id), subject_of(PRODUCT, row.other_id)), row.since, row.until, NameTaken(row.name)
         )
         for row in await connection.fetch(_OVERLAPPING_NAMES, {"products": sorted(products)})
     ]
@@ -202,7 +197,6 @@ async def _write_changes(connection: WriteConnection, kind: Kind, entries: Mappi
         await add_domains_of_products(connection, [it.payload for it in entries.values() if isinstance(it, AssetState)])
     outcomes: Results = {}
     assertions: dict[int, Assertion] = {}
-    changes: list[SubjectChange] = []
     for index, it in entries.items():
         identity = locked.get(index)
         if identity is None:
@@ -216,9 +210,13 @@ async def _write_changes(connection: WriteConnection, kind: Kind, entries: Mappi
             assertions[index] = Assertion(identity.asset_id, Operation.DELETE, None, it.at)
         else:
             assertions[index] = Assertion(identity.asset_id, Operation.SET, it.payload, it.at)
-            changes.append(SubjectChange(subject_of(kind, identity.asset_id), it.at or connection.now, index))
     recorded = await record_asset_changes(connection, kind, list(assertions.values()), reject_restatement=True)
     outcomes |= zip(assertions, recorded.outcomes, strict=True)
+    changes = [
+        subject_change(kind, it, index)
+        for index, it in outcomes.items()
+        if isinstance(it, Outcome) and isinstance(entries[index], AssetState)
+    ]
     return WriteResult(outcomes, changes, recorded.conflicts)
 
 

@@ -1,8 +1,8 @@
 -- Find the versions of products that have a name at the same time as a version of another product.
 -- Parameters: :products ids of the products.
 -- Used by: db.bulk.ingest._name_conflicts
-SELECT own.asset_id, own.name, own.valid_from, nullif(own.valid_to, 'infinity') AS valid_to, other.asset_id AS other_id,
-  other.valid_from AS other_from, nullif(other.valid_to, 'infinity') AS other_to
+SELECT own.name, own.asset_id, other.asset_id AS other_id, greatest(own.valid_from, other.valid_from) AS since,
+  nullif(least(own.valid_to, other.valid_to), 'infinity') AS until
 FROM unnest(CAST(:products AS bigint[])) AS product (asset_id)
 -- (OFFSET 0 keeps both reads index look-ups by product and by name, which a planner with outdated statistics would turn into
 -- scans.)

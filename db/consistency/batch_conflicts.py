@@ -24,11 +24,12 @@ Subject: TypeAlias = tuple[str, int]
 
 
 class SubjectChange(NamedTuple):
-    """A subject that an entry changes: from which instant on, and the index of the entry in the batch."""
+    """A subject that an entry states: from which instant on, the index of the entry in the batch, and if its state changed."""
 
     subject: Subject
     at: datetime
     entry_index: int
+    changed: bool
 
 
 class TimedEntry(NamedTuple):
@@ -38,23 +39,21 @@ class TimedEntry(NamedTuple):
     entry_index: int
 
 
-class ConflictSide(NamedTuple):
-    """One of two facts that exclude each other: the subjects that it depends on, and its period."""
+class BatchConflict(NamedTuple):
+    """Two facts that exclude each other in a period, all subjects they depend on, and the error of the entries that lose.
+
+    There would be no conflict if any one of the subjects did not exist in the period. Of two that are stated by one entry, the
+    first in this order loses.
+    """
 
     subjects: tuple[Subject, ...]
     since: datetime
     until: datetime | None
-
-
-class BatchConflict(NamedTuple):
-    """Two facts that exclude each other, and the error of the entries that lose."""
-
-    sides: tuple[ConflictSide, ConflictSide]
     error: ResolvableConflict
 
 
 class WriteResult(NamedTuple):
-    """Outcomes of entries by index, the subjects that they change, and the conflicts that they cause.
+    """Outcomes of entries by index, the subjects that they state, and the conflicts that they cause.
 
     With a conflict the outcomes may be incomplete, and what was written has to be rolled back.
     """
@@ -66,6 +65,13 @@ class WriteResult(NamedTuple):
 
 def subject_of(kind: Kind, subject_id: int) -> Subject:
     return kind.identities.name, subject_id
+
+
+def subject_change(kind: Kind, outcome: Outcome, entry_index: int) -> SubjectChange:
+    """Build the change of an accepted entry. A repetition of an earlier change changes nothing."""
+    return SubjectChange(
+        subject_of(kind, outcome.subject_id), outcome.at, entry_index, changed=outcome.changed and not outcome.replayed
+    )
 
 
 async def write_resolving_conflicts(
@@ -120,40 +126,37 @@ async def _write_or_roll_back(
 def _choose_losers(result: WriteResult) -> tuple[Results, Results]:
     """Choose the entries that lose each conflict: those to reject, and those that are superseded. Both get the same error.
 
-    An entry is rejected if it conflicts with a fact that no entry of the batch causes, or with itself. If entries of the batch
-    exclude each other, the one with the later `at` is superseded, as if each had been written at its instant; at an equal `at`,
-    the later one in the batch.
+    An entry is rejected if it is a cause of the conflict by every subject that has causes in the batch: it conflicts with facts
+    that no entry causes, or with itself. If entries of the batch exclude each other, those of the subject that is stated last are
+    superseded, as if each had been written at its instant; at an equal `at`, the later one in the batch.
+
+    The earliest entry that is left is never superseded. So a batch of which nothing is written has only rejected entries.
     """
-    entries: dict[Subject, list[TimedEntry]] = defaultdict(list)
-    for change in result.changes:
-        entries[change.subject].append(TimedEntry(change.at, change.entry_index))
+    changes: dict[Subject, list[SubjectChange]] = defaultdict(list)
+    for change in sorted(result.changes, key=_timed_entry):
+        changes[change.subject].append(change)
     rejected: Results = {}
     superseded: Results = {}
     for conflict in result.conflicts:
-        causes = [responsible for side in conflict.sides if (responsible := _responsible(side, entries))]
-        if len(causes) == 1 or len(set().union(*causes)) == 1:
-            rejected |= {entry.entry_index: conflict.error for entry in causes[0]}
-        elif causes:
-            loser = _side_that_begins_last(_distinguishing(causes))
-            superseded |= {entry.entry_index: conflict.error for entry in loser}
+        causes = [found for subject in conflict.subjects if (found := _causes(conflict, changes.get(subject, ())))]
+        if not causes:
+            continue
+        if common := set.intersection(*causes):
+            rejected |= {entry.entry_index: conflict.error for entry in common}
+        else:
+            superseded |= {entry.entry_index: conflict.error for entry in max(causes, key=min)}
     return rejected, superseded
 
 
-def _side_that_begins_last(causes: Sequence[list[TimedEntry]]) -> list[TimedEntry]:
-    """Return the entries of the side whose first entry is the latest."""
-    return max(causes, key=min)
+def _causes(conflict: BatchConflict, changes: Sequence[SubjectChange]) -> set[TimedEntry]:
+    """Return the entries by each of which a subject, whose changes are given in their order, takes part in a conflict.
+
+    These are the last entry that changed the subject before the conflict or as it begins, and those that state the subject again
+    before it ends. If no entry changed the subject until then, it takes part by what is stored.
+    """
+    first = max((index for index, it in enumerate(changes) if it.changed and it.at <= conflict.since), default=len(changes))
+    return {_timed_entry(it) for it in changes[first:] if conflict.until is None or it.at < conflict.until}
 
 
-def _distinguishing(causes: Sequence[list[TimedEntry]]) -> list[list[TimedEntry]]:
-    """Leave out the entries that cause every side. If no others are left, return these as the only cause."""
-    common = set.intersection(*map(set, causes))
-    distinct = [rest for responsible in causes if (rest := [entry for entry in responsible if entry not in common])]
-    return distinct or [sorted(common)]
-
-
-def _responsible(side: ConflictSide, entries: Mapping[Subject, Sequence[TimedEntry]]) -> list[TimedEntry]:
-    """List the entries that cause a side: those within its period, else the last one before it."""
-    candidates = sorted(
-        entry for subject in side.subjects for entry in entries.get(subject, ()) if side.until is None or entry.at < side.until
-    )
-    return [entry for entry in candidates if entry.at >= side.since] or candidates[-1:]
+def _timed_entry(change: SubjectChange) -> TimedEntry:
+    return TimedEntry(change.at, change.entry_index)

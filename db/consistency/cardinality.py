@@ -4,13 +4,12 @@ Exclusion constraints guarantee it. A writer defers them, writes, and calls a ch
 conflict and then enforces the constraints.
 """
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 
 from db.connection import WriteConnection
-from db.consistency.batch_conflicts import BatchConflict, ConflictSide, subject_of
+from db.consistency.batch_conflicts import BatchConflict, subject_of
 from db.errors import ResolvableConflict
 from db.instants import write_instant
 from db.sql import statement
@@ -57,19 +56,11 @@ async def check_cardinality_of_type(connection: WriteConnection, type_id: int) -
 
 
 def _conflict(row: Any, field: str) -> BatchConflict:
-    return BatchConflict(
-        (
-            _side(row.relationship_id, row.origin_id, row.related_id, row.valid_from, row.valid_to),
-            _side(row.rival_id, row.rival_origin_id, row.rival_related_id, row.rival_from, row.rival_to),
-        ),
-        ResolvableConflict(_describe(row), field=field),
-    )
-
-
-def _side(relationship_id: int, origin_id: int, related_id: int, since: datetime, until: datetime | None) -> ConflictSide:
-    """Build the side of a relationship. Statements about it cause it, and so do those that create or restore one of its ends."""
-    ends = (subject_of(ENTITY, origin_id), subject_of(ENTITY, related_id))
-    return ConflictSide((subject_of(RELATIONSHIP, relationship_id), *ends), since, until)
+    """Build a conflict. It depends on both relationships, and on the ends of both, of which they share one."""
+    relationships = (subject_of(RELATIONSHIP, row.relationship_id), subject_of(RELATIONSHIP, row.rival_id))
+    # of several entries that create a stub, one may be the statement of the relationship, which then loses alone
+    ends = (subject_of(ENTITY, asset_id) for asset_id in (row.far_id, row.rival_far_id, row.near_id))
+    return BatchConflict((*relationships, *ends), row.since, row.until, ResolvableConflict(_describe(row), field=field))
 
 
 def _describe(row: Any) -> str:

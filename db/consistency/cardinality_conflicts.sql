@@ -2,17 +2,16 @@
 -- Parameters: those of the filters.
 -- Tokens: {filters} conditions on `checked`, a row of relationship_effective; {limit} a LIMIT clause, or nothing.
 -- Used by: db.consistency.cardinality.check_cardinality, check_cardinality_of_type
-SELECT t.origin || ' ' || t.key || ' ' || t.related AS type, t.cardinality, hit.since,
-  hit.relationship_id, i.uid, i.origin_id, i.related_id, hit.valid_from, NULLIF(hit.valid_to, 'infinity') AS valid_to,
-  rival.id AS rival_id, rival.uid AS rival_uid, rival.origin_id AS rival_origin_id, rival.related_id AS rival_related_id,
-  hit.rival_from, NULLIF(hit.rival_to, 'infinity') AS rival_to,
+SELECT t.origin || ' ' || t.key || ' ' || t.related AS type, t.cardinality, hit.since, NULLIF(hit.until, 'infinity') AS until,
+  hit.relationship_id, i.uid, rival.id AS rival_id, rival.uid AS rival_uid, hit.near_id, hit.far_id, hit.rival_far_id,
   (SELECT {include _label} FROM asset labelled WHERE labelled.tenant_id = CAST(:tenant AS bigint) AND labelled.id = hit.near_id) AS near,
   (SELECT {include _label} FROM asset labelled WHERE labelled.tenant_id = CAST(:tenant AS bigint) AND labelled.id = hit.far_id) AS far,
   (
     SELECT {include _label} FROM asset labelled WHERE labelled.tenant_id = CAST(:tenant AS bigint) AND labelled.id = hit.rival_far_id
   ) AS rival_far
 FROM (
-  SELECT checked.*, other.*, greatest(checked.valid_from, other.rival_from) AS since
+  SELECT checked.*, other.*, greatest(checked.valid_from, other.rival_from) AS since,
+    least(checked.valid_to, other.rival_to) AS until
   FROM relationship_effective checked
   CROSS JOIN LATERAL (
     -- another related asset of the same origin

@@ -31,11 +31,11 @@ from tests.builders import day
 from tests.builders import product_fields as given_fields
 from tests.db.associations.relationship_model import FOREVER, AssetModel, EffectivePeriod, Key, RelationshipModel
 from tests.db.temporal.model import AcceptedChange
+from tests.randomness import seeds
 
 pytestmark = [pytest.mark.random, pytest.mark.slow(3), pytest.mark.temporal]
 
-# These histories agree with the model. A few of many random ones do not, and it is open if the model or the code is wrong.
-SEEDS = range(4)
+SEEDS = seeds(quick=4, soak=32)
 HISTORIES = 2
 STEPS = 25
 DAYS = 8
