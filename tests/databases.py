@@ -167,6 +167,27 @@ def shared_database(server: str, template: str = MIGRATED) -> Iterator[str]:
         runner.run(database.__aexit__(None, None, None))
 
 
+@contextmanager
+def examples_database(server: str, template: str = MIGRATED) -> Iterator[str]:
+    """Do as `shared_database` does, for random examples, which repeat few statements on few rows.
+
+    PostgreSQL plans each statement once a connection. With the parameters of each execution it would take longer to plan the
+    statements than to execute them; tests of plans do so.
+    """
+    with shared_database(server, template) as address, asyncio.Runner() as runner:
+        runner.run(_use_generic_plans(address))
+        yield address
+
+
+async def _use_generic_plans(address: str) -> None:
+    connection = await asyncpg.connect(address)
+    try:
+        name = await connection.fetchval("SELECT quote_ident(current_database())")
+        await connection.execute(f"ALTER DATABASE {name} SET plan_cache_mode = force_generic_plan")
+    finally:
+        await connection.close()
+
+
 def prepare_now(server: str, name: str, fill: Callable[[str], Awaitable[None]]) -> str:
     """Do as `prepare` does, for fixtures that are not functions of an event loop."""
     with asyncio.Runner() as runner:

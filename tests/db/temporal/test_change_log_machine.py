@@ -25,7 +25,7 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import START
-from tests.databases import shared_database
+from tests.databases import examples_database
 from tests.db.temporal.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, details_of, fold, state_at
 
@@ -115,7 +115,7 @@ _DETAILS = text(
 
 @pytest.fixture(scope="module")
 def harness(server: str) -> Iterator[Harness]:
-    with shared_database(server) as address:
+    with examples_database(server) as address:
         harness = Harness(address)
         yield harness
         harness.close()

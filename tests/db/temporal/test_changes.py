@@ -31,7 +31,7 @@ from db.temporal.history import changed_fields
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
 from tests.builders import START, day, product_fields
-from tests.databases import prepare_now, shared_database, temporary_database
+from tests.databases import examples_database, prepare_now, temporary_database
 from tests.db.plans import explained_plans
 from tests.db.temporal.harness import Harness
 from tests.db.temporal.model import AcceptedChange, State, apply, fold, state_at
@@ -109,7 +109,7 @@ class Subject:
 
 @pytest.fixture(scope="module")
 def harness(server: str) -> Iterator[Harness]:
-    with shared_database(server) as address:
+    with examples_database(server) as address:
         harness = Harness(address)
         yield harness
         harness.close()

@@ -30,7 +30,7 @@ from db.temporal.verification import verify_tenant
 from db.tenancy.scope import validate_scopes
 from tests.builders import day
 from tests.builders import product_fields as fields_of
-from tests.databases import prepare_now, shared_database
+from tests.databases import examples_database, prepare_now
 from tests.randomness import size
 
 Write = Callable[[WriteConnection], Awaitable[Any]]
@@ -477,7 +477,7 @@ OUTSIDE = """
 
 @pytest.fixture(scope="module")
 def harness(server: str, template: str) -> Iterator[tuple[asyncio.Runner, Database, asyncpg.Connection]]:
-    with shared_database(server, template) as address, asyncio.Runner() as runner:
+    with examples_database(server, template) as address, asyncio.Runner() as runner:
         database = Database(address, pool_size=2)
         owner = runner.run(asyncpg.connect(address))
         yield runner, database, owner

@@ -22,7 +22,7 @@ from graph_api.auth.principals import OPEN_PRINCIPAL
 from schema.execution.executor import Executor, Request
 from schema.root import schema
 from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, iso
-from tests.databases import shared_database
+from tests.databases import examples_database
 from tests.db.temporal.model import AcceptedChange, apply, details_of, fold, state_at
 from tests.randomness import size
 
@@ -85,7 +85,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(server: str) -> Iterator[Bench]:
-    with shared_database(server) as address:
+    with examples_database(server) as address:
         bench = Bench(address)
         yield bench
         bench.close()
