@@ -46,7 +46,7 @@ FAILURES = (OtherData, NotRecordable, NotComparable, NotVerified, LoadFailed, Se
 WIDTH = 150
 
 WHOLE = Size(products=2000, entities=40_000, rows=100_000, samples=1000, starts=3, graph=graph.WHOLE)
-QUICK = Size(products=120, entities=120, rows=100, samples=10, starts=1, graph=graph.QUICK)
+QUICK = Size(products=120, entities=120, rows=50, samples=5, starts=1, graph=graph.QUICK)
 
 err = Console(stderr=True)
 out = Console(width=max(err.width, WIDTH))
@@ -175,7 +175,7 @@ def bench(quick: bool, large: bool, only: tuple[str, ...], seconds: float, round
     if large:
         size = replace(size, graph=graph.LARGE)
     if quick:
-        seconds, rounds = 1.0, 2
+        seconds, rounds = 0.5, 2
     # stop every started process on SIGTERM, too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:

@@ -69,7 +69,7 @@ class Scale:
 
 WHOLE = Scale()
 LARGE = Scale(few=10_000, many=1_000, most=100, ordinary=4_900)
-QUICK = Scale(few=10, many=2, most=1, ordinary=2, most_reached=500, chain=300, hub=300, clique=20, cycle=100, tree=111)
+QUICK = Scale(few=5, many=2, most=1, ordinary=1, most_reached=100, chain=60, hub=60, clique=8, cycle=20, tree=31)
 
 
 class Asset(NamedTuple):

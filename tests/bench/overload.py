@@ -96,12 +96,12 @@ WHOLE = OverloadSize(
     hub=6_000,
 )
 QUICK = OverloadSize(
-    readers=10,
+    readers=6,
     attackers=10,
-    seconds=1,
-    warmup=0.5,
-    scale=Scale(few=4, many=1, most=0, ordinary=1, chain=10, hub=10, clique=5, cycle=10, tree=11),
-    hub=300,
+    seconds=0.6,
+    warmup=0.2,
+    scale=Scale(few=2, many=1, most=0, ordinary=1, chain=5, hub=5, clique=3, cycle=5, tree=5),
+    hub=150,
     # so that a slow body does not take longer than all other requests
     settings={"HEADWATER_BODY_TIMEOUT": "1"},
 )
