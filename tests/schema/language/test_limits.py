@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import pytest
@@ -182,6 +183,8 @@ FRAGMENTS = 4
 NAMES = st.sampled_from(["a", "b", "c", "fields", "interfaces", "__schema"])
 
 
+# cached, because Hypothesis takes longer to prepare a recursive strategy than to draw from it
+@cache
 def selections(after: int) -> st.SearchStrategy[str]:
     leaf = st.builds("{}{}".format, st.sampled_from(["", "x: ", "y: "]), NAMES)
     spread = st.integers(after, FRAGMENTS - 1).map("...F{}".format) if after < FRAGMENTS else leaf
