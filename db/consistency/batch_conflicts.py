@@ -4,10 +4,12 @@ A writer returns the conflicts that it finds. `write_resolving_conflicts` alone 
 writer wrote, and has it write the other entries again.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from db.connection import WriteConnection
@@ -132,31 +134,53 @@ def _choose_losers(result: WriteResult) -> tuple[Results, Results]:
 
     The earliest entry that is left is never superseded. So a batch of which nothing is written has only rejected entries.
     """
-    changes: dict[Subject, list[SubjectChange]] = defaultdict(list)
-    for change in sorted(result.changes, key=_timed_entry):
+    changes: dict[Subject, _SubjectChanges] = defaultdict(_SubjectChanges)
+    for change in sorted(result.changes, key=lambda it: (it.at, it.entry_index)):
         changes[change.subject].append(change)
     rejected: Results = {}
     superseded: Results = {}
     for conflict in result.conflicts:
-        causes = [found for subject in conflict.subjects if (found := _causes(conflict, changes.get(subject, ())))]
+        causes = [found for it in conflict.subjects if it in changes and (found := changes[it].causes(conflict))]
         if not causes:
             continue
-        if common := set.intersection(*causes):
+        if common := _common(causes):
             rejected |= {entry.entry_index: conflict.error for entry in common}
         else:
-            superseded |= {entry.entry_index: conflict.error for entry in max(causes, key=min)}
+            superseded |= {entry.entry_index: conflict.error for entry in max(causes, key=itemgetter(0))}
     return rejected, superseded
 
 
-def _causes(conflict: BatchConflict, changes: Sequence[SubjectChange]) -> set[TimedEntry]:
-    """Return the entries by each of which a subject, whose changes are given in their order, takes part in a conflict.
+class _SubjectChanges:
+    """The entries that state one subject, in their order. Its searches are binary: many conflicts may share a subject."""
 
-    These are the last entry that changed the subject before the conflict or as it begins, and those that state the subject again
-    before it ends. If no entry changed the subject until then, it takes part by what is stored.
-    """
-    first = max((index for index, it in enumerate(changes) if it.changed and it.at <= conflict.since), default=len(changes))
-    return {_timed_entry(it) for it in changes[first:] if conflict.until is None or it.at < conflict.until}
+    def __init__(self) -> None:
+        self._entries: list[TimedEntry] = []
+        # indexes in `_entries` of those that changed the subject
+        self._changing: list[int] = []
+
+    def append(self, change: SubjectChange) -> None:
+        if change.changed:
+            self._changing.append(len(self._entries))
+        self._entries.append(TimedEntry(change.at, change.entry_index))
+
+    def causes(self, conflict: BatchConflict) -> list[TimedEntry]:
+        """Return the entries by each of which the subject takes part in a conflict, in their order.
+
+        These are the last entry that changed the subject before the conflict or as it begins, and those that state the subject
+        again before it ends. If no entry changed the subject until then, it takes part by what is stored.
+        """
+        changed = bisect_right(self._changing, conflict.since, key=lambda index: self._entries[index].at)
+        if not changed:
+            return []
+        end = None if conflict.until is None else bisect_left(self._entries, conflict.until, key=lambda it: it.at)
+        return self._entries[self._changing[changed - 1] : end]
 
 
-def _timed_entry(change: SubjectChange) -> TimedEntry:
-    return TimedEntry(change.at, change.entry_index)
+def _common(causes: Sequence[list[TimedEntry]]) -> list[TimedEntry]:
+    """Return the entries that are in all of several ordered lists."""
+    return [entry for entry in min(causes, key=len) if all(_contains(it, entry) for it in causes)]
+
+
+def _contains(entries: list[TimedEntry], entry: TimedEntry) -> bool:
+    index = bisect_left(entries, entry)
+    return index < len(entries) and entries[index] == entry
