@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 GRAPHIQL := graph_api/graphiql
 CONFORMANCE := tests/conformance
+POSTGRAPHILE := tests/bench/requests/postgraphile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # tests start many processes, each of which would compile the sources anew
@@ -49,8 +50,14 @@ conformance: .venv/installed graphiql $(CONFORMANCE)/node_modules/.package-lock.
 gateway: $(CONFORMANCE)/node_modules/.package-lock.json ## Serve a gateway over the running demo and two small subgraphs; ARGS="ADDRESS PORT"
 	$(WITH_NODE) exec node $(CONFORMANCE)/serve.mjs $(or $(ARGS),http://127.0.0.1:8000/graphql)
 
-bench: .venv/installed ## Measure the service beside the baseline server; ARGS=--help lists the options
+bench: .venv/installed ## Measure the service beside a floor and PostGraphile; ARGS=--help lists the options
+	@$(MAKE) --no-print-directory $(POSTGRAPHILE)/node_modules/.package-lock.json || \
+	  echo 'warning: PostGraphile could not be installed by npm; it is left out' >&2
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# only with the machine's own npm: it is left out of the measurement elsewhere
+$(POSTGRAPHILE)/node_modules/.package-lock.json: $(addprefix $(POSTGRAPHILE)/,package-lock.json .npmrc)
+	cd $(POSTGRAPHILE); npm ci --no-progress --loglevel=error
 
 schema: .venv/installed ## Write the schema that is committed
 	$(BIN)/headwater schema > schema/schema.graphql
@@ -67,7 +74,8 @@ constraints: ## Pin the newest versions of everything that the project installs
 	rm -rf .venv-constraints build headwater.egg-info
 
 clean: ## Remove everything but what is committed and data
-	rm -rf .venv build headwater.egg-info $(GRAPHIQL)/dist $(GRAPHIQL)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/python/.venv
+	rm -rf .venv build headwater.egg-info $(GRAPHIQL)/dist $(GRAPHIQL)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/python/.venv \
+	  $(POSTGRAPHILE)/node_modules
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure the service beside the baseline server, loads beside COPY, and overload, and print tables."""
+"""`python -m tests.bench`: measure requests beside a floor and PostGraphile, loads beside COPY, and overload."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import asyncpg
 import click
 import uvloop
 from rich.console import Console
@@ -17,36 +18,38 @@ from rich.console import Console
 from db.errors import HeadwaterError
 from db.tenancy.scope import READ, WRITE
 from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
-from tests.bench import baseline_server, graph, lineage, overload, report, rows
-from tests.bench.data import (
+from tests.bench import report
+from tests.bench.databases import (
     NotVerified,
     OtherData,
-    Size,
     database,
-    environment_of,
     make_directory,
     make_key,
     plain_address,
-    prepare,
     remove_directory,
-    settings_for,
+    verify,
 )
-from tests.bench.harness import NotComparable, Result, measure
-from tests.bench.loading import LoadFailed, databases_beside, measure_loads
-from tests.bench.loads import GRAPH, LOADS, Load
-from tests.bench.recording import NotRecordable, record
-from tests.bench.rows import Row
-from tests.bench.servers import ServerDidNotStart, running
-from tests.bench.walk_row_counts import WalkRowCounts, count_walk_rows
+from tests.bench.loads import rows as loads
+from tests.bench.loads.measure import LoadFailed, databases_beside, measure_loads
+from tests.bench.overload import measure as overload
+from tests.bench.processes import ServerDidNotStart, running
+from tests.bench.requests import pipelines
+from tests.bench.requests import report as requests_report
+from tests.bench.requests import rows as requests
+from tests.bench.requests.client import ClientFailed
+from tests.bench.requests.fill import fill
+from tests.bench.requests.measure import Measurement, NotComparable
+from tests.bench.requests.memory import measure_memory
+from tests.bench.requests.servers import LoadClient, create_postgraphile_schema, serving
 
 # Errors that end a run with their message.
-FAILURES = (OtherData, NotRecordable, NotComparable, NotVerified, LoadFailed, ServerDidNotStart, overload.OverloadFailed)
+FAILURES = (
+    *(OtherData, NotComparable, NotVerified, ClientFailed, LoadFailed, ServerDidNotStart),
+    overload.OverloadFailed,
+)
 
 # A narrower table would lose columns when its output goes into a file.
 WIDTH = 150
-
-WHOLE = Size(products=2000, entities=40_000, rows=100_000, samples=1000, starts=3, graph=graph.WHOLE)
-QUICK = Size(products=120, entities=120, rows=50, samples=5, starts=1, graph=graph.QUICK)
 
 err = Console(stderr=True)
 out = Console(width=max(err.width, WIDTH))
@@ -66,34 +69,45 @@ class _Bench:
 
     directory: Path
     address: str
-    size: Size
-    rounds: int
-    seconds: float
     conditions: str
 
-    async def measure_rows(self, chosen: list[Row]) -> None:
-        """Measure rows that are not about lineage, on the database itself."""
-        with err.status("Measuring operations …"):
-            await prepare(self.address, self.size)
-            results, _ = await self._measure_beside_baseline(self.address, chosen)
-        title = "The service beside the baseline server"
-        drawn = report.table(title, results, self.conditions, report.of_everything(self.size), self.rounds)
-        out.print(drawn, *report.comparisons(results), sep="\n")
+    async def measure_requests(
+        self, chosen: list[requests.Row], size: pipelines.Size, rounds: int, seconds: float, memory: int
+    ) -> None:
+        """Measure requests on the database itself. All that they wrote is verified."""
+        with err.status("Loading the data of the requests …"):
+            await fill(self.address, size, self.directory)
+            await create_postgraphile_schema(self.address)
+        key = await make_key(self.address, DEFAULT_TENANT_ID, READ, WRITE)
+        owner = await asyncpg.connect(plain_address(self.address))
+        try:
+            with serving(self.address, self.directory) as sides, LoadClient() as client:
+                with err.status("Measuring requests …") as status:
+                    measurement = Measurement(sides, client, owner, key, size)
+                    results = await measurement.measure(
+                        chosen, rounds, seconds, lambda row: status.update(f"Measured {row.name} …")
+                    )
+                    contents = f"{size.products:,} products with two versions, {size.links:,} links, {size.people:,} entities"
+                parts = [*requests_report.report(results, self.conditions, contents, rounds, seconds)] if results else []
+                if memory:
+                    with err.status(f"Sending {memory:,} requests …"):
+                        parts.append(requests_report.memory_table(measure_memory(sides, client, key, size, memory)))
+        finally:
+            await owner.close()
+        # not wrapped or styled, because it is Markdown
+        print("\n\n".join(parts), end="\n\n", flush=True)
+        await verify(self.address)
 
-    async def measure_loads(self, loads: list[Load], walks: list[Row]) -> None:
-        """Measure loads, and rows of lineage on the databases that they leave."""
+    async def measure_loads(self, chosen: list[loads.Load], size: loads.Size) -> None:
         async with databases_beside(self.address) as databases:
             with err.status("Measuring loads …"):
-                figures = await measure_loads(databases, loads, self.directory, self.size)
-            out.print(report.loads_table(figures, self.conditions, self.size))
+                figures = await measure_loads(databases, chosen, self.directory, size)
+            out.print(report.loads_table(figures, self.conditions, size))
             measured = {it.load: it for it in figures}
-            if measured.keys() >= set(GRAPH):
-                assets, links = (measured[it] for it in GRAPH)
-                address = databases.address(links.database)
-                contents = await report.contents_of(address)
+            if measured.keys() >= set(loads.GRAPH):
+                assets, links = (measured[it] for it in loads.GRAPH)
+                contents = await report.contents_of(databases.address(links.database))
                 out.print(report.graph_rates(assets, links, contents))
-                if walks:
-                    await self._measure_walks(address, walks, contents)
 
     async def measure_overload(self, size: overload.OverloadSize) -> None:
         async with databases_beside(self.address) as databases:
@@ -105,48 +119,25 @@ class _Bench:
         if failures := list(measured.failures()):
             raise overload.OverloadFailed("\n".join(failures))
 
-    async def _measure_walks(self, address: str, walks: list[Row], contents: report.Contents) -> None:
-        with err.status("Measuring walks …"):
-            results, counts = await self._measure_beside_baseline(address, walks)
-        title = "Lineage beside the baseline server"
-        drawn = report.table(title, results, self.conditions, report.of_graph(contents, address), self.rounds)
-        out.print(drawn, *report.comparisons(results), report.walk_rows_table(counts), sep="\n")
-
-    async def _measure_beside_baseline(self, address: str, chosen: list[Row]) -> tuple[list[Result], list[WalkRowCounts]]:
-        """Measure rows on a database that holds their data, and count the rows that their walks read."""
-        directory = self.directory
-        with ExitStack() as stack:
-            environment = environment_of(settings_for(address))
-            service = stack.enter_context(running(directory / "service.log", environment, "service", "serve", "--port", "0"))
-            recording = await record(address, chosen, most_samples=self.size.samples)
-            recorded = directory / "recording.json"
-            recorded.write_bytes(recording.json())
-            environment = {baseline_server.DATABASE_VARIABLE: plain_address(address)}
-            baseline = stack.enter_context(running(directory / "baseline.log", environment, "baseline", str(recorded)))
-            results = await measure(
-                address,
-                recording,
-                chosen,
-                baseline=baseline.port(),
-                service=service.port(),
-                key=await make_key(address, DEFAULT_TENANT_ID, READ, WRITE),
-                rounds=self.rounds,
-                seconds=self.seconds,
-            )
-            return results, await count_walk_rows(address, recording, chosen)
-
 
 @click.command()
 @click.option("--quick", is_flag=True, help="A few seconds on little data: shows that it works, not how fast it is.")
-@click.option("--large", is_flag=True, help="Lineage only, on ten times the graph. Needs much time and some 20 GB.")
-@click.option("--rows", "only", multiple=True, help="Only rows whose name contains this. May be repeated.")
-@click.option("--seconds", type=float, default=30, show_default=True, help="Duration of all measurements of operations.")
 @click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=6,
+    "--large", is_flag=True, help="Requests on a million assets, and loads of ten times the graph. Needs much time and 20 GB."
+)
+@click.option("--rows", "only", multiple=True, help="Only rows whose name contains this. May be repeated.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1,
     show_default=True,
-    help="Rounds in which the service and the baseline server take turns.",
+    help="Seconds in which a server gets requests of a row over some connections, in each round.",
+)
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds in which the servers take turns."
+)
+@click.option(
+    "--memory", type=click.IntRange(min=0), default=0, help="Measure the memory over so many requests, 100000 for example."
 )
 @click.option(
     "--crowd-seconds",
@@ -156,26 +147,27 @@ class _Bench:
     show_default=True,
     help="Duration of each round of the overload.",
 )
-def bench(quick: bool, large: bool, only: tuple[str, ...], seconds: float, rounds: int, overload_seconds: float) -> None:
-    """Measure the service beside the baseline server, loads beside COPY, and the service under overload.
+def bench(
+    quick: bool, large: bool, only: tuple[str, ...], seconds: float, rounds: int, memory: int, overload_seconds: float
+) -> None:
+    """Measure requests beside a floor and PostGraphile, loads beside COPY, and the service under overload.
 
-    HEADWATER_BENCH_DATABASE_URL names an empty database to use. Loads and overload create others on its server and drop them.
+    HEADWATER_BENCH_DATABASE_URL names a database for the requests: an empty one, or one that an earlier run has filled. Loads and
+    overload create others on its server and drop them.
     """
-    operations = [] if large else _chosen(rows.ROWS, only)
-    walks = _chosen(lineage.ROWS, only)
-    # walks need the graph to be loaded
-    loads = [it for it in (GRAPH if large else LOADS) if it in _chosen(LOADS, only) or (walks and it in GRAPH)]
+    chosen_requests = _chosen(requests.ROWS, only)
+    chosen_loads = _chosen(loads.GRAPH if large else loads.LOADS, only)
     overloads = [] if large else _chosen([overload.QUICK if quick else replace(overload.WHOLE, seconds=overload_seconds)], only)
-    if not operations and not loads and not overloads:
-        available: list[_Named] = [*rows.ROWS, *lineage.ROWS, *LOADS, overload.WHOLE]
+    if not chosen_requests and not chosen_loads and not overloads and not memory:
+        available: list[_Named] = [*requests.ROWS, *loads.LOADS, overload.WHOLE]
         err.print(f"No row has such a name. Rows: {', '.join(it.name for it in available)}.")
         sys.exit(2)
     load = os.getloadavg()[0]
-    size = QUICK if quick else WHOLE
+    size, load_size = pipelines.WHOLE, loads.WHOLE
     if large:
-        size = replace(size, graph=graph.LARGE)
+        size, load_size = pipelines.MILLION, loads.LARGE
     if quick:
-        seconds, rounds = 0.5, 2
+        size, load_size, seconds, rounds = pipelines.QUICK, loads.QUICK, 0.05, 1
     # stop every started process on SIGTERM, too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
@@ -185,12 +177,11 @@ def bench(quick: bool, large: bool, only: tuple[str, ...], seconds: float, round
         try:
             address = stack.enter_context(database(directory))
             runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-            conditions = runner.run(report.conditions(address, load))
-            run = _Bench(directory, address, size, rounds, seconds, conditions)
-            if operations:
-                runner.run(run.measure_rows(operations))
-            if loads:
-                runner.run(run.measure_loads(loads, walks))
+            run = _Bench(directory, address, runner.run(report.conditions(address, load)))
+            if chosen_requests or memory:
+                runner.run(run.measure_requests(chosen_requests, size, rounds, seconds, memory))
+            if chosen_loads:
+                runner.run(run.measure_loads(chosen_loads, load_size))
             for it in overloads:
                 runner.run(run.measure_overload(it))
         except (HeadwaterError, *FAILURES) as error:

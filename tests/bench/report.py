@@ -1,4 +1,4 @@
-"""The printed tables, with the conditions that a reader has to know."""
+"""The printed tables of loads and of overload, with the conditions that a reader has to know."""
 
 import os
 from dataclasses import dataclass
@@ -7,22 +7,16 @@ import asyncpg
 from rich.table import Table
 from rich.text import Text
 
-from tests.bench import relationships
-from tests.bench.data import Size, plain_address, settings_for
-from tests.bench.harness import CONNECTIONS, Result
-from tests.bench.loading import LoadFigures
-from tests.bench.overload import Overload, quantile
-from tests.bench.versions import VERSIONS
-from tests.bench.walk_row_counts import WalkRowCounts
+from tests.bench.databases import plain_address
+from tests.bench.loads.measure import LoadFigures
+from tests.bench.loads.rows import Size
+from tests.bench.overload.measure import Overload, quantile
 
 _CONTENTS = """
 SELECT (SELECT count(*) FROM asset) AS assets, count(*) AS versions, count(producer) AS pipeline_versions,
   count(producer) FILTER (WHERE valid_to <> 'infinity') AS closed
 FROM lineage_link_effective
 """
-
-# A read as of an instant may take so many times as long as the same read of the present.
-AS_OF_AIM = 1.3
 
 
 async def conditions(address: str, load: float) -> str:
@@ -63,82 +57,6 @@ async def contents_of(address: str) -> Contents:
         return Contents(**dict(await connection.fetchrow(_CONTENTS) or {}))
     finally:
         await connection.close()
-
-
-def of_everything(size: Size) -> str:
-    """Describe the data of rows that are not about lineage."""
-    related = sum(1 for _ in relationships.relationships(size.entities, size.products))
-    return (
-        f"{size.products} products and {size.entities} entities with {VERSIONS} versions each, {related} relationships with fewer"
-    )
-
-
-def of_graph(contents: Contents, address: str) -> str:
-    """Describe the data of rows of lineage, and the names of the rows."""
-    walk = settings_for(address).limits.walk_bounds
-    return (
-        f"{contents}. A walk of 20, of 450 and of 8000 reaches that many assets from its roots, for any size of the graph: "
-        "compare their rows with those of a run on ten times the graph (--large), where the aim is at most 1.3 times as long. "
-        f"A walk ends at {walk.assets:,} assets or {walk.links:,} links"
-    )
-
-
-def table(title: str, results: list[Result], conditions: str, contents: str, rounds: int) -> Table:
-    drawn = _table(
-        title,
-        f"{conditions}; {contents}. Times in milliseconds over one kept-alive connection: medians of {rounds} rounds in which "
-        "both servers take turns; beside the ratio the lowest and the highest of a round. Requests a second over "
-        f"{CONNECTIONS} connections. Service: the whole of `headwater serve`, with one worker. Baseline: a bare ASGI "
-        "application, also in uvicorn with uvloop, httptools and one worker, which runs the statements that the service"
-        " was recorded "
-        "to run (including those that open and end a transaction) through a pool of asyncpg, ignores the rows, and encodes"
-        " the recorded "
-        "response with orjson. SQL alone: those statements on one held asyncpg connection. Checked: the responses of both are "
-        "equal byte for byte except requestId, and in both every request of a write changed something.",
-        *(
-            "baseline\nmedian",
-            "service\nmedian",
-            "ratio",
-            "ratios of\nthe rounds",
-            "SQL alone\nmedian",
-            "baseline\np95",
-            "service\np95",
-        ),
-        *("baseline\nreq/s", "service\nreq/s", "ratio"),
-    )
-    for it in results:
-        drawn.add_row(
-            it.row.name,
-            _milliseconds(it.baseline.median),
-            _milliseconds(it.service.median),
-            _times(it.ratio),
-            _range(*it.ratio_range),
-            _milliseconds(it.sql.median),
-            _milliseconds(it.baseline.p95),
-            _milliseconds(it.service.p95),
-            f"{it.baseline.rate:,.0f}",
-            f"{it.service.rate:,.0f}",
-            _times(it.rate_ratio),
-        )
-    return drawn
-
-
-def comparisons(results: list[Result]) -> list[Text]:
-    """Return a line for each row that is compared with another one: how many times as long it takes."""
-    measured = {it.row.name: it for it in results}
-    lines = []
-    for as_of in results:
-        now = measured.get(as_of.row.compared_with or "")
-        if now is not None:
-            ratios = [one / other for one, other in zip(as_of.service.medians, now.service.medians, strict=True)]
-            lines.append(
-                Text(
-                    f"{as_of.row.name} : now = {_times(as_of.service.median / now.service.median)}, in the rounds "
-                    f"{_range(min(ratios), max(ratios))}, SQL alone {_times(as_of.sql.median / now.sql.median)}; "
-                    f"aim at most {_times(AS_OF_AIM)}"
-                )
-            )
-    return lines
 
 
 def loads_table(measured: list[LoadFigures], conditions: str, size: Size) -> Table:
@@ -266,20 +184,6 @@ def _before_and_after(before: float, after: float) -> tuple[str, str, str]:
     return f"{before * 1000:,.0f}", f"{after * 1000:,.0f}", _times(after / before) if before else ""
 
 
-def walk_rows_table(counts: list[WalkRowCounts]) -> Table:
-    drawn = _table(
-        "Rows that walks read",
-        "Of the first sample of each row: its walks, the assets that these visit (roots included), the links that they examine, "
-        "and their levels, one of them before the first. Rows read, by EXPLAIN ANALYZE: rows of lineage_link_effective, "
-        "including those that a filter removed, and rows of the recursion.",
-        *("walks", "assets\nvisited", "links\nexamined", "levels", "rows\nread", "ratio", "aim"),
-    )
-    for it in counts:
-        numbers = (it.walks, it.assets, it.links, it.levels, it.read)
-        drawn.add_row(it.row.name, *(f"{number:,}" for number in numbers), _times(it.ratio), "≤ 1×")
-    return drawn
-
-
 def _table(title: str, caption: str, *headings: str) -> Table:
     drawn = Table(title=title, caption=Text(caption), caption_justify="left")
     drawn.add_column("", no_wrap=True)
@@ -288,13 +192,5 @@ def _table(title: str, caption: str, *headings: str) -> Table:
     return drawn
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.2f}"
-
-
 def _times(ratio: float) -> str:
     return f"{ratio:.2f}×"
-
-
-def _range(least: float, greatest: float) -> str:
-    return f"{least:.2f}–{greatest:.2f}"

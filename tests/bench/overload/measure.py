@@ -23,17 +23,16 @@ from db.tenancy.api_key import KeySigner
 from db.tenancy.scope import READ
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
-from tests.bench import graph
 from tests.bench.client import post
-from tests.bench.crowd import Group, Plan, RequestKind
-from tests.bench.data import KEY_SECRET, make_key, plain_address
-from tests.bench.entities import entity_uid, surname
-from tests.bench.graph import Scale
-from tests.bench.hostile import ATTACKS, Credentials
-from tests.bench.lineage import ROWS as WALKS
-from tests.bench.loading import Databases, LoadFailed
-from tests.bench.rows import AS_OF, Row
-from tests.bench.servers import Server, running
+from tests.bench.databases import KEY_SECRET, make_key, plain_address
+from tests.bench.loads import graph
+from tests.bench.loads.entities import entity_uid, surname
+from tests.bench.loads.graph import Scale
+from tests.bench.loads.measure import Databases, LoadFailed
+from tests.bench.overload.attacks import ATTACKS, Credentials
+from tests.bench.overload.crowd import Group, Plan, RequestKind
+from tests.bench.overload.reads import Read, reads
+from tests.bench.processes import Server, running
 from tests.bench.versions import VERSIONS, since
 
 # Tenants of readers, and API keys of each.
@@ -47,21 +46,6 @@ _START_DELAY = 1.5
 _SETTLE_TIMEOUT = 5.0
 # Most connections of the service with default settings, as documented.
 MOST_BACKENDS = 14
-
-_DETAILED = """
-query Detailed($asOf: DateTime) {
-  entities(first: 50, filter: { types: ["PERSON"] }, asOf: $asOf) {
-    nodes { uid displayName details { type { code } value } }
-    pageInfo { hasNextPage endCursor }
-  }
-}
-"""
-_SEARCH = """
-query Search($search: String!) {
-  entities(search: $search, first: 20) { nodes { uid type { code } displayName } }
-}
-"""
-_PRODUCT = "query Product($name: String!) { product(name: $name) { uid name owner status version domain { name } } }"
 
 
 class OverloadFailed(Exception):
@@ -261,11 +245,11 @@ class _Measurement:
     def _reader_groups(self) -> list[Group]:
         kinds = [
             RequestKind(
-                row.name,
-                weight,
-                [_request(self._port, row, sample, key) for key in self._readers for sample in range(row.samples)],
+                read.name,
+                read.weight,
+                [_request(self._port, read, sample, key) for key in self._readers for sample in range(read.samples)],
             )
-            for row, weight in _reads(self._size)
+            for read in reads(self._size.scale)
         ]
         return [Group("readers", self._size.readers, kinds)]
 
@@ -319,27 +303,8 @@ def _cpu_of_machine() -> float:
     return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
-def _reads(size: OverloadSize) -> list[tuple[Row, int]]:
-    """Return the operations of readers with their weights in percent."""
-    walks = {it.name: it for it in WALKS}
-    products = [f"{number:06} of few-{pipeline}" for pipeline in range(min(size.scale.few, 10)) for number in (0, 4, 8, 12)]
-    return [
-        (Row("product by name", _PRODUCT, lambda it: {"name": products[it]}, samples=len(products)), 30),
-        (Row("page of 50 with details", _DETAILED), 20),
-        (Row("page of 50 with details, as-of", _DETAILED, lambda _: {"asOf": AS_OF}), 10),
-        (Row("search", _SEARCH, lambda it: {"search": surname(it, VERSIONS - 1).lower()}, samples=20), 10),
-        (_with_roots(walks["walk of 20"], size.scale.few), 15),
-        (_with_roots(walks["walk of 20, as-of"], size.scale.few), 10),
-        (_with_roots(walks["walk of 450"], size.scale.many), 5),
-    ]
-
-
-def _with_roots(row: Row, roots: int) -> Row:
-    return Row(row.name, row.document, row.variables, min(row.samples, roots))
-
-
-def _request(port: int, row: Row, sample: int, key: str) -> str:
-    body = orjson.dumps({"query": row.document, "variables": row.variables(sample)})
+def _request(port: int, read: Read, sample: int, key: str) -> str:
+    body = orjson.dumps({"query": read.document, "variables": read.variables(sample)})
     return post(port, body, key).decode()
 
 

@@ -1,16 +1,12 @@
-"""The measured database: one on a server of the run, or the one that HEADWATER_BENCH_DATABASE_URL names."""
+"""The databases: on a server of the run, or on the one that HEADWATER_BENCH_DATABASE_URL names."""
 
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
-from db import migrations
 from db.author import Author
 from db.database import Database
 from db.driver import driver_address
@@ -19,16 +15,11 @@ from db.temporal.verification import verify_tenant
 from db.tenancy import api_key
 from db.tenancy.api_key import KeySigner
 from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
-from graph_api.settings import Settings
-from tests.bench import entities, products, relationships
-from tests.bench.graph import Scale
-from tests.bench.versions import VERSIONS
 
 DATABASE_VARIABLE = "HEADWATER_BENCH_DATABASE_URL"
 
 # The secret that signs API keys. The databases last as long as a run.
 KEY_SECRET = "of the benchmark, whose data is public"
-UNLIMITED_RATE = "1000000000000/minute"
 
 
 class OtherData(Exception):
@@ -37,36 +28,6 @@ class OtherData(Exception):
 
 class NotVerified(Exception):
     """The versions differ from the change log, so the measured writes were not correct."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Amounts of measured data."""
-
-    products: int
-    entities: int
-    # rows of each file that is loaded
-    rows: int
-    # most samples of an operation
-    samples: int
-    # runs of a load without rows
-    starts: int
-    # the graph that is loaded and walked
-    graph: Scale
-
-
-def settings_for(address: str) -> Settings:
-    """Return the settings of the measured service: bounds that admit the largest walk, and rates that are counted but never
-    exceeded."""
-    return Settings(
-        database_url=address,
-        key_secret=KEY_SECRET,
-        max_lineage_page_size=10_000,
-        max_lineage_assets=10_000,
-        max_lineage_links=40_000,
-        tenant_rate=UNLIMITED_RATE,
-        key_rate=UNLIMITED_RATE,
-    )
 
 
 async def make_key(address: str, tenant_id: int, *scopes: str) -> str:
@@ -78,11 +39,6 @@ async def make_key(address: str, tenant_id: int, *scopes: str) -> str:
     finally:
         await database.close()
     return key
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the environment variables of a process that runs with these settings."""
-    return {f"HEADWATER_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_defaults=True).items()}
 
 
 def plain_address(address: str) -> str:
@@ -127,29 +83,6 @@ def remove_directory(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-async def prepare(address: str, size: Size) -> None:
-    """Migrate the database and fill it, unless an earlier run has filled it with the same data."""
-    await migrations.upgrade(address)
-    owner = await asyncpg.connect(plain_address(address))
-    try:
-        assets = {products.product_uid(number) for number in range(size.products)}
-        assets |= {entities.entity_uid(number) for number in range(size.entities)}
-        related = {it.uid: it for it in relationships.relationships(size.entities, size.products)}
-        fewest_changes = len(assets) * VERSIONS + sum(len(it.timeline) for it in related.values())
-        existing = {it["uid"] for it in await owner.fetch("SELECT uid FROM asset UNION ALL SELECT uid FROM relationship")}
-        if not existing:
-            await products.fill(address, owner, size.products)
-            await entities.fill(owner, size.entities)
-            await relationships.fill(address, owner, list(related.values()))
-        elif existing != assets | related.keys() or await _count_changes(owner) < fewest_changes:
-            raise OtherData(f"{DATABASE_VARIABLE} names a database that holds other data. Name an empty one.")
-        await owner.execute("VACUUM ANALYZE")
-        if not existing:
-            await verify(address)
-    finally:
-        await owner.close()
-
-
 async def verify(address: str) -> None:
     """Check that log, versions and details agree."""
     database = Database(address, statement_timeout=600)
@@ -160,7 +93,3 @@ async def verify(address: str) -> None:
         await database.close()
     if report.differences:
         raise NotVerified(f"{len(report.differences)} differences between log and versions, the first: {report.differences[0]}")
-
-
-async def _count_changes(owner: "asyncpg.Connection[asyncpg.Record]") -> int:
-    return int(await owner.fetchval("SELECT count(*) FROM change"))

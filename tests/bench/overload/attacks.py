@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import orjson
 
 from tests.bench.client import post
-from tests.bench.crowd import LEFT
-from tests.bench.graph import root_of
-from tests.bench.lineage import ROWS
+from tests.bench.loads.graph import root_of
+from tests.bench.overload.crowd import LEFT
+from tests.bench.overload.reads import WALK
 
 _LIMITED = frozenset({"200 LIMIT_EXCEEDED"})
 _REFUSED = frozenset({"401 UNAUTHENTICATED"})
@@ -71,7 +71,6 @@ def _large_body(port: int, credentials: Credentials) -> str:
     return post(port, orjson.dumps({"query": "#" * 5_000_000}), credentials.key).decode()
 
 
-(_WALK,) = (it.document for it in ROWS if it.name == "walk of 20")
 _HUB = {"uid": str(root_of("hub").uid), "depth": 100, "first": 1_000}
 
 ATTACKS = (
@@ -84,6 +83,6 @@ ATTACKS = (
     Attack("a revoked key", _with_invalid_key(lambda it: it.revoked), _REFUSED),
     Attack("a token with alg none", _with_unsigned_token, _REFUSED),
     Attack("a byte a second", _with_key(_CHEAP), frozenset({"408 TIMEOUT"}), "drips", more=1),
-    Attack("walks, then leaves", _with_key(_WALK, {**_HUB}), _QUEUED | {LEFT}, "leaves", more=1),
-    Attack("the largest walks", _with_key(_WALK, {**_HUB}), _QUEUED, more=4),
+    Attack("walks, then leaves", _with_key(WALK, {**_HUB}), _QUEUED | {LEFT}, "leaves", more=1),
+    Attack("the largest walks", _with_key(WALK, {**_HUB}), _QUEUED, more=4),
 )

@@ -8,10 +8,23 @@ from datetime import datetime
 from pathlib import Path
 
 from graph_api.ingestion.entity_csv import COLUMNS
-from tests.bench import graph
-from tests.bench.data import Size
-from tests.bench.entities import entity_uid, surname
+from tests.bench.loads import graph
+from tests.bench.loads.entities import entity_uid, surname
 from tests.bench.versions import since
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Amounts of data: the rows of each file of entities, the graph, and how often a load without rows is measured."""
+
+    rows: int
+    starts: int
+    graph: graph.Scale
+
+
+WHOLE = Size(rows=100_000, starts=3, graph=graph.WHOLE)
+LARGE = Size(rows=100_000, starts=3, graph=graph.LARGE)
+QUICK = Size(rows=50, starts=1, graph=graph.QUICK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ _LINKS = Load(
     ("lineage_link_version",),
     after=_ASSETS,
 )
-# Operations on lineage are measured on the database that the last of these leaves.
+# The loads that can be made ten times as large.
 GRAPH = (_ASSETS, _LINKS)
 
 LOADS = (

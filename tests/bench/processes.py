@@ -1,5 +1,4 @@
-"""Processes of the harness: the two servers that are compared, loads, crowds of clients, and one that cleans up if the harness is
-killed.
+"""Processes of the harness: servers, the client, loads, crowds, and one that cleans up if the harness is killed.
 
 Each ends when its standard input is closed, which happens when the harness ends or is killed.
 """
@@ -12,33 +11,35 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 START_TIMEOUT = 30.0
+# The command of a process of the harness, before its role.
+COMMAND = (sys.executable, "-m", "tests.bench.processes")
 
-_REPOSITORY = Path(__file__).parent.parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 _SERVES = re.compile(r"http://127\.0\.0\.1:([1-9]\d*)")
 
 
 class ServerDidNotStart(Exception):
-    """One of the two servers did not start. The message holds the end of its log."""
+    """A server did not start. The message holds the end of its log."""
 
 
 class Server:
     """A process of the harness and its log."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str], *arguments: str) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str], *arguments: str, command: Sequence[str] = COMMAND) -> None:
         self._log = log
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.bench.servers", *arguments],
+                [*command, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                cwd=_REPOSITORY,
+                cwd=REPOSITORY,
                 env={**inherited, **environment},
                 # Ctrl-C reaches the harness alone, which then stops its processes in order
                 start_new_session=True,
@@ -77,8 +78,9 @@ class Server:
 
 
 @contextmanager
-def running(log: Path, environment: Mapping[str, str], *arguments: str) -> Iterator[Server]:
-    server = Server(log, environment, *arguments)
+def running(log: Path, environment: Mapping[str, str], *arguments: str, command: Sequence[str] = COMMAND) -> Iterator[Server]:
+    """Start a process, and stop it at the end."""
+    server = Server(log, environment, *arguments, command=command)
     try:
         yield server
     finally:
@@ -100,18 +102,23 @@ def main() -> None:
     if role == "cleaner":
         _wait_for_end_of_input()
         if (directory := Path(sys.argv[1])).exists():
-            from tests.bench.data import remove_directory
+            from tests.bench.databases import remove_directory
 
             remove_directory(directory)
         return
-    threading.Thread(target=_end_with_the_harness, daemon=True).start()
     # each role imports only what it needs, because a process that loads nothing else starts sooner
-    if role == "baseline":
-        from tests.bench.baseline_server import serve
+    if role == "client":
+        from tests.bench.requests import client
 
-        serve(Path(sys.argv[1]))
+        client.run()
+        return
+    threading.Thread(target=_end_with_the_harness, daemon=True).start()
+    if role == "floor":
+        from tests.bench.requests.floor import serve
+
+        serve()
     elif role == "crowd":
-        from tests.bench.crowd import run
+        from tests.bench.overload.crowd import run
 
         run(*map(Path, sys.argv[1:]))
     else:

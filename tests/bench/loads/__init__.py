@@ -1,0 +1,1 @@
+"""Loads with `headwater ingest` beside COPY."""
