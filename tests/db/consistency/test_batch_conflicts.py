@@ -109,6 +109,11 @@ CASES: dict[str, tuple[list[BatchEntry], list[BatchEntry], list[bool]]] = {
         [drives(ANN, STUB, 3), likes(BO, STUB, 5)],
         [False, True],
     ),
+    "a rival needs the stub of a relationship that is rejected": (
+        [drives(ANN, VAN, 4)],
+        [drives(ANN, STUB, 3), drives(BO, STUB, 5)],
+        [False, True],
+    ),
     "a product is stated again after its rival gave up the name": (
         [product(RETURNS, "sales", 2), product(RETURNS, "returns", 5)],
         [product(ORDERS, "sales", 1), product(ORDERS, "sales", 6)],
