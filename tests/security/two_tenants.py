@@ -15,6 +15,7 @@ from db.author import Author
 from db.database import Database
 from db.lineage.walk import Bounds
 from db.tenancy import api_key
+from schema.execution.document import Documents
 from schema.execution.executor import Executor, Request, Response
 from schema.execution.external_record import Caller, Lookup
 from schema.execution.principal import Principal
@@ -29,7 +30,9 @@ from tests.security.random_queries import SCHEMA, Document, GeneratedOperation
 FIRST_IDS = {1: 31_000_000_000, 2: 47_000_000_000, 3: 59_000_000_000}
 
 # Fewer assets than a walk from "raw" reaches, so that walks are truncated.
-BOUNDS = Bounds(assets=5)
+LIMITS = Limits(walk_bounds=Bounds(assets=5))
+# Hundreds of generated documents, which take longer to validate than to execute.
+DOCUMENTS = Documents(schema, LIMITS)
 
 AT = iso(day(9))
 
@@ -61,7 +64,9 @@ class TwoTenants:
     responses: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.executor = Executor(schema, self.database, Limits(walk_bounds=BOUNDS), echo_lookups)
+        self.executor = Executor(schema, self.database, LIMITS, echo_lookups)
+        # All tests send the same documents. Their meaning does not depend on the database.
+        self.executor._documents = DOCUMENTS
 
     @asynccontextmanager
     async def copied(self, server: str) -> AsyncIterator["TwoTenants"]:
