@@ -167,6 +167,7 @@ def test_graphiql_shows_the_lineage_with_the_key_under_headers(walkthrough: Walk
         browser.wait_for("document.querySelectorAll('.graphiql-editor-tool .monaco-editor').length === 2")
         browser.click(".graphiql-tab-add")
         browser.wait_for("!text('.graphiql-query-editor .view-lines').includes('# ')")
+        browser.wait_for("document.querySelector('[data-name=headers]').classList.contains('active')")
         browser.paste(HEADERS, json.dumps({"X-API-Key": walkthrough.key}))
         browser.paste(".graphiql-query-editor", " ".join(walk.text.split()))
         browser.click(".graphiql-execute-button")
