@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # tests start many processes, each of which would compile the sources anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test soak coverage check check-style check-types check-imports check-schema conformance gateway bench schema graphiql \
-  constraints clean
+.PHONY: demo test soak coverage check check-style check-types check-imports check-schema conformance \
+  conformance-tools gateway bench schema graphiql constraints clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed ## Serve the demo mesh, without GraphiQL if that cannot be built
@@ -44,8 +44,10 @@ check-schema:
 	$(BIN)/headwater schema | diff schema/schema.graphql - || { echo "schema/schema.graphql is stale: make schema"; exit 1; }
 	$(BIN)/headwater schema --since schema/released.graphql --announced CHANGELOG.md
 
-conformance: .venv/installed graphiql $(CONFORMANCE)/node_modules/.package-lock.json $(CONFORMANCE)/python/.venv/installed ## Test with the tools of API consumers; ARGS names suites
+conformance: .venv/installed graphiql conformance-tools ## Test with the tools of API consumers; ARGS names suites
 	$(BIN)/python -m tests.conformance $(ARGS)
+
+conformance-tools: $(CONFORMANCE)/node_modules/.package-lock.json $(CONFORMANCE)/python/.venv/installed ## Install the tools of API consumers
 
 gateway: $(CONFORMANCE)/node_modules/.package-lock.json ## Serve a gateway over the running demo and two small subgraphs; ARGS="ADDRESS PORT"
 	$(WITH_NODE) exec node $(CONFORMANCE)/serve.mjs $(or $(ARGS),http://127.0.0.1:8000/graphql)
