@@ -48,7 +48,7 @@ def printed() -> str:
     return ran.stdout
 
 
-@pytest.mark.slow(60)
+@pytest.mark.slow(40)
 @pytest.mark.xdist_group("bench")
 class TestQuickRun:
     def test_requests_are_compared_with_the_floor(self, printed: str) -> None:

@@ -308,6 +308,7 @@ async def check_isolation(tenants: TwoTenants, answers: list[str]) -> None:
             assert (await verify_tenant(connection)).differences == []
 
 
+@pytest.mark.slow(15)
 async def test_row_level_security_alone_isolates_tenants(tenants: TwoTenants) -> None:
     answers = await all_answers(tenants)
     with without_predicates(tenants.database) as statements:
@@ -316,6 +317,7 @@ async def test_row_level_security_alone_isolates_tenants(tenants: TwoTenants) ->
     assert {it for it in files_not_run(statements) if not it.startswith(("bulk/purge_", "bulk/_purge_"))} == set()
 
 
+@pytest.mark.slow(15)
 async def test_tenant_predicates_alone_isolate_tenants(tenants: TwoTenants) -> None:
     answers = await all_answers(tenants)
     await without_row_level_security(tenants.address)

@@ -29,7 +29,7 @@ from tests.databases import examples_database
 from tests.db.temporal.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, details_of, fold, state_at
 
-pytestmark = [pytest.mark.random, pytest.mark.slow(25), pytest.mark.scd2, pytest.mark.temporal]
+pytestmark = [pytest.mark.random, pytest.mark.slow(20), pytest.mark.scd2, pytest.mark.temporal]
 
 MICROSECOND = timedelta(microseconds=1)
 

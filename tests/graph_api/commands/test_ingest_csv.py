@@ -372,6 +372,7 @@ async def test_a_load_that_was_killed_and_repeated_ends_in_the_history_of_an_und
     await workspace.verify()
 
 
+@pytest.mark.slow(20)
 @pytest.mark.temporal
 async def test_two_concurrent_loads_of_overlapping_files_leave_a_sound_history(workspace: Workspace) -> None:
     files = [

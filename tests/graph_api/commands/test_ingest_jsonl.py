@@ -238,6 +238,7 @@ async def test_two_concurrent_loads_of_the_same_lines_leave_a_sound_history(
 
 
 @pytest.mark.idempotency
+@pytest.mark.slow(12)
 async def test_a_load_that_was_killed_and_repeated_ends_in_the_state_of_an_undisturbed_one(
     address: str, server: str, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ from tests.databases import examples_database
 from tests.db.temporal.model import AcceptedChange, apply, details_of, fold, state_at
 from tests.randomness import size
 
-pytestmark = [pytest.mark.random, pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
+pytestmark = [pytest.mark.random, pytest.mark.slow(10), pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
 
 THEN = """
   query ($uid: UUID!, $search: String!, $asOf: DateTime!) {

@@ -249,6 +249,7 @@ def measure_expanded(selection_set: SelectionSetNode, fragments: dict[str, Any])
     return total._replace(repeats=total.repeats + sum(it - 1 for it in response_names.values()))
 
 
+@pytest.mark.slow(8)
 @settings(max_examples=150, deadline=None)
 @given(documents())
 def test_a_document_is_measured_as_its_expansion(query: str) -> None:
