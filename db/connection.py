@@ -80,6 +80,11 @@ class ReadConnection:
                     async for row in rows:
                         yield row
 
+    async def idle(self) -> None:
+        """Wait until the statements that were begun or queued before have ended."""
+        async with self._lock:
+            pass
+
     async def drain(self) -> None:
         """Refuse further statements, and wait until the running one has ended."""
         async with self._lock:

@@ -1,5 +1,6 @@
 """The schema: the queries and mutations of all concepts, and the fields that read any object by its id."""
 
+import asyncio
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -69,14 +70,14 @@ class Query(
 
     @list_size(100, like="ids")
     @resolver(READ, "The objects with these ids, in the same order. Null for each id without an object.", **NOT_COMPOSED)
-    def nodes(
+    async def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Ids of the objects.")]
     ) -> list[Node | None]:
         limit = info.context.limits.page_size
         if len(ids) > limit:
             raise LimitExceeded(f"ids has {len(ids)} entries. At most {limit} are allowed.", field="ids")
-        # separate awaitables: the loaders batch them, and an invalid id fails without the others
-        return [_find(info, id) for id in ids]  # type: ignore[misc]
+        # started together, so that the loaders batch them; an invalid id fails without the others
+        return await asyncio.gather(*(_find(info, id) for id in ids), return_exceptions=True)  # type: ignore[return-value]
 
     @resolver(READ, "The asset of any kind with this uid. Null if it does not exist at that instant.")
     async def asset(

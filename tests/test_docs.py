@@ -397,7 +397,13 @@ async def test_the_demo_is_loaded_once(api: Api) -> None:
 # Files on the page that no profile shows: uvicorn's protocol is not part of the application, and SQL is not Python.
 NOT_PROFILED = re.compile(r"graph_api/http/http_protocol\.py|.*\.sql")
 # Each process enters these for a new document or a new statement only.
-ENTERED_ONCE = {"schema/language/document_limits.py", "schema/execution/authorization.py", "db/sql.py"}
+ENTERED_ONCE = {
+    "schema/language/document_limits.py",
+    "schema/execution/authorization.py",
+    "schema/planning/planner.py",
+    "schema/planning/shaping.py",
+    "db/sql.py",
+}
 
 
 async def test_the_files_of_one_request_are_those_that_the_page_lists(api: Api) -> None:

@@ -32,7 +32,7 @@ class Context:
         self._loaders = Loaders(self.transaction.reader)
 
     def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> "asyncio.Future[Value]":
-        """Return a future of what a declared loader finds. Calls in one turn of the event loop share a statement."""
+        """Return a future of what a declared loader finds. Calls of one level share a statement."""
         return self._loaders.load(declared, key, *shared)
 
     def invalidate(self) -> None:

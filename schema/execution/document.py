@@ -17,6 +17,7 @@ from schema.language.cost_model import CostModel
 from schema.language.document_limits import check_document
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
+from schema.planning.cache import DocumentPlans
 
 # Characters of all cached documents, whose parsed form takes about 200 times their size, and of one of them, so that one document
 # cannot evict all others.
@@ -48,6 +49,7 @@ class PreparedDocument:
     errors: list[GraphQLError]
     required_scopes: dict[str, dict[Scope, str]] = field(default_factory=dict)
     cost_estimates: dict[str, CostEstimates] = field(default_factory=dict)
+    plans: DocumentPlans = field(default_factory=DocumentPlans)
 
 
 @dataclass(frozen=True, slots=True)

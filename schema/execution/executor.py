@@ -15,9 +15,9 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
-    execute,
     get_operation_ast,
 )
+from graphql.execution.values import get_variable_values
 
 from db.audit_entry import READ
 from db.author import Author
@@ -27,10 +27,11 @@ from db.query_stats import QueryStats
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
 from schema.execution.context import Context
-from schema.execution.document import Documents, RegisteredDocuments
+from schema.execution.document import Documents, PreparedDocument, RegisteredDocuments
 from schema.execution.external_record import Caller, Fetch, fetch_nothing, resolve_records
 from schema.execution.federation import SubgraphSchema
-from schema.execution.plain import PlainSelections
+from schema.execution.general import execute_generally
+from schema.execution.planned import execute_plan
 from schema.execution.principal import Principal
 from schema.execution.selection import root_fields
 from schema.execution.transaction import Transaction
@@ -40,6 +41,7 @@ from schema.language.cost_meter import OperationCost
 from schema.language.errors import code_of, describe
 from schema.language.limits import Limits
 from schema.language.scopes import Scope, scope_label
+from schema.planning.planner import Planner
 
 # Attempts at a mutation that conflicts with other writers.
 ATTEMPTS = 5
@@ -86,11 +88,15 @@ class PreparedOperation:
 
     request: Request
     principal: Principal
-    document: DocumentNode
+    prepared_document: PreparedDocument
     operation: OperationDefinitionNode
     estimate: CostEstimate
     # it selects more than the schema itself
     uses_database: bool
+
+    @property
+    def document(self) -> DocumentNode:
+        return self.prepared_document.document
 
     @property
     def writes(self) -> bool:
@@ -116,6 +122,7 @@ class Executor:
         # without a signer, keys are signed with a secret that no other process knows
         self._key_signer = key_signer or KeySigner(secrets.token_bytes())
         self._documents = Documents(schema, self._limits, registered)
+        self._planner = Planner(schema)
         for document_id, errors in self._documents.invalid_registered().items():
             log.warning("registered document is invalid", id=document_id, reason=errors[0].message)
 
@@ -162,7 +169,7 @@ class Executor:
             cost = OperationCost(estimate.requested, 0, self._limits.cost)
             return replace(_refused([_graphql_error(too_expensive)]), cost=cost)
         uses_database = bool(required.keys() - {Scope.SCHEMA})
-        return PreparedOperation(request, principal, prepared.document, operation, estimate, uses_database)
+        return PreparedOperation(request, principal, prepared, operation, estimate, uses_database)
 
     async def run(self, prepared: "PreparedOperation", request_id: str) -> Response:
         """Run a prepared operation. A mutation that conflicts with another writer is run again."""
@@ -204,19 +211,11 @@ class Executor:
 
     async def _attempt(self, prepared: "PreparedOperation", author: Author, stats: QueryStats) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
-        request, principal, writes = prepared.request, prepared.principal, prepared.writes
+        principal, writes = prepared.principal, prepared.writes
         transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes)
         context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
         try:
-            executed = execute(
-                self._schema,
-                prepared.document,
-                context_value=context,
-                variable_values=request.variables,
-                operation_name=request.operation_name,
-                executor_class=PlainSelections,
-            )
-            result = executed if isinstance(executed, ExecutionResult) else await executed
+            result = await self._execute(prepared, context)
         except asyncio.CancelledError:
             await transaction.abort()
             raise
@@ -236,6 +235,20 @@ class Executor:
             failed = ExecutionResult(None, result.errors)
             return _Attempt(failed, context, opened=True, commit_errors=[_graphql_error(error)])
         return _Attempt(result, context, opened=transaction.opened, committed=True)
+
+    async def _execute(self, prepared: "PreparedOperation", context: Context) -> ExecutionResult:
+        """Execute the operation by its plan, or by graphql-core if it cannot be planned."""
+        operation, document = prepared.operation, prepared.prepared_document
+        variables = get_variable_values(
+            self._schema, operation.variable_definitions or (), prepared.request.variables or {}, max_errors=50
+        )
+        if isinstance(variables, list):
+            return ExecutionResult(None, variables)
+        plan = document.plans.plan(self._planner, operation, document.document, variables)
+        if plan is not None:
+            return await execute_plan(plan, variables, context)
+        request = prepared.request
+        return await execute_generally(self._schema, document.document, request.variables, request.operation_name, context)
 
     async def _audit_failure(self, principal: Principal, author: Author, errors: Sequence[GraphQLError]) -> None:
         """Record in the audit log that a mutation was not committed."""

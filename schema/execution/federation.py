@@ -1,17 +1,17 @@
 """Apollo Federation: the schema as a subgraph, and the entities that representations name."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import strawberry
-from graphql import GraphQLError, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, Undefined
+from graphql import GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, Undefined
 from strawberry.federation import Schema
 from strawberry.federation.schema import FederationAny
 from strawberry.federation.schema_directives import Tag
 from strawberry.types.base import get_object_definition
 
 from db.errors import BadInput, LimitExceeded
-from schema.execution.plain import attribute
 from schema.language.cost import without_cost
 from schema.language.fields import scope_of
 from schema.language.scopes import ADMIN, DOMAIN, READ, WRITE, Scope
@@ -46,9 +46,6 @@ class SubgraphSchema(Schema):
                 for field in graphql_type.fields.values():
                     if isinstance(graphql_type, GraphQLInterfaceType):
                         field.extensions["strawberry-definition"] = without_cost(field.extensions["strawberry-definition"])
-                    if getattr(field.resolve, "_is_default", False):
-                        # the same as Strawberry's default resolver, in a form that plain.py recognises
-                        field.resolve = attribute(field.extensions["strawberry-definition"].python_name)
                     for argument in field.args.values():
                         # an argument that is left out is not an argument of null
                         if argument.default_value is None:
@@ -57,33 +54,31 @@ class SubgraphSchema(Schema):
                 # the check of graphql-core names the argument at fault; that of Strawberry does not
                 graphql_type.is_one_of = graphql_type.extensions["strawberry-definition"].is_one_of
 
-    def entities_resolver(self, info: strawberry.Info, representations: list[FederationAny]) -> list[FederationAny]:
+    async def entities_resolver(  # type: ignore[override]
+        self, info: strawberry.Info, representations: list[FederationAny]
+    ) -> list[FederationAny]:
         """Return an entity or an error for each representation."""
         limit = info.context.limits.representations
         if len(representations) > limit:
             raise LimitExceeded(
                 f"representations has {len(representations)} entries. At most {limit} are allowed.", field="representations"
             )
-        return [cast(FederationAny, self._entity(info, cast(Any, it))) for it in representations]
+        # started together, so that the loaders see all representations before the first statement runs
+        found = await asyncio.gather(*(self._entity(info, it) for it in representations), return_exceptions=True)
+        return cast(list[FederationAny], found)
 
-    def _entity(self, info: strawberry.Info, representation: Any) -> Any:
-        """Return an awaitable of an entity, so that the loaders see all representations before the first statement runs."""
+    async def _entity(self, info: strawberry.Info, representation: Any) -> Any:
+        """Return the entity that a representation names, or None."""
         keys = dict(representation) if isinstance(representation, dict) else {}
         type_name = keys.pop("__typename", None)
         if not isinstance(type_name, str):
-            return _located(
-                BadInput("representations has an entry without __typename, or with one that is not text.", field=_FIELD)
-            )
+            raise BadInput("representations has an entry without __typename, or with one that is not text.", field=_FIELD)
         resolve = self.references.get(type_name)
         if resolve is None:
-            return _located(BadInput(f"{type_name[:100]!r} is not an entity type of this subgraph.", field=_FIELD))
+            raise BadInput(f"{type_name[:100]!r} is not an entity type of this subgraph.", field=_FIELD)
         # other values are ignored; a key cannot replace the positional parameters of the resolver
         accepted = {name: value for name, value in keys.items() if value is None or isinstance(value, str)}
-        return resolve(info, **accepted)
+        return await resolve(info, **accepted)
 
 
 _FIELD = "representations"
-
-
-def _located(error: Exception) -> GraphQLError:
-    return GraphQLError(str(error), original_error=error)

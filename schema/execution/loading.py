@@ -1,4 +1,4 @@
-"""Loading: the calls of one turn of the event loop are gathered into one batch, and so into one statement.
+"""Loading: the calls of one level are gathered into one batch, and so into one statement.
 
 A concept declares its loaders beside its types, as in `PRODUCT_BY_UID = Batch(products_by_uid)`, and a resolver gets a value with
 `info.context.load(PRODUCT_BY_UID, uid, as_of)`. The context creates a loader from its declaration when it is first used.
@@ -6,11 +6,13 @@ A concept declares its loaders beside its types, as in `PRODUCT_BY_UID = Batch(p
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
-from aiodataloader import DataLoader
+from aiodataloader import DataLoader, dispatch_queue_batch
+from aiodataloader import Loader as Call
 
 from db.connection import ReadConnection
 
@@ -68,9 +70,38 @@ class Computed(Loadable[Value, Key, *Shared]):
         return await asyncio.get_running_loop().run_in_executor(_COMPUTATIONS, compute_all)
 
 
+# Turns of the event loop without a further call after which a batch runs. Fields of one level reach a loader within fewer.
+_QUIET_TURNS = 3
+
+
 class Loader(DataLoader[Any, Any]):
     """A loader that gives each caller a separate future: graphql-core cancels the siblings of a field that failed, and another
     field may wait for the same value."""
+
+    def __init__(self, batch: Callable[[list[Any]], Coroutine[Any, Any, list[Any]]], connect: "Connect") -> None:
+        super().__init__(batch)
+        self._connect = connect
+
+    def do_resolve_reject(self, key: Any, future: "asyncio.Future[Any]") -> None:
+        """Add a call to the batch. The batch runs when no further call has arrived for some turns and the connection is idle."""
+        self._queue.append(Call(key=key, future=future))
+        if len(self._queue) == 1:
+            self.loop.call_soon(self._wait, 1, _QUIET_TURNS)
+
+    def _wait(self, calls: int, turns: int) -> None:
+        if len(self._queue) > calls:
+            calls, turns = len(self._queue), _QUIET_TURNS
+        if turns:
+            self.loop.call_soon(self._wait, calls, turns - 1)
+        else:
+            asyncio.ensure_future(self._run())  # noqa: RUF006
+
+    async def _run(self) -> None:
+        # calls that arrive while the connection is busy join the batch; an error is that of the batch, too
+        with suppress(Exception):
+            await (await self._connect()).idle()
+        calls, self._queue = self._queue, []
+        await dispatch_queue_batch(self, calls)
 
     def load(self, key: Any) -> "asyncio.Future[Any]":
         shared = super().load(key)
@@ -124,4 +155,4 @@ class Loaders:
         async def batch(calls: list[tuple[Any, ...]]) -> list[Any]:
             return await declared.values(self, calls)
 
-        return Loader(batch)
+        return Loader(batch, self.connect)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from db.assets.product import ProductRow
+from db.errors import Unavailable
 from schema.execution.loading import Loader
 from tests.builders import Api
 
@@ -25,12 +26,16 @@ async def test_loaded_rows_are_released_with_the_operation(api: Api) -> None:
         gc.enable()
 
 
+async def unconnected() -> Any:
+    raise Unavailable("There is no database.")
+
+
 async def test_cancelling_one_caller_does_not_cancel_another() -> None:
     async def find(keys: list[int]) -> list[int]:
         await asyncio.sleep(0.01)
         return keys
 
-    loader = Loader(find)
+    loader = Loader(find, unconnected)
     cancelled, kept = loader.load(1), loader.load(1)
     cancelled.cancel()
     assert await kept == 1
@@ -52,7 +57,7 @@ async def test_a_failure_reaches_waiting_callers_and_is_not_logged_for_others() 
             await kept
         assert ignored.done()
 
-    await use(Loader(find))
+    await use(Loader(find, unconnected))
     await asyncio.sleep(0)
     gc.collect()
     assert logged == []

@@ -1,0 +1,117 @@
+"""The parts of a plan: objects, fields, arguments and values. A plan holds no tenant, scope, instant or variable value."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import FieldNode, FragmentDefinitionNode, GraphQLField
+from graphql.execution.values import VariableValues, get_argument_values
+from strawberry.types.field import StrawberryField
+
+# The value of a non-null position that failed. It makes the enclosing object or list fail, too.
+FAILED: Any = type("Failed", (), {"__slots__": (), "__repr__": lambda _: "FAILED"})()
+
+ConvertArguments = Callable[[dict[str, Any]], dict[str, Any]]
+# Shapes objects from their sources and the completed values of their deferred fields. The last parameter shapes one object that
+# the generated code cannot shape, by its index.
+Shape = Callable[[Sequence[Any], Sequence[Sequence[Any]], Callable[[int], Any]], list[Any]]
+
+
+@dataclass(slots=True, eq=False)
+class ValuePlan:
+    """The completion of values of one GraphQL output type: a list, an abstract type, an object or a leaf."""
+
+    is_non_null: bool
+    # name of the type without its modifiers
+    type_name: str
+    item: "ValuePlan | None" = None
+    serialize: Callable[[Any], Any] | None = None
+    # of an object type
+    object: "ObjectPlan | None" = None
+    # of an abstract type, by the class of the value
+    objects: "Mapping[type, ObjectPlan] | None" = None
+    # completing it may have to wait for something
+    is_async: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class FieldPlan:
+    """One selected field of an object type: how its value is found, and how it is completed."""
+
+    key: str
+    parent_name: str
+    name: str
+    nodes: list[FieldNode]
+    value: ValuePlan
+    # The value is one of these: a constant, an attribute of the source, or what a resolver returns.
+    constant: str | None = None
+    attribute: str | None = None
+    resolver: "Resolver | None" = None
+    # index among the deferred fields of its object; None: the generated code shapes the value itself
+    slot: int | None = None
+
+    @property
+    def is_async(self) -> bool:
+        return self.value.is_async or (self.resolver is not None and self.resolver.is_async)
+
+
+@dataclass(slots=True, eq=False)
+class Resolver:
+    """A resolver, called with the source, the arguments and the info object, as far as its signature has them."""
+
+    function: Callable[..., Any]
+    takes_source: bool
+    # name of the parameter for the info object
+    info_parameter: str | None
+    is_async: bool
+    arguments: "Arguments"
+
+
+class Arguments:
+    """Arguments of a field. Without variables they are converted once."""
+
+    __slots__ = ("_constant", "_convert", "_field", "_node", "_uses_variables")
+
+    def __init__(self, graphql_field: GraphQLField, node: FieldNode, convert: ConvertArguments, *, uses_variables: bool) -> None:
+        self._field = graphql_field
+        self._node = node
+        self._convert = convert
+        self._uses_variables = uses_variables
+        self._constant: dict[str, Any] | None = None if graphql_field.args else {}
+
+    def values(self, variables: VariableValues) -> dict[str, Any]:
+        """Return the arguments by the names of the resolver's parameters. Raise GraphQLError if one is invalid."""
+        if self._constant is not None:
+            return self._constant
+        values = self._convert(get_argument_values(self._field, self._node, variables))
+        if not self._uses_variables:
+            self._constant = values
+        return values
+
+
+@dataclass(slots=True, eq=False)
+class ObjectPlan:
+    """The selected fields of one object type, in the order of the response."""
+
+    type_name: str
+    fields: list[FieldPlan]
+    shape: Shape
+    # the fields whose values are completed before the objects are shaped
+    deferred: list[FieldPlan]
+    is_async: bool
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """Plan of an operation, for one set of values of the variables in its @skip and @include directives."""
+
+    root: ObjectPlan
+    # root fields run one after the other
+    is_serial: bool
+    fragments: Mapping[str, FragmentDefinitionNode] = field(default_factory=dict)
+
+
+def strawberry_field(graphql_field: GraphQLField) -> StrawberryField:
+    """Return the declaration of a field."""
+    declared: StrawberryField = graphql_field.extensions["strawberry-definition"]
+    return declared

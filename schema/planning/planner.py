@@ -1,0 +1,218 @@
+"""The planner: compiles an operation into a plan."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from typing import Any, cast
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    NameNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    VariableNode,
+    Visitor,
+    get_named_type,
+    is_abstract_type,
+    visit,
+)
+from graphql.execution.values import VariableValues
+from strawberry.types.arguments import convert_arguments
+from strawberry.types.base import StrawberryObjectDefinition
+
+from schema.planning.plan import Arguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
+from schema.planning.shaping import generate_shape
+
+Conditions = Mapping[str, bool]
+
+
+class NotPlannable(Exception):
+    """The operation has to be executed by graphql-core: it selects the schema, which has no declarations."""
+
+
+class Planner:
+    """Compiles operations on one schema."""
+
+    def __init__(self, schema: Any) -> None:
+        self._strawberry_schema = schema
+        self.schema: GraphQLSchema = schema._schema
+
+    def plan(self, operation: OperationDefinitionNode, document: DocumentNode, conditions: Conditions) -> Plan:
+        """Compile an operation. `conditions` holds the values of the variables in its @skip and @include directives."""
+        fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+        is_mutation = operation.operation is OperationType.MUTATION
+        root_type = self.schema.mutation_type if is_mutation else self.schema.query_type
+        assert root_type is not None, "validation refuses an operation on a type that the schema lacks"
+        compilation = _Compilation(self, fragments, conditions)
+        return Plan(compilation.object_plan(root_type, [operation.selection_set]), is_mutation, fragments)
+
+    @cached_property
+    def classes_by_type(self) -> dict[str, type]:
+        """The Python classes of object types, by the name of the type."""
+        definitions = {name: it.definition for name, it in self._strawberry_schema.schema_converter.type_map.items()}
+        return {name: it.origin for name, it in definitions.items() if isinstance(it, StrawberryObjectDefinition)}
+
+    def convert_arguments(self, graphql_field: GraphQLField, values: dict[str, Any]) -> dict[str, Any]:
+        """Convert arguments from GraphQL names and values to Python names and values."""
+        converter = self._strawberry_schema.schema_converter
+        declared = strawberry_field(graphql_field)
+        return convert_arguments(values, declared.arguments, converter.scalar_registry, converter.config)
+
+
+def condition_variables(operation: OperationDefinitionNode, fragments: Iterable[FragmentDefinitionNode]) -> tuple[str, ...]:
+    """Return the names of the variables in the @skip and @include directives of an operation and of fragments."""
+    names: set[str] = set()
+
+    class Collector(Visitor):
+        def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+            if node.name.value in ("skip", "include"):
+                names.update(it.value.name.value for it in node.arguments or () if isinstance(it.value, VariableNode))
+
+    for node in (operation, *fragments):
+        visit(node, Collector())
+    return tuple(sorted(names))
+
+
+def conditions_of(names: tuple[str, ...], variables: VariableValues) -> dict[str, bool]:
+    """Return the values of the variables that decide which fields are selected."""
+    return {name: bool(variables.coerced.get(name)) for name in names}
+
+
+class _Compilation:
+    """Compilation of one operation."""
+
+    def __init__(self, planner: Planner, fragments: Mapping[str, FragmentDefinitionNode], conditions: Conditions) -> None:
+        self._planner = planner
+        self._schema = planner.schema
+        self._fragments = fragments
+        self._conditions = conditions
+
+    def object_plan(self, type_: GraphQLObjectType, selection_sets: Iterable[SelectionSetNode]) -> ObjectPlan:
+        """Compile the selection sets on one object type, merged."""
+        nodes_by_key: dict[str, list[FieldNode]] = {}
+        spread: set[str] = set()
+        for selection_set in selection_sets:
+            self._collect(type_, selection_set, nodes_by_key, spread)
+        fields = [self._field_plan(type_, key, nodes) for key, nodes in nodes_by_key.items()]
+        deferred = [it for it in fields if it.constant is None and (it.resolver is not None or it.value.serialize is None)]
+        for slot, field in enumerate(deferred):
+            field.slot = slot
+        return ObjectPlan(type_.name, fields, generate_shape(fields), deferred, any(it.is_async for it in deferred))
+
+    def _collect(
+        self, type_: GraphQLObjectType, selection_set: SelectionSetNode, nodes: dict[str, list[FieldNode]], spread: set[str]
+    ) -> None:
+        """Add the fields of a selection set that apply to a type, by response key. A fragment is added once."""
+        for node in selection_set.selections:
+            if node.directives and not self._is_included(node.directives):
+                continue
+            match node:
+                case FieldNode():
+                    nodes.setdefault((node.alias or node.name).value, []).append(node)
+                case FragmentSpreadNode():
+                    fragment = self._fragments[node.name.value]
+                    if node.name.value not in spread and self._applies(fragment.type_condition.name, type_):
+                        spread.add(node.name.value)
+                        self._collect(type_, fragment.selection_set, nodes, spread)
+                case InlineFragmentNode():
+                    if node.type_condition is None or self._applies(node.type_condition.name, type_):
+                        self._collect(type_, node.selection_set, nodes, spread)
+                case _:
+                    raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
+
+    def _is_included(self, directives: Iterable[DirectiveNode]) -> bool:
+        for directive in directives:
+            if directive.name.value in ("skip", "include"):
+                (argument,) = directive.arguments or ()
+                value: Any = argument.value
+                is_true = self._conditions[value.name.value] if isinstance(value, VariableNode) else value.value
+                if is_true is (directive.name.value == "skip"):
+                    return False
+        return True
+
+    def _applies(self, condition: NameNode, type_: GraphQLObjectType) -> bool:
+        conditional = self._schema.type_map[condition.value]
+        return conditional is type_ or (is_abstract_type(conditional) and self._schema.is_sub_type(conditional, type_))
+
+    def _field_plan(self, type_: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> FieldPlan:
+        name = nodes[0].name.value
+        if name == "__typename":
+            return FieldPlan(key, type_.name, name, nodes, ValuePlan(True, "String"), constant=type_.name)
+        graphql_field = type_.fields.get(name)
+        if graphql_field is None or "strawberry-definition" not in graphql_field.extensions:
+            raise NotPlannable
+        declared = strawberry_field(graphql_field)
+        if declared.extensions or declared.permission_classes:
+            raise NotPlannable
+        plan = FieldPlan(key, type_.name, name, nodes, self._value_plan(graphql_field.type, nodes))
+        base = declared.base_resolver
+        if base is None:
+            plan.attribute = declared.python_name
+            return plan
+        plan.resolver = Resolver(
+            cast(Callable[..., Any], base.wrapped_func),
+            base.self_parameter is not None,
+            base.info_parameter.name if base.info_parameter else None,
+            # a resolver that takes the info object may return the future of a loader
+            base.is_async or base.info_parameter is not None,
+            Arguments(
+                graphql_field,
+                nodes[0],
+                partial(self._planner.convert_arguments, graphql_field),
+                uses_variables=_uses_variables(nodes[0]),
+            ),
+        )
+        return plan
+
+    def _value_plan(self, type_: GraphQLOutputType, nodes: list[FieldNode]) -> ValuePlan:
+        if isinstance(type_, GraphQLNonNull):
+            plan = self._value_plan(type_.of_type, nodes)
+            plan.is_non_null = True
+            return plan
+        type_name = get_named_type(type_).name
+        if isinstance(type_, GraphQLList):
+            item = self._value_plan(type_.of_type, nodes)
+            return ValuePlan(False, type_name, item=item, is_async=item.is_async)
+        if isinstance(type_, GraphQLLeafType):
+            return ValuePlan(False, type_name, serialize=_serializer(type_))
+        selection_sets = [it.selection_set for it in nodes if it.selection_set is not None]
+        if isinstance(type_, GraphQLObjectType):
+            only = self.object_plan(type_, selection_sets)
+            return ValuePlan(False, type_name, object=only, is_async=only.is_async)
+        classes = self._planner.classes_by_type
+        plans = {it.name: self.object_plan(it, selection_sets) for it in self._schema.get_possible_types(type_)}
+        is_async = any(it.is_async for it in plans.values())
+        return ValuePlan(False, type_name, objects={classes[name]: it for name, it in plans.items()}, is_async=is_async)
+
+
+def _serializer(type_: GraphQLLeafType) -> Callable[[Any], Any]:
+    """Return the function that converts a value of a leaf type for the response."""
+    serialize: Callable[[Any], Any] = type_.coerce_output_value
+    return serialize
+
+
+def _uses_variables(node: FieldNode) -> bool:
+    """True if an argument of a field contains a variable."""
+
+    class Finder(Visitor):
+        found = False
+
+        def enter_variable(self, *_: Any) -> None:
+            self.found = True
+
+    finder = Finder()
+    for argument in node.arguments or ():
+        visit(argument, finder)
+    return finder.found

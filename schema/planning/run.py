@@ -1,0 +1,336 @@
+"""Runs of plans: values are found and completed for all parents of a level at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from inspect import isawaitable
+from typing import Any
+
+from graphql import FieldNode, GraphQLError, located_error
+from graphql.execution.values import VariableValues
+
+from schema.planning.plan import FAILED, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan
+
+# Returns the path of a value in the response, by its index among the values of a level.
+PathOf = Callable[[int], list[str | int]]
+# Builds the info object of a resolver from the nodes of its field and the path of the value.
+MakeInfo = Callable[[list[FieldNode], Callable[[], list[str | int]]], Any]
+
+# Items of a list that are completed before other tasks get a turn.
+CHUNK_SIZE = 500
+
+
+class PlanRun:
+    """One run of a plan. Collects the errors and counts the objects."""
+
+    def __init__(self, make_info: MakeInfo, variables: VariableValues) -> None:
+        self.errors: list[GraphQLError] = []
+        self.objects = 0
+        self._make_info = make_info
+        self._variables = variables
+        # number of values that failed in non-null positions
+        self._failures = 0
+
+    async def data(self, plan: Plan) -> dict[str, Any] | None:
+        """Run a plan and return the data of the response."""
+        (data,) = await self._objects(plan.root, [None], _root_path, is_serial=plan.is_serial)
+        return None if data is FAILED else data
+
+    # Values of fields
+
+    async def _field(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
+        """Find and complete the values of a field that may have to wait."""
+        key = field.key
+
+        def field_path(index: int) -> list[str | int]:
+            return [*path(index), key]
+
+        if field.resolver is None:
+            values = self._attributes(field, sources)
+        else:
+            values = self._resolve(field, field.resolver, sources, field_path)
+            waiting = [index for index, value in enumerate(values) if isawaitable(value)] if field.resolver.is_async else []
+            if len(waiting) == 1:
+                values[waiting[0]] = await _outcome(values[waiting[0]])
+            elif waiting:
+                awaited = await asyncio.gather(*(values[index] for index in waiting), return_exceptions=True)
+                for index, value in zip(waiting, awaited, strict=True):
+                    values[index] = value
+        return await self._complete_async(field, field.value, values, field_path)
+
+    def _field_now(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
+        """Find and complete the values of a field that has nothing to wait for."""
+        key = field.key
+
+        def field_path(index: int) -> list[str | int]:
+            return [*path(index), key]
+
+        if field.resolver is None:
+            values = self._attributes(field, sources)
+        else:
+            values = self._resolve(field, field.resolver, sources, field_path)
+        return self._complete(field, field.value, values, field_path)
+
+    def _attributes(self, field: FieldPlan, sources: Sequence[Any]) -> list[Any]:
+        attribute = field.attribute
+        assert attribute is not None, "a field has an attribute or a resolver"
+        values = []
+        for source in sources:
+            try:
+                values.append(getattr(source, attribute))
+            except Exception as error:
+                values.append(error)
+        return values
+
+    def _resolve(self, field: FieldPlan, resolver: Resolver, sources: Sequence[Any], path: PathOf) -> list[Any]:
+        """Call a resolver for each source. A value is what it returned, or the exception that it raised."""
+        try:
+            arguments = resolver.arguments.values(self._variables)
+        except Exception as error:
+            return [error] * len(sources)
+        values: list[Any] = []
+        for index, source in enumerate(sources):
+            if resolver.info_parameter is not None:
+                info = self._make_info(field.nodes, lambda index=index: path(index))  # type: ignore[misc]
+                options = {**arguments, resolver.info_parameter: info}
+            else:
+                options = arguments
+            try:
+                values.append(resolver.function(source, **options) if resolver.takes_source else resolver.function(**options))
+            except Exception as error:
+                values.append(error)
+        return values
+
+    # Completion of values
+
+    async def _complete_async(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[Any]:
+        """Complete values. Between chunks of a long list, other tasks get a turn."""
+        if plan.item is not None:
+            items, lists = self._flatten(field, values, path)
+            item_path = _item_path(lists, path)
+            if plan.is_async:
+                completed = await self._complete_async(field, plan.item, items, item_path)
+            elif len(items) <= CHUNK_SIZE:
+                completed = self._complete(field, plan.item, items, item_path)
+            else:
+                completed = []
+                for start in range(0, len(items), CHUNK_SIZE):
+                    chunk = items[start : start + CHUNK_SIZE]
+                    completed += self._complete(field, plan.item, chunk, _shifted(item_path, start))
+                    await asyncio.sleep(0)
+            return self._regroup(field, plan, lists, completed, path)
+        if not plan.is_async:
+            return self._complete(field, plan, values, path)
+        if plan.object is not None and not _has_exceptional(values):
+            completed = await self._objects(plan.object, values, path)
+            return completed if plan.is_non_null else _failed_to_null(completed)
+        groups = self._groups(field, plan, values, path)
+        completed = self._settle_exceptional(field, plan, values, path)
+        shaped = await _all(self._objects(it, [values[i] for i in of], _selected(path, of)) for it, of in groups)
+        return self._scatter(plan, completed, groups, shaped)
+
+    def _complete(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[Any]:
+        """Complete values that have nothing to wait for."""
+        if plan.item is not None:
+            items, lists = self._flatten(field, values, path)
+            completed = self._complete(field, plan.item, items, _item_path(lists, path))
+            return self._regroup(field, plan, lists, completed, path)
+        if plan.serialize is not None:
+            return [self._leaf(field, plan, value, path, index) for index, value in enumerate(values)]
+        if plan.object is not None and not _has_exceptional(values):
+            completed = self._objects_now(plan.object, values, path)
+            return completed if plan.is_non_null else _failed_to_null(completed)
+        groups = self._groups(field, plan, values, path)
+        completed = self._settle_exceptional(field, plan, values, path)
+        shaped = [self._objects_now(it, [values[i] for i in of], _selected(path, of)) for it, of in groups]
+        return self._scatter(plan, completed, groups, shaped)
+
+    def _leaf(self, field: FieldPlan, plan: ValuePlan, value: Any, path: PathOf, index: int) -> Any:
+        if value is not None and not isinstance(value, BaseException):
+            assert plan.serialize is not None, "a leaf has a serializer"
+            try:
+                value = plan.serialize(value)
+            except Exception as error:
+                value = error
+        if value is None or isinstance(value, BaseException):
+            return self._exceptional(field, plan, value, path, index)
+        return value
+
+    def _exceptional(self, field: FieldPlan, plan: ValuePlan, value: BaseException | None, path: PathOf, index: int) -> Any:
+        """Complete null or an exception. Record the error, if it is one, and return None or FAILED."""
+        if isinstance(value, BaseException):
+            if not isinstance(value, Exception):
+                raise value
+            self._record(value, field, path(index))
+        elif plan.is_non_null:
+            self._record(
+                TypeError(f"Cannot return null for non-nullable field {field.parent_name}.{field.name}."), field, path(index)
+            )
+        if not plan.is_non_null:
+            return None
+        self._failures += 1
+        return FAILED
+
+    def _record(self, error: Exception, field: FieldPlan, path: list[str | int]) -> None:
+        self.errors.append(located_error(error, field.nodes, path))
+
+    # Lists
+
+    def _flatten(self, field: FieldPlan, values: list[Any], path: PathOf) -> tuple[list[Any], list[Any]]:
+        """Return the items of all lists, and the lists, each as a list, None or an exception."""
+        lists: list[Any] = []
+        items: list[Any] = []
+        for value in values:
+            if not isinstance(value, list) and value is not None and not isinstance(value, BaseException):
+                if isinstance(value, Iterable) and not isinstance(value, str | bytes | dict):
+                    value = list(value)
+                else:
+                    value = GraphQLError(f"Expected Iterable, but did not find one for field '{field.parent_name}.{field.name}'.")
+            lists.append(value)
+            if isinstance(value, list):
+                items += value
+        return items, lists
+
+    def _regroup(self, field: FieldPlan, plan: ValuePlan, lists: list[Any], items: list[Any], path: PathOf) -> list[Any]:
+        """Return the completed lists."""
+        assert plan.item is not None, "the plan is that of a list"
+        may_fail = plan.item.is_non_null and self._failures
+        completed: list[Any] = []
+        start = 0
+        for index, value in enumerate(lists):
+            if not isinstance(value, list):
+                completed.append(self._exceptional(field, plan, value, path, index))
+                continue
+            part: Any = items[start : start + len(value)] if len(lists) > 1 else items
+            start += len(value)
+            if may_fail and any(it is FAILED for it in part):
+                part = FAILED if plan.is_non_null else None
+            completed.append(part)
+        return completed
+
+    # Objects
+
+    def _groups(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[tuple[ObjectPlan, list[int]]]:
+        """Return the indexes of the objects among values, by their types. A value of another type becomes an exception."""
+        indexes: dict[ObjectPlan, list[int]] = {}
+        for index, value in enumerate(values):
+            if value is None or isinstance(value, BaseException):
+                continue
+            plan_of_type = plan.object if plan.objects is None else plan.objects.get(type(value))
+            if plan_of_type is None:
+                values[index] = TypeError(
+                    f"Abstract type '{plan.type_name}' was resolved to a type '{type(value).__name__}' that does not exist"
+                    " inside the schema."
+                )
+            else:
+                indexes.setdefault(plan_of_type, []).append(index)
+        return list(indexes.items())
+
+    def _settle_exceptional(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[Any]:
+        """Return the completed nulls and exceptions among values, and None for each object."""
+        return [
+            self._exceptional(field, plan, value, path, index) if value is None or isinstance(value, BaseException) else None
+            for index, value in enumerate(values)
+        ]
+
+    def _scatter(
+        self, plan: ValuePlan, completed: list[Any], groups: list[tuple[ObjectPlan, list[int]]], shaped: Sequence[list[Any]]
+    ) -> list[Any]:
+        """Put the objects of each group at their indexes."""
+        for (_, indexes), objects in zip(groups, shaped, strict=True):
+            for index, shaped_object in zip(indexes, objects, strict=True):
+                completed[index] = None if shaped_object is FAILED and not plan.is_non_null else shaped_object
+        return completed
+
+    async def _objects(self, plan: ObjectPlan, sources: Sequence[Any], path: PathOf, *, is_serial: bool = False) -> list[Any]:
+        """Complete the objects of one type. One that failed is FAILED."""
+        self.objects += len(sources)
+        deferred: list[list[Any]] = [[]] * len(plan.deferred)
+        waiting = []
+        for slot, field in enumerate(plan.deferred):
+            if not field.is_async:
+                deferred[slot] = self._field_now(field, sources, path)
+            elif is_serial:
+                deferred[slot] = await self._field(field, sources, path)
+            else:
+                waiting.append((slot, field))
+        completed = await _all(self._field(field, sources, path) for _, field in waiting)
+        for (slot, _), values in zip(waiting, completed, strict=True):
+            deferred[slot] = values
+        return self._shaped(plan, sources, deferred, path)
+
+    def _objects_now(self, plan: ObjectPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
+        """Complete the objects of one type, whose fields have nothing to wait for."""
+        self.objects += len(sources)
+        return self._shaped(plan, sources, [self._field_now(field, sources, path) for field in plan.deferred], path)
+
+    def _shaped(self, plan: ObjectPlan, sources: Sequence[Any], deferred: list[list[Any]], path: PathOf) -> list[Any]:
+        return plan.shape(sources, deferred, lambda index: self._shape_exactly(plan, sources[index], deferred, path, index))
+
+    def _shape_exactly(self, plan: ObjectPlan, source: Any, deferred: list[list[Any]], path: PathOf, index: int) -> Any:
+        """Shape one object field by field. Return FAILED at the first non-null field that failed."""
+        shaped: dict[str, Any] = {}
+        for field in plan.fields:
+            if field.constant is not None:
+                value: Any = field.constant
+            elif field.slot is not None:
+                value = deferred[field.slot][index]
+            else:
+                (value,) = self._attributes(field, [source])
+                value = self._leaf(field, field.value, value, lambda _, key=field.key: [*path(index), key], 0)  # type: ignore[misc]
+            if value is FAILED:
+                self._failures += 1
+                return FAILED
+            shaped[field.key] = value
+        return shaped
+
+
+async def _outcome(value: Awaitable[Any]) -> Any:
+    """Return what an awaitable gives, or the exception that it raises."""
+    try:
+        return await value
+    except Exception as error:
+        return error
+
+
+async def _all(coroutines: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
+    """Run coroutines concurrently, or a single one at once."""
+    listed = list(coroutines)
+    if len(listed) == 1:
+        return [await listed[0]]
+    return await asyncio.gather(*listed) if listed else []
+
+
+def _has_exceptional(values: Sequence[Any]) -> bool:
+    """True if one of the values is null or an exception."""
+    return any(it is type(None) or issubclass(it, BaseException) for it in set(map(type, values)))
+
+
+def _failed_to_null(values: list[Any]) -> list[Any]:
+    return [None if it is FAILED else it for it in values] if any(it is FAILED for it in values) else values
+
+
+def _root_path(_: int) -> list[str | int]:
+    return []
+
+
+def _selected(path: PathOf, indexes: Sequence[int]) -> PathOf:
+    """Return the path of a value by its index among the selected ones."""
+    return lambda index: path(indexes[index])
+
+
+def _shifted(path: PathOf, start: int) -> PathOf:
+    return lambda index: path(start + index)
+
+
+def _item_path(lists: Sequence[Any], path: PathOf) -> PathOf:
+    """Return the path of an item by its index among the items of all lists."""
+
+    def item_path(index: int) -> list[str | int]:
+        for number, value in enumerate(lists):
+            length = len(value) if isinstance(value, list) else 0
+            if index < length:
+                return [*path(number), index]
+            index -= length
+        raise IndexError(index)
+
+    return item_path

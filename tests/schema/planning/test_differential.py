@@ -1,0 +1,137 @@
+"""The planned executor and graphql-core give the same results: data, errors, paths and cost."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import ExecutionResult, FragmentDefinitionNode, OperationDefinitionNode, execute, parse, specified_rules, validate
+from graphql.execution.values import get_variable_values
+
+from graph_api.graphiql.examples import EXAMPLES
+from schema.execution.general import CountingExecution
+from schema.execution.planned import execute_plan
+from schema.planning import run as plan_run
+from schema.planning.cache import DocumentPlans
+from schema.planning.planner import Planner, condition_variables, conditions_of
+from tests.builders import Api
+from tests.randomness import seeds
+from tests.schema.planning.random_operations import RandomOperation
+from tests.schema.planning.random_schema import Chance, schema
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+OPERATIONS = 25
+PLANNER = Planner(schema)
+
+
+async def run_planned(text: str, variables: dict[str, Any], context: Chance) -> ExecutionResult:
+    document = parse(text)
+    operation = document.definitions[0]
+    assert isinstance(operation, OperationDefinitionNode)
+    values = get_variable_values(schema._schema, operation.variable_definitions or (), variables)
+    assert not isinstance(values, list), values
+    fragments = [it for it in document.definitions if isinstance(it, FragmentDefinitionNode)]
+    conditions = conditions_of(condition_variables(operation, fragments), values)
+    return await execute_plan(PLANNER.plan(operation, document, conditions), values, context)  # type: ignore[arg-type]
+
+
+async def run_generally(text: str, variables: dict[str, Any], context: Chance) -> ExecutionResult:
+    executed = execute(
+        schema._schema, parse(text), context_value=context, variable_values=variables, executor_class=CountingExecution
+    )
+    return executed if isinstance(executed, ExecutionResult) else await executed
+
+
+# graphql-core leaves coroutines behind where a list fails before they are awaited
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.random
+@pytest.mark.parametrize("chunk_size", [1, plan_run.CHUNK_SIZE], ids=["in chunks", "at once"])
+@pytest.mark.parametrize("seed", seeds(quick=40, soak=400))
+async def test_random_operations_over_random_data(seed: int, chunk_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_run, "CHUNK_SIZE", chunk_size)
+    chance = random.Random(seed)
+    for number in range(OPERATIONS):
+        operation = RandomOperation(schema._schema, chance)
+        text, variables = operation.text, operation.variables
+        if validate(schema._schema, parse(text), specified_rules):
+            # two fields with one key may differ in their types
+            continue
+        data_seed, defects = chance.randrange(2**32), chance.choice([0.0, 0.05, 0.3])
+        planned_context, general_context = (Chance(data_seed, defects) for _ in range(2))
+        planned = await run_planned(text, variables, planned_context)
+        general = await run_generally(text, variables, general_context)
+        assert planned.data == general.data, (number, text, variables)
+        assert list_keys(planned.data) == list_keys(general.data), text
+        assert effects(planned) == effects(general), (number, text, variables, planned.errors, general.errors)
+        if not general.errors:
+            assert planned_context.cost_meter.objects == general_context.cost_meter.objects, text
+
+
+def list_keys(data: Any) -> Any:
+    """Return the keys of all objects, in order."""
+    if isinstance(data, dict):
+        return [(name, list_keys(part)) for name, part in data.items()]
+    return [list_keys(it) for it in data] if isinstance(data, list) else None
+
+
+def effects(result: ExecutionResult) -> dict[tuple[str | int, ...], set[str]]:
+    """Return the positions that errors made null, each with the errors of that very position.
+
+    Of several errors that make one object null, an executor may report any.
+    """
+    found: dict[tuple[str | int, ...], set[str]] = {}
+    for error in result.errors or ():
+        assert error.path is not None
+        path = tuple(error.path)
+        position = null_position(result.data, path)
+        messages = found.setdefault(position, set())
+        if position == path:
+            messages.add(error.message)
+    return found
+
+
+def null_position(data: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return the start of a path that leads to null."""
+    for length, step in enumerate(path):
+        if data is None:
+            return path[:length]
+        data = data[step]
+    assert data is None, (path, data)
+    return path
+
+
+DOCUMENTS = {it.stem: it.read_text() for it in sorted(GOLDEN.glob("*.graphql"))} | {it.name: it.query for it in EXAMPLES}
+QUERIES = {name: query for name, query in DOCUMENTS.items() if "mutation" not in query}
+
+
+async def test_golden_and_example_queries(demo_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All together take no more statements than with graphql-core, and each at most one more: which calls share a statement
+    depends on the order in which the statements of a level end."""
+    planned, general = {}, {}
+    for name, query in QUERIES.items():
+        demo_api.statements.clear()
+        planned[name] = (await demo_api(query)).body, len(demo_api.statements)
+
+    monkeypatch.setattr(DocumentPlans, "plan", lambda *_: None)
+    for name, query in QUERIES.items():
+        demo_api.statements.clear()
+        general[name] = (await demo_api(query)).body, len(demo_api.statements)
+    for name in QUERIES:
+        (planned_body, planned_statements), (general_body, general_statements) = planned[name], general[name]
+        assert planned_body.get("errors") == general_body.get("errors")
+        assert without_instants(planned_body["data"]) == without_instants(general_body["data"])
+        assert planned_body["extensions"]["cost"] == general_body["extensions"]["cost"]
+        assert planned_statements <= general_statements + 1, name
+    assert sum(it for _, it in planned.values()) <= sum(it for _, it in general.values())
+
+
+def without_instants(value: Any) -> Any:
+    """Return a result without cursors of walks, which contain the instant of the walk."""
+    if isinstance(value, dict):
+        return {
+            name: without_instants(part)
+            for name, part in value.items()
+            if name not in ("cursor", "endCursor", "startCursor", "asOf")
+        }
+    return [without_instants(it) for it in value] if isinstance(value, list) else value
