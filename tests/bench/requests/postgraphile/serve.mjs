@@ -12,7 +12,9 @@ const instance = postgraphile({
   extends: [PostGraphileAmberPreset],
   // without the global ids of Relay, which no row selects
   disablePlugins: ["NodePlugin"],
-  pgServices: [makePgService({ connectionString, schemas: ["bench"], poolConfig: { max: Number(poolSize) } })],
+  pgServices: [
+    makePgService({ connectionString, schemas: ["bench"], poolConfig: { max: Number(poolSize), options: "-c jit=off" } }),
+  ],
   grafserv: { graphqlPath: "/graphql", graphiql: false, watch: false, websockets: false },
   grafast: { explain: false },
 });
