@@ -17,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 from db.errors import Unavailable
 from graph_api.app import create_app
 from graph_api.http.http_protocol import Connection
+from graph_api.log_writer import LogWriter
 from graph_api.logging_setup import configure_logging
 from graph_api.settings import Settings, read_settings
 
@@ -24,7 +25,7 @@ from graph_api.settings import Settings, read_settings
 def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: bool = True) -> None:
     """Serve until a signal arrives. Announce the URL once the service answers."""
     assert require_auth or settings.workers == 1, "workers always require authentication"
-    configure_logging(settings.log_level)
+    log_writer = configure_logging(settings.log_level)
     # worker processes read the settings from the environment
     os.environ.update(settings.environment)
     listener = _listen(settings)
@@ -46,13 +47,13 @@ def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: 
             announce(url)
             _Workers(config, sockets=[listener]).run()
         else:
-            _Server(config, lambda: announce(url)).run(sockets=[listener])
+            _Server(config, lambda: announce(url), log_writer).run(sockets=[listener])
 
 
 def create_worker() -> Starlette:
     """Build the application in a worker process. The parent process left the settings in the environment."""
     settings = read_settings()
-    configure_logging(settings.log_level)
+    log_writer = configure_logging(settings.log_level)
     app = create_app(settings)
 
     @asynccontextmanager
@@ -69,7 +70,11 @@ def create_worker() -> Starlette:
         loop.add_reader(parent.sentinel, on_parent_exit)
         async with app_lifespan(app):
             freeze_gc()
-            yield
+            log_writer.start()
+            try:
+                yield
+            finally:
+                log_writer.stop()
 
     app_lifespan, app.router.lifespan_context = app.router.lifespan_context, lifespan
     return app
@@ -82,16 +87,25 @@ def freeze_gc() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Server of a single process that announces its URL once it answers."""
+    """Server of a single process that announces its URL once it answers. While it serves, a thread writes the log."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], log_writer: LogWriter) -> None:
         super().__init__(config)
         self._announce = announce
+        self._log_writer = log_writer
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         freeze_gc()
         self._announce()
+        self._log_writer.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().shutdown(sockets)
+        finally:
+            # the process ends by the signal that stopped the server, so nothing runs after this
+            self._log_writer.stop()
 
 
 class _Workers(Multiprocess):

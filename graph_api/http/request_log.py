@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_api.http.responses import internal_error
 from graph_api.http.traces import continue_trace
+from graph_api.logging_setup import REQUEST_FIELDS
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
@@ -42,7 +43,7 @@ class RequestLog:
                 MutableHeaders(scope=message).update({"X-Request-ID": request_id, "traceparent": trace.traceparent})
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=trace.trace_id)
+        fields = REQUEST_FIELDS.set({"request_id": request_id, "trace_id": trace.trace_id})
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
@@ -58,6 +59,8 @@ class RequestLog:
                 path=scope["path"],
                 status=status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 2),
+                request_id=request_id,
+                trace_id=trace.trace_id,
                 **{name: state[name] for name in ("operation", "errors") if state.get(name)},
             )
-            structlog.contextvars.unbind_contextvars("request_id", "trace_id")
+            REQUEST_FIELDS.reset(fields)
