@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -17,12 +17,10 @@ from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
 from graph_api.http.admission import Admission, release_slot
-from graph_api.http.browsers import browser_middleware
-from graph_api.http.graphql import graphql
+from graph_api.http.gateway import Gateway
+from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
-from graph_api.http.loopback import LoopbackOnly
 from graph_api.http.rate_limits import RateLimiter
-from graph_api.http.request_log import RequestLog
 from graph_api.http.responses import error_response
 from graph_api.ingestion.http import ingest
 from graph_api.records.fetching import RecordFetcher
@@ -84,23 +82,23 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
             await records.close()
             await database.close()
 
-    return Starlette(
+    graphql = GraphQLEndpoint()
+    app = Starlette(
         routes=[
-            Route("/graphql", graphql, methods=["GET", "POST"]),
+            Route("/graphql", graphql),
             Route("/api/v1/ingest", ingest, methods=["POST"]),
             Route("/health", health),
             Route("/ready", ready),
             Route("/", _redirect_to_graphql),
             page.assets(),
         ],
-        middleware=[
-            *browser_middleware(settings.cors_origins),
-            Middleware(RequestLog),
-            *([] if require_auth else [Middleware(LoopbackOnly)]),
-        ],
         exception_handlers={HTTPException: _handle_http_exception},
         lifespan=lifespan,
     )
+    routed = ExceptionMiddleware(app.router, app.exception_handlers)
+    # instead of the middlewares that Starlette would build: requests for GraphQL pass no router
+    app.middleware_stack = Gateway(routed, {"/graphql": graphql}, settings.cors_origins, loopback_only=not require_auth)
+    return app
 
 
 async def _redirect_to_graphql(_: Request) -> Response:

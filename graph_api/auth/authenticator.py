@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
 
 import structlog
-from starlette.datastructures import Headers
 
 from db.author import Author
 from db.database import Database
@@ -15,6 +14,7 @@ from db.tenancy import api_key, tenant
 from db.tenancy.api_key import BOOTSTRAP, KEY_PREFIX, FoundKey, KeyName, KeySigner
 from db.tenancy.tenant import TenantStatus
 from graph_api.auth.config import AuthConfig
+from graph_api.auth.credentials import Credentials
 from graph_api.auth.key_secret import key_signer
 from graph_api.auth.principals import (
     OPEN_PRINCIPAL,
@@ -62,18 +62,17 @@ class Authenticator:
         self._tenants = SingleFlightCache(self._load_tenant, config.cache_ttl)
         self._last_used = SingleFlightCache(self._touch_last_used, _LAST_USED_INTERVAL)
 
-    async def authenticate(self, headers: Headers) -> Principal:
+    async def authenticate(self, credentials: Credentials) -> Principal:
         """Return the principal of a request, or raise Unauthenticated or Forbidden."""
-        requested_tenant = headers.get("x-headwater-tenant")
-        key, authorization = headers.get("x-api-key"), headers.get("authorization")
+        key, authorization, requested_tenant = credentials
         if key is None and authorization is not None:
-            scheme, _, credentials = authorization.partition(" ")
-            credentials = credentials.strip()
-            if scheme.lower() != "bearer" or not credentials:
+            scheme, _, bearer = authorization.partition(" ")
+            bearer = bearer.strip()
+            if scheme.lower() != "bearer" or not bearer:
                 raise Unauthenticated(MALFORMED_AUTHORIZATION)
-            if not credentials.startswith(KEY_PREFIX):
-                return require_tenant(await self._authenticate_token(credentials), requested_tenant)
-            key = credentials
+            if not bearer.startswith(KEY_PREFIX):
+                return require_tenant(await self._authenticate_token(bearer), requested_tenant)
+            key = bearer
         if key is None:
             return require_tenant(self._without_credentials, requested_tenant)
         found = await self._verify_key(key.strip())
@@ -135,8 +134,3 @@ class Authenticator:
                 await api_key.touch_last_used(connection, name.name, every=timedelta(seconds=_LAST_USED_INTERVAL))
         except HeadwaterError as error:
             log.warning("last use of a key not recorded", key=str(name), reason=error.message)
-
-
-def carries_api_key(headers: Headers) -> bool:
-    """True if the Authorization header contains an API key, or a malformed one."""
-    return KEY_PREFIX in headers.get("authorization", "")

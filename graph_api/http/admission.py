@@ -3,10 +3,8 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from db.errors import Unavailable
 
@@ -30,12 +28,23 @@ class _Waiter:
 
 
 class Slot:
-    """Permission to use the database, held by one request. Releasing it twice has no effect."""
+    """Permission to use the database for the block of an `async with`. Releasing it twice has no effect."""
 
     def __init__(self, admission: "Admission", caller: _Caller) -> None:
         self._admission = admission
         self._caller = caller
+        self._is_held = False
+
+    async def __aenter__(self) -> Self:
+        if not self._admission._try_assign(self._caller):
+            await self._admission._wait(self._caller)
         self._is_held = True
+        self._token = _CURRENT_SLOT.set(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        _CURRENT_SLOT.reset(self._token)
+        self.release()
 
     def release(self) -> None:
         if self._is_held:
@@ -61,9 +70,9 @@ class Admission:
     """
 
     def __init__(self, slots: int, max_waiting: int, timeout: float, *, reserve_last: bool = False) -> None:
-        self._slots = slots
         self._max_waiting = max_waiting
         self._timeout = timeout
+        self._free = slots
         self._held: Counter[_Caller] = Counter()
         self._waiters: list[_Waiter] = []
         self._reserve_last = reserve_last and slots > 1
@@ -71,25 +80,19 @@ class Admission:
         self._sequence = itertools.count()
         self._last_slot: dict[int, int] = {}
 
-    @asynccontextmanager
-    async def slot(self, tenant_id: int, credential: str) -> AsyncIterator[Slot]:
-        """Hold a slot for the block, or raise Unavailable."""
-        caller = _Caller(tenant_id, credential)
-        free = self._slots - self._held.total()
-        if self._reserve_last and free == 1 and any(it.tenant_id == tenant_id for it in self._held):
+    def slot(self, tenant_id: int, credential: str) -> Slot:
+        """Return a slot, to hold for the block of an `async with`, which raises Unavailable if there is none."""
+        return Slot(self, _Caller(tenant_id, credential))
+
+    def _try_assign(self, caller: _Caller) -> bool:
+        """Assign a free slot. Return False if there is none, or raise Unavailable if the last one is reserved for others."""
+        if self._reserve_last and self._free == 1 and any(it.tenant_id == caller.tenant_id for it in self._held):
             raise Unavailable(QUEUE_FULL)
-        if free:
-            # no request waits while a slot is free, for a released slot goes to a waiter at once
+        # no request waits while a slot is free, for a released slot goes to a waiter at once
+        if self._free:
             self._assign(caller)
-        else:
-            await self._wait(caller)
-        slot = Slot(self, caller)
-        token = _CURRENT_SLOT.set(slot)
-        try:
-            yield slot
-        finally:
-            _CURRENT_SLOT.reset(token)
-            slot.release()
+            return True
+        return False
 
     async def _wait(self, caller: _Caller) -> None:
         self._reserve_queue_position(caller)
@@ -131,10 +134,11 @@ class Admission:
 
     def _release(self, caller: _Caller) -> None:
         """Free a slot, and assign it to the next waiter."""
+        self._free += 1
         self._held[caller] -= 1
         if not self._held[caller]:
             del self._held[caller]
-        waiters = self._active_waiters()
+        waiters = self._active_waiters() if self._waiters else ()
         if not waiters:
             return
         held_by_tenant: Counter[int] = Counter()
@@ -154,6 +158,7 @@ class Admission:
         waiter.admitted.set_result(True)
 
     def _assign(self, caller: _Caller) -> None:
+        self._free -= 1
         self._held[caller] += 1
         self._last_slot[caller.tenant_id] = next(self._sequence)
 

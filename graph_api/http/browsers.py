@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Sequence
 
-from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from graph_api.http.request_headers import RequestHeaders
 
 # A browser sends a preflight request before a cross-origin request with one of these headers.
 PREFLIGHT_HEADERS = ("GraphQL-Require-Preflight", "Apollo-Require-Preflight")
@@ -25,48 +27,65 @@ _REQUEST_HEADERS = (
     "X-Debug-Resource-Tracking",
     *PREFLIGHT_HEADERS,
 )
+_VARY = (b"vary", b"Origin")
 _EXPOSED_HEADERS = ("X-Request-ID", "traceparent", "RateLimit-Policy", "RateLimit", "Retry-After")
 
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     # responses are private to the caller, unless the endpoint sets another value
-    "Cache-Control": "no-store",
-}
+    (b"cache-control", b"no-store"),
+)
+_SECURITY_HEADER_NAMES = frozenset(name for name, _ in _SECURITY_HEADERS)
 
 
-class SecurityHeaders:
-    """Middleware that adds headers against sniffing, framing, cross-origin use and caching."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+def add_security_headers(headers: list[tuple[bytes, bytes]]) -> None:
+    """Add the headers against sniffing, framing, cross-origin use and caching that a response does not set itself."""
+    own = [name for name, _ in headers]
+    if _SECURITY_HEADER_NAMES.isdisjoint(own):
+        headers.extend(_SECURITY_HEADERS)
+    else:
+        headers.extend(header for header in _SECURITY_HEADERS if header[0] not in own)
 
 
-def browser_middleware(origins: Sequence[str]) -> list[Middleware]:
-    """Return the outermost middlewares, so that web pages can read error responses, too. Cookies are never used."""
-    security = Middleware(SecurityHeaders)
-    if not origins:
-        return [security]
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=origins,
-        allow_methods=("GET", "POST"),
-        allow_headers=_REQUEST_HEADERS,
-        expose_headers=_EXPOSED_HEADERS,
-    )
-    return [security, cors]
+class CrossOriginPolicy:
+    """Permission for web pages of configured origins to send requests and read responses. Cookies are never used."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._middleware = CORSMiddleware(
+            _no_application,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=_REQUEST_HEADERS,
+            expose_headers=_EXPOSED_HEADERS,
+        )
+        simple = [(name.lower().encode(), value.encode()) for name, value in self._middleware.simple_headers.items()]
+        self._without_origin = [_VARY]
+        self._of_other_origins = [*simple, _VARY]
+        named = () if "*" in origins else tuple(origin.encode() for origin in origins)
+        self._by_origin = {origin: [*simple, (b"access-control-allow-origin", origin), _VARY] for origin in named}
+
+    def is_preflight(self, scope: Scope, headers: RequestHeaders) -> bool:
+        """True if a browser asks whether a page may send a request."""
+        return (
+            scope["method"] == "OPTIONS"
+            and headers.get(b"origin") is not None
+            and headers.get(b"access-control-request-method") is not None
+        )
+
+    def preflight_response(self, scope: Scope) -> Response:
+        """Build the response to a preflight request."""
+        return self._middleware.preflight_response(Headers(scope=scope))
+
+    def response_headers(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a response to a page of an origin, or to a request without one."""
+        return self._without_origin if origin is None else self._by_origin.get(origin, self._of_other_origins)
+
+
+async def _no_application(_: Scope, __: Receive, ___: Send) -> None:
+    """Application of a middleware that is used for its rules only."""
 
 
 def parse_origins(text: str) -> object:

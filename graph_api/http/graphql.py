@@ -3,56 +3,80 @@
 import asyncio
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import URL
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
 from graph_api.http.admission import Admission
-from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, cancel_on_disconnect, time_limit
-from graph_api.http.media_types import GRAPHQL, JSON, is_json, negotiate
+from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, TimeLimit
+from graph_api.http.media_types import GRAPHQL, JSON, is_json_type, response_type
 from graph_api.http.rate_limits import RateLimitStatus
+from graph_api.http.request_headers import RequestHeaders, headers_of
 from graph_api.http.request_limits import RequestLimits
 from graph_api.http.request_parsing import parse_operation, read_json_body, read_query_string
 from graph_api.http.responses import error_body, error_response, json_response, request_id_of, status_of
+from graph_api.http.traces import traceparent_of
 from schema.execution.executor import Executor, PreparedOperation
 from schema.execution.executor import Request as Operation
 from schema.execution.executor import Response as Result
 from schema.execution.principal import Principal
 
+_METHODS = ("GET", "HEAD", "POST")
+
+_NO_SLOT = nullcontext()
+
 # The rest of a body is not read, so the connection cannot be used again.
 _CLOSE = {"Connection": "close"}
 
 
-async def graphql(request: Request) -> Response:
-    """Run the operation of a POST, or of a GET with a preflight header. Show GraphiQL to browsers."""
-    if request.method != "POST" and "text/html" in request.headers.get("accept", ""):
-        require_auth = request.app.state.authenticator.require_auth
-        page = render_page(EXAMPLES, str(request.url.replace(query="")), require_auth=require_auth)
-        return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
-    media_type = negotiate(request.headers.getlist("accept"))
+class GraphQLEndpoint:
+    """ASGI application that runs the operation of a POST, or of a GET with a preflight header, and shows GraphiQL to browsers."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await _respond(scope, receive)
+        await response(scope, receive, send)
+
+
+async def _respond(scope: Scope, receive: Receive) -> Response:
+    state, method, headers = scope["app"].state, scope["method"], headers_of(scope)
+    if method != "POST":
+        if method not in _METHODS:
+            reason = BadInput(f"{method} {scope['path']}: Method Not Allowed. The API is at POST /graphql.")
+            return error_response(scope, 405, reason, headers={"Allow": ", ".join(_METHODS)})
+        if "text/html" in (headers.text(b"accept") or ""):
+            return _graphiql(scope)
+    media_type = response_type(b",".join(headers.all(b"accept")))
     if media_type is None:
-        return error_response(request.scope, 406, BadInput(f"Accept must allow {GRAPHQL} or {JSON}."))
-    if request.method == "POST" and not is_json(request.headers.get("content-type", "")):
+        return error_response(scope, 406, BadInput(f"Accept must allow {GRAPHQL} or {JSON}."))
+    if method == "POST" and not is_json_type(headers.get(b"content-type") or b""):
         reason = BadInput(f"Content-Type must be {JSON}, in UTF-8.")
-        return error_response(request.scope, 415, reason, media_type=media_type)
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        return error_response(scope, 415, reason, media_type=media_type)
+    if (headers.get(b"content-encoding") or b"identity").lower() != b"identity":
         reason = BadInput("Content-Encoding is not supported. Send the body uncompressed.")
-        return error_response(request.scope, 415, reason, media_type=media_type, headers=_CLOSE)
+        return error_response(scope, 415, reason, media_type=media_type, headers=_CLOSE)
     try:
-        principal = await request.app.state.authenticator.authenticate(request.headers)
+        principal = await state.authenticator.authenticate(headers.credentials())
     except HeadwaterError as error:
-        return error_response(request.scope, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
-    rate_status = await request.app.state.rate_limiter.status(principal.tenant_id, principal.rate_key)
-    outcome = await _RequestHandler(request, principal, rate_status, media_type).run()
+        return error_response(scope, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
+    rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
+    outcome = await _RequestHandler(scope, receive, headers, principal, rate_status, media_type).run()
     return json_response(outcome.content, outcome.status, media_type=media_type, headers=outcome.headers)
 
 
-@dataclass(frozen=True, slots=True)
+def _graphiql(scope: Scope) -> Response:
+    require_auth = scope["app"].state.authenticator.require_auth
+    page = render_page(EXAMPLES, str(URL(scope=scope).replace(query="")), require_auth=require_auth)
+    return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+@dataclass(slots=True)
 class _Outcome:
     """Content, status and headers of the response to an operation or a batch."""
 
@@ -64,41 +88,54 @@ class _Outcome:
 class _RequestHandler:
     """Handler of one authenticated request."""
 
-    def __init__(self, request: Request, principal: Principal, rate_status: RateLimitStatus, media_type: str) -> None:
-        self._request = request
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: RequestHeaders,
+        principal: Principal,
+        rate_status: RateLimitStatus,
+        media_type: str,
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._headers = headers
         self._principal = principal
         self._rate_status = rate_status
         self._media_type = media_type
-        self._state = request.app.state
-        self._limits: RequestLimits = request.app.state.request_limits
+        self._state = scope["app"].state
+        self._limits: RequestLimits = self._state.request_limits
+        self._is_post = scope["method"] == "POST"
         self._operations: list[str] = []
         self._codes: list[str] = []
 
     async def run(self) -> _Outcome:
         """Read and run the request, unless the client disconnects."""
         outcome = self._rate_limited() or await self._read_and_run()
-        self._request.scope["state"].update(operation=", ".join(self._operations), errors=self._codes)
+        self._scope["state"].update(operation=", ".join(self._operations), errors=self._codes)
         return _Outcome(outcome.content, outcome.status, {**self._rate_status.headers, **outcome.headers})
 
     async def _read_and_run(self) -> _Outcome:
-        is_post = self._request.method == "POST"
         try:
-            if is_post:
-                content = await read_json_body(self._request, self._limits.max_body_bytes, self._limits.body_timeout)
-            else:
-                content = read_query_string(self._request)
+            content = await self._read()
         except Timeout as error:
             return self._reject(error, 408, _CLOSE)
         except LimitExceeded as error:
-            return self._reject(error, 413 if is_post else 414, _CLOSE)
+            return self._reject(error, 413 if self._is_post else 414, _CLOSE)
         except BadInput as error:
             return self._reject(error, 400)
         try:
-            async with cancel_on_disconnect(self._request):
+            async with CancelOnDisconnect(self._receive):
                 return await (self._run_batch(content) if isinstance(content, list) else self._run_one(content))
         except ClientDisconnect:
             # only the log shows this response
             return self._reject(Unavailable("The client disconnected before its response."), CLIENT_CLOSED_REQUEST)
+
+    async def _read(self) -> Any:
+        limits = self._limits
+        if self._is_post:
+            return await read_json_body(self._receive, self._headers, limits.max_body_bytes, limits.body_timeout)
+        return read_query_string(self._scope, self._headers)
 
     async def _run_batch(self, contents: list[Any]) -> _Outcome:
         """Run operations one after the other, each as if it were sent alone."""
@@ -119,10 +156,10 @@ class _RequestHandler:
         if (rate_limited := self._rate_limited()) is not None:
             return rate_limited
         try:
-            operation = parse_operation(content, self._request)
+            operation = parse_operation(content, self._headers, traceparent_of(self._scope))
             result = await self._prepare(operation)
             if isinstance(result, PreparedOperation):
-                if result.writes and self._request.method != "POST":
+                if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
                 result = await self._run(result)
             else:
@@ -136,9 +173,9 @@ class _RequestHandler:
         body: dict[str, Any] = {"data": result.data} if result.ran else {}
         if result.errors:
             body["errors"] = result.errors
-        body["extensions"] = {"requestId": request_id_of(self._request.scope)}
+        body["extensions"] = {"requestId": request_id_of(self._scope)}
         if result.cost is not None:
-            body["extensions"]["cost"] = asdict(result.cost)
+            body["extensions"]["cost"] = result.cost
         if result.resources is not None:
             body["extensions"]["resources"] = result.resources
         if result.ran:
@@ -165,9 +202,9 @@ class _RequestHandler:
         """Run an operation once it has a slot, and charge its actual cost, or its estimated cost if there is no result."""
         cost: int | None = None
         try:
-            async with time_limit(self._limits.request_timeout), self._slot(prepared):
+            async with TimeLimit(self._limits.request_timeout), self._slot(prepared):
                 cost = prepared.estimate.requested
-                result: Result = await self._state.executor.run(prepared, request_id_of(self._request.scope))
+                result: Result = await self._state.executor.run(prepared, request_id_of(self._scope))
                 if result.cost is not None:
                     cost = result.cost.actual
                 return result
@@ -181,7 +218,7 @@ class _RequestHandler:
     def _slot(self, prepared: PreparedOperation) -> AbstractAsyncContextManager[Any]:
         """Return a slot, if the operation uses the database."""
         if not prepared.uses_database:
-            return nullcontext()
+            return _NO_SLOT
         admission: Admission = self._state.admission
         return admission.slot(self._principal.tenant_id, self._principal.rate_key)
 
@@ -194,4 +231,4 @@ class _RequestHandler:
 
     def _reject(self, error: HeadwaterError, status: int, headers: dict[str, str] | None = None) -> _Outcome:
         self._codes.append(error.code)
-        return _Outcome(error_body(self._request.scope, error), status, headers or {})
+        return _Outcome(error_body(self._scope, error), status, headers or {})

@@ -3,10 +3,11 @@
 import ipaddress
 import re
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Scope
 
 from db.errors import BadInput, Forbidden
+from graph_api.http.request_headers import RequestHeaders
 from graph_api.http.responses import error_response
 
 # A name or an address, and optionally a port; nothing else that a lenient parser might read as another host.
@@ -23,21 +24,18 @@ def require_loopback(host: str) -> None:
         )
 
 
-class LoopbackOnly:
-    """Middleware that rejects requests from other machines, and requests whose Host is not a loopback name.
+def is_loopback_request(scope: Scope, headers: RequestHeaders) -> bool:
+    """True if a request comes from this machine, and its Host is a loopback name.
 
     The check of Host stops DNS rebinding: a web page whose name resolves to this machine sends that name as Host.
     """
+    return _is_local_client(scope) and _is_local_host(headers.text(b"host") or "")
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not (_is_local_client(scope) and _is_local_host(scope)):
-            error = Forbidden("Only requests from this machine, with a loopback Host such as localhost, are accepted.")
-            await error_response(scope, 403, error)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+def not_loopback_response(scope: Scope) -> Response:
+    """Build the response to a request from another machine, or for another host."""
+    error = Forbidden("Only requests from this machine, with a loopback Host such as localhost, are accepted.")
+    return error_response(scope, 403, error)
 
 
 def _is_local_client(scope: Scope) -> bool:
@@ -45,9 +43,9 @@ def _is_local_client(scope: Scope) -> bool:
     return scope.get("client") is None or _is_loopback(scope["client"][0])
 
 
-def _is_local_host(scope: Scope) -> bool:
-    host = _HOST.fullmatch(Headers(scope=scope).get("host", ""))
-    return host is not None and _is_loopback(host[1].strip("[]"))
+def _is_local_host(host: str) -> bool:
+    match = _HOST.fullmatch(host)
+    return match is not None and _is_loopback(match[1].strip("[]"))
 
 
 def _is_loopback(host: str) -> bool:

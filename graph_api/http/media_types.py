@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -9,6 +10,30 @@ GRAPHQL = "application/graphql-response+json"
 # More lenient than RFC 9110: old clients leave out the 0, or write more digits.
 _WEIGHT = re.compile(r"0?\.[0-9]+|0|0\.|1(\.0*)?")
 _UTF_8 = {"utf-8", "utf8"}
+
+
+# Bytes of a header value whose meaning is cached. Clients send few different ones; a longer one may be anything.
+_MAX_CACHED_BYTES = 256
+
+
+def response_type(accept: bytes) -> str | None:
+    """Choose the media type of a response by the value of Accept, as `negotiate` does."""
+    return _cached_response_type(accept) if len(accept) <= _MAX_CACHED_BYTES else negotiate([accept.decode("latin-1")])
+
+
+def is_json_type(content_type: bytes) -> bool:
+    """True if the value of a Content-Type is JSON in UTF-8."""
+    return _cached_is_json(content_type) if len(content_type) <= _MAX_CACHED_BYTES else is_json(content_type.decode("latin-1"))
+
+
+@lru_cache(1_000)
+def _cached_response_type(accept: bytes) -> str | None:
+    return negotiate([accept.decode("latin-1")])
+
+
+@lru_cache(1_000)
+def _cached_is_json(content_type: bytes) -> bool:
+    return is_json(content_type.decode("latin-1"))
 
 
 def negotiate(accept: Iterable[str]) -> str | None:

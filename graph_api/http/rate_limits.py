@@ -1,23 +1,19 @@
 """Rate limits: the cost that a tenant, and a credential in it, may spend in a window of time."""
 
-import asyncio
 import math
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
 from limits import RateLimitItem, parse_many
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from limits.aio.storage.redis.redispy import RedispyBridge
-from limits.aio.strategies import FixedWindowRateLimiter
-from limits.errors import ConfigurationError
 
-from db.errors import BadInput, RateLimited
+from db.errors import RateLimited
+from graph_api.http.rate_counts import Count, MemoryCounts, RedisCounts
 
-# Seconds to wait for Redis, and seconds without rate limits after it failed to answer.
-REDIS_TIMEOUT = 0.25
+# Seconds without rate limits after Redis failed to answer.
 RETRY_INTERVAL = 5
 
 _REDIS_URL = re.compile(r"rediss?://[^\s/?#]+(?:/\d*)?(?:\?\S*)?")
@@ -25,14 +21,33 @@ _REDIS_URL = re.compile(r"rediss?://[^\s/?#]+(?:/\d*)?(?:\?\S*)?")
 log = structlog.get_logger("headwater.rates")
 
 
+class Limit:
+    """Limit of a name: an amount of cost in a window of some seconds."""
+
+    def __init__(self, name: str, item: RateLimitItem) -> None:
+        self.name = name
+        self.item = item
+        self.amount: int = item.amount
+        self.seconds: int = item.get_expiry()
+        self.policy = f'"{name}";q={self.amount};w={self.seconds}'
+
+    def key(self, tenant_id: int, credential: str) -> str:
+        """Return the key under which the cost of a caller is counted."""
+        identifiers = (str(tenant_id),) if self.name == "tenant" else (str(tenant_id), credential)
+        return self.item.key_for(self.name, *identifiers)
+
+
 class Window(NamedTuple):
     """Remaining cost of one limit, and the seconds until its window ends."""
 
-    name: str
-    limit: RateLimitItem
+    limit: Limit
     key: str
     remaining: int
     seconds: int
+
+    @property
+    def name(self) -> str:
+        return self.limit.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,11 @@ class RateLimitStatus:
     @property
     def retry_after(self) -> int:
         """Seconds until every window has cost left; 0 if that is the case now."""
-        return max((it.seconds for it in self.windows if it.remaining <= 0), default=0)
+        seconds = 0
+        for window in self.windows:
+            if window.remaining <= 0 and window.seconds > seconds:
+                seconds = window.seconds
+        return seconds
 
     def error(self) -> RateLimited:
         """Return the error for a caller that has to wait."""
@@ -56,9 +75,10 @@ class RateLimitStatus:
         """The fields RateLimit-Policy and RateLimit of the IETF draft."""
         if not self.windows:
             return {}
-        policies = (f'"{it.name}";q={it.limit.amount};w={it.limit.get_expiry()}' for it in self.windows)
-        limits = (f'"{it.name}";r={it.remaining};t={it.seconds}' for it in self.windows)
-        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(limits)}
+        return {
+            "RateLimit-Policy": ", ".join([it.limit.policy for it in self.windows]),
+            "RateLimit": ", ".join([f'"{it.limit.name}";r={it.remaining};t={it.seconds}' for it in self.windows]),
+        }
 
 
 class RateLimiter:
@@ -69,52 +89,82 @@ class RateLimiter:
     """
 
     def __init__(self, tenant_rate: str = "", key_rate: str = "", redis_url: str | None = None) -> None:
-        self._limits = {name: parse_rate(rate) for name, rate in (("tenant", tenant_rate), ("key", key_rate)) if rate}
-        self._storage = MemoryStorage() if redis_url is None else _redis_storage(redis_url)
-        self._limiter = FixedWindowRateLimiter(self._storage)
-        self._storage_errors: tuple[type[Exception], ...] = (OSError, *_errors_of(self._storage))
+        rates = (("tenant", tenant_rate), ("key", key_rate))
+        self._limits = [Limit(name, parse_rate(rate)) for name, rate in rates if rate]
+        self._keys = _KeyCache(self._limits)
+        self._own_counts = MemoryCounts()
+        self._shared_counts = None if redis_url is None else RedisCounts(redis_url)
         self._disabled_until = 0.0
 
     async def status(self, tenant_id: int, credential: str) -> RateLimitStatus:
         """Return the windows of a caller."""
+        keys = self._keys.get(tenant_id, credential)
+        if self._shared_counts is None:
+            return self._status(keys, [self._own_counts.get(key) for key in keys])
         if time.monotonic() < self._disabled_until:
             return RateLimitStatus()
         try:
-            async with asyncio.timeout(REDIS_TIMEOUT):
-                windows = [await self._window(name, tenant_id, credential) for name in self._limits]
-        except self._storage_errors as error:
+            return self._status(keys, await self._shared_counts.get(keys))
+        except self._shared_counts.errors as error:
             self._disable(error)
             return RateLimitStatus()
-        return RateLimitStatus(tuple(windows))
 
     async def charge(self, status: RateLimitStatus, cost: int) -> RateLimitStatus:
         """Add a cost to the windows of a caller, and return them."""
-        try:
-            async with asyncio.timeout(REDIS_TIMEOUT):
-                return RateLimitStatus(tuple([await self._add(window, cost) for window in status.windows]))
-        except self._storage_errors as error:
-            self._disable(error)
-            return RateLimitStatus()
+        windows = status.windows
+        if self._shared_counts is None:
+            spent: Iterable[int] = [self._own_counts.add(it.key, it.limit.seconds, cost).spent for it in windows]
+        else:
+            try:
+                spent = await self._shared_counts.add([(it.key, it.limit.item) for it in windows], cost)
+            except self._shared_counts.errors as error:
+                self._disable(error)
+                return RateLimitStatus()
+        return RateLimitStatus(tuple([_charged(window, it, cost) for window, it in zip(windows, spent, strict=True)]))
 
     async def close(self) -> None:
-        if isinstance(self._storage, RedisStorage) and isinstance(self._storage.bridge, RedispyBridge):
-            await self._storage.bridge.storage.aclose()
+        if self._shared_counts is not None:
+            await self._shared_counts.close()
 
-    async def _window(self, name: str, tenant_id: int, credential: str) -> Window:
-        limit = self._limits[name]
-        identifiers = (name, str(tenant_id)) if name == "tenant" else (name, str(tenant_id), credential)
-        ends_at, remaining = await self._limiter.get_window_stats(limit, *identifiers)
-        return Window(name, limit, limit.key_for(*identifiers), remaining, _seconds_left(limit, ends_at))
-
-    async def _add(self, window: Window, cost: int) -> Window:
-        # FixedWindowRateLimiter.hit does the same, but does not return the total
-        spent = await self._storage.incr(window.key, window.limit.get_expiry(), amount=cost)
-        seconds = window.limit.get_expiry() if spent == cost else window.seconds
-        return window._replace(remaining=max(0, window.limit.amount - spent), seconds=seconds)
+    def _status(self, keys: list[str], counts: list[Count]) -> RateLimitStatus:
+        windows = zip(self._limits, keys, counts, strict=True)
+        return RateLimitStatus(tuple([_window(limit, key, count) for limit, key, count in windows]))
 
     def _disable(self, error: Exception) -> None:
         self._disabled_until = time.monotonic() + RETRY_INTERVAL
         log.warning("rate limits unavailable", seconds=RETRY_INTERVAL, error=type(error).__name__)
+
+
+class _KeyCache:
+    """Cache of the keys of callers, which take longer to build than to count."""
+
+    def __init__(self, limits: list[Limit], max_entries: int = 10_000) -> None:
+        self._limits = limits
+        self._max_entries = max_entries
+        self._keys: dict[tuple[int, str], list[str]] = {}
+
+    def get(self, tenant_id: int, credential: str) -> list[str]:
+        """Return the key of a caller for each limit."""
+        keys = self._keys.get((tenant_id, credential))
+        if keys is None:
+            if len(self._keys) >= self._max_entries:
+                self._keys.clear()
+            keys = [limit.key(tenant_id, credential) for limit in self._limits]
+            self._keys[tenant_id, credential] = keys
+        return keys
+
+
+def _window(limit: Limit, key: str, count: Count) -> Window:
+    # a window that has not begun has its whole length left
+    seconds = math.ceil(count.ends_at - time.time())
+    return Window(limit, key, max(0, limit.amount - count.spent), seconds if seconds > 0 else limit.seconds)
+
+
+def _charged(window: Window, spent: int, cost: int) -> Window:
+    """Return a window after a cost was added to what is now spent in it."""
+    limit = window.limit
+    # a cost that is all of it has begun a new window
+    return Window(limit, window.key, max(0, limit.amount - spent), limit.seconds if spent == cost else window.seconds)
 
 
 def parse_rate(rate: str) -> RateLimitItem:
@@ -133,21 +183,3 @@ def validate_redis_url(url: str) -> str:
     if not _REDIS_URL.fullmatch(url):
         raise ValueError("must be a URL such as redis://user:password@host:6379/0, or rediss:// for TLS")
     return url
-
-
-def _seconds_left(limit: RateLimitItem, ends_at: float) -> int:
-    """Return the seconds until a window ends, or its whole length if it has not begun."""
-    seconds = math.ceil(ends_at - time.time())
-    return seconds if seconds > 0 else limit.get_expiry()
-
-
-def _redis_storage(redis_url: str) -> Storage:
-    try:
-        return RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="HEADWATER")
-    except ConfigurationError as error:
-        raise BadInput("HEADWATER_REDIS_URL needs the Redis client. Install headwater[redis].", field="redis_url") from error
-
-
-def _errors_of(storage: Storage) -> tuple[type[Exception], ...]:
-    errors = storage.base_exceptions
-    return errors if isinstance(errors, tuple) else (errors,)

@@ -4,13 +4,13 @@ import re
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import QueryParams
+from starlette.types import Receive, Scope
 
 from db.errors import BadInput, LimitExceeded, Timeout
-from graph_api.auth.authenticator import carries_api_key
 from graph_api.http.browsers import PREFLIGHT_HEADERS
-from graph_api.http.deadline import time_limit
-from graph_api.http.traces import traceparent_of
+from graph_api.http.deadline import TimeLimit
+from graph_api.http.request_headers import RequestHeaders
 from schema.execution.document import HASH_PREFIX, document_hash
 from schema.execution.executor import Request as Operation
 
@@ -20,11 +20,11 @@ MAX_QUERY_STRING = 16_384
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-async def read_json_body(request: Request, max_bytes: int, seconds: float) -> Any:
+async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: int, seconds: float) -> Any:
     """Read the JSON of a body within limits of bytes and seconds."""
     try:
-        async with time_limit(seconds):
-            body = await _read_body(request, max_bytes)
+        async with TimeLimit(seconds):
+            body = await _read_body(receive, headers, max_bytes)
     except Timeout as error:
         raise Timeout(f"The request body did not arrive within {seconds:g} s.") from error
     try:
@@ -33,17 +33,17 @@ async def read_json_body(request: Request, max_bytes: int, seconds: float) -> An
         raise BadInput(f"The request body is not valid JSON: {error}.") from error
 
 
-def read_query_string(request: Request) -> dict[str, Any]:
+def read_query_string(scope: Scope, headers: RequestHeaders) -> dict[str, Any]:
     """Read the query string of a GET into the shape of a JSON body."""
-    if not any(request.headers.get(name, "").strip() for name in PREFLIGHT_HEADERS):
+    if not any((headers.get(name.lower().encode()) or b"").strip() for name in PREFLIGHT_HEADERS):
         raise BadInput(
             f"A GET runs a query only with the header {PREFLIGHT_HEADERS[0]} and a value, which protects against requests from"
             " other web pages. Add the header, or use POST with JSON. Browsers that accept text/html get GraphiQL."
         )
-    if len(request.scope["query_string"]) > MAX_QUERY_STRING:
+    if len(scope["query_string"]) > MAX_QUERY_STRING:
         raise LimitExceeded(f"The query string is longer than {MAX_QUERY_STRING} characters. Use POST.")
     content: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in QueryParams(scope["query_string"]).multi_items():
         if name in content:
             raise BadInput(f"The parameter {name} appears twice. Send it once.", field=name)
         content[name] = value
@@ -58,7 +58,7 @@ def read_query_string(request: Request) -> dict[str, Any]:
     return content
 
 
-def parse_operation(content: Any, request: Request) -> Operation:
+def parse_operation(content: Any, headers: RequestHeaders, traceparent: str) -> Operation:
     """Parse the content of a body or query string into an operation."""
     if not isinstance(content, dict):
         raise BadInput('An operation must be a JSON object, such as {"query": "{ __typename }"}.')
@@ -70,15 +70,13 @@ def parse_operation(content: Any, request: Request) -> Operation:
     if content.get("extensions") is not None and not isinstance(content["extensions"], dict):
         raise BadInput("extensions must be a JSON object.", field="extensions")
     query, document_id = _document(content)
-    headers = request.headers
     return Operation(
         query,
         variables,
         name or None,
-        # API keys of Headwater are not forwarded to other services
-        None if carries_api_key(headers) else headers.get("authorization"),
-        headers.get("x-debug-resource-tracking", "").strip().lower() == "true",
-        traceparent_of(request.scope),
+        headers.credentials().forwarded,
+        (headers.get(b"x-debug-resource-tracking") or b"").strip().lower() == b"true",
+        traceparent,
         document_id,
     )
 
@@ -126,17 +124,15 @@ def _persisted_query_id(extension: Any) -> str:
     return HASH_PREFIX + sha256
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    length = request.headers.get("content-length", "0")
+async def _read_body(receive: Receive, headers: RequestHeaders, max_bytes: int) -> bytearray:
+    length = headers.get(b"content-length") or b"0"
     body = bytearray()
     if not length.isdigit() or int(length) <= max_bytes:
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    break
-            else:
-                return bytes(body)
-        except ClientDisconnect as error:
-            raise BadInput("The client disconnected before its request body was complete.") from error
+        while len(body) <= max_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BadInput("The client disconnected before its request body was complete.")
+            body += message.get("body", b"")
+            if not message.get("more_body", False) and len(body) <= max_bytes:
+                return body
     raise LimitExceeded(f"The request body is larger than {max_bytes} bytes. Send less in one request.")

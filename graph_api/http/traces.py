@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from secrets import token_hex
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -13,8 +13,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0
 _NOT_SAMPLED = "00"
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """Trace of a request, and the span of the request in it."""
 
     trace_id: str

@@ -12,6 +12,7 @@ from db.audit_entry import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST
 from graph_api.http.rate_limits import RateLimitStatus
+from graph_api.http.request_headers import headers_of
 from graph_api.http.responses import error_entry, error_response, json_response, request_id_of, status_of
 from graph_api.ingestion.http_body import BodyFile
 from graph_api.ingestion.jsonl import JsonLines
@@ -40,7 +41,7 @@ async def ingest(request: Request) -> Response:
     """Load the body, and respond with the counts of its lines."""
     scope = request.scope
     try:
-        principal: Principal = await request.app.state.authenticator.authenticate(request.headers)
+        principal: Principal = await request.app.state.authenticator.authenticate(headers_of(scope).credentials())
         if Scope.WRITE not in principal.scopes:
             raise _missing_scope(principal)
     except HeadwaterError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from db.errors import BadInput, Timeout
-from graph_api.http.deadline import time_limit
+from graph_api.http.deadline import TimeLimit
 from graph_api.ingestion.loading import Load
 
 
@@ -53,7 +53,7 @@ class BodyFile(io.RawIOBase):
     async def _next_piece(self) -> bytes:
         """Return the next piece, or nothing at the end of the body."""
         try:
-            async with time_limit(self._body_timeout):
+            async with TimeLimit(self._body_timeout):
                 async for piece in self._pieces:
                     if piece:
                         return piece

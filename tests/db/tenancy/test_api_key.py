@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 import structlog
-from starlette.datastructures import Headers
 
 from db.author import Author
 from db.database import Database
@@ -18,6 +17,8 @@ from db.tenancy import api_key
 from db.tenancy.api_key import BOOTSTRAP, KeyName, KeyRow, KeySigner, bootstrap, create_operator, revoke
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.config import AuthConfig
+from graph_api.auth.credentials import Credentials
+from graph_api.http.request_headers import RequestHeaders
 from graph_api.settings import Settings
 from schema.execution.principal import Principal
 from tests.builders import Statements
@@ -47,8 +48,13 @@ async def create_key(database: Database, *scopes: str, tenant_id: int = 1, **cha
 
 async def authenticate(authenticator: Authenticator, key: str, **headers: str) -> Principal:
     return await authenticator.authenticate(
-        Headers({"x-api-key": key, **{name.replace("_", "-"): it for name, it in headers.items()}})
+        credentials({"x-api-key": key, **{name.replace("_", "-"): it for name, it in headers.items()}})
     )
+
+
+def credentials(headers: Mapping[str, str]) -> Credentials:
+    """Return the credentials of a request with these headers."""
+    return RequestHeaders([(name.encode(), value.encode()) for name, value in headers.items()]).credentials()
 
 
 async def all_rows(owner: asyncpg.Connection) -> str:
@@ -108,9 +114,9 @@ async def test_forged_key_is_refused_without_a_database_lookup(
     authenticator = new_authenticator()
     for it in forged:
         with pytest.raises(Unauthenticated):
-            await authenticator.authenticate(Headers(raw=[(b"x-api-key", it.encode())]))
+            await authenticator.authenticate(credentials({"x-api-key": it}))
         with pytest.raises(Unauthenticated):
-            await authenticator.authenticate(Headers(raw=[(b"authorization", f"Bearer {it}".encode())]))
+            await authenticator.authenticate(credentials({"authorization": f"Bearer {it}"}))
     assert len(statements) == 0
 
 
@@ -120,7 +126,7 @@ async def test_key_is_accepted_in_either_header_and_a_wrong_one_is_never_ignored
     row, key = await create_key(database, "read", "write:sales")
     authenticator = new_authenticator()
     for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"bearer   {key} "}):
-        principal = await authenticator.authenticate(Headers(headers))
+        principal = await authenticator.authenticate(credentials(headers))
         assert (principal.tenant_id, principal.actor, principal.scope_names) == (1, row.prefix, ["read", "write:sales"])
     wrong: list[dict[str, str]] = [
         {"x-api-key": "wrong", "authorization": f"Bearer {key}"},
@@ -132,8 +138,8 @@ async def test_key_is_accepted_in_either_header_and_a_wrong_one_is_never_ignored
     ]
     for it in wrong:
         with pytest.raises(Unauthenticated):
-            await authenticator.authenticate(Headers(it))
-    anonymous = await authenticator.authenticate(Headers({}))
+            await authenticator.authenticate(credentials(it))
+    anonymous = await authenticator.authenticate(credentials({}))
     assert (anonymous.scope_names, anonymous.tenant_id) == ([], 0)
 
 
