@@ -1,8 +1,10 @@
 """Authentication of requests: an API key or a JWT in, a principal out."""
 
+import asyncio
 import hmac
 from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
+from typing import NamedTuple
 
 import structlog
 
@@ -33,6 +35,9 @@ from schema.execution.principal import Principal
 # Seconds between two updates of the last use of a key.
 _LAST_USED_INTERVAL = 60
 
+# Keys whose principals are remembered.
+_MAX_REMEMBERED = 10_000
+
 UNKNOWN_KEY = "Unknown API key. Send the whole key, as it was shown when it was created for this service."
 MALFORMED_AUTHORIZATION = "The Authorization header must read: Bearer, then an API key or a token."
 TOKENS_NOT_ACCEPTED = (
@@ -40,6 +45,20 @@ TOKENS_NOT_ACCEPTED = (
 )
 
 log = structlog.get_logger("headwater.auth")
+
+
+class _Remembered(NamedTuple):
+    """Principal of a key, the time of the loop until which it is known, and the end of the key."""
+
+    principal: Principal
+    known_until: float
+    key_expires_at: datetime | None
+
+    def is_current(self) -> bool:
+        """True if nothing has to be looked up again, and the key has not expired."""
+        if self.known_until <= asyncio.get_running_loop().time():
+            return False
+        return self.key_expires_at is None or self.key_expires_at > datetime.now(UTC)
 
 
 class Authenticator:
@@ -61,6 +80,8 @@ class Authenticator:
         self._keys = SingleFlightCache(self._load_key, config.cache_ttl)
         self._tenants = SingleFlightCache(self._load_tenant, config.cache_ttl)
         self._last_used = SingleFlightCache(self._touch_last_used, _LAST_USED_INTERVAL)
+        # by the key and the requested tenant
+        self._remembered: dict[tuple[str, str | None], _Remembered] = {}
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         """Return the principal of a request, or raise Unauthenticated or Forbidden."""
@@ -75,14 +96,28 @@ class Authenticator:
             key = bearer
         if key is None:
             return require_tenant(self._without_credentials, requested_tenant)
-        found = await self._verify_key(key.strip())
-        if requested_tenant is None or not found.operator or requested_tenant == found.tenant:
-            return require_tenant(key_principal(found), requested_tenant)
-        return operator_principal(found, await self._active_tenant(requested_tenant))
+        return await self._authenticate_key(key.strip(), requested_tenant)
 
     async def close(self) -> None:
         if self._tokens is not None:
             await self._tokens.close()
+
+    async def _authenticate_key(self, key: str, requested_tenant: str | None) -> Principal:
+        """Return the principal of a key. It is remembered until something that it depends on must be looked up again."""
+        remembered = self._remembered.get((key, requested_tenant))
+        if remembered is not None and remembered.is_current():
+            return remembered.principal
+        found = await self._verify_key(key)
+        known_until = min(self._keys.expires_at(found.name), self._last_used.expires_at(found.name))
+        if requested_tenant is None or not found.operator or requested_tenant == found.tenant:
+            principal = require_tenant(key_principal(found), requested_tenant)
+        else:
+            principal = operator_principal(found, await self._active_tenant(requested_tenant))
+            known_until = min(known_until, self._tenants.expires_at(requested_tenant))
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key, requested_tenant] = _Remembered(principal, known_until, found.expires_at)
+        return principal
 
     async def _verify_key(self, key: str) -> FoundKey:
         """Return the row of a valid key, or raise Unauthenticated or Forbidden."""

@@ -37,6 +37,11 @@ class SingleFlightCache(Generic[Key, Value]):
             entry = self._start_load(key, loop)
         return await asyncio.shield(entry.task)
 
+    def expires_at(self, key: Key) -> float:
+        """Return the time of the loop at which the value of a key expires; one that is not cached has expired."""
+        entry = self._entries.get(key)
+        return -inf if entry is None else entry.expires_at
+
     def _start_load(self, key: Key, loop: asyncio.AbstractEventLoop) -> _Entry[Value]:
         async def load() -> Value:
             return await self._load(key)

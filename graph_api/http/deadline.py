@@ -1,7 +1,6 @@
 """Early ends of a request: the client disconnects, or the time limit is over."""
 
 import asyncio
-from types import TracebackType
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -15,7 +14,34 @@ CLIENT_CLOSED_REQUEST = 499
 WATCH_DELAY = 0.01
 
 
-class CancelOnDisconnect:
+class _CancellableBlock:
+    """Context manager whose block `_cancel` cancels. On the way out, `_was_cancelled` tells this from other cancellations."""
+
+    _is_cancelling = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "requests run in tasks"
+        self._task = task
+        self._cancelling_before = task.cancelling()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._start_timer()
+
+    def _start_timer(self) -> asyncio.TimerHandle:
+        raise NotImplementedError
+
+    def _cancel(self) -> None:
+        self._is_cancelling = True
+        self._task.cancel()
+
+    def _was_cancelled(self, kind: type[BaseException] | None) -> bool:
+        """True if nobody else cancelled the block, too."""
+        if not self._is_cancelling:
+            return False
+        return self._task.uncancel() <= self._cancelling_before and kind is asyncio.CancelledError
+
+
+class CancelOnDisconnect(_CancellableBlock):
     """Context manager that cancels its block and raises ClientDisconnect when the client disconnects.
 
     The body must have been read before. Most blocks end before the watch begins, so it costs them one timer.
@@ -23,47 +49,37 @@ class CancelOnDisconnect:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._disconnected = False
         self._watcher: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "requests run in tasks"
-        self._task = task
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(WATCH_DELAY, self._start)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
-        if self._watcher is None:
-            return
-        self._watcher.cancel()
-        if self._disconnected and kind is asyncio.CancelledError:
-            self._task.uncancel()
-            raise ClientDisconnect from None
+        if self._watcher is not None:
+            self._watcher.cancel()
+            if self._was_cancelled(kind):
+                raise ClientDisconnect from None
 
-    def _start(self) -> None:
+    def _start_timer(self) -> asyncio.TimerHandle:
+        return self._loop.call_later(WATCH_DELAY, self._start_watcher)
+
+    def _start_watcher(self) -> None:
         self._watcher = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._disconnected = True
-        self._task.cancel()
+        self._cancel()
 
 
-class TimeLimit:
-    """Context manager that cancels its block and raises Timeout after some seconds."""
+class TimeLimit(_CancellableBlock):
+    """Context manager that cancels its block and raises Timeout after some seconds, at a fifth of the cost of asyncio.timeout."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._timeout = asyncio.timeout(seconds)
 
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._was_cancelled(kind):
+            raise Timeout(f"The operation took longer than {self._seconds:g} s and was cancelled.") from None
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError as expired:
-            raise Timeout(f"The operation took longer than {self._seconds:g} s and was cancelled.") from expired
+    def _start_timer(self) -> asyncio.TimerHandle:
+        return self._loop.call_later(self._seconds, self._cancel)

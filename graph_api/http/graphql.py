@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.datastructures import URL
 from starlette.requests import ClientDisconnect
@@ -18,11 +18,10 @@ from graph_api.http.admission import Admission
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, TimeLimit
 from graph_api.http.media_types import GRAPHQL, JSON, is_json_type, response_type
 from graph_api.http.rate_limits import RateLimitStatus
-from graph_api.http.request_headers import RequestHeaders, headers_of
+from graph_api.http.request_headers import headers_of
 from graph_api.http.request_limits import RequestLimits
 from graph_api.http.request_parsing import parse_operation, read_json_body, read_query_string
 from graph_api.http.responses import error_body, error_response, json_response, request_id_of, status_of
-from graph_api.http.traces import traceparent_of
 from schema.execution.executor import Executor, PreparedOperation
 from schema.execution.executor import Request as Operation
 from schema.execution.executor import Response as Result
@@ -62,11 +61,13 @@ async def _respond(scope: Scope, receive: Receive) -> Response:
         reason = BadInput("Content-Encoding is not supported. Send the body uncompressed.")
         return error_response(scope, 415, reason, media_type=media_type, headers=_CLOSE)
     try:
-        principal = await state.authenticator.authenticate(headers.credentials())
+        credentials = headers.credentials()
+        principal = await state.authenticator.authenticate(credentials)
     except HeadwaterError as error:
         return error_response(scope, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
     rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
-    outcome = await _RequestHandler(scope, receive, headers, principal, rate_status, media_type).run()
+    caller = _Caller(principal, credentials.forwarded)
+    outcome = await _RequestHandler(scope, receive, caller, rate_status, media_type).run()
     return json_response(outcome.content, outcome.status, media_type=media_type, headers=outcome.headers)
 
 
@@ -74,6 +75,13 @@ def _graphiql(scope: Scope) -> Response:
     require_auth = scope["app"].state.authenticator.require_auth
     page = render_page(EXAMPLES, str(URL(scope=scope).replace(query="")), require_auth=require_auth)
     return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+class _Caller(NamedTuple):
+    """Principal of a request, and the Authorization header that other services may receive."""
+
+    principal: Principal
+    authorization: str | None
 
 
 @dataclass(slots=True)
@@ -92,15 +100,14 @@ class _RequestHandler:
         self,
         scope: Scope,
         receive: Receive,
-        headers: RequestHeaders,
-        principal: Principal,
+        caller: _Caller,
         rate_status: RateLimitStatus,
         media_type: str,
     ) -> None:
         self._scope = scope
         self._receive = receive
-        self._headers = headers
-        self._principal = principal
+        self._caller = caller
+        self._principal = caller.principal
         self._rate_status = rate_status
         self._media_type = media_type
         self._state = scope["app"].state
@@ -134,8 +141,8 @@ class _RequestHandler:
     async def _read(self) -> Any:
         limits = self._limits
         if self._is_post:
-            return await read_json_body(self._receive, self._headers, limits.max_body_bytes, limits.body_timeout)
-        return read_query_string(self._scope, self._headers)
+            return await read_json_body(self._receive, headers_of(self._scope), limits.max_body_bytes, limits.body_timeout)
+        return read_query_string(self._scope, headers_of(self._scope))
 
     async def _run_batch(self, contents: list[Any]) -> _Outcome:
         """Run operations one after the other, each as if it were sent alone."""
@@ -156,7 +163,7 @@ class _RequestHandler:
         if (rate_limited := self._rate_limited()) is not None:
             return rate_limited
         try:
-            operation = parse_operation(content, self._headers, traceparent_of(self._scope))
+            operation = parse_operation(content, self._scope, self._caller.authorization)
             result = await self._prepare(operation)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:

@@ -10,7 +10,8 @@ from starlette.types import Receive, Scope
 from db.errors import BadInput, LimitExceeded, Timeout
 from graph_api.http.browsers import PREFLIGHT_HEADERS
 from graph_api.http.deadline import TimeLimit
-from graph_api.http.request_headers import RequestHeaders
+from graph_api.http.request_headers import RequestHeaders, headers_of
+from graph_api.http.traces import traceparent_of
 from schema.execution.document import HASH_PREFIX, document_hash
 from schema.execution.executor import Request as Operation
 
@@ -58,8 +59,8 @@ def read_query_string(scope: Scope, headers: RequestHeaders) -> dict[str, Any]:
     return content
 
 
-def parse_operation(content: Any, headers: RequestHeaders, traceparent: str) -> Operation:
-    """Parse the content of a body or query string into an operation."""
+def parse_operation(content: Any, scope: Scope, authorization: str | None) -> Operation:
+    """Parse the content of a body or query string into an operation. Other services may receive the `authorization`."""
     if not isinstance(content, dict):
         raise BadInput('An operation must be a JSON object, such as {"query": "{ __typename }"}.')
     variables, name = content.get("variables"), content.get("operationName")
@@ -74,9 +75,9 @@ def parse_operation(content: Any, headers: RequestHeaders, traceparent: str) -> 
         query,
         variables,
         name or None,
-        headers.credentials().forwarded,
-        (headers.get(b"x-debug-resource-tracking") or b"").strip().lower() == b"true",
-        traceparent,
+        authorization,
+        (headers_of(scope).get(b"x-debug-resource-tracking") or b"").strip().lower() == b"true",
+        traceparent_of(scope),
         document_id,
     )
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from secrets import token_hex
+from os import urandom
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -28,8 +28,8 @@ class Trace(NamedTuple):
 def continue_trace(traceparents: Sequence[str]) -> Trace:
     """Start a span in the trace of the traceparent headers. Start a trace if there is not exactly one valid header."""
     parent = _TRACEPARENT.fullmatch(traceparents[0]) if len(traceparents) == 1 else None
-    trace_id, flags = parent.groups() if parent else (token_hex(16), _NOT_SAMPLED)
-    return Trace(trace_id, token_hex(8), flags)
+    trace_id, flags = parent.groups() if parent else (urandom(16).hex(), _NOT_SAMPLED)
+    return Trace(trace_id, urandom(8).hex(), flags)
 
 
 def traceparent_of(scope: Scope) -> str:
