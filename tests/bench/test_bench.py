@@ -123,9 +123,9 @@ class TestData:
 
 @cache
 def sources() -> dict[str, set[str]]:
-    """The direct sources of each product of the smallest size, by uid."""
+    """The direct sources of each product, by uid."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for line in link_lines(QUICK):
+    for line in link_lines(replace(QUICK, reached=LARGE)):
         found[str(line["target"]["uid"])].add(str(line["source"]["uid"]))
     return found
 
