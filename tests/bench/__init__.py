@@ -1,1 +1,1 @@
-"""Benchmarks of the service beside the baseline server: `make bench`."""
+"""Benchmarks: requests beside a floor and PostGraphile, loads beside COPY, and overload. `make bench` runs them."""
