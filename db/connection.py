@@ -1,4 +1,4 @@
-"""Connections of one tenant inside a transaction: one that reads, one that writes.
+"""Connections of one tenant: those that read or write in a transaction, and those that read with one statement outside of any.
 
 A function's signature says whether it writes: it takes a ReadConnection or a WriteConnection.
 """
@@ -6,26 +6,27 @@ A function's signature says whether it writes: it takes a ReadConnection or a Wr
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Protocol
-
-from sqlalchemy import CursorResult, Executable, Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import Any, Protocol, TypeVar
 
 from db.audit_entry import WRITE_AUDIT_AND_QUOTA, audit_parameters
 from db.author import Author
-from db.driver import translated_errors
+from db.driver_connection import DriverConnection, Row
 from db.errors import Conflict, HeadwaterError, LimitExceeded, Unavailable
 from db.query_stats import QueryStats
+from db.sql import Statement, text
 
-# Rows that a stream fetches at a time.
-_STREAM_BATCH_SIZE = 1_000
+T = TypeVar("T")
 
-_SET_TENANT = text(
-    "SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), true), clock_timestamp() AS now"
-)
+# A method of a driver that runs text with arguments.
+Run = Callable[[str, Sequence[Any]], Awaitable[T]]
+
+_READ_NOW = text("SELECT now() AS now")
+# A savepoint in a savepoint may have the same name: the inner one is released first.
+_SAVEPOINT, _RELEASE_SAVEPOINT = "SAVEPOINT block", "RELEASE SAVEPOINT block"
+_ROLL_BACK_TO_SAVEPOINT = f"ROLLBACK TO SAVEPOINT block; {_RELEASE_SAVEPOINT}"
 
 
 class CountedKind(Protocol):
@@ -38,47 +39,87 @@ class CountedKind(Protocol):
     def plural(self) -> str: ...
 
 
-class ReadConnection:
-    """Reads one tenant. `now` is the instant of a read without `asOf`, by the clock of the database."""
+class Reader(Protocol):
+    """The part of a driver connection by which a ReadConnection reads."""
 
-    def __init__(self, connection: AsyncConnection, tenant_id: int) -> None:
+    async def fetch(self, text: str, arguments: Sequence[Any] = ()) -> list[Row]: ...
+
+    def stream(self, text: str, arguments: Sequence[Any]) -> AsyncIterator[Row]: ...
+
+
+class OwnerConnection:
+    """Connection of the schema owner, who sees every tenant, in a transaction."""
+
+    def __init__(self, driver: DriverConnection) -> None:
+        self._driver = driver
+
+    async def fetch(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
+        """Run a statement and return all its rows."""
+        return await self._driver.fetch(statement.text, statement.arguments(parameters or {}))
+
+    async def fetch_one(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Row | None:
+        """Run a statement and return its first row, or None if it has none."""
+        return next(iter(await self.fetch(statement, parameters)), None)
+
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> int:
+        """Run a statement and return the number of rows it changed."""
+        return await self._driver.execute(statement.text, statement.arguments(parameters or {}))
+
+
+class ReadConnection:
+    """Reads one tenant."""
+
+    def __init__(self, reader: Reader, tenant_id: int) -> None:
         self.tenant_id = tenant_id
-        self.now: datetime
         # PostgreSQL runs no further statement in a transaction in which one failed.
         self.failure: HeadwaterError | None = None
         self.stats = QueryStats()
-        self._connection = connection
+        self._reader = reader
+        # The instant of a read without `asOf`, by the clock of the database; it advances with writes. None: it was not read, and
+        # the statements of this connection take None for the instant at which they begin.
+        self.now_if_read: datetime | None = None
         self._closed = False
         # Loaders of a request run concurrently, but a connection runs one statement at a time.
         self._lock = asyncio.Lock()
         self._running: asyncio.Task[Any] | None = None
 
-    async def set_tenant(self) -> None:
-        """Set the tenant of the transaction, and read the clock. This is the first statement of a transaction."""
-        row = (await self._execute(_SET_TENANT, None)).one()
-        self.now = row.now
+    @property
+    def now(self) -> datetime:
+        """The instant of a read without `asOf`."""
+        assert self.now_if_read is not None, "This connection did not read now. Give its statements None as the instant."
+        return self.now_if_read
 
-    async def fetch(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+    @now.setter
+    def now(self, instant: datetime) -> None:
+        self.now_if_read = instant
+
+    async def read_now(self) -> None:
+        """Read the instant at which the transaction began.
+
+        It is older than the snapshot, which the first statement took. So a write that was acknowledged before this transaction
+        began is in the snapshot, at an instant before now. A write that began later can be in the snapshot, but not at now.
+        Statements that read at `now()` read at the same instant.
+        """
+        (row,) = await self._measured(self._reader.fetch, _READ_NOW, None)
+        self.now_if_read = row.now
+
+    async def fetch(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
         """Run a statement and return all its rows. The parameter `:tenant` is set to the tenant of this connection."""
-        rows = (await self._execute(statement, parameters)).all()
+        rows = await self._execute(self._reader.fetch, statement, parameters)
         self.stats.rows += len(rows)
         return rows
 
-    async def fetch_one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
+    async def fetch_one(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Row | None:
         """Run a statement and return its first row, or None if it has none."""
-        row = (await self._execute(statement, parameters)).first()
-        self.stats.rows += row is not None
-        return row
+        rows = await self._execute(self._reader.fetch, statement, parameters)
+        self.stats.rows += bool(rows)
+        return rows[0] if rows else None
 
-    async def stream(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[Row[Any]]:
+    async def stream(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[Row]:
         """Run a statement and yield its rows as they arrive. The connection is locked until the last row."""
-        options = {"yield_per": _STREAM_BATCH_SIZE}
         async with self._lock:
-            with translated_errors():
-                with_tenant = {"tenant": self.tenant_id, **(parameters or {})}
-                async with self._connection.stream(statement, with_tenant, execution_options=options) as rows:
-                    async for row in rows:
-                        yield row
+            async for row in self._reader.stream(statement.text, self._arguments(statement, parameters)):
+                yield row
 
     async def idle(self) -> None:
         """Wait until the statements that were begun or queued before have ended."""
@@ -97,7 +138,10 @@ class ReadConnection:
         if self._running is not None and not self._running.cancelling():
             self._running.cancel()
 
-    async def _execute(self, statement: Executable, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
+    def _arguments(self, statement: Statement, parameters: Mapping[str, Any] | None) -> list[Any]:
+        return statement.arguments({"tenant": self.tenant_id, **(parameters or {})})
+
+    async def _execute(self, run: Run[T], statement: Statement, parameters: Mapping[str, Any] | None) -> T:
         async with self._lock:
             if self.failure is not None:
                 raise self.failure
@@ -105,7 +149,7 @@ class ReadConnection:
                 raise Unavailable("The request has ended. No further statement is run.")
             self._running = asyncio.current_task()
             try:
-                return await self._run(statement, parameters)
+                return await self._measured(run, statement, parameters)
             except BaseException as error:
                 self.failure = (
                     error if isinstance(error, HeadwaterError) else Unavailable("An earlier step of this request failed.")
@@ -114,11 +158,10 @@ class ReadConnection:
             finally:
                 self._running = None
 
-    async def _run(self, statement: Executable, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
+    async def _measured(self, run: Run[T], statement: Statement, parameters: Mapping[str, Any] | None) -> T:
         started = time.perf_counter()
         try:
-            with translated_errors():
-                return await self._connection.execute(statement, {"tenant": self.tenant_id, **(parameters or {})})
+            return await run(statement.text, self._arguments(statement, parameters))
         finally:
             self.stats.statements += 1
             self.stats.seconds += time.perf_counter() - started
@@ -127,15 +170,16 @@ class ReadConnection:
 class WriteConnection(ReadConnection):
     """Reads and writes one tenant on behalf of an author."""
 
-    def __init__(self, connection: AsyncConnection, tenant_id: int, author: Author) -> None:
-        super().__init__(connection, tenant_id)
+    def __init__(self, driver: DriverConnection, tenant_id: int, author: Author) -> None:
+        super().__init__(driver, tenant_id)
+        self._driver = driver
         self.author = author
         # number of identities added, by kind
         self.added: Counter[CountedKind] = Counter()
 
-    async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> int:
         """Run a statement and return the number of rows it changed."""
-        changed = (await self._execute(statement, parameters)).rowcount
+        changed = await self._execute(self._driver.execute, statement, parameters)
         self.stats.rows += changed
         return changed
 
@@ -144,8 +188,9 @@ class WriteConnection(ReadConnection):
         allows. This is the last statement of a transaction."""
         # `+` drops kinds of which none were added in the end: another writer added the same identity first, and counted it.
         added = {kind.name: count for kind, count in (+self.added).items()}
-        exceeded = (await self._run(WRITE_AUDIT_AND_QUOTA, audit_parameters(self.author, outcome, added))).first()
-        if exceeded is not None:
+        # further statements may be refused already
+        parameters = audit_parameters(self.author, outcome, added)
+        for exceeded in await self._measured(self._driver.fetch, WRITE_AUDIT_AND_QUOTA, parameters):
             plural = next(kind.plural for kind in self.added if kind.name == exceeded.kind)
             raise LimitExceeded(
                 f"The quota of this tenant is {exceeded.allowed} {plural}; with this write it would have {exceeded.used}."
@@ -157,14 +202,14 @@ class WriteConnection(ReadConnection):
         """Roll back to the start of the block if it raises Conflict, which leaves the transaction usable."""
         added = self.added.copy()
         async with self._lock:
-            savepoint = await self._connection.begin_nested()
+            await self._driver.execute(_SAVEPOINT)
         try:
             yield
         except Conflict:
             async with self._lock:
-                await savepoint.rollback()
+                await self._driver.execute(_ROLL_BACK_TO_SAVEPOINT)
             self.added = added
             self.failure = None
             raise
         async with self._lock:
-            await savepoint.commit()
+            await self._driver.execute(_RELEASE_SAVEPOINT)

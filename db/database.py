@@ -1,30 +1,29 @@
-"""The connection pool, and the only module that begins and ends transactions."""
+"""The connections of a process, and the only module that begins and ends transactions."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import partial
 
-import orjson
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+import asyncpg
 
 from db.audit_entry import COMMITTED
 from db.author import Author
-from db.connection import ReadConnection, WriteConnection
-from db.driver import SERVICE_ROLE, driver_address, translated_errors
+from db.connection import OwnerConnection, ReadConnection, WriteConnection
+from db.driver import SERVICE_ROLE, connect_arguments, missing_privilege
+from db.driver_connection import DriverConnection, StatementHook, connect
 from db.errors import Unavailable
+from db.pool import Pool
+from db.single_read import BlockRead, SessionRead
+from db.sql import text
 
-_INSUFFICIENT_PRIVILEGE = "42501"
+_APPLICATION = "headwater"
 
+_READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _REVISION = text("SELECT version_num FROM alembic_version")
-
-C = TypeVar("C", bound=ReadConnection)
 
 
 class Database:
-    """Connection pool of one process. Every transaction belongs to one tenant."""
+    """Connection pools of one process. Every transaction belongs to one tenant."""
 
     def __init__(
         self,
@@ -35,44 +34,58 @@ class Database:
         statement_timeout: float = 30,
         lock_timeout: float = 10,
         pool_timeout: float = 10,
+        behind_pooler: bool = False,
     ) -> None:
-        self.engine: AsyncEngine = create_async_engine(
-            driver_address(address),
-            pool_size=pool_size,
-            # Connections for work that admission does not limit, such as authentication: it has to proceed while operations
-            # hold the whole pool.
-            max_overflow=reserve,
-            pool_timeout=pool_timeout,
-            json_serializer=lambda value: orjson.dumps(value).decode(),
-            json_deserializer=orjson.loads,
-            connect_args={
-                "server_settings": {
-                    "application_name": "headwater",
-                    "role": SERVICE_ROLE,
-                    "timezone": "UTC",
-                    "jit": "off",
-                    "statement_timeout": str(round(statement_timeout * 1000)),
-                    "lock_timeout": str(round(lock_timeout * 1000)),
-                    "idle_in_transaction_session_timeout": str(round(statement_timeout * 1000)),
-                    # A cancel request that arrives before the statement has begun is lost. The server then notices itself that
-                    # the client has disconnected.
-                    "client_connection_check_interval": "1s",
-                }
-            },
-        )
+        self.hooks: list[StatementHook] = []
+        settings = {
+            "role": SERVICE_ROLE,
+            "timezone": "UTC",
+            "jit": "off",
+            "statement_timeout": str(round(statement_timeout * 1000)),
+            "lock_timeout": str(round(lock_timeout * 1000)),
+            "idle_in_transaction_session_timeout": str(round(statement_timeout * 1000)),
+            # A cancel request that arrives before the statement has begun is lost. The server then notices itself that the client
+            # has disconnected.
+            "client_connection_check_interval": "1s",
+        }
+        self._behind_pooler = behind_pooler
+        # A pooler passes a session on to others after each transaction, so each transaction has to make the settings.
+        self._local_settings = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in settings.items() if behind_pooler)
+        session_settings = {"application_name": _APPLICATION, **({} if behind_pooler else settings)}
+
+        def pool(size: int, **more_settings: str) -> Pool:
+            arguments = connect_arguments(address), {**session_settings, **more_settings}, self.hooks
+            return Pool(partial(connect, *arguments, prepares=not behind_pooler), size=size, timeout=pool_timeout)
+
+        # The reserve is for work that admission does not limit, such as authentication: it has to proceed while operations hold
+        # all other connections.
+        self.pool = pool(pool_size + reserve)
+        # Connections for single reads, whose sessions have a tenant.
+        self.read_pool = pool(pool_size, default_transaction_read_only="on")
+
+    def single_read(self, tenant_id: int) -> ReadConnection:
+        """Return a connection for one statement, which sees what was committed before. It has no `now`: its statement takes None
+        as the instant."""
+        if self._behind_pooler:
+            return ReadConnection(BlockRead(lambda: self._block(_READ_ONLY, tenant_id)), tenant_id)
+        return ReadConnection(SessionRead(self.read_pool, tenant_id), tenant_id)
 
     @asynccontextmanager
-    async def snapshot(self, tenant_id: int) -> AsyncIterator[ReadConnection]:
-        """Open a read-only transaction in which every statement sees the same data."""
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        async with self._transaction(lambda connection: ReadConnection(connection, tenant_id), options) as reader:
+    async def snapshot(self, tenant_id: int, *, read_now: bool = True) -> AsyncIterator[ReadConnection]:
+        """Open a read-only transaction in which every statement sees the same data. Without `read_now` it costs one round trip
+        less, and its statements take None as an instant."""
+        async with self._block(_READ_ONLY, tenant_id) as driver:
+            reader = ReadConnection(driver, tenant_id)
+            if read_now:
+                await reader.read_now()
             yield reader
 
     @asynccontextmanager
     async def transaction(self, tenant_id: int, author: Author, *, audited: bool = True) -> AsyncIterator[WriteConnection]:
         """Open a transaction that commits when the block ends and rolls back when it raises. Unless `audited` is false, it
         appends an audit entry before the commit."""
-        async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
+        async with self._write(tenant_id, author) as writer:
+            await writer.read_now()
             yield writer
             if writer.failure is not None:
                 # PostgreSQL would answer COMMIT with a rollback and no error.
@@ -82,61 +95,71 @@ class Database:
 
     async def record_audit(self, tenant_id: int, author: Author, outcome: str) -> None:
         """Append an audit entry for an operation that committed no write: one that failed, or a read."""
-        async with self._transaction(lambda connection: WriteConnection(connection, tenant_id, author), {}) as writer:
+        async with self._write(tenant_id, author) as writer:
             await writer.write_audit_and_quota(outcome)
 
     @asynccontextmanager
-    async def _transaction(self, wrap: Callable[[AsyncConnection], C], options: dict[str, Any]) -> AsyncIterator[C]:
-        with translated_errors():
-            connection, wrapped = await self._begin(wrap, options)
-            try:
-                yield wrapped
-                await connection.commit()
-            finally:
-                # Closing rolls back a transaction that was not committed.
-                await connection.close()
+    async def _write(self, tenant_id: int, author: Author) -> AsyncIterator[WriteConnection]:
+        async with self._block("BEGIN", tenant_id) as driver:
+            yield WriteConnection(driver, tenant_id, author)
 
-    async def _begin(self, wrap: Callable[[AsyncConnection], C], options: dict[str, Any]) -> tuple[AsyncConnection, C]:
+    @asynccontextmanager
+    async def _block(self, begin: str, tenant_id: int | None) -> AsyncIterator[DriverConnection]:
+        """Begin a transaction and set its tenant in one round trip. Commit it at the end, or roll it back after an error."""
+        # a script has no parameters
+        set_tenant = "" if tenant_id is None else f"; SELECT set_config('headwater.tenant_id', '{int(tenant_id)}', true)"
+        driver = await self._begin(f"{begin}{self._local_settings}{set_tenant}")
+        try:
+            yield driver
+            await driver.execute("COMMIT")
+        finally:
+            try:
+                await driver.roll_back()
+            finally:
+                await self.pool.release(driver)
+
+    async def _begin(self, opening: str) -> DriverConnection:
         """Take a connection and begin a transaction on it. Replace a pooled connection that the server has closed since: it has
         done nothing yet, so this is safe."""
         while True:
-            connection = await self.engine.connect()
+            driver = await self.pool.acquire()
             try:
-                await connection.execution_options(**options)
-                wrapped = wrap(connection)
-                await wrapped.set_tenant()
+                await driver.execute(opening)
             except BaseException as error:
-                stale = connection.invalidated
-                await connection.close()
-                if not (stale and isinstance(error, Unavailable)):
+                is_stale = driver.was_pooled and driver.is_closed and isinstance(error, Unavailable)
+                driver.is_usable = False
+                await self.pool.release(driver)
+                if not is_stale:
                     raise
             else:
-                return connection, wrapped
+                return driver
 
     async def revision(self) -> str | None:
         """Return the schema revision that the database is at."""
-        with translated_errors():
-            async with self.engine.connect() as connection:
-                revision: str | None = await connection.scalar(_REVISION)
-                return revision
+        async with self._block(_READ_ONLY, None) as driver:
+            rows = await driver.fetch(_REVISION.text)
+            return str(rows[0].version_num) if rows else None
+
+    @property
+    def connections_in_use(self) -> int:
+        """Number of connections that somebody holds."""
+        return self.pool.in_use + self.read_pool.in_use
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        await self.pool.close()
+        await self.read_pool.close()
 
 
 @asynccontextmanager
-async def owner_transaction(address: str) -> AsyncIterator[AsyncConnection]:
+async def owner_transaction(address: str, hooks: Sequence[StatementHook] = ()) -> AsyncIterator[OwnerConnection]:
     """Open a transaction as the schema owner, who sees every tenant and has privileges that the service lacks."""
-    engine = create_async_engine(driver_address(address), poolclass=NullPool)
+    driver = await connect(connect_arguments(address), {}, hooks)
     try:
-        with translated_errors():
-            async with engine.begin() as connection:
-                yield connection
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE:
-            raise Unavailable(
-                f"This database user lacks a privilege: {error.orig}. Use the user that owns the tables."
-            ) from error
-        raise
+        await driver.execute("BEGIN")
+        yield OwnerConnection(driver)
+        await driver.execute("COMMIT")
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise missing_privilege(error) from error
     finally:
-        await engine.dispose()
+        # the server rolls back what was not committed
+        await driver.close()

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import asyncpg
 from sqlalchemy import URL, make_url
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.errors import BadInput, Conflict, HeadwaterError, NameTaken, Timeout, TransactionConflict, Unavailable
 
@@ -47,6 +48,7 @@ EXAMPLE_ADDRESS = "postgresql://user:password@host:5432/database"
 # Options that the driver accepts in the query of an address.
 ADDRESS_OPTIONS = {"host", "port", "ssl", "passfile", "timeout", "command_timeout", "target_session_attrs"}
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 UNAVAILABLE = "The database does not answer. Try again in a moment."
 
 
@@ -67,6 +69,12 @@ def driver_address(address: str) -> URL:
     return url.set(drivername="postgresql+asyncpg", query=options)
 
 
+def connect_arguments(address: str) -> dict[str, Any]:
+    """Build the arguments by which the driver connects to an address."""
+    _, arguments = _DIALECT.create_connect_args(driver_address(address))  # type: ignore[no-untyped-call]
+    return dict(arguments)
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Raise errors of the driver as domain errors. An unexpected error is raised as it is."""
@@ -74,19 +82,17 @@ def translated_errors() -> Iterator[None]:
         yield
     except HeadwaterError:
         raise
-    except PoolTimeout as error:
-        raise Unavailable("Every connection to the database is in use. Try again in a moment.") from error
-    except DBAPIError as error:
-        domain_error = _domain_error(error)
-        if domain_error is None:
+    except Exception as error:
+        translated = domain_error(error)
+        if translated is None:
             raise
-        raise domain_error from error
-    except (ConnectionError, TimeoutError, OSError) as error:
-        raise Unavailable(UNAVAILABLE) from error
+        raise translated from error
 
 
-def _domain_error(error: DBAPIError) -> HeadwaterError | None:
-    cause = error.orig.__cause__ if error.orig else None
+def domain_error(error: Exception, *, connection_lost: bool = False) -> HeadwaterError | None:
+    """Translate an error of the driver. None: it is unexpected."""
+    # migrations run through SQLAlchemy, which wraps the error of the driver twice
+    cause = (error.orig and error.orig.__cause__) if isinstance(error, DBAPIError) else error
     state: str = getattr(cause, "sqlstate", None) or ""
     constraint = getattr(cause, "constraint_name", None)
     if constraint in CONSTRAINT_ERRORS:
@@ -100,8 +106,21 @@ def _domain_error(error: DBAPIError) -> HeadwaterError | None:
     if state in ("3D000", "28000", "28P01"):
         return Unavailable("The database that HEADWATER_DATABASE_URL names does not exist, or it refuses this user.")
     # The driver raises a ValueError for a value that does not fit its parameter.
-    if state in ("22021", "22P05") or (isinstance(cause, asyncpg.InterfaceError) and isinstance(cause, ValueError)):
+    if state in ("22021", "22P05") or is_unencodable(cause):
         return BadInput("A value holds a character or a number that cannot be stored, such as NUL.")
-    if error.connection_invalidated or state[:2] in ("08", "53") or state in ("57P01", "57P02", "57P03", "25P03"):
+    if connection_lost or state[:2] in ("08", "53") or state in ("57P01", "57P02", "57P03", "25P03"):
+        return Unavailable(UNAVAILABLE)
+    if isinstance(cause, (OSError, asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)):
+        # A migration changes what statements return; the connection that prepared them is closed.
         return Unavailable(UNAVAILABLE)
     return None
+
+
+def missing_privilege(error: BaseException | None) -> Unavailable:
+    """Build the error of an operator whose database user may not do what a command does."""
+    return Unavailable(f"This database user lacks a privilege: {error}. Use the user that owns the tables.")
+
+
+def is_unencodable(error: BaseException | None) -> bool:
+    """True if the driver refused a value before it sent anything."""
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)

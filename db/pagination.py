@@ -2,14 +2,42 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, tuple_
 
 T = TypeVar("T")
 
 DIRECTIONS = ("ASC", "DESC")
 Row = TypeVar("Row")
+
+
+class PageShape(NamedTuple):
+    """The part of a page that its statement depends on: its direction, and the cursors it has."""
+
+    backward: bool
+    has_after: bool
+    has_before: bool
+
+    @property
+    def direction(self) -> str:
+        """SQL direction in which the page is fetched from a list in ascending order."""
+        return "DESC" if self.backward else "ASC"
+
+    def apply(self, statement: Select[Any], *keys: ColumnElement[Any], descending: bool = False) -> Select[Any]:
+        """Add the cursors, the order and the limit to a statement. The sort keys identify a row."""
+        sort_key = tuple_(*keys)
+        after, before = _cursor("after", keys), _cursor("before", keys)
+        if self.has_after:
+            statement = statement.where(sort_key < after if descending else sort_key > after)
+        if self.has_before:
+            statement = statement.where(sort_key > before if descending else sort_key < before)
+        return statement.order_by(*self.order(*keys, descending=descending)).limit(bindparam("limit", type_=BigInteger))
+
+    def order(self, *keys: ColumnElement[Any], descending: bool = False) -> list[ColumnElement[Any]]:
+        """Build the ORDER BY of the direction in which the page is fetched."""
+        down = descending != self.backward
+        return [key.desc() if down else key.asc() for key in keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +58,7 @@ class Page:
     @property
     def direction(self) -> str:
         """SQL direction in which the page is fetched from a list in ascending order."""
-        return "DESC" if self.backward else "ASC"
+        return self.shape.direction
 
     def slice(self, rows: Sequence[Row], build: Callable[[Row], T]) -> "Slice[T]":
         """Build the page, in the order of the list, from rows that were fetched in its direction."""
@@ -39,19 +67,17 @@ class Page:
             items.reverse()
         return Slice(items, more=len(rows) > self.size)
 
-    def apply(self, statement: Select[Any], *keys: ColumnElement[Any], descending: bool = False) -> Select[Any]:
-        """Add the cursors, the order and the limit to a statement. The sort keys identify a row."""
-        sort_key = tuple_(*keys)
-        if self.after is not None:
-            statement = statement.where(sort_key < self.after if descending else sort_key > self.after)
-        if self.before is not None:
-            statement = statement.where(sort_key > self.before if descending else sort_key < self.before)
-        return statement.order_by(*self.order(*keys, descending=descending)).limit(self.limit)
+    @property
+    def shape(self) -> PageShape:
+        return PageShape(self.backward, self.after is not None, self.before is not None)
 
-    def order(self, *keys: ColumnElement[Any], descending: bool = False) -> list[ColumnElement[Any]]:
-        """Build the ORDER BY of the direction in which the page is fetched."""
-        down = descending != self.backward
-        return [key.desc() if down else key.asc() for key in keys]
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The values of the parameters that `PageShape.apply` adds to a statement."""
+        parameters: dict[str, Any] = {"limit": self.limit}
+        for name, cursor in (("after", self.after), ("before", self.before)):
+            parameters |= {f"{name}_{number}": value for number, value in enumerate(cursor or ())}
+        return parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +86,7 @@ class Slice(Generic[T]):
 
     items: list[T]
     more: bool
+
+
+def _cursor(name: str, keys: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    return tuple_(*(bindparam(f"{name}_{number}", type_=key.type) for number, key in enumerate(keys)))

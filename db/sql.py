@@ -1,4 +1,4 @@
-"""SQL files, and the one renderer that fills their tokens.
+"""Statements as the driver runs them, and the SQL files that most of them come from, with the one renderer of their tokens.
 
 A statement is a file beside the package that runs it, such as `lineage/walk.sql`. A file whose name begins with an underscore is
 a fragment: `{include _fold}` puts it into a statement of its package, `{include consistency/_label}` into one of another.
@@ -8,14 +8,24 @@ are for readers: they are not sent, and what looks like a token or a parameter i
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import PurePosixPath
+from typing import Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import ClauseElement
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+
+# Number of composed shapes that a function keeps, and of prepared statements of a connection: more than the service has, so the
+# bound is only met by unusual combinations of filters, which are composed again.
+MAX_SHAPES = 512
 
 _INCLUDE = re.compile(r"\{include ([\w/]+)\}")
 _TOKEN = re.compile(r"\{(\w+)\}")
+# A parameter, but no cast such as `x::text`.
+_PARAMETER = re.compile(r"(?<!:):([A-Za-z_]\w*)")
+_DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _COMMENT_LINE = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 
@@ -45,6 +55,46 @@ def render(path: str, values: Mapping[str, str] | None = None) -> str:
     return _TOKEN.sub(lambda match: given[match[1]], load(path))
 
 
-def statement(path: str, **values: str) -> TextClause:
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """SQL text with numbered parameters, and their names in this order. It is written or composed once and run many times."""
+
+    text: str
+    parameters: tuple[str, ...] = ()
+    # values of parameters that belong to the text rather than to a run
+    constants: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """List the values of the parameters in their order. Raise KeyError if one has none."""
+        if self.constants:
+            values = {**self.constants, **values}
+        return [values[name] for name in self.parameters]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@lru_cache(MAX_SHAPES)
+def text(sql: str) -> Statement:
+    """Build a statement of SQL text in which `:name` is a parameter. A name that occurs twice is one parameter."""
+    numbers: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return f"${numbers.setdefault(match[1], len(numbers) + 1)}"
+
+    numbered = _PARAMETER.sub(number, sql)
+    return Statement(numbered, tuple(numbers))
+
+
+def compose(expression: ClauseElement) -> Statement:
+    """Compile an expression of SQLAlchemy Core. This takes a millisecond, so callers do it once for each shape of a statement,
+    with a named parameter for everything that differs between two runs."""
+    compiled = expression.compile(dialect=_DIALECT)
+    names = tuple(compiled.positiontup or ())  # type: ignore[attr-defined]
+    constants = {name: compiled.params[name] for name in names if not compiled.binds[name].required}  # type: ignore[attr-defined]
+    return Statement(str(compiled), names, constants)
+
+
+def statement(path: str, **values: str) -> Statement:
     """Build a statement of `db/<path>.sql` whose tokens have these values."""
     return text(render(path, values))

@@ -56,6 +56,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
             pool_timeout=settings.pool_timeout,
             statement_timeout=settings.statement_timeout,
             lock_timeout=settings.lock_timeout,
+            behind_pooler=settings.pooler is not None,
         )
 
         async def fetch(requested: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:

@@ -1,7 +1,7 @@
 """Settings of the service, read from HEADWATER_* environment variables. docs/settings.md lists them; a test compares."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -40,6 +40,10 @@ class Settings(BaseSettings):
         int,
         Field(ge=1, le=500, description="Maximum concurrent operations of one process, each with a connection to PostgreSQL."),
     ] = 10
+    pooler: Annotated[
+        Literal["transaction"] | None,
+        Field(description="Set it to `transaction` if a pooler such as PgBouncer passes connections on after each transaction."),
+    ] = None
     pool_timeout: Annotated[
         float, Field(gt=0, description="Seconds an operation waits for a free slot before it is answered 503.")
     ] = 10

@@ -129,12 +129,20 @@ class Statements:
     """Statements that ran, except those that open a transaction."""
 
     executed: list[str] = field(default_factory=list)
+    # number of all statements since the recording began, with those that open and end transactions
+    all_statements: int = 0
 
     def __len__(self) -> int:
         return len(self.executed)
 
     def clear(self) -> None:
         self.executed.clear()
+
+    async def check(self, database: Database) -> None:
+        """Fail if statements of the database are not recorded: their number would prove nothing."""
+        if not self.all_statements:
+            await database.revision()
+            assert self.all_statements, "the hook saw no statement"
 
 
 @dataclass

@@ -3,16 +3,17 @@
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
-from sqlalchemy import event
 
 from db.author import Author
 from db.database import Database
+from db.driver_connection import Row, StatementHook
 from graph_api import demo
 from graph_api.app import create_app
 from graph_api.settings import Settings
@@ -109,10 +110,11 @@ def demo_template(server: str) -> str:
     return prepare_now(server, "demo", fill)
 
 
-# Opening a transaction names the tenant by setting it; the revision belongs to no tenant, nor do savepoints and constraints.
-_OPENING = "set_config('headwater.tenant_id'"
+# Statements that begin and end transactions, set the tenant, or read the instant. The revision belongs to no tenant, nor do
+# savepoints and constraints.
+_OPENING_OR_ENDING = re.compile(r"BEGIN|COMMIT$|ROLLBACK$|SELECT set_config\('headwater.tenant_id'|SELECT now\(\)")
 _NAMES_TENANT = re.compile(r"tenant_id = |INSERT INTO \w+ \(tenant_id")
-_WITHOUT_TENANT = (_OPENING, "tenant_named(", "alembic_version", "SAVEPOINT", "SET CONSTRAINTS")
+_WITHOUT_TENANT = ("tenant_named(", "alembic_version", "SAVEPOINT", "SET CONSTRAINTS")
 
 
 @pytest.fixture
@@ -123,31 +125,34 @@ async def database(address: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def statements(database: Database) -> Iterator[Statements]:
+async def statements(database: Database) -> AsyncIterator[Statements]:
     """Counts what the test's database is asked. Every statement has to name the tenant."""
     with recording(database) as recorded:
         yield recorded
+        await recorded.check(database)
 
 
-class recording:  # noqa: N801
+class recording(StatementHook):  # noqa: N801
     def __init__(self, database: Database) -> None:
-        self._engine = database.engine.sync_engine
+        self._hooks = database.hooks
         self._recorded = Statements()
         self._without_tenant: list[str] = []
 
     def __enter__(self) -> Statements:
-        event.listen(self._engine, "before_cursor_execute", self._record)
+        self._hooks.append(self)
         return self._recorded
 
     def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._record)
+        self._hooks.remove(self)
         assert not self._without_tenant, "every statement names the tenant"
 
-    def _record(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if _OPENING not in statement:
-            self._recorded.executed.append(statement)
-        if not _NAMES_TENANT.search(statement) and not any(it in statement for it in _WITHOUT_TENANT):
-            self._without_tenant.append(statement)
+    async def before(self, _connection: "asyncpg.Connection[Row]", text: str, _arguments: Sequence[Any] | None) -> str:
+        self._recorded.all_statements += 1
+        if not _OPENING_OR_ENDING.match(text):
+            self._recorded.executed.append(text)
+            if not _NAMES_TENANT.search(text) and not any(it in text for it in _WITHOUT_TENANT):
+                self._without_tenant.append(text)
+        return text
 
 
 @pytest.fixture
@@ -173,7 +178,8 @@ async def serving(address: str) -> AsyncIterator[Api]:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             with recording(app.state.database) as recorded:
                 yield Api(client, app.state.database, recorded)
-            assert app.state.database.engine.pool.checkedout() == 0, "a request left its connection behind"
+                await recorded.check(app.state.database)
+            assert app.state.database.connections_in_use == 0, "a request left its connection behind"
 
 
 @pytest.fixture

@@ -402,7 +402,6 @@ ENTERED_ONCE = {
     "schema/execution/authorization.py",
     "schema/planning/planner.py",
     "schema/planning/shaping.py",
-    "db/sql.py",
 }
 
 

@@ -10,14 +10,15 @@ from sqlalchemy import Uuid, select
 from db.connection import ReadConnection, WriteConnection
 from db.consistency import lifecycle
 from db.errors import Conflict, HeadwaterError, NotFound
-from db.filters import any_of
-from db.sql import statement
+from db.filters import TENANT, any_of, distinct
+from db.sql import compose, statement
 from db.tables import asset as assets
 from db.temporal.change_log import Assertion, Operation, Outcome, raise_first_error
 from db.temporal.kind import Kind
 
 _ADD = statement("assets/add_assets")
 _LOCK = statement("assets/lock_assets")
+_BY_UID = compose(select(assets).where(assets.c.tenant_id == TENANT, assets.c.uid == any_of("uids", Uuid)))
 
 
 class Identity(NamedTuple):
@@ -80,9 +81,7 @@ class _IdentityIndex:
 
 async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[Identity | None]:
     """Find identities by uid, in the order of the uids. An unknown uid has None."""
-    rows = await connection.fetch(
-        select(assets).where(assets.c.tenant_id == connection.tenant_id, assets.c.uid == any_of(uids, Uuid))
-    )
+    rows = await connection.fetch(_BY_UID, {"uids": distinct(uids)})
     found = {row.uid: Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows}
     return [found.get(uid) for uid in uids]
 

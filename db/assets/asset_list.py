@@ -10,9 +10,10 @@ from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, Text, func, 
 from db.assets.domain import DomainAt
 from db.connection import ReadConnection
 from db.filters import TENANT
-from db.pagination import Page, Slice
+from db.pagination import Page, PageShape, Slice
+from db.sql import Statement, compose
 from db.tables import asset as assets
-from db.temporal.kind import Instant, Kind
+from db.temporal.kind import Kind
 
 # The domain, and the instant at which it is read, in a statement that runs once for each domain.
 DOMAIN = literal_column("wanted.domain", Text)
@@ -23,7 +24,7 @@ NUMBER = func.count().label("number")
 
 _ORDINAL = literal_column("wanted.ordinal", BigInteger)
 _DOMAINS = text(
-    "unnest(CAST(:domains AS text[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (domain, instant, ordinal)"
+    "unnest(CAST(:in_domains AS text[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (domain, instant, ordinal)"
 )
 
 
@@ -41,8 +42,8 @@ def identity_of(kind: Kind) -> ColumnElement[bool]:
     return (assets.c.tenant_id == versions.tenant_id) & (assets.c.id == versions.asset_id)
 
 
-def select_assets(kind: Kind, instant: Instant) -> Select[Any]:
-    """Build the statement that reads the assets of a kind at an instant, each with its identity and its fields."""
+def select_assets(kind: Kind, instant: ColumnElement[Any]) -> Select[Any]:
+    """Build the statement that reads the assets of a kind at an instant, each with its identity, its fields and that instant."""
     versions = kind.versions.c
     return (
         select(
@@ -54,6 +55,7 @@ def select_assets(kind: Kind, instant: Instant) -> Select[Any]:
             func.nullif(versions.valid_to, text("'infinity'")).label("valid_to"),
             versions.created_at,
             *(versions[field] for field in kind.fields),
+            instant.label("as_of"),
         )
         .join(assets, identity_of(kind))
         .where(versions.tenant_id == TENANT, kind.valid_at(instant))
@@ -76,45 +78,59 @@ class AssetList(Generic[Row]):
         """Return the values by which a row sorts. A cursor holds them."""
         return (getattr(row, self._fields[order]), row.asset_id)
 
-    async def page(
-        self, connection: ReadConnection, statement: Select[Any], page: Page, order: Any, instant: datetime, *, descending: bool
-    ) -> Slice[Row]:
-        """Fetch a page of the assets that a statement reads at an instant."""
-        paged = page.apply(statement, *self._sort_columns(order), descending=descending)
-        return page.slice(await connection.fetch(paged), lambda row: self._build(row, instant))
+    def page_statement(self, statement: Select[Any], page: PageShape, order: Any, *, descending: bool) -> Statement:
+        """Compose the statement of a page of the assets that a statement reads."""
+        return compose(page.apply(statement, *self._sort_columns(order), descending=descending))
 
-    async def page_by_domain(
-        self, connection: ReadConnection, domains: Sequence[DomainAt], statement: Select[Any], page: Page, order: Any
-    ) -> list[Slice[Row]]:
-        """Fetch a page of the assets that a statement reads in `DOMAIN` at `INSTANT`, for each domain."""
+    async def page(self, connection: ReadConnection, statement: Statement, page: Page, parameters: dict[str, Any]) -> Slice[Row]:
+        """Fetch a page."""
+        rows = await connection.fetch(statement, {**parameters, **page.parameters})
+        return page.slice(rows, lambda row: self._build(row, row.as_of))
+
+    def page_by_domain_statement(self, statement: Select[Any], page: PageShape, order: Any) -> Statement:
+        """Compose the statement of a page of the assets that a statement reads in `DOMAIN` at `INSTANT`, for each domain."""
         columns = self._sort_columns(order)
         found = page.apply(statement, *columns).lateral("found")
         sorted_by = page.order(*(found.c[str(column.key)] for column in columns))
-        paged = select(_ORDINAL.label("ordinal"), found).select_from(_DOMAINS, found).order_by(_ORDINAL, *sorted_by)
+        return compose(select(_ORDINAL.label("ordinal"), found).select_from(_DOMAINS, found).order_by(_ORDINAL, *sorted_by))
+
+    async def page_by_domain(
+        self,
+        connection: ReadConnection,
+        domains: Sequence[DomainAt],
+        statement: Statement,
+        page: Page,
+        parameters: dict[str, Any],
+    ) -> list[Slice[Row]]:
+        """Fetch a page for each domain."""
         rows: list[list[Any]] = [[] for _ in domains]
-        for row in await connection.fetch(paged, _parameters(domains)):
+        for row in await connection.fetch(statement, {**parameters, **page.parameters, **_parameters(domains)}):
             rows[row.ordinal - 1].append(row)
-        return [
-            page.slice(rows_in_domain, lambda row, instant=domain.instant: self._build(row, instant))  # type: ignore[misc]
-            for domain, rows_in_domain in zip(domains, rows, strict=True)
-        ]
+        return [page.slice(rows_in_domain, lambda row: self._build(row, row.as_of)) for rows_in_domain in rows]
 
     def _sort_columns(self, order: Any) -> tuple[ColumnElement[Any], ...]:
         return (self._columns[self._fields[order]], self._columns.asset_id)
 
 
-async def count(connection: ReadConnection, statement: Select[Any]) -> int:
+async def count(connection: ReadConnection, statement: Statement, parameters: dict[str, Any]) -> int:
     """Run a statement that selects `NUMBER`."""
-    row = await connection.fetch_one(statement)
+    row = await connection.fetch_one(statement, parameters)
     return int(row.number) if row else 0
 
 
-async def count_by_domain(connection: ReadConnection, domains: Sequence[DomainAt], statement: Select[Any]) -> list[int]:
-    """Count the rows of a statement that reads in `DOMAIN` at `INSTANT`, for each domain."""
-    counting = select(_ORDINAL.label("ordinal"), NUMBER).select_from(_DOMAINS, statement.lateral("found")).group_by(_ORDINAL)
-    counts = {row.ordinal: row.number for row in await connection.fetch(counting, _parameters(domains))}
+def count_by_domain_statement(statement: Select[Any]) -> Statement:
+    """Compose the statement that counts the rows of a statement that reads in `DOMAIN` at `INSTANT`, for each domain."""
+    return compose(select(_ORDINAL.label("ordinal"), NUMBER).select_from(_DOMAINS, statement.lateral("found")).group_by(_ORDINAL))
+
+
+async def count_by_domain(
+    connection: ReadConnection, domains: Sequence[DomainAt], statement: Statement, parameters: dict[str, Any]
+) -> list[int]:
+    """Count the assets of each domain."""
+    rows = await connection.fetch(statement, {**parameters, **_parameters(domains)})
+    counts = {row.ordinal: row.number for row in rows}
     return [counts.get(ordinal, 0) for ordinal in range(1, len(domains) + 1)]
 
 
 def _parameters(domains: Sequence[DomainAt]) -> dict[str, Any]:
-    return {"domains": [it.domain for it in domains], "instants": [it.instant for it in domains]}
+    return {"in_domains": [it.domain for it in domains], "instants": [it.instant for it in domains]}

@@ -7,14 +7,17 @@ from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from sqlalchemy import BigInteger, bindparam
+
 from db.assets import asset, entity_fields
 from db.assets.asset_list import select_assets
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.lifecycle import record_asset_change
 from db.errors import Conflict
+from db.filters import AS_OF
 from db.registries.detail_type import DetailTypeRow
 from db.registries.type_registry import read_type_registry_locked
-from db.sql import statement
+from db.sql import compose, statement
 from db.tables import entity_version as versions
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.history import VersionPeriod
@@ -23,6 +26,7 @@ from db.temporal.kinds import ENTITY
 _BY_UID = statement("assets/entities_by_uid")
 _BY_KEY = statement("assets/entities_by_key")
 _DETAILS = statement("assets/details_by_entity")
+_BY_ASSET = compose(select_assets(ENTITY, AS_OF).where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
 
 _BY_KEY_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/entity/key")
 
@@ -92,9 +96,8 @@ def entity_uid_by_key(type_: str, key: str) -> UUID:
 
 async def entities_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[EntityRow | None]:
     """Find entities by uid."""
-    instant = as_of or connection.now
-    rows = await connection.fetch(_BY_UID, {"uids": list(uids), "instant": instant})
-    entities = {row.uid: entity_from_row(row, instant) for row in rows}
+    rows = await connection.fetch(_BY_UID, {"uids": list(uids), "as_of": as_of or connection.now_if_read})
+    entities = {row.uid: entity_from_row(row, row.as_of) for row in rows}
     return [entities.get(uid) for uid in uids]
 
 
@@ -102,15 +105,18 @@ async def entities_by_key(
     connection: ReadConnection, keys: Sequence[tuple[str, str]], as_of: datetime | None
 ) -> list[EntityRow | None]:
     """Find entities by type and key."""
-    instant = as_of or connection.now
-    parameters = {"types": [type_ for type_, _ in keys], "keys": [key for _, key in keys], "instant": instant}
-    entities = {(row.type, row.key): entity_from_row(row, instant) for row in await connection.fetch(_BY_KEY, parameters)}
+    parameters = {
+        "types": [type_ for type_, _ in keys],
+        "keys": [key for _, key in keys],
+        "as_of": as_of or connection.now_if_read,
+    }
+    entities = {(row.type, row.key): entity_from_row(row, row.as_of) for row in await connection.fetch(_BY_KEY, parameters)}
     return [entities.get(key) for key in keys]
 
 
 async def entity_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> EntityRow | None:
     """Find an entity by its asset id."""
-    row = await connection.fetch_one(select_assets(ENTITY, instant).where(versions.c.asset_id == asset_id))
+    row = await connection.fetch_one(_BY_ASSET, {"asset": asset_id, "as_of": instant})
     return None if row is None else entity_from_row(row, instant)
 
 

@@ -1,29 +1,40 @@
 """Lists of entities: searched, filtered and ordered as they were at an instant, of a whole tenant or of each domain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Numeric, Select, Text, any_, cast, func, select
+from sqlalchemy import BindParameter, ColumnElement, Double, Numeric, Select, Text, any_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.assets.asset_list import DOMAIN, INSTANT, NUMBER, AssetList, count, count_by_domain, identity_of, select_assets
+from db.assets.asset_list import (
+    DOMAIN,
+    INSTANT,
+    NUMBER,
+    AssetList,
+    count,
+    count_by_domain,
+    count_by_domain_statement,
+    identity_of,
+    select_assets,
+)
 from db.assets.domain import DomainAt
 from db.assets.entity import EntityRow, entity_from_row
 from db.connection import ReadConnection
 from db.errors import BadInput
 from db.fields import excerpt
-from db.filters import TENANT, any_of, contains_pattern
-from db.pagination import Page, Slice
+from db.filters import AS_OF, TENANT, any_of, contains, contains_pattern
+from db.pagination import Page, PageShape, Slice
 from db.registries.detail_format import format_error
 from db.registries.type_registry import read_type_registry
+from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import asset as assets
 from db.tables import entity_detail as entity_details
 from db.tables import entity_type as entity_types
 from db.tables import entity_version as versions
-from db.temporal.kind import Instant
 from db.temporal.kinds import ENTITY
 
 
@@ -72,8 +83,32 @@ _ENTITIES = AssetList(
     entity_from_row,
 )
 
-# The format of each detail type, None for any text.
-_Formats = Mapping[str, str | None]
+# Filters of a query without those on details, by the parameter that holds their value.
+_FILTERS = ("search", "types", "domains")
+
+# Parts of a condition on a detail.
+_PARTS = ("equals", "among", "contains", "least", "most")
+
+
+class _DetailShape(NamedTuple):
+    """The part of a condition that its statement depends on: its number, its parts, and if values are compared as numbers."""
+
+    number: int
+    parts: frozenset[str]
+    is_number: bool
+
+    def parameter(self, part: str, type_: Any = Text) -> BindParameter[Any]:
+        return bindparam(self.name(part), type_=type_)
+
+    def name(self, part: str) -> str:
+        return f"detail_{self.number}_{part}"
+
+
+class _Shape(NamedTuple):
+    """The part of a query that its statement depends on."""
+
+    filters: frozenset[str]
+    details: tuple[_DetailShape, ...]
 
 
 def cursor_key(row: EntityRow, order: EntityOrder) -> tuple[Any, ...]:
@@ -83,52 +118,41 @@ def cursor_key(row: EntityRow, order: EntityOrder) -> tuple[Any, ...]:
 
 async def list_entities(connection: ReadConnection, query: EntityQuery, page: Page) -> Slice[EntityRow]:
     """Fetch a page of the entities of a query."""
-    instant = query.as_of or connection.now
-    formats = await _formats_of_conditions(connection, query)
-    statement = _filtered(select_assets(ENTITY, instant), query, instant, formats)
-    return await _ENTITIES.page(connection, statement, page, query.order, instant, descending=query.descending)
+    shape = await _shape_of(connection, query)
+    statement = _page_statement(shape, query.order, query.descending, page.shape)
+    return await _ENTITIES.page(connection, statement, page, _parameters(query, shape, query.as_of or connection.now_if_read))
 
 
 async def count_entities(connection: ReadConnection, query: EntityQuery) -> int:
     """Count the entities of a query."""
-    instant = query.as_of or connection.now
-    statement = select(NUMBER).where(versions.c.tenant_id == TENANT, ENTITY.valid_at(instant))
-    if query.types is not None or query.domains is not None:
-        # only these filters read the identity
-        statement = statement.join_from(versions, assets, identity_of(ENTITY))
-    formats = await _formats_of_conditions(connection, query)
-    return await count(connection, _filtered(statement, query, instant, formats))
+    shape = await _shape_of(connection, query)
+    return await count(connection, _count_statement(shape), _parameters(query, shape, query.as_of or connection.now_if_read))
 
 
 async def entities_by_domain(
     connection: ReadConnection, domains: Sequence[DomainAt], query: EntityQuery, page: Page
 ) -> list[Slice[EntityRow]]:
     """Fetch a page of the entities of each domain, in order of the display name."""
-    formats = await _formats_of_conditions(connection, query)
-    statement = _filtered(select_assets(ENTITY, INSTANT).where(_is_in_domain(DOMAIN)), query, INSTANT, formats)
-    return await _ENTITIES.page_by_domain(connection, domains, statement, page, EntityOrder.DISPLAY_NAME)
+    shape = await _shape_of(connection, query)
+    statement = _page_by_domain_statement(shape, page.shape)
+    return await _ENTITIES.page_by_domain(connection, domains, statement, page, _parameters(query, shape))
 
 
 async def count_entities_by_domain(connection: ReadConnection, domains: Sequence[DomainAt], query: EntityQuery) -> list[int]:
     """Count the entities of each domain."""
-    formats = await _formats_of_conditions(connection, query)
-    type_of_entity = (entity_types.c.tenant_id == TENANT) & (entity_types.c.code == assets.c.type)
-    statement = (
-        select(versions.c.asset_id)
-        .join(assets, identity_of(ENTITY))
-        .join(entity_types, type_of_entity)
-        .where(versions.c.tenant_id == TENANT, ENTITY.valid_at(INSTANT), entity_types.c.domain == DOMAIN)
-    )
-    return await count_by_domain(connection, domains, _filtered(statement, query, INSTANT, formats))
+    shape = await _shape_of(connection, query)
+    return await count_by_domain(connection, domains, _count_by_domain_statement(shape), _parameters(query, shape))
 
 
-async def _formats_of_conditions(connection: ReadConnection, query: EntityQuery) -> _Formats:
-    """Read the formats of detail types, if a query has conditions on details. Raise an error if a condition does not fit its
-    type."""
+async def _shape_of(connection: ReadConnection, query: EntityQuery) -> _Shape:
+    """Return the shape of a query, for which a query with conditions on details reads their formats. Raise an error if a
+    condition does not fit its type."""
+    filters = frozenset(name for name in _FILTERS if getattr(query, name) is not None)
     if not query.details:
-        return {}
+        return _Shape(filters, ())
     registry = await read_type_registry(connection)
-    for condition in query.details:
+    shapes = []
+    for number, condition in enumerate(query.details):
         registry.require_detail(condition.type, field="type")
         format_ = registry.formats[condition.type]
         if format_ in ("date", "number"):
@@ -136,21 +160,74 @@ async def _formats_of_conditions(connection: ReadConnection, query: EntityQuery)
                 error = None if bound is None else format_error(format_, bound)
                 if error is not None:
                     raise BadInput(f"{field} {excerpt(bound)} {error}", field=field)
-    return registry.formats
+        parts = frozenset(part for part in _PARTS if getattr(condition, part) is not None)
+        shapes.append(_DetailShape(number, parts, format_ == "number"))
+    return _Shape(filters, tuple(shapes))
 
 
-def _filtered(statement: Select[Any], query: EntityQuery, instant: Instant, formats: _Formats) -> Select[Any]:
+def _parameters(query: EntityQuery, shape: _Shape, as_of: datetime | None = None) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "as_of": as_of,
+        "search": None if query.search is None else contains_pattern(query.search),
+        "types": query.types,
+        "domains": query.domains,
+    }
+    for condition, detail in zip(query.details, shape.details, strict=True):
+        parameters[detail.name("type")] = condition.type
+        for part in detail.parts:
+            parameters[detail.name(part)] = getattr(condition, part)
+        if "contains" in detail.parts:
+            parameters[detail.name("contains")] = contains_pattern(condition.contains or "")
+        if detail.is_number:
+            for part in detail.parts & {"least", "most"}:
+                parameters[detail.name(f"{part}_number")] = float(getattr(condition, part))
+    return parameters
+
+
+@lru_cache(MAX_SHAPES)
+def _page_statement(shape: _Shape, order: EntityOrder, descending: bool, page: PageShape) -> Statement:
+    statement = _filtered(select_assets(ENTITY, AS_OF), shape, AS_OF)
+    return _ENTITIES.page_statement(statement, page, order, descending=descending)
+
+
+@lru_cache(MAX_SHAPES)
+def _count_statement(shape: _Shape) -> Statement:
+    statement = select(NUMBER).where(versions.c.tenant_id == TENANT, ENTITY.valid_at(AS_OF))
+    if shape.filters & {"types", "domains"}:
+        # only these filters read the identity
+        statement = statement.join_from(versions, assets, identity_of(ENTITY))
+    return compose(_filtered(statement, shape, AS_OF))
+
+
+@lru_cache(MAX_SHAPES)
+def _page_by_domain_statement(shape: _Shape, page: PageShape) -> Statement:
+    statement = _filtered(select_assets(ENTITY, INSTANT).where(_is_in_domain(DOMAIN)), shape, INSTANT)
+    return _ENTITIES.page_by_domain_statement(statement, page, EntityOrder.DISPLAY_NAME)
+
+
+@lru_cache(MAX_SHAPES)
+def _count_by_domain_statement(shape: _Shape) -> Statement:
+    type_of_entity = (entity_types.c.tenant_id == TENANT) & (entity_types.c.code == assets.c.type)
+    statement = (
+        select(versions.c.asset_id)
+        .join(assets, identity_of(ENTITY))
+        .join(entity_types, type_of_entity)
+        .where(versions.c.tenant_id == TENANT, ENTITY.valid_at(INSTANT), entity_types.c.domain == DOMAIN)
+    )
+    return count_by_domain_statement(_filtered(statement, shape, INSTANT))
+
+
+def _filtered(statement: Select[Any], shape: _Shape, instant: ColumnElement[Any]) -> Select[Any]:
     """Add the filters of a query to a statement that reads versions at an instant."""
-    if query.search is not None:
-        matching = func.search_entities(contains_pattern(query.search), instant).column_valued("matching")
+    if "search" in shape.filters:
+        matching = func.search_entities(bindparam("search", type_=Text), instant).column_valued("matching")
         statement = statement.where(versions.c.asset_id.in_(select(matching)))
-    if query.types is not None:
-        statement = statement.where(assets.c.type == any_of(query.types, Text))
-    if query.domains is not None:
-        statement = statement.where(_is_in_domain(any_of(query.domains, Text)))
-    for condition in query.details:
-        matches_condition = _entities_with_detail(condition, instant, formats[condition.type])
-        statement = statement.where(versions.c.asset_id.in_(matches_condition))
+    if "types" in shape.filters:
+        statement = statement.where(assets.c.type == any_of("types", Text))
+    if "domains" in shape.filters:
+        statement = statement.where(_is_in_domain(any_of("domains", Text)))
+    for detail in shape.details:
+        statement = statement.where(versions.c.asset_id.in_(_entities_with_detail(detail, instant)))
     return statement
 
 
@@ -162,28 +239,34 @@ def _is_in_domain(domain: Any) -> ColumnElement[bool]:
     return (func.cardinality(codes) > 0) & (assets.c.type == any_(codes))
 
 
-def _entities_with_detail(condition: DetailCondition, instant: Instant, format_: str | None) -> Select[Any]:
+def _entities_with_detail(detail: _DetailShape, instant: ColumnElement[Any]) -> Select[Any]:
     """Build the statement that reads the ids of the entities that meet a condition at an instant."""
     d = entity_details.c
     conditions: list[ColumnElement[bool]] = []
-    if condition.equals is not None:
-        conditions.append(d.value == condition.equals)
-    if condition.among is not None:
-        conditions.append(d.value == any_of(condition.among, Text))
-    if condition.contains is not None:
-        conditions.append(d.value.ilike(contains_pattern(condition.contains)))
-    if format_ == "number":
+    if "equals" in detail.parts:
+        conditions.append(d.value == detail.parameter("equals"))
+    if "among" in detail.parts:
+        conditions.append(d.value == any_of(detail.name("among"), Text))
+    if "contains" in detail.parts:
+        conditions.append(contains(d.value, detail.name("contains")))
+    if detail.is_number:
         # the index holds doubles; the exact value decides between numbers that are the same double
         exact = cast(d.value, Numeric)
-        if condition.least is not None:
-            conditions += [d.number >= float(condition.least), exact >= cast(condition.least, Numeric)]
-        if condition.most is not None:
-            conditions += [d.number <= float(condition.most), exact <= cast(condition.most, Numeric)]
+        if "least" in detail.parts:
+            least = detail.parameter("least_number", Double)
+            conditions += [d.number >= least, exact >= cast(detail.parameter("least"), Numeric)]
+        if "most" in detail.parts:
+            most = detail.parameter("most_number", Double)
+            conditions += [d.number <= most, exact <= cast(detail.parameter("most"), Numeric)]
     else:
-        if condition.least is not None:
-            conditions.append(d.value >= condition.least)
-        if condition.most is not None:
-            conditions.append(d.value <= condition.most)
+        if "least" in detail.parts:
+            conditions.append(d.value >= detail.parameter("least"))
+        if "most" in detail.parts:
+            conditions.append(d.value <= detail.parameter("most"))
     return select(d.asset_id).where(
-        d.tenant_id == TENANT, d.detail_type == condition.type, d.valid_from <= instant, d.valid_to > instant, *conditions
+        d.tenant_id == TENANT,
+        d.detail_type == detail.parameter("type"),
+        d.valid_from <= instant,
+        d.valid_to > instant,
+        *conditions,
     )

@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, Uuid
+from sqlalchemy import BigInteger, Text, Uuid, bindparam
 
 from db.assets import asset, product_fields
 from db.assets.asset_list import select_assets
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.lifecycle import record_asset_change
 from db.errors import NotFound, TransactionConflict
-from db.filters import any_of
+from db.filters import AS_OF, any_of, distinct
 from db.instants import write_instant
 from db.registries.domain import add_domains
-from db.sql import statement
+from db.sql import Statement, compose, statement
 from db.tables import asset as assets
 from db.tables import product_version as versions
 from db.temporal.change_log import Assertion, Operation, Outcome
@@ -24,6 +24,10 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kinds import PRODUCT
 
 _LOCK_BY_NAME = statement("assets/lock_product_by_name")
+_AT_INSTANT = select_assets(PRODUCT, AS_OF)
+_BY_UID = compose(_AT_INSTANT.where(assets.c.uid == any_of("keys", Uuid)))
+_BY_NAME = compose(_AT_INSTANT.where(versions.c.name == any_of("keys", Text)))
+_BY_ASSET = compose(_AT_INSTANT.where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +85,18 @@ def product_from_version(uid: UUID, version: VersionPeriod) -> ProductRow:
 
 async def products_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[ProductRow | None]:
     """Find products by uid."""
-    return await _find(connection, assets.c.uid == any_of(uids, Uuid), "uid", uids, as_of)
+    return await _find(connection, _BY_UID, "uid", uids, as_of)
 
 
 async def products_by_name(connection: ReadConnection, names: Sequence[str], as_of: datetime | None) -> list[ProductRow | None]:
     """Find products by name."""
-    return await _find(connection, versions.c.name == any_of(names, Text), "name", names, as_of)
+    return await _find(connection, _BY_NAME, "name", names, as_of)
 
 
 async def product_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> ProductRow | None:
     """Find a product by its asset id."""
-    (row,) = await _find(connection, versions.c.asset_id == asset_id, "asset_id", [asset_id], instant)
-    return row
+    row = await connection.fetch_one(_BY_ASSET, {"asset": asset_id, "as_of": instant})
+    return None if row is None else product_from_row(row, instant)
 
 
 async def register(
@@ -149,10 +153,9 @@ async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | N
 
 
 async def _find(
-    connection: ReadConnection, condition: ColumnElement[bool], key: str, keys: Sequence[Any], as_of: datetime | None
+    connection: ReadConnection, statement: Statement, key: str, keys: Sequence[Any], as_of: datetime | None
 ) -> list[ProductRow | None]:
-    """Find the products that meet a condition, and return them in the order of their keys, which are values of one column."""
-    instant = as_of or connection.now
-    rows = await connection.fetch(select_assets(PRODUCT, instant).where(condition))
-    products = {getattr(row, key): product_from_row(row, instant) for row in rows}
+    """Find products, and return them in the order of their keys, which are values of one column."""
+    rows = await connection.fetch(statement, {"keys": distinct(keys), "as_of": as_of or connection.now_if_read})
+    products = {row[key]: product_from_row(row, row.as_of) for row in rows}
     return [products.get(it) for it in keys]

@@ -4,18 +4,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, Text, func, select
+from sqlalchemy import ColumnElement, Select, Text, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.assets.asset_list import DOMAIN, INSTANT, NUMBER, AssetList, count, count_by_domain, select_assets
+from db.assets.asset_list import (
+    DOMAIN,
+    INSTANT,
+    NUMBER,
+    AssetList,
+    count,
+    count_by_domain,
+    count_by_domain_statement,
+    select_assets,
+)
 from db.assets.domain import DomainAt
 from db.assets.product import ProductRow, product_from_row
 from db.connection import ReadConnection
-from db.filters import TENANT, any_of, contains_pattern
-from db.pagination import Page, Slice
+from db.filters import AS_OF, TENANT, any_of, contains_pattern
+from db.pagination import Page, PageShape, Slice
+from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import product_version as versions
-from db.temporal.kind import Instant
 from db.temporal.kinds import PRODUCT
 
 
@@ -42,6 +53,10 @@ class ProductQuery:
     as_of: datetime | None = None
 
 
+# Filters of a query, by the parameter that holds their value.
+_FILTERS = ("search", "domains", "statuses", "owners", "tags")
+_Filters = frozenset[str]
+
 _PRODUCTS = AssetList(
     PRODUCT,
     {ProductOrder.NAME: "name", ProductOrder.UPDATED_AT: "valid_from", ProductOrder.CREATED_AT: "created_at"},
@@ -56,46 +71,81 @@ def cursor_key(row: ProductRow, order: ProductOrder) -> tuple[Any, ...]:
 
 async def list_products(connection: ReadConnection, query: ProductQuery, page: Page) -> Slice[ProductRow]:
     """Fetch a page of the products of a query."""
-    instant = query.as_of or connection.now
-    statement = _filtered(select_assets(PRODUCT, instant), query, instant)
-    return await _PRODUCTS.page(connection, statement, page, query.order, instant, descending=query.descending)
+    statement = _page_statement(_filters(query), query.order, query.descending, page.shape)
+    return await _PRODUCTS.page(connection, statement, page, _parameters(query, query.as_of or connection.now_if_read))
 
 
 async def count_products(connection: ReadConnection, query: ProductQuery) -> int:
     """Count the products of a query."""
-    instant = query.as_of or connection.now
-    statement = select(NUMBER).where(versions.c.tenant_id == TENANT, PRODUCT.valid_at(instant))
-    return await count(connection, _filtered(statement, query, instant))
+    return await count(connection, _count_statement(_filters(query)), _parameters(query, query.as_of or connection.now_if_read))
 
 
 async def products_by_domain(
     connection: ReadConnection, domains: Sequence[DomainAt], query: ProductQuery, page: Page
 ) -> list[Slice[ProductRow]]:
     """Fetch a page of the products of each domain, in order of the name."""
-    statement = _filtered(select_assets(PRODUCT, INSTANT).where(versions.c.domain == DOMAIN), query, INSTANT)
-    return await _PRODUCTS.page_by_domain(connection, domains, statement, page, ProductOrder.NAME)
+    statement = _page_by_domain_statement(_filters(query), page.shape)
+    return await _PRODUCTS.page_by_domain(connection, domains, statement, page, _parameters(query))
 
 
 async def count_products_by_domain(connection: ReadConnection, domains: Sequence[DomainAt], query: ProductQuery) -> list[int]:
     """Count the products of each domain."""
+    return await count_by_domain(connection, domains, _count_by_domain_statement(_filters(query)), _parameters(query))
+
+
+def _filters(query: ProductQuery) -> _Filters:
+    """Name the filters that a query has."""
+    return frozenset(name for name in _FILTERS if getattr(query, name) is not None)
+
+
+def _parameters(query: ProductQuery, as_of: datetime | None = None) -> dict[str, Any]:
+    return {
+        "as_of": as_of,
+        "search": None if query.search is None else contains_pattern(query.search),
+        "domains": query.domains,
+        "statuses": query.statuses,
+        "owners": query.owners,
+        "tags": query.tags,
+    }
+
+
+@lru_cache(MAX_SHAPES)
+def _page_statement(filters: _Filters, order: ProductOrder, descending: bool, page: PageShape) -> Statement:
+    statement = _filtered(select_assets(PRODUCT, AS_OF), filters, AS_OF)
+    return _PRODUCTS.page_statement(statement, page, order, descending=descending)
+
+
+@lru_cache(MAX_SHAPES)
+def _count_statement(filters: _Filters) -> Statement:
+    return compose(_filtered(select(NUMBER).where(versions.c.tenant_id == TENANT, PRODUCT.valid_at(AS_OF)), filters, AS_OF))
+
+
+@lru_cache(MAX_SHAPES)
+def _page_by_domain_statement(filters: _Filters, page: PageShape) -> Statement:
+    statement = _filtered(select_assets(PRODUCT, INSTANT).where(versions.c.domain == DOMAIN), filters, INSTANT)
+    return _PRODUCTS.page_by_domain_statement(statement, page, ProductOrder.NAME)
+
+
+@lru_cache(MAX_SHAPES)
+def _count_by_domain_statement(filters: _Filters) -> Statement:
     statement = select(versions.c.asset_id).where(
         versions.c.tenant_id == TENANT, PRODUCT.valid_at(INSTANT), versions.c.domain == DOMAIN
     )
-    return await count_by_domain(connection, domains, _filtered(statement, query, INSTANT))
+    return count_by_domain_statement(_filtered(statement, filters, INSTANT))
 
 
-def _filtered(statement: Select[Any], query: ProductQuery, instant: Instant) -> Select[Any]:
-    """Add the filters of a query to a statement that reads versions at an instant."""
-    if query.search is not None:
-        matching = func.search_products(contains_pattern(query.search), instant).column_valued("matching")
+def _filtered(statement: Select[Any], filters: _Filters, instant: ColumnElement[Any]) -> Select[Any]:
+    """Add filters to a statement that reads versions at an instant."""
+    if "search" in filters:
+        matching = func.search_products(bindparam("search", type_=Text), instant).column_valued("matching")
         statement = statement.where(versions.c.asset_id.in_(select(matching)))
-    for column, values in (
-        (versions.c.domain, query.domains),
-        (versions.c.status, query.statuses),
-        (versions.c.owner, query.owners),
+    for column, name in (
+        (versions.c.domain, "domains"),
+        (versions.c.status, "statuses"),
+        (versions.c.owner, "owners"),
     ):
-        if values is not None:
-            statement = statement.where(column == any_of(values, Text))
-    if query.tags is not None:
-        statement = statement.where(versions.c.tags.overlap(list(query.tags)))
+        if name in filters:
+            statement = statement.where(column == any_of(name, Text))
+    if "tags" in filters:
+        statement = statement.where(versions.c.tags.overlap(bindparam("tags", type_=ARRAY(Text))))
     return statement

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, Select, Text, Uuid, func, select
+from sqlalchemy import BigInteger, Double, Select, Text, Uuid, bindparam, func, select
 
 from db.assets.asset import Deletion
 from db.associations import lineage_link_fields
@@ -14,16 +15,24 @@ from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, 
 from db.associations.effective import select_effective, where_ends
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError
-from db.filters import TENANT, any_of
-from db.pagination import Page, Slice
-from db.sql import statement
+from db.filters import AS_OF, TENANT, any_of, distinct
+from db.pagination import Page, PageShape, Slice
+from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import lineage_link as links
 from db.tables import lineage_link_effective as effective
 from db.temporal.change_log import Outcome, raise_first_error
 from db.temporal.kind import valid_at
 from db.temporal.kinds import LINK
 
+_COLUMNS = ("source_id", "target_id", "producer", "type", "transformation", "confidence", "metadata")
+_SELECT = select_effective(LINK, _COLUMNS)
+_BY_UID = compose(_SELECT.where(links.c.uid == any_of("uids", Uuid)))
+_BY_ID = compose(_SELECT.where(effective.c.link_id == any_of("links", BigInteger)))
 _OBSERVATIONS = statement("associations/link_observations")
+
+# Filters of a query, by the parameter that holds their value.
+_FILTERS = ("source", "target", "types", "producers", "min_confidence")
+_Filters = frozenset[str]
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "headwater/link")
 
@@ -92,30 +101,28 @@ def cursor_key(row: LinkRow) -> tuple[Any, ...]:
 
 
 async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[LinkRow | None]:
-    instant = as_of or connection.now
-    rows = await connection.fetch(_select(instant).where(links.c.uid == any_of(uids, Uuid)))
-    by_uid = {row.uid: link_row(row, instant) for row in rows}
+    rows = await connection.fetch(_BY_UID, {"uids": distinct(uids), "as_of": as_of or connection.now_if_read})
+    by_uid = {row.uid: link_row(row, row.as_of) for row in rows}
     return [by_uid.get(uid) for uid in uids]
 
 
 async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: datetime) -> list[LinkRow | None]:
     """Read the links with these ids that are effective at an instant."""
-    rows = await connection.fetch(_select(instant).where(effective.c.link_id == any_of(ids, BigInteger)))
+    rows = await connection.fetch(_BY_ID, {"links": distinct(ids), "as_of": instant})
     by_id = {row.link_id: link_row(row, instant) for row in rows}
     return [by_id.get(link_id) for link_id in ids]
 
 
 async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -> Slice[LinkRow]:
     """Read a page of the links that are effective at an instant, in the order in which they were first recorded."""
-    instant = query.as_of or connection.now
-    statement = page.apply(_filtered(_select(instant), query), effective.c.link_id)
-    return page.slice(await connection.fetch(statement), lambda row: link_row(row, instant))
+    rows = await connection.fetch(
+        _page_statement(_filters(query), page.shape), {**_parameters(connection, query), **page.parameters}
+    )
+    return page.slice(rows, lambda row: link_row(row, row.as_of))
 
 
 async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
-    instant = query.as_of or connection.now
-    counting = select(func.count().label("links")).where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
-    row = await connection.fetch_one(_filtered(counting, query))
+    row = await connection.fetch_one(_count_statement(_filters(query)), _parameters(connection, query))
     return int(row.links) if row else 0
 
 
@@ -189,19 +196,35 @@ def _resolved_state(state: LinkState, ends: Ends) -> ResolvedState:
     return ResolvedState(key, link_uid(ends.near.uid, ends.far.uid, state.producer), state.payload, state.at)
 
 
-def _select(instant: datetime) -> Select[Any]:
-    columns = ("source_id", "target_id", "producer", "type", "transformation", "confidence", "metadata")
-    return select_effective(LINK, columns, instant)
+def _filters(query: LinkQuery) -> _Filters:
+    """Name the filters that a query has."""
+    return frozenset(name for name in _FILTERS if getattr(query, name) is not None)
 
 
-def _filtered(statement: Select[Any], query: LinkQuery) -> Select[Any]:
-    statement = where_ends(statement, LINK, query.source, query.target)
-    if query.types is not None:
-        statement = statement.where(effective.c.type == any_of(query.types, Text))
-    if query.producers is not None:
-        statement = statement.where(effective.c.producer == any_of(query.producers, Text))
-    if query.min_confidence is not None:
-        statement = statement.where(effective.c.confidence >= query.min_confidence)
+def _parameters(connection: ReadConnection, query: LinkQuery) -> dict[str, Any]:
+    return {"as_of": query.as_of or connection.now_if_read, **{name: getattr(query, name) for name in _FILTERS}}
+
+
+@lru_cache(MAX_SHAPES)
+def _page_statement(filters: _Filters, page: PageShape) -> Statement:
+    return compose(page.apply(_filtered(_SELECT, filters), effective.c.link_id))
+
+
+@lru_cache(MAX_SHAPES)
+def _count_statement(filters: _Filters) -> Statement:
+    counting = select(func.count().label("links")).where(effective.c.tenant_id == TENANT, valid_at(effective, AS_OF))
+    return compose(_filtered(counting, filters))
+
+
+def _filtered(statement: Select[Any], filters: _Filters) -> Select[Any]:
+    source, target = (name if name in filters else None for name in ("source", "target"))
+    statement = where_ends(statement, LINK, source, target)
+    if "types" in filters:
+        statement = statement.where(effective.c.type == any_of("types", Text))
+    if "producers" in filters:
+        statement = statement.where(effective.c.producer == any_of("producers", Text))
+    if "min_confidence" in filters:
+        statement = statement.where(effective.c.confidence >= bindparam("min_confidence", type_=Double))
     return statement
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, Select, Uuid, func, select
+from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select
 
 from db.assets.asset import Deletion
 from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, resolve_and_lock, resolve_ends, write
@@ -18,22 +18,29 @@ from db.connection import ReadConnection, WriteConnection
 from db.consistency.batch_conflicts import Results, WriteResult, write_resolving_conflicts
 from db.consistency.cardinality import check_cardinality, defer_cardinality
 from db.errors import BadInput, HeadwaterError
-from db.filters import TENANT, any_of
-from db.pagination import DIRECTIONS, Page, Slice
+from db.filters import AS_OF, TENANT, any_of, distinct
+from db.pagination import DIRECTIONS, Page, PageShape, Slice
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypeRow, RelationshipTypes, lock_types_shared
-from db.sql import statement
+from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import relationship as relationships
 from db.tables import relationship_effective as effective
 from db.temporal.change_log import Outcome, raise_first_error
 from db.temporal.kind import valid_at
 from db.temporal.kinds import RELATIONSHIP
 
+_SELECT = select_effective(RELATIONSHIP, ("type_id", "origin_id", "related_id", "attributes"))
+_BY_UID = compose(_SELECT.where(relationships.c.uid == any_of("uids", Uuid)))
+_BY_ID = compose(_SELECT.where(effective.c.relationship_id == bindparam("relationship", type_=BigInteger)))
 _RELATED = {it: statement("associations/related", direction=it) for it in DIRECTIONS}
 _COUNT_RELATED = statement("associations/count_related")
 _OF_ASSETS = {it: statement("associations/relationships_of_assets", direction=it) for it in DIRECTIONS}
 _COUNT_OF_ASSETS = statement("associations/count_relationships_of_assets")
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "headwater/relationship")
+
+# Filters of a query, by the parameter that holds their value.
+_FILTERS = ("types", "origin", "related")
+_Filters = frozenset[str]
 
 # Bounds below and above every id.
 _BELOW_IDS, _ABOVE_IDS = -1, 2**63 - 1
@@ -92,33 +99,26 @@ def cursor_key_at(asset_id: int, row: RelationshipRow) -> tuple[Any, ...]:
 async def relationships_by_uid(
     connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None
 ) -> list[RelationshipRow | None]:
-    instant = as_of or connection.now
-    rows = await connection.fetch(_select(instant).where(relationships.c.uid == any_of(uids, Uuid)))
-    by_uid = {row.uid: _relationship_row(row, instant) for row in rows}
+    rows = await connection.fetch(_BY_UID, {"uids": distinct(uids), "as_of": as_of or connection.now_if_read})
+    by_uid = {row.uid: _relationship_row(row, row.as_of) for row in rows}
     return [by_uid.get(uid) for uid in uids]
 
 
 async def relationship_by_id(connection: ReadConnection, relationship_id: int, instant: datetime) -> RelationshipRow | None:
     """Read the relationship with this id if it is effective at an instant."""
-    row = await connection.fetch_one(_select(instant).where(effective.c.relationship_id == relationship_id))
+    row = await connection.fetch_one(_BY_ID, {"relationship": relationship_id, "as_of": instant})
     return None if row is None else _relationship_row(row, instant)
 
 
 async def list_relationships(connection: ReadConnection, query: RelationshipQuery, page: Page) -> Slice[RelationshipRow]:
     """Read a page of the relationships that are effective at an instant, in the order in which they were first recorded."""
-    instant = query.as_of or connection.now
-    statement = page.apply(_filtered(_select(instant), query), effective.c.relationship_id)
-    return page.slice(await connection.fetch(statement), lambda row: _relationship_row(row, instant))
+    parameters = {**_query_parameters(connection, query), **page.parameters}
+    rows = await connection.fetch(_page_statement(_filters(query), page.shape), parameters)
+    return page.slice(rows, lambda row: _relationship_row(row, row.as_of))
 
 
 async def count_relationships(connection: ReadConnection, query: RelationshipQuery) -> int:
-    instant = query.as_of or connection.now
-    counting = (
-        select(func.count().label("relationships"))
-        .join_from(effective, relationships, is_identity_of(RELATIONSHIP))
-        .where(effective.c.tenant_id == TENANT, valid_at(effective, instant))
-    )
-    row = await connection.fetch_one(_filtered(counting, query))
+    row = await connection.fetch_one(_count_statement(_filters(query)), _query_parameters(connection, query))
     return int(row.relationships) if row else 0
 
 
@@ -293,14 +293,35 @@ def _by_ordinal(rows: Sequence[Any], count: int) -> list[list[Any]]:
     return groups
 
 
-def _select(instant: datetime) -> Select[Any]:
-    return select_effective(RELATIONSHIP, ("type_id", "origin_id", "related_id", "attributes"), instant)
+def _filters(query: RelationshipQuery) -> _Filters:
+    """Name the filters that a query has."""
+    return frozenset(name for name in _FILTERS if getattr(query, name) is not None)
 
 
-def _filtered(statement: Select[Any], query: RelationshipQuery) -> Select[Any]:
-    statement = where_ends(statement, RELATIONSHIP, query.origin, query.related)
-    if query.types is not None:
-        statement = statement.where(relationships.c.type_id == any_of(query.types, BigInteger))
+def _query_parameters(connection: ReadConnection, query: RelationshipQuery) -> dict[str, Any]:
+    return {"as_of": query.as_of or connection.now_if_read, **{name: getattr(query, name) for name in _FILTERS}}
+
+
+@lru_cache(MAX_SHAPES)
+def _page_statement(filters: _Filters, page: PageShape) -> Statement:
+    return compose(page.apply(_filtered(_SELECT, filters), effective.c.relationship_id))
+
+
+@lru_cache(MAX_SHAPES)
+def _count_statement(filters: _Filters) -> Statement:
+    counting = (
+        select(func.count().label("relationships"))
+        .join_from(effective, relationships, is_identity_of(RELATIONSHIP))
+        .where(effective.c.tenant_id == TENANT, valid_at(effective, AS_OF))
+    )
+    return compose(_filtered(counting, filters))
+
+
+def _filtered(statement: Select[Any], filters: _Filters) -> Select[Any]:
+    origin, related = (name if name in filters else None for name in ("origin", "related"))
+    statement = where_ends(statement, RELATIONSHIP, origin, related)
+    if "types" in filters:
+        statement = statement.where(relationships.c.type_id == any_of("types", BigInteger))
     return statement
 
 

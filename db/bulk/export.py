@@ -36,7 +36,7 @@ class AssociationPeriod(NamedTuple):
 async def assets(connection: ReadConnection, kind: Kind, as_of: datetime | None) -> AsyncIterator[AssetPeriod]:
     """Yield the version periods of the assets of a kind, asset by asset, or those valid at an instant."""
     async for row in connection.stream(kind.statement("bulk/export_assets"), {"instant": as_of}):
-        yield AssetPeriod(**row._mapping)
+        yield AssetPeriod(**row)
 
 
 async def associations(
@@ -46,4 +46,4 @@ async def associations(
     associations effective at an instant."""
     path, parameters = ("bulk/export_associations", {}) if as_of is None else ("bulk/export_associations_at", {"instant": as_of})
     async for row in connection.stream(kind.statement(path), parameters):
-        yield AssociationPeriod(**row._mapping)
+        yield AssociationPeriod(**row)

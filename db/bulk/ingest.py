@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import text
-
 from db.assets.asset import Deletion, IdentitySpec, add_or_lock_each, identities
 from db.assets.product import add_domains_of_products
 from db.associations import lineage_link, relationship
@@ -35,7 +33,7 @@ from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow
 from db.registries.registry import PutOutcome
 from db.registries.relationship_type import RelationshipTypeRow
-from db.sql import statement
+from db.sql import statement, text
 from db.temporal.change_log import Assertion, Operation, Outcome, future_instant_error
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, KIND_OF, PRODUCT

@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_parameters
 from db.author import Author
+from db.connection import OwnerConnection
 from db.database import owner_transaction
-from db.sql import statement
+from db.sql import Statement, statement, text
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS
 
@@ -95,12 +93,12 @@ async def purge_step(address: str, tenant_id: int, author: Author, cursor: Purge
 class _PurgeTransaction:
     """One transaction of a purge."""
 
-    def __init__(self, connection: AsyncConnection, tenant_id: int) -> None:
+    def __init__(self, connection: OwnerConnection, tenant_id: int) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
 
-    async def fetch(self, statement: Executable, parameters: Mapping[str, Any]) -> Any:
-        return (await self._connection.execute(statement, {"tenant": self._tenant_id, **parameters})).all()
+    async def fetch(self, statement: Statement, parameters: Mapping[str, Any]) -> Any:
+        return await self._connection.fetch(statement, {"tenant": self._tenant_id, **parameters})
 
     async def begin(self) -> datetime | None:
         """Set the timeouts. Return the instant before which an asset has to be deleted to be removed; None: nothing is

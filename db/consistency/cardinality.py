@@ -6,13 +6,11 @@ conflict and then enforces the constraints.
 
 from typing import Any
 
-from sqlalchemy import text
-
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import BatchConflict, subject_of
 from db.errors import ResolvableConflict
 from db.instants import write_instant
-from db.sql import statement
+from db.sql import statement, text
 from db.temporal.kinds import ENTITY, RELATIONSHIP
 
 _CONFLICTS_AMONG = statement(

@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
-
-from sqlalchemy import Row
+from typing import NamedTuple
 
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import BatchConflict
 from db.consistency.cardinality import check_cardinality, defer_cardinality
+from db.driver_connection import Row
 from db.errors import HeadwaterError, ResolvableConflict
 from db.instants import write_instant
 from db.sql import statement
@@ -84,11 +83,11 @@ async def lock_by_id(connection: WriteConnection, asset_ids: Collection[int]) ->
 
 async def _delete_level(
     connection: WriteConnection, kind: Kind, deletions: Sequence[tuple[int, datetime | None]]
-) -> tuple[list[Outcome | HeadwaterError], list[Row[Any]]]:
+) -> tuple[list[Outcome | HeadwaterError], list[Row]]:
     """Delete assets, each at its instant. Return the outcomes, and the assets that are to be deleted with these."""
     rows = await append_changes(connection, kind, [Assertion(asset_id, Operation.DELETE, None, at) for asset_id, at in deletions])
     clipping_changes = _clipping_changes(await _rebuild_lifetimes(connection, kind, rows))
-    targets: list[Row[Any]] = []
+    targets: list[Row] = []
     if clipping_changes:
         associations = await _lock_associations(connection, clipping_changes)
         if associations[RELATIONSHIP]:
@@ -99,21 +98,19 @@ async def _delete_level(
     return outcomes_of(kind, rows), targets
 
 
-async def _rebuild_lifetimes(connection: WriteConnection, kind: Kind, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+async def _rebuild_lifetimes(connection: WriteConnection, kind: Kind, rows: Sequence[Row]) -> list[Row]:
     """Rebuild the lifetimes that begin or end with some changes, and return these changes."""
     lifetime_changes = [row for row in rows if row.changes_lifetime]
     await rebuild_since(connection, kind, "consistency/project_lifetimes", lifetime_changes)
     return lifetime_changes
 
 
-def _clipping_changes(lifetime_changes: Sequence[Row[Any]]) -> list[Row[Any]]:
+def _clipping_changes(lifetime_changes: Sequence[Row]) -> list[Row]:
     """Return those changes of lifetimes to which associations have to be clipped: a new subject cannot have an association."""
     return [row for row in lifetime_changes if not row.is_new_subject]
 
 
-async def _lock_associations(
-    connection: WriteConnection, clipping_changes: Sequence[Row[Any]]
-) -> dict[AssociationKind, list[int]]:
+async def _lock_associations(connection: WriteConnection, clipping_changes: Sequence[Row]) -> dict[AssociationKind, list[int]]:
     """Lock the associations of assets against other writers that would clip them, and return their ids."""
     subjects = sorted({row.subject_id for row in clipping_changes})
     rows_by_kind = {
@@ -125,7 +122,7 @@ async def _lock_associations(
 
 async def _clip(
     connection: WriteConnection,
-    clipping_changes: Sequence[Row[Any]],
+    clipping_changes: Sequence[Row],
     associations: Mapping[AssociationKind, list[int]],
     *,
     extends_lifetimes: bool,
@@ -146,13 +143,13 @@ async def _clip(
     return conflicts
 
 
-async def _on_delete_targets(connection: WriteConnection, deletions: Sequence[Row[Any]]) -> list[Row[Any]]:
+async def _on_delete_targets(connection: WriteConnection, deletions: Sequence[Row]) -> list[Row]:
     """Find the relationships by which deletions are restricted, or cascade to other assets."""
     parameters = {"subjects": [row.subject_id for row in deletions], "instants": [row.instant for row in deletions]}
     return list(await connection.fetch(_ON_DELETE_TARGETS, parameters))
 
 
-def _restriction_error(targets: Sequence[Row[Any]]) -> ResolvableConflict | None:
+def _restriction_error(targets: Sequence[Row]) -> ResolvableConflict | None:
     restriction = next((row for row in targets if row.on_delete == "RESTRICT"), None)
     if restriction is None:
         return None

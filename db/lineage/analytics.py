@@ -7,13 +7,11 @@ from datetime import datetime
 from time import monotonic
 from typing import NamedTuple
 
-from sqlalchemy import TextClause
-
 from db.connection import ReadConnection
 from db.errors import Timeout
 from db.lineage.graph import GraphMetrics, measure_graph
 from db.lineage.walk import Direction
-from db.sql import statement
+from db.sql import Statement, statement
 
 # A graph with more edges takes longer to measure than the time limit allows.
 MAX_EDGES = 500_000
@@ -24,8 +22,8 @@ _CROSSING = statement("lineage/crossing_links")
 _LINKS = statement("lineage/link_statistics")
 _EDGES = statement("lineage/edges")
 
-_UNLINKED: dict[Direction, TextClause] = {}
-_MOST_LINKED: dict[Direction, TextClause] = {}
+_UNLINKED: dict[Direction, Statement] = {}
+_MOST_LINKED: dict[Direction, Statement] = {}
 for _direction in Direction:
     _near, _far = _direction.ends
     _UNLINKED[_direction] = statement("lineage/count_unlinked", near=_near)

@@ -7,12 +7,10 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import TextClause
-
 from db.associations.lineage_link import LinkRow, link_row
 from db.connection import ReadConnection
 from db.lineage.walk import ALL_LINKS, Bounds, Direction, TruncationReason, Walk, WalkPage, WalkQuery, link_parameters
-from db.sql import render, statement
+from db.sql import Statement, render, statement
 
 # A link between two assets of a set is found among all links of one of them. This many links may be examined for each that the
 # bound of links allows, because the assets of the last level may have many links to assets outside of the set. A truncated answer
@@ -119,7 +117,7 @@ def _truncation_reason(row: Any, bounds: Bounds) -> TruncationReason | None:
 
 
 @cache
-def _links_statement(result: str, direction: Direction, all_links: bool) -> TextClause:
+def _links_statement(result: str, direction: Direction, all_links: bool) -> Statement:
     near, far = direction.ends
     return statement(
         "lineage/links_among",

@@ -10,10 +10,8 @@ from functools import cache, cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
-from sqlalchemy import TextClause
-
 from db.connection import ReadConnection
-from db.sql import render, statement
+from db.sql import Statement, render, statement
 
 
 class Direction(StrEnum):
@@ -226,7 +224,7 @@ def _walk_from_level_rows(root_id: int, query: WalkQuery, instant: datetime, lev
 
 
 @cache
-def _walk_statement(direction: Direction, all_links: bool, all_assets: bool) -> TextClause:
+def _walk_statement(direction: Direction, all_links: bool, all_assets: bool) -> Statement:
     near, far = direction.ends
     return statement(
         "lineage/walk",

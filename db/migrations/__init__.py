@@ -1,15 +1,21 @@
 """Migrations: bring a database to the schema that this version expects. The bodies are SQL; Alembic orders and records them."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 from alembic import command, op
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 
-from db.database import owner_transaction
+from db.driver import driver_address, missing_privilege, translated_errors
 
 # Key of the advisory lock that serialises migrations.
 MIGRATION_LOCK = 0x4EAD_A7E2
@@ -31,7 +37,7 @@ def latest_revision() -> str:
 
 async def revision_of(address: str) -> str | None:
     """Return the revision of a database, or None if it was never migrated."""
-    async with owner_transaction(address) as connection:
+    async with _owner_transaction(address) as connection:
         return await connection.run_sync(_current_revision)
 
 
@@ -39,7 +45,7 @@ async def upgrade(address: str, *, to: str | None = None) -> tuple[str | None, s
     """Migrate to a revision, by default the latest, even if other processes do so at the same time. Return the revisions
     before and after."""
     target = to or latest_revision()
-    async with owner_transaction(address) as connection:
+    async with _owner_transaction(address) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         before = await connection.run_sync(_current_revision)
         await connection.run_sync(_upgrade, target)
@@ -48,6 +54,22 @@ async def upgrade(address: str, *, to: str | None = None) -> tuple[str | None, s
 
 def upgrade_now(address: str) -> tuple[str | None, str]:
     return asyncio.run(upgrade(address))
+
+
+@asynccontextmanager
+async def _owner_transaction(address: str) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction of SQLAlchemy, which Alembic needs, as the user who owns the tables."""
+    engine = create_async_engine(driver_address(address), poolclass=NullPool)
+    try:
+        with translated_errors():
+            async with engine.begin() as connection:
+                yield connection
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == asyncpg.InsufficientPrivilegeError.sqlstate:
+            raise missing_privilege(error.orig) from error
+        raise
+    finally:
+        await engine.dispose()
 
 
 def _current_revision(connection: Connection) -> str | None:

@@ -7,10 +7,11 @@ from db import fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.detail_format import FORMATS
-from db.registries.registry import PutOutcome, entities_have, fetch_entries, lock_type, put_one
+from db.registries.registry import PutOutcome, entities_have, lock_type, put_one, select_entries
 from db.sql import statement
 from db.tables import detail_type as detail_types
 
+_ALL = select_entries(detail_types, detail_types.c.code)
 _COUNT_USE = statement("registries/count_detail_type_use")
 _LOCK = statement("registries/lock_detail_type")
 _PUT = statement("registries/put_detail_types")
@@ -28,7 +29,7 @@ class DetailTypeRow:
 
 async def all_detail_types(connection: ReadConnection) -> list[DetailTypeRow]:
     """List all detail types in order of the code."""
-    rows = await fetch_entries(connection, detail_types, detail_types.c.code)
+    rows = await connection.fetch(_ALL)
     return [DetailTypeRow(row.code, row.label, row.format) for row in rows]
 
 

@@ -10,14 +10,16 @@ from sqlalchemy import Text, select
 from db import fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict
-from db.filters import any_of
+from db.filters import TENANT, any_of, distinct
 from db.registries.domain import add_domains
 from db.registries.endpoint import read_endpoint
-from db.registries.registry import PutOutcome, entities_have, fetch_entries, lock_type, put_one
-from db.sql import statement
+from db.registries.registry import PutOutcome, entities_have, lock_type, put_one, select_entries
+from db.sql import compose, statement
 from db.tables import entity_type as entity_types
 from db.temporal.kinds import ASSET_KINDS
 
+_ALL = select_entries(entity_types, entity_types.c.code)
+_BY_CODE = compose(select(entity_types).where(entity_types.c.tenant_id == TENANT, entity_types.c.code == any_of("codes", Text)))
 _COUNT_USE = statement("registries/count_entity_type_use")
 _LOCK = statement("registries/lock_entity_type")
 _PUT = statement("registries/put_entity_types")
@@ -36,13 +38,12 @@ class EntityTypeRow:
 
 async def all_entity_types(connection: ReadConnection) -> list[EntityTypeRow]:
     """List all entity types in order of the code."""
-    return [_entity_type(row) for row in await fetch_entries(connection, entity_types, entity_types.c.code)]
+    return [_entity_type(row) for row in await connection.fetch(_ALL)]
 
 
 async def entity_types_by_code(connection: ReadConnection, codes: Sequence[str]) -> list[EntityTypeRow | None]:
     """Find entity types by code."""
-    of_tenant = select(entity_types).where(entity_types.c.tenant_id == connection.tenant_id)
-    rows = await connection.fetch(of_tenant.where(entity_types.c.code == any_of(codes, Text)))
+    rows = await connection.fetch(_BY_CODE, {"codes": distinct(codes)})
     types = {row.code: _entity_type(row) for row in rows}
     return [types.get(code) for code in codes]
 

@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Table, TextClause, select
+from sqlalchemy import ColumnElement, Table, select
 
-from db.connection import ReadConnection, WriteConnection
+from db.connection import WriteConnection
 from db.errors import HeadwaterError, NotFound
 from db.fields import excerpt
+from db.filters import TENANT
+from db.sql import Statement, compose
 from db.temporal.change_log import raise_first_error
 
 Entry = TypeVar("Entry")
@@ -23,9 +25,9 @@ class PutOutcome(NamedTuple):
     changed: bool
 
 
-async def fetch_entries(connection: ReadConnection, table: Table, *order: ColumnElement[Any]) -> Sequence[Any]:
-    """Fetch all entries of a registry in an order."""
-    return await connection.fetch(select(table).where(table.c.tenant_id == connection.tenant_id).order_by(*order))
+def select_entries(table: Table, *order: ColumnElement[Any]) -> Statement:
+    """Compose the statement that reads all entries of a registry in an order."""
+    return compose(select(table).where(table.c.tenant_id == TENANT).order_by(*order))
 
 
 async def put_one(
@@ -38,7 +40,7 @@ async def put_one(
     return entry
 
 
-async def lock_type(connection: WriteConnection, statement: TextClause, code: str, *, label: str) -> NotFound | None:
+async def lock_type(connection: WriteConnection, statement: Statement, code: str, *, label: str) -> NotFound | None:
     """Lock a type until the transaction ends. Return an error if no type has the code.
 
     The lock waits for writers that have named the type, and writers that are about to name it wait for the lock. So a count of

@@ -11,9 +11,9 @@ from db.consistency.cardinality import check_cardinality_of_type, defer_cardinal
 from db.consistency.consistent_dict import ConsistentDict
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.fields import code, excerpt, line, storable
-from db.filters import any_of
-from db.registries.registry import PutOutcome, fetch_entries, known_names, put_one
-from db.sql import statement
+from db.filters import TENANT, any_of, distinct
+from db.registries.registry import PutOutcome, known_names, put_one, select_entries
+from db.sql import compose, statement
 from db.tables import entity_type as entity_types
 from db.tables import relationship_type as relationship_types
 from db.temporal.kinds import ASSET_KINDS
@@ -23,6 +23,11 @@ ON_DELETE = ("CLOSE", "RESTRICT", "CASCADE")
 # An end is an entity type or one of these, which admit any asset of the kind.
 KIND_NAMES = tuple(kind.name for kind in ASSET_KINDS)
 
+_T = relationship_types.c
+_ALL = select_entries(relationship_types, _T.origin, _T.key, _T.related)
+_KNOWN_ENTITY_TYPES = compose(
+    select(entity_types.c.code).where(entity_types.c.tenant_id == TENANT, entity_types.c.code == any_of("codes", Text))
+)
 _ADD = statement("registries/add_relationship_type")
 _ADD_KEYS = statement("registries/add_relationship_keys")
 _COUNT_USE = statement("registries/count_relationship_type_use")
@@ -122,8 +127,7 @@ class RelationshipTypes:
 
 async def all_relationship_types(connection: ReadConnection) -> RelationshipTypes:
     """Read all relationship types in order of their codes."""
-    t = relationship_types.c
-    return RelationshipTypes(_row(row) for row in await fetch_entries(connection, relationship_types, t.origin, t.key, t.related))
+    return RelationshipTypes(_row(row) for row in await connection.fetch(_ALL))
 
 
 async def lock_types_shared(connection: WriteConnection, names: Collection[str]) -> RelationshipTypes:
@@ -307,8 +311,7 @@ async def _lock(connection: WriteConnection, row: RelationshipTypeRow) -> Relati
 
 async def _known_entity_types(connection: ReadConnection, codes: Collection[str]) -> set[str]:
     """Return those of these codes that entity types have."""
-    t = entity_types.c
-    rows = await connection.fetch(select(t.code).where(t.tenant_id == connection.tenant_id, t.code == any_of(codes, Text)))
+    rows = await connection.fetch(_KNOWN_ENTITY_TYPES, {"codes": distinct(codes)})
     return {row.code for row in rows}
 
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from sqlalchemy import Row
 
 from db.connection import ReadConnection, WriteConnection
+from db.driver_connection import Row
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
 from db.sql import statement
@@ -95,7 +95,7 @@ async def record_changes(
 
 async def append_changes(
     connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, reject_restatement: bool = False
-) -> Sequence[Row[Any]]:
+) -> Sequence[Row]:
     """Append changes in the order of their instants, update versions and projections, and return a row with the verdict of each.
 
     append_changes.sql applies a change that is later than all others of its subject to the versions. A late change (OUT_OF_ORDER)
@@ -133,7 +133,7 @@ async def append_changes(
     return rows
 
 
-def outcomes_of(kind: Kind, rows: Sequence[Row[Any]]) -> list[Outcome | HeadwaterError]:
+def outcomes_of(kind: Kind, rows: Sequence[Row]) -> list[Outcome | HeadwaterError]:
     """Convert rows of `append_changes` to outcomes and errors."""
     return [
         _error_of(kind, row) or Outcome(row.subject_id, row.instant, row.changed, row.created, row.verdict == Verdict.REPLAYED)
@@ -151,7 +151,7 @@ def raise_first_error(outcomes: Iterable[T | HeadwaterError]) -> list[T]:
     return accepted
 
 
-async def rebuild_since(connection: WriteConnection, kind: Kind, path: str, rows: Sequence[Row[Any]]) -> None:
+async def rebuild_since(connection: WriteConnection, kind: Kind, path: str, rows: Sequence[Row]) -> None:
     """Run `db/<path>.sql`, which rebuilds derived rows, for each subject of `rows` since its first instant among them.
 
     Such a statement rebuilds versions from the log, projects versions to another table, or clips associations to lifetimes.
@@ -182,7 +182,7 @@ def future_instant_error(instant: datetime | None, now: datetime) -> BadInput | 
     )
 
 
-def _error_of(kind: Kind, row: Row[Any]) -> HeadwaterError | None:
+def _error_of(kind: Kind, row: Row) -> HeadwaterError | None:
     instant = write_instant(row.instant)
     match row.verdict:
         case Verdict.FUTURE:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
-
-from sqlalchemy import text
 
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
+from db.sql import MAX_SHAPES, Statement, text
 from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, KIND_OF
@@ -25,6 +25,15 @@ class ChangeKind(StrEnum):
 
 # Kinds of changes that begin a version.
 VERSION_STARTS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
+
+
+class ChangeShape(NamedTuple):
+    """The part of a query that its statement depends on: the kinds that it reads, and the filters that it has."""
+
+    kinds_of_changes: frozenset[ChangeKind]
+    kinds_of_assets: tuple[Kind, ...]
+    has_assets: bool
+    has_actors: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +52,15 @@ class ChangeQuery:
         return frozenset(ChangeKind) if self.kinds is None else frozenset(map(ChangeKind, self.kinds))
 
     @property
-    def kinds_of_assets(self) -> list[Kind]:
+    def kinds_of_assets(self) -> tuple[Kind, ...]:
         """Kinds of assets to read; none, if a filter excludes everything."""
         if () in (self.kinds, self.assets, self.asset_kinds, self.actors):
-            return []
-        return [kind for kind in ASSET_KINDS if self.asset_kinds is None or kind.name in self.asset_kinds]
+            return ()
+        return tuple(kind for kind in ASSET_KINDS if self.asset_kinds is None or kind.name in self.asset_kinds)
+
+    @property
+    def shape(self) -> ChangeShape:
+        return ChangeShape(self.kinds_of_changes, self.kinds_of_assets, self.assets is not None, self.actors is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +87,37 @@ def cursor_key(row: ChangeRow) -> tuple[Any, ...]:
 
 async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[ChangeRow]:
     """Return a page of the changes from `since` on and before `until`, in the order of their instants."""
-    direction = page.direction
-    order = f"ORDER BY at {direction}, subject_id {direction} LIMIT CAST(:limit AS bigint)"
-    # Each part of the statement reads at most the page, in the order of an index. With a filter on assets, OFFSET 0 makes the
-    # planner look these up by their ids instead.
-    bound = order if query.assets is None else "OFFSET 0"
-    parts = []
-    for kind in query.kinds_of_assets:
-        bounded = [f"SELECT * FROM ({candidates}{bound}) bounded" for candidates in _candidates(kind, query)]
-        parts.append(kind.render("temporal/changes", candidates=union_all(bounded) + order))
-    if not parts:
+    if not query.kinds_of_assets:
         return Slice([], more=False)
-    rows = await connection.fetch(text(union_all(parts) + order), _parameters(query, page))
+    rows = await connection.fetch(_list_statement(query.shape, page.direction), _parameters(query, page))
     return page.slice(rows, _change)
 
 
 async def count_changes(connection: ReadConnection, query: ChangeQuery) -> int:
     """Count the changes of a query."""
-    candidates = [f"({candidates})" for kind in query.kinds_of_assets for candidates in _candidates(kind, query)]
-    if not candidates:
+    if not query.kinds_of_assets:
         return 0
-    counting = text(f"SELECT count(*) AS changes FROM ({union_all(candidates)}) candidate")
-    row = await connection.fetch_one(counting, _parameters(query, Page(1)))
+    row = await connection.fetch_one(_count_statement(query.shape), _parameters(query, Page(1)))
     return int(row.changes) if row else 0
+
+
+@lru_cache(MAX_SHAPES)
+def _list_statement(shape: ChangeShape, direction: str) -> Statement:
+    order = f"ORDER BY at {direction}, subject_id {direction} LIMIT CAST(:limit AS bigint)"
+    # Each part of the statement reads at most the page, in the order of an index. With a filter on assets, OFFSET 0 makes the
+    # planner look these up by their ids instead.
+    bound = "OFFSET 0" if shape.has_assets else order
+    parts = []
+    for kind in shape.kinds_of_assets:
+        bounded = [f"SELECT * FROM ({candidates}{bound}) bounded" for candidates in _candidates(kind, shape)]
+        parts.append(kind.render("temporal/changes", candidates=union_all(bounded) + order))
+    return text(union_all(parts) + order)
+
+
+@lru_cache(MAX_SHAPES)
+def _count_statement(shape: ChangeShape) -> Statement:
+    candidates = [f"({candidates})" for kind in shape.kinds_of_assets for candidates in _candidates(kind, shape)]
+    return text(f"SELECT count(*) AS changes FROM ({union_all(candidates)}) candidate")
 
 
 def union_all(parts: Sequence[str]) -> str:
@@ -110,15 +131,15 @@ def render_filters(kind: Kind, conditions: Sequence[tuple[str, bool]]) -> str:
     return "".join(kind.render(path) for path, wanted in conditions if wanted)
 
 
-def _candidates(kind: Kind, query: ChangeQuery) -> list[str]:
+def _candidates(kind: Kind, shape: ChangeShape) -> list[str]:
     """Render the queries that select the instants at which assets of a kind changed."""
-    assets, actors = ("temporal/_filter_assets", query.assets is not None), ("temporal/_filter_actors", query.actors is not None)
+    assets, actors = ("temporal/_filter_assets", shape.has_assets), ("temporal/_filter_actors", shape.has_actors)
     candidates = []
-    if query.kinds_of_changes & VERSION_STARTS:
-        kinds = ("temporal/_filter_kinds", not query.kinds_of_changes >= VERSION_STARTS)
+    if shape.kinds_of_changes & VERSION_STARTS:
+        kinds = ("temporal/_filter_kinds", not shape.kinds_of_changes >= VERSION_STARTS)
         filters = render_filters(kind, [assets, kinds, actors])
         candidates.append(kind.render("temporal/version_starts", filters=filters))
-    if ChangeKind.DELETED in query.kinds_of_changes:
+    if ChangeKind.DELETED in shape.kinds_of_changes:
         candidates.append(kind.render("temporal/lifetime_ends", filters=render_filters(kind, [assets, actors])))
     return candidates
 

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
 from db.connection import ReadConnection
-from db.pagination import Page, Slice
-from db.temporal.changes import VERSION_STARTS, ChangeKind, ChangeQuery, render_filters, union_all
+from db.pagination import Page, PageShape, Slice
+from db.sql import MAX_SHAPES, Statement, text
+from db.temporal.changes import VERSION_STARTS, ChangeKind, ChangeQuery, ChangeShape, render_filters, union_all
 from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
 from db.temporal.kind import Kind
 from db.temporal.kinds import KIND_OF
@@ -50,45 +50,52 @@ def cursor_key(row: DifferenceRow) -> tuple[Any, ...]:
 
 async def list_differences(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[DifferenceRow]:
     """Return a page of the assets that differ between `since` and `until`, in the order of their ids."""
-    direction = page.direction
-    order = f"ORDER BY subject_id {direction} LIMIT CAST(:limit AS bigint)"
-    parts = [
-        kind.render("temporal/differences", candidates=_differing_assets(kind, query, page, direction) + order)
-        for kind in query.kinds_of_assets
-    ]
-    if not parts:
+    if not query.kinds_of_assets:
         return Slice([], more=False)
-    rows = await connection.fetch(text(union_all(parts) + order), _parameters(query, page))
+    rows = await connection.fetch(_list_statement(query.shape, page.shape), _parameters(query, page))
     return page.slice(rows, lambda row: _difference(query, row))
 
 
 async def count_differences(connection: ReadConnection, query: ChangeQuery) -> int:
     """Count the assets that differ."""
-    unbounded = Page(1)
-    parts = [_differing_assets(kind, query, unbounded, "ASC") for kind in query.kinds_of_assets]
-    if not parts:
+    if not query.kinds_of_assets:
         return 0
-    counting = text(f"SELECT count(*) AS differences FROM ({union_all(parts)}) differing")
-    row = await connection.fetch_one(counting, _parameters(query, unbounded))
+    row = await connection.fetch_one(_count_statement(query.shape), _parameters(query, Page(1)))
     return int(row.differences) if row else 0
 
 
-def _differing_assets(kind: Kind, query: ChangeQuery, page: Page, direction: str) -> str:
+@lru_cache(MAX_SHAPES)
+def _list_statement(shape: ChangeShape, page: PageShape) -> Statement:
+    order = f"ORDER BY subject_id {page.direction} LIMIT CAST(:limit AS bigint)"
+    parts = [
+        kind.render("temporal/differences", candidates=_differing_assets(kind, shape, page) + order)
+        for kind in shape.kinds_of_assets
+    ]
+    return text(union_all(parts) + order)
+
+
+@lru_cache(MAX_SHAPES)
+def _count_statement(shape: ChangeShape) -> Statement:
+    parts = [_differing_assets(kind, shape, Page(1).shape) for kind in shape.kinds_of_assets]
+    return text(f"SELECT count(*) AS differences FROM ({union_all(parts)}) differing")
+
+
+def _differing_assets(kind: Kind, shape: ChangeShape, page: PageShape) -> str:
     """Render the query that selects the assets of a kind that differ."""
     candidates = []
-    if query.kinds_of_changes & VERSION_STARTS:
+    if shape.kinds_of_changes & VERSION_STARTS:
         candidates.append(kind.render("temporal/version_starts_between"))
-    if ChangeKind.DELETED in query.kinds_of_changes:
+    if ChangeKind.DELETED in shape.kinds_of_changes:
         candidates.append(kind.render("temporal/lifetime_ends_between"))
     conditions = [
-        ("temporal/_filter_after", page.after is not None),
-        ("temporal/_filter_before", page.before is not None),
-        ("temporal/_filter_assets", query.assets is not None),
-        ("temporal/_filter_actors_between", query.actors is not None),
+        ("temporal/_filter_after", page.has_after),
+        ("temporal/_filter_before", page.has_before),
+        ("temporal/_filter_assets", shape.has_assets),
+        ("temporal/_filter_actors_between", shape.has_actors),
     ]
     return kind.render(
         "temporal/differing_assets",
-        direction=direction,
+        direction=page.direction,
         candidates=union_all(candidates),
         filters=render_filters(kind, conditions),
     )

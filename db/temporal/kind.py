@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Table, TextClause, text
+from sqlalchemy import ColumnElement, Table
 
-from db.sql import render, tokens_of
+from db.sql import Statement, render, text, tokens_of
 from db.tables import asset as assets
 
 # An instant, or a column that holds one.
@@ -51,13 +51,13 @@ class Kind:
             for column in versions.columns
             if column.name not in _BOOKKEEPING and column.name != subject and column.computed is None
         )
-        self._statements: dict[tuple[object, ...], TextClause] = {}
+        self._statements: dict[tuple[object, ...], Statement] = {}
 
     def valid_at(self, instant: Instant) -> ColumnElement[bool]:
         """Build the condition that a version is valid at an instant."""
         return valid_at(self.versions, instant)
 
-    def statement(self, path: str, **values: str) -> TextClause:
+    def statement(self, path: str, **values: str) -> Statement:
         """Return the statement of `db/<path>.sql` for this kind, with the caller's tokens. Each is built once."""
         key = (path, *values.items())
         if key not in self._statements:

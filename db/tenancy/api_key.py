@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db import fields
@@ -17,8 +17,9 @@ from db.author import Author
 from db.connection import ReadConnection, WriteConnection
 from db.database import owner_transaction
 from db.errors import BadInput, NotFound
+from db.filters import TENANT
 from db.instants import write_instant
-from db.sql import statement
+from db.sql import compose, statement, text
 from db.tables import api_key as keys
 from db.tenancy.audit import record_owner_write
 from db.tenancy.scope import validate_scopes
@@ -43,6 +44,22 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 NO_SUCH_KEY = "This tenant has no such key. Give the prefix of a key, such as hw_1_k7f3m2qpxa."
 
 _FIND = statement("tenancy/find_key")
+_CLOCK = text("SELECT clock_timestamp() AS now")
+
+_NOW = bindparam("now", type_=DateTime(timezone=True))
+_IS_KEY = (keys.c.tenant_id == TENANT) & (keys.c.name == bindparam("key", type_=Text))
+_SELECT = select(*(column for column in keys.columns if column.name != "digest")).where(keys.c.tenant_id == TENANT)
+_ALL = compose(_SELECT.order_by(keys.c.created_at, keys.c.name))
+_BY_NAME = compose(_SELECT.where(_IS_KEY))
+_ANY = compose(select(keys.c.name).where(keys.c.tenant_id == TENANT).limit(bindparam("limit", 1, type_=BigInteger)))
+_VALUES = ("tenant_id", "name", "label", "digest", "scopes", "created_at", "created_by", "expires_at")
+_INSERT = insert(keys).values({name: bindparam(name) for name in _VALUES})
+_ADD, _ADD_UNLESS_EXISTS = compose(_INSERT), compose(_INSERT.on_conflict_do_nothing())
+_ADD_OPERATOR = compose(_INSERT.values(operator=true()))
+_REVOKE = compose(update(keys).where(_IS_KEY, keys.c.revoked_at.is_(None)).values(revoked_at=_NOW))
+_IS_DUE = keys.c.last_used_at.is_(None) | (keys.c.last_used_at <= bindparam("before", type_=DateTime(timezone=True)))
+_UNLOCKED = select(keys.c.name).where(_IS_KEY, _IS_DUE).with_for_update(key_share=True, skip_locked=True)
+_TOUCH = compose(update(keys).where(keys.c.tenant_id == TENANT, keys.c.name.in_(_UNLOCKED)).values(last_used_at=_NOW))
 
 
 class KeyName(NamedTuple):
@@ -130,7 +147,7 @@ async def create(
     """Create a key. The key itself is returned here only."""
     name, key = signer.generate(connection.tenant_id)
     values = _values(name, signer.digest(key), label, scopes, expires_at, connection.author, connection.now)
-    await connection.execute(insert(keys).values(values))
+    await connection.execute(_ADD, values)
     return await _key(connection, name.name), key
 
 
@@ -146,9 +163,9 @@ async def create_operator(
     """Create a key that may act in every tenant. The service lacks the privilege, so this runs as the schema owner."""
     name, key = signer.generate(tenant_id)
     async with owner_transaction(address) as connection:
-        now = await connection.scalar(select(func.clock_timestamp()))
-        values = _values(name, signer.digest(key), label, scopes, expires_at, author, now)
-        await connection.execute(insert(keys).values({**values, "operator": True}))
+        (clock,) = await connection.fetch(_CLOCK)
+        values = _values(name, signer.digest(key), label, scopes, expires_at, author, clock.now)
+        await connection.execute(_ADD_OPERATOR, values)
         await record_owner_write(connection, tenant_id, author)
     return name, key
 
@@ -162,11 +179,11 @@ async def bootstrap(connection: WriteConnection, signer: KeySigner, key: str, sc
             f"The bootstrap key is not valid. It is {prefix}_ followed by {MIN_BOOTSTRAP_SECRET} or more random letters"
             f" and digits."
         )
-    if await connection.fetch_one(select(keys.c.name).where(keys.c.tenant_id == connection.tenant_id).limit(1)) is not None:
+    if await connection.fetch_one(_ANY) is not None:
         return False
     values = _values(name, signer.digest(key), "made at the first start", scopes, None, connection.author, connection.now)
     # Of several processes that start at once, one stores it.
-    return await connection.execute(insert(keys).values(values).on_conflict_do_nothing()) > 0
+    return await connection.execute(_ADD_UNLESS_EXISTS, values) > 0
 
 
 async def revoke(connection: WriteConnection, prefix: str) -> tuple[KeyRow, bool]:
@@ -175,14 +192,13 @@ async def revoke(connection: WriteConnection, prefix: str) -> tuple[KeyRow, bool
     if match is None or int(match[1]) != connection.tenant_id:
         raise NotFound(NO_SUCH_KEY, field="prefix")
     name = match[2]
-    revoking = update(keys).where(keys.c.tenant_id == connection.tenant_id, keys.c.name == name, keys.c.revoked_at.is_(None))
-    revoked = await connection.execute(revoking.values(revoked_at=connection.now))
+    revoked = await connection.execute(_REVOKE, {"key": name, "now": connection.now})
     return await _key(connection, name), revoked > 0
 
 
 async def all_keys(connection: ReadConnection) -> list[KeyRow]:
     """List the keys of a tenant by age, revoked ones included."""
-    rows = await connection.fetch(_select(connection).order_by(keys.c.created_at, keys.c.name))
+    rows = await connection.fetch(_ALL)
     return [_row(row) for row in rows]
 
 
@@ -191,17 +207,13 @@ async def find(connection: ReadConnection, name: str) -> FoundKey | None:
     row = await connection.fetch_one(_FIND, {"name": name})
     if row is None:
         return None
-    values = {**row._mapping, "name": KeyName(connection.tenant_id, row.name), "scopes": tuple(row.scopes)}
+    values = {**row, "name": KeyName(connection.tenant_id, row.name), "scopes": tuple(row.scopes)}
     return FoundKey(**values)
 
 
 async def touch_last_used(connection: WriteConnection, name: str, *, every: timedelta) -> None:
     """Record that a key was used now, unless a use within `every` is recorded, or the row is locked."""
-    is_key = (keys.c.tenant_id == connection.tenant_id) & (keys.c.name == name)
-    is_due = keys.c.last_used_at.is_(None) | (keys.c.last_used_at <= connection.now - every)
-    unlocked = select(keys.c.name).where(is_key, is_due).with_for_update(key_share=True, skip_locked=True)
-    touching = update(keys).where(keys.c.tenant_id == connection.tenant_id, keys.c.name.in_(unlocked))
-    await connection.execute(touching.values(last_used_at=connection.now))
+    await connection.execute(_TOUCH, {"key": name, "now": connection.now, "before": connection.now - every})
 
 
 def _values(
@@ -228,16 +240,11 @@ def _values(
 
 
 async def _key(connection: ReadConnection, name: str) -> KeyRow:
-    row = await connection.fetch_one(_select(connection).where(keys.c.name == name))
+    row = await connection.fetch_one(_BY_NAME, {"key": name})
     if row is None:
         raise NotFound(NO_SUCH_KEY, field="prefix")
     return _row(row)
 
 
-def _select(connection: ReadConnection) -> Any:
-    columns = [column for column in keys.columns if column.name != "digest"]
-    return select(*columns).where(keys.c.tenant_id == connection.tenant_id)
-
-
 def _row(row: Any) -> KeyRow:
-    return KeyRow(**{**row._mapping, "scopes": tuple(row.scopes)})
+    return KeyRow(**{**row, "scopes": tuple(row.scopes)})

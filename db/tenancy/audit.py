@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, bindparam, select
 
 from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_parameters
 from db.author import Author
-from db.connection import ReadConnection
+from db.connection import OwnerConnection, ReadConnection
+from db.filters import TENANT
+from db.sql import compose
 from db.tables import audit
 
 
@@ -26,14 +27,19 @@ class AuditRow:
     request_id: str | None
 
 
-async def record_owner_write(connection: AsyncConnection, tenant_id: int, author: Author) -> None:
+_LATEST = compose(
+    select(*(audit.c[field.name] for field in fields(AuditRow)))
+    .where(audit.c.tenant_id == TENANT)
+    .order_by(audit.c.id.desc())
+    .limit(bindparam("limit", type_=BigInteger))
+)
+
+
+async def record_owner_write(connection: OwnerConnection, tenant_id: int, author: Author) -> None:
     """Append the entry of a write by the schema owner to the audit log of a tenant."""
     await connection.execute(WRITE_AUDIT_AND_QUOTA, {"tenant": tenant_id, **audit_parameters(author, COMMITTED)})
 
 
 async def latest(connection: ReadConnection, count: int) -> Sequence[AuditRow]:
     """Return the latest entries, newest first."""
-    columns = [audit.c[field.name] for field in fields(AuditRow)]
-    of_tenant = select(*columns).where(audit.c.tenant_id == connection.tenant_id)
-    rows = await connection.fetch(of_tenant.order_by(audit.c.id.desc()).limit(count))
-    return [AuditRow(**row._mapping) for row in rows]
+    return [AuditRow(**row) for row in await connection.fetch(_LATEST, {"limit": count})]

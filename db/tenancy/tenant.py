@@ -4,14 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import BigInteger, Text, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db import fields
 from db.author import Author
 from db.connection import ReadConnection
 from db.database import owner_transaction
+from db.driver_connection import Row
 from db.errors import Conflict, NotFound, Unavailable
+from db.filters import TENANT
+from db.sql import compose, text
 from db.tables import quota
 from db.tables import tenant as tenants
 from db.temporal.kinds import ENTITY, LINK, PRODUCT
@@ -21,7 +24,28 @@ from db.tenancy.audit import record_owner_write
 LIMITED = {kind.plural: kind.name for kind in (PRODUCT, ENTITY, LINK)}
 
 _TENANT_ID = text("SELECT tenant_named(CAST(:name AS text)) AS tenant_id")
-_STATUS = select(tenants.c.name, tenants.c.suspended_because)
+_STATUS = compose(select(tenants.c.name, tenants.c.suspended_because).where(tenants.c.tenant_id == TENANT))
+_QUOTAS = compose(select(quota.c.kind, quota.c.used, quota.c.allowed).where(quota.c.tenant_id == TENANT))
+_ALL = compose(select(tenants).order_by(tenants.c.tenant_id))
+_ALL_QUOTAS = compose(select(quota))
+_CREATE = compose(
+    insert(tenants).values(name=bindparam("name", type_=Text)).on_conflict_do_nothing().returning(tenants.c.tenant_id)
+)
+# FOR NO KEY UPDATE: writers in the tenant, whose rows refer to it, do not wait.
+_LOCK = compose(
+    select(tenants.c.tenant_id).where(tenants.c.name == bindparam("name", type_=Text)).with_for_update(key_share=True)
+)
+_FIRST_NAMES = compose(select(tenants.c.name).order_by(tenants.c.tenant_id).limit(bindparam("limit", 10, type_=BigInteger)))
+_CHANGE = {
+    name: compose(update(tenants).where(tenants.c.tenant_id == TENANT).values({name: bindparam(name)}))
+    for name in ("suspended_because", "retention_days")
+}
+_INSERT_QUOTA = insert(quota).values(tenant_id=TENANT, kind=bindparam("kind"), allowed=bindparam("allowed"))
+_ALLOW = compose(
+    _INSERT_QUOTA.on_conflict_do_update(
+        index_elements=[quota.c.tenant_id, quota.c.kind], set_={"allowed": _INSERT_QUOTA.excluded.allowed}
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +84,20 @@ async def tenant_id_of(connection: ReadConnection, name: str) -> int | None:
 
 async def tenant_status(connection: ReadConnection) -> TenantStatus | None:
     """Return the status of the connection's tenant, or None if it does not exist."""
-    row = await connection.fetch_one(_STATUS.where(tenants.c.tenant_id == connection.tenant_id))
+    row = await connection.fetch_one(_STATUS)
     return None if row is None else TenantStatus(connection.tenant_id, row.name, row.suspended_because)
 
 
 async def quotas(connection: ReadConnection) -> dict[str, Quota]:
     """Return the quotas of the connection's tenant, by the plural of the kind."""
-    rows = await connection.fetch(
-        select(quota.c.kind, quota.c.used, quota.c.allowed).where(quota.c.tenant_id == connection.tenant_id)
-    )
-    return _quotas(rows)
+    return _quotas(await connection.fetch(_QUOTAS))
 
 
 async def all_tenants(address: str) -> list[Tenant]:
     """List every tenant, by age."""
     async with owner_transaction(address) as connection:
-        rows = (await connection.execute(select(tenants).order_by(tenants.c.tenant_id))).all()
-        quota_rows = (await connection.execute(select(quota))).all()
+        rows = await connection.fetch(_ALL)
+        quota_rows = await connection.fetch(_ALL_QUOTAS)
     if not rows:
         raise Unavailable("This database user sees no tenant. Use the user that owns the tables.")
     return [
@@ -95,10 +116,10 @@ async def create(address: str, name: str, author: Author) -> int:
     """Create a tenant and return its id."""
     valid_name = fields.line("name", name)
     async with owner_transaction(address) as connection:
-        inserting = insert(tenants).values(name=valid_name).on_conflict_do_nothing().returning(tenants.c.tenant_id)
-        tenant_id: int | None = await connection.scalar(inserting)
-        if tenant_id is None:
+        created = await connection.fetch_one(_CREATE, {"name": valid_name})
+        if created is None:
             raise Conflict(f"A tenant called {valid_name!r} exists already. Choose another name.", field="name")
+        tenant_id: int = created.tenant_id
         await record_owner_write(connection, tenant_id, author)
     return tenant_id
 
@@ -114,23 +135,19 @@ async def change(
     """Change settings (`suspended_because`, `retention_days`) and quotas of a tenant. A quota below what it has removes
     nothing."""
     async with owner_transaction(address) as connection:
-        # FOR NO KEY UPDATE: writers in the tenant, whose rows refer to it, do not wait.
-        locking = select(tenants.c.tenant_id).where(tenants.c.name == name).with_for_update(key_share=True)
-        tenant_id: int | None = await connection.scalar(locking)
-        if tenant_id is None:
-            names = (await connection.scalars(select(tenants.c.name).order_by(tenants.c.tenant_id).limit(10))).all()
+        locked = await connection.fetch_one(_LOCK, {"name": name})
+        if locked is None:
+            names = [row.name for row in await connection.fetch(_FIRST_NAMES)]
             raise NotFound(f"There is no tenant called {name!r}. There are: {', '.join(names)}.", field="tenant")
-        if settings:
-            await connection.execute(update(tenants).where(tenants.c.tenant_id == tenant_id).values(settings))
+        tenant_id: int = locked.tenant_id
+        for setting, value in (settings or {}).items():
+            await connection.execute(_CHANGE[setting], {"tenant": tenant_id, setting: value})
         # In order of kind, as write_audit_and_quota.sql locks them, so that a writer and this cannot deadlock.
         for kind, count in sorted((LIMITED[plural], count) for plural, count in (allowed or {}).items()):
-            inserting = insert(quota).values(tenant_id=tenant_id, kind=kind, allowed=count)
-            await connection.execute(
-                inserting.on_conflict_do_update(index_elements=[quota.c.tenant_id, quota.c.kind], set_={"allowed": count})
-            )
+            await connection.execute(_ALLOW, {"tenant": tenant_id, "kind": kind, "allowed": count})
         await record_owner_write(connection, tenant_id, author)
 
 
-def _quotas(rows: Iterable[Row[Any]]) -> dict[str, Quota]:
+def _quotas(rows: Iterable[Row]) -> dict[str, Quota]:
     by_kind = {row.kind: Quota(row.used, row.allowed) for row in rows}
     return {plural: by_kind.get(kind, Quota()) for plural, kind in LIMITED.items()}

@@ -1,38 +1,32 @@
 """Plans of statements, and transactions that leave nothing behind."""
 
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from sqlalchemy import event
+import asyncpg
 
 from db.author import Author
 from db.connection import WriteConnection
 from db.database import Database
+from db.driver_connection import Row
 from db.errors import HeadwaterError
+from tests.hooks import AttachedHook, belongs_to_session, explain
 
 
-class explained_plans:  # noqa: N801
+class explained_plans(AttachedHook):  # noqa: N801
     """Context manager that explains every statement that runs within it."""
 
+    options = "FORMAT JSON"
+
     def __init__(self, database: Database) -> None:
-        self._engine = database.engine.sync_engine
+        super().__init__(database)
         self.plans: list[dict[str, Any]] = []
 
-    def __enter__(self) -> "explained_plans":
-        event.listen(self._engine, "before_cursor_execute", self._explain)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._explain)
-
-    def _explain(self, connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if not any(skipped in statement for skipped in ("set_config", "SAVEPOINT", "SET CONSTRAINTS")):
-            explaining = connection.connection.cursor()
-            explaining.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-            ((explained,),) = explaining.fetchall()
-            self.plans.append((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"])
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        if not belongs_to_session(text):
+            self.plans.append(await explain(connection, text, arguments, self.options))
+        return await super().before(connection, text, arguments)
 
     @property
     def indexes(self) -> set[str]:

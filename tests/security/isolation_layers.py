@@ -1,17 +1,18 @@
 """The two isolation layers between tenants, each of which can be disabled: tenant predicates, and row-level security."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event
 
 import db
 from db.database import Database
+from db.driver_connection import Row
 from db.sql import load
+from tests.hooks import AttachedHook
 from tests.security.two_tenants import tables_with
 
 # The tenant predicate, as SQL files and SQLAlchemy Core send it to the driver.
@@ -25,21 +26,23 @@ _VARIABLE_PART = re.compile(r"\{[\w /]+\}|:\w+")
 @contextmanager
 def without_predicates(database: Database) -> Iterator[dict[str, str]]:
     """Remove the tenant predicates of all statements. Yield the changed statements by the original ones."""
-    changed: dict[str, str] = {}
+    with _PredicateRemoval(database) as removal:
+        yield removal.changed
 
-    def rewrite(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
-        if statement not in changed:
+
+class _PredicateRemoval(AttachedHook):
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.changed: dict[str, str] = {}
+
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        await super().before(connection, text, arguments)
+        if text not in self.changed:
             # keep the parameter, so that the numbers of the others stay valid
-            changed[statement] = _PREDICATE.sub(r"\1 IS NOT NULL", statement)
-            left = _PARAMETER_OF_TENANT.search(changed[statement])
-            assert left is None, f"A tenant predicate in a form that is not recognized: {statement}"
-        return changed[statement], parameters
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", rewrite, retval=True)
-    try:
-        yield changed
-    finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", rewrite)
+            self.changed[text] = _PREDICATE.sub(r"\1 IS NOT NULL", text)
+            left = _PARAMETER_OF_TENANT.search(self.changed[text])
+            assert left is None, f"A tenant predicate in a form that is not recognized: {text}"
+        return self.changed[text]
 
 
 async def without_row_level_security(address: str) -> None:

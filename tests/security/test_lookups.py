@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event
 
+from db.database import Database
 from db.tenancy.api_key import KeyName
 from graph_api.app import create_app
 from graph_api.auth.authenticator import TOKENS_NOT_ACCEPTED
@@ -33,12 +33,21 @@ class CountingService:
         self.http = http
         self.connections = 0
 
-    def count(self, *_: object) -> None:
-        self.connections += 1
-
     async def __call__(self, query: str = LIST, headers: dict[Any, Any] | None = None) -> ApiResponse:
         response = await self.http.post("/graphql", json={"query": query}, headers=headers)
         return ApiResponse(response.status_code, response.json(), response.headers)
+
+
+def count_connections(database: Database, service: CountingService) -> None:
+    """Count the connections that are taken from the pools of a database."""
+    for pool in (database.pool, database.read_pool):
+        acquire = pool.acquire
+
+        async def counted(acquire: Any = acquire) -> Any:
+            service.connections += 1
+            return await acquire()
+
+        pool.acquire = counted  # type: ignore[method-assign]
 
 
 @asynccontextmanager
@@ -47,7 +56,7 @@ async def counting_service(address: str, *, require_auth: bool = True, **setting
     app = create_app(all_settings, require_auth=require_auth)
     async with listening(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
         service = CountingService(http)
-        event.listen(app.state.database.engine.sync_engine, "checkout", service.count)
+        count_connections(app.state.database, service)
         yield service
 
 

@@ -1,26 +1,26 @@
 """Plans around an asset with tens of thousands of relationships: a page and a write read only the rows that they need."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import event, text
 
 from db.associations import relationship
 from db.associations.association import AssetRef
 from db.consistency.cardinality import _CONFLICTS_AMONG
 from db.database import Database
+from db.driver_connection import Row
 from db.pagination import Page
 from db.registries.relationship_type import DirectedTypeIds
-from db.sql import statement
+from db.sql import statement, text
 from tests.builders import day
 from tests.databases import prepare_now, shared_database
 from tests.db.plans import rolled_back
+from tests.hooks import AttachedHook, belongs_to_session, explain
 
 pytestmark = [pytest.mark.slow(10), pytest.mark.xdist_group("relationship plans")]
 
@@ -85,28 +85,21 @@ async def filled(filled_address: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-class analyzed:  # noqa: N801
+class analyzed(AttachedHook):  # noqa: N801
     """Context manager that also analyzes every statement within it: the indexes by which it reads relationships, and the rows."""
 
     def __init__(self, database: Database) -> None:
-        self._engine = database.engine.sync_engine
+        super().__init__(database)
         self.rows = 0
         self.indexes: set[str] = set()
 
-    def __enter__(self) -> "analyzed":
-        event.listen(self._engine, "before_cursor_execute", self._analyze)
-        return self
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        if not belongs_to_session(text) and not any(writes in text for writes in ("INSERT INTO", "UPDATE ")):
+            self._count(await explain(connection, text, arguments, "ANALYZE, TIMING OFF, FORMAT JSON"))
+        return await super().before(connection, text, arguments)
 
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._analyze)
-
-    def _analyze(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, _many: bool) -> None:
-        if any(skipped in statement for skipped in ("set_config", "SAVEPOINT", "SET CONSTRAINTS", "INSERT INTO", "UPDATE ")):
-            return
-        cursor = context.root_connection.connection.cursor()
-        context.dialect.do_execute(cursor, f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters)
-        ((explained,),) = cursor.fetchall()
-        for node in _nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]):
+    def _count(self, plan: dict[str, Any]) -> None:
+        for node in _nodes(plan):
             if node.get("Relation Name") == "relationship_effective":
                 assert node["Node Type"] in ("Index Scan", "Index Only Scan"), node["Node Type"]
                 removed = node.get("Rows Removed by Filter", 0)

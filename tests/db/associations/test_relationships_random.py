@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from db.assets import asset, product_fields
 from db.assets.asset import Deletion, IdentitySpec
@@ -24,6 +23,7 @@ from db.errors import HeadwaterError, NotFound, ResolvableConflict
 from db.pagination import Page
 from db.registries import entity_type, relationship_type
 from db.registries.relationship_type import CARDINALITIES, DirectedTypeIds, RelationshipTypes, all_relationship_types
+from db.sql import text
 from db.temporal.change_log import Operation, Outcome
 from db.temporal.kinds import ENTITY, KIND_OF, PRODUCT
 from db.temporal.verification import verify_tenant

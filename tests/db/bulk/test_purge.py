@@ -4,18 +4,14 @@ changes."""
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from db import bulk
 from db.assets import asset, entity, product
@@ -26,15 +22,17 @@ from db.author import Author
 from db.bulk import ingest, purge
 from db.bulk.purge import PurgeCursor, Removed, count_past_retention, purge_step
 from db.connection import WriteConnection
-from db.database import Database
-from db.driver import driver_address
+from db.database import Database, owner_transaction
+from db.driver_connection import Row, StatementHook
 from db.errors import HeadwaterError, NotFound, Timeout, TransactionConflict
 from db.registries import entity_type, relationship_type
+from db.sql import text
 from db.temporal.change_log import Operation
 from db.temporal.kinds import ASSOCIATION_KINDS, KINDS, PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import day, product_fields
 from tests.db.lineage.random_graphs import DAYS, RandomGraphs, write_random_graphs
+from tests.hooks import belongs_to_session
 from tests.randomness import seeds
 
 RAW, CLEAN, REPORT, ANN = (UUID(int=number) for number in range(1, 5))
@@ -490,10 +488,8 @@ MANY = 20_000
 async def test_purge_reads_by_indexes(address: str, owner: asyncpg.Connection) -> None:
     """The cost of a purge depends on what it removes and on what was deleted, not on the size of the tenant."""
     await owner.execute(_FILL)
-    engine = create_async_engine(driver_address(address), poolclass=NullPool)
-    scanned: list[str] = []
-    event.listen(engine.sync_engine, "before_cursor_execute", partial(_explained, scanned))
-    async with engine.connect() as connection:
+    hook = _ScanHook()
+    async with owner_transaction(address, [hook]) as connection:
         purging = purge._PurgeTransaction(connection, 1)
         before = await purging.begin()
         assert before is not None
@@ -501,9 +497,8 @@ async def test_purge_reads_by_indexes(address: str, owner: asyncpg.Connection) -
         assert counted == {"PRODUCT": 100, "LINK": 199, "RELATIONSHIP": 199}
         step = await purging.step(AUTHOR, PurgeCursor(), before)
         assert step.removed.subjects == counted
-        await connection.rollback()
-    await engine.dispose()
-    assert scanned == []
+    assert hook.explained > 5
+    assert hook.scanned == []
 
 
 _FILL = f"""
@@ -527,15 +522,19 @@ ANALYZE;
 """
 
 
-def _explained(
-    scanned: list[str], _connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, _m: bool
-) -> None:
-    if "set_config" in statement or "INSERT INTO audit" in statement:
-        return
-    explaining = context.root_connection.connection.cursor()
-    context.dialect.do_execute(explaining, f"EXPLAIN {statement}", parameters)
-    plan = "\n".join(row[0] for row in explaining.fetchall())
-    scanned += [f"{it}:\n{plan}" for it in re.findall(r"Seq Scan on (\w+)", plan) if it in _LARGE]
+class _ScanHook(StatementHook):
+    """Explains each statement, and collects the scans of large tables."""
+
+    def __init__(self) -> None:
+        self.explained = 0
+        self.scanned: list[str] = []
+
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        if not belongs_to_session(text) and "INSERT INTO audit" not in text:
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {text}", *(arguments or ())))
+            self.scanned += [f"{it}:\n{plan}" for it in re.findall(r"Seq Scan on (\w+)", plan) if it in _LARGE]
+            self.explained += 1
+        return text
 
 
 _LARGE = ("asset", "asset_lifetime", "change", "lineage_link", "relationship")

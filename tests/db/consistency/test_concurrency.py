@@ -12,10 +12,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.engine import ExceptionContext
 
 from db.database import Database
+from db.sql import text
 from db.temporal.verification import verify_tenant
 from schema.execution.executor import Executor, Request, Response
 from schema.execution.principal import Principal
@@ -23,6 +22,7 @@ from schema.language.scopes import Scope
 from schema.root import schema
 from tests.builders import DELETE, REGISTER, RESTORE, UPDATE, Api, ApiResponse, day, iso, product_fields
 from tests.db.consistency.lock_waits import wait_until_queued
+from tests.hooks import ErrorHook
 from tests.randomness import size
 
 WRITERS = 8
@@ -86,16 +86,11 @@ async def short_deadlock_timeout(address: str) -> None:
 
 
 @pytest.fixture
-def deadlocks(short_deadlock_timeout: None, api: Api) -> list[str]:
-    """The statements of the service that PostgreSQL ended to resolve a deadlock."""
-    statements: list[str] = []
-
-    def record(context: ExceptionContext) -> None:
-        if getattr(context.original_exception, "sqlstate", None) == "40P01":
-            statements.append(str(context.statement))
-
-    event.listen(api.database.engine.sync_engine, "handle_error", record)
-    return statements
+def errors(short_deadlock_timeout: None, api: Api) -> ErrorHook:
+    """The errors of the statements of the service, 40P01 for those that PostgreSQL ended to resolve a deadlock."""
+    hook = ErrorHook()
+    api.database.hooks.append(hook)
+    return hook
 
 
 @pytest.mark.random
@@ -209,7 +204,7 @@ async def test_of_concurrent_requests_with_one_idempotency_key_and_different_con
 
 
 async def test_two_requests_that_lock_two_products_in_opposite_order_both_succeed(
-    address: str, deadlocks: list[str], api: Api
+    address: str, errors: ErrorHook, api: Api
 ) -> None:
     await api.register("orders")
     await api.register("returns")
@@ -230,7 +225,7 @@ async def test_two_requests_that_lock_two_products_in_opposite_order_both_succee
     async with asyncio.timeout(20):
         for task, owner in ((bob, "bob"), (carl, "carl")):
             assert (await task).data == {"one": {"product": {"owner": owner}}, "two": {"product": {"owner": owner}}}
-    assert len(deadlocks) == 1
+    assert errors.states.count("40P01") == 1
     log, versions = await read_stored(api.database)
     assert len(log) == 2 + 4
     (last,) = {version.owner for version in versions if version.valid_to is None}
@@ -238,7 +233,7 @@ async def test_two_requests_that_lock_two_products_in_opposite_order_both_succee
 
 
 async def test_concurrent_renames_of_two_products_to_each_others_name_are_conflicts(
-    address: str, deadlocks: list[str], api: Api
+    address: str, errors: ErrorHook, api: Api
 ) -> None:
     await api.register("orders")
     await api.register("returns")
@@ -254,7 +249,7 @@ async def test_concurrent_renames_of_two_products_to_each_others_name_are_confli
                 await until_queued(2)
             assert codes_and_fields([await rename for rename in renames]) == [("CONFLICT", "name")] * 2
     assert await read_stored(api.database) == before
-    assert len(deadlocks) <= 10
+    assert errors.states.count("40P01") <= 10
 
 
 async def test_a_name_that_a_rename_frees_goes_to_one_of_concurrent_renames(api: Api) -> None:

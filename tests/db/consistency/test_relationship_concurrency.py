@@ -322,11 +322,11 @@ def interleaved(write: Write, steps: Mapping[str, list[Callable[[], Coroutine[An
     async def interleave(connection: WriteConnection) -> None:
         execute_original = connection._execute
 
-        async def execute(statement: Any, parameters: Any) -> Any:
+        async def execute(run: Any, statement: Any, parameters: Any) -> Any:
             for sql, remaining in steps.items():
                 if sql in str(statement) and remaining:
                     await remaining.pop(0)()
-            return await execute_original(statement, parameters)
+            return await execute_original(run, statement, parameters)
 
         connection._execute = execute  # type: ignore[method-assign]
         await write(connection)

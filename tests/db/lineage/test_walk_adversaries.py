@@ -4,20 +4,20 @@ Each is walked beside an ordinary root, whose walk has to be complete. The tests
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import pairwise, product
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import event
 
 from db.database import Database
+from db.driver_connection import Row
 from db.lineage.path import find_paths
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import Bounds, Direction, Truncation, TruncationReason, WalkPage, WalkQuery, run_walks
 from tests.databases import shared_database
+from tests.hooks import AttachedHook, explain
 
 Edges = list[tuple[int, int]]
 
@@ -125,33 +125,27 @@ async def graphs(crowded: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-class row_counts:  # noqa: N801
+class row_counts(AttachedHook):  # noqa: N801
     """Context manager that counts the rows of links that walks within it examine, and the rows of their recursion."""
 
     def __init__(self, database: Database) -> None:
-        self._engine = database.engine.sync_engine
+        super().__init__(database)
         self.links = 0
         self.recursion = 0
 
-    def __enter__(self) -> "row_counts":
-        event.listen(self._engine, "before_cursor_execute", self._explain)
-        return self
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        if "WITH RECURSIVE root " in text:
+            self._count(await explain(connection, text, arguments, "ANALYZE, TIMING OFF, FORMAT JSON"))
+        return await super().before(connection, text, arguments)
 
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._explain)
-
-    def _explain(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, _many: bool) -> None:
-        if "WITH RECURSIVE root " in statement:
-            cursor = context.root_connection.connection.cursor()
-            context.dialect.do_execute(cursor, f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters)
-            ((explained,),) = cursor.fetchall()
-            for node in _nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]):
-                rows = node["Actual Rows"] * node["Actual Loops"]
-                if node.get("Relation Name") == "lineage_link_effective":
-                    assert node["Node Type"] == "Index Only Scan"
-                    self.links += round(rows)
-                elif node["Node Type"] == "Recursive Union":
-                    self.recursion += round(rows)
+    def _count(self, plan: dict[str, Any]) -> None:
+        for node in _nodes(plan):
+            rows = node["Actual Rows"] * node["Actual Loops"]
+            if node.get("Relation Name") == "lineage_link_effective":
+                assert node["Node Type"] == "Index Only Scan"
+                self.links += round(rows)
+            elif node["Node Type"] == "Recursive Union":
+                self.recursion += round(rows)
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

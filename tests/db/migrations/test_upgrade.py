@@ -6,9 +6,10 @@ import asyncpg
 import pytest
 from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from db import migrations
-from db.database import Database
+from db.driver import driver_address
 from db.errors import HeadwaterError, Unavailable
 from db.tables import metadata
 from tests.databases import in_database
@@ -30,11 +31,13 @@ async def test_concurrent_upgrades_run_once(empty_address: str) -> None:
     assert sorted(before or "" for before, _ in outcomes) == ["", latest, latest, latest]
 
 
-async def test_tables_equal_their_declaration(database: Database) -> None:
-    async with database.engine.connect() as connection:
+async def test_tables_equal_their_declaration(address: str) -> None:
+    engine = create_async_engine(driver_address(address))
+    async with engine.connect() as connection:
         described = await connection.run_sync(
             lambda it: {name: inspect(it).get_columns(name) for name in inspect(it).get_table_names()}
         )
+    await engine.dispose()
     del described["alembic_version"]
     assert set(described) == set(metadata.tables)
     for name, columns in described.items():

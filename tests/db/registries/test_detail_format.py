@@ -10,10 +10,10 @@ from decimal import Decimal
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from db.database import Database
 from db.registries.detail_format import EMAIL_LENGTH, FORMATS, NUMBER_LENGTH, VALUE_BYTES, format_error
+from db.sql import text
 
 GOOD: dict[str | None, list[str]] = {
     "email": [

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from db.assets import entity
 from db.assets.asset import Deletion, IdentitySpec
@@ -16,6 +15,7 @@ from db.connection import WriteConnection
 from db.database import Database
 from db.errors import Conflict, ResolvableConflict
 from db.registries import entity_type, relationship_type
+from db.sql import text
 from db.temporal.change_log import Outcome
 from db.temporal.verification import verify_tenant
 from tests.builders import day

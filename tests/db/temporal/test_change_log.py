@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
 
 from db.assets import asset, product
 from db.author import Author
@@ -14,6 +13,7 @@ from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change, record_asset_changes
 from db.database import Database
 from db.errors import BadInput, Conflict, NotFound
+from db.sql import text
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.kinds import PRODUCT
 from db.temporal.verification import verify_tenant

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import text
 
 from db.assets import asset
 from db.assets.entity import entities_by_uid
@@ -20,6 +19,7 @@ from db.author import Author
 from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change, record_asset_changes
 from db.errors import Conflict, HeadwaterError, NotFound
+from db.sql import compose, text
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
@@ -205,7 +205,7 @@ class Example:
         periods: dict[int, list[Period]] = {it: [] for it in self.ids}
         columns = self.kind.versions.c
         versions = self.kind.versions.select().where(columns.tenant_id == 1).order_by(columns.asset_id, columns.valid_from)
-        for row in self.harness.run(self.connection.fetch(versions)):
+        for row in self.harness.run(self.connection.fetch(compose(versions))):
             state = {name: getattr(row, name) for name in self.kind.fields}
             until = None if row.valid_to.year == 9999 else row.valid_to
             periods[row.asset_id].append(Period(row.valid_from, until, state))

@@ -6,7 +6,6 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 
 from db.assets import product
 from db.audit_entry import COMMITTED
@@ -14,6 +13,7 @@ from db.author import Author
 from db.connection import WriteConnection
 from db.database import Database
 from db.errors import Conflict, NotFound, Timeout, Unavailable
+from db.sql import text
 from db.tenancy import audit, tenant
 from db.tenancy.audit import AuditRow
 from graph_api.ingestion import source

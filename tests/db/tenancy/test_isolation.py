@@ -5,8 +5,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
 
 from db.assets import entity, entity_query, product, product_query
 from db.assets.entity_query import EntityQuery
@@ -17,7 +15,7 @@ from db.database import Database
 from db.errors import HeadwaterError, Unavailable
 from db.lineage.walk import Direction
 from db.pagination import Page
-from db.sql import render, tokens_of
+from db.sql import Statement, render, text, tokens_of
 from db.tables import metadata
 from db.temporal.kind import Kind, projection_path
 from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS, ENTITY, PRODUCT, RELATIONSHIP
@@ -26,10 +24,11 @@ from tests.builders import day
 from tests.db.conftest import OTHER
 
 
-def without_predicate(statement: Any) -> Any:
+def without_predicate(statement: str) -> Statement:
     """Return a statement without its predicate on the tenant."""
-    compiled = str(statement).replace("CAST(:tenant AS bigint)", ":tenant")
-    return text(re.sub(r"(\w+\.)?tenant_id = :tenant", "true", compiled))
+    unguarded = re.sub(r"(\w+\.)?tenant_id = :tenant", "true", statement.replace("CAST(:tenant AS bigint)", ":tenant"))
+    assert "tenant_id = :" not in unguarded
+    return text(unguarded)
 
 
 def render_known(path: str, **tokens: str) -> str:
@@ -72,14 +71,11 @@ async def test_statement_without_predicate_returns_no_rows_of_another_tenant(
 ) -> None:
     subjects = []
     unguarded = without_predicate(kind.render(statement, **({"direction": "ASC"} if statement == "temporal/history" else {})))
-    assert "tenant_id = :" not in str(unguarded)
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
             own = await own_subject(connection, kind)
             parameters = {"kind": kind.name, "subjects": [1, 2, 3, 4], "after": None, "before": None, "limit": 10}
-            rows = await connection.fetch(
-                unguarded, {name: it for name, it in parameters.items() if f":{name}" in str(unguarded)}
-            )
+            rows = await connection.fetch(unguarded, parameters)
             if statement == "temporal/history":
                 assert [row.subject_id for row in rows] == [own]
             elif statement == "temporal/count_history":
@@ -97,19 +93,17 @@ async def test_read_of_entities_without_predicate_returns_no_rows_of_another_ten
     two_tenants: Database, statement: str
 ) -> None:
     unguarded = without_predicate(render_known(statement))
-    assert "tenant_id = :" not in str(unguarded)
     parameters: dict[str, Any] = {
         "types": ["note"] if statement == "assets/details_by_entity" else ["PERSON"],
         "keys": ["7"],
         "assets": [1, 2, 3, 4],
         "instants": [day(1)] * 4,
         "instant": day(1),
+        "as_of": day(1),
     }
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            rows = await connection.fetch(
-                unguarded, {name: it for name, it in parameters.items() if f":{name} " in str(unguarded)}
-            )
+            rows = await connection.fetch(unguarded, parameters)
             own = await own_subject(connection, ENTITY)
             if statement == "registries/type_registry":
                 assert [row.code for row in rows] == ["PERSON", "note"]
@@ -136,13 +130,10 @@ STATISTICS: dict[str, list[tuple[Any, ...]]] = {
 async def test_statistic_without_predicate_counts_no_rows_of_another_tenant(two_tenants: Database, statement: str) -> None:
     near, far = Direction.DOWNSTREAM.ends
     unguarded = without_predicate(render_known(statement, near=near, far=far))
-    assert "tenant_id = :" not in str(unguarded)
     parameters = {"instant": day(1), "names": None, "domains": ["sales"], "instants": [day(1)], "limit": 10}
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            rows = await connection.fetch(
-                unguarded, {name: it for name, it in parameters.items() if f":{name} " in str(unguarded)}
-            )
+            rows = await connection.fetch(unguarded, parameters)
             own: dict[int, Any] = {
                 await own_subject(connection, PRODUCT): "product",
                 await own_subject(connection, ENTITY): "entity",
@@ -179,7 +170,6 @@ async def test_statement_on_relationships_without_predicate_returns_no_rows_of_a
     two_tenants: Database, address: str, statement: str
 ) -> None:
     unguarded = without_predicate(render_known(statement, direction="ASC"))
-    assert "tenant_id = :" not in str(unguarded)
     owner = await asyncpg.connect(address)
     await owner.execute("UPDATE relationship_type SET on_delete = 'CASCADE'; UPDATE entity_type SET source = '{}'")
     types = [it["id"] for it in await owner.fetch("SELECT id FROM relationship_type ORDER BY tenant_id")]
@@ -196,9 +186,7 @@ async def test_statement_on_relationships_without_predicate_returns_no_rows_of_a
                 **{f"after_{number}": -1 for number in range(3)}, **{f"before_{number}": 2**62 for number in range(3)},
             }  # fmt: skip
             parameters["keys"] = ["7"] if statement == "associations/resolve_ends" else ["owned_by"]
-            rows = await connection.fetch(
-                unguarded, {name: it for name, it in parameters.items() if f":{name} " in str(unguarded)}
-            )
+            rows = await connection.fetch(unguarded, parameters)
         assert sorted(OF_RELATIONSHIPS[statement](row) for row in rows) == {
             "associations/related": sorted([own["PRODUCT"], own["ENTITY"]]),
             "consistency/on_delete_targets": sorted([own["PRODUCT"], own["ENTITY"]]),
@@ -265,7 +253,7 @@ async def test_read_and_write_by_name_affect_the_own_tenant_only(two_tenants: Da
     ],
 )
 async def test_service_can_neither_write_another_tenant_nor_rewrite_the_log(two_tenants: Database, forbidden: str) -> None:
-    with pytest.raises((ProgrammingError, HeadwaterError)):
+    with pytest.raises((asyncpg.InsufficientPrivilegeError, HeadwaterError)):
         async with two_tenants.transaction(1, Author("intruder")) as connection:
             await connection.execute(text(forbidden))
 

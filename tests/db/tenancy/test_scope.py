@@ -505,15 +505,14 @@ async def run_steps(database: Database, author: Author, steps: list[Step]) -> tu
 @contextlib.asynccontextmanager
 async def _savepoint(connection: WriteConnection) -> Any:
     """Roll back to the start of the block if it raises any error, as the savepoints of the service do for conflicts."""
-    nested = await connection._connection.begin_nested()
+    await connection._driver.execute("SAVEPOINT attempt")
     try:
         yield
     except HeadwaterError:
-        while (inner := connection._connection.get_nested_transaction()) is not None:
-            await inner.rollback()
+        await connection._driver.execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")
         connection.failure = None
         raise
-    await nested.commit()
+    await connection._driver.execute("RELEASE SAVEPOINT attempt")
 
 
 @pytest.mark.random
@@ -529,7 +528,7 @@ def test_random_writes_within_a_domain_change_nothing_outside(
 
 
 async def read_outside(connection: WriteConnection) -> list[Any]:
-    return [tuple(row) for row in (await connection._connection.exec_driver_sql(OUTSIDE)).all()]
+    return [tuple(row) for row in await connection._driver.fetch(OUTSIDE)]
 
 
 def test_same_writes_without_domains_change_rows_outside(

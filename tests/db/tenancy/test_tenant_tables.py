@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
 from db.database import Database
+from db.sql import text
 from db.tables import metadata
 from tests.db.conftest import OTHER
 

@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from db.associations.lineage_link import link_uid
 from db.instants import write_instant
+from db.sql import text
 from graph_api import demo
 from graph_api.ingestion.jsonl_writer import lines
 from tests.builders import day

@@ -17,8 +17,6 @@ from uuid import UUID, uuid5
 import asyncpg
 import pytest
 from rich.console import Console
-from sqlalchemy import event
-from sqlalchemy.engine import ExceptionContext
 
 from db.assets import product
 from db.author import Author
@@ -43,6 +41,7 @@ from tests.graph_api.commands.workspace import (
     waits_for_lock,
     workspace_on,
 )
+from tests.hooks import ErrorHook
 from tests.processes import COMMAND, wait_until
 from tests.randomness import size
 
@@ -448,12 +447,8 @@ async def test_a_batch_that_lost_in_a_deadlock_is_tried_again(workspace: Workspa
     """The load holds the first asset and waits for the second; this test holds the second and requests the first."""
     await workspace.ingest(workspace.csv([person(1), person(2)]))
     first, second = [row["id"] for row in await workspace.connection.fetch("SELECT id FROM asset ORDER BY id")]
-    sqlstates: list[str] = []
-
-    def record(context: ExceptionContext) -> None:
-        sqlstates.append(getattr(context.original_exception, "sqlstate", ""))
-
-    event.listen(database.engine.sync_engine, "handle_error", record)
+    errors = ErrorHook()
+    database.hooks.append(errors)
     # The session of the load is the one that looks for a deadlock, and is cancelled.
     await workspace.connection.execute("SET deadlock_timeout = '60s'")
     load, _ = prepare_load(database)
@@ -465,7 +460,7 @@ async def test_a_batch_that_lost_in_a_deadlock_is_tried_again(workspace: Workspa
         await workspace.connection.execute("SELECT FROM asset WHERE id = $1 FOR UPDATE", first)
     await task
     assert str(load.summary) == "created 0, updated 2, unchanged 0, rejected 0"
-    assert sqlstates == ["40P01"]
+    assert errors.states == ["40P01"]
 
 
 def prepare_load(database: Database, *, interval: float = 5, total: int | None = None) -> tuple[Load, io.StringIO]:

@@ -12,12 +12,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from rich.console import Console
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
 from db.author import Author
 from db.bulk import purge as purge_steps
 from db.bulk.purge import MAX_ASSETS, PurgeCursor, purge_step
 from db.errors import Timeout
+from db.sql import text
 from graph_api.commands import purge
 from graph_api.commands.purge import Purge
 from graph_api.ingestion.progress import Progress, describe

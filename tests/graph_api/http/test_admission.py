@@ -221,7 +221,7 @@ async def test_five_hundred_concurrent_requests_are_all_answered_and_rejections_
                 assert body["data"] == {"products": {"nodes": []}}
         waits = [it["milliseconds"] for it in logs if it.get("status") == 503]
         assert sorted(waits)[len(waits) // 2] < 100
-        assert service.app.state.database.engine.pool.checkedout() == 0
+        assert service.app.state.database.connections_in_use == 0
 
 
 async def hold(service: Service, tenant_id: int) -> bool:

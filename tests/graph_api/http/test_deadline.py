@@ -8,10 +8,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.errors import Unavailable
+from db.sql import text
 from tests.graph_api.http.test_disconnect import REGISTER, TIMEOUT, Service, locked
 from tests.graph_api.ingestion.lines import product_lines, to_jsonl
 from tests.graph_api.ingestion.load_service import LoadService, summary
@@ -25,10 +25,10 @@ LIMIT = 0.3
 
 async def wait_for_returned_connections(service: Service) -> None:
     """Wait until every connection is back in the pool."""
-    pool = service.app.state.database.engine.pool
+    database = service.app.state.database
 
     async def all_returned() -> bool:
-        return not pool.checkedout()
+        return not database.connections_in_use
 
     await wait_until(all_returned)
 
@@ -167,11 +167,11 @@ async def test_a_slow_load_with_progress_is_not_ended(address: str) -> None:
 
 async def test_the_maximum_of_loads_is_enforced_and_leaves_slots_for_operations(address: str) -> None:
     async with LoadService(address, max_loads=2) as service:
-        pool = service.app.state.database.engine.pool
+        database = service.app.state.database
 
         async def is_running() -> bool:
             # a dry run holds a connection while it waits for its client
-            return bool(pool.checkedout() == 1)
+            return bool(database.connections_in_use == 1)
 
         async with sending(service, "/api/v1/ingest?dry_run=true", "application/jsonl"):
             await wait_until(is_running)

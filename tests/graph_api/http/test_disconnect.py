@@ -110,8 +110,8 @@ async def test_a_disconnect_cancels_the_statement(service: Service, address: str
             await wait_for_active(1)
         # the lock is still held, so only a cancelled statement ends
         await wait_for_active(0)
-        pool = service.app.state.database.engine.pool
+        database = service.app.state.database
         async with asyncio.timeout(TIMEOUT):
-            while pool.checkedout():  # noqa: ASYNC110
+            while database.connections_in_use:  # noqa: ASYNC110
                 await asyncio.sleep(0)
     assert (await service.execute("{ products { nodes { name } } }"))["data"] == {"products": {"nodes": []}}

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from db.driver_connection import StatementHook
 from db.migrations import latest_revision
+from db.sql import text
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from schema.temporal.history import HISTORY_COUNT_BY_SUBJECT
@@ -33,8 +35,6 @@ async def test_a_request_id_is_kept_if_valid_and_returned_in_body_and_header(api
 
 
 async def test_the_change_log_has_the_request_id(api: Api) -> None:
-    from sqlalchemy import text
-
     await api(REGISTER, headers={"X-Request-ID": "traced"}, input=product_fields())
     async with api.database.snapshot(1) as connection:
         row = await connection.fetch_one(text("SELECT request_id, actor FROM change WHERE tenant_id = CAST(:tenant AS bigint)"))
@@ -159,7 +159,7 @@ async def test_concurrent_requests_share_a_small_pool(address: str) -> None:
             *(api('{ product(name: "orders") { name history { totalCount } } }') for _ in range(40))
         )
         assert {it.data["product"]["history"]["totalCount"] for it in answers} == {1}
-        assert app.state.database.engine.pool.checkedout() == 0
+        assert app.state.database.connections_in_use == 0
 
 
 async def test_an_unhandled_error_is_answered_500_with_the_request_id(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,11 +174,17 @@ async def test_an_unhandled_error_is_answered_500_with_the_request_id(api: Api, 
     assert (await api("{ __typename }")).data
 
 
-async def test_a_failed_commit_reports_an_unknown_outcome(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def lost(*_: Any) -> None:
-        raise ConnectionResetError("gone")
+class _LostCommit(StatementHook):
+    """Loses the connection when it commits."""
 
-    monkeypatch.setattr("sqlalchemy.ext.asyncio.AsyncConnection.commit", lost)
+    async def before(self, _connection: Any, text: str, _arguments: Any) -> str:
+        if text == "COMMIT":
+            raise ConnectionResetError("gone")
+        return text
+
+
+async def test_a_failed_commit_reports_an_unknown_outcome(api: Api) -> None:
+    api.database.hooks.append(_LostCommit())
     response = await post(api, json.dumps({"query": REGISTER, "variables": {"input": product_fields()}}), accept=GRAPHQL)
     assert (response.status_code, response.json()["data"]) == (200, None)
     (error,) = response.json()["errors"]
@@ -187,8 +193,6 @@ async def test_a_failed_commit_reports_an_unknown_outcome(api: Api, monkeypatch:
 
 
 async def test_a_failed_read_below_a_mutation_rolls_it_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlalchemy import text
-
     async def failing(connection: Any, *_: Any) -> list[Any]:
         await connection.fetch(text("SELECT 1 / 0 AS tenant_id WHERE CAST(:tenant AS bigint) > 0 -- tenant_id = "))
         return []

@@ -51,10 +51,10 @@ class LoadService(Service):
 
     async def wait_until_idle(self) -> None:
         """Wait until no load is running."""
-        pool = self.app.state.database.engine.pool
+        database = self.app.state.database
 
         async def idle() -> bool:
-            return not pool.checkedout()
+            return not database.connections_in_use
 
         await wait_until(idle)
 

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -19,6 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from db.assets import entity as entities
 from db.author import Author
 from db.errors import TransactionConflict, Unavailable
+from db.sql import text
 from db.tenancy import api_key
 from graph_api.app import create_app
 from graph_api.auth.principals import OPEN_PRINCIPAL
@@ -65,7 +65,8 @@ async def serving(address: str, settings: dict[str, Any] | None = None, **servic
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as client:
             with recording(app.state.database) as recorded:
                 yield Api(client, app.state.database, recorded)
-            assert app.state.database.engine.pool.checkedout() == 0, "a request left its connection behind"
+                await recorded.check(app.state.database)
+            assert app.state.database.connections_in_use == 0, "a request left its connection behind"
 
 
 async def put_type(api: Api, code: str = "CUSTOMER", **source: Any) -> None:
@@ -490,7 +491,7 @@ async def test_no_database_connection_is_held_while_a_service_responds(address: 
         await create_customers(api, "42")
 
         async def count_connections(request: Request) -> Response:
-            connections.append(api.database.engine.pool.checkedout())  # type: ignore[attr-defined]
+            connections.append(api.database.connections_in_use)
             return await crm.default_handler(request)
 
         crm.handler = count_connections

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from sqlalchemy import text
 
 from db.author import Author
 from db.database import Database
 from db.errors import Unavailable
 from db.query_stats import QueryStats
+from db.sql import text
 from schema.execution.transaction import Transaction
 
 Ending = Callable[[Transaction], Awaitable[None]]
@@ -37,7 +37,7 @@ async def test_a_caller_cancelled_while_the_transaction_ends_leaves_no_connectio
         await ending_task
     async with asyncio.timeout(10):
         await asyncio.wait([running])
-        while database.engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110
+        while database.connections_in_use:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert running.cancelled() or running.exception() is not None
 

@@ -14,11 +14,13 @@ from db.assets.asset import IdentitySpec
 from db.author import Author
 from db.connection import WriteConnection
 from db.database import Database
+from db.filters import TENANT
 from db.registries import detail_type, entity_type
 from db.registries.detail_format import FORMATS
 from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow
 from db.registries.type_registry import read_type_registry_locked
+from db.sql import compose
 from db.tables import domain, entity_detail
 from schema.execution.executor import Executor, Request
 from schema.execution.principal import Principal
@@ -221,7 +223,7 @@ async def test_a_bad_entity_type_names_the_field_and_writes_nothing(api: Api, gi
     assert (await api(PUT_ENTITY_TYPE, input=given)).code_and_field == ("BAD_INPUT", field)
     assert await codes(api) == ([], [])
     async with api.database.snapshot(1) as connection:
-        assert await connection.fetch(select(domain).where(domain.c.tenant_id == connection.tenant_id)) == []
+        assert await connection.fetch(compose(select(domain).where(domain.c.tenant_id == TENANT))) == []
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ async def test_a_detail_that_an_out_of_order_change_may_restore_keeps_its_type(a
     await api(UPDATE, input={"uid": uid, "details": [{"type": "email", "value": "ann@shop.example"}], "at": iso(day(5))})
     await api(DELETE, input={"uid": uid, "at": iso(day(3))})
     async with api.database.snapshot(1) as connection:
-        assert await connection.fetch(select(entity_detail).where(entity_detail.c.tenant_id == connection.tenant_id)) == []
+        assert await connection.fetch(compose(select(entity_detail).where(entity_detail.c.tenant_id == TENANT))) == []
     assert (await api(REMOVE_DETAIL_TYPE, input={"code": "email"})).code_and_field == ("CONFLICT", "code")
     assert (await put_detail_type(api, format="number")).code_and_field == ("CONFLICT", "format")
     assert (await api(RESTORE, input={"uid": uid, "at": iso(day(4))})).data
