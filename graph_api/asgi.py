@@ -47,7 +47,11 @@ def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: 
             announce(url)
             _Workers(config, sockets=[listener]).run()
         else:
-            _Server(config, lambda: announce(url), log_writer).run(sockets=[listener])
+            try:
+                _Server(config, lambda: announce(url), log_writer).run(sockets=[listener])
+            finally:
+                # a closed terminal ends the server without its shutdown
+                log_writer.stop()
 
 
 def create_worker() -> Starlette:

@@ -20,11 +20,11 @@ class _CancellableBlock:
     _is_cancelling = False
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         assert task is not None, "requests run in tasks"
         self._task = task
         self._cancelling_before = task.cancelling()
-        self._loop = asyncio.get_running_loop()
         self._timer = self._start_timer()
 
     def _start_timer(self) -> asyncio.TimerHandle:

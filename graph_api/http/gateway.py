@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
-from uuid import uuid4
+from os import urandom
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,8 +45,7 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders) -> None:
         started = time.perf_counter()
-        client_id = headers.get(b"x-request-id")
-        request_id = client_id.decode() if client_id is not None and _REQUEST_ID.fullmatch(client_id) else str(uuid4())
+        request_id = _request_id(headers.get(b"x-request-id"))
         trace = continue_trace(headers.traceparents())
         state = scope.setdefault("state", {})
         state["headers"] = headers
@@ -94,6 +93,16 @@ class Gateway:
         if self._loopback_only and not is_loopback_request(scope, headers):
             return not_loopback_response(scope)
         return self._direct.get(scope["path"], self._router)
+
+
+def _request_id(of_client: bytes | None) -> str:
+    """Return the request id that the client sent, or a new UUID if there is none or it is invalid."""
+    if of_client is not None and _REQUEST_ID.fullmatch(of_client):
+        return of_client.decode()
+    # as uuid4() does, at half the cost
+    digits = urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 async def _send_preflight_response(policy: CrossOriginPolicy, scope: Scope, receive: Receive, send: Send) -> None:

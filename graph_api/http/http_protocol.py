@@ -1,6 +1,6 @@
 """HTTP/1.1 connections: limits of time and size for request heads, and a close that lets the client read the response."""
 
-from asyncio import Transport
+from asyncio import AbstractEventLoop, Transport
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -15,17 +15,34 @@ _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 8_388_608
 
 
-class _LingeringTransport:
-    """Transport whose `close` is replaced by a lingering close."""
+class _ResponseTransport:
+    """Transport that sends what is written in one step of the loop at once, and whose `close` is replaced by a lingering close.
 
-    def __init__(self, transport: Transport, close: Callable[[], None]) -> None:
+    uvicorn writes the head and the body of a response separately: two system calls, and a client that is woken twice.
+    """
+
+    def __init__(self, transport: Transport, loop: AbstractEventLoop, close: Callable[[], None]) -> None:
         self._transport = transport
-        self.write = transport.write
+        self._loop = loop
+        self._written: list[bytes] = []
         self.close = close
         self.is_lingering = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            self._flushing = self._loop.call_soon(self.flush)
+        self._written.append(data)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._written:
+            self._flushing.cancel()
+            data = b"".join(self._written)
+            self._written.clear()
+            self._transport.write(data)
 
     def is_closing(self) -> bool:
         return self.is_lingering or self._transport.is_closing()
@@ -52,15 +69,15 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._lingering = _LingeringTransport(transport, self._close_lingering)
-        super().connection_made(self._lingering)  # type: ignore[arg-type]
+        self._response_transport = _ResponseTransport(transport, self.loop, self._close_lingering)
+        super().connection_made(self._response_transport)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering.is_lingering:
+        if self._response_transport.is_lingering:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > _LINGER_BYTES:
                 self._transport.close()
@@ -68,11 +85,12 @@ class Connection(HttpToolsProtocol):
         if not self._in_head:
             super().data_received(data)
             return
-        if self._timer.cancelled():
-            self._start_timer()
         room = MAX_HEAD_BYTES - self._head_bytes
         self._head_bytes += len(data)
         super().data_received(data[:room])
+        # most heads arrive at once, and need no timer
+        if self._is_head_incomplete() and self._timer.cancelled():
+            self._start_timer()
         if len(data) <= room or self.transport.is_closing():
             return
         # the rest may be a body, or a pipelined request
@@ -94,10 +112,14 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._response_transport.flush()
         super().on_response_complete()
         if not self._in_head and self.cycle.response_complete and not self.transport.is_closing():
             # the endpoint answered without reading the whole body
             self._start_timer()
+
+    def _is_head_incomplete(self) -> bool:
+        return self._in_head and self._head_bytes > 0
 
     def _is_head_too_large(self) -> bool:
         return self._in_head and self._head_bytes > MAX_HEAD_BYTES
@@ -109,7 +131,7 @@ class Connection(HttpToolsProtocol):
     def _on_timeout(self) -> None:
         if self.transport.is_closing():
             return
-        if self._in_head and self._head_bytes:
+        if self._is_head_incomplete():
             reason = f"The request line and headers did not arrive within {self._head_timeout:g} s."
             self._reject(HTTPStatus.REQUEST_TIMEOUT, reason)
         else:
@@ -117,10 +139,11 @@ class Connection(HttpToolsProtocol):
 
     def _close_lingering(self) -> None:
         """Close the connection, at once if no more input is expected."""
-        if self._lingering.is_closing() or (self._in_head and not self._head_bytes):
+        self._response_transport.flush()
+        if self._response_transport.is_closing() or (self._in_head and not self._head_bytes):
             self._transport.close()
             return
-        self._lingering.is_lingering = True
+        self._response_transport.is_lingering = True
         self.flow.resume_reading()
         self._transport.write_eof()
         self._timer.cancel()

@@ -27,9 +27,10 @@ class Trace(NamedTuple):
 
 def continue_trace(traceparents: Sequence[str]) -> Trace:
     """Start a span in the trace of the traceparent headers. Start a trace if there is not exactly one valid header."""
+    digits = urandom(24).hex()
     parent = _TRACEPARENT.fullmatch(traceparents[0]) if len(traceparents) == 1 else None
-    trace_id, flags = parent.groups() if parent else (urandom(16).hex(), _NOT_SAMPLED)
-    return Trace(trace_id, urandom(8).hex(), flags)
+    trace_id, flags = parent.groups() if parent else (digits[:32], _NOT_SAMPLED)
+    return Trace(trace_id, digits[32:], flags)
 
 
 def traceparent_of(scope: Scope) -> str:

@@ -446,6 +446,21 @@ async def test_each_request_is_logged_as_one_json_line_with_its_id(data: Path) -
     assert len({line["request_id"] for line in (first, second, third)}) == 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_signal_loses_no_log_line(data: Path, workers: int, number: int) -> None:
+    async with serve_on(data, "--workers", str(workers)) as (service, client):
+        sent = [f"request-{index}" for index in range(50)]
+        for request_id in sent:
+            await client("{ __typename }", {"X-Request-ID": request_id})
+        service.process.send_signal(number)
+        await service.exit_code()
+    logged = [line.get("request_id") for line in map(orjson.loads, service.err.lines)]
+    assert sorted(it for it in logged if it) == sorted(sent)
+    if workers == 1:
+        assert [it for it in logged if it] == sent
+
+
 async def test_verify_names_a_version_that_was_tampered_with_and_fails(data: Path) -> None:
     async with serve_on(data) as (service, client):
         await register_products(client)

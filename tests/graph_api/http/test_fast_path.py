@@ -1,0 +1,209 @@
+"""Parts of each request that cost almost nothing: a free slot, limits of time, the watch for a disconnect, counts in memory."""
+
+import asyncio
+import time
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from db.errors import Timeout
+from graph_api.http import deadline
+from graph_api.http.admission import Admission
+from graph_api.http.deadline import CancelOnDisconnect, TimeLimit
+from graph_api.http.gateway import _request_id
+from graph_api.http.http_protocol import _ResponseTransport
+from graph_api.http.media_types import is_json_type, response_type
+from graph_api.http.rate_counts import MemoryCounts
+from graph_api.http.request_headers import RequestHeaders
+from tests.graph_api.http.test_disconnect import TIMEOUT
+
+pytestmark = pytest.mark.unit
+
+
+class Client:
+    """Client whose body was received, and who disconnects when told."""
+
+    def __init__(self, *, connected: bool = True) -> None:
+        self.calls = 0
+        self._disconnected = asyncio.Event()
+        if not connected:
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        self._disconnected.set()
+
+    async def receive(self) -> dict[str, Any]:
+        self.calls += 1
+        await self._disconnected.wait()
+        return {"type": "http.disconnect"}
+
+
+def block_loop(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def test_a_block_that_ends_soon_never_watches_its_client() -> None:
+    client, tasks = Client(), len(asyncio.all_tasks())
+    async with CancelOnDisconnect(client.receive):
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == tasks
+    await asyncio.sleep(2 * deadline.WATCH_DELAY)
+    assert client.calls == 0
+
+
+async def test_a_disconnect_before_or_during_the_block_cancels_it() -> None:
+    for connected in (False, True):
+        client = Client(connected=connected)
+        asyncio.get_running_loop().call_later(3 * deadline.WATCH_DELAY, client.disconnect)
+        started = time.monotonic()
+        with pytest.raises(ClientDisconnect):
+            async with CancelOnDisconnect(client.receive):
+                await asyncio.sleep(TIMEOUT)
+        assert time.monotonic() - started < TIMEOUT
+        # the task itself is not cancelled
+        task = asyncio.current_task()
+        assert task
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+
+
+async def test_a_cancellation_from_elsewhere_is_not_taken_for_a_disconnect_or_a_timeout() -> None:
+    async def run(block: Any) -> None:
+        async with block:
+            await asyncio.sleep(TIMEOUT)
+
+    for block in (CancelOnDisconnect(Client().receive), TimeLimit(TIMEOUT)):
+        task = asyncio.create_task(run(block))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_the_limit_of_time_is_over_once_its_block_ends() -> None:
+    async with TimeLimit(0.01):
+        pass
+    await asyncio.sleep(0.05)
+    with pytest.raises(Timeout, match=r"0\.01 s"):
+        async with TimeLimit(TIMEOUT), TimeLimit(0.01):
+            await asyncio.sleep(TIMEOUT)
+
+
+async def test_a_disconnect_and_a_timeout_at_once_leave_the_task_uncancelled() -> None:
+    client = Client()
+
+    async def run() -> None:
+        async with CancelOnDisconnect(client.receive), TimeLimit(3 * deadline.WATCH_DELAY):
+            await asyncio.sleep(2 * deadline.WATCH_DELAY)
+            client.disconnect()
+            # both are due in one step of the loop
+            block_loop(2 * deadline.WATCH_DELAY)
+            await asyncio.sleep(TIMEOUT)
+
+    with pytest.raises((ClientDisconnect, Timeout)):
+        await run()
+    task = asyncio.current_task()
+    assert task
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+class Written:
+    """Transport that records what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
+async def test_what_is_written_in_one_step_of_the_loop_is_sent_at_once_and_in_order() -> None:
+    written = Written()
+    transport = _ResponseTransport(cast(asyncio.Transport, written), asyncio.get_running_loop(), lambda: None)
+    transport.write(b"head ")
+    transport.write(b"body")
+    transport.flush()
+    transport.flush()
+    assert written.sent == [b"head body"]
+    # a response that is sent in pieces is not held back
+    transport.write(b"piece")
+    await asyncio.sleep(0)
+    transport.write(b" and piece")
+    await asyncio.sleep(0)
+    assert written.sent == [b"head body", b"piece", b" and piece"]
+
+
+async def test_a_free_slot_is_assigned_without_suspending_and_never_more_than_there_are() -> None:
+    admission = Admission(3, 100, TIMEOUT)
+    held = most = 0
+    entering = admission.slot(1, "a").__aenter__()
+    with pytest.raises(StopIteration) as entered:
+        entering.send(None)
+    entered.value.value.release()
+
+    async def work(number: int) -> None:
+        nonlocal held, most
+        async with admission.slot(number % 4, "ab"[number % 2]) as slot:
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0)
+            held -= 1
+            if number % 3 == 0:
+                slot.release()
+                slot.release()
+            if number % 5 == 0:
+                raise ValueError("failed")
+
+    outcomes = await asyncio.gather(*map(work, range(100)), return_exceptions=True)
+    assert sum(isinstance(it, ValueError) for it in outcomes) == 20
+    assert [it for it in outcomes if it is not None and not isinstance(it, ValueError)] == []
+    assert most == 3
+    assert (admission._free, admission._held.total(), admission._waiters) == (3, 0, [])
+
+
+def test_a_count_begins_anew_after_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    counts = MemoryCounts()
+    assert counts.get("a") == (0, now)
+    assert counts.add("a", 10, 3) == (3, 1_010)
+    now = 1_009.9
+    assert counts.add("a", 10, 4) == (7, 1_010)
+    assert counts.get("a") == (7, 1_010)
+    now = 1_010.0
+    assert counts.get("a") == (0, now)
+    assert counts.add("a", 10, 1) == (1, 1_020)
+
+
+def test_counts_whose_window_has_ended_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    counts = MemoryCounts()
+    for number in range(50_000):
+        now += 0.1
+        counts.add(str(number), 10, 1)
+    assert len(counts._counts) <= 1_000
+
+
+def test_of_a_repeated_header_the_first_value_counts_and_all_are_kept() -> None:
+    headers = RequestHeaders([(b"accept", b"a"), (b"x-api-key", b"first"), (b"accept", b"b"), (b"x-api-key", b"second")])
+    assert (headers.get(b"accept"), headers.all(b"accept"), headers.all(b"host")) == (b"a", [b"a", b"b"], [])
+    assert headers.credentials() == ("first", None, None)
+    assert RequestHeaders([(b"authorization", b"Bearer t")]).credentials().forwarded == "Bearer t"
+    assert RequestHeaders([(b"authorization", b"Bearer hw_1_x")]).credentials().forwarded is None
+
+
+def test_a_long_header_value_is_understood_without_being_cached() -> None:
+    json_type = b"application/json; charset=utf-8" + b" " * 300
+    assert is_json_type(json_type)
+    assert response_type(json_type) == "application/json"
+    assert not is_json_type(b"text/plain" + b" " * 300)
+
+
+def test_a_new_request_id_is_a_random_uuid() -> None:
+    ids = {_request_id(None) for _ in range(100)}
+    assert len(ids) == 100
+    assert {(UUID(it).version, str(UUID(it)) == it) for it in ids} == {(4, True)}
