@@ -220,7 +220,7 @@ def _count_by_domain_statement(shape: _Shape) -> Statement:
 def _filtered(statement: Select[Any], shape: _Shape, instant: ColumnElement[Any]) -> Select[Any]:
     """Add the filters of a query to a statement that reads versions at an instant."""
     if "search" in shape.filters:
-        matching = func.search_entities(bindparam("search", type_=Text), instant).column_valued("matching")
+        matching = func.search_entities(TENANT, bindparam("search", type_=Text), instant).column_valued("matching")
         statement = statement.where(versions.c.asset_id.in_(select(matching)))
     if "types" in shape.filters:
         statement = statement.where(assets.c.type == any_of("types", Text))

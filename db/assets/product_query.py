@@ -137,7 +137,7 @@ def _count_by_domain_statement(filters: _Filters) -> Statement:
 def _filtered(statement: Select[Any], filters: _Filters, instant: ColumnElement[Any]) -> Select[Any]:
     """Add filters to a statement that reads versions at an instant."""
     if "search" in filters:
-        matching = func.search_products(bindparam("search", type_=Text), instant).column_valued("matching")
+        matching = func.search_products(TENANT, bindparam("search", type_=Text), instant).column_valued("matching")
         statement = statement.where(versions.c.asset_id.in_(select(matching)))
     for column, name in (
         (versions.c.domain, "domains"),

@@ -2,6 +2,7 @@
 security."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -157,7 +158,7 @@ async def test_the_search_function_uses_the_trigram_index(database: Database, ad
         assert await owner.fetchval("SELECT count(*) FROM entity_version WHERE tenant_id = 1") == ENTITIES * VERSIONS
         body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_entities'")
         await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
-        search = body.replace("pattern", "'%3f9a7%'").replace("instant", "now()")
+        search = re.sub(r"\btenant\b", "1", body).replace("pattern", "'%3f9a7%'").replace("instant", "now()")
         plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {search}")
     finally:
         await owner.close()

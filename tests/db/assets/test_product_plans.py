@@ -1,5 +1,6 @@
 """Each read of products and domains uses the index that it is meant to, as the service's role under row-level security."""
 
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -120,7 +121,7 @@ async def test_the_search_function_uses_the_trigram_index(database: Database, ad
     try:
         body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_products'")
         await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
-        search = body.replace("pattern", "'%3f9a%'").replace("instant", "now()")
+        search = re.sub(r"\btenant\b", "1", body).replace("pattern", "'%3f9a%'").replace("instant", "now()")
         plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {search}")
     finally:
         await owner.close()

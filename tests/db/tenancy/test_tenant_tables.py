@@ -66,7 +66,7 @@ async def test_policy_reads_the_setting_once_in_a_statement(two_tenants: Databas
             assert not any("current_setting" in line for line in plan if "Output:" not in line), plan
 
 
-async def test_security_definer_functions_read_the_tenant_of_the_setting(address: str) -> None:
+async def test_security_definer_functions_compare_the_tenant_with_the_setting(address: str) -> None:
     async with as_owner(address) as owner:
         functions = await owner.fetch(
             "SELECT proname, prosrc, proconfig, has_function_privilege('public', oid, 'EXECUTE') AS is_public FROM pg_proc"
@@ -74,10 +74,9 @@ async def test_security_definer_functions_read_the_tenant_of_the_setting(address
         )
     assert [it["proname"] for it in functions] == ["search_entities", "search_products", TENANT_LOOKUP]
     for it in functions:
-        assert (
-            it["proname"] == TENANT_LOOKUP
-            or "tenant_id = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)" in it["prosrc"]
-        )
+        if it["proname"] != TENANT_LOOKUP:
+            assert "tenant_id = tenant\n" in it["prosrc"]
+            assert "tenant = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)" in it["prosrc"]
         assert it["proconfig"] == ["search_path=public, pg_catalog, pg_temp"]
         assert not it["is_public"]
 
