@@ -11,7 +11,7 @@ from db.connection import WriteConnection
 from db.database import Database
 from db.driver_connection import Row
 from db.errors import HeadwaterError
-from tests.hooks import AttachedHook, belongs_to_session, explain
+from tests.hooks import AttachedHook, belongs_to_session, explain, explain_generic
 
 
 class explained_plans(AttachedHook):  # noqa: N801
@@ -44,6 +44,15 @@ class explained_plans(AttachedHook):  # noqa: N801
             node = pending.pop()
             yield node
             pending += node.get("Plans", [])
+
+
+class generic_plans(explained_plans):  # noqa: N801
+    """Context manager that explains every statement as it is planned for any arguments."""
+
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        if not belongs_to_session(text):
+            self.plans.append(await explain_generic(connection, text, arguments))
+        return await AttachedHook.before(self, connection, text, arguments)
 
 
 @asynccontextmanager

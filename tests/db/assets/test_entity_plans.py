@@ -23,7 +23,7 @@ from db.temporal.history import histories
 from db.temporal.kinds import ENTITY
 from tests.builders import day
 from tests.databases import shared_database
-from tests.db.plans import explained_plans, rolled_back
+from tests.db.plans import explained_plans, generic_plans, rolled_back
 
 pytestmark = [pytest.mark.slow(30), pytest.mark.xdist_group("entity plans")]
 
@@ -150,6 +150,18 @@ async def test_a_read_uses_its_index(database: Database, name: str) -> None:
     assert index in explained.indexes
     # the registries have one page each
     assert explained.scanned_tables <= {"entity_type", "detail_type"}
+
+
+@pytest.mark.parametrize("name", ["current lookup by uid", "lookup by key", "first page"])
+async def test_a_single_read_without_an_instant_uses_its_index_whatever_the_plan(database: Database, name: str) -> None:
+    read_for, index = READS[name]
+    async with database.snapshot(1) as connection:
+        read = read_for(await any_entity(connection))
+    for explained in (explained_plans(database), generic_plans(database)):
+        with explained:
+            assert await read(database.single_read(1))
+        assert index in explained.indexes
+        assert explained.scanned_tables <= {"entity_type", "detail_type"}
 
 
 async def test_the_search_function_uses_the_trigram_index(database: Database, address: str) -> None:

@@ -19,13 +19,14 @@ from db.assets.product_query import (
     products_by_domain,
 )
 from db.author import Author
+from db.connection import ReadConnection
 from db.database import Database
 from db.pagination import Page
 from db.temporal.history import histories
 from db.temporal.kinds import PRODUCT
 from tests.builders import day
 from tests.databases import prepare_now
-from tests.db.plans import explained_plans
+from tests.db.plans import explained_plans, generic_plans
 
 PRODUCTS = 4_000
 VERSIONS = 5
@@ -82,6 +83,21 @@ async def test_each_read_uses_its_index(database: Database) -> None:
         ):
             with explained_plans(database) as explained:
                 assert await read()
+            assert index in explained.indexes
+            assert explained.scanned_tables == set()
+
+
+async def test_a_single_read_without_an_instant_uses_its_index_whatever_the_plan(database: Database) -> None:
+    row = (await list_products(database.single_read(1), ProductQuery(), Page(50))).items[7]
+    reads: list[tuple[Callable[[ReadConnection], Awaitable[Any]], str]] = [
+        (lambda it: product.products_by_name(it, [row.name], None), "product_version_by_name"),
+        (lambda it: product.products_by_uid(it, [row.uid], None), "asset_uid_taken"),
+        (lambda it: list_products(it, ProductQuery(), Page(50)), "product_version_by_name"),
+    ]
+    for read, index in reads:
+        for explained in (explained_plans(database), generic_plans(database)):
+            with explained:
+                assert await read(database.single_read(1))
             assert index in explained.indexes
             assert explained.scanned_tables == set()
 
