@@ -7,7 +7,7 @@ imports run in one direction. Asset types register themselves with `asset_type`,
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -18,6 +18,7 @@ from db.connection import ReadConnection
 from db.consistency.consistent_dict import ConsistentDict
 from schema.execution.context import Info
 from schema.execution.loading import Batch
+from schema.language.columns import backed_by_row
 
 if TYPE_CHECKING:
     from schema.assets.asset import Asset
@@ -31,7 +32,7 @@ DomainType = TypeVar("DomainType", bound="type[Domain]")
 
 # The GraphQL type of each kind of asset, by the name of the kind.
 ASSET_TYPES: dict[str, "type[Asset]"] = {}
-_ASSET_FROM_ROW: dict[type[NodeRow], "Callable[[Any, datetime | None], Asset]"] = {}
+_TYPE_OF_ROW: dict[type[NodeRow], "type[Asset]"] = {}
 _DOMAIN_TYPES: list["type[Domain]"] = []
 
 
@@ -40,8 +41,8 @@ def asset_type(row_type: type[NodeRow]) -> Callable[[AssetType], AssetType]:
 
     def register(type_: AssetType) -> AssetType:
         ASSET_TYPES[type_.kind.name] = type_
-        _ASSET_FROM_ROW[row_type] = type_.of
-        return type_
+        _TYPE_OF_ROW[row_type] = type_
+        return backed_by_row(type_)
 
     return register
 
@@ -60,7 +61,7 @@ def domain_at(name: str, as_of: datetime, pinned: datetime | None) -> LazyDomain
 
 def asset_from_row(row: NodeRow, pinned: datetime | None) -> LazyAsset:
     """Build an asset of any kind from its row; `pinned` is the requested instant, if any."""
-    return _ASSET_FROM_ROW[type(row)](row, pinned)
+    return _TYPE_OF_ROW[type(row)].of(row, pinned)
 
 
 async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> LazyAsset | None:

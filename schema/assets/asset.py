@@ -1,7 +1,7 @@
 """Assets: the fields that products and entities share."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self, cast
 from uuid import UUID
 
 import strawberry
@@ -11,13 +11,16 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types, related_connection, relationships_of_asset
 from schema.execution.context import Info
+from schema.language.columns import column
 from schema.language.cost import list_size, walk_cost
-from schema.language.fields import field, resolver
+from schema.language.fields import resolver
 from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ
 from schema.lineage.walk import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connection
 from schema.temporal.history import Version, version_connection
+
+LABEL = "Name to display: the name of a product, the display name of an entity."
 
 
 @strawberry.federation.interface(
@@ -25,17 +28,22 @@ from schema.temporal.history import Version, version_connection
     description="A product or an entity, as it was at one instant. Lineage links and relationships connect assets.",
 )
 class Asset(Node):
-    uid: UUID = field(READ, "Stable uid. It never changes.")
-    label: str = field(READ, "Name to display: the name of a product, the display name of an entity.")
-    as_of: datetime = field(READ, "Instant at which the asset was read.")
-    valid_from: datetime = field(READ, "Start of the period in which the asset did not change.")
-    valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
-    created_at: datetime = field(READ, "Instant at which the asset was first created.")
-    updated_at: datetime = field(READ, "Instant of the last change, up to the instant of this read.")
+    uid: UUID = column(READ, "Stable uid. It never changes.")
+    label: str = column(READ, LABEL)
+    as_of: datetime = column(READ, "Instant at which the asset was read.")
+    valid_from: datetime = column(READ, "Start of the period in which the asset did not change.")
+    valid_to: datetime | None = column(READ, "End of that period. Null if it continues.")
+    created_at: datetime = column(READ, "Instant at which the asset was first created.")
+    updated_at: datetime = column(READ, "Instant of the last change, up to the instant of this read.", "valid_from")
 
     kind: ClassVar[Kind]
-    asset_id: strawberry.Private[int]
+    row: strawberry.Private[Any]
+    # the requested instant, if any
     pinned: strawberry.Private[datetime | None]
+
+    @property
+    def asset_id(self) -> int:
+        return cast(int, self.row.asset_id)
 
     @classmethod
     def resolve_type(cls, asset: "Asset", *_: object) -> str:
@@ -43,9 +51,12 @@ class Asset(Node):
         return type(asset).__name__
 
     @classmethod
-    def of(cls, row: Any, pinned: datetime | None) -> "Asset":
-        """Build the asset from its row; `pinned` is the requested instant, if any."""
-        raise TypeError(f"{cls.__name__} does not implement of()")
+    def of(cls, row: Any, pinned: datetime | None) -> Self:
+        """Return the asset of a row; `pinned` is the requested instant, if any."""
+        asset = cls.__new__(cls)
+        asset.row = row
+        asset.pinned = pinned
+        return asset
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Asset | None":

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 from uuid import UUID
 
 import strawberry
@@ -19,7 +19,7 @@ from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY
-from schema.assets.asset import Asset
+from schema.assets.asset import LABEL, Asset
 from schema.assets.entity_detail import (
     DETAILS_BY_ENTITY,
     DetailFilter,
@@ -36,6 +36,7 @@ from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import EntityKey
+from schema.language.columns import column
 from schema.language.cost import FETCH_COST, LIFETIME_COST, WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import (
@@ -50,7 +51,7 @@ from schema.language.inputs import (
     optional_input_field,
     provided_fields,
 )
-from schema.language.node_ids import AsOf, write_id
+from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import asset_type
@@ -75,20 +76,20 @@ class EntityOrderField(Enum):
     description="An entity of a registered type with its details, such as a person, a table or a job, as it was at one instant.",
 )
 class Entity(Asset):
-    key: str | None = field(
+    id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("Entity", row.uid, pinned))
+    label: str = column(READ, LABEL, "display_name")
+    key: str | None = column(
         READ,
         "Identifier in the system that the entity comes from, unique within the type, such as an integer, a UUID or a"
         " qualified name.",
     )
-    display_name: str = field(READ, "Name to display.")
+    display_name: str = column(READ, "Name to display.")
 
     kind: ClassVar[Kind] = ENTITY
-    type_code: strawberry.Private[str]
-    values: strawberry.Private[dict[str, str]]
 
     @resolver(READ, "Type of the entity.")
     def type(self, info: Info) -> EntityType:
-        return info.context.load(ENTITY_TYPE_BY_CODE, (self.type_code, self.as_of, self.pinned))  # type: ignore[return-value]
+        return info.context.load(ENTITY_TYPE_BY_CODE, (self.row.type, self.as_of, self.pinned))  # type: ignore[return-value]
 
     @list_size(20, like="types")
     @resolver(READ, "Details of the entity, in order of their type. Each has a separate validity.")
@@ -98,7 +99,7 @@ class Entity(Asset):
 
     @resolver(READ, "Value of one detail. Null if the entity has no detail of this type.")
     def detail(self, type: Annotated[str, strawberry.argument(description="Code of the detail type.")]) -> str | None:
-        return self.values.get(type)
+        return cast(str | None, self.row.details.get(type))
 
     @cost(FETCH_COST)
     @resolver(
@@ -109,36 +110,16 @@ class Entity(Asset):
         " entity no key.",
     )
     async def record(self, info: Info) -> JSON | None:
-        type_ = await info.context.load(ENTITY_TYPE_BY_CODE, (self.type_code, self.as_of, self.pinned))
+        type_ = await info.context.load(ENTITY_TYPE_BY_CODE, (self.row.type, self.as_of, self.pinned))
         source = type_.source if type_ else None
         if source is None:
             return None
         if source.is_local:
-            return JSON(self.values)
+            return JSON(self.row.details)
         if self.key is None:
             return None
         return JSON(
             info.context.defer_record(Lookup(source.service, source.endpoint, source.lookup_field, self.key), info._raw_info)
-        )
-
-    @classmethod
-    def of(cls, row: EntityRow, pinned: datetime | None) -> "Entity":
-        """Build an entity from its row; `pinned` is the requested instant, if any."""
-        return cls(
-            id=write_id("Entity", row.uid, pinned),
-            uid=row.uid,
-            label=row.display_name,
-            as_of=row.as_of,
-            valid_from=row.valid_from,
-            valid_to=row.valid_to,
-            created_at=row.created_at,
-            updated_at=row.valid_from,
-            key=row.key,
-            display_name=row.display_name,
-            type_code=row.type,
-            values=row.details,
-            asset_id=row.asset_id,
-            pinned=pinned,
         )
 
     @classmethod

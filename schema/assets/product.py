@@ -19,12 +19,13 @@ from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import PRODUCT
-from schema.assets.asset import Asset
+from schema.assets.asset import LABEL, Asset
 from schema.assets.search import searchable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
+from schema.language.columns import column
 from schema.language.cost import LIFETIME_COST, WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import (
@@ -39,7 +40,7 @@ from schema.language.inputs import (
     optional_input_field,
     provided_fields,
 )
-from schema.language.node_ids import AsOf, write_id
+from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyDomain, asset_type, domain_at
@@ -72,14 +73,18 @@ class SchemaField:
 @asset_type(ProductRow)
 @strawberry.federation.type(keys=["id", "uid", "name"], description="A data product, as it was at one instant.")
 class Product(Asset):
-    name: str = field(READ, "Name, unique at every instant. It may change; the uid does not.")
-    domain: LazyDomain = field(READ, "Domain that owns the product.")
-    owner: str = field(READ, "Owner of the product.")
-    description: str | None = field(READ, "Content and purpose of the product.")
-    schema: JSON = field(READ, "Schema as it was registered, a JSON object.")
-    status: ProductStatus = field(READ, "Status of the product.")
-    version: str = field(READ, "Semantic version.")
-    tags: list[str] = field(READ, "Tags of the product.")
+    id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("Product", row.uid, pinned))
+    label: str = column(READ, LABEL, "name")
+    name: str = column(READ, "Name, unique at every instant. It may change; the uid does not.")
+    domain: LazyDomain = column(
+        READ, "Domain that owns the product.", compute=lambda row, pinned: domain_at(row.domain, row.as_of, pinned)
+    )
+    owner: str = column(READ, "Owner of the product.")
+    description: str | None = column(READ, "Content and purpose of the product.")
+    schema: JSON = column(READ, "Schema as it was registered, a JSON object.")
+    status: ProductStatus = column(READ, "Status of the product.", compute=lambda row, _: ProductStatus[row.status])
+    version: str = column(READ, "Semantic version.")
+    tags: list[str] = column(READ, "Tags of the product.")
 
     kind: ClassVar[Kind] = PRODUCT
 
@@ -87,30 +92,6 @@ class Product(Asset):
     @resolver(READ, "Fields of the schema, read from a list of fields, JSON Schema, or an object of names and types.")
     def fields(self) -> list[SchemaField]:
         return schema_fields(cast(dict[str, Any], self.schema))
-
-    @classmethod
-    def of(cls, row: ProductRow, pinned: datetime | None) -> "Product":
-        """Build a product from its row; `pinned` is the requested instant, if any."""
-        return cls(
-            id=write_id("Product", row.uid, pinned),
-            uid=row.uid,
-            label=row.name,
-            as_of=row.as_of,
-            valid_from=row.valid_from,
-            valid_to=row.valid_to,
-            created_at=row.created_at,
-            updated_at=row.valid_from,
-            name=row.name,
-            domain=domain_at(row.domain, row.as_of, pinned),
-            owner=row.owner,
-            description=row.description,
-            schema=JSON(row.schema),
-            status=ProductStatus[row.status],
-            version=row.version,
-            tags=row.tags,
-            asset_id=row.asset_id,
-            pinned=pinned,
-        )
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Product | None":

@@ -1,6 +1,6 @@
 """Field declarations: every field of the schema states its description and the scope it requires."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import strawberry
@@ -13,9 +13,9 @@ _SCOPE = "headwater.scope"
 Resolver = TypeVar("Resolver", bound=Callable[..., Any])
 
 
-def field(scope: Scope, description: str, **options: Any) -> Any:
+def field(scope: Scope, description: str, *, metadata: Mapping[str, Any] | None = None, **options: Any) -> Any:
     """Declare an attribute as a field that requires a scope."""
-    return strawberry.federation.field(description=description, metadata={_SCOPE: scope}, **options)
+    return strawberry.federation.field(description=description, metadata={_SCOPE: scope, **(metadata or {})}, **options)
 
 
 def resolver(scope: Scope, description: str, **options: Any) -> Callable[[Resolver], Resolver]:

@@ -25,13 +25,15 @@ AsOf = Annotated[
 ]
 
 
+ID = (
+    "Names this object. If it was read with asOf, the id contains that instant and leads to the same state; otherwise it"
+    " leads to the current state."
+)
+
+
 @strawberry.interface(description="An object that can be read again by its id.")
 class Node:
-    id: strawberry.ID = field(
-        READ,
-        "Names this object. If it was read with asOf, the id contains that instant and leads to the same state; otherwise it"
-        " leads to the current state.",
-    )
+    id: strawberry.ID = field(READ, ID)
 
 
 def write_id(type_name: str, uid: UUID, instant: datetime | None) -> strawberry.ID:

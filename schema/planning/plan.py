@@ -8,6 +8,8 @@ from graphql import FieldNode, FragmentDefinitionNode, GraphQLField
 from graphql.execution.values import VariableValues, get_argument_values
 from strawberry.types.field import StrawberryField
 
+from schema.language.columns import Column
+
 # The value of a non-null position that failed. It makes the enclosing object or list fail, too.
 FAILED: Any = type("Failed", (), {"__slots__": (), "__repr__": lambda _: "FAILED"})()
 
@@ -28,6 +30,8 @@ class ValuePlan:
     serialize: Callable[[Any], Any] | None = None
     # of an object type
     object: "ObjectPlan | None" = None
+    # class of the objects, if the type tells it
+    expected: type | None = None
     # of an abstract type, by the class of the value
     objects: "Mapping[type, ObjectPlan] | None" = None
     # completing it may have to wait for something
@@ -46,6 +50,8 @@ class FieldPlan:
     # The value is one of these: a constant, an attribute of the source, or what a resolver returns.
     constant: str | None = None
     attribute: str | None = None
+    # where a plan reads the attribute in the row of the source
+    column: Column | None = None
     resolver: "Resolver | None" = None
     # index among the deferred fields of its object; None: the generated code shapes the value itself
     slot: int | None = None

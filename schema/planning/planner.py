@@ -32,6 +32,7 @@ from graphql.execution.values import VariableValues
 from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryObjectDefinition
 
+from schema.language.columns import column_of
 from schema.planning.plan import Arguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
 from schema.planning.shaping import generate_shape
 
@@ -160,6 +161,7 @@ class _Compilation:
         base = declared.base_resolver
         if base is None:
             plan.attribute = declared.python_name
+            plan.column = column_of(declared)
             return plan
         plan.resolver = Resolver(
             cast(Callable[..., Any], base.wrapped_func),
@@ -187,11 +189,12 @@ class _Compilation:
             return ValuePlan(False, type_name, item=item, is_async=item.is_async)
         if isinstance(type_, GraphQLLeafType):
             return ValuePlan(False, type_name, serialize=_serializer(type_))
+        classes = self._planner.classes_by_type
         selection_sets = [it.selection_set for it in nodes if it.selection_set is not None]
         if isinstance(type_, GraphQLObjectType):
             only = self.object_plan(type_, selection_sets)
-            return ValuePlan(False, type_name, object=only, is_async=only.is_async)
-        classes = self._planner.classes_by_type
+            expected = classes[type_name] if type_.is_type_of is not None else None
+            return ValuePlan(False, type_name, object=only, expected=expected, is_async=only.is_async)
         plans = {it.name: self.object_plan(it, selection_sets) for it in self._schema.get_possible_types(type_)}
         is_async = any(it.is_async for it in plans.values())
         return ValuePlan(False, type_name, objects={classes[name]: it for name, it in plans.items()}, is_async=is_async)

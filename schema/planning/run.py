@@ -7,6 +7,7 @@ from typing import Any
 
 from graphql import FieldNode, GraphQLError, located_error
 from graphql.execution.values import VariableValues
+from graphql.pyutils import inspect
 
 from schema.planning.plan import FAILED, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan
 
@@ -120,7 +121,7 @@ class PlanRun:
             return self._regroup(field, plan, lists, completed, path)
         if not plan.is_async:
             return self._complete(field, plan, values, path)
-        if plan.object is not None and not _has_exceptional(values):
+        if plan.object is not None and _are_objects(values, plan.expected):
             completed = await self._objects(plan.object, values, path)
             return completed if plan.is_non_null else _failed_to_null(completed)
         groups = self._groups(field, plan, values, path)
@@ -136,7 +137,7 @@ class PlanRun:
             return self._regroup(field, plan, lists, completed, path)
         if plan.serialize is not None:
             return [self._leaf(field, plan, value, path, index) for index, value in enumerate(values)]
-        if plan.object is not None and not _has_exceptional(values):
+        if plan.object is not None and _are_objects(values, plan.expected):
             completed = self._objects_now(plan.object, values, path)
             return completed if plan.is_non_null else _failed_to_null(completed)
         groups = self._groups(field, plan, values, path)
@@ -216,7 +217,9 @@ class PlanRun:
             if value is None or isinstance(value, BaseException):
                 continue
             plan_of_type = plan.object if plan.objects is None else plan.objects.get(type(value))
-            if plan_of_type is None:
+            if plan.expected is not None and not isinstance(value, plan.expected):
+                values[index] = TypeError(f"Expected value of type '{plan.type_name}' but got: {inspect(value)}.")
+            elif plan_of_type is None:
                 values[index] = TypeError(
                     f"Abstract type '{plan.type_name}' was resolved to a type '{type(value).__name__}' that does not exist"
                     " inside the schema."
@@ -300,9 +303,12 @@ async def _all(coroutines: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[lis
     return await asyncio.gather(*listed) if listed else []
 
 
-def _has_exceptional(values: Sequence[Any]) -> bool:
-    """True if one of the values is null or an exception."""
-    return any(it is type(None) or issubclass(it, BaseException) for it in set(map(type, values)))
+def _are_objects(values: Sequence[Any], expected: type | None) -> bool:
+    """True if no value is null, an exception or of another class."""
+    classes = set(map(type, values))
+    if expected is not None:
+        return all(issubclass(it, expected) for it in classes)
+    return not any(it is type(None) or issubclass(it, BaseException) for it in classes)
 
 
 def _failed_to_null(values: list[Any]) -> list[Any]:

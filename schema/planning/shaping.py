@@ -32,7 +32,12 @@ def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
             if field.value.is_non_null:
                 before.append(f"if {value} is k0: raise KeyError")
         else:
-            before.append(f"{value} = getattr(source, {constant(field.attribute)})")
+            if field.column is None:
+                before.append(f"{value} = getattr(source, {constant(field.attribute)})")
+            elif field.column.compute is None:
+                before.append(f"{value} = getattr(row, {constant(field.column.attribute)})")
+            else:
+                before.append(f"{value} = {constant(field.column.compute)}(row, source.pinned)")
             serialize = field.value.serialize
             if serialize is GraphQLString.coerce_output_value:
                 serialized = f"{constant(serialize)}({value})"
@@ -42,6 +47,8 @@ def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
             if field.value.is_non_null:
                 before.append(f"if {value} is None: raise KeyError")
         entries.append(f"{constant(field.key)}: {value}")
+    if any(field.column is not None and field.slot is None for field in fields):
+        before.insert(0, "row = source.row")
     lines = [
         f"def bind({', '.join(f'k{number}' for number in range(len(constants)))}):",
         " def shape(sources, deferred, exactly):",

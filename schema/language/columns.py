@@ -1,0 +1,62 @@
+"""Columns: fields that are read from the row of their object, without a copy of it.
+
+A type declares such a field with `column`. Its objects have the attributes `row` and `pinned`, the requested instant. Resolvers
+read the field as an attribute; a plan reads the row itself.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from strawberry.types.base import get_object_definition
+from strawberry.types.field import StrawberryField
+
+from schema.language.fields import field
+from schema.language.scopes import Scope
+
+_COLUMN = "headwater.column"
+
+# Computes the value of a field from its row and the requested instant.
+Compute = Callable[[Any, datetime | None], Any]
+
+RowType = TypeVar("RowType", bound=type)
+
+
+class Column(NamedTuple):
+    """Source of a field: an attribute of the row, or a function of the row and the requested instant."""
+
+    attribute: str | None
+    compute: Compute | None
+
+
+def column(
+    scope: Scope, description: str, attribute: str | None = None, *, compute: Compute | None = None, **options: Any
+) -> Any:
+    """Declare a field that is read from the row: from the attribute of the field's name, another one, or several."""
+    return field(scope, description, metadata={_COLUMN: Column(attribute, compute)}, **options)
+
+
+def column_of(declared: StrawberryField) -> Column | None:
+    """Return the source of a field in its row; None: it is not read from a row."""
+    declared_column: Column | None = declared.metadata.get(_COLUMN)
+    if declared_column is None or declared_column.attribute is not None or declared_column.compute is not None:
+        return declared_column
+    return Column(declared.python_name, None)
+
+
+def backed_by_row(type_: RowType) -> RowType:
+    """Make the columns of a type properties that read the row."""
+    for declared in get_object_definition(type_, strict=True).fields:
+        source = column_of(declared)
+        if source is not None:
+            setattr(type_, declared.python_name, property(_reader(source)))
+    return type_
+
+
+def _reader(source: Column) -> Callable[[Any], Any]:
+    """Return the function that reads a column of an object."""
+    attribute, compute = source
+    if compute is not None:
+        return lambda instance: compute(instance.row, instance.pinned)
+    assert attribute is not None, "a column has an attribute or a function"
+    return lambda instance: getattr(instance.row, attribute)
