@@ -400,6 +400,8 @@ NOT_PROFILED = re.compile(r"graph_api/http/http_protocol\.py|.*\.sql")
 ENTERED_ONCE = {
     "schema/language/document_limits.py",
     "schema/execution/authorization.py",
+    "schema/language/columns.py",
+    "schema/language/fields.py",
     "schema/planning/planner.py",
     "schema/planning/shaping.py",
 }

@@ -38,7 +38,7 @@ from schema.execution.mutations import delete_once, lost_result_error, write_onc
 from schema.language.asset_refs import EntityKey
 from schema.language.columns import column
 from schema.language.cost import FETCH_COST, LIFETIME_COST, WRITE_COST, cost, list_size
-from schema.language.fields import field, resolver
+from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -182,6 +182,7 @@ class EntityPayload:
 
 @strawberry.type
 class EntityQueries:
+    @single_read
     @resolver(READ, "The entity with this uid or this key. Null if there is none at that instant.")
     async def entity(
         self,
@@ -201,6 +202,7 @@ class EntityQueries:
         assert key is not None, "one of the two is given"
         return await entity_by_key(info, (key.type, key.key), as_of)
 
+    @single_read
     @paged
     @resolver(READ, "Entities at that instant. Search, filter and order apply to their state at that instant.")
     async def entities(

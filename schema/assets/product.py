@@ -27,7 +27,7 @@ from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.columns import column
 from schema.language.cost import LIFETIME_COST, WRITE_COST, cost, list_size
-from schema.language.fields import field, resolver
+from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -168,12 +168,14 @@ class ProductPayload:
 
 @strawberry.type
 class ProductQueries:
+    @single_read
     @resolver(READ, "The product that has this name at that instant. Null if there is none.")
     async def product(
         self, info: Info, name: Annotated[str, strawberry.argument(description="Name of the product.")], as_of: AsOf = None
     ) -> Product | None:
         return await product_by_name(info, name, as_of)
 
+    @single_read
     @paged
     @resolver(READ, "Products at that instant. Search, filter and order apply to their state at that instant.")
     async def products(

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from graphql import (
@@ -17,7 +17,7 @@ from graphql import (
     OperationType,
     get_operation_ast,
 )
-from graphql.execution.values import get_variable_values
+from graphql.execution.values import VariableValues, get_variable_values
 
 from db.audit_entry import READ
 from db.author import Author
@@ -41,6 +41,7 @@ from schema.language.cost_meter import OperationCost
 from schema.language.errors import code_of, describe
 from schema.language.limits import Limits
 from schema.language.scopes import Scope, scope_label
+from schema.planning.plan import Plan
 from schema.planning.planner import Planner
 
 # Attempts at a mutation that conflicts with other writers.
@@ -180,8 +181,9 @@ class Executor:
             # before the read, so that no read by an operator is missing from the audit log
             await self._database.record_audit(principal.tenant_id, author, READ)
         stats = QueryStats()
+        execution = self._plan(prepared)
         attempt = await retry_on_conflict(
-            lambda: self._attempt(prepared, author, stats),
+            lambda: self._attempt(prepared, execution, author, stats),
             attempts=ATTEMPTS if prepared.writes else 1,
             max_delay=lambda number, took: 0.02 * number,
             is_conflict=lambda attempt: attempt.conflicted,
@@ -209,13 +211,28 @@ class Executor:
         cost = OperationCost(prepared.estimate.requested, actual, self._limits.cost)
         return Response(result.data, errors, ran, label, resources if request.wants_resources else None, cost)
 
-    async def _attempt(self, prepared: "PreparedOperation", author: Author, stats: QueryStats) -> "_Attempt":
+    def _plan(self, prepared: "PreparedOperation") -> "_Execution":
+        """Coerce the variables of an operation, and find its plan."""
+        operation, document = prepared.operation, prepared.prepared_document
+        variables = get_variable_values(
+            self._schema, operation.variable_definitions or (), prepared.request.variables or {}, max_errors=50
+        )
+        if isinstance(variables, list):
+            return _Execution(None, None, variables)
+        return _Execution(document.plans.plan(self._planner, operation, document.document, variables), variables)
+
+    async def _attempt(
+        self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
+    ) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
         principal, writes = prepared.principal, prepared.writes
-        transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes)
+        is_single_read = execution.plan is not None and execution.plan.is_single_read
+        transaction = Transaction(
+            self._database, principal.tenant_id, author, stats, writes=writes, is_single_read=is_single_read
+        )
         context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
         try:
-            result = await self._execute(prepared, context)
+            result = await self._execute(prepared, execution, context)
         except asyncio.CancelledError:
             await transaction.abort()
             raise
@@ -236,19 +253,14 @@ class Executor:
             return _Attempt(failed, context, opened=True, commit_errors=[_graphql_error(error)])
         return _Attempt(result, context, opened=transaction.opened, committed=True)
 
-    async def _execute(self, prepared: "PreparedOperation", context: Context) -> ExecutionResult:
+    async def _execute(self, prepared: "PreparedOperation", execution: "_Execution", context: Context) -> ExecutionResult:
         """Execute the operation by its plan, or by graphql-core if it cannot be planned."""
-        operation, document = prepared.operation, prepared.prepared_document
-        variables = get_variable_values(
-            self._schema, operation.variable_definitions or (), prepared.request.variables or {}, max_errors=50
-        )
-        if isinstance(variables, list):
-            return ExecutionResult(None, variables)
-        plan = document.plans.plan(self._planner, operation, document.document, variables)
-        if plan is not None:
-            return await execute_plan(plan, variables, context)
+        if execution.variables is None:
+            return ExecutionResult(None, list(execution.errors))
+        if execution.plan is not None:
+            return await execute_plan(execution.plan, execution.variables, context)
         request = prepared.request
-        return await execute_generally(self._schema, document.document, request.variables, request.operation_name, context)
+        return await execute_generally(self._schema, prepared.document, request.variables, request.operation_name, context)
 
     async def _audit_failure(self, principal: Principal, author: Author, errors: Sequence[GraphQLError]) -> None:
         """Record in the audit log that a mutation was not committed."""
@@ -257,6 +269,14 @@ class Executor:
         except HeadwaterError as error:
             # the caller gets the error of the mutation, which matters more
             log.warning("failed mutation not audited", operation=author.operation, reason=error.message)
+
+
+class _Execution(NamedTuple):
+    """The plan of an operation, if it has one, and its variables, or their errors."""
+
+    plan: Plan | None
+    variables: VariableValues | None
+    errors: Sequence[GraphQLError] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,15 @@ class _Rollback(Exception):
 class Transaction:
     """Transaction of one attempt at an operation, begun by the first resolver that needs a connection."""
 
-    def __init__(self, database: Database, tenant_id: int, author: Author, stats: QueryStats, *, writes: bool) -> None:
+    def __init__(
+        self, database: Database, tenant_id: int, author: Author, stats: QueryStats, *, writes: bool, is_single_read: bool = False
+    ) -> None:
         self._database = database
         self._tenant_id = tenant_id
         self._author = author
         self._stats = stats
         self._writes = writes
+        self._is_single_read = is_single_read
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._connection: ReadConnection | None = None
@@ -37,12 +40,7 @@ class Transaction:
             if self._closed:
                 raise Unavailable("The request has ended.")
             if self._connection is None:
-                opened = (
-                    self._database.transaction(self._tenant_id, self._author)
-                    if self._writes
-                    else self._database.snapshot(self._tenant_id)
-                )
-                self._connection = await self._stack.enter_async_context(opened)
+                self._connection = await self._open()
                 # all attempts at an operation share their statistics
                 self._stats.add(self._connection.stats)
                 self._connection.stats = self._stats
@@ -50,6 +48,15 @@ class Transaction:
                     # the operation was cancelled while the transaction began
                     self._connection.cancel()
             return self._connection
+
+    async def _open(self) -> ReadConnection:
+        if self._is_single_read:
+            return self._database.single_read(self._tenant_id)
+        return await self._stack.enter_async_context(
+            self._database.transaction(self._tenant_id, self._author)
+            if self._writes
+            else self._database.snapshot(self._tenant_id)
+        )
 
     @property
     def opened(self) -> bool:

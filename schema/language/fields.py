@@ -1,7 +1,8 @@
 """Field declarations: every field of the schema states its description and the scope it requires."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
 
 import strawberry
 from strawberry.types.field import StrawberryField
@@ -9,6 +10,7 @@ from strawberry.types.field import StrawberryField
 from schema.language.scopes import Scope
 
 _SCOPE = "headwater.scope"
+_SINGLE_READ = "headwater.single_read"
 
 Resolver = TypeVar("Resolver", bound=Callable[..., Any])
 
@@ -21,6 +23,18 @@ def field(scope: Scope, description: str, *, metadata: Mapping[str, Any] | None 
 def resolver(scope: Scope, description: str, **options: Any) -> Callable[[Resolver], Resolver]:
     """Declare the decorated method as a field that requires a scope."""
     return field(scope, description, **options)  # type: ignore[no-any-return]
+
+
+def single_read(declared: Resolver) -> Resolver:
+    """Declare that a resolver runs one statement, which takes None as the instant."""
+    strawberry_field = cast(StrawberryField, declared)
+    strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SINGLE_READ: True})
+    return declared
+
+
+def is_single_read(declared: StrawberryField) -> bool:
+    """True if the resolver of a field runs one statement, which takes None as the instant."""
+    return _SINGLE_READ in declared.metadata
 
 
 def scope_of(declared: StrawberryField) -> Scope | None:

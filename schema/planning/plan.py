@@ -70,6 +70,7 @@ class Resolver:
     # name of the parameter for the info object
     info_parameter: str | None
     is_async: bool
+    is_single_read: bool
     arguments: "Arguments"
 
 
@@ -114,6 +115,8 @@ class Plan:
     root: ObjectPlan
     # root fields run one after the other
     is_serial: bool
+    # one statement reads all data, so it needs no snapshot
+    is_single_read: bool
     fragments: Mapping[str, FragmentDefinitionNode] = field(default_factory=dict)
 
 

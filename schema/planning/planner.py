@@ -33,6 +33,7 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryObjectDefinition
 
 from schema.language.columns import column_of
+from schema.language.fields import is_single_read
 from schema.planning.plan import Arguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
 from schema.planning.shaping import generate_shape
 
@@ -57,7 +58,10 @@ class Planner:
         root_type = self.schema.mutation_type if is_mutation else self.schema.query_type
         assert root_type is not None, "validation refuses an operation on a type that the schema lacks"
         compilation = _Compilation(self, fragments, conditions)
-        return Plan(compilation.object_plan(root_type, [operation.selection_set]), is_mutation, fragments)
+        root = compilation.object_plan(root_type, [operation.selection_set])
+        reads = compilation.reads
+        is_single_read = len(reads) == 1 and reads[0].is_single_read and not is_mutation
+        return Plan(root, is_mutation, is_single_read, fragments)
 
     @cached_property
     def classes_by_type(self) -> dict[str, type]:
@@ -99,6 +103,8 @@ class _Compilation:
         self._schema = planner.schema
         self._fragments = fragments
         self._conditions = conditions
+        # resolvers that may run statements
+        self.reads: list[Resolver] = []
 
     def object_plan(self, type_: GraphQLObjectType, selection_sets: Iterable[SelectionSetNode]) -> ObjectPlan:
         """Compile the selection sets on one object type, merged."""
@@ -169,6 +175,7 @@ class _Compilation:
             base.info_parameter.name if base.info_parameter else None,
             # a resolver that takes the info object may return the future of a loader
             base.is_async or base.info_parameter is not None,
+            is_single_read(declared),
             Arguments(
                 graphql_field,
                 nodes[0],
@@ -176,6 +183,8 @@ class _Compilation:
                 uses_variables=_uses_variables(nodes[0]),
             ),
         )
+        if plan.resolver.is_async:
+            self.reads.append(plan.resolver)
         return plan
 
     def _value_plan(self, type_: GraphQLOutputType, nodes: list[FieldNode]) -> ValuePlan:
