@@ -196,7 +196,7 @@ async def test_the_number_of_sql_statements_does_not_depend_on_the_size_of_a_bat
         with recording(target.database) as statements:
             assert (await target.load(lines)).summary.rejected == 0
         counts.append(len(statements))
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.idempotency
