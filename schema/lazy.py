@@ -5,7 +5,7 @@ entities. Modules below the types of assets name them by the lazy types here and
 imports run in one direction. Asset types register themselves with `asset_type`, and the domain type with `domain_type`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
@@ -32,19 +32,13 @@ DomainType = TypeVar("DomainType", bound="type[Domain]")
 
 # The GraphQL type of each kind of asset, by the name of the kind.
 ASSET_TYPES: dict[str, "type[Asset]"] = {}
-_TYPE_OF_ROW: dict[type[NodeRow], "type[Asset]"] = {}
 _DOMAIN_TYPES: list["type[Domain]"] = []
 
 
-def asset_type(row_type: type[NodeRow]) -> Callable[[AssetType], AssetType]:
-    """Register the decorated class as the type of a kind of asset, built from rows of `row_type`."""
-
-    def register(type_: AssetType) -> AssetType:
-        ASSET_TYPES[type_.kind.name] = type_
-        _TYPE_OF_ROW[row_type] = type_
-        return backed_by_row(type_)
-
-    return register
+def asset_type(type_: AssetType) -> AssetType:
+    """Register the decorated class as the type of a kind of asset."""
+    ASSET_TYPES[type_.kind.name] = type_
+    return backed_by_row(type_)
 
 
 def domain_type(type_: DomainType) -> DomainType:
@@ -61,7 +55,7 @@ def domain_at(name: str, as_of: datetime, pinned: datetime | None) -> LazyDomain
 
 def asset_from_row(row: NodeRow, pinned: datetime | None) -> LazyAsset:
     """Build an asset of any kind from its row; `pinned` is the requested instant, if any."""
-    return _TYPE_OF_ROW[type(row)].of(row, pinned)
+    return ASSET_TYPES[row.kind].of(row, pinned)
 
 
 async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> LazyAsset | None:

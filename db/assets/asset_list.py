@@ -1,8 +1,7 @@
 """Rows of assets of one kind: the statement that selects them, their keyset pages, and their counts, in all or for each
 domain."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
@@ -47,6 +46,7 @@ def select_assets(kind: Kind, instant: ColumnElement[Any]) -> Select[Any]:
     versions = kind.versions.c
     return (
         select(
+            assets.c.kind,
             versions.asset_id,
             assets.c.uid,
             assets.c.type,
@@ -65,14 +65,12 @@ def select_assets(kind: Kind, instant: ColumnElement[Any]) -> Select[Any]:
 class AssetList(Generic[Row]):
     """Pages of the assets of one kind. An order sorts by one field, and by the asset id where that is equal.
 
-    `fields` names the field of each order, which is both a column of the versions and an attribute of a row. `build` makes a row
-    from the columns of `select_assets` and the instant at which they are read.
+    `fields` names the field of each order, which is both a column of the versions and an attribute of a row.
     """
 
-    def __init__(self, kind: Kind, fields: Mapping[Any, str], build: Callable[[Any, datetime], Row]) -> None:
+    def __init__(self, kind: Kind, fields: Mapping[Any, str]) -> None:
         self._columns = kind.versions.c
         self._fields = fields
-        self._build = build
 
     def cursor_key(self, row: Row, order: Any) -> tuple[Any, ...]:
         """Return the values by which a row sorts. A cursor holds them."""
@@ -85,7 +83,7 @@ class AssetList(Generic[Row]):
     async def page(self, connection: ReadConnection, statement: Statement, page: Page, parameters: dict[str, Any]) -> Slice[Row]:
         """Fetch a page."""
         rows = await connection.fetch(statement, {**parameters, **page.parameters})
-        return page.slice(rows, lambda row: self._build(row, row.as_of))
+        return page.slice(rows, _as_row)
 
     def page_by_domain_statement(self, statement: Select[Any], page: PageShape, order: Any) -> Statement:
         """Compose the statement of a page of the assets that a statement reads in `DOMAIN` at `INSTANT`, for each domain."""
@@ -106,10 +104,14 @@ class AssetList(Generic[Row]):
         rows: list[list[Any]] = [[] for _ in domains]
         for row in await connection.fetch(statement, {**parameters, **page.parameters, **_parameters(domains)}):
             rows[row.ordinal - 1].append(row)
-        return [page.slice(rows_in_domain, lambda row: self._build(row, row.as_of)) for rows_in_domain in rows]
+        return [page.slice(rows_in_domain, _as_row) for rows_in_domain in rows]
 
     def _sort_columns(self, order: Any) -> tuple[ColumnElement[Any], ...]:
         return (self._columns[self._fields[order]], self._columns.asset_id)
+
+
+def _as_row(row: Any) -> Any:
+    return row
 
 
 async def count(connection: ReadConnection, statement: Statement, parameters: dict[str, Any]) -> int:

@@ -4,13 +4,14 @@ details."""
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import BigInteger, bindparam
 
 from db.assets import asset, entity_fields
 from db.assets.asset_list import select_assets
+from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.lifecycle import record_asset_change
 from db.errors import Conflict
@@ -31,10 +32,10 @@ _BY_ASSET = compose(select_assets(ENTITY, AS_OF).where(versions.c.asset_id == bi
 _BY_KEY_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/entity/key")
 
 
-@dataclass(frozen=True, slots=True)
-class EntityRow:
-    """An entity at an instant."""
+class EntityRow(Protocol):
+    """An entity at an instant. Its columns are read by attribute or by name."""
 
+    kind: str
     asset_id: int
     uid: UUID
     type: str
@@ -57,25 +58,10 @@ class DetailRow:
     valid_to: datetime | None
 
 
-def entity_from_row(row: Any, instant: datetime) -> EntityRow:
-    """Build an entity from a row with its columns, read at an instant."""
-    return EntityRow(
-        asset_id=row.asset_id,
-        uid=row.uid,
-        type=row.type,
-        key=row.key,
-        as_of=instant,
-        valid_from=row.valid_from,
-        valid_to=row.valid_to,
-        created_at=row.created_at,
-        display_name=row.display_name,
-        details=row.details,
-    )
-
-
 def entity_from_version(uid: UUID, version: VersionPeriod) -> EntityRow:
     """Build the entity of a version."""
-    return EntityRow(
+    row: Any = BuiltRow(
+        kind=ENTITY.name,
         asset_id=version.subject_id,
         uid=uid,
         type=version.type or "",
@@ -86,6 +72,7 @@ def entity_from_version(uid: UUID, version: VersionPeriod) -> EntityRow:
         created_at=version.created_at,
         **version.state,
     )
+    return cast(EntityRow, row)
 
 
 def entity_uid_by_key(type_: str, key: str) -> UUID:
@@ -97,7 +84,7 @@ def entity_uid_by_key(type_: str, key: str) -> UUID:
 async def entities_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[EntityRow | None]:
     """Find entities by uid."""
     rows = await connection.fetch(_BY_UID, {"uids": list(uids), "as_of": as_of or connection.now_if_read})
-    entities = {row.uid: entity_from_row(row, row.as_of) for row in rows}
+    entities = {row.uid: cast(EntityRow, row) for row in rows}
     return [entities.get(uid) for uid in uids]
 
 
@@ -110,14 +97,14 @@ async def entities_by_key(
         "keys": [key for _, key in keys],
         "as_of": as_of or connection.now_if_read,
     }
-    entities = {(row.type, row.key): entity_from_row(row, row.as_of) for row in await connection.fetch(_BY_KEY, parameters)}
+    entities = {(row.type, row.key): cast(EntityRow, row) for row in await connection.fetch(_BY_KEY, parameters)}
     return [entities.get(key) for key in keys]
 
 
 async def entity_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> EntityRow | None:
     """Find an entity by its asset id."""
     row = await connection.fetch_one(_BY_ASSET, {"asset": asset_id, "as_of": instant})
-    return None if row is None else entity_from_row(row, instant)
+    return cast(EntityRow | None, row)
 
 
 async def details_by_entity(

@@ -22,7 +22,7 @@ from db.assets.asset_list import (
     select_assets,
 )
 from db.assets.domain import DomainAt
-from db.assets.entity import EntityRow, entity_from_row
+from db.assets.entity import EntityRow
 from db.connection import ReadConnection
 from db.errors import BadInput
 from db.fields import excerpt
@@ -73,14 +73,13 @@ class EntityQuery:
     as_of: datetime | None = None
 
 
-_ENTITIES = AssetList(
+_ENTITIES: AssetList[EntityRow] = AssetList(
     ENTITY,
     {
         EntityOrder.DISPLAY_NAME: "display_name",
         EntityOrder.UPDATED_AT: "valid_from",
         EntityOrder.CREATED_AT: "created_at",
     },
-    entity_from_row,
 )
 
 # Filters of a query without those on details, by the parameter that holds their value.

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
-from db.assets.entity import EntityRow, entity_from_row
-from db.assets.product import ProductRow, product_from_row
+from db.assets.entity import EntityRow
+from db.assets.product import ProductRow
 from db.connection import ReadConnection
 from db.sql import statement
-from db.temporal.kinds import PRODUCT
 
 _UIDS = statement("assets/uids_by_id")
 _BY_ID = statement("assets/nodes_by_id")
@@ -21,9 +21,7 @@ async def nodes_by_id(connection: ReadConnection, nodes: Sequence[tuple[int, dat
     parameters = {"assets": [asset_id for asset_id, _ in nodes], "instants": [instant for _, instant in nodes]}
     found: list[NodeRow | None] = [None] * len(nodes)
     for row in await connection.fetch(_BY_ID, parameters):
-        index = row.ordinal - 1
-        _, instant = nodes[index]
-        found[index] = product_from_row(row, instant) if row.kind == PRODUCT.name else entity_from_row(row, instant)
+        found[row.ordinal - 1] = cast(NodeRow, row)
     return found
 
 

@@ -2,7 +2,7 @@
 -- other kind are NULL.
 -- Parameters: :assets ids; :instants, one for each.
 -- Used by: db.assets.node.nodes_by_id
-SELECT wanted.ordinal, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
+SELECT wanted.ordinal, wanted.instant AS as_of, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (id, instant, ordinal)
 CROSS JOIN LATERAL (
   SELECT a.id, a.uid, a.kind, a.type, a.key

@@ -1,15 +1,15 @@
 """Data products: their rows and look-ups, and the writes that register and update them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Text, Uuid, bindparam
 
 from db.assets import asset, product_fields
 from db.assets.asset_list import select_assets
+from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.lifecycle import record_asset_change
 from db.errors import NotFound, TransactionConflict
@@ -30,10 +30,10 @@ _BY_NAME = compose(_AT_INSTANT.where(versions.c.name == any_of("keys", Text)))
 _BY_ASSET = compose(_AT_INSTANT.where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
 
 
-@dataclass(frozen=True, slots=True)
-class ProductRow:
-    """A product at an instant."""
+class ProductRow(Protocol):
+    """A product at an instant. Its columns are read by attribute or by name."""
 
+    kind: str
     asset_id: int
     uid: UUID
     as_of: datetime
@@ -50,29 +50,10 @@ class ProductRow:
     tags: list[str]
 
 
-def product_from_row(row: Any, instant: datetime) -> ProductRow:
-    """Build a product from a row with its columns, read at an instant."""
-    return ProductRow(
-        asset_id=row.asset_id,
-        uid=row.uid,
-        as_of=instant,
-        valid_from=row.valid_from,
-        valid_to=row.valid_to,
-        created_at=row.created_at,
-        name=row.name,
-        domain=row.domain,
-        owner=row.owner,
-        description=row.description,
-        schema=row.schema,
-        status=row.status,
-        version=row.version,
-        tags=row.tags,
-    )
-
-
 def product_from_version(uid: UUID, version: VersionPeriod) -> ProductRow:
     """Build the product of a version."""
-    return ProductRow(
+    row: Any = BuiltRow(
+        kind=PRODUCT.name,
         asset_id=version.subject_id,
         uid=uid,
         as_of=version.as_of,
@@ -81,6 +62,7 @@ def product_from_version(uid: UUID, version: VersionPeriod) -> ProductRow:
         created_at=version.created_at,
         **version.state,
     )
+    return cast(ProductRow, row)
 
 
 async def products_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[ProductRow | None]:
@@ -96,7 +78,7 @@ async def products_by_name(connection: ReadConnection, names: Sequence[str], as_
 async def product_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> ProductRow | None:
     """Find a product by its asset id."""
     row = await connection.fetch_one(_BY_ASSET, {"asset": asset_id, "as_of": instant})
-    return None if row is None else product_from_row(row, instant)
+    return cast(ProductRow | None, row)
 
 
 async def register(
@@ -157,5 +139,5 @@ async def _find(
 ) -> list[ProductRow | None]:
     """Find products, and return them in the order of their keys, which are values of one column."""
     rows = await connection.fetch(statement, {"keys": distinct(keys), "as_of": as_of or connection.now_if_read})
-    products = {row[key]: product_from_row(row, row.as_of) for row in rows}
+    products = {row[key]: cast(ProductRow, row) for row in rows}
     return [products.get(it) for it in keys]

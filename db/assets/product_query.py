@@ -21,7 +21,7 @@ from db.assets.asset_list import (
     select_assets,
 )
 from db.assets.domain import DomainAt
-from db.assets.product import ProductRow, product_from_row
+from db.assets.product import ProductRow
 from db.connection import ReadConnection
 from db.filters import AS_OF, TENANT, any_of, contains_pattern
 from db.pagination import Page, PageShape, Slice
@@ -57,10 +57,9 @@ class ProductQuery:
 _FILTERS = ("search", "domains", "statuses", "owners", "tags")
 _Filters = frozenset[str]
 
-_PRODUCTS = AssetList(
+_PRODUCTS: AssetList[ProductRow] = AssetList(
     PRODUCT,
     {ProductOrder.NAME: "name", ProductOrder.UPDATED_AT: "valid_from", ProductOrder.CREATED_AT: "created_at"},
-    product_from_row,
 )
 
 

@@ -11,7 +11,6 @@ from strawberry.scalars import JSON
 from db.assets import asset as assets
 from db.assets import entity as entities
 from db.assets import entity_fields, entity_query
-from db.assets.entity import EntityRow
 from db.assets.entity_query import EntityQuery
 from db.errors import BadInput
 from db.fields import refuse_unstorable
@@ -70,7 +69,7 @@ class EntityOrderField(Enum):
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="By the instant of creation.")
 
 
-@asset_type(EntityRow)
+@asset_type
 @strawberry.federation.type(
     keys=["id", "uid"],
     description="An entity of a registered type with its details, such as a person, a table or a job, as it was at one instant.",

@@ -12,7 +12,6 @@ from strawberry.scalars import JSON
 from db.assets import asset as assets
 from db.assets import product as products
 from db.assets import product_query
-from db.assets.product import ProductRow
 from db.assets.product_query import ProductQuery
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
@@ -70,7 +69,7 @@ class SchemaField:
     description: str | None = field(READ, "Description of the field.")
 
 
-@asset_type(ProductRow)
+@asset_type
 @strawberry.federation.type(keys=["id", "uid", "name"], description="A data product, as it was at one instant.")
 class Product(Asset):
     id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("Product", row.uid, pinned))

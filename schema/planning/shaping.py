@@ -35,7 +35,7 @@ def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
             if field.column is None:
                 before.append(f"{value} = getattr(source, {constant(field.attribute)})")
             elif field.column.compute is None:
-                before.append(f"{value} = getattr(row, {constant(field.column.attribute)})")
+                before.append(f"{value} = row[{constant(field.column.attribute)}]")
             else:
                 before.append(f"{value} = {constant(field.column.compute)}(row, source.pinned)")
             serialize = field.value.serialize
