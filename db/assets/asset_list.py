@@ -41,8 +41,9 @@ def identity_of(kind: Kind) -> ColumnElement[bool]:
     return (assets.c.tenant_id == versions.tenant_id) & (assets.c.id == versions.asset_id)
 
 
-def select_assets(kind: Kind, instant: ColumnElement[Any]) -> Select[Any]:
-    """Build the statement that reads the assets of a kind at an instant, each with its identity, its fields and that instant."""
+def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str] | None = None) -> Select[Any]:
+    """Build the statement that reads the assets of a kind at an instant, each with its identity, these fields or else all, and
+    that instant."""
     versions = kind.versions.c
     return (
         select(
@@ -54,7 +55,7 @@ def select_assets(kind: Kind, instant: ColumnElement[Any]) -> Select[Any]:
             versions.valid_from,
             func.nullif(versions.valid_to, text("'infinity'")).label("valid_to"),
             versions.created_at,
-            *(versions[field] for field in kind.fields),
+            *(versions[field] for field in kind.fields if fields is None or field in fields),
             instant.label("as_of"),
         )
         .join(assets, identity_of(kind))
@@ -75,6 +76,10 @@ class AssetList(Generic[Row]):
     def cursor_key(self, row: Row, order: Any) -> tuple[Any, ...]:
         """Return the values by which a row sorts. A cursor holds them."""
         return (getattr(row, self._fields[order]), row.asset_id)
+
+    def fields_read(self, fields: frozenset[str] | None, order: Any) -> frozenset[str] | None:
+        """Return these fields and the one by which a list sorts."""
+        return None if fields is None else fields | {self._fields[order]}
 
     def page_statement(self, statement: Select[Any], page: PageShape, order: Any, *, descending: bool) -> Statement:
         """Compose the statement of a page of the assets that a statement reads."""

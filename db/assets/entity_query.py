@@ -118,7 +118,8 @@ def cursor_key(row: EntityRow, order: EntityOrder) -> tuple[Any, ...]:
 async def list_entities(connection: ReadConnection, query: EntityQuery, page: Page) -> Slice[EntityRow]:
     """Fetch a page of the entities of a query."""
     shape = await _shape_of(connection, query)
-    statement = _page_statement(shape, query.order, query.descending, page.shape)
+    fields = _ENTITIES.fields_read(connection.asset_fields, query.order)
+    statement = _page_statement(shape, query.order, query.descending, page.shape, fields)
     return await _ENTITIES.page(connection, statement, page, _parameters(query, shape, query.as_of or connection.now_if_read))
 
 
@@ -133,7 +134,8 @@ async def entities_by_domain(
 ) -> list[Slice[EntityRow]]:
     """Fetch a page of the entities of each domain, in order of the display name."""
     shape = await _shape_of(connection, query)
-    statement = _page_by_domain_statement(shape, page.shape)
+    fields = _ENTITIES.fields_read(connection.asset_fields, EntityOrder.DISPLAY_NAME)
+    statement = _page_by_domain_statement(shape, page.shape, fields)
     return await _ENTITIES.page_by_domain(connection, domains, statement, page, _parameters(query, shape))
 
 
@@ -184,8 +186,10 @@ def _parameters(query: EntityQuery, shape: _Shape, as_of: datetime | None = None
 
 
 @lru_cache(MAX_SHAPES)
-def _page_statement(shape: _Shape, order: EntityOrder, descending: bool, page: PageShape) -> Statement:
-    statement = _filtered(select_assets(ENTITY, AS_OF), shape, AS_OF)
+def _page_statement(
+    shape: _Shape, order: EntityOrder, descending: bool, page: PageShape, fields: frozenset[str] | None
+) -> Statement:
+    statement = _filtered(select_assets(ENTITY, AS_OF, fields), shape, AS_OF)
     return _ENTITIES.page_statement(statement, page, order, descending=descending)
 
 
@@ -199,8 +203,8 @@ def _count_statement(shape: _Shape) -> Statement:
 
 
 @lru_cache(MAX_SHAPES)
-def _page_by_domain_statement(shape: _Shape, page: PageShape) -> Statement:
-    statement = _filtered(select_assets(ENTITY, INSTANT).where(_is_in_domain(DOMAIN)), shape, INSTANT)
+def _page_by_domain_statement(shape: _Shape, page: PageShape, fields: frozenset[str] | None) -> Statement:
+    statement = _filtered(select_assets(ENTITY, INSTANT, fields).where(_is_in_domain(DOMAIN)), shape, INSTANT)
     return _ENTITIES.page_by_domain_statement(statement, page, EntityOrder.DISPLAY_NAME)
 
 

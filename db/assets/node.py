@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
 from db.assets.entity import EntityRow
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
-from db.sql import statement
+from db.sql import MAX_SHAPES, Statement, statement
+from db.temporal.kind import Kind
+from db.temporal.kinds import ENTITY, PRODUCT
 
 _UIDS = statement("assets/uids_by_id")
-_BY_ID = statement("assets/nodes_by_id")
+
+# Types of the fields that are no text.
+_TYPES = {"schema": "jsonb", "details": "jsonb", "tags": "text[]"}
 
 NodeRow = ProductRow | EntityRow
 
@@ -20,7 +25,7 @@ async def nodes_by_id(connection: ReadConnection, nodes: Sequence[tuple[int, dat
     """Find assets by id, each at its instant. An asset that does not exist then is None."""
     parameters = {"assets": [asset_id for asset_id, _ in nodes], "instants": [instant for _, instant in nodes]}
     found: list[NodeRow | None] = [None] * len(nodes)
-    for row in await connection.fetch(_BY_ID, parameters):
+    for row in await connection.fetch(_by_id(connection.asset_fields), parameters):
         found[row.ordinal - 1] = cast(NodeRow, row)
     return found
 
@@ -29,3 +34,17 @@ async def uids_by_id(connection: ReadConnection, sets: Sequence[Sequence[int]]) 
     """Find the uids of the assets of each set."""
     uids = {row.id: row.uid for row in await connection.fetch(_UIDS, {"assets": sorted(set().union(*sets))})}
     return [[uids[asset_id] for asset_id in asset_ids] for asset_ids in sets]
+
+
+@lru_cache(MAX_SHAPES)
+def _by_id(fields: frozenset[str] | None) -> Statement:
+    kind_fields = [(kind, field) for kind in (PRODUCT, ENTITY) for field in kind.fields if fields is None or field in fields]
+
+    def listed(of: Kind, row: str) -> str:
+        """List the fields with a leading comma."""
+        return "".join(
+            f', {row}."{field}"' if kind is of else f', CAST(NULL AS {_TYPES.get(field, "text")}) AS "{field}"'
+            for kind, field in kind_fields
+        )
+
+    return statement("assets/nodes_by_id", product_fields=listed(PRODUCT, "p"), entity_fields=listed(ENTITY, "e"))

@@ -1,6 +1,7 @@
 -- Read assets of any kind by id, each at its own instant. An asset that does not exist then has no row. The columns of the
 -- other kind are NULL.
 -- Parameters: :assets ids; :instants, one for each.
+-- Tokens: {product_fields} and {entity_fields}, the same list of fields, in which those of the other kind are NULL
 -- Used by: db.assets.node.nodes_by_id
 SELECT wanted.ordinal, wanted.instant AS as_of, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (id, instant, ordinal)
@@ -11,14 +12,12 @@ CROSS JOIN LATERAL (
   OFFSET 0
 ) a
 CROSS JOIN LATERAL (
-  SELECT p.valid_from, NULLIF(p.valid_to, 'infinity') AS valid_to, p.created_at, p.name, p.domain, p.owner, p.description, p.schema,
-    p.status, p.version, p.tags, NULL AS display_name, CAST(NULL AS jsonb) AS details
+  SELECT p.valid_from, NULLIF(p.valid_to, 'infinity') AS valid_to, p.created_at {product_fields}
   FROM product_version p
   WHERE a.kind = 'PRODUCT' AND p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = a.id
     AND p.valid_from <= wanted.instant AND p.valid_to > wanted.instant
   UNION ALL
-  SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-    e.display_name, e.details
+  SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at {entity_fields}
   FROM entity_version e
   WHERE a.kind = 'ENTITY' AND e.tenant_id = CAST(:tenant AS bigint) AND e.asset_id = a.id
     AND e.valid_from <= wanted.instant AND e.valid_to > wanted.instant

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from db.errors import NotFound, TransactionConflict
 from db.filters import AS_OF, any_of, distinct
 from db.instants import write_instant
 from db.registries.domain import add_domains
-from db.sql import Statement, compose, statement
+from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import asset as assets
 from db.tables import product_version as versions
 from db.temporal.change_log import Assertion, Operation, Outcome
@@ -24,10 +25,7 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kinds import PRODUCT
 
 _LOCK_BY_NAME = statement("assets/lock_product_by_name")
-_AT_INSTANT = select_assets(PRODUCT, AS_OF)
-_BY_UID = compose(_AT_INSTANT.where(assets.c.uid == any_of("keys", Uuid)))
-_BY_NAME = compose(_AT_INSTANT.where(versions.c.name == any_of("keys", Text)))
-_BY_ASSET = compose(_AT_INSTANT.where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
+_BY_ASSET = compose(select_assets(PRODUCT, AS_OF).where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
 
 
 class ProductRow(Protocol):
@@ -67,12 +65,12 @@ def product_from_version(uid: UUID, version: VersionPeriod) -> ProductRow:
 
 async def products_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[ProductRow | None]:
     """Find products by uid."""
-    return await _find(connection, _BY_UID, "uid", uids, as_of)
+    return await _find(connection, _by_uid(connection.asset_fields), "uid", uids, as_of)
 
 
 async def products_by_name(connection: ReadConnection, names: Sequence[str], as_of: datetime | None) -> list[ProductRow | None]:
     """Find products by name."""
-    return await _find(connection, _BY_NAME, "name", names, as_of)
+    return await _find(connection, _by_name(connection.asset_fields), "name", names, as_of)
 
 
 async def product_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> ProductRow | None:
@@ -132,6 +130,18 @@ async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | N
     if locked.id != first.id:
         raise TransactionConflict(f"Another writer has just given the name {name!r} to another product. Try again.")
     return int(locked.id)
+
+
+@lru_cache(MAX_SHAPES)
+def _by_uid(fields: frozenset[str] | None) -> Statement:
+    return compose(select_assets(PRODUCT, AS_OF, fields).where(assets.c.uid == any_of("keys", Uuid)))
+
+
+@lru_cache(MAX_SHAPES)
+def _by_name(fields: frozenset[str] | None) -> Statement:
+    # the name is the key of the look-up
+    with_name = None if fields is None else fields | {"name"}
+    return compose(select_assets(PRODUCT, AS_OF, with_name).where(versions.c.name == any_of("keys", Text)))
 
 
 async def _find(

@@ -70,7 +70,8 @@ def cursor_key(row: ProductRow, order: ProductOrder) -> tuple[Any, ...]:
 
 async def list_products(connection: ReadConnection, query: ProductQuery, page: Page) -> Slice[ProductRow]:
     """Fetch a page of the products of a query."""
-    statement = _page_statement(_filters(query), query.order, query.descending, page.shape)
+    fields = _PRODUCTS.fields_read(connection.asset_fields, query.order)
+    statement = _page_statement(_filters(query), query.order, query.descending, page.shape, fields)
     return await _PRODUCTS.page(connection, statement, page, _parameters(query, query.as_of or connection.now_if_read))
 
 
@@ -83,7 +84,8 @@ async def products_by_domain(
     connection: ReadConnection, domains: Sequence[DomainAt], query: ProductQuery, page: Page
 ) -> list[Slice[ProductRow]]:
     """Fetch a page of the products of each domain, in order of the name."""
-    statement = _page_by_domain_statement(_filters(query), page.shape)
+    fields = _PRODUCTS.fields_read(connection.asset_fields, ProductOrder.NAME)
+    statement = _page_by_domain_statement(_filters(query), page.shape, fields)
     return await _PRODUCTS.page_by_domain(connection, domains, statement, page, _parameters(query))
 
 
@@ -109,8 +111,10 @@ def _parameters(query: ProductQuery, as_of: datetime | None = None) -> dict[str,
 
 
 @lru_cache(MAX_SHAPES)
-def _page_statement(filters: _Filters, order: ProductOrder, descending: bool, page: PageShape) -> Statement:
-    statement = _filtered(select_assets(PRODUCT, AS_OF), filters, AS_OF)
+def _page_statement(
+    filters: _Filters, order: ProductOrder, descending: bool, page: PageShape, fields: frozenset[str] | None
+) -> Statement:
+    statement = _filtered(select_assets(PRODUCT, AS_OF, fields), filters, AS_OF)
     return _PRODUCTS.page_statement(statement, page, order, descending=descending)
 
 
@@ -120,8 +124,8 @@ def _count_statement(filters: _Filters) -> Statement:
 
 
 @lru_cache(MAX_SHAPES)
-def _page_by_domain_statement(filters: _Filters, page: PageShape) -> Statement:
-    statement = _filtered(select_assets(PRODUCT, INSTANT).where(versions.c.domain == DOMAIN), filters, INSTANT)
+def _page_by_domain_statement(filters: _Filters, page: PageShape, fields: frozenset[str] | None) -> Statement:
+    statement = _filtered(select_assets(PRODUCT, INSTANT, fields).where(versions.c.domain == DOMAIN), filters, INSTANT)
     return _PRODUCTS.page_by_domain_statement(statement, page, ProductOrder.NAME)
 
 

@@ -35,7 +35,7 @@ from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import EntityKey
-from schema.language.columns import column
+from schema.language.columns import column, reads
 from schema.language.cost import FETCH_COST, LIFETIME_COST, WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
@@ -96,10 +96,12 @@ class Entity(Asset):
         of_types = None if types is None else tuple(types)
         return info.context.load(DETAILS_BY_ENTITY, (self.asset_id, self.as_of), of_types)  # type: ignore[return-value]
 
+    @reads("details")
     @resolver(READ, "Value of one detail. Null if the entity has no detail of this type.")
     def detail(self, type: Annotated[str, strawberry.argument(description="Code of the detail type.")]) -> str | None:
         return cast(str | None, self.row.details.get(type))
 
+    @reads("details")
     @cost(FETCH_COST)
     @resolver(
         READ,
@@ -181,7 +183,7 @@ class EntityPayload:
 
 @strawberry.type
 class EntityQueries:
-    @single_read
+    @single_read()
     @resolver(READ, "The entity with this uid or this key. Null if there is none at that instant.")
     async def entity(
         self,
@@ -201,7 +203,8 @@ class EntityQueries:
         assert key is not None, "one of the two is given"
         return await entity_by_key(info, (key.type, key.key), as_of)
 
-    @single_read
+    # conditions on details read the types of details first
+    @single_read(unless="filter")
     @paged
     @resolver(READ, "Entities at that instant. Search, filter and order apply to their state at that instant.")
     async def entities(

@@ -24,7 +24,7 @@ from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
-from schema.language.columns import column
+from schema.language.columns import column, reads
 from schema.language.cost import LIFETIME_COST, WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
@@ -76,17 +76,23 @@ class Product(Asset):
     label: str = column(READ, LABEL, "name")
     name: str = column(READ, "Name, unique at every instant. It may change; the uid does not.")
     domain: LazyDomain = column(
-        READ, "Domain that owns the product.", compute=lambda row, pinned: domain_at(row.domain, row.as_of, pinned)
+        READ,
+        "Domain that owns the product.",
+        compute=lambda row, pinned: domain_at(row.domain, row.as_of, pinned),
+        reads=("domain",),
     )
     owner: str = column(READ, "Owner of the product.")
     description: str | None = column(READ, "Content and purpose of the product.")
     schema: JSON = column(READ, "Schema as it was registered, a JSON object.")
-    status: ProductStatus = column(READ, "Status of the product.", compute=lambda row, _: ProductStatus[row.status])
+    status: ProductStatus = column(
+        READ, "Status of the product.", compute=lambda row, _: ProductStatus[row.status], reads=("status",)
+    )
     version: str = column(READ, "Semantic version.")
     tags: list[str] = column(READ, "Tags of the product.")
 
     kind: ClassVar[Kind] = PRODUCT
 
+    @reads("schema")
     @list_size(20)
     @resolver(READ, "Fields of the schema, read from a list of fields, JSON Schema, or an object of names and types.")
     def fields(self) -> list[SchemaField]:
@@ -167,14 +173,14 @@ class ProductPayload:
 
 @strawberry.type
 class ProductQueries:
-    @single_read
+    @single_read()
     @resolver(READ, "The product that has this name at that instant. Null if there is none.")
     async def product(
         self, info: Info, name: Annotated[str, strawberry.argument(description="Name of the product.")], as_of: AsOf = None
     ) -> Product | None:
         return await product_by_name(info, name, as_of)
 
-    @single_read
+    @single_read()
     @paged
     @resolver(READ, "Products at that instant. Search, filter and order apply to their state at that instant.")
     async def products(

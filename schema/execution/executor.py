@@ -226,10 +226,7 @@ class Executor:
     ) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
         principal, writes = prepared.principal, prepared.writes
-        is_single_read = execution.plan is not None and execution.plan.is_single_read
-        transaction = Transaction(
-            self._database, principal.tenant_id, author, stats, writes=writes, is_single_read=is_single_read
-        )
+        transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=execution.plan)
         context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
         try:
             result = await self._execute(prepared, execution, context)

@@ -10,6 +10,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.database import Database
 from db.errors import HeadwaterError, Unavailable
 from db.query_stats import QueryStats
+from schema.planning.plan import Plan
 
 
 class _Rollback(Exception):
@@ -20,14 +21,14 @@ class Transaction:
     """Transaction of one attempt at an operation, begun by the first resolver that needs a connection."""
 
     def __init__(
-        self, database: Database, tenant_id: int, author: Author, stats: QueryStats, *, writes: bool, is_single_read: bool = False
+        self, database: Database, tenant_id: int, author: Author, stats: QueryStats, *, writes: bool, plan: Plan | None = None
     ) -> None:
         self._database = database
         self._tenant_id = tenant_id
         self._author = author
         self._stats = stats
         self._writes = writes
-        self._is_single_read = is_single_read
+        self._plan = plan
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._connection: ReadConnection | None = None
@@ -41,6 +42,8 @@ class Transaction:
                 raise Unavailable("The request has ended.")
             if self._connection is None:
                 self._connection = await self._open()
+                if self._plan is not None and not self._writes:
+                    self._connection.asset_fields = self._plan.columns
                 # all attempts at an operation share their statistics
                 self._stats.add(self._connection.stats)
                 self._connection.stats = self._stats
@@ -50,7 +53,7 @@ class Transaction:
             return self._connection
 
     async def _open(self) -> ReadConnection:
-        if self._is_single_read:
+        if self._plan is not None and self._plan.is_single_read:
             return self._database.single_read(self._tenant_id)
         return await self._stack.enter_async_context(
             self._database.transaction(self._tenant_id, self._author)

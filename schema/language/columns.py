@@ -6,7 +6,8 @@ read the field as an attribute; a plan reads the row itself.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar, cast
 
 from strawberry.types.base import get_object_definition
 from strawberry.types.field import StrawberryField
@@ -15,25 +16,53 @@ from schema.language.fields import field
 from schema.language.scopes import Scope
 
 _COLUMN = "headwater.column"
+_READS = "headwater.reads"
 
 # Computes the value of a field from its row and the requested instant.
 Compute = Callable[[Any, datetime | None], Any]
 
 RowType = TypeVar("RowType", bound=type)
+Declared = TypeVar("Declared", bound=Callable[..., Any])
 
 
 class Column(NamedTuple):
-    """Source of a field: an attribute of the row, or a function of the row and the requested instant."""
+    """Source of a field: a column of the row, or a function of the row and the requested instant that reads these columns."""
 
     attribute: str | None
     compute: Compute | None
+    reads: tuple[str, ...]
 
 
 def column(
-    scope: Scope, description: str, attribute: str | None = None, *, compute: Compute | None = None, **options: Any
+    scope: Scope,
+    description: str,
+    attribute: str | None = None,
+    *,
+    compute: Compute | None = None,
+    reads: tuple[str, ...] = (),
+    **options: Any,
 ) -> Any:
-    """Declare a field that is read from the row: from the attribute of the field's name, another one, or several."""
-    return field(scope, description, metadata={_COLUMN: Column(attribute, compute)}, **options)
+    """Declare a field that is read from the row: from the column of the field's name, another one, or several."""
+    return field(scope, description, metadata={_COLUMN: Column(attribute, compute, reads)}, **options)
+
+
+def reads(*columns: str) -> Callable[[Declared], Declared]:
+    """Declare the columns of the row that a resolver reads, besides those that every row has."""
+
+    def declare(declared: Declared) -> Declared:
+        strawberry_field = cast(StrawberryField, declared)
+        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _READS: columns})
+        return declared
+
+    return declare
+
+
+def columns_read(declared: StrawberryField) -> tuple[str, ...]:
+    """Return the columns of the row that a field reads."""
+    source = column_of(declared)
+    if source is None:
+        return cast(tuple[str, ...], declared.metadata.get(_READS, ()))
+    return source.reads if source.attribute is None else (source.attribute,)
 
 
 def column_of(declared: StrawberryField) -> Column | None:
@@ -41,7 +70,7 @@ def column_of(declared: StrawberryField) -> Column | None:
     declared_column: Column | None = declared.metadata.get(_COLUMN)
     if declared_column is None or declared_column.attribute is not None or declared_column.compute is not None:
         return declared_column
-    return Column(declared.python_name, None)
+    return Column(declared.python_name, None, ())
 
 
 def backed_by_row(type_: RowType) -> RowType:
@@ -55,7 +84,7 @@ def backed_by_row(type_: RowType) -> RowType:
 
 def _reader(source: Column) -> Callable[[Any], Any]:
     """Return the function that reads a column of an object."""
-    attribute, compute = source
+    attribute, compute, _ = source
     if compute is not None:
         return lambda instance: compute(instance.row, instance.pinned)
     assert attribute is not None, "a column has an attribute or a function"

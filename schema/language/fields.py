@@ -1,6 +1,6 @@
 """Field declarations: every field of the schema states its description and the scope it requires."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
@@ -25,16 +25,20 @@ def resolver(scope: Scope, description: str, **options: Any) -> Callable[[Resolv
     return field(scope, description, **options)  # type: ignore[no-any-return]
 
 
-def single_read(declared: Resolver) -> Resolver:
-    """Declare that a resolver runs one statement, which takes None as the instant."""
-    strawberry_field = cast(StrawberryField, declared)
-    strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SINGLE_READ: True})
-    return declared
+def single_read(unless: str | None = None) -> Callable[[Resolver], Resolver]:
+    """Declare that a resolver runs one statement, which takes None as the instant, unless an argument is given."""
+
+    def declare(declared: Resolver) -> Resolver:
+        strawberry_field = cast(StrawberryField, declared)
+        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SINGLE_READ: unless})
+        return declared
+
+    return declare
 
 
-def is_single_read(declared: StrawberryField) -> bool:
-    """True if the resolver of a field runs one statement, which takes None as the instant."""
-    return _SINGLE_READ in declared.metadata
+def is_single_read(declared: StrawberryField, arguments: Collection[str]) -> bool:
+    """True if the resolver of a field runs one statement when it is given these arguments."""
+    return _SINGLE_READ in declared.metadata and declared.metadata[_SINGLE_READ] not in arguments
 
 
 def scope_of(declared: StrawberryField) -> Scope | None:

@@ -117,6 +117,8 @@ class Plan:
     is_serial: bool
     # one statement reads all data, so it needs no snapshot
     is_single_read: bool
+    # columns of rows that the fields read
+    columns: frozenset[str]
     fragments: Mapping[str, FragmentDefinitionNode] = field(default_factory=dict)
 
 

@@ -32,7 +32,7 @@ from graphql.execution.values import VariableValues
 from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryObjectDefinition
 
-from schema.language.columns import column_of
+from schema.language.columns import column_of, columns_read
 from schema.language.fields import is_single_read
 from schema.planning.plan import Arguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
 from schema.planning.shaping import generate_shape
@@ -61,7 +61,7 @@ class Planner:
         root = compilation.object_plan(root_type, [operation.selection_set])
         reads = compilation.reads
         is_single_read = len(reads) == 1 and reads[0].is_single_read and not is_mutation
-        return Plan(root, is_mutation, is_single_read, fragments)
+        return Plan(root, is_mutation, is_single_read, frozenset(compilation.columns), fragments)
 
     @cached_property
     def classes_by_type(self) -> dict[str, type]:
@@ -105,6 +105,8 @@ class _Compilation:
         self._conditions = conditions
         # resolvers that may run statements
         self.reads: list[Resolver] = []
+        # columns of rows that fields read
+        self.columns: set[str] = set()
 
     def object_plan(self, type_: GraphQLObjectType, selection_sets: Iterable[SelectionSetNode]) -> ObjectPlan:
         """Compile the selection sets on one object type, merged."""
@@ -163,6 +165,7 @@ class _Compilation:
         declared = strawberry_field(graphql_field)
         if declared.extensions or declared.permission_classes:
             raise NotPlannable
+        self.columns.update(columns_read(declared))
         plan = FieldPlan(key, type_.name, name, nodes, self._value_plan(graphql_field.type, nodes))
         base = declared.base_resolver
         if base is None:
@@ -175,7 +178,7 @@ class _Compilation:
             base.info_parameter.name if base.info_parameter else None,
             # a resolver that takes the info object may return the future of a loader
             base.is_async or base.info_parameter is not None,
-            is_single_read(declared),
+            is_single_read(declared, {it.name.value for it in nodes[0].arguments or ()}),
             Arguments(
                 graphql_field,
                 nodes[0],
