@@ -104,4 +104,4 @@ async def _assets_by_id(
 
 
 IDENTITY_BY_UID = Batch(identities)
-ASSETS_BY_ID = Batch(_assets_by_id)
+ASSETS_BY_ID = Batch(_assets_by_id, is_last=True)

@@ -30,16 +30,24 @@ Connect = Callable[[], Awaitable[ReadConnection]]
 class Loadable(Generic[Value, Key, *Shared]):
     """Declaration of a loader. A call is a key, followed by the arguments that calls must have in common to share a statement."""
 
+    is_last = False
+
     async def values(self, loaders: "Loaders", calls: Sequence[tuple[Any, ...]]) -> list[Value]:
         """Return the value of each call, in order."""
         raise NotImplementedError
 
 
 class Batch(Loadable[Value, Key, *Shared]):
-    """Declaration of a loader by its batch function, which takes a connection, keys and shared arguments."""
+    """Declaration of a loader by its batch function, which takes a connection, keys and shared arguments.
 
-    def __init__(self, find: Callable[[ReadConnection, Sequence[Key], *Shared], Awaitable[Sequence[Value]]]) -> None:
+    The last of the loaders waits until no other has calls: what they find leads to further calls of it.
+    """
+
+    def __init__(
+        self, find: Callable[[ReadConnection, Sequence[Key], *Shared], Awaitable[Sequence[Value]]], *, is_last: bool = False
+    ) -> None:
         self.find: Callable[..., Awaitable[Sequence[Value]]] = find
+        self.is_last = is_last
 
     async def values(self, loaders: "Loaders", calls: Sequence[tuple[Any, ...]]) -> list[Value]:
         connection = await loaders.connect()
@@ -78,14 +86,19 @@ class Loader(DataLoader[Any, Any]):
     """A loader that gives each caller a separate future: graphql-core cancels the siblings of a field that failed, and another
     field may wait for the same value."""
 
-    def __init__(self, batch: Callable[[list[Any]], Coroutine[Any, Any, list[Any]]], connect: "Connect") -> None:
+    def __init__(
+        self, batch: Callable[[list[Any]], Coroutine[Any, Any, list[Any]]], loaders: "Loaders", *, is_last: bool = False
+    ) -> None:
         super().__init__(batch)
-        self._connect = connect
+        self._loaders = loaders
+        self._is_last = is_last
 
     def do_resolve_reject(self, key: Any, future: "asyncio.Future[Any]") -> None:
         """Add a call to the batch. The batch runs when no further call has arrived for some turns and the connection is idle."""
         self._queue.append(Call(key=key, future=future))
         if len(self._queue) == 1:
+            if not self._is_last:
+                self._loaders.begin()
             self.loop.call_soon(self._wait, 1, _QUIET_TURNS)
 
     def _wait(self, calls: int, turns: int) -> None:
@@ -97,11 +110,17 @@ class Loader(DataLoader[Any, Any]):
             asyncio.ensure_future(self._run())  # noqa: RUF006
 
     async def _run(self) -> None:
-        # calls that arrive while the connection is busy join the batch; an error is that of the batch, too
-        with suppress(Exception):
-            await (await self._connect()).idle()
-        calls, self._queue = self._queue, []
-        await dispatch_queue_batch(self, calls)
+        try:
+            if self._is_last:
+                await self._loaders.others_ended()
+            # calls that arrive while the connection is busy join the batch; an error is that of the batch, too
+            with suppress(Exception):
+                await (await self._loaders.connect()).idle()
+            calls, self._queue = self._queue, []
+            await dispatch_queue_batch(self, calls)
+        finally:
+            if not self._is_last:
+                self._loaders.end()
 
     def load(self, key: Any) -> "asyncio.Future[Any]":
         shared = super().load(key)
@@ -134,6 +153,27 @@ class Loaders:
     def __init__(self, connect: Connect) -> None:
         self.connect = connect
         self._loaders: dict[Loadable[*tuple[Any, ...]], Loader] = {}
+        # batches of loaders that are not the last, from their first call until they have ended
+        self._batches = 0
+        self._without_batches = asyncio.Event()
+
+    def begin(self) -> None:
+        """Count a batch."""
+        self._batches += 1
+        self._without_batches.clear()
+
+    def end(self) -> None:
+        """Count a batch no more."""
+        self._batches -= 1
+        if not self._batches:
+            self._without_batches.set()
+
+    async def others_ended(self) -> None:
+        """Wait until no loader but the last has calls, and what they found has led to no further ones for some turns."""
+        while self._batches:
+            await self._without_batches.wait()
+            for _ in range(_QUIET_TURNS):
+                await asyncio.sleep(0)
 
     def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> "asyncio.Future[Value]":
         """Return a future of a value. Calls with equal arguments share one value."""
@@ -155,4 +195,4 @@ class Loaders:
         async def batch(calls: list[tuple[Any, ...]]) -> list[Any]:
             return await declared.values(self, calls)
 
-        return Loader(batch, self.connect)
+        return Loader(batch, self, is_last=declared.is_last)

@@ -8,7 +8,7 @@ import pytest
 
 from db.driver_connection import Row
 from db.errors import Unavailable
-from schema.execution.loading import Loader
+from schema.execution.loading import Loader, Loaders
 from tests.builders import Api
 
 pytestmark = pytest.mark.api
@@ -35,7 +35,7 @@ async def test_cancelling_one_caller_does_not_cancel_another() -> None:
         await asyncio.sleep(0.01)
         return keys
 
-    loader = Loader(find, unconnected)
+    loader = Loader(find, Loaders(unconnected))
     cancelled, kept = loader.load(1), loader.load(1)
     cancelled.cancel()
     assert await kept == 1
@@ -57,7 +57,7 @@ async def test_a_failure_reaches_waiting_callers_and_is_not_logged_for_others() 
             await kept
         assert ignored.done()
 
-    await use(Loader(find, unconnected))
+    await use(Loader(find, Loaders(unconnected)))
     await asyncio.sleep(0)
     gc.collect()
     assert logged == []
