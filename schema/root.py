@@ -15,6 +15,7 @@ from schema.assets.domain import DomainQueries
 from schema.assets.entity import Entity, EntityMutations, EntityQueries
 from schema.assets.federation import resolve_reference
 from schema.assets.product import Product, ProductMutations, ProductQueries
+from schema.assets.product_walk import PREFETCHES
 from schema.associations.lineage_link import LineageLink, LinkMutations, LinkQueries
 from schema.associations.relationship import Relationship, RelationshipMutations, RelationshipQueries
 from schema.execution.context import Info
@@ -117,6 +118,7 @@ schema = SubgraphSchema(
     query=Query,
     mutation=Mutation,
     types=[Product, Entity],
+    prefetches=PREFETCHES,
     references={it.__name__ if it else "Asset": partial(resolve_reference, it) for it in (None, Entity, Product)},
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",

@@ -404,8 +404,8 @@ ENTERED_ONCE = {
     "schema/language/fields.py",
     "schema/planning/planner.py",
     "schema/planning/shaping.py",
-    "db/assets/asset_list.py",
-    "db/temporal/kind.py",
+    "db/driver.py",
+    "db/sql.py",
 }
 
 

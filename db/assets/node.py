@@ -38,13 +38,17 @@ async def uids_by_id(connection: ReadConnection, sets: Sequence[Sequence[int]]) 
 
 @lru_cache(MAX_SHAPES)
 def _by_id(fields: frozenset[str] | None) -> Statement:
-    kind_fields = [(kind, field) for kind in (PRODUCT, ENTITY) for field in kind.fields if fields is None or field in fields]
+    return statement("assets/nodes_by_id", **node_fields(fields))
+
+
+def node_fields(fields: frozenset[str] | None) -> dict[str, str]:
+    """Return the tokens of `_node.sql` that select these fields, or else all. Each is a list with a leading comma."""
+    selected = [(kind, field) for kind in (PRODUCT, ENTITY) for field in kind.fields if fields is None or field in fields]
 
     def listed(of: Kind, row: str) -> str:
-        """List the fields with a leading comma."""
         return "".join(
             f', {row}."{field}"' if kind is of else f', CAST(NULL AS {_TYPES.get(field, "text")}) AS "{field}"'
-            for kind, field in kind_fields
+            for kind, field in selected
         )
 
-    return statement("assets/nodes_by_id", product_fields=listed(PRODUCT, "p"), entity_fields=listed(ENTITY, "e"))
+    return {"product_fields": listed(PRODUCT, "p"), "entity_fields": listed(ENTITY, "e")}

@@ -5,21 +5,4 @@
 -- Used by: db.assets.node.nodes_by_id
 SELECT wanted.ordinal, wanted.instant AS as_of, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (id, instant, ordinal)
-CROSS JOIN LATERAL (
-  SELECT a.id, a.uid, a.kind, a.type, a.key
-  FROM asset a
-  WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = wanted.id
-  OFFSET 0
-) a
-CROSS JOIN LATERAL (
-  SELECT p.valid_from, NULLIF(p.valid_to, 'infinity') AS valid_to, p.created_at {product_fields}
-  FROM product_version p
-  WHERE a.kind = 'PRODUCT' AND p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = a.id
-    AND p.valid_from <= wanted.instant AND p.valid_to > wanted.instant
-  UNION ALL
-  SELECT e.valid_from, NULLIF(e.valid_to, 'infinity'), e.created_at {entity_fields}
-  FROM entity_version e
-  WHERE a.kind = 'ENTITY' AND e.tenant_id = CAST(:tenant AS bigint) AND e.asset_id = a.id
-    AND e.valid_from <= wanted.instant AND e.valid_to > wanted.instant
-  OFFSET 0
-) v
+{include _node}

@@ -34,7 +34,7 @@ class TruncationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that a walk may use: visited assets, examined links, and time. `walk.sql` defines the counters.
+    """The most that a walk may use: visited assets, examined links, and time. `_walk.sql` defines the counters.
 
     Each walk has its own bounds of assets and links; the time is that of the statement, which its walks share.
     """
@@ -169,10 +169,7 @@ async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datet
         {
             "roots": [root_id for root_id, _ in roots],
             "instants": instants,
-            "depth": query.max_depth,
-            "assets": query.bounds.assets,
-            "links": query.bounds.links,
-            "time": timedelta(milliseconds=query.bounds.milliseconds),
+            **bound_parameters(query),
             **link_parameters(query.links),
             **_asset_parameters(query.assets),
         },
@@ -181,9 +178,19 @@ async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datet
     for row in rows:
         level_rows[row.ordinal].append(row)
     return [
-        _walk_from_level_rows(root_id, query, instant, level_rows[ordinal])
+        walk_from_level_rows(root_id, query, instant, level_rows[ordinal])
         for ordinal, ((root_id, _), instant) in enumerate(zip(roots, instants, strict=True), 1)
     ]
+
+
+def bound_parameters(query: WalkQuery) -> dict[str, Any]:
+    """Build the parameters of `_walk.sql`, without those of a filter."""
+    return {
+        "depth": query.max_depth,
+        "assets": query.bounds.assets,
+        "links": query.bounds.links,
+        "time": timedelta(milliseconds=query.bounds.milliseconds),
+    }
 
 
 def link_parameters(links: LinkFilter) -> dict[str, Any]:
@@ -198,7 +205,7 @@ def link_parameters(links: LinkFilter) -> dict[str, Any]:
     }
 
 
-def _walk_from_level_rows(root_id: int, query: WalkQuery, instant: datetime, level_rows: Sequence[Any]) -> Walk:
+def walk_from_level_rows(root_id: int, query: WalkQuery, instant: datetime, level_rows: Sequence[Any]) -> Walk:
     """Build a walk from its level rows, and derive from the last row the bound that ended it, if one did.
 
     ASSETS: the last level is trimmed to its lowest ids. LINKS: the last level is partial. TIME: the last level is whole but was

@@ -35,6 +35,10 @@ class Context:
         """Return a future of what a declared loader finds. Calls of one level share a statement."""
         return self._loaders.load(declared, key, *shared)
 
+    def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
+        """Make a loader return a value that was found by other means."""
+        self._loaders.prime(declared, key, *shared, value=value)
+
     def invalidate(self) -> None:
         """Discard what was loaded, so that it is read anew after a write."""
         self._loaders.invalidate()

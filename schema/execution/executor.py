@@ -123,7 +123,7 @@ class Executor:
         # without a signer, keys are signed with a secret that no other process knows
         self._key_signer = key_signer or KeySigner(secrets.token_bytes())
         self._documents = Documents(schema, self._limits, registered)
-        self._planner = Planner(schema)
+        self._planner = Planner(schema, schema.prefetches)
         for document_id, errors in self._documents.invalid_registered().items():
             log.warning("registered document is invalid", id=document_id, reason=errors[0].message)
 
@@ -225,6 +225,9 @@ class Executor:
         self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
     ) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
+        prefetched = await self._attempt_prefetched(prepared, execution, author, stats)
+        if prefetched is not None:
+            return prefetched
         principal, writes = prepared.principal, prepared.writes
         transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=execution.plan)
         context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
@@ -249,6 +252,32 @@ class Executor:
             failed = ExecutionResult(None, result.errors)
             return _Attempt(failed, context, opened=True, commit_errors=[_graphql_error(error)])
         return _Attempt(result, context, opened=transaction.opened, committed=True)
+
+    async def _attempt_prefetched(
+        self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
+    ) -> "_Attempt | None":
+        """Run the operation with the data of one statement. Return None if its plan has no prefetch, or if that failed: a walk
+        that fails shall cost the walk and not its root."""
+        plan, variables = execution.plan, execution.variables
+        if plan is None or plan.prefetch is None or variables is None:
+            return None
+        transaction = Transaction(
+            self._database, prepared.principal.tenant_id, author, stats, writes=False, plan=plan, is_prefetched=True
+        )
+        context = Context(prepared.principal, author.request_id or "", self._limits, self._key_signer, transaction)
+        try:
+            await plan.prefetch(context, variables)
+            transaction.seal()
+            result = await execute_plan(plan, variables, context)
+        except asyncio.CancelledError:
+            await transaction.abort()
+            raise
+        except Exception as error:
+            log.debug("prefetch failed", operation=author.operation, reason=str(error))
+            return None
+        finally:
+            context.release()
+        return None if transaction.was_reopened else _Attempt(result, context, opened=True)
 
     async def _execute(self, prepared: "PreparedOperation", execution: "_Execution", context: Context) -> ExecutionResult:
         """Execute the operation by its plan, or by graphql-core if it cannot be planned."""

@@ -1,7 +1,7 @@
 """Apollo Federation: the schema as a subgraph, and the entities that representations name."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import strawberry
@@ -15,6 +15,7 @@ from db.errors import BadInput, LimitExceeded
 from schema.language.cost import without_cost
 from schema.language.fields import scope_of
 from schema.language.scopes import ADMIN, DOMAIN, READ, WRITE, Scope
+from schema.planning.plan import ObjectPlan
 
 # Tags of the root fields, by the scope that they require. All subgraphs of a gateway share the names of tags.
 _TAGS: dict[Scope | None, Tag] = {
@@ -35,12 +36,20 @@ def tagged(root: Root) -> Root:
 class SubgraphSchema(Schema):
     """Federated schema that resolves each representation independently: a bad one does not null the others.
 
-    `references` holds, for each type with keys, the function that finds the entity of a representation.
+    `references` holds, for each type with keys, the function that finds the entity of a representation. `prefetches` are those
+    of the planner.
     """
 
-    def __init__(self, *, references: Mapping[str, Callable[..., Awaitable[Any]]], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        references: Mapping[str, Callable[..., Awaitable[Any]]],
+        prefetches: Sequence[Callable[[ObjectPlan], Any]] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.references = references
+        self.prefetches = prefetches
         for graphql_type in self._schema.type_map.values():
             if isinstance(graphql_type, GraphQLObjectType | GraphQLInterfaceType):
                 for field in graphql_type.fields.values():

@@ -177,10 +177,17 @@ class Loaders:
 
     def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> "asyncio.Future[Value]":
         """Return a future of a value. Calls with equal arguments share one value."""
+        return self._loader(declared).load((key, *shared))
+
+    def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
+        """Make a loader return a value that was found by other means."""
+        self._loader(declared).prime((key, *shared), value)
+
+    def _loader(self, declared: Loadable[*tuple[Any, ...]]) -> Loader:
         loader = self._loaders.get(declared)
         if loader is None:
             loader = self._loaders[declared] = self._create(declared)
-        return loader.load((key, *shared))
+        return loader
 
     def invalidate(self) -> None:
         """Discard all loaders, so that values are read anew after a write."""

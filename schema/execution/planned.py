@@ -1,6 +1,6 @@
 """The planned executor: runs the plan of an operation in its context."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import strawberry
@@ -10,6 +10,9 @@ from graphql.execution.values import VariableValues
 from schema.execution.context import Context
 from schema.planning.plan import Plan
 from schema.planning.run import PlanRun
+
+# Fetches what the resolvers of a plan will load with one statement, and primes their loaders.
+Prefetch = Callable[[Context, VariableValues], Awaitable[None]]
 
 
 class _Resolution:

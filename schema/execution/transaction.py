@@ -21,7 +21,15 @@ class Transaction:
     """Transaction of one attempt at an operation, begun by the first resolver that needs a connection."""
 
     def __init__(
-        self, database: Database, tenant_id: int, author: Author, stats: QueryStats, *, writes: bool, plan: Plan | None = None
+        self,
+        database: Database,
+        tenant_id: int,
+        author: Author,
+        stats: QueryStats,
+        *,
+        writes: bool,
+        plan: Plan | None = None,
+        is_prefetched: bool = False,
     ) -> None:
         self._database = database
         self._tenant_id = tenant_id
@@ -29,17 +37,24 @@ class Transaction:
         self._stats = stats
         self._writes = writes
         self._plan = plan
+        self._is_prefetched = is_prefetched
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._connection: ReadConnection | None = None
         self._closed = False
         self._cancelled = False
+        self._is_sealed = False
+        # a connection was needed after all data should have been fetched
+        self.was_reopened = False
 
     async def reader(self) -> ReadConnection:
         """Return the connection for reading. In a mutation it sees the mutation's writes."""
         async with self._opening:
             if self._closed:
                 raise Unavailable("The request has ended.")
+            if self._is_sealed:
+                self.was_reopened = True
+                raise Unavailable("The prefetch of the operation was incomplete.")
             if self._connection is None:
                 self._connection = await self._open()
                 if self._plan is not None and not self._writes:
@@ -53,13 +68,17 @@ class Transaction:
             return self._connection
 
     async def _open(self) -> ReadConnection:
-        if self._plan is not None and self._plan.is_single_read:
+        if self._plan is not None and (self._plan.is_single_read or self._is_prefetched):
             return self._database.single_read(self._tenant_id)
         return await self._stack.enter_async_context(
             self._database.transaction(self._tenant_id, self._author)
             if self._writes
             else self._database.snapshot(self._tenant_id)
         )
+
+    def seal(self) -> None:
+        """Refuse further statements: all data was fetched, and others would see another state of the database."""
+        self._is_sealed = True
 
     @property
     def opened(self) -> bool:

@@ -30,6 +30,7 @@ from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
+from schema.language.limits import Limits
 from schema.language.pagination import Keyset, PageArguments, PageInfo
 from schema.language.scopes import READ
 from schema.lazy import IDENTITY_BY_UID, LazyAsset, assets_by_id
@@ -258,7 +259,7 @@ async def walk_connection(
 ) -> LineageConnection:
     """Run a walk and return a page of it. Its cursors carry the instant, at which later pages are read."""
     pinned = as_of or root.pinned
-    query = walk_query(info, direction, max_depth, filter)
+    query = walk_query(info.context.limits, direction, max_depth, filter)
     keyset = Keyset("walk", root.uid, query, key=(datetime, int, int))
     page = keyset.page(PageArguments(first, after, None, None), info.context.limits.walk_page_size)
     step = None
@@ -301,9 +302,9 @@ async def load_walk(info: Info, root: int, instant: datetime | None, query: Walk
     return walk
 
 
-def walk_query(info: Info, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
+def walk_query(limits: Limits, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
     """Build the query of a walk. Check its arguments against the limits."""
-    limit = info.context.limits.max_walk_depth
+    limit = limits.max_walk_depth
     if max_depth < 1:
         raise BadInput(f"maxDepth is {max_depth}. It must be at least 1.", field="maxDepth")
     if max_depth > limit:
@@ -315,7 +316,7 @@ def walk_query(info: Info, direction: Direction, max_depth: int, filter: Lineage
     return WalkQuery(
         direction,
         max_depth,
-        info.context.limits.walk_bounds,
+        limits.walk_bounds,
         walks.LinkFilter(**parts_of(link_fields)),
         walks.AssetFilter(**parts_of(asset_fields)),
     )

@@ -1,6 +1,6 @@
 """The parts of a plan: objects, fields, arguments and values. A plan holds no tenant, scope, instant or variable value."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,15 +75,15 @@ class Resolver:
 
 
 class Arguments:
-    """Arguments of a field. Without variables they are converted once."""
+    """Arguments of a field. Constant ones are converted once."""
 
-    __slots__ = ("_constant", "_convert", "_field", "_node", "_uses_variables")
+    __slots__ = ("_constant", "_convert", "_field", "_is_constant", "_node")
 
-    def __init__(self, graphql_field: GraphQLField, node: FieldNode, convert: ConvertArguments, *, uses_variables: bool) -> None:
+    def __init__(self, graphql_field: GraphQLField, node: FieldNode, convert: ConvertArguments, *, is_constant: bool) -> None:
         self._field = graphql_field
         self._node = node
         self._convert = convert
-        self._uses_variables = uses_variables
+        self._is_constant = is_constant
         self._constant: dict[str, Any] | None = None if graphql_field.args else {}
 
     def values(self, variables: VariableValues) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Arguments:
         if self._constant is not None:
             return self._constant
         values = self._convert(get_argument_values(self._field, self._node, variables))
-        if not self._uses_variables:
+        if self._is_constant:
             self._constant = values
         return values
 
@@ -119,6 +119,8 @@ class Plan:
     is_single_read: bool
     # columns of rows that the fields read
     columns: frozenset[str]
+    # Fetches all data with one statement before the run; None: each level runs its own statements.
+    prefetch: Callable[..., Awaitable[None]] | None = None
     fragments: Mapping[str, FragmentDefinitionNode] = field(default_factory=dict)
 
 

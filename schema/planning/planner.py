@@ -1,6 +1,6 @@
 """The planner: compiles an operation into a plan."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, cast
 
@@ -45,10 +45,11 @@ class NotPlannable(Exception):
 
 
 class Planner:
-    """Compiles operations on one schema."""
+    """Compiles operations on one schema. `prefetches` are functions that return the prefetch of a plan, or None."""
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, prefetches: Sequence[Callable[[ObjectPlan], Any]] = ()) -> None:
         self._strawberry_schema = schema
+        self._prefetches = prefetches
         self.schema: GraphQLSchema = schema._schema
 
     def plan(self, operation: OperationDefinitionNode, document: DocumentNode, conditions: Conditions) -> Plan:
@@ -61,7 +62,8 @@ class Planner:
         root = compilation.object_plan(root_type, [operation.selection_set])
         reads = compilation.reads
         is_single_read = len(reads) == 1 and reads[0].is_single_read and not is_mutation
-        return Plan(root, is_mutation, is_single_read, frozenset(compilation.columns), fragments)
+        prefetch = None if is_mutation else next((it for match in self._prefetches if (it := match(root))), None)
+        return Plan(root, is_mutation, is_single_read, frozenset(compilation.columns), prefetch, fragments)
 
     @cached_property
     def classes_by_type(self) -> dict[str, type]:
@@ -183,7 +185,8 @@ class _Compilation:
                 graphql_field,
                 nodes[0],
                 partial(self._planner.convert_arguments, graphql_field),
-                uses_variables=_uses_variables(nodes[0]),
+                # a mutation may change what it is given
+                is_constant=type_ is not self._schema.mutation_type and not _uses_variables(nodes[0]),
             ),
         )
         if plan.resolver.is_async:
