@@ -404,6 +404,7 @@ ENTERED_ONCE = {
     "schema/language/fields.py",
     "schema/planning/planner.py",
     "schema/planning/shaping.py",
+    "db/assets/node.py",
     "db/driver.py",
     "db/sql.py",
 }
