@@ -18,7 +18,15 @@ ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).with_name("soaked.json")
 
 # What every random test uses. A folder stands for its sources without its test modules.
-COMMON = ("db", "tests/builders.py", "tests/conftest.py", "tests/databases.py", "tests/randomness.py", "tests/db")
+COMMON = (
+    "db",
+    "tests/builders.py",
+    "tests/conftest.py",
+    "tests/databases.py",
+    "tests/hooks.py",
+    "tests/randomness.py",
+    "tests/db",
+)
 INGESTION = ("graph_api/commands", "graph_api/ingestion", "tests/commands.py", "tests/processes.py", "tests/graph_api")
 
 # Modules of random tests, and what each of them uses besides.
@@ -36,6 +44,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/graph_api/commands/test_ingest_csv.py": INGESTION,
     "tests/graph_api/commands/test_ingest_jsonl.py": INGESTION,
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
+    "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
 }
 SOURCES = (".py", ".sql")
 

@@ -15,7 +15,7 @@ from graphql import (
 
 
 class RandomOperation:
-    """A random query on a schema whose arguments are numbers, with the values of its variables."""
+    """A random query on a schema whose arguments are numbers, with two sets of values for its variables."""
 
     def __init__(self, schema: GraphQLSchema, chance: random.Random, depth: int = 4) -> None:
         self._schema = schema
@@ -23,6 +23,7 @@ class RandomOperation:
         self._fragments: list[str] = []
         self._declared: dict[str, str] = {}
         self.variables: dict[str, Any] = {}
+        self.other_variables: dict[str, Any] = {}
         assert schema.query_type is not None
         selection = self._selection(schema.query_type, depth)
         declared = f"({', '.join(f'${name}: {type_}' for name, type_ in self._declared.items())})" if self._declared else ""
@@ -91,4 +92,5 @@ class RandomOperation:
         else:
             self.variables[name] = value
         self._declared[name] = type_
+        self.other_variables[name] = not value if isinstance(value, bool) else self._chance.randint(0, 3)
         return name
