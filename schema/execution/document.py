@@ -49,6 +49,7 @@ class PreparedDocument:
     errors: list[GraphQLError]
     required_scopes: dict[str, dict[Scope, str]] = field(default_factory=dict)
     cost_estimates: dict[str, CostEstimates] = field(default_factory=dict)
+    audit_texts: dict[str, str] = field(default_factory=dict)
     plans: DocumentPlans = field(default_factory=DocumentPlans)
 
 

@@ -176,7 +176,7 @@ class Executor:
         """Run a prepared operation. A mutation that conflicts with another writer is run again."""
         started = time.perf_counter()
         request, principal, operation = prepared.request, prepared.principal, prepared.operation
-        author = principal.author(request_id, _audit_text(prepared.document, operation))
+        author = principal.author(request_id, _audit_text(prepared.prepared_document, operation))
         if principal.operator and prepared.uses_database and not prepared.writes:
             # before the read, so that no read by an operator is missing from the audit log
             await self._database.record_audit(principal.tenant_id, author, READ)
@@ -331,10 +331,14 @@ def _denied(principal: Principal, coordinate: str, scope: Scope) -> Response:
     return _refused([_graphql_error(error)])
 
 
-def _audit_text(document: DocumentNode, operation: OperationDefinitionNode) -> str:
+def _audit_text(prepared: PreparedDocument, operation: OperationDefinitionNode) -> str:
     """Return an operation as the audit log records it: its type, its name and its root fields."""
-    name = f" {operation.name.value[:NAME_LENGTH]}" if operation.name else ""
-    return f"{operation.operation.value}{name} {{ {' '.join(root_fields(operation, document))} }}"[:OPERATION_LENGTH]
+    key = operation.name.value if operation.name else ""
+    if key not in prepared.audit_texts:
+        name = f" {key[:NAME_LENGTH]}" if key else ""
+        fields = " ".join(root_fields(operation, prepared.document))
+        prepared.audit_texts[key] = f"{operation.operation.value}{name} {{ {fields} }}"[:OPERATION_LENGTH]
+    return prepared.audit_texts[key]
 
 
 def _refused(errors: list[GraphQLError], document: DocumentNode | None = None) -> Response:

@@ -97,6 +97,9 @@ class Transaction:
 
     async def rollback(self) -> None:
         """Roll back. An error of the connection is ignored: a lost connection rolls back as well."""
+        if self._connection is None and not self._opening.locked():
+            self._closed = True
+            return
         await self._shielded(self._roll_back())
 
     async def abort(self) -> None:

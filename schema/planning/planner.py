@@ -109,9 +109,18 @@ class _Compilation:
         self.reads: list[Resolver] = []
         # columns of rows that fields read
         self.columns: set[str] = set()
+        # By the type and the selection sets. The types of an interface share what is below their common fields: without this, a
+        # plan would double with each level.
+        self._object_plans: dict[tuple[str, tuple[int, ...]], ObjectPlan] = {}
 
-    def object_plan(self, type_: GraphQLObjectType, selection_sets: Iterable[SelectionSetNode]) -> ObjectPlan:
+    def object_plan(self, type_: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]) -> ObjectPlan:
         """Compile the selection sets on one object type, merged."""
+        key = (type_.name, tuple(map(id, selection_sets)))
+        if key not in self._object_plans:
+            self._object_plans[key] = self._object_plan(type_, selection_sets)
+        return self._object_plans[key]
+
+    def _object_plan(self, type_: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]) -> ObjectPlan:
         nodes_by_key: dict[str, list[FieldNode]] = {}
         spread: set[str] = set()
         for selection_set in selection_sets:

@@ -1,0 +1,65 @@
+"""The planner: what a plan shares, and what cannot be planned."""
+
+import random
+from typing import Any
+
+import pytest
+from graphql import DocumentNode, OperationDefinitionNode, parse
+
+from schema.planning.plan import ObjectPlan
+from schema.planning.planner import NotPlannable, Planner
+from schema.root import schema
+
+PLANNER = Planner(schema)
+
+
+def plan_of(text: str) -> ObjectPlan:
+    document: DocumentNode = parse(text)
+    (operation,) = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    return PLANNER.plan(operation, document, {}).root
+
+
+def objects_of(plan: ObjectPlan, found: dict[int, ObjectPlan]) -> dict[int, ObjectPlan]:
+    """Return all objects of a plan, each once."""
+    if id(plan) not in found:
+        found[id(plan)] = plan
+        for field in plan.fields:
+            value: Any = field.value
+            while value.item is not None:
+                value = value.item
+            for below in (value.object, *(value.objects or {}).values()):
+                if below is not None:
+                    objects_of(below, found)
+    return found
+
+
+def test_a_plan_grows_with_its_document_and_not_with_the_types_of_its_interfaces() -> None:
+    """An asset is a product or an entity, so each level has two plans of assets. They share what is below."""
+    sizes = []
+    for levels in (1, 2, 6):
+        text = '{ product(name: "x") ' + "{ upstream { nodes " * levels + "{ label }" + " } }" * levels + " }"
+        sizes.append(len(objects_of(plan_of(text), {})))
+    assert sizes == [2 + 3 * 1, 2 + 3 * 2, 2 + 3 * 6]
+
+
+@pytest.mark.parametrize(
+    "text", ["{ __schema { types { name } } }", '{ __type(name: "Query") { name } product(name: "x") { uid } }']
+)
+def test_introspection_is_not_planned(text: str) -> None:
+    with pytest.raises(NotPlannable):
+        plan_of(text)
+
+
+def test_generated_code_contains_no_text_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources: list[str] = []
+
+    def noting_compile(text: str, *rest: Any) -> Any:
+        sources.append(text)
+        return compile(text, *rest)
+
+    monkeypatch.setattr("schema.planning.shaping.compile", noting_compile, raising=False)
+    alias = f"a{random.randrange(10**9)}"
+    plan_of(f'{{ {alias}: product(name: "{alias}") {{ {alias}: name }} }}')
+    assert sources
+    assert not [it for it in sources if alias in it or "name" in it]
