@@ -1,6 +1,7 @@
 """Writer of log lines that does not block those who log."""
 
 import os
+import queue
 import select
 import threading
 
@@ -29,8 +30,10 @@ class LogWriter:
     def __init__(self, descriptor: int, max_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
         self._descriptor = descriptor
         self._max_waiting_bytes = max_waiting_bytes
-        self._lock = threading.Lock()
-        self._has_lines = threading.Event()
+        # Both are reentrant: a garbage collection inside `write` may log, in the same thread.
+        self._lock = threading.RLock()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_woken = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._lines: list[bytes] = []
@@ -48,8 +51,9 @@ class LogWriter:
                 self._append_number_of_dropped_lines()
                 self._lines.append(line)
                 self._waiting_bytes += len(line)
-                if not self._has_lines.is_set():
-                    self._has_lines.set()
+                if not self._is_woken:
+                    self._is_woken = True
+                    self._wake.put(None)
 
     def start(self) -> None:
         """Have a thread write from now on."""
@@ -64,7 +68,7 @@ class LogWriter:
         if thread is None:
             return
         self._stopping.set()
-        self._has_lines.set()
+        self._wake.put(None)
         thread.join(STOP_TIMEOUT)
         if thread.is_alive():
             # lines are dropped from now on, for a caller would block, too
@@ -77,10 +81,10 @@ class LogWriter:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._has_lines.wait()
+            self._wake.get()
             self._stopping.wait(_COLLECT_SECONDS)
             with self._lock:
-                self._has_lines.clear()
+                self._is_woken = False
                 content = self._take_lines()
             for start in range(0, len(content), _CHUNK_BYTES):
                 chunk = content[start : start + _CHUNK_BYTES]
@@ -102,12 +106,13 @@ class LogWriter:
 
     def _write_now(self, content: bytes) -> None:
         rest = memoryview(content)
-        while rest:
-            try:
-                rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:
-                # whoever started the process has made its output non-blocking
-                select.select([], [self._descriptor], [])
-            except OSError:
-                # nobody reads the output any more, or the disk is full
-                return
+        try:
+            while rest:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    # whoever started the process has made its output non-blocking
+                    select.select([], [self._descriptor], [])
+        except OSError:
+            # nobody reads the output any more, or the disk is full
+            return

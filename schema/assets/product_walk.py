@@ -28,14 +28,17 @@ _EDGE_FIELDS = {"node", "depth", "cursor", "__typename"}
 
 def product_walk_prefetch(root: ObjectPlan) -> Prefetch | None:
     """Return the prefetch of an operation that selects one product by name, and one walk from it with the assets of a page."""
-    (product, *others) = root.fields
-    if others or product.parent_name != "Query" or product.name != "product" or product.resolver is None:
+    fields = [it for it in root.fields if it.constant is None]
+    if len(fields) != 1:
+        return None
+    product = fields[0]
+    if product.parent_name != "Query" or product.name != "product" or product.resolver is None:
         return None
     selected = product.value.object
-    walks = [it for it in selected.fields if it.resolver is not None and it.resolver.is_async] if selected else []
-    if len(walks) != 1 or walks[0].name not in _DIRECTIONS or not _is_plain_walk(walks[0]):
+    # all that may take further statements
+    walks = [it for it in selected.fields if it.is_async] if selected else []
+    if len(walks) != 1 or walks[0].resolver is None or walks[0].name not in _DIRECTIONS or not _is_plain_walk(walks[0]):
         return None
-    assert walks[0].resolver is not None
     return _prefetch(product.resolver, walks[0].resolver, _DIRECTIONS[walks[0].name])
 
 

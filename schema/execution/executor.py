@@ -16,13 +16,14 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     get_operation_ast,
+    located_error,
 )
 from graphql.execution.values import VariableValues, get_variable_values
 
 from db.audit_entry import READ
 from db.author import Author
 from db.database import Database
-from db.errors import Forbidden, HeadwaterError, LimitExceeded, TransactionConflict, Unauthenticated
+from db.errors import Forbidden, HeadwaterError, LimitExceeded, TransactionConflict, Unauthenticated, Unavailable
 from db.query_stats import QueryStats
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
@@ -272,8 +273,16 @@ class Executor:
         except asyncio.CancelledError:
             await transaction.abort()
             raise
-        except Exception as error:
-            log.debug("prefetch failed", operation=author.operation, reason=str(error))
+        except Unavailable as error:
+            # separate statements would wait for a connection once more
+            data = {it.key: it.constant for it in plan.root.fields}
+            (root,) = (it for it in plan.root.fields if it.constant is None)
+            failed = ExecutionResult(data, [located_error(error, root.nodes, [root.key])])
+            return _Attempt(failed, context, opened=True)
+        except HeadwaterError:
+            return None
+        except Exception:
+            log.warning("prefetch failed", operation=author.operation, exc_info=True)
             return None
         finally:
             context.release()

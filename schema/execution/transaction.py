@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+from db.assets.asset_fields import fields_to_select
 from db.author import Author
 from db.connection import ReadConnection, WriteConnection
 from db.database import Database
@@ -58,7 +59,7 @@ class Transaction:
             if self._connection is None:
                 self._connection = await self._open()
                 if self._plan is not None and not self._writes:
-                    self._connection.asset_fields = self._plan.columns
+                    self._connection.asset_fields = fields_to_select(self._plan.columns)
                 # all attempts at an operation share their statistics
                 self._stats.add(self._connection.stats)
                 self._connection.stats = self._stats

@@ -94,7 +94,7 @@ def condition_variables(operation: OperationDefinitionNode, fragments: Iterable[
 
 def conditions_of(names: tuple[str, ...], variables: VariableValues) -> dict[str, bool]:
     """Return the values of the variables that decide which fields are selected."""
-    return {name: bool(variables.coerced.get(name)) for name in names}
+    return {name: variables.coerced[name] for name in names}
 
 
 class _Compilation:

@@ -254,6 +254,9 @@ class PlanRun:
                 deferred[slot] = self._field_now(field, sources, path)
             elif is_serial:
                 deferred[slot] = await self._field(field, sources, path)
+                if deferred[slot][0] is FAILED:
+                    # the fields after one that failed are not run
+                    return [FAILED]
             else:
                 waiting.append((slot, field))
         completed = await _all(self._field(field, sources, path) for _, field in waiting)

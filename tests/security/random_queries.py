@@ -158,6 +158,18 @@ def generate_queries(own: Values, tested: Values) -> Iterator[GeneratedOperation
                     continue
                 for value in alternatives(f"{coordinate}.{it}", it, argument.type, tested):
                     yield _field_query(own, path, f"{coordinate}({it})", definition, {it: value}, 1)
+    yield from _product_walks(own, tested)
+
+
+def _product_walks(own: Values, tested: Values) -> Iterator[GeneratedOperation]:
+    """Generate walks from products that are named, which select no more than the assets: one statement answers each."""
+    names = alternatives("Query.product.name", "name", _fields("Query")["product"].args["name"].type, tested)
+    for name in names:
+        for walk in ("upstream", "downstream"):
+            document = Document(own)
+            call = document.call("Query", "product", {"name": name})
+            selection = f"{{ __typename {call} {{ __typename {walk} {{ __typename nodes {{ __typename uid label }} }} }} }}"
+            yield document.operation("Query.product", selection)
 
 
 def _field_query(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from db.errors import Timeout
+from db.errors import Timeout, Unavailable
 from schema.planning.planner import Planner
 from tests.builders import Api
 
@@ -25,6 +25,7 @@ OTHERS = [
     "upstream { nodes { label } } downstream { nodes { label } }",
     "upstream { edges { node { label } links { type } } }",
     "upstream { totalCount }",
+    "domain { products { nodes { name } } } upstream { nodes { label } }",
 ]
 GRAPH = ["raw -> clean", "clean -> daily", "clean -> weekly", "daily -> board", "weekly -> board", "board -> clean"]
 
@@ -85,6 +86,18 @@ async def test_a_failure_of_the_statement_is_that_of_the_walk_alone(graph: Api, 
     body = (await graph('{ product(name: "clean") { name upstream { nodes { label } } } }')).body
     assert body["data"] == {"product": {"name": "clean", "upstream": None}}
     assert [it["path"] for it in body["errors"]] == [["product", "upstream"]]
+
+
+async def test_without_a_connection_the_product_is_null_at_once(graph: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise Unavailable("Every connection to the database is in use. Try again in a moment.")
+
+    monkeypatch.setattr("schema.assets.product_walk.walk_from_product", fail)
+    graph.statements.clear()
+    response = await graph('{ found: product(name: "clean") { name upstream { nodes { label } } } }')
+    assert response.body["data"] == {"found": None}
+    assert (response.error["path"], response.error["extensions"]["code"]) == (["found"], "UNAVAILABLE")
+    assert len(graph.statements) == 0
 
 
 async def test_arguments_out_of_range_are_rejected_as_before(graph: Api) -> None:

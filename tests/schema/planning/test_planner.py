@@ -9,6 +9,7 @@ from graphql import DocumentNode, OperationDefinitionNode, parse
 from schema.planning.plan import ObjectPlan
 from schema.planning.planner import NotPlannable, Planner
 from schema.root import schema
+from tests.builders import Api, product_fields
 
 PLANNER = Planner(schema)
 
@@ -49,6 +50,32 @@ def test_a_plan_grows_with_its_document_and_not_with_the_types_of_its_interfaces
 def test_introspection_is_not_planned(text: str) -> None:
     with pytest.raises(NotPlannable):
         plan_of(text)
+
+
+async def test_an_operation_of_which_all_is_skipped_has_no_data(api: Api) -> None:
+    query = 'query ($x: Boolean!) { product(name: "a") @include(if: $x) { name upstream { nodes { label } } } }'
+    assert (await api(query, x=False)).data == {}
+    assert (await api(query, x=True)).data == {"product": None}
+
+
+async def test_null_for_a_directive_is_an_error(api: Api) -> None:
+    response = await api('query ($x: Boolean = true) { product(name: "a") @include(if: $x) { name } }', x=None)
+    assert response.body.get("data") is None
+    assert [it["extensions"]["code"] for it in response.errors] == ["BAD_INPUT"]
+
+
+async def test_mutations_after_one_that_failed_are_not_run(api: Api) -> None:
+    api.statements.clear()
+    response = await api(
+        """mutation ($fields: RegisterProductInput!) {
+          bad: updateProduct(input: { product: { name: "absent" }, owner: "x" }) { changed }
+          good: registerProduct(input: $fields) { changed }
+        }""",
+        fields=product_fields("orders"),
+    )
+    assert response.body["data"] is None
+    assert [it["path"] for it in response.errors] == [["bad"]]
+    assert not [it for it in api.statements.executed if "INSERT INTO asset" in it]
 
 
 def test_generated_code_contains_no_text_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
