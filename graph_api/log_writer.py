@@ -111,7 +111,7 @@ class LogWriter:
                 try:
                     rest = rest[os.write(self._descriptor, rest) :]
                 except BlockingIOError:
-                    # whoever started the process has made its output non-blocking
+                    # the process that started this one has made its output non-blocking
                     select.select([], [self._descriptor], [])
         except OSError:
             # nobody reads the output any more, or the disk is full

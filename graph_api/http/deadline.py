@@ -1,6 +1,7 @@
 """Early ends of a request: the client disconnects, or the time limit is over."""
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -14,7 +15,7 @@ CLIENT_CLOSED_REQUEST = 499
 WATCH_DELAY = 0.01
 
 
-class _CancellableBlock:
+class _CancellableBlock(ABC):
     """Context manager whose block `_cancel` cancels. On the way out, `_was_cancelled` tells this from other cancellations."""
 
     _is_cancelling = False
@@ -27,8 +28,9 @@ class _CancellableBlock:
         self._cancelling_before = task.cancelling()
         self._timer = self._start_timer()
 
+    @abstractmethod
     def _start_timer(self) -> asyncio.TimerHandle:
-        raise NotImplementedError
+        """Start the timer that leads to the cancellation."""
 
     def _cancel(self) -> None:
         self._is_cancelling = True

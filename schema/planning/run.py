@@ -40,36 +40,31 @@ class PlanRun:
 
     async def _field(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
         """Find and complete the values of a field that may have to wait."""
-        key = field.key
-
-        def field_path(index: int) -> list[str | int]:
-            return [*path(index), key]
-
-        if field.resolver is None:
-            values = self._attributes(field, sources)
-        else:
-            values = self._resolve(field, field.resolver, sources, field_path)
-            waiting = [index for index, value in enumerate(values) if isawaitable(value)] if field.resolver.is_async else []
-            if len(waiting) == 1:
-                values[waiting[0]] = await _outcome(values[waiting[0]])
-            elif waiting:
-                awaited = await asyncio.gather(*(values[index] for index in waiting), return_exceptions=True)
-                for index, value in zip(waiting, awaited, strict=True):
-                    values[index] = value
+        field_path = _field_path(path, field.key)
+        values = self._values(field, sources, field_path)
+        waiting = (
+            [index for index, value in enumerate(values) if isawaitable(value)]
+            if field.resolver and field.resolver.is_async
+            else []
+        )
+        if len(waiting) == 1:
+            values[waiting[0]] = await _outcome(values[waiting[0]])
+        elif waiting:
+            awaited = await asyncio.gather(*(values[index] for index in waiting), return_exceptions=True)
+            for index, value in zip(waiting, awaited, strict=True):
+                values[index] = value
         return await self._complete_async(field, field.value, values, field_path)
 
     def _field_now(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
         """Find and complete the values of a field that has nothing to wait for."""
-        key = field.key
+        field_path = _field_path(path, field.key)
+        return self._complete(field, field.value, self._values(field, sources, field_path), field_path)
 
-        def field_path(index: int) -> list[str | int]:
-            return [*path(index), key]
-
+    def _values(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
+        """Find the values of a field. Those of a resolver may be awaitable."""
         if field.resolver is None:
-            values = self._attributes(field, sources)
-        else:
-            values = self._resolve(field, field.resolver, sources, field_path)
-        return self._complete(field, field.value, values, field_path)
+            return self._attributes(field, sources)
+        return self._resolve(field, field.resolver, sources, path)
 
     def _attributes(self, field: FieldPlan, sources: Sequence[Any]) -> list[Any]:
         attribute = field.attribute
@@ -282,7 +277,7 @@ class PlanRun:
                 value = deferred[field.slot][index]
             else:
                 (value,) = self._attributes(field, [source])
-                value = self._leaf(field, field.value, value, lambda _, key=field.key: [*path(index), key], 0)  # type: ignore[misc]
+                value = self._leaf(field, field.value, value, _field_path(path, field.key), index)
             if value is FAILED:
                 self._failures += 1
                 return FAILED
@@ -320,6 +315,11 @@ def _failed_to_null(values: list[Any]) -> list[Any]:
 
 def _root_path(_: int) -> list[str | int]:
     return []
+
+
+def _field_path(path: PathOf, key: str) -> PathOf:
+    """Return the path of a field of an object by the index of the object."""
+    return lambda index: [*path(index), key]
 
 
 def _selected(path: PathOf, indexes: Sequence[int]) -> PathOf:

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from tests.builders import REGISTER, ApiResponse, product_fields
 from tests.commands import Commands, run_in_process
-from tests.graph_api.commands.service import ADDRESS, FIRST_KEY, ServiceCommands, connect
+from tests.graph_api.commands.service_processes import ADDRESS, FIRST_KEY, ServiceCommands, connect
 from tests.graph_api.commands.workspace import waits_for_lock
 from tests.processes import wait_until
 

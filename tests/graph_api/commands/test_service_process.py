@@ -25,7 +25,7 @@ from graph_api.commands.database import DATABASE
 from graph_api.graphiql.examples import EXAMPLES
 from tests.builders import REGISTER, UPDATE, day, iso, product_fields
 from tests.commands import run_in_process
-from tests.graph_api.commands.service import (
+from tests.graph_api.commands.service_processes import (
     ADDRESS,
     FIRST_KEY,
     ServiceClient,

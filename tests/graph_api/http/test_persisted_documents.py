@@ -17,7 +17,7 @@ from schema.execution.document import CACHE_CHARACTERS, CACHED_DOCUMENT_CHARACTE
 from schema.language.limits import Limits
 from schema.root import schema
 from tests.builders import REGISTER, Api, ApiResponse, product_fields
-from tests.graph_api.commands.service import ServiceCommands
+from tests.graph_api.commands.service_processes import ServiceCommands
 from tests.graph_api.http.test_browsers import PREFLIGHT_HEADER, serving
 from tests.graph_api.http.test_disconnect import Service
 from tests.processes import PATIENCE
