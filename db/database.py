@@ -19,6 +19,7 @@ from db.sql import text
 _APPLICATION = "headwater"
 
 _READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_GENERIC_PLANS = "; SET LOCAL plan_cache_mode = force_generic_plan"
 _REVISION = text("SELECT version_num FROM alembic_version")
 
 
@@ -81,10 +82,16 @@ class Database:
             yield reader
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: int, author: Author, *, audited: bool = True) -> AsyncIterator[WriteConnection]:
+    async def transaction(
+        self, tenant_id: int, author: Author, *, audited: bool = True, generic_plans: bool = False
+    ) -> AsyncIterator[WriteConnection]:
         """Open a transaction that commits when the block ends and rolls back when it raises. Unless `audited` is false, it
-        appends an audit entry before the commit."""
-        async with self._write(tenant_id, author) as writer:
+        appends an audit entry before the commit.
+
+        With `generic_plans`, a connection plans each statement once. PostgreSQL would plan those that write for each run, for it
+        expects more rows than a single write has; that takes longer than the run.
+        """
+        async with self._write(tenant_id, author, _GENERIC_PLANS if generic_plans else "") as writer:
             await writer.read_now()
             yield writer
             if writer.failure is not None:
@@ -99,8 +106,8 @@ class Database:
             await writer.write_audit_and_quota(outcome)
 
     @asynccontextmanager
-    async def _write(self, tenant_id: int, author: Author) -> AsyncIterator[WriteConnection]:
-        async with self._block("BEGIN", tenant_id) as driver:
+    async def _write(self, tenant_id: int, author: Author, settings: str = "") -> AsyncIterator[WriteConnection]:
+        async with self._block(f"BEGIN{settings}", tenant_id) as driver:
             yield WriteConnection(driver, tenant_id, author)
 
     @asynccontextmanager

@@ -72,7 +72,7 @@ class Transaction:
         if self._plan is not None and (self._plan.is_single_read or self._is_prefetched):
             return self._database.single_read(self._tenant_id)
         return await self._stack.enter_async_context(
-            self._database.transaction(self._tenant_id, self._author)
+            self._database.transaction(self._tenant_id, self._author, generic_plans=True)
             if self._writes
             else self._database.snapshot(self._tenant_id)
         )
