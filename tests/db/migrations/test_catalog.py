@@ -140,7 +140,7 @@ CATALOG = {
     """,
     "columns": """
         SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
-          pg_get_expr(d.adbin, d.adrelid), a.attcollation
+          pg_get_expr(d.adbin, d.adrelid), a.attcollation, a.attoptions
         FROM pg_attribute a
         JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r' AND c.relnamespace = CAST('public' AS regnamespace)
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
