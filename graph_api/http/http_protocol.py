@@ -1,11 +1,25 @@
-"""HTTP/1.1 connections: limits of time and size for request heads, and a close that lets the client read the response."""
+"""HTTP/1.1 connections: from the bytes of a request to an ASGI application, and from its response to bytes.
 
-from asyncio import AbstractEventLoop, Transport
-from collections.abc import Callable
+uvicorn runs the server, and httptools parses. The protocol between them is written here: it bounds the time and the size of
+request heads, lets a client read the response before its connection is closed, and does for a request only what it needs.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from math import inf
+from typing import Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn.config import Config
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
+from uvicorn.server import ServerState
 
 # Bytes of a request line and its headers.
 MAX_HEAD_BYTES = 65_536
@@ -14,41 +28,16 @@ MAX_HEAD_BYTES = 65_536
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 8_388_608
 
+_STATUS_LINES = {it.value: f"HTTP/1.1 {it.value} {it.phrase}\r\n".encode() for it in HTTPStatus}
+_STATUSES_WITHOUT_BODY = (204, 304)
 
-class _ResponseTransport:
-    """Transport that sends what is written in one step of the loop at once, and whose `close` is replaced by a lingering close.
+# All that a header may contain, besides the end of its line.
+_TEXT = bytes([9, *range(32, 127), *range(128, 256)])
 
-    uvicorn writes the head and the body of a response separately: two system calls, and a client that is woken twice.
-    """
-
-    def __init__(self, transport: Transport, loop: AbstractEventLoop, close: Callable[[], None]) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._written: list[bytes] = []
-        self.close = close
-        self.is_lingering = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._written:
-            self._flushing = self._loop.call_soon(self.flush)
-        self._written.append(data)
-
-    def flush(self) -> None:
-        """Send what was written."""
-        if self._written:
-            self._flushing.cancel()
-            data = b"".join(self._written)
-            self._written.clear()
-            self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        return self.is_lingering or self._transport.is_closing()
+log = logging.getLogger("uvicorn.error")
 
 
-class Connection(HttpToolsProtocol):
+class Connection(asyncio.Protocol):
     """Protocol of one connection.
 
     It closes connections that send no request, send a head too slowly, keep sending after their response, or send a head that is
@@ -58,96 +47,222 @@ class Connection(HttpToolsProtocol):
     input may come, the connection is closed for writing first, and for reading a moment later.
     """
 
-    def __init__(self, *arguments: Any, head_timeout: float, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        head_timeout: float,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        # the middleware that believes trusted proxies reads all headers, and few requests have those that it looks for
+        self._proxied = self._application = cast(ASGIApp, config.loaded_app)
+        if isinstance(self._proxied, ProxyHeadersMiddleware):
+            self._application = cast(ASGIApp, self._proxied.app)
+        self._server_state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_event_loop()
+        self._keep_alive_timeout: float = config.timeout_keep_alive
         self._head_timeout = head_timeout
+        self._parser = httptools.HttpRequestParser(self)
+        # a request that is pipelined behind one with `Connection: close` is ignored instead of refused
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        # the request that is received, the one that is answered, and those that wait for it
+        self._exchange: Exchange | None = None
+        self._running: Exchange | None = None
+        self._pipelined: deque[tuple[Exchange, ASGIApp]] = deque()
         # True until the head of a request is complete; what follows is its body
         self._in_head = True
         self._head_bytes = 0
+        self._is_lingering = False
         self._discarded_bytes = 0
-        self._timer = self.loop.call_later(head_timeout, self._on_timeout)
+        # The time at which the connection times out. The timer may ring before, and then waits for the rest.
+        self._deadline = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_rings_at = inf
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        self._transport = transport
-        self._response_transport = _ResponseTransport(transport, self.loop, self._close_lingering)
-        super().connection_made(self._response_transport)  # type: ignore[arg-type]
+    # Called by the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport does not declare that it is one
+        self._transport = cast(asyncio.Transport, transport)
+        self.flow = FlowControl(self._transport)
+        self._server_address, self._client_address = get_local_addr(self._transport), get_remote_addr(self._transport)
+        self._server_state.connections.add(self)  # type: ignore[arg-type]
+        self._time_out_after(self._head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        super().connection_lost(exc)
+        self._server_state.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._running is not None and not self._running.is_complete:
+            self._running.is_disconnected = True
+            self._running.notify()
+        self._pipelined.clear()
+        self.flow.resume_writing()
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        if self._response_transport.is_lingering:
+        if self._is_lingering:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > _LINGER_BYTES:
                 self._transport.close()
             return
         if not self._in_head:
-            super().data_received(data)
+            self._parse(data)
             return
         room = MAX_HEAD_BYTES - self._head_bytes
+        begins = not self._head_bytes
         self._head_bytes += len(data)
-        super().data_received(data[:room])
-        # most heads arrive at once, and need no timer
-        if self._is_head_incomplete() and self._timer.cancelled():
-            self._start_timer()
-        if len(data) <= room or self.transport.is_closing():
+        self._parse(data[:room])
+        # the first head has the time since the connection was made
+        if begins and self._exchange is not None and self._is_head_incomplete():
+            self._time_out_after(self._head_timeout)
+        if len(data) <= room or self.is_closing():
             return
         # the rest may be a body, or a pipelined request
         if self._is_head_too_large():
             reason = f"The request line and headers may have at most {MAX_HEAD_BYTES} bytes."
             self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
         else:
-            super().data_received(data[room:])
+            self._parse(data[room:])
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            log.warning("Invalid HTTP request received.")
+            self._reject(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            # the request is answered all the same, for an upgrade is an offer
+            pass
+
+    # Called by the parser
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._expects_continue = self._is_forwarded = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+        elif name.startswith(b"x-forwarded-"):
+            self._is_forwarded = True
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._timer.cancel()
-        super().on_headers_complete()
+        self._deadline = inf
+        version = self._parser.get_http_version()
+        path, raw_path, query_string = _split_url(self._url)
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server_address,
+            "client": self._client_address,
+            "scheme": "http",
+            "method": self._parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query_string,
+            "headers": self._headers,
+            "state": self._app_state.copy(),
+        }
+        keeps_alive = version != "1.0" and self._parser.should_keep_alive()
+        exchange = self._exchange = Exchange(self, scope, keeps_alive=keeps_alive, expects_continue=self._expects_continue)
+        application = self._proxied if self._is_forwarded else self._application
+        if self._running is None or self._running.is_complete:
+            self._start(exchange, application)
+        else:
+            self.flow.pause_reading()
+            self._pipelined.append((exchange, application))
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._exchange
+        assert exchange is not None, "a body follows its head"
+        if exchange.is_complete:
+            return
+        exchange.body += body
+        if len(exchange.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        exchange.notify()
 
     def on_message_complete(self) -> None:
         self._in_head = True
         self._head_bytes = 0
-        self._timer.cancel()
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        self._response_transport.flush()
-        super().on_response_complete()
-        if not self._in_head and self.cycle.response_complete and not self.transport.is_closing():
-            # the endpoint answered without reading the whole body
-            self._start_timer()
-
-    def _is_head_incomplete(self) -> bool:
-        return self._in_head and self._head_bytes > 0
-
-    def _is_head_too_large(self) -> bool:
-        return self._in_head and self._head_bytes > MAX_HEAD_BYTES
-
-    def _start_timer(self) -> None:
-        self._timer.cancel()
-        self._timer = self.loop.call_later(self._head_timeout, self._on_timeout)
-
-    def _on_timeout(self) -> None:
-        if self.transport.is_closing():
-            return
-        if self._is_head_incomplete():
-            reason = f"The request line and headers did not arrive within {self._head_timeout:g} s."
-            self._reject(HTTPStatus.REQUEST_TIMEOUT, reason)
+        exchange = self._exchange
+        assert exchange is not None, "the end follows the head"
+        if exchange.is_complete:
+            self._time_out_after(self._keep_alive_timeout)
         else:
-            self.transport.close()
+            exchange.is_body_complete = True
+            exchange.notify()
 
-    def _close_lingering(self) -> None:
+    # Called by the exchange, and by the server
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def date_header(self) -> list[tuple[bytes, bytes]]:
+        """Return the header with the time, which the server renews every second."""
+        return self._server_state.default_headers
+
+    def on_response_complete(self, exchange: "Exchange") -> None:
+        """Close the connection, or prepare it for the next request."""
+        self._server_state.total_requests += 1
+        if not exchange.keeps_alive:
+            self.close()
+        if self.is_closing():
+            return
+        self.flow.resume_reading()
+        if self._pipelined:
+            self._start(*self._pipelined.popleft())
+        elif not self._in_head:
+            # the endpoint answered without reading the whole body
+            self._time_out_after(self._head_timeout)
+        elif not self._head_bytes:
+            self._time_out_after(self._keep_alive_timeout)
+
+    def shutdown(self) -> None:
+        """Close the connection, after its response if one is due."""
+        if self._exchange is None or self._exchange.is_complete:
+            self.close()
+        else:
+            self._exchange.keeps_alive = False
+
+    def is_closing(self) -> bool:
+        return self._is_lingering or self._transport.is_closing()
+
+    def close(self) -> None:
         """Close the connection, at once if no more input is expected."""
-        self._response_transport.flush()
-        if self._response_transport.is_closing() or (self._in_head and not self._head_bytes):
+        if self.is_closing() or (self._in_head and not self._head_bytes):
             self._transport.close()
             return
-        self._response_transport.is_lingering = True
+        self._is_lingering = True
         self.flow.resume_reading()
         self._transport.write_eof()
-        self._timer.cancel()
-        self._timer = self.loop.call_later(_LINGER_SECONDS, self._transport.close)
+        self._time_out_after(_LINGER_SECONDS)
+
+    def _start(self, exchange: "Exchange", application: ASGIApp) -> None:
+        self._running = exchange
+        task = self._loop.create_task(exchange.run(application))
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._server_state.tasks.discard)
 
     def _reject(self, status: HTTPStatus, reason: str) -> None:
         text = reason.encode()
@@ -155,5 +270,167 @@ class Connection(HttpToolsProtocol):
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
             f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + text)
-        self.transport.close()
+        self._transport.write(head.encode() + text)
+        self.close()
+
+    def _is_head_incomplete(self) -> bool:
+        return self._in_head and self._head_bytes > 0
+
+    def _is_head_too_large(self) -> bool:
+        return self._in_head and self._head_bytes > MAX_HEAD_BYTES
+
+    def _time_out_after(self, seconds: float) -> None:
+        """Set the deadline. A timer that rings before it is kept, so that most requests on a connection start none."""
+        self._deadline = self._loop.time() + seconds
+        if self._timer is not None:
+            if self._timer_rings_at <= self._deadline:
+                return
+            self._timer.cancel()
+        self._timer_rings_at = self._deadline
+        self._timer = self._loop.call_later(seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if (rest := self._deadline - self._loop.time()) > 0:
+            if self._deadline < inf:
+                self._time_out_after(rest)
+        elif self._is_lingering:
+            self._transport.close()
+        elif not self._transport.is_closing():
+            if self._is_head_incomplete():
+                reason = f"The request line and headers did not arrive within {self._head_timeout:g} s."
+                self._reject(HTTPStatus.REQUEST_TIMEOUT, reason)
+            else:
+                self.close()
+
+
+class Exchange:
+    """A request and its response: `receive` and `send` of an ASGI application."""
+
+    __slots__ = (
+        "_awaited_bytes",
+        "_changed",
+        "_connection",
+        "_expects_continue",
+        "_has_news",
+        "_has_started",
+        "_is_chunked",
+        "_start",
+        "body",
+        "is_body_complete",
+        "is_complete",
+        "is_disconnected",
+        "keeps_alive",
+        "scope",
+    )
+
+    def __init__(self, connection: Connection, scope: Scope, *, keeps_alive: bool, expects_continue: bool) -> None:
+        self.scope = scope
+        self.keeps_alive = keeps_alive
+        self.body = b""
+        self.is_body_complete = self.is_disconnected = self.is_complete = False
+        self._connection = connection
+        self._expects_continue = expects_continue
+        # a part of the body has arrived, or the client has left; the event exists once `receive` has waited
+        self._has_news = False
+        self._changed: asyncio.Event | None = None
+        # the head of the response, which is sent together with the first part of the body
+        self._start: Message | None = None
+        self._has_started = self._is_chunked = False
+        self._awaited_bytes = 0
+
+    async def run(self, application: ASGIApp) -> None:
+        """Have the application answer. A response that it does not complete is broken off."""
+        try:
+            await application(self.scope, self.receive, self.send)
+            if not self.is_complete and not self.is_disconnected:
+                raise RuntimeError("The application returned without completing its response.")
+        except BaseException as error:
+            log.error("Exception in ASGI application\n", exc_info=error)
+            if self._has_started:
+                self._connection.close()
+                return
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+            await self.send({"type": "http.response.body"})
+
+    def notify(self) -> None:
+        """Note that there is something to receive."""
+        self._has_news = True
+        if self._changed is not None:
+            self._changed.set()
+
+    async def receive(self) -> Message:
+        connection = self._connection
+        if self._expects_continue and not connection.is_closing():
+            self._expects_continue = False
+            connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self.is_disconnected and not self.is_complete:
+            connection.flow.resume_reading()
+            if not self._has_news:
+                self._changed = self._changed or asyncio.Event()
+                await self._changed.wait()
+                self._changed.clear()
+            self._has_news = False
+        if self.is_disconnected or self.is_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = self.body, b""
+        return {"type": "http.request", "body": body, "more_body": not self.is_body_complete}
+
+    async def send(self, message: Message) -> None:
+        connection = self._connection
+        if connection.flow.write_paused and not self.is_disconnected:
+            await connection.flow.drain()
+        if self.is_disconnected:
+            return
+        if message["type"] == "http.response.start" and not self._has_started:
+            self._start = message
+            return
+        if message["type"] != "http.response.body" or self.is_complete or (self._start is None and not self._has_started):
+            raise RuntimeError(f"Unexpected ASGI message {message['type']!r}.")
+        start, self._start = self._start, None
+        body, is_last = message.get("body", b""), not message.get("more_body", False)
+        head = b"" if start is None else self._head(start["status"], start["headers"])
+        if self.scope["method"] == "HEAD":
+            body = b""
+        elif self._is_chunked:
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if is_last else b"")
+        else:
+            self._awaited_bytes -= len(body)
+            if self._awaited_bytes < 0 or (is_last and self._awaited_bytes):
+                raise RuntimeError("The response body has another length than its Content-Length.")
+        self._has_started = True
+        # one write, so that the response takes one system call and wakes the client once
+        connection.write(head + body)
+        if is_last:
+            self.is_complete = True
+            self.notify()
+            connection.on_response_complete(self)
+
+    def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the head of the response, and note how its body is delimited."""
+        fields = dict(headers)
+        lines = [*self._connection.date_header(), *headers]
+        if b"close" in fields.get(b"connection", b"").lower():
+            self.keeps_alive = False
+        elif not self.keeps_alive:
+            lines.append((b"connection", b"close"))
+        length = fields.get(b"content-length")
+        self._awaited_bytes = int(length or 0)
+        self._is_chunked = length is None and self.scope["method"] != "HEAD" and status not in _STATUSES_WITHOUT_BODY
+        if self._is_chunked:
+            lines.append((b"transfer-encoding", b"chunked"))
+        head = b"".join([b"%b: %b\r\n" % line for line in lines])
+        # a value with a line feed would add a header, or a whole response
+        if head.translate(None, _TEXT) != b"\r\n" * len(lines):
+            raise RuntimeError("A response header contains a control character.")
+        return b"%b%b\r\n" % (_STATUS_LINES[status], head)
+
+
+@lru_cache(64)
+def _split_url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Return the path of a URL, decoded and as it was sent, and the query string."""
+    parsed = httptools.parse_url(url)
+    raw_path: bytes = parsed.path
+    path = raw_path.decode("ascii")
+    return unquote(path) if "%" in path else path, raw_path, parsed.query or b""

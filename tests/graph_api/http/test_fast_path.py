@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,7 +13,6 @@ from graph_api.http import deadline
 from graph_api.http.admission import Admission
 from graph_api.http.deadline import CancelOnDisconnect, TimeLimit
 from graph_api.http.gateway import _request_id
-from graph_api.http.http_protocol import _ResponseTransport
 from graph_api.http.media_types import is_json_type, response_type
 from graph_api.http.rate_counts import MemoryCounts
 from graph_api.http.request_headers import RequestHeaders
@@ -108,32 +107,6 @@ async def test_a_disconnect_and_a_timeout_at_once_leave_the_task_uncancelled() -
     assert task
     assert task.cancelling() == 0
     await asyncio.sleep(0)
-
-
-class Written:
-    """Transport that records what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.sent.append(data)
-
-
-async def test_what_is_written_in_one_step_of_the_loop_is_sent_at_once_and_in_order() -> None:
-    written = Written()
-    transport = _ResponseTransport(cast(asyncio.Transport, written), asyncio.get_running_loop(), lambda: None)
-    transport.write(b"head ")
-    transport.write(b"body")
-    transport.flush()
-    transport.flush()
-    assert written.sent == [b"head body"]
-    # a response that is sent in pieces is not held back
-    transport.write(b"piece")
-    await asyncio.sleep(0)
-    transport.write(b" and piece")
-    await asyncio.sleep(0)
-    assert written.sent == [b"head body", b"piece", b" and piece"]
 
 
 async def test_a_free_slot_is_assigned_without_suspending_and_never_more_than_there_are() -> None:

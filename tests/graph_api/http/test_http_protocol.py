@@ -1,0 +1,227 @@
+"""The protocol of a connection: a request in bytes, messages for an application, and its response in bytes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from graph_api.http.http_protocol import Connection
+
+pytestmark = pytest.mark.unit
+
+SLOW = 10.0
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n/a"
+
+
+class Transport:
+    """Transport that records what is written, and how often."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.is_closed = self.is_half_closed = self.is_paused = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def write_eof(self) -> None:
+        self.is_half_closed = True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def get_extra_info(self, name: str) -> Any:
+        return {"peername": ("127.0.0.1", 1234), "sockname": ("127.0.0.1", 80)}.get(name)
+
+
+async def echo_path(scope: Scope, receive: Receive, send: Send) -> None:
+    body = scope["path"].encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def connect(application: ASGIApp, head_timeout: float = SLOW, keep_alive: float = SLOW) -> tuple[Connection, Transport]:
+    config = Config(application, log_config=None, timeout_keep_alive=cast(int, keep_alive))
+    connection, transport = Connection(config, ServerState(), {}, head_timeout=head_timeout), Transport()
+    connection.connection_made(cast(asyncio.Transport, transport))
+    return connection, transport
+
+
+async def settle(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(SLOW):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+def of_start(**start: Any) -> Callable[..., Awaitable[None]]:
+    """Return an application that sends this start and a body in two parts."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [], **start})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"two"})
+
+    return application
+
+
+async def test_head_and_body_of_a_response_are_sent_at_once() -> None:
+    connection, transport = connect(echo_path)
+    for _ in range(3):
+        connection.data_received(GET)
+        await settle(lambda: transport.written)
+        assert transport.written == [OK]
+        transport.written.clear()
+    assert not transport.is_closed
+
+
+async def test_a_response_in_parts_is_sent_in_parts() -> None:
+    for start, expected in (
+        ({}, [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n", b"3\r\ntwo\r\n0\r\n\r\n"]),
+        ({"headers": [(b"content-length", b"6")]}, [b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none", b"two"]),
+    ):
+        connection, transport = connect(of_start(**start))
+        connection.data_received(GET)
+        await settle(lambda: len(transport.written) == 2)  # noqa: B023
+        assert transport.written == expected
+
+
+async def test_a_response_to_head_has_no_body() -> None:
+    connection, transport = connect(echo_path)
+    connection.data_received(GET.replace(b"GET", b"HEAD"))
+    await settle(lambda: transport.written)
+    assert transport.written == [OK.removesuffix(b"/a")]
+
+
+async def test_pipelined_requests_are_answered_one_after_the_other_and_in_order() -> None:
+    running: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        running.append(scope["path"])
+        await asyncio.sleep(0.01)
+        assert running == [scope["path"]]
+        running.pop()
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application)
+    paths = [b"/%d" % number for number in range(10)]
+    connection.data_received(b"".join(GET.replace(b"/a", path) for path in paths))
+    assert transport.is_paused
+    await settle(lambda: len(transport.written) == 10)
+    assert transport.written == [OK.replace(b"/a", path) for path in paths]
+    assert not transport.is_paused
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [GET.replace(b"Host", b"Connection: close\r\nHost"), GET.replace(b"1.1", b"1.0")], ids=["close", "1.0"]
+)
+async def test_the_connection_is_closed_after_the_response_if_the_client_says_so(request_bytes: bytes) -> None:
+    connection, transport = connect(echo_path)
+    connection.data_received(request_bytes)
+    await settle(lambda: transport.is_closed)
+    assert transport.written == [OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")]
+
+
+@pytest.mark.parametrize("value", [b"a\r\nx-injected: b", b"a\nb", b"a\x00"])
+async def test_a_header_with_a_control_character_is_not_sent(value: bytes) -> None:
+    connection, transport = connect(of_start(headers=[(b"x-request-id", value)]))
+    connection.data_received(GET)
+    await settle(lambda: transport.is_closed)
+    assert transport.written == [b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"]
+
+
+@pytest.mark.parametrize("length", [b"1", b"100"])
+async def test_a_body_of_another_length_than_declared_breaks_the_connection(length: bytes) -> None:
+    connection, transport = connect(of_start(headers=[(b"content-length", length)]))
+    connection.data_received(GET)
+    await settle(lambda: transport.is_closed)
+    assert b"two" not in b"".join(transport.written)
+
+
+async def test_the_body_is_received_as_it_arrives_and_then_the_disconnect() -> None:
+    received: list[Message] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        while not received or received[-1]["type"] != "http.disconnect":
+            received.append(await receive())
+
+    connection, transport = connect(application)
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+    await settle(lambda: transport.written)
+    assert transport.written == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    for part in (b"ab", b"cd"):
+        connection.data_received(part)
+        await settle(lambda: b"".join(it.get("body", b"") for it in received).endswith(part))  # noqa: B023
+    connection.connection_lost(None)
+    await settle(lambda: received[-1]["type"] == "http.disconnect")
+    assert [it.get("more_body") for it in received] == [True, False, None]
+
+
+async def test_a_disconnect_is_reported_to_the_running_request_behind_which_others_wait() -> None:
+    disconnected = asyncio.Event()
+    started: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        started.append(scope["path"])
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        disconnected.set()
+
+    connection, _ = connect(application)
+    connection.data_received(GET + GET.replace(b"/a", b"/b"))
+    await settle(lambda: started)
+    connection.connection_lost(None)
+    async with asyncio.timeout(SLOW):
+        await disconnected.wait()
+    assert started == ["/a"]
+
+
+async def test_a_connection_without_requests_ends_and_one_in_use_does_not() -> None:
+    connection, transport = connect(echo_path, head_timeout=SLOW, keep_alive=0.2)
+    for number in range(1, 7):
+        connection.data_received(GET)
+        await settle(lambda: len(transport.written) == number)  # noqa: B023
+        await asyncio.sleep(0.06)
+    assert not transport.is_closed
+    await asyncio.sleep(0.4)
+    assert transport.is_closed
+    _, silent = connect(echo_path, head_timeout=0.05)
+    await asyncio.sleep(0.2)
+    assert (silent.is_closed, silent.written) == (True, [])
+
+
+async def test_requests_on_a_connection_start_no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, transport = connect(echo_path)
+    connection.data_received(GET)
+    await settle(lambda: transport.written)
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(type(loop), "call_later", None)
+    for number in range(2, 5):
+        connection.data_received(GET)
+        await settle(lambda: len(transport.written) == number)  # noqa: B023
+
+
+async def test_a_slow_head_is_refused_and_the_rest_of_the_input_is_discarded() -> None:
+    connection, transport = connect(echo_path, head_timeout=0.05)
+    connection.data_received(GET)
+    await settle(lambda: transport.written)
+    connection.data_received(b"GET / HTTP/1.1\r\nX: ")
+    await asyncio.sleep(0.2)
+    assert transport.written[1].startswith(b"HTTP/1.1 408 ")
+    assert (transport.is_half_closed, transport.is_closed) == (True, False)
+    connection.data_received(b"y" * 100)
+    assert len(transport.written) == 2
