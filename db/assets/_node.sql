@@ -1,7 +1,7 @@
 -- The asset `wanted.id` at `wanted.instant`, joined to `wanted`: its identity as `a`, its state as `v`. An asset that does not
 -- exist then has no row. The columns of the other kind are NULL.
 -- Tokens: {product_fields} and {entity_fields}, the same list of fields, in which those of the other kind are NULL
--- Used by: assets/nodes_by_id.sql, lineage/product_walk.sql
+-- Used by: assets/nodes_by_id.sql, lineage/first_page.sql
 CROSS JOIN LATERAL (
   SELECT a.id, a.uid, a.kind, a.type, a.key
   FROM asset a

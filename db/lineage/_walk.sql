@@ -28,7 +28,7 @@
 -- Parameters: :depth the greatest depth; :assets and :links the bounds of each walk; :time the bound of the statement.
 -- Tokens: {near} and {far}, the columns of the end of a link at which the walk is and of the end to which it goes; {link_filter}
 -- conditions on a link `l`
--- Used by: lineage/walk.sql, lineage/product_walk.sql
+-- Used by: lineage/walk.sql, lineage/first_page.sql
 walk (ordinal, asset_id, instant, depth, level, visited, examined, timed_out) AS (
   SELECT * FROM (
     -- the first frontier is the root

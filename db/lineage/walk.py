@@ -163,12 +163,11 @@ class WalkPage(NamedTuple):
 
 async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datetime | None]], query: WalkQuery) -> list[Walk]:
     """Walk from many roots in one statement, each at its instant, by default now. They share the time and no other bound."""
-    instants = [as_of or connection.now for _, as_of in roots]
     rows = await connection.fetch(
         _walk_statement(query.direction, query.links == ALL_LINKS, query.assets == ALL_ASSETS),
         {
             "roots": [root_id for root_id, _ in roots],
-            "instants": instants,
+            "instants": [as_of or connection.now_if_read for _, as_of in roots],
             **bound_parameters(query),
             **link_parameters(query.links),
             **_asset_parameters(query.assets),
@@ -178,8 +177,8 @@ async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datet
     for row in rows:
         level_rows[row.ordinal].append(row)
     return [
-        walk_from_level_rows(root_id, query, instant, level_rows[ordinal])
-        for ordinal, ((root_id, _), instant) in enumerate(zip(roots, instants, strict=True), 1)
+        walk_from_level_rows(root_id, query, level_rows[ordinal][0].instant, level_rows[ordinal])
+        for ordinal, (root_id, _) in enumerate(roots, 1)
     ]
 
 
@@ -191,6 +190,11 @@ def bound_parameters(query: WalkQuery) -> dict[str, Any]:
         "links": query.bounds.links,
         "time": timedelta(milliseconds=query.bounds.milliseconds),
     }
+
+
+def link_filter(all_links: bool) -> str:
+    """Return the token of `_walk.sql` that admits all links, or those of a filter."""
+    return "" if all_links else render("lineage/_link_filter", {"instant": "previous.instant"})
 
 
 def link_parameters(links: LinkFilter) -> dict[str, Any]:
@@ -237,7 +241,7 @@ def _walk_statement(direction: Direction, all_links: bool, all_assets: bool) -> 
         "lineage/walk",
         near=near,
         far=far,
-        link_filter="" if all_links else render("lineage/_link_filter", {"instant": "previous.instant"}),
+        link_filter=link_filter(all_links),
         asset_filter="NULL" if all_assets else render("lineage/_asset_filter"),
     )
 

@@ -1,5 +1,6 @@
 """Assets: the fields that products and entities share."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self, cast
 from uuid import UUID
@@ -13,11 +14,11 @@ from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types
 from schema.execution.context import Info
 from schema.language.columns import column
 from schema.language.cost import list_size, walk_cost
-from schema.language.fields import resolver
+from schema.language.fields import batched, resolver
 from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ
-from schema.lineage.walk import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connection
+from schema.lineage.walk import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connections
 from schema.temporal.history import Version, version_connection
 
 LABEL = "Name to display: the name of a product, the display name of an entity."
@@ -70,31 +71,33 @@ class Asset(Node):
 
     @walk_cost()
     @list_size(by=("first",), of=("edges", "nodes", "links"))
-    @resolver(READ, "Assets that feed it, directly or through others. Null if the walk failed; then an error says why.")
+    @batched(READ, "Assets that feed it, directly or through others. Null if the walk failed; then an error says why.")
+    @staticmethod
     async def upstream(
-        self,
+        assets: Sequence["Asset"],
         info: Info,
         max_depth: MaxDepth = 5,
         filter: WalkFilter = None,
         first: WalkFirst = 100,
         after: WalkAfter = None,
         as_of: AsOf = None,
-    ) -> LineageConnection | None:
-        return await walk_connection(info, self, Direction.UPSTREAM, max_depth, filter, first, after, as_of)
+    ) -> list[LineageConnection | None]:
+        return await walk_connections(info, assets, Direction.UPSTREAM, max_depth, filter, first, after, as_of)
 
     @walk_cost()
     @list_size(by=("first",), of=("edges", "nodes", "links"))
-    @resolver(READ, "Assets that it feeds, directly or through others. Null if the walk failed; then an error says why.")
+    @batched(READ, "Assets that it feeds, directly or through others. Null if the walk failed; then an error says why.")
+    @staticmethod
     async def downstream(
-        self,
+        assets: Sequence["Asset"],
         info: Info,
         max_depth: MaxDepth = 5,
         filter: WalkFilter = None,
         first: WalkFirst = 100,
         after: WalkAfter = None,
         as_of: AsOf = None,
-    ) -> LineageConnection | None:
-        return await walk_connection(info, self, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
+    ) -> list[LineageConnection | None]:
+        return await walk_connections(info, assets, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
 
     @paged
     @resolver(READ, "Relationships of the asset, in order of their type.")

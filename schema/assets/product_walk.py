@@ -6,23 +6,21 @@ from typing import Any
 
 from graphql.execution.values import VariableValues
 
-from db.consistency.consistent_dict import ConsistentDict
 from db.fields import refuse_unstorable
-from db.lineage.product_walk import walk_from_product
+from db.lineage.first_page import WalkRoot, first_page_from_product
 from db.lineage.walk import Direction
 from schema.assets.product import PRODUCT_BY_NAME
 from schema.execution.context import Context
 from schema.execution.planned import Prefetch
 from schema.language.pagination import checked_page_size
-from schema.lazy import ASSETS_BY_ID, asset_from_row
-from schema.lineage.walk import WALK_BY_ROOT, walk_query
+from schema.lineage.walk import FIRST_PAGE_OF_WALK, walk_query
 from schema.planning.plan import FieldPlan, ObjectPlan, Resolver
 
 _DIRECTIONS = {"upstream": Direction.UPSTREAM, "downstream": Direction.DOWNSTREAM}
 # Arguments of a walk that the statement takes.
 _WALK_ARGUMENTS = {"maxDepth", "first"}
 # Fields of a walk that need no more than its assets.
-_WALK_FIELDS = {"nodes", "edges", "totalCount", "byDepth", "pageInfo", "__typename"}
+_WALK_FIELDS = {"nodes", "edges", "totalCount", "byDepth", "pageInfo", "truncated", "__typename"}
 _EDGE_FIELDS = {"node", "depth", "cursor", "__typename"}
 
 
@@ -66,15 +64,15 @@ def _prefetch(product: Resolver, walk: Resolver, direction: Direction) -> Prefet
         first = checked_page_size("first", walk_arguments["first"], context.limits.walk_page_size)
         query = walk_query(context.limits, direction, walk_arguments["max_depth"], None)
         refuse_unstorable("name", name)
-        found = await walk_from_product(await context.transaction.reader(), name, pinned, query, first)
-        context.prime(PRODUCT_BY_NAME, name, pinned, value=None if found is None else found.product)
+        found = await first_page_from_product(await context.transaction.reader(), name, pinned, query, first)
         if found is None:
+            context.prime(PRODUCT_BY_NAME, name, pinned, value=None)
             return
-        root_id, walked = found.walk.root_id, found.walk
-        context.prime(WALK_BY_ROOT, (root_id, pinned), query, value=walked)
-        ids = [step.asset_id for step in walked.steps(0, first)]
-        assets = ConsistentDict({it: asset_from_row(found.assets[it], pinned) for it in ids})
-        context.prime(ASSETS_BY_ID, (tuple(sorted(ids)), walked.instant, pinned), value=assets)
+        row, page = found
+        context.prime(PRODUCT_BY_NAME, name, pinned, value=row)
+        # edges without their nodes need no assets
+        for size in (0, first):
+            context.prime(FIRST_PAGE_OF_WALK, WalkRoot(row.asset_id, pinned, size), query, value=page)
 
     return prefetch
 

@@ -1,6 +1,6 @@
 """The context of an operation, as its resolvers see it: principal, transaction and loaders."""
 
-import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import strawberry
@@ -31,9 +31,13 @@ class Context:
     def __post_init__(self) -> None:
         self._loaders = Loaders(self.transaction.reader)
 
-    def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> "asyncio.Future[Value]":
-        """Return a future of what a declared loader finds. Calls of one level share a statement."""
-        return self._loaders.load(declared, key, *shared)
+    async def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> Value:
+        """Return what a declared loader finds for a key. Calls of one level share a statement."""
+        return await self._loaders.load(declared, key, *shared)
+
+    async def load_all(self, declared: Loadable[Value, Key, *Shared], keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
+        """Return what a declared loader finds for each key, in order. An exception is the error of its key."""
+        return await self._loaders.load_all(declared, keys, *shared)
 
     def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
         """Make a loader return a value that was found by other means."""

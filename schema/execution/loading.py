@@ -1,18 +1,21 @@
 """Loading: the calls of one level are gathered into one batch, and so into one statement.
 
-A concept declares its loaders beside its types, as in `PRODUCT_BY_UID = Batch(products_by_uid)`, and a resolver gets a value with
-`info.context.load(PRODUCT_BY_UID, uid, as_of)`. The context creates a loader from its declaration when it is first used.
+A concept declares its loaders beside its types, as in `PRODUCT_BY_UID = Batch(products_by_uid)`. A resolver gets a value with
+`await info.context.load(PRODUCT_BY_UID, uid, as_of)`, and a batched field gets those of all its parents with `load_all`. The
+context creates a loader from its declaration when it is first used.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Generic, TypeVar, TypeVarTuple
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
 from aiodataloader import DataLoader, dispatch_queue_batch
-from aiodataloader import Loader as Call
+from aiodataloader import Loader as QueuedCall
 
 from db.connection import ReadConnection
 
@@ -27,14 +30,14 @@ _COMPUTATIONS = ThreadPoolExecutor(1, "headwater-graphs")
 Connect = Callable[[], Awaitable[ReadConnection]]
 
 
-class Loadable(Generic[Value, Key, *Shared]):
-    """Declaration of a loader. A call is a key, followed by the arguments that calls must have in common to share a statement."""
+class Loadable(ABC, Generic[Value, Key, *Shared]):
+    """Declaration of a loader. A call names keys, and the arguments that calls must have in common to share a statement."""
 
     is_last = False
 
-    async def values(self, loaders: "Loaders", calls: Sequence[tuple[Any, ...]]) -> list[Value]:
-        """Return the value of each call, in order."""
-        raise NotImplementedError
+    @abstractmethod
+    async def find(self, loaders: "Loaders", keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
+        """Return the value of each key, in order."""
 
 
 class Batch(Loadable[Value, Key, *Shared]):
@@ -46,20 +49,11 @@ class Batch(Loadable[Value, Key, *Shared]):
     def __init__(
         self, find: Callable[[ReadConnection, Sequence[Key], *Shared], Awaitable[Sequence[Value]]], *, is_last: bool = False
     ) -> None:
-        self.find: Callable[..., Awaitable[Sequence[Value]]] = find
+        self._find: Callable[..., Awaitable[Sequence[Value]]] = find
         self.is_last = is_last
 
-    async def values(self, loaders: "Loaders", calls: Sequence[tuple[Any, ...]]) -> list[Value]:
-        connection = await loaders.connect()
-        indexes_by_shared: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for index, (_, *shared) in enumerate(calls):
-            indexes_by_shared[tuple(shared)].append(index)
-        values: list[Any] = [None] * len(calls)
-        for shared_arguments, indexes in indexes_by_shared.items():
-            batch = await self.find(connection, [calls[index][0] for index in indexes], *shared_arguments)
-            for index, value in zip(indexes, batch, strict=True):
-                values[index] = value
-        return values
+    async def find(self, loaders: "Loaders", keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
+        return await self._find(await loaders.connect(), keys, *shared)
 
 
 class Computed(Loadable[Value, Key, *Shared]):
@@ -69,35 +63,62 @@ class Computed(Loadable[Value, Key, *Shared]):
         self._source: Loadable[Any, Key, *Shared] = source
         self._compute: Callable[[Any, Key], Value] = compute
 
-    async def values(self, loaders: "Loaders", calls: Sequence[tuple[Any, ...]]) -> list[Value]:
-        sources = await asyncio.gather(*(loaders.load(self._source, *call) for call in calls))
+    async def find(self, loaders: "Loaders", keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
+        sources = await loaders.load_all(self._source, keys, *shared)
 
         def compute_all() -> list[Value]:
-            return [self._compute(source, key) for source, (key, *_) in zip(sources, calls, strict=True)]
+            return [self._compute(source, key) for source, key in zip(sources, keys, strict=True)]
 
         return await asyncio.get_running_loop().run_in_executor(_COMPUTATIONS, compute_all)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call of a loader: the keys of which the values are wanted, and the shared arguments."""
+
+    keys: Sequence[Any]
+    shared: tuple[Any, ...]
 
 
 # Turns of the event loop without a further call after which a batch runs. Fields of one level reach a loader within fewer.
 _QUIET_TURNS = 3
 
 
-class Loader(DataLoader[Any, Any]):
-    """A loader that gives each caller a separate future: graphql-core cancels the siblings of a field that failed, and another
-    field may wait for the same value."""
+class Loader(DataLoader[Call, list[Any]]):
+    """The loader of a declaration. It finds the value of a key once."""
 
-    def __init__(
-        self, batch: Callable[[list[Any]], Coroutine[Any, Any, list[Any]]], loaders: "Loaders", *, is_last: bool = False
-    ) -> None:
-        super().__init__(batch)
+    # each call has a future of its own: graphql-core cancels the siblings of a field that failed
+    cache = False
+
+    def __init__(self, declared: Loadable[*tuple[Any, ...]], loaders: "Loaders") -> None:
+        super().__init__(self._values_of_calls)
+        self._declared = declared
         self._loaders = loaders
-        self._is_last = is_last
+        # values by key, by the shared arguments
+        self._known: defaultdict[tuple[Any, ...], dict[Any, Any]] = defaultdict(dict)
+        # one batch at a time, so that no two find the same value
+        self._lock = asyncio.Lock()
 
-    def do_resolve_reject(self, key: Any, future: "asyncio.Future[Any]") -> None:
+    async def values(self, keys: Sequence[Any], shared: tuple[Any, ...]) -> list[Any]:
+        """Return the value of each key, in order."""
+        known = self._known[shared]
+        if all(key in known for key in keys):
+            return [known[key] for key in keys]
+        return await self.load(Call(keys, shared))
+
+    def set_known(self, key: Any, shared: tuple[Any, ...], value: Any) -> None:
+        """Set a value that was found by other means."""
+        self._known[shared][key] = value
+
+    def forget(self) -> None:
+        """Forget all values."""
+        self._known.clear()
+
+    def do_resolve_reject(self, key: Call, future: "asyncio.Future[list[Any]]") -> None:
         """Add a call to the batch. The batch runs when no further call has arrived for some turns and the connection is idle."""
-        self._queue.append(Call(key=key, future=future))
+        self._queue.append(QueuedCall(key=key, future=future))
         if len(self._queue) == 1:
-            if not self._is_last:
+            if not self._declared.is_last:
                 self._loaders.begin()
             self.loop.call_soon(self._wait, 1, _QUIET_TURNS)
 
@@ -111,40 +132,29 @@ class Loader(DataLoader[Any, Any]):
 
     async def _run(self) -> None:
         try:
-            if self._is_last:
+            if self._declared.is_last:
                 await self._loaders.others_ended()
-            # calls that arrive while the connection is busy join the batch; an error is that of the batch, too
-            with suppress(Exception):
-                await (await self._loaders.connect()).idle()
-            calls, self._queue = self._queue, []
-            await dispatch_queue_batch(self, calls)
+            async with self._lock:
+                # calls that arrive while the connection is busy join the batch; an error is that of the batch, too
+                with suppress(Exception):
+                    await (await self._loaders.connect()).idle()
+                calls, self._queue = self._queue, []
+                await dispatch_queue_batch(self, calls)
         finally:
-            if not self._is_last:
+            if not self._declared.is_last:
                 self._loaders.end()
 
-    def load(self, key: Any) -> "asyncio.Future[Any]":
-        shared = super().load(key)
-        if shared.done():
-            # it cannot be cancelled any more
-            return shared
-        own = self.loop.create_future()
-
-        def copy_result(shared: "asyncio.Future[Any]") -> None:
-            if shared.cancelled():
-                own.cancel()
-                return
-            error = shared.exception()
-            if own.done():
-                return
-            if error is None:
-                own.set_result(shared.result())
-                return
-            own.set_exception(error)
-            # mark the exception as retrieved: asyncio logs one that a cancelled field never awaits
-            own.exception()
-
-        shared.add_done_callback(copy_result)
-        return own
+    async def _values_of_calls(self, calls: Iterable[Call]) -> list[list[Any]]:
+        """Return the values of each call. Those that are not known are found with one statement for equal shared arguments."""
+        missing: defaultdict[tuple[Any, ...], dict[Any, None]] = defaultdict(dict)
+        for call in calls:
+            known = self._known[call.shared]
+            missing[call.shared].update((key, None) for key in call.keys if key not in known)
+        for shared, keys in missing.items():
+            if keys:
+                found = await self._declared.find(self._loaders, list(keys), *shared)
+                self._known[shared].update(zip(keys, found, strict=True))
+        return [[self._known[call.shared][key] for key in call.keys] for call in calls]
 
 
 class Loaders:
@@ -175,31 +185,32 @@ class Loaders:
             for _ in range(_QUIET_TURNS):
                 await asyncio.sleep(0)
 
-    def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> "asyncio.Future[Value]":
-        """Return a future of a value. Calls with equal arguments share one value."""
-        return self._loader(declared).load((key, *shared))
+    async def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> Value:
+        """Return a value, or raise it if it is an exception."""
+        (value,) = await self._loader(declared).values([key], shared)
+        if isinstance(value, Exception):
+            raise value
+        return cast(Value, value)
+
+    async def load_all(self, declared: Loadable[Value, Key, *Shared], keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
+        """Return the value of each key, in order. An exception among them is the error of its key."""
+        return await self._loader(declared).values(keys, shared) if keys else []
 
     def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
         """Make a loader return a value that was found by other means."""
-        self._loader(declared).prime((key, *shared), value)
-
-    def _loader(self, declared: Loadable[*tuple[Any, ...]]) -> Loader:
-        loader = self._loaders.get(declared)
-        if loader is None:
-            loader = self._loaders[declared] = self._create(declared)
-        return loader
+        self._loader(declared).set_known(key, shared, value)
 
     def invalidate(self) -> None:
         """Discard all loaders, so that values are read anew after a write."""
         self._loaders = {}
 
     def release(self) -> None:
-        """Clear all values: reference cycles in graphql-core hold the context, and would hold the rows until a collection."""
+        """Forget all values: reference cycles in graphql-core hold the context, and would hold the rows until a collection."""
         for loader in self._loaders.values():
-            loader.clear_all()
+            loader.forget()
 
-    def _create(self, declared: Loadable[*tuple[Any, ...]]) -> Loader:
-        async def batch(calls: list[tuple[Any, ...]]) -> list[Any]:
-            return await declared.values(self, calls)
-
-        return Loader(batch, self, is_last=declared.is_last)
+    def _loader(self, declared: Loadable[*tuple[Any, ...]]) -> Loader:
+        loader = self._loaders.get(declared)
+        if loader is None:
+            loader = self._loaders[declared] = Loader(declared, self)
+        return loader

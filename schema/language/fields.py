@@ -1,8 +1,9 @@
 """Field declarations: every field of the schema states its description and the scope it requires."""
 
-from collections.abc import Callable, Collection, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import strawberry
 from strawberry.types.field import StrawberryField
@@ -11,6 +12,11 @@ from schema.language.scopes import Scope
 
 _SCOPE = "headwater.scope"
 _SINGLE_READ = "headwater.single_read"
+_BATCH = "headwater.batch"
+
+# Finds the values of a field for all its parents, in order. It takes the parents, the info object and the arguments. An exception
+# among the values is the error of its parent.
+FindAll = Callable[..., Awaitable[Sequence[Any]]]
 
 Resolver = TypeVar("Resolver", bound=Callable[..., Any])
 
@@ -23,6 +29,59 @@ def field(scope: Scope, description: str, *, metadata: Mapping[str, Any] | None 
 def resolver(scope: Scope, description: str, **options: Any) -> Callable[[Resolver], Resolver]:
     """Declare the decorated method as a field that requires a scope."""
     return field(scope, description, **options)  # type: ignore[no-any-return]
+
+
+def batched(scope: Scope, description: str, **options: Any) -> Callable[[FindAll], Any]:
+    """Declare the decorated static method as a field whose values are found for all parents of a level at once.
+
+    The method takes the parents, the info object and the arguments, and returns a list with the value of each parent. A plan
+    calls it once a level; the general executor once a parent, where the loaders that it uses gather the calls.
+    """
+
+    def declare(method: FindAll) -> Any:
+        find_all: FindAll = cast(Any, method).__func__
+        declared = field(scope, description, metadata={_BATCH: find_all}, **options)
+        return declared(_resolver_of_one(find_all))
+
+    return declare
+
+
+def find_all_of(declared: StrawberryField) -> FindAll | None:
+    """Return the function that finds the values of a field for all its parents; None: it is not declared as batched."""
+    return cast(FindAll | None, declared.metadata.get(_BATCH))
+
+
+def each(function: Callable[..., Any], *values: Sequence[Any]) -> list[Any]:
+    """Call a function for each parent with its values. Return what it returns, or the exception that it raises: the error of that
+    parent. An exception among the values of a parent is its error, too."""
+    results: list[Any] = []
+    for of_parent in zip(*values, strict=True):
+        error: Exception | None = next((it for it in of_parent if isinstance(it, Exception)), None)
+        try:
+            results.append(function(*of_parent) if error is None else error)
+        except Exception as raised:
+            results.append(raised)
+    return results
+
+
+def _resolver_of_one(find_all: FindAll) -> Callable[..., Awaitable[Any]]:
+    """Return the resolver of a batched field, which finds the value of one parent."""
+
+    async def resolve(self: Any, info: Any, **arguments: Any) -> Any:
+        (value,) = await find_all([self], info, **arguments)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    signature = inspect.signature(find_all)
+    _, *others = signature.parameters.values()
+    parents = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    (of_one,) = get_args(signature.return_annotation)
+    resolve.__signature__ = signature.replace(parameters=[parents, *others], return_annotation=of_one)  # type: ignore[attr-defined]
+    # the names in annotations are those of the module of the method
+    resolve.__name__, resolve.__module__ = find_all.__name__, find_all.__module__
+    resolve.__annotations__ = {it.name: it.annotation for it in others} | {"return": of_one}
+    return resolve
 
 
 def single_read(unless: str | None = None) -> Callable[[Resolver], Resolver]:

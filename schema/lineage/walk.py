@@ -2,40 +2,41 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple, cast
 from uuid import UUID
 
 import strawberry
 
-from db.assets.node import uids_by_id
+from db.assets.node import NodeRow, uids_by_id
 from db.associations.lineage_link import LinkRow
 from db.associations.lineage_link_fields import confidence_of
 from db.errors import BadInput, LimitExceeded
 from db.instants import write_instant
 from db.lineage import walk as walks
+from db.lineage.first_page import FirstPage, WalkRoot, first_pages
 from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
-from db.lineage.walk import Direction, Walk, WalkPage, WalkQuery, WalkStep, run_walks
+from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, WalkStep
 from schema.associations.lineage_link import LineageLink, LineageType, links_of, parts_of
 from schema.execution.context import Info
 from schema.execution.loading import Batch, Computed
 from schema.execution.selection import selects
 from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size
-from schema.language.fields import field, resolver
+from schema.language.fields import batched, each, field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.limits import Limits
-from schema.language.pagination import Keyset, PageArguments, PageInfo
+from schema.language.pagination import Keyset, PageArguments, PageInfo, checked_page_size
 from schema.language.scopes import READ
-from schema.lazy import IDENTITY_BY_UID, LazyAsset, assets_by_id
+from schema.lazy import ASSETS_BY_ID, IDENTITY_BY_UID, LazyAsset, asset_from_row, assets_by_id
 
-WALK_BY_ROOT = Batch(run_walks)
+FIRST_PAGE_OF_WALK = Batch(first_pages)
 LINKS_OF_PAGE = Batch(links_of_pages)
 SUBGRAPH_OF_WALK = Batch(subgraphs_of_walks)
 CYCLES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets))
@@ -139,49 +140,82 @@ class LineageEdge:
     )
 
 
+class _Parts(NamedTuple):
+    """The optional parts of walks that an operation selects."""
+
+    assets: bool
+    cursors: bool
+    confidences: bool
+    links: bool
+    edge_links: bool
+    cycles: bool
+
+    @classmethod
+    def selected(cls, info: Info) -> "_Parts":
+        """Return the parts that are selected below the walk that is being resolved."""
+        return cls(
+            assets=selects(info, "nodes", "edges.node"),
+            cursors=selects(info, "edges.cursor"),
+            confidences=selects(info, "edges.confidence"),
+            links=selects(info, "links"),
+            edge_links=selects(info, "edges.links"),
+            cycles=selects(info, "cycles"),
+        )
+
+
 @strawberry.type(description="A page of a walk: each asset once, nearest first, in a fixed order within a depth.")
 class LineageConnection:
-    page_info: PageInfo = field(READ, "Position of this page in the walk.")
-
     root: strawberry.Private[LazyAsset]
     walk_page: strawberry.Private[WalkPage]
+    # rows of assets that were read with the walk, by id
+    rows: strawberry.Private[Mapping[int, NodeRow]]
     keyset: strawberry.Private[Keyset]
+    after: strawberry.Private[WalkStep | None]
     pinned: strawberry.Private[datetime | None]
-    # the optional parts that the operation selects
-    wants_cursors: strawberry.Private[bool]
-    wants_confidence: strawberry.Private[bool]
-    wants_links: strawberry.Private[bool]
-    wants_edge_links: strawberry.Private[bool]
-    wants_cycles: strawberry.Private[bool]
+    parts: strawberry.Private[_Parts]
 
-    @resolver(READ, "Assets of this page with their cursors, depths and confidences.")
-    async def edges(self, info: Info) -> list[LineageEdge]:
-        nodes = await self._nodes(info)
-        confidences = await info.context.load(CONFIDENCES_OF_WALK, self.walk, self.walk.query) if self.wants_confidence else {}
-        edge_links = await self._links_by_later_end(info) if self.wants_edge_links else {}
-        return [
-            LineageEdge(
-                cursor=_cursor(self.keyset, self.walk, step) if self.wants_cursors else "",
-                node=nodes[step.asset_id],
-                depth=step.depth,
-                confidence=confidences.get(step.asset_id, 0.0),
-                links=edge_links.get(step.asset_id, []),
+    @resolver(READ, "Position of this page in the walk.")
+    def page_info(self) -> PageInfo:
+        return PageInfo(
+            has_next_page=self.walk_page.stop < self.walk.visible_count,
+            has_previous_page=self.after is not None,
+            start_cursor=self.cursor(self.steps[0]) if self.steps else None,
+            end_cursor=self.cursor(self.steps[-1]) if self.steps else None,
+        )
+
+    @batched(READ, "Assets of this page with their cursors, depths and confidences.")
+    @staticmethod
+    async def edges(connections: Sequence["LineageConnection"], info: Info) -> list[list[LineageEdge]]:
+        parts = connections[0].parts
+        all_nodes = await _nodes_of(info, connections) if parts.assets or parts.edge_links else [{}] * len(connections)
+        all_confidences: Sequence[dict[int, float]] = [{}] * len(connections)
+        if parts.confidences:
+            all_confidences = await info.context.load_all(
+                CONFIDENCES_OF_WALK, [it.walk for it in connections], _query_of(connections)
             )
-            for step in self.steps
-        ]
+        all_links: Sequence[list[tuple[LinkRow, LineageLink]]] = [[]] * len(connections)
+        if parts.edge_links:
+            all_links = await _links_of(info, connections, all_nodes)
+        return each(_edges, connections, all_nodes, all_confidences, all_links)
 
-    @resolver(READ, "Assets of this page.")
-    async def nodes(self, info: Info) -> list[LazyAsset]:
-        nodes = await self._nodes(info)
-        return [nodes[step.asset_id] for step in self.steps]
+    @batched(READ, "Assets of this page.")
+    @staticmethod
+    async def nodes(connections: Sequence["LineageConnection"], info: Info) -> list[list[LazyAsset]]:
+        return each(
+            lambda connection, nodes: [nodes[step.asset_id] for step in connection.steps],
+            connections,
+            await _nodes_of(info, connections),
+        )
 
-    @resolver(
+    @batched(
         READ,
         "Links among the root and the assets that the walk returns. Each link comes once, on the page of the end that the walk"
         " returns later, so that all pages together hold the whole graph.",
     )
-    async def links(self, info: Info) -> list[LineageLink]:
-        return [link for _, link in await self._links(info)]
+    @staticmethod
+    async def links(connections: Sequence["LineageConnection"], info: Info) -> list[list[LineageLink]]:
+        all_links = await _links_of(info, connections, await _nodes_of(info, connections))
+        return [[link for _, link in links] for links in all_links]
 
     @resolver(READ, "Number of assets that the walk returns. If it is truncated, there may be more.")
     def total_count(self) -> int | None:
@@ -192,34 +226,37 @@ class LineageConnection:
     def by_depth(self) -> list[DepthCount]:
         return [DepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.visible_levels, 1) if level]
 
-    @resolver(
+    @batched(
         READ,
         "Cycles among the root and all assets that the walk visits: strongly connected components of more than one"
         " asset, by uid.",
     )
-    async def cycles(self, info: Info) -> list[list[UUID]]:
-        cycles = await info.context.load(CYCLES_OF_WALK, self.walk, self.walk.query)
-        if not cycles:
-            return []
-        members = tuple(chain.from_iterable(cycles))
-        loaded = await info.context.load(UIDS_BY_ID, members)
-        uids = dict(zip(members, loaded, strict=True))
-        return [[uids[asset_id] for asset_id in cycle] for cycle in cycles]
+    @staticmethod
+    async def cycles(connections: Sequence["LineageConnection"], info: Info) -> list[list[list[UUID]]]:
+        all_cycles = await info.context.load_all(CYCLES_OF_WALK, [it.walk for it in connections], _query_of(connections))
+        members = tuple(chain.from_iterable(chain.from_iterable(all_cycles)))
+        found: list[UUID] = await info.context.load(UIDS_BY_ID, members) if members else []
+        uids = dict(zip(members, found, strict=True))
+        return [[[uids[asset_id] for asset_id in cycle] for cycle in cycles] for cycles in all_cycles]
 
-    @resolver(
+    @batched(
         READ,
         "The limit that truncated the walk, or else the links, confidences or cycles that are selected: they have limits too, and"
         " may be incomplete although the walk is not. Null if all are complete within maxDepth.",
     )
-    async def truncated(self, info: Info) -> Truncation | None:
-        if self.walk.truncation is not None:
-            return Truncation.of(self.walk.truncation)
-        reason = None
-        if self.wants_links or self.wants_edge_links:
-            reason = (await info.context.load(LINKS_OF_PAGE, self.walk_page, self.walk.query)).truncation_reason
-        if reason is None and (self.wants_confidence or self.wants_cycles):
-            reason = (await info.context.load(SUBGRAPH_OF_WALK, self.walk, self.walk.query)).truncation_reason
-        return None if reason is None else Truncation.of(walks.Truncation.of(reason, self.walk.query.bounds))
+    @staticmethod
+    async def truncated(connections: Sequence["LineageConnection"], info: Info) -> list[Truncation | None]:
+        parts, query = connections[0].parts, _query_of(connections)
+        complete = [it for it in connections if it.walk.truncation is None]
+        reasons: list[walks.TruncationReason | None] = [None] * len(complete)
+        if parts.links or parts.edge_links:
+            pages = await info.context.load_all(LINKS_OF_PAGE, [it.walk_page for it in complete], query)
+            reasons = [page.truncation_reason for page in pages]
+        if parts.confidences or parts.cycles:
+            graphs = await info.context.load_all(SUBGRAPH_OF_WALK, [it.walk for it in complete], query)
+            reasons = [reason or graph.truncation_reason for reason, graph in zip(reasons, graphs, strict=True)]
+        of_parts = iter(None if it is None else walks.Truncation.of(it, query.bounds) for it in reasons)
+        return [Truncation.of(it.walk.truncation or next(of_parts)) for it in connections]
 
     @property
     def walk(self) -> Walk:
@@ -229,77 +266,152 @@ class LineageConnection:
     def steps(self) -> list[WalkStep]:
         return self.walk.steps(self.walk_page.start, self.walk_page.stop)
 
-    async def _links(self, info: Info) -> list[tuple[LinkRow, LineageLink]]:
-        links, nodes = await asyncio.gather(info.context.load(LINKS_OF_PAGE, self.walk_page, self.walk.query), self._nodes(info))
-        # the root can be reused if it was read at the instant of the walk
-        same_instant = (self.root.as_of, self.root.pinned) == (self.walk.instant, self.pinned)
-        known = {**nodes, self.root.asset_id: self.root} if same_instant else nodes
-        return list(zip(links.rows, await links_of(info, links.rows, self.pinned, known), strict=True))
-
-    async def _links_by_later_end(self, info: Info) -> dict[int, list[LineageLink]]:
-        indexes = {step.asset_id: index for index, step in enumerate(self.steps)}
-        links: dict[int, list[LineageLink]] = defaultdict(list)
-        for row, link in await self._links(info):
-            links[max(row.source_id, row.target_id, key=lambda end: indexes.get(end, -1))].append(link)
-        return links
-
-    async def _nodes(self, info: Info) -> Mapping[int, LazyAsset]:
-        return await assets_by_id(info, {step.asset_id for step in self.steps}, self.walk.instant, self.pinned)
+    def cursor(self, step: WalkStep) -> str:
+        """Return the cursor of an asset in this walk."""
+        return self.keyset.cursor((self.walk.instant, *step))
 
 
-async def walk_connection(
+def _query_of(connections: Sequence[LineageConnection]) -> WalkQuery:
+    """Return the query of connections of one field, which have it in common."""
+    (query,) = {it.walk.query for it in connections}
+    return query
+
+
+def _edges(
+    connection: LineageConnection,
+    nodes: Mapping[int, LazyAsset],
+    confidences: Mapping[int, float],
+    links: list[tuple[LinkRow, LineageLink]],
+) -> list[LineageEdge]:
+    """Build the edges of a page from its optional parts."""
+    wants_cursors, wants_nodes = connection.parts.cursors, connection.parts.assets
+    indexes = {step.asset_id: index for index, step in enumerate(connection.steps)} if links else {}
+    links_by_later_end: dict[int, list[LineageLink]] = defaultdict(list)
+    for row, link in links:
+        links_by_later_end[max(row.source_id, row.target_id, key=lambda end: indexes.get(end, -1))].append(link)
+    return [
+        LineageEdge(
+            cursor=connection.cursor(step) if wants_cursors else "",
+            node=nodes[step.asset_id] if wants_nodes else cast(LazyAsset, None),
+            depth=step.depth,
+            confidence=confidences.get(step.asset_id, 0.0),
+            links=links_by_later_end.get(step.asset_id, []),
+        )
+        for step in connection.steps
+    ]
+
+
+async def _nodes_of(info: Info, connections: Sequence[LineageConnection]) -> list[Mapping[int, LazyAsset]]:
+    """Return the assets of each page, by id. Those that were not read with the walk are loaded."""
+    are_read = [all(step.asset_id in it.rows for step in it.steps) for it in connections]
+    sets = [
+        (tuple(sorted(step.asset_id for step in it.steps)), it.walk.instant, it.pinned)
+        for it, is_read in zip(connections, are_read, strict=True)
+        if not is_read
+    ]
+    loaded = iter(await info.context.load_all(ASSETS_BY_ID, sets))
+    return [
+        {step.asset_id: asset_from_row(it.rows[step.asset_id], it.pinned) for step in it.steps} if is_read else next(loaded)
+        for it, is_read in zip(connections, are_read, strict=True)
+    ]
+
+
+async def _links_of(
+    info: Info, connections: Sequence[LineageConnection], all_nodes: Sequence[Mapping[int, LazyAsset]]
+) -> list[list[tuple[LinkRow, LineageLink]]]:
+    """Return the links of each page. `all_nodes` holds the assets of each page."""
+    pages = await info.context.load_all(LINKS_OF_PAGE, [it.walk_page for it in connections], _query_of(connections))
+    return await asyncio.gather(
+        *(_links_of_page(info, it, page.rows, nodes) for it, page, nodes in zip(connections, pages, all_nodes, strict=True))
+    )
+
+
+async def _links_of_page(
+    info: Info, connection: LineageConnection, rows: list[LinkRow], nodes: Mapping[int, LazyAsset]
+) -> list[tuple[LinkRow, LineageLink]]:
+    root, pinned = connection.root, connection.pinned
+    # the root can be reused if it was read at the instant of the walk
+    same_instant = (root.as_of, root.pinned) == (connection.walk.instant, pinned)
+    known = {**nodes, root.asset_id: root} if same_instant else nodes
+    return list(zip(rows, await links_of(info, rows, pinned, known), strict=True))
+
+
+async def walk_connections(
     info: Info,
-    root: LazyAsset,
+    roots: Sequence[LazyAsset],
     direction: Direction,
     max_depth: int,
     filter: LineageFilter | None,
     first: int,
     after: str | None,
     as_of: datetime | None,
-) -> LineageConnection:
-    """Run a walk and return a page of it. Its cursors carry the instant, at which later pages are read."""
-    pinned = as_of or root.pinned
-    query = walk_query(info.context.limits, direction, max_depth, filter)
-    keyset = Keyset("walk", root.uid, query, key=(datetime, int, int))
-    page = keyset.page(PageArguments(first, after, None, None), info.context.limits.walk_page_size)
-    step = None
-    if page.after is not None:
-        instant, depth, asset_id = page.after
-        if pinned is not None and instant != pinned:
-            raise BadInput(
-                f"after is a cursor of a walk at {write_instant(instant)}, but asOf is {write_instant(pinned)}. Leave asOf out.",
-                field="after",
-            )
-        pinned, step = instant, WalkStep(depth, asset_id)
-    walk = await load_walk(info, root.asset_id, pinned, query)
-    start = walk.index_after(step)
-    walk_page = WalkPage(walk, start, min(start + page.size, walk.visible_count))
-    steps = walk.steps(start, walk_page.stop)
+) -> list[Any]:
+    """Walk from many roots and return a page of each walk. Cursors carry the instant, at which later pages are read."""
+    limits = info.context.limits
+    query = walk_query(limits, direction, max_depth, filter)
+    size = checked_page_size("first", first, limits.walk_page_size)
+    parts = _Parts.selected(info)
+    # a page in the middle of a walk, or one that shows only some assets, reads its assets when they are known
+    with_assets = parts.assets and after is None and query.assets == ALL_ASSETS
+
+    def begin(root: LazyAsset) -> _Begun:
+        """Check the cursor for a root, and reserve the cost of the walk."""
+        keyset = Keyset("walk", root.uid, query, key=(datetime, int, int))
+        page = keyset.page(PageArguments(first, after, None, None), limits.walk_page_size)
+        begun = _Begun(root, keyset, *_start(page.after, as_of or root.pinned))
+        info.context.cost_meter.reserve(limits.walk_bounds.assets, limits.cost)
+        return begun
+
+    all_begun = each(begin, roots)
+    walk_roots = [WalkRoot(it.root.asset_id, it.pinned, size if with_assets else 0) for it in all_begun if isinstance(it, _Begun)]
+    found = iter(await info.context.load_all(FIRST_PAGE_OF_WALK, walk_roots, query))
+    return [_connection(info, it, next(found), size, parts) if isinstance(it, _Begun) else it for it in all_begun]
+
+
+class _Begun(NamedTuple):
+    """A walk that may run: its root, its cursors, the requested instant, and the step after which the page starts."""
+
+    root: LazyAsset
+    keyset: Keyset
+    pinned: datetime | None
+    after: WalkStep | None
+
+
+def _start(after: tuple[Any, ...] | None, pinned: datetime | None) -> tuple[datetime | None, WalkStep | None]:
+    """Return the instant of a walk, and the step after which its page starts."""
+    if after is None:
+        return pinned, None
+    instant, depth, asset_id = after
+    if pinned is not None and instant != pinned:
+        raise BadInput(
+            f"after is a cursor of a walk at {write_instant(instant)}, but asOf is {write_instant(pinned)}. Leave asOf out.",
+            field="after",
+        )
+    return instant, WalkStep(depth, asset_id)
+
+
+def _connection(info: Info, begun: _Begun, found: FirstPage, size: int, parts: _Parts) -> LineageConnection:
+    """Build the page of a walk, and meter its cost."""
+    walk = found.walk
+    info.context.cost_meter.walks.add(walk)
+    start = walk.index_after(begun.after)
     return LineageConnection(
-        page_info=PageInfo(
-            has_next_page=walk_page.stop < walk.visible_count,
-            has_previous_page=step is not None,
-            start_cursor=_cursor(keyset, walk, steps[0]) if steps else None,
-            end_cursor=_cursor(keyset, walk, steps[-1]) if steps else None,
-        ),
-        root=root,
-        walk_page=walk_page,
-        keyset=keyset,
-        pinned=pinned,
-        wants_cursors=selects(info, "edges.cursor"),
-        wants_confidence=selects(info, "edges.confidence"),
-        wants_links=selects(info, "links"),
-        wants_edge_links=selects(info, "edges.links"),
-        wants_cycles=selects(info, "cycles"),
+        root=begun.root,
+        walk_page=WalkPage(walk, start, min(start + size, walk.visible_count)),
+        rows=found.assets,
+        keyset=begun.keyset,
+        after=begun.after,
+        pinned=begun.pinned,
+        parts=parts,
     )
 
 
 async def load_walk(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
     """Load a walk at an instant or else now, and meter its cost."""
     info.context.cost_meter.reserve(info.context.limits.walk_bounds.assets, info.context.limits.cost)
-    walk = await info.context.load(WALK_BY_ROOT, (root, instant), query)
-    info.context.cost_meter.walks.add(walk)
-    return walk
+    found = await info.context.load(FIRST_PAGE_OF_WALK, WalkRoot(root, instant, 0), query)
+    info.context.cost_meter.walks.add(found.walk)
+    return found.walk
 
 
 def walk_query(limits: Limits, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
@@ -330,7 +442,3 @@ async def asset_id_at(info: Info, uid: UUID, instant: datetime | None) -> int | 
     connection = await info.context.transaction.reader()
     nodes = await assets_by_id(info, {identity.asset_id}, instant or connection.now, instant)
     return identity.asset_id if nodes else None
-
-
-def _cursor(keyset: Keyset, walk: Walk, step: WalkStep) -> str:
-    return keyset.cursor((walk.instant, *step))

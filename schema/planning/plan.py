@@ -9,6 +9,7 @@ from graphql.execution.values import VariableValues, get_argument_values
 from strawberry.types.field import StrawberryField
 
 from schema.language.columns import Column
+from schema.language.fields import FindAll
 
 # The value of a non-null position that failed. It makes the enclosing object or list fail, too.
 FAILED: Any = type("Failed", (), {"__slots__": (), "__repr__": lambda _: "FAILED"})()
@@ -63,9 +64,12 @@ class FieldPlan:
 
 @dataclass(slots=True, eq=False)
 class Resolver:
-    """A resolver, called with the source, the arguments and the info object, as far as its signature has them."""
+    """A resolver, called with the source, the arguments and the info object, as far as its signature has them; or one of all
+    sources of a level, called once."""
 
     function: Callable[..., Any]
+    # called once with all sources, instead of the function
+    find_all: FindAll | None
     takes_source: bool
     # name of the parameter for the info object
     info_parameter: str | None

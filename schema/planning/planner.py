@@ -33,7 +33,7 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryObjectDefinition
 
 from schema.language.columns import column_of, columns_read
-from schema.language.fields import is_single_read
+from schema.language.fields import find_all_of, is_single_read
 from schema.planning.plan import Arguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
 from schema.planning.shaping import generate_shape
 
@@ -185,6 +185,7 @@ class _Compilation:
             return plan
         plan.resolver = Resolver(
             cast(Callable[..., Any], base.wrapped_func),
+            find_all_of(declared),
             base.self_parameter is not None,
             base.info_parameter.name if base.info_parameter else None,
             # a resolver that takes the info object may return the future of a loader

@@ -9,6 +9,7 @@ from graphql import FieldNode, GraphQLError, located_error
 from graphql.execution.values import VariableValues
 from graphql.pyutils import inspect
 
+from schema.language.fields import FindAll
 from schema.planning.plan import FAILED, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan
 
 # Returns the path of a value in the response, by its index among the values of a level.
@@ -41,6 +42,9 @@ class PlanRun:
     async def _field(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
         """Find and complete the values of a field that may have to wait."""
         field_path = _field_path(path, field.key)
+        if field.resolver is not None and field.resolver.find_all is not None:
+            values = await self._find_all(field, field.resolver, field.resolver.find_all, sources, field_path)
+            return await self._complete_async(field, field.value, values, field_path)
         values = self._values(field, sources, field_path)
         waiting = (
             [index for index, value in enumerate(values) if isawaitable(value)]
@@ -75,6 +79,20 @@ class PlanRun:
                 values.append(getattr(source, attribute))
             except Exception as error:
                 values.append(error)
+        return values
+
+    async def _find_all(
+        self, field: FieldPlan, resolver: Resolver, find_all: FindAll, sources: Sequence[Any], path: PathOf
+    ) -> list[Any]:
+        """Find the values of all sources at once. A failure is that of each of them."""
+        try:
+            arguments = resolver.arguments.values(self._variables)
+            info = self._make_info(field.nodes, lambda: path(0))
+            values = list(await find_all(sources, info, **arguments))
+            if len(values) != len(sources):
+                raise ValueError(f"{field.parent_name}.{field.name} found {len(values)} values for {len(sources)} parents.")
+        except Exception as error:
+            return [error] * len(sources)
         return values
 
     def _resolve(self, field: FieldPlan, resolver: Resolver, sources: Sequence[Any], path: PathOf) -> list[Any]:
@@ -241,6 +259,8 @@ class PlanRun:
 
     async def _objects(self, plan: ObjectPlan, sources: Sequence[Any], path: PathOf, *, is_serial: bool = False) -> list[Any]:
         """Complete the objects of one type. One that failed is FAILED."""
+        if not sources:
+            return []
         self.objects += len(sources)
         deferred: list[list[Any]] = [[]] * len(plan.deferred)
         waiting = []

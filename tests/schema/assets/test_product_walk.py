@@ -14,12 +14,11 @@ SELECTIONS = [
     "upstream { nodes { label } }",
     "downstream { nodes { uid validFrom ... on Product { owner schema } } totalCount }",
     "upstream(first: 2) { edges { cursor depth node { id label } } pageInfo { hasNextPage endCursor } byDepth { count } }",
-    "downstream(maxDepth: 1) { nodes { __typename asOf } }",
+    "downstream(maxDepth: 1) { nodes { __typename asOf } truncated { reason } }",
     "name label downstream(first: 1, maxDepth: 3) { nodes { label } edges { depth } totalCount }",
 ]
 # Selections that need more than the assets of the walk.
 OTHERS = [
-    "upstream { nodes { label } truncated { reason } }",
     "upstream { nodes { label upstream { totalCount } } }",
     "upstream(filter: { links: { minConfidence: 0.5 } }) { nodes { label } }",
     "upstream { nodes { label } } downstream { nodes { label } }",
@@ -81,8 +80,8 @@ async def test_a_failure_of_the_statement_is_that_of_the_walk_alone(graph: Api, 
     async def fail(*_: Any) -> None:
         raise Timeout("The database took longer than a request may.")
 
-    monkeypatch.setattr("schema.assets.product_walk.walk_from_product", fail)
-    monkeypatch.setattr("schema.lineage.walk.WALK_BY_ROOT.find", fail)
+    monkeypatch.setattr("schema.assets.product_walk.first_page_from_product", fail)
+    monkeypatch.setattr("schema.lineage.walk.FIRST_PAGE_OF_WALK._find", fail)
     body = (await graph('{ product(name: "clean") { name upstream { nodes { label } } } }')).body
     assert body["data"] == {"product": {"name": "clean", "upstream": None}}
     assert [it["path"] for it in body["errors"]] == [["product", "upstream"]]
@@ -92,7 +91,7 @@ async def test_without_a_connection_the_product_is_null_at_once(graph: Api, monk
     async def fail(*_: Any) -> None:
         raise Unavailable("Every connection to the database is in use. Try again in a moment.")
 
-    monkeypatch.setattr("schema.assets.product_walk.walk_from_product", fail)
+    monkeypatch.setattr("schema.assets.product_walk.first_page_from_product", fail)
     graph.statements.clear()
     response = await graph('{ found: product(name: "clean") { name upstream { nodes { label } } } }')
     assert response.body["data"] == {"found": None}

@@ -1,0 +1,121 @@
+"""Walks with the assets of their first page, in one statement: from assets by id, or from a product by name."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
+
+from db.assets.node import NodeRow, node_fields
+from db.assets.product import ProductRow
+from db.built_row import BuiltRow
+from db.connection import ReadConnection
+from db.lineage.walk import (
+    ALL_ASSETS,
+    ALL_LINKS,
+    Direction,
+    Walk,
+    WalkQuery,
+    bound_parameters,
+    link_filter,
+    link_parameters,
+    run_walks,
+    walk_from_level_rows,
+)
+from db.sql import MAX_SHAPES, Statement, render, statement
+
+
+class WalkRoot(NamedTuple):
+    """An asset to walk from at an instant, by default now, and the number of assets on the first page."""
+
+    asset_id: int
+    as_of: datetime | None
+    size: int
+
+
+class FirstPage(NamedTuple):
+    """A walk, and the assets of its first page, by id."""
+
+    walk: Walk
+    assets: Mapping[int, NodeRow]
+
+
+async def first_pages(connection: ReadConnection, roots: Sequence[WalkRoot], query: WalkQuery) -> list[FirstPage]:
+    """Walk from many roots, each at its instant, and read the first page of each walk. With a filter of assets, sizes are 0.
+
+    Roots that differ in the size of the page alone share a walk.
+    """
+    sizes: dict[tuple[int, datetime | None], int] = {}
+    for asset_id, as_of, size in roots:
+        sizes[asset_id, as_of] = max(size, sizes.get((asset_id, as_of), 0))
+    if any(sizes.values()):
+        assert query.assets == ALL_ASSETS, "the first assets of a walk are those that it shows"
+        pages = await _walk_and_read(connection, sizes, query)
+    else:
+        pages = [FirstPage(walk, {}) for walk in await run_walks(connection, list(sizes), query)]
+    found = dict(zip(sizes, pages, strict=True))
+    return [found[asset_id, as_of] for asset_id, as_of, _ in roots]
+
+
+async def _walk_and_read(
+    connection: ReadConnection, sizes: Mapping[tuple[int, datetime | None], int], query: WalkQuery
+) -> list[FirstPage]:
+    rows = await connection.fetch(
+        _statement("lineage/_roots_by_id", query.direction, all_links=query.links == ALL_LINKS, fields=connection.asset_fields),
+        {
+            "roots": [asset_id for asset_id, _ in sizes],
+            "instants": [as_of or connection.now_if_read for _, as_of in sizes],
+            "sizes": list(sizes.values()),
+            **bound_parameters(query),
+            **link_parameters(query.links),
+        },
+    )
+    pages = groupby(rows, key=itemgetter("ordinal"))
+    return [_first_page(list(of_root), query, size) for size, (_, of_root) in zip(sizes.values(), pages, strict=True)]
+
+
+async def first_page_from_product(
+    connection: ReadConnection, name: str, as_of: datetime | None, query: WalkQuery, size: int
+) -> tuple[ProductRow, FirstPage] | None:
+    """Find the product with a name, walk from it, and read the first page. The query has no filters."""
+    rows = await connection.fetch(
+        _statement("lineage/_root_by_name", query.direction, all_links=True, fields=connection.asset_fields),
+        {"name": name, "as_of": as_of or connection.now_if_read, "size": size, **bound_parameters(query)},
+    )
+    return (cast(ProductRow, rows[0]), _first_page(rows, query, size)) if rows else None
+
+
+def _first_page(rows: Sequence[Any], query: WalkQuery, size: int) -> FirstPage:
+    """Build the page of one root from its rows, the first of which is that of the root."""
+    root = rows[0]
+    levels = [_level_row(list(level)) for _, level in groupby(rows, key=itemgetter("depth"))]
+    return FirstPage(
+        walk_from_level_rows(root.member_id, query, root.as_of, levels),
+        {row["member_id"]: cast(NodeRow, row) for row in rows[1 : size + 1]},
+    )
+
+
+def _level_row(rows: list[Any]) -> BuiltRow:
+    """Build the row that `walk.sql` returns for a level."""
+    last = rows[-1]
+    return BuiltRow(
+        depth=last.depth,
+        level=[row["member_id"] for row in rows],
+        visited=last.visited,
+        examined=last.examined,
+        timed_out=last.timed_out,
+    )
+
+
+@lru_cache(MAX_SHAPES)
+def _statement(root: str, direction: Direction, *, all_links: bool, fields: frozenset[str] | None) -> Statement:
+    near, far = direction.ends
+    return statement(
+        "lineage/first_page",
+        root=render(root),
+        near=near,
+        far=far,
+        link_filter=link_filter(all_links),
+        **node_fields(fields),
+    )
