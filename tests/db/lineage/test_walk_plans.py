@@ -13,7 +13,7 @@ from db.assets import entity, product
 from db.assets.node import nodes_by_id
 from db.connection import ReadConnection
 from db.database import Database
-from db.lineage.product_walk import walk_from_product
+from db.lineage.first_page import WalkRoot, first_page_from_product, first_pages
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import AssetFilter, Bounds, Direction, LinkFilter, Walk, WalkPage, WalkQuery, run_walks
 from tests.builders import day
@@ -110,7 +110,8 @@ async def test_each_single_read_of_a_walk_finds_rows_by_their_ids(database: Data
     assert row is not None
     assert node is not None
     reads: dict[str, Callable[[ReadConnection], Awaitable[Any]]] = {
-        "walk from a product": lambda it: walk_from_product(it, "product 5", as_of, QUERY, 100),
+        "walks with their assets": lambda it: first_pages(it, [WalkRoot(5, as_of, 100), WalkRoot(9, as_of, 3)], QUERY),
+        "walk from a product": lambda it: first_page_from_product(it, "product 5", as_of, QUERY, 100),
         "product by name": lambda it: product.products_by_name(it, ["product 5"], as_of),
         "product by uid": lambda it: product.products_by_uid(it, [row.uid], as_of),
         "entity by uid": lambda it: entity.entities_by_uid(it, [node.uid], as_of),
