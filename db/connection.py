@@ -91,10 +91,6 @@ class ReadConnection:
         assert self.now_if_read is not None, "This connection did not read now. Give its statements None as the instant."
         return self.now_if_read
 
-    @now.setter
-    def now(self, instant: datetime) -> None:
-        self.now_if_read = instant
-
     async def read_now(self) -> None:
         """Read the instant at which the transaction began.
 
@@ -104,6 +100,17 @@ class ReadConnection:
         """
         (row,) = await self._measured(self._reader.fetch, _READ_NOW, None)
         self.now_if_read = row.now
+
+    async def ensure_now(self) -> None:
+        """Read the instant at which the transaction began, unless `now` is known already."""
+        if self.now_if_read is None:
+            (row,) = await self._execute(self._reader.fetch, _READ_NOW, None)
+            self.advance_now(row.now)
+
+    def advance_now(self, instant: datetime) -> None:
+        """Make `now` an instant at least. Writes without an instant happen after the transaction began, so `now` need not be
+        known."""
+        self.now_if_read = instant if self.now_if_read is None else max(self.now_if_read, instant)
 
     async def fetch(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
         """Run a statement and return all its rows. The parameter `:tenant` is set to the tenant of this connection."""

@@ -83,16 +83,17 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, tenant_id: int, author: Author, *, audited: bool = True, generic_plans: bool = False
+        self, tenant_id: int, author: Author, *, audited: bool = True, read_now: bool = True, generic_plans: bool = False
     ) -> AsyncIterator[WriteConnection]:
         """Open a transaction that commits when the block ends and rolls back when it raises. Unless `audited` is false, it
-        appends an audit entry before the commit.
+        appends an audit entry before the commit. Without `read_now`, who needs `now` calls `ensure_now`.
 
         With `generic_plans`, a connection plans each statement once. PostgreSQL would plan those that write for each run, for it
         expects more rows than a single write has; that takes longer than the run.
         """
         async with self._write(tenant_id, author, _GENERIC_PLANS if generic_plans else "") as writer:
-            await writer.read_now()
+            if read_now:
+                await writer.read_now()
             yield writer
             if writer.failure is not None:
                 # PostgreSQL would answer COMMIT with a rollback and no error.

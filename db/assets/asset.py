@@ -7,13 +7,14 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select
 
+from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.consistency import lifecycle
 from db.errors import Conflict, HeadwaterError, NotFound
 from db.filters import TENANT, any_of, distinct
 from db.sql import compose, statement
 from db.tables import asset as assets
-from db.temporal.change_log import Assertion, Operation, Outcome, raise_first_error
+from db.temporal.change_log import Assertion, BegunVersion, Operation, Outcome, raise_first_error
 from db.temporal.kind import Kind
 
 _ADD = statement("assets/add_assets")
@@ -86,12 +87,18 @@ async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[I
     return [found.get(uid) for uid in uids]
 
 
-async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> int:
-    """Lock an asset until the transaction ends, and return its id. Raise NotFound that names `field` if no asset has the uid."""
+async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> Identity:
+    """Lock an asset until the transaction ends. Raise NotFound that names `field` if no asset has the uid."""
     identity = (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid)
     if identity is None or identity.kind != kind.name:
         raise NotFound(f"There is no {kind.label} with the uid {uid}.", field=field)
-    return identity.asset_id
+    return identity
+
+
+async def record(connection: WriteConnection, kind: Kind, identity: Identity, assertion: Assertion) -> Outcome:
+    """Record an assertion about a locked asset. The outcome has the row of the asset if it need not be read."""
+    (outcome,) = await lifecycle.record_asset_change(connection, kind, [assertion], with_states=True)
+    return outcome if outcome.version is None else outcome._replace(row=_begun_row(identity, outcome.at, outcome.version))
 
 
 async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpec) -> Identity:
@@ -134,20 +141,36 @@ async def add_or_lock_each(
 
 async def delete(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
     """Delete an asset at an instant, and the assets to which its relationships cascade. Earlier versions stay readable."""
-    return await lifecycle.delete(connection, kind, await lock(connection, kind, uid, field="uid"), at)
+    identity = await lock(connection, kind, uid, field="uid")
+    return await lifecycle.delete(connection, kind, identity.asset_id, at)
 
 
 async def restore(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
     """Restore an asset at an instant, with the state of its last version before it."""
-    asset_id = await lock(connection, kind, uid, field="uid")
-    last = await connection.fetch_one(kind.statement("assets/last_state"), {"subject": asset_id, "instant": at})
+    identity = await lock(connection, kind, uid, field="uid")
+    last = await connection.fetch_one(kind.statement("assets/last_state"), {"subject": identity.asset_id, "instant": at})
     if last is None:
         raise NotFound(
             f"The {kind.label} {uid} has no state to restore: it does not exist before that instant. Give a later at.",
             field="at",
         )
-    (outcome,) = await lifecycle.record_asset_change(connection, kind, [Assertion(asset_id, Operation.SET, last.state, at)])
-    return outcome
+    return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.SET, last.state, at))
+
+
+def _begun_row(identity: Identity, at: datetime, version: BegunVersion) -> BuiltRow:
+    """Build the row of an asset whose current version begins at an instant."""
+    return BuiltRow(
+        kind=identity.kind,
+        asset_id=identity.asset_id,
+        uid=identity.uid,
+        type=identity.type,
+        key=identity.key,
+        as_of=at,
+        valid_from=at,
+        valid_to=None,
+        created_at=version.created_at,
+        **version.state,
+    )
 
 
 def _check_identity(kind: Kind, spec: IdentitySpec, identity: Identity | None) -> Identity | HeadwaterError:

@@ -13,7 +13,6 @@ from db.assets import asset, entity_fields
 from db.assets.asset_list import select_assets
 from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
-from db.consistency.lifecycle import record_asset_change
 from db.errors import Conflict
 from db.filters import AS_OF
 from db.registries.detail_type import DetailTypeRow
@@ -136,20 +135,17 @@ async def create(
     payload = entity_fields.validate_state(await read_type_registry_locked(connection, details), spec.type, display_name, details)
     identity = await asset.add_or_lock(connection, ENTITY, spec)
     try:
-        (outcome,) = await record_asset_change(
-            connection, ENTITY, [Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)]
-        )
+        assertion = Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)
+        return await asset.record(connection, ENTITY, identity, assertion)
     except Conflict as conflict:
         if conflict.field == "uid" and spec.uid is None:
             message = f"The key {spec.key!r} belongs to a {spec.type} that exists, with the uid {identity.uid}."
             raise Conflict(message, field="key") from conflict
         raise
-    return outcome
 
 
 async def update(connection: WriteConnection, uid: UUID, fields: Mapping[str, Any], *, at: datetime | None = None) -> Outcome:
     """Change some fields of an entity. A detail whose value is None is removed."""
     payload = entity_fields.validate_patch(await read_type_registry_locked(connection, fields.get("details", ())), fields)
-    asset_id = await asset.lock(connection, ENTITY, uid, field="uid")
-    (outcome,) = await record_asset_change(connection, ENTITY, [Assertion(asset_id, Operation.PATCH, payload, at)])
-    return outcome
+    identity = await asset.lock(connection, ENTITY, uid, field="uid")
+    return await asset.record(connection, ENTITY, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))

@@ -12,7 +12,6 @@ from db.assets import asset, product_fields
 from db.assets.asset_list import select_assets
 from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
-from db.consistency.lifecycle import record_asset_change
 from db.errors import NotFound, TransactionConflict
 from db.filters import AS_OF, any_of, distinct
 from db.instants import write_instant
@@ -89,7 +88,7 @@ async def register(
     """Create a product. Neither its uid nor its name may be in use at that instant."""
     payload = product_fields.validate_state(fields)
     identity = await asset.add_or_lock(connection, PRODUCT, asset.IdentitySpec(uid))
-    return await _record(connection, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True))
+    return await _record(connection, identity, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True))
 
 
 async def update(
@@ -102,10 +101,10 @@ async def update(
     """Change some fields of the product with this uid, or with this name at that instant."""
     payload = product_fields.validate_patch(fields)
     if isinstance(ref, UUID):
-        asset_id = await asset.lock(connection, PRODUCT, ref, field="product")
+        identity = await asset.lock(connection, PRODUCT, ref, field="product")
     else:
-        asset_id = await _lock_by_name(connection, ref, at)
-    return await _record(connection, Assertion(asset_id, Operation.PATCH, payload, at))
+        identity = await _lock_by_name(connection, ref, at)
+    return await _record(connection, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
 
 
 async def add_domains_of_products(connection: WriteConnection, payloads: Iterable[Mapping[str, Any] | None]) -> None:
@@ -113,23 +112,23 @@ async def add_domains_of_products(connection: WriteConnection, payloads: Iterabl
     await add_domains(connection, {payload["domain"] for payload in payloads if payload is not None and "domain" in payload})
 
 
-async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
+async def _record(connection: WriteConnection, identity: asset.Identity, assertion: Assertion) -> Outcome:
     await add_domains_of_products(connection, [assertion.payload])
-    (outcome,) = await record_asset_change(connection, PRODUCT, [assertion])
-    return outcome
+    return await asset.record(connection, PRODUCT, identity, assertion)
 
 
-async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | None) -> int:
-    """Lock the product with this name at an instant, and return its asset id."""
-    parameters = {"name": name, "instant": at, "now": connection.now}
+async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | None) -> asset.Identity:
+    """Lock the product with this name at an instant."""
+    parameters = {"name": name, "instant": at, "now": connection.now_if_read}
     first = await connection.fetch_one(_LOCK_BY_NAME, parameters)
     # a writer who held the lock until now may have renamed the product
     locked = first and await connection.fetch_one(_LOCK_BY_NAME, parameters)
     if first is None or locked is None:
+        await connection.ensure_now()
         raise NotFound(f"There is no product with the name {name!r} at {write_instant(at or connection.now)}.", field="product")
     if locked.id != first.id:
         raise TransactionConflict(f"Another writer has just given the name {name!r} to another product. Try again.")
-    return int(locked.id)
+    return asset.Identity(locked.id, locked.uid, PRODUCT.name, None, None)
 
 
 @lru_cache(MAX_SHAPES)

@@ -89,6 +89,7 @@ async def resolve(
     for ref_at in zip(refs, instants, strict=True):
         ordinals.setdefault(ref_at, len(ordinals) + 1)
     requested = list(ordinals)
+    await connection.ensure_now()
     rows = await connection.fetch(
         _RESOLVE,
         {
@@ -105,7 +106,7 @@ async def resolve(
         resolved[row.ordinal] = ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.ever_alive)
         _, instant = requested[row.ordinal - 1]
         if instant is None:
-            connection.now = max(connection.now, row.instant)
+            connection.advance_now(row.instant)
     return [resolved.get(ordinals[ref_at], UNRESOLVED) for ref_at in zip(refs, instants, strict=True)]
 
 

@@ -26,26 +26,33 @@ class AssetChanges(NamedTuple):
     conflicts: list[BatchConflict]
 
 
-async def record_asset_change(connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion]) -> list[Outcome]:
+async def record_asset_change(
+    connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, with_states: bool = False
+) -> list[Outcome]:
     """Record assertions about assets (one or several) with their effects, and raise the first conflict or error.
 
-    The caller has locked the assets.
+    The caller has locked the assets. With `with_states`, outcomes have the versions that they began.
     """
-    outcomes, conflicts = await record_asset_changes(connection, kind, assertions)
+    outcomes, conflicts = await record_asset_changes(connection, kind, assertions, with_states=with_states)
     if conflicts:
         raise conflicts[0].error
     return raise_first_error(outcomes)
 
 
 async def record_asset_changes(
-    connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, reject_restatement: bool = False
+    connection: WriteConnection,
+    kind: Kind,
+    assertions: Sequence[Assertion],
+    *,
+    reject_restatement: bool = False,
+    with_states: bool = False,
 ) -> AssetChanges:
     """Record assertions about assets with their effects, and return their outcomes, errors and conflicts instead of raising them.
 
     Each assertion is accepted or rejected independently of the others. The caller has locked the assets, and rolls back if there
     are conflicts.
     """
-    rows = await append_changes(connection, kind, assertions, reject_restatement=reject_restatement)
+    rows = await append_changes(connection, kind, assertions, reject_restatement=reject_restatement, with_states=with_states)
     clipping_changes = _clipping_changes(await _rebuild_lifetimes(connection, kind, rows))
     conflicts: list[BatchConflict] = []
     if clipping_changes:

@@ -3,12 +3,13 @@
 -- versions at once. Any other change that takes effect (OUT_OF_ORDER: a late change, or one of several instants of a subject
 -- in one batch) is left to rebuild_versions.sql. The caller has locked the subjects.
 -- Parameters: :kind; :subjects ids; :operations, :payloads, :instants (null: now) and :creating (true if the subject
---   must not exist yet), one for each; :reject_restatement, true if a request may not state a subject twice at one
+--   must not exist yet), one for each; :with_states, true if states are to be returned; :reject_restatement, true if a request may not state a subject twice at one
 --   instant; :tolerance, how far in the future an instant may be; :actor and :request_id of the log entries.
 -- Returns: one row a change, in the order of the batch: subject_id; instant from which the change is valid; now; verdict,
 --   explained in db.temporal.change_log.Verdict; changed, true if the change changed the state; created, true if it is the
 --   first change of its subject; changes_lifetime, true if the subject began or ceased to exist with it; is_new_subject,
---   true if the log had no change of the subject.
+--   true if the log had no change of the subject; state and created_at of the version that begins with the change, if it is
+--   IN_ORDER, is wanted, and neither ends nor restores the subject.
 -- Tokens: {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
 -- Used by: db.temporal.change_log.append_changes
 WITH incoming AS (
@@ -193,7 +194,9 @@ SELECT r.subject_id, r.instant, r.now, CASE
   coalesce(r.nth = 1 AND r.latest_ts IS NULL AND r.instant = j.first_accepted, false) AS created,
   -- False if the change only changed the state within a lifetime.
   coalesce(j.takes_effect AND (j.operation = 'DELETE' OR j.state_before IS NULL), false) AS changes_lifetime,
-  r.latest_ts IS NULL AS is_new_subject
+  r.latest_ts IS NULL AS is_new_subject,
+  CASE WHEN CAST(:with_states AS boolean) AND j.verdict = 'IN_ORDER' THEN j.state END AS state,
+  coalesce(j.created_before, CASE WHEN r.latest_ts IS NULL THEN r.instant END) AS created_at
 FROM ranked r
 LEFT JOIN (
   SELECT *, min(instant) FILTER (WHERE is_accepted) OVER (PARTITION BY subject_id) AS first_accepted

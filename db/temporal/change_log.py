@@ -67,11 +67,20 @@ class Assertion(NamedTuple):
     creating: bool = False
 
 
+class BegunVersion(NamedTuple):
+    """A version that begins with a change: the state, and the instant at which the subject was first created."""
+
+    state: Mapping[str, Any]
+    created_at: datetime
+
+
 class Outcome(NamedTuple):
     """Outcome of an accepted change.
 
     `at` is the instant from which it is valid, and `changed` is true if it changed the state. `created` is true if the subject is
     new. `replayed` is true if the log held the same change already; then `at` and `changed` are those of the first time.
+    `version` is the version that the change began, if states were wanted and it is known without a further read, and `row` the
+    asset with this version.
     """
 
     subject_id: int
@@ -79,6 +88,8 @@ class Outcome(NamedTuple):
     changed: bool
     created: bool = False
     replayed: bool = False
+    version: BegunVersion | None = None
+    row: Any = None
 
 
 async def record_changes(
@@ -94,7 +105,12 @@ async def record_changes(
 
 
 async def append_changes(
-    connection: WriteConnection, kind: Kind, assertions: Sequence[Assertion], *, reject_restatement: bool = False
+    connection: WriteConnection,
+    kind: Kind,
+    assertions: Sequence[Assertion],
+    *,
+    reject_restatement: bool = False,
+    with_states: bool = False,
 ) -> Sequence[Row]:
     """Append changes in the order of their instants, update versions and projections, and return a row with the verdict of each.
 
@@ -114,6 +130,7 @@ async def append_changes(
             "payloads": [None if it.payload is None else orjson.dumps(it.payload).decode() for it in assertions],
             "instants": [it.at for it in assertions],
             "creating": [it.creating for it in assertions],
+            "with_states": with_states,
             "reject_restatement": reject_restatement,
             "tolerance": TOLERANCE,
             "actor": connection.author.actor,
@@ -128,15 +145,19 @@ async def append_changes(
         await rebuild_since(connection, kind, projection_path(projection, "project"), with_effect)
     await require_domains(connection, kind, [row.subject_id for row in rows], [row.instant for row in rows])
     # A later read without `asOf` on this connection includes what was written as of now.
-    written_now = [row.instant for row, assertion in zip(rows, assertions, strict=True) if assertion.at is None]
-    connection.now = max([connection.now, *written_now])
+    for row, assertion in zip(rows, assertions, strict=True):
+        if assertion.at is None:
+            connection.advance_now(row.instant)
     return rows
 
 
 def outcomes_of(kind: Kind, rows: Sequence[Row]) -> list[Outcome | HeadwaterError]:
     """Convert rows of `append_changes` to outcomes and errors."""
     return [
-        _error_of(kind, row) or Outcome(row.subject_id, row.instant, row.changed, row.created, row.verdict == Verdict.REPLAYED)
+        _error_of(kind, row)
+        or Outcome(
+            row.subject_id, row.instant, row.changed, row.created, row.verdict == Verdict.REPLAYED, _begun_version(kind, row)
+        )
         for row in rows
     ]
 
@@ -180,6 +201,13 @@ def future_instant_error(instant: datetime | None, now: datetime) -> BadInput | 
         " Give an instant that is not in the future.",
         field="at",
     )
+
+
+def _begun_version(kind: Kind, row: Row) -> BegunVersion | None:
+    """Return the version that a change began, if its row has it."""
+    if row.state is None or row.created_at is None:
+        return None
+    return BegunVersion({field: row.state.get(field) for field in kind.fields}, row.created_at)
 
 
 def _error_of(kind: Kind, row: Row) -> HeadwaterError | None:

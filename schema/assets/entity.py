@@ -298,7 +298,7 @@ async def entity_by_key(info: Info, key: tuple[str, str], pinned: datetime | Non
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> EntityPayload:
     """Build the payload of a write. The id of the entity is pinned if the mutation gave an instant."""
-    row = await read(info, entities.entity_by_asset, outcome.subject_id, outcome.at)
+    row = outcome.row or await read(info, entities.entity_by_asset, outcome.subject_id, outcome.at)
     if row is None:
         raise lost_result_error("The entity")
     return EntityPayload(entity=Entity.of(row, at), changed=outcome.changed)

@@ -272,7 +272,7 @@ async def product_by_name(info: Info, name: str, pinned: datetime | None) -> Pro
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> ProductPayload:
     """Build the payload of a write. The id of the product is pinned if the mutation gave an instant."""
-    row = await read(info, products.product_by_asset, outcome.subject_id, outcome.at)
+    row = outcome.row or await read(info, products.product_by_asset, outcome.subject_id, outcome.at)
     if row is None:
         raise lost_result_error("The product")
     return ProductPayload(product=Product.of(row, at), changed=outcome.changed)

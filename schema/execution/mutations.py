@@ -15,7 +15,7 @@ Write = Callable[[WriteConnection], Awaitable[Outcome]]
 
 async def write_once(info: Info, key: IdempotencyKey | None, write: Write) -> Outcome:
     """Run a write, or return the outcome of the earlier request with the same key. Later loads see the write."""
-    connection = await info.context.transaction.writer()
+    connection = await info.context.transaction.writer(read_now=False)
     outcome = await run_once(connection, key, lambda: write(connection))
     info.context.invalidate()
     return outcome

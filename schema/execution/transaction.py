@@ -50,6 +50,13 @@ class Transaction:
 
     async def reader(self) -> ReadConnection:
         """Return the connection for reading. In a mutation it sees the mutation's writes."""
+        connection = await self._connect()
+        if self._writes:
+            await connection.ensure_now()
+        return connection
+
+    async def _connect(self) -> ReadConnection:
+        """Return the connection. That of a mutation may not know `now` yet."""
         async with self._opening:
             if self._closed:
                 raise Unavailable("The request has ended.")
@@ -72,7 +79,7 @@ class Transaction:
         if self._plan is not None and (self._plan.is_single_read or self._is_prefetched):
             return self._database.single_read(self._tenant_id)
         return await self._stack.enter_async_context(
-            self._database.transaction(self._tenant_id, self._author, generic_plans=True)
+            self._database.transaction(self._tenant_id, self._author, read_now=False, generic_plans=True)
             if self._writes
             else self._database.snapshot(self._tenant_id)
         )
@@ -86,9 +93,9 @@ class Transaction:
         """True if the transaction was begun."""
         return self._connection is not None
 
-    async def writer(self) -> WriteConnection:
-        """Return the connection for writing."""
-        connection = await self.reader()
+    async def writer(self, *, read_now: bool = True) -> WriteConnection:
+        """Return the connection for writing. Without `read_now`, who needs `now` calls `ensure_now`."""
+        connection = await (self.reader() if read_now else self._connect())
         assert isinstance(connection, WriteConnection), "only mutations write"
         return connection
 
