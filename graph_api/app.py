@@ -16,9 +16,9 @@ from db.errors import BadInput, NotFound
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
+from graph_api.http import graphql
 from graph_api.http.admission import Admission, release_slot
 from graph_api.http.gateway import Gateway
-from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
 from graph_api.http.rate_limits import RateLimiter
 from graph_api.http.responses import error_response
@@ -83,10 +83,9 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
             await records.close()
             await database.close()
 
-    graphql = GraphQLEndpoint()
     app = Starlette(
         routes=[
-            Route("/graphql", graphql),
+            Route("/graphql", _respond_to_operation),
             Route("/api/v1/ingest", ingest, methods=["POST"]),
             Route("/health", health),
             Route("/ready", ready),
@@ -98,8 +97,12 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
     )
     routed = ExceptionMiddleware(app.router, app.exception_handlers)
     # instead of the middlewares that Starlette would build: requests for GraphQL pass no router
-    app.middleware_stack = Gateway(routed, {"/graphql": graphql}, settings.cors_origins, loopback_only=not require_auth)
+    app.middleware_stack = Gateway(routed, {"/graphql": graphql.respond}, settings.cors_origins, loopback_only=not require_auth)
     return app
+
+
+async def _respond_to_operation(request: Request) -> Response:
+    return await graphql.respond(request.scope, request.receive)
 
 
 async def _redirect_to_graphql(_: Request) -> Response:

@@ -1,7 +1,7 @@
 """Configuration of logging for the process."""
 
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -16,13 +16,44 @@ REQUEST_FIELDS: ContextVar[Mapping[str, str]] = ContextVar("request_fields")
 
 _NO_FIELDS: Mapping[str, str] = {}
 
+_LINE_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+
 
 class _Logger:
-    """Logger of a name. Each line goes to the writer."""
+    """Logger of a name. It renders a line and passes it to the writer, without the chain of processors of structlog."""
 
-    def __init__(self, name: str, writer: LogWriter) -> None:
-        self.name = name
-        self.debug = self.info = self.warning = self.error = self.critical = writer.write
+    __slots__ = ("_least", "_name", "_write")
+
+    def __init__(self, name: str, least: int, write: Callable[[bytes], None]) -> None:
+        self._name = name
+        self._least = least
+        self._write = write
+
+    def debug(self, event: str, **fields: Any) -> None:
+        if self._least <= logging.DEBUG:
+            self._log("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        if self._least <= logging.INFO:
+            self._log("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        if self._least <= logging.WARNING:
+            self._log("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        if self._least <= logging.ERROR:
+            self._log("error", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        self.error(event, exc_info=True, **fields)
+
+    def _log(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        if "exc_info" in fields:
+            structlog.processors.format_exc_info(self, level, fields)
+        line = {**REQUEST_FIELDS.get(_NO_FIELDS), **fields, "event": event, "level": level, "logger": self._name}
+        line["timestamp"] = datetime.now(UTC)
+        self._write(orjson.dumps(line, default=str, option=_LINE_OPTIONS))
 
 
 class _Handler(logging.Handler):
@@ -43,9 +74,9 @@ def configure_logging(level: str, descriptor: int = 2) -> LogWriter:
     """Write every log line, of structlog and of the standard library, as one JSON object on standard error."""
     writer = LogWriter(descriptor)
     structlog.configure(
-        processors=[_render],
-        logger_factory=lambda name="": _Logger(name, writer),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        processors=[],
+        logger_factory=lambda name="": _Logger(name, logging.getLevelName(level), writer.write),
+        wrapper_class=lambda logger, processors, context: logger,  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     handler = _Handler(writer)
@@ -71,17 +102,6 @@ def configure_logging(level: str, descriptor: int = 2) -> LogWriter:
     for name in ("uvicorn", "uvicorn.error", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(max(logging.getLevelName(level), logging.WARNING))
     return writer
-
-
-def _render(logger: _Logger, level: str, event: MutableMapping[str, Any]) -> bytes:
-    """Render a line. One processor does what several of structlog would, so that a line costs one call."""
-    if "exc_info" in event:
-        structlog.processors.format_exc_info(logger, level, event)
-    _add_request_fields(logger, level, event)
-    event["level"] = level
-    event["logger"] = logger.name
-    event["timestamp"] = datetime.now(UTC)
-    return orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
 def _add_request_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

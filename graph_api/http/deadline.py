@@ -1,7 +1,9 @@
-"""Early ends of a request: the client disconnects, or the time limit is over."""
+"""Early ends of a request: the client disconnects, or the time limit is over. Only an operation that waits pays for the watch."""
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Generator
+from typing import Any, Generic, TypeVar, cast
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -13,6 +15,55 @@ CLIENT_CLOSED_REQUEST = 499
 
 # Seconds after which a request begins to watch for a disconnect.
 WATCH_DELAY = 0.01
+
+
+T = TypeVar("T")
+
+
+async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine. Cancel it and raise Timeout if it takes longer."""
+    begun = _Begun(coroutine)
+    if begun.is_done:
+        return begun.result
+    async with TimeLimit(seconds):
+        return await begun
+
+
+async def until_disconnect(receive: Receive, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine. Cancel it and raise ClientDisconnect if the client disconnects. The body must have been read before."""
+    begun = _Begun(coroutine)
+    if begun.is_done:
+        return begun.result
+    async with CancelOnDisconnect(receive):
+        return await begun
+
+
+class _Begun(Generic[T]):
+    """A coroutine that was run up to where it first waits. One that does not wait is done, and has a result."""
+
+    __slots__ = ("_coroutine", "_waits_for", "is_done", "result")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self.is_done = False
+        try:
+            self._waits_for = coroutine.send(None)
+        except StopIteration as ended:
+            self.is_done = True
+            self.result: T = ended.value
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Run the rest, as if nothing had happened between."""
+        while True:
+            try:
+                yield self._waits_for
+            except BaseException as error:
+                try:
+                    self._waits_for = self._coroutine.throw(error)
+                except StopIteration as ended:
+                    return cast(T, ended.value)
+            else:
+                return (yield from self._coroutine.__await__())
 
 
 class _CancellableBlock(ABC):

@@ -2,10 +2,11 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from os import urandom
 
 import structlog
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_api.http.browsers import CrossOriginPolicy, add_security_headers
@@ -17,16 +18,19 @@ from graph_api.logging_setup import REQUEST_FIELDS
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
+# Returns the response to a request.
+Respond = Callable[[Scope, Receive], Awaitable[Response]]
+
 log = structlog.get_logger("headwater.http")
 
 
 class Gateway:
     """ASGI application that gives each request its id and its trace, completes the headers of its response, and logs it.
 
-    It answers unhandled errors with 500. A path in `direct` is answered by its own application, without the router.
+    It answers unhandled errors with 500. A path in `direct` is answered by a function, without the router.
     """
 
-    def __init__(self, router: ASGIApp, direct: Mapping[str, ASGIApp], origins: Sequence[str], *, loopback_only: bool) -> None:
+    def __init__(self, router: ASGIApp, direct: Mapping[str, Respond], origins: Sequence[str], *, loopback_only: bool) -> None:
         self._router = router
         self._direct = direct
         self._cross_origin_policy = CrossOriginPolicy(origins) if origins else None
@@ -41,46 +45,27 @@ class Gateway:
         if policy is not None and policy.is_preflight(scope, headers):
             await _send_preflight_response(policy, scope, receive, send)
             return
-        await self._answer(scope, receive, send, headers)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders) -> None:
         started = time.perf_counter()
         request_id = _request_id(headers.get(b"x-request-id"))
         trace = continue_trace(headers.traceparents())
         state = scope.setdefault("state", {})
-        state["headers"] = headers
-        state["request_id"] = request_id
-        state["trace"] = trace
-        status = 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                response_headers = message["headers"]
-                add_security_headers(response_headers)
-                response_headers.append((b"x-request-id", request_id.encode()))
-                response_headers.append((b"traceparent", trace.traceparent.encode()))
-                if self._cross_origin_policy is not None:
-                    response_headers.extend(self._cross_origin_policy.response_headers(headers.get(b"origin")))
-            await send(message)
-
+        state.update(headers=headers, request_id=request_id, trace=trace, status=0)
         fields = REQUEST_FIELDS.set({"request_id": request_id, "trace_id": trace.trace_id})
         try:
-            await self._application(scope, headers)(scope, receive, send_with_headers)
+            await self._answer(scope, receive, send, headers)
         except Exception:
             log.exception("unhandled error")
             # a response that has begun can only be broken off
-            if status:
+            if state["status"]:
                 raise
-            await internal_error(scope)(scope, receive, send_with_headers)
+            await self._send(internal_error(scope), scope, receive, send, headers)
         finally:
             optional = {name: state[name] for name in ("operation", "errors") if state.get(name)}
             log.info(
                 "request",
                 method=scope["method"],
                 path=scope["path"],
-                status=status,
+                status=state["status"],
                 milliseconds=round((time.perf_counter() - started) * 1000, 2),
                 **optional,
                 request_id=request_id,
@@ -88,11 +73,35 @@ class Gateway:
             )
             REQUEST_FIELDS.reset(fields)
 
-    def _application(self, scope: Scope, headers: RequestHeaders) -> ASGIApp:
-        """Return the application that answers a request."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders) -> None:
         if self._loopback_only and not is_loopback_request(scope, headers):
-            return not_loopback_response(scope)
-        return self._direct.get(scope["path"], self._router)
+            await self._send(not_loopback_response(scope), scope, receive, send, headers)
+            return
+        respond = self._direct.get(scope["path"])
+        if respond is not None:
+            await self._send(await respond(scope, receive), scope, receive, send, headers)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._complete(message["status"], message["headers"], scope, headers)
+            await send(message)
+
+        await self._router(scope, receive, send_with_headers)
+
+    async def _send(self, response: Response, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders) -> None:
+        self._complete(response.status_code, response.raw_headers, scope, headers)
+        await response(scope, receive, send)
+
+    def _complete(self, status: int, response_headers: list[tuple[bytes, bytes]], scope: Scope, headers: RequestHeaders) -> None:
+        """Note the status of a response, and add the headers that all responses have."""
+        state = scope["state"]
+        state["status"] = status
+        add_security_headers(response_headers)
+        response_headers.append((b"x-request-id", state["request_id"].encode()))
+        response_headers.append((b"traceparent", state["trace"].traceparent.encode()))
+        if self._cross_origin_policy is not None:
+            response_headers.extend(self._cross_origin_policy.response_headers(headers.get(b"origin")))
 
 
 def _request_id(of_client: bytes | None) -> str:

@@ -2,20 +2,20 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from starlette.datastructures import URL
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
 from graph_api.http.admission import Admission
-from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, TimeLimit
+from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, until_disconnect, within
 from graph_api.http.media_types import GRAPHQL, JSON, is_json_type, response_type
 from graph_api.http.rate_limits import RateLimitStatus
 from graph_api.http.request_headers import headers_of
@@ -31,19 +31,14 @@ _METHODS = ("GET", "HEAD", "POST")
 
 _NO_SLOT = nullcontext()
 
+_NO_HEADERS: Mapping[str, str] = {}
+
 # The rest of a body is not read, so the connection cannot be used again.
 _CLOSE = {"Connection": "close"}
 
 
-class GraphQLEndpoint:
-    """ASGI application that runs the operation of a POST, or of a GET with a preflight header, and shows GraphiQL to browsers."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await _respond(scope, receive)
-        await response(scope, receive, send)
-
-
-async def _respond(scope: Scope, receive: Receive) -> Response:
+async def respond(scope: Scope, receive: Receive) -> Response:
+    """Run the operation of a POST, or of a GET with a preflight header, or show GraphiQL to a browser."""
     state, method, headers = scope["app"].state, scope["method"], headers_of(scope)
     if method != "POST":
         if method not in _METHODS:
@@ -66,9 +61,7 @@ async def _respond(scope: Scope, receive: Receive) -> Response:
     except HeadwaterError as error:
         return error_response(scope, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
     rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
-    caller = _Caller(principal, credentials.forwarded)
-    outcome = await _RequestHandler(scope, receive, caller, rate_status, media_type).run()
-    return json_response(outcome.content, outcome.status, media_type=media_type, headers=outcome.headers)
+    return await _RequestHandler(scope, receive, principal, credentials.forwarded, rate_status, media_type).respond()
 
 
 def _graphiql(scope: Scope) -> Response:
@@ -77,20 +70,12 @@ def _graphiql(scope: Scope) -> Response:
     return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
-class _Caller(NamedTuple):
-    """Principal of a request, and the Authorization header that other services may receive."""
-
-    principal: Principal
-    authorization: str | None
-
-
-@dataclass(slots=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """Content, status and headers of the response to an operation or a batch."""
 
     content: Any
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NO_HEADERS
 
 
 class _RequestHandler:
@@ -100,27 +85,31 @@ class _RequestHandler:
         self,
         scope: Scope,
         receive: Receive,
-        caller: _Caller,
+        principal: Principal,
+        # header that other services may receive
+        authorization: str | None,
         rate_status: RateLimitStatus,
         media_type: str,
     ) -> None:
         self._scope = scope
         self._receive = receive
-        self._caller = caller
-        self._principal = caller.principal
+        self._principal = principal
+        self._authorization = authorization
         self._rate_status = rate_status
         self._media_type = media_type
         self._state = scope["app"].state
+        self._executor: Executor = self._state.executor
         self._limits: RequestLimits = self._state.request_limits
         self._is_post = scope["method"] == "POST"
         self._operations: list[str] = []
         self._codes: list[str] = []
 
-    async def run(self) -> _Outcome:
+    async def respond(self) -> Response:
         """Read and run the request, unless the client disconnects."""
         outcome = self._rate_limited() or await self._read_and_run()
         self._scope["state"].update(operation=", ".join(self._operations), errors=self._codes)
-        return _Outcome(outcome.content, outcome.status, {**self._rate_status.headers, **outcome.headers})
+        headers = {**self._rate_status.headers, **outcome.headers}
+        return json_response(outcome.content, outcome.status, media_type=self._media_type, headers=headers)
 
     async def _read_and_run(self) -> _Outcome:
         try:
@@ -132,8 +121,8 @@ class _RequestHandler:
         except BadInput as error:
             return self._reject(error, 400)
         try:
-            async with CancelOnDisconnect(self._receive):
-                return await (self._run_batch(content) if isinstance(content, list) else self._run_one(content))
+            running = self._run_batch(content) if isinstance(content, list) else self._run_one(content)
+            return await until_disconnect(self._receive, running)
         except ClientDisconnect:
             # only the log shows this response
             return self._reject(Unavailable("The client disconnected before its response."), CLIENT_CLOSED_REQUEST)
@@ -163,7 +152,7 @@ class _RequestHandler:
         if (rate_limited := self._rate_limited()) is not None:
             return rate_limited
         try:
-            operation = parse_operation(content, self._scope, self._caller.authorization)
+            operation = parse_operation(content, self._scope, self._authorization)
             result = await self._prepare(operation)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
@@ -174,20 +163,21 @@ class _RequestHandler:
                 self._rate_status = await self._state.rate_limiter.charge(self._rate_status, 1)
         except HeadwaterError as error:
             return self._reject(error, status_of([error.code], 400))
-        codes = [error["extensions"]["code"] for error in result.errors]
         self._operations.append(result.operation)
-        self._codes += codes
         body: dict[str, Any] = {"data": result.data} if result.ran else {}
+        status = 200
         if result.errors:
             body["errors"] = result.errors
-        body["extensions"] = {"requestId": request_id_of(self._scope)}
+            codes = [error["extensions"]["code"] for error in result.errors]
+            self._codes += codes
+            if not result.ran:
+                status = status_of(codes, 400 if self._media_type == GRAPHQL else 200)
+        extensions = body["extensions"] = {"requestId": request_id_of(self._scope)}
         if result.cost is not None:
-            body["extensions"]["cost"] = result.cost
+            extensions["cost"] = result.cost
         if result.resources is not None:
-            body["extensions"]["resources"] = result.resources
-        if result.ran:
-            return _Outcome(body)
-        return _Outcome(body, status_of(codes, 400 if self._media_type == GRAPHQL else 200))
+            extensions["resources"] = result.resources
+        return _Outcome(body, status)
 
     async def _prepare(self, operation: Operation) -> PreparedOperation | Result:
         """Return the prepared operation, or the result that explains why it cannot run.
@@ -195,7 +185,7 @@ class _RequestHandler:
         Parsing blocks the event loop and is not charged if the document is rejected. So unknown documents are parsed one at a
         time, in fair order, and each is followed by a pause as long as its parsing took.
         """
-        executor: Executor = self._state.executor
+        executor = self._executor
         if not executor.needs_parsing(operation, self._principal):
             return executor.prepare(operation, self._principal)
         admission: Admission = self._state.parse_admission
@@ -206,15 +196,20 @@ class _RequestHandler:
         return prepared
 
     async def _run(self, prepared: PreparedOperation) -> Result:
-        """Run an operation once it has a slot, and charge its actual cost, or its estimated cost if there is no result."""
+        """Run an operation in time, and charge its actual cost, or its estimated cost if it began and has no result."""
         cost: int | None = None
-        try:
-            async with TimeLimit(self._limits.request_timeout), self._slot(prepared):
+
+        async def run_in_slot() -> Result:
+            nonlocal cost
+            async with self._slot(prepared):
                 cost = prepared.estimate.requested
-                result: Result = await self._state.executor.run(prepared, request_id_of(self._scope))
-                if result.cost is not None:
-                    cost = result.cost.actual
-                return result
+                return await self._executor.run(prepared, request_id_of(self._scope))
+
+        try:
+            result = await within(self._limits.request_timeout, run_in_slot())
+            if result.cost is not None:
+                cost = result.cost.actual
+            return result
         except Timeout as error:
             advice = " It may have been committed; retry it only with an idempotencyKey." if prepared.writes else ""
             raise Timeout(f"{error.message}{advice}") from error
@@ -236,6 +231,6 @@ class _RequestHandler:
         error = self._rate_status.error()
         return self._reject(error, status_of([error.code], 400), {"Retry-After": str(retry_after)})
 
-    def _reject(self, error: HeadwaterError, status: int, headers: dict[str, str] | None = None) -> _Outcome:
+    def _reject(self, error: HeadwaterError, status: int, headers: Mapping[str, str] = _NO_HEADERS) -> _Outcome:
         self._codes.append(error.code)
-        return _Outcome(error_body(self._scope, error), status, headers or {})
+        return _Outcome(error_body(self._scope, error), status, headers)

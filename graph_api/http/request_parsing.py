@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope
 
 from db.errors import BadInput, LimitExceeded, Timeout
 from graph_api.http.browsers import PREFLIGHT_HEADERS
-from graph_api.http.deadline import TimeLimit
+from graph_api.http.deadline import within
 from graph_api.http.request_headers import RequestHeaders, headers_of
 from graph_api.http.traces import traceparent_of
 from schema.execution.document import HASH_PREFIX, document_hash
@@ -24,8 +24,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: int, seconds: float) -> Any:
     """Read the JSON of a body within limits of bytes and seconds."""
     try:
-        async with TimeLimit(seconds):
-            body = await _read_body(receive, headers, max_bytes)
+        body = await within(seconds, _read_body(receive, headers, max_bytes))
     except Timeout as error:
         raise Timeout(f"The request body did not arrive within {seconds:g} s.") from error
     try:
@@ -125,15 +124,24 @@ def _persisted_query_id(extension: Any) -> str:
     return HASH_PREFIX + sha256
 
 
-async def _read_body(receive: Receive, headers: RequestHeaders, max_bytes: int) -> bytearray:
+async def _read_body(receive: Receive, headers: RequestHeaders, max_bytes: int) -> bytes:
     length = headers.get(b"content-length") or b"0"
-    body = bytearray()
-    if not length.isdigit() or int(length) <= max_bytes:
-        while len(body) <= max_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise BadInput("The client disconnected before its request body was complete.")
-            body += message.get("body", b"")
-            if not message.get("more_body", False) and len(body) <= max_bytes:
-                return body
-    raise LimitExceeded(f"The request body is larger than {max_bytes} bytes. Send less in one request.")
+    if length.isdigit() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadInput("The client disconnected before its request body was complete.")
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> LimitExceeded:
+    return LimitExceeded(f"The request body is larger than {max_bytes} bytes. Send less in one request.")
