@@ -35,4 +35,7 @@ def read_instant(written: object) -> datetime:
 
 def write_instant(value: datetime) -> str:
     """Format an instant: UTC, with six decimals or none."""
+    if value.tzinfo is UTC:
+        # the offset +00:00 is at the end
+        return f"{value.isoformat()[:-6]}Z"
     return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -84,9 +84,7 @@ class Product(Asset):
     owner: str = column(READ, "Owner of the product.")
     description: str | None = column(READ, "Content and purpose of the product.")
     schema: JSON = column(READ, "Schema as it was registered, a JSON object.")
-    status: ProductStatus = column(
-        READ, "Status of the product.", compute=lambda row, _: ProductStatus[row.status], reads=("status",)
-    )
+    status: ProductStatus = column(READ, "Status of the product.")
     version: str = column(READ, "Semantic version.")
     tags: list[str] = column(READ, "Tags of the product.")
 

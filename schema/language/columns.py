@@ -1,15 +1,17 @@
 """Columns: fields that are read from the row of their object, without a copy of it.
 
 A type declares such a field with `column`. Its objects have the attributes `row` and `pinned`, the requested instant. Resolvers
-read the field as an attribute; a plan reads the row itself.
+read the field as an attribute; a plan reads the row itself. A column of an enum holds the name of a member.
 """
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
-from strawberry.types.base import get_object_definition
+from strawberry.types.base import StrawberryOptional, get_object_definition
+from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
 from schema.language.fields import field
@@ -78,14 +80,23 @@ def backed_by_row(type_: RowType) -> RowType:
     for declared in get_object_definition(type_, strict=True).fields:
         source = column_of(declared)
         if source is not None:
-            setattr(type_, declared.python_name, property(_reader(source)))
+            setattr(type_, declared.python_name, property(_reader(declared, source)))
     return type_
 
 
-def _reader(source: Column) -> Callable[[Any], Any]:
+def _reader(declared: StrawberryField, source: Column) -> Callable[[Any], Any]:
     """Return the function that reads a column of an object."""
     attribute, compute, _ = source
     if compute is not None:
         return lambda instance: compute(instance.row, instance.pinned)
     assert attribute is not None, "a column has an attribute or a function"
-    return lambda instance: getattr(instance.row, attribute)
+    members = _enum_of(declared)
+    if members is not None:
+        return lambda instance: None if (name := instance.row[attribute]) is None else members[name]
+    return lambda instance: instance.row[attribute]
+
+
+def _enum_of(declared: StrawberryField) -> type[Enum] | None:
+    """Return the enum of a field, if its type is one."""
+    type_ = declared.type.of_type if isinstance(declared.type, StrawberryOptional) else declared.type
+    return cast(type[Enum], type_.wrapped_cls) if isinstance(type_, StrawberryEnumDefinition) else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from graphql import FieldNode, FragmentDefinitionNode, GraphQLField
@@ -29,6 +30,8 @@ class ValuePlan:
     type_name: str
     item: "ValuePlan | None" = None
     serialize: Callable[[Any], Any] | None = None
+    # class of the members, if the leaf is an enum
+    enum: type[Enum] | None = None
     # of an object type
     object: "ObjectPlan | None" = None
     # class of the objects, if the type tells it

@@ -213,7 +213,7 @@ class _Compilation:
             item = self._value_plan(type_.of_type, nodes)
             return ValuePlan(False, type_name, item=item, is_async=item.is_async)
         if isinstance(type_, GraphQLLeafType):
-            return ValuePlan(False, type_name, serialize=_serializer(type_))
+            return ValuePlan(False, type_name, serialize=_serializer(type_), enum=getattr(type_, "wrapped_cls", None))
         classes = self._planner.classes_by_type
         selection_sets = [it.selection_set for it in nodes if it.selection_set is not None]
         if isinstance(type_, GraphQLObjectType):

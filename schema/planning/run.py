@@ -134,8 +134,9 @@ class PlanRun:
             return self._regroup(field, plan, lists, completed, path)
         if not plan.is_async:
             return self._complete(field, plan, values, path)
-        if plan.object is not None and _are_objects(values, plan.expected):
-            completed = await self._objects(plan.object, values, path)
+        sole = _sole_type(plan, values)
+        if sole is not None:
+            completed = await self._objects(sole, values, path)
             return completed if plan.is_non_null else _failed_to_null(completed)
         groups = self._groups(field, plan, values, path)
         completed = self._settle_exceptional(field, plan, values, path)
@@ -150,8 +151,9 @@ class PlanRun:
             return self._regroup(field, plan, lists, completed, path)
         if plan.serialize is not None:
             return [self._leaf(field, plan, value, path, index) for index, value in enumerate(values)]
-        if plan.object is not None and _are_objects(values, plan.expected):
-            completed = self._objects_now(plan.object, values, path)
+        sole = _sole_type(plan, values)
+        if sole is not None:
+            completed = self._objects_now(sole, values, path)
             return completed if plan.is_non_null else _failed_to_null(completed)
         groups = self._groups(field, plan, values, path)
         completed = self._settle_exceptional(field, plan, values, path)
@@ -321,12 +323,16 @@ async def _all(coroutines: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[lis
     return await asyncio.gather(*listed) if listed else []
 
 
-def _are_objects(values: Sequence[Any], expected: type | None) -> bool:
-    """True if no value is null, an exception or of another class."""
+def _sole_type(plan: ValuePlan, values: Sequence[Any]) -> ObjectPlan | None:
+    """Return the plan of the objects if all values are of one type; None: there are nulls, exceptions or several types."""
     classes = set(map(type, values))
-    if expected is not None:
-        return all(issubclass(it, expected) for it in classes)
-    return not any(it is type(None) or issubclass(it, BaseException) for it in classes)
+    if plan.objects is not None:
+        return plan.objects.get(next(iter(classes))) if len(classes) == 1 else None
+    if plan.expected is not None:
+        are_objects = all(issubclass(it, plan.expected) for it in classes)
+    else:
+        are_objects = not any(it is type(None) or issubclass(it, BaseException) for it in classes)
+    return plan.object if are_objects else None
 
 
 def _failed_to_null(values: list[Any]) -> list[Any]:

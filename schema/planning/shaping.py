@@ -5,12 +5,21 @@ are constants that are passed in. Values that it does not handle, such as null i
 completes one object field by field.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphql import GraphQLString
+from graphql import GraphQLBoolean, GraphQLFloat, GraphQLID, GraphQLInt, GraphQLString
 
 from schema.planning.plan import FAILED, FieldPlan, Shape
+
+# Conditions under which a value is what its serializer returns, by serializer. A number minus itself is 0 if it is finite.
+_IS_SERIALIZED = {
+    GraphQLString.coerce_output_value: "{0}.__class__ is str",
+    GraphQLID.coerce_output_value: "{0}.__class__ is str",
+    GraphQLBoolean.coerce_output_value: "{0}.__class__ is bool",
+    GraphQLInt.coerce_output_value: f"{{0}}.__class__ is int and {-(2**31)} <= {{0}} < {2**31}",
+    GraphQLFloat.coerce_output_value: "{0}.__class__ is float and {0} - {0} == 0.0",
+}
 
 
 def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
@@ -32,20 +41,7 @@ def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
             if field.value.is_non_null:
                 before.append(f"if {value} is k0: raise KeyError")
         else:
-            if field.column is None:
-                before.append(f"{value} = getattr(source, {constant(field.attribute)})")
-            elif field.column.compute is None:
-                before.append(f"{value} = row[{constant(field.column.attribute)}]")
-            else:
-                before.append(f"{value} = {constant(field.column.compute)}(row, source.pinned)")
-            serialize = field.value.serialize
-            if serialize is GraphQLString.coerce_output_value:
-                serialized = f"{constant(serialize)}({value})"
-                before.append(f"if {value}.__class__ is not str and {value} is not None: {value} = {serialized}")
-            else:
-                before.append(f"if {value} is not None: {value} = {constant(serialize)}({value})")
-            if field.value.is_non_null:
-                before.append(f"if {value} is None: raise KeyError")
+            before += _leaf(field, value, constant)
         entries.append(f"{constant(field.key)}: {value}")
     if any(field.column is not None and field.slot is None for field in fields):
         before.insert(0, "row = source.row")
@@ -66,3 +62,32 @@ def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
     exec(compile("\n".join(lines), "<shape>", "exec"), namespace)
     shape: Shape = namespace["bind"](*constants)
     return shape
+
+
+def _leaf(field: FieldPlan, value: str, constant: Callable[[Any], str]) -> list[str]:
+    """Return the lines that read and serialize a leaf."""
+    plan, column = field.value, field.column
+    assert plan.serialize is not None, "a leaf has a serializer"
+    names = {it.name: plan.serialize(it) for it in plan.enum or ()}
+    if column is None:
+        # the name of an attribute of a Python class
+        read = f"source.{field.attribute}"
+    elif column.compute is not None:
+        read = f"{constant(column.compute)}(row, source.pinned)"
+    else:
+        read = f"row[{constant(column.attribute)}]"
+        if plan.enum is not None:
+            # a column holds the name of the member; another value raises KeyError
+            return [f"{value} = {constant(names if plan.is_non_null else {**names, None: None})}[{read}]"]
+    serialized = f"{constant(plan.serialize)}({value})"
+    lines = [f"{value} = {read}"]
+    if plan.enum is not None:
+        lines += [f"if {value}.__class__ is {constant(plan.enum)}: {value} = {constant(names)}[{value}._name_]", "else:"]
+    elif plan.serialize in _IS_SERIALIZED:
+        lines.append(f"if not ({_IS_SERIALIZED[plan.serialize].format(value)}):")
+    else:
+        lines.append("if True:")
+    lines.append(f" if {value} is not None: {value} = {serialized}")
+    if plan.is_non_null:
+        lines.append(f" if {value} is None: raise KeyError")
+    return lines
