@@ -3,8 +3,6 @@
 import math
 import re
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
@@ -38,20 +36,29 @@ class Limit:
 
 
 class Window(NamedTuple):
-    """Remaining cost of one limit, and the seconds until its window ends."""
+    """Cost that a caller has spent of one limit, and the time at which the window ends. One that has ended is not begun again."""
 
     limit: Limit
     key: str
-    remaining: int
-    seconds: int
+    spent: int
+    ends_at: float
 
     @property
     def name(self) -> str:
         return self.limit.name
 
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit.amount - self.spent)
 
-@dataclass(frozen=True, slots=True)
-class RateLimitStatus:
+    @property
+    def seconds(self) -> int:
+        """Seconds until the window ends. One that has not begun has its whole length left."""
+        seconds = math.ceil(self.ends_at - time.time())
+        return seconds if seconds > 0 else self.limit.seconds
+
+
+class RateLimitStatus(NamedTuple):
     """Windows of a caller; none where no limit applies or the counts are unavailable."""
 
     windows: tuple[Window, ...] = ()
@@ -59,11 +66,7 @@ class RateLimitStatus:
     @property
     def retry_after(self) -> int:
         """Seconds until every window has cost left; 0 if that is the case now."""
-        seconds = 0
-        for window in self.windows:
-            if window.remaining <= 0 and window.seconds > seconds:
-                seconds = window.seconds
-        return seconds
+        return max([it.seconds for it in self.windows if it.spent >= it.limit.amount], default=0)
 
     def error(self) -> RateLimited:
         """Return the error for a caller that has to wait."""
@@ -113,13 +116,13 @@ class RateLimiter:
         """Add a cost to the windows of a caller, and return them."""
         windows = status.windows
         if self._shared_counts is None:
-            spent: Iterable[int] = [self._own_counts.add(it.key, it.limit.seconds, cost).spent for it in windows]
-        else:
-            try:
-                spent = await self._shared_counts.add([(it.key, it.limit.item) for it in windows], cost)
-            except self._shared_counts.errors as error:
-                self._disable(error)
-                return RateLimitStatus()
+            add = self._own_counts.add
+            return RateLimitStatus(tuple([Window(it.limit, it.key, *add(it.key, it.limit.seconds, cost)) for it in windows]))
+        try:
+            spent = await self._shared_counts.add([(it.key, it.limit.item) for it in windows], cost)
+        except self._shared_counts.errors as error:
+            self._disable(error)
+            return RateLimitStatus()
         return RateLimitStatus(tuple([_charged(window, it, cost) for window, it in zip(windows, spent, strict=True)]))
 
     async def close(self) -> None:
@@ -128,7 +131,7 @@ class RateLimiter:
 
     def _status(self, keys: list[str], counts: list[Count]) -> RateLimitStatus:
         windows = zip(self._limits, keys, counts, strict=True)
-        return RateLimitStatus(tuple([_window(limit, key, count) for limit, key, count in windows]))
+        return RateLimitStatus(tuple([Window(limit, key, *count) for limit, key, count in windows]))
 
     def _disable(self, error: Exception) -> None:
         self._disabled_until = time.monotonic() + RETRY_INTERVAL
@@ -154,17 +157,11 @@ class _KeyCache:
         return keys
 
 
-def _window(limit: Limit, key: str, count: Count) -> Window:
-    # a window that has not begun has its whole length left
-    seconds = math.ceil(count.ends_at - time.time())
-    return Window(limit, key, max(0, limit.amount - count.spent), seconds if seconds > 0 else limit.seconds)
-
-
 def _charged(window: Window, spent: int, cost: int) -> Window:
     """Return a window after a cost was added to what is now spent in it."""
-    limit = window.limit
     # a cost that is all of it has begun a new window
-    return Window(limit, window.key, max(0, limit.amount - spent), limit.seconds if spent == cost else window.seconds)
+    ends_at = time.time() + window.limit.seconds if spent == cost else window.ends_at
+    return Window(window.limit, window.key, spent, ends_at)
 
 
 def parse_rate(rate: str) -> RateLimitItem:

@@ -6,12 +6,22 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, parse, specified_rules, validate
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+    parse,
+    specified_rules,
+    validate,
+)
 from graphql.validation import MaxIntrospectionDepthRule
 
 from db.errors import Forbidden, LimitExceeded, NotPersisted
 from schema.execution.authorization import declared_scopes, required_scopes
 from schema.execution.federation import SubgraphSchema
+from schema.execution.selection import root_fields
 from schema.language.cost_estimator import CostEstimate, CostEstimates, CostEstimator
 from schema.language.cost_model import CostModel
 from schema.language.document_limits import check_document
@@ -23,6 +33,10 @@ from schema.planning.cache import DocumentPlans
 # cannot evict all others.
 CACHE_CHARACTERS = 262_144
 CACHED_DOCUMENT_CHARACTERS = CACHE_CHARACTERS // 8
+
+# Characters of an operation, and of its name, that the audit log keeps. The limit of the name leaves room for the root fields.
+OPERATION_LENGTH = 500
+NAME_LENGTH = 100
 
 # Prefix of a document id that is a hash, as the appendix on persisted documents of GraphQL over HTTP defines it.
 HASH_PREFIX = "sha256:"
@@ -41,15 +55,35 @@ class RegisteredDocuments:
     exclusive: bool = False
 
 
+class DocumentOperation:
+    """An operation of a document, and what is computed for it once."""
+
+    __slots__ = ("audit_text", "label", "node", "required_scopes", "scopes", "uses_database", "writes")
+
+    def __init__(self, node: OperationDefinitionNode, document: DocumentNode, required_scopes: dict[Scope, str]) -> None:
+        name = node.name.value if node.name else ""
+        self.node = node
+        # each scope with the coordinate of the first field that requires it
+        self.required_scopes = required_scopes
+        self.scopes = frozenset(required_scopes)
+        self.writes = node.operation is OperationType.MUTATION
+        # it selects more than the schema itself
+        self.uses_database = not self.scopes <= {Scope.SCHEMA}
+        self.label = f"{node.operation.value} {name}".strip()
+        # as the audit log records it: its type, its name and its root fields
+        fields = " ".join(root_fields(node, document))
+        self.audit_text = f"{f'{node.operation.value} {name[:NAME_LENGTH]}'.strip()} {{ {fields} }}"[:OPERATION_LENGTH]
+
+
 @dataclass(slots=True)
 class PreparedDocument:
-    """A parsed document, or the errors that prevent it from being run. Caches what is computed for its operations, by name."""
+    """A parsed document, or the errors that prevent it from being run. Caches what is computed for its operations."""
 
     document: DocumentNode
     errors: list[GraphQLError]
-    required_scopes: dict[str, dict[Scope, str]] = field(default_factory=dict)
+    # by the name in the request, which may be left out if there is only one
+    operations: dict[str | None, DocumentOperation] = field(default_factory=dict)
     cost_estimates: dict[str, CostEstimates] = field(default_factory=dict)
-    audit_texts: dict[str, str] = field(default_factory=dict)
     plans: DocumentPlans = field(default_factory=DocumentPlans)
 
 
@@ -57,9 +91,13 @@ class PreparedDocument:
 class _CachedDocument:
     """A cached document, and the tenants that have sent its text. Other tenants cannot find it by its hash."""
 
-    text_length: int
+    text: str
     prepared: PreparedDocument
     tenant_ids: set[int]
+
+    @property
+    def text_length(self) -> int:
+        return len(self.text)
 
 
 class Documents:
@@ -72,10 +110,13 @@ class Documents:
         self._scopes = declared_scopes(schema)
         # by hash
         self._cache: OrderedDict[str, _CachedDocument] = OrderedDict()
+        # hashes of all documents that are kept, by text
+        self._hashes: dict[str, str] = {}
         self._cached_characters = 0
         registered = registered or RegisteredDocuments()
         self._exclusive = registered.exclusive
         self._hashes_by_id = {document_id: document_hash(text) for document_id, text in registered.texts.items()}
+        self._hashes.update({text: self._hashes_by_id[document_id] for document_id, text in registered.texts.items()})
         self._registered = {self._hashes_by_id[document_id]: self._parse(text) for document_id, text in registered.texts.items()}
 
     def invalid_registered(self) -> dict[str, list[GraphQLError]]:
@@ -90,8 +131,7 @@ class Documents:
         """True if `parse` would have to parse and validate this text."""
         if query is None or self._exclusive:
             return False
-        hashed = document_hash(query)
-        return hashed not in self._registered and hashed not in self._cache
+        return query not in self._hashes
 
     def by_id(self, document_id: str, tenant_id: int) -> PreparedDocument:
         """Return the document with an id or hash. Raise NotPersisted unless it is registered or the tenant has sent its text."""
@@ -106,7 +146,7 @@ class Documents:
 
     def parse(self, query: str, tenant_id: int) -> PreparedDocument:
         """Return the document with a text that a tenant sent, and cache it if it is valid."""
-        hashed = document_hash(query)
+        hashed = self._hashes.get(query) or document_hash(query)
         if (registered := self._registered.get(hashed)) is not None:
             return registered
         if self._exclusive:
@@ -120,18 +160,22 @@ class Documents:
             return cached.prepared
         prepared = self._parse(query)
         if not prepared.errors and len(query) <= CACHED_DOCUMENT_CHARACTERS:
-            self._cache[hashed] = _CachedDocument(len(query), prepared, {tenant_id})
+            self._cache[hashed] = _CachedDocument(query, prepared, {tenant_id})
+            self._hashes[query] = hashed
             self._cached_characters += len(query)
             while self._cached_characters > CACHE_CHARACTERS:
-                self._cached_characters -= self._cache.popitem(last=False)[1].text_length
+                evicted = self._cache.popitem(last=False)[1]
+                del self._hashes[evicted.text]
+                self._cached_characters -= evicted.text_length
         return prepared
 
-    def required_scopes(self, prepared: PreparedDocument, operation: OperationDefinitionNode) -> dict[Scope, str]:
-        """Return the scopes that an operation requires, each with the coordinate of the first field that requires it."""
-        name = operation.name.value if operation.name else ""
-        if name not in prepared.required_scopes:
-            prepared.required_scopes[name] = required_scopes(operation, prepared.document, self._schema, self._scopes)
-        return prepared.required_scopes[name]
+    def operation(self, prepared: PreparedDocument, name: str | None) -> DocumentOperation | None:
+        """Return the operation of a name, or the only one; None: there is no such, or several."""
+        operation = prepared.operations.get(name)
+        if operation is None and (node := get_operation_ast(prepared.document, name)) is not None:
+            scopes = required_scopes(node, prepared.document, self._schema, self._scopes)
+            operation = prepared.operations[name] = DocumentOperation(node, prepared.document, scopes)
+        return operation
 
     def estimate(self, prepared: PreparedDocument, operation: OperationDefinitionNode, variables: dict[str, Any]) -> CostEstimate:
         """Return the highest cost that an operation may have with these variables."""

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
@@ -13,9 +13,6 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
-    OperationDefinitionNode,
-    OperationType,
-    get_operation_ast,
     located_error,
 )
 from graphql.execution.values import VariableValues, get_variable_values
@@ -28,13 +25,12 @@ from db.query_stats import QueryStats
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
 from schema.execution.context import Context
-from schema.execution.document import Documents, PreparedDocument, RegisteredDocuments
+from schema.execution.document import NAME_LENGTH, DocumentOperation, Documents, PreparedDocument, RegisteredDocuments
 from schema.execution.external_record import Caller, Fetch, fetch_nothing, resolve_records
 from schema.execution.federation import SubgraphSchema
 from schema.execution.general import execute_generally
 from schema.execution.planned import execute_plan
 from schema.execution.principal import Principal
-from schema.execution.selection import root_fields
 from schema.execution.transaction import Transaction
 from schema.language.cost import FETCH_COST
 from schema.language.cost_estimator import CostEstimate
@@ -48,22 +44,19 @@ from schema.planning.planner import Planner
 # Attempts at a mutation that conflicts with other writers.
 ATTEMPTS = 5
 
-# Characters of an operation, and of its name, that the audit log keeps. The limit of the name leaves room for the root fields.
-OPERATION_LENGTH = 500
-NAME_LENGTH = 100
+_NO_VARIABLES = VariableValues({}, {})
 
 log = structlog.get_logger("headwater.graphql")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """GraphQL request: a document by its text, or else by its id."""
 
     query: str | None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
     # header of the caller, forwarded to services that are configured to receive it
-    authorization: str | None = field(default=None, repr=False)
+    authorization: str | None = None
     # the response shall report the resources that the request used
     wants_resources: bool = False
     traceparent: str | None = None
@@ -71,8 +64,7 @@ class Request:
     document_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """Result of a request. If nothing `ran`, the response has no data, which differs from data of null."""
 
     data: dict[str, Any] | None
@@ -84,17 +76,14 @@ class Response:
     cost: OperationCost | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedOperation:
+class PreparedOperation(NamedTuple):
     """Operation that is valid, authorized and within the limits."""
 
     request: Request
     principal: Principal
     prepared_document: PreparedDocument
-    operation: OperationDefinitionNode
+    operation: DocumentOperation
     estimate: CostEstimate
-    # it selects more than the schema itself
-    uses_database: bool
 
     @property
     def document(self) -> DocumentNode:
@@ -102,7 +91,11 @@ class PreparedOperation:
 
     @property
     def writes(self) -> bool:
-        return self.operation.operation is OperationType.MUTATION
+        return self.operation.writes
+
+    @property
+    def uses_database(self) -> bool:
+        return self.operation.uses_database
 
 
 class Executor:
@@ -151,75 +144,95 @@ class Executor:
             return _refused([_graphql_error(error)])
         if prepared.errors:
             return _refused(prepared.errors, prepared.document)
-        operation = get_operation_ast(prepared.document, request.operation_name)
+        operation = self._documents.operation(prepared, request.operation_name)
         if operation is None:
             name = (request.operation_name or "")[:NAME_LENGTH]
             has = f"no operation named {name!r}" if name else "several operations"
             return _refused([GraphQLError(f"The document has {has}. Set operationName to the name of one that it has.")])
-        required = self._documents.required_scopes(prepared, operation)
-        for scope, coordinate in required.items():
-            if scope not in principal.scopes:
-                return _denied(principal, coordinate, scope)
+        if not operation.scopes <= principal.scopes:
+            missing = next(it for it in operation.required_scopes if it not in principal.scopes)
+            return _denied(principal, operation.required_scopes[missing], missing)
         if request.wants_resources and Scope.ADMIN not in principal.scopes:
             return _denied(principal, "Resource tracking", Scope.ADMIN)
-        estimate = self._documents.estimate(prepared, operation, request.variables or {})
+        estimate = self._documents.estimate(prepared, operation.node, request.variables or {})
         if estimate.requested > self._limits.cost:
             too_expensive = LimitExceeded(
                 f"The estimated cost of the operation is {estimate.requested}. At most {self._limits.cost} is allowed. Request"
                 " smaller pages, or fewer lists and walks below lists."
             )
             cost = OperationCost(estimate.requested, 0, self._limits.cost)
-            return replace(_refused([_graphql_error(too_expensive)]), cost=cost)
-        uses_database = bool(required.keys() - {Scope.SCHEMA})
-        return PreparedOperation(request, principal, prepared, operation, estimate, uses_database)
+            return _refused([_graphql_error(too_expensive)])._replace(cost=cost)
+        return PreparedOperation(request, principal, prepared, operation, estimate)
 
     async def run(self, prepared: "PreparedOperation", request_id: str) -> Response:
         """Run a prepared operation. A mutation that conflicts with another writer is run again."""
         started = time.perf_counter()
-        request, principal, operation = prepared.request, prepared.principal, prepared.operation
-        author = principal.author(request_id, _audit_text(prepared.prepared_document, operation))
+        principal, operation = prepared.principal, prepared.operation
+        execution = self._plan(prepared)
+        if execution.plan is not None and execution.plan.constants is not None and not principal.operator:
+            return self._response(prepared, execution.plan.constants.copy(), [], QueryStats(), started)
+        author = principal.author(request_id, operation.audit_text)
         if principal.operator and prepared.uses_database and not prepared.writes:
             # before the read, so that no read by an operator is missing from the audit log
             await self._database.record_audit(principal.tenant_id, author, READ)
         stats = QueryStats()
-        execution = self._plan(prepared)
-        attempt = await retry_on_conflict(
-            lambda: self._attempt(prepared, execution, author, stats),
-            attempts=ATTEMPTS if prepared.writes else 1,
-            max_delay=lambda number, took: 0.02 * number,
-            is_conflict=lambda attempt: attempt.conflicted,
-        )
+        if prepared.writes:
+            attempt = await retry_on_conflict(
+                lambda: self._attempt(prepared, execution, author, stats),
+                attempts=ATTEMPTS,
+                max_delay=lambda number, took: 0.02 * number,
+                is_conflict=lambda attempt: attempt.conflicted,
+            )
+        else:
+            attempt = await self._attempt(prepared, execution, author, stats)
         result, commit_errors, context = attempt.result, attempt.commit_errors, attempt.context
         if prepared.writes and attempt.opened and not attempt.committed:
             await self._audit_failure(principal, author, [*commit_errors, *(result.errors or ())])
         # the transaction has ended: a slow service occupies no connection, and a failing one undoes nothing
-        pending = context.records if result.data is not None else []
-        record_errors = await resolve_records(
-            result.data, pending, self._fetch, Caller(request_id, request.authorization, request.traceparent)
-        )
-        errors = [describe(error, prepared.document) for error in [*(result.errors or ()), *commit_errors, *record_errors]]
+        errors = [*(result.errors or ()), *commit_errors]
         # an error before execution, such as an invalid variable, has no path; one during execution has
         ran = bool(commit_errors) or not result.errors or any(error.path is not None for error in result.errors)
-        resources = {
-            "statements": stats.statements,
-            "rows": stats.rows,
-            "databaseMilliseconds": round(stats.seconds * 1000, 3),
-            "totalMilliseconds": round((time.perf_counter() - started) * 1000, 3),
-        }
-        name = operation.name.value if operation.name else ""
-        label = f"{operation.operation.value} {name}".strip()
-        actual = context.cost_meter.total + FETCH_COST * len(pending) + (prepared.estimate.writes if ran else 0)
+        actual = context.cost_meter.total + (prepared.estimate.writes if ran else 0)
+        if context.records and result.data is not None:
+            request = prepared.request
+            caller = Caller(request_id, request.authorization, request.traceparent)
+            errors += await resolve_records(result.data, context.records, self._fetch, caller)
+            actual += FETCH_COST * len(context.records)
+        described = [describe(error, prepared.document) for error in errors]
+        return self._response(prepared, result.data, described, stats, started, ran=ran, actual=actual)
+
+    def _response(
+        self,
+        prepared: "PreparedOperation",
+        data: dict[str, Any] | None,
+        errors: list[dict[str, Any]],
+        stats: QueryStats,
+        started: float,
+        *,
+        ran: bool = True,
+        actual: int = 0,
+    ) -> Response:
+        resources: dict[str, Any] | None = None
+        if prepared.request.wants_resources:
+            resources = {
+                "statements": stats.statements,
+                "rows": stats.rows,
+                "databaseMilliseconds": round(stats.seconds * 1000, 3),
+                "totalMilliseconds": round((time.perf_counter() - started) * 1000, 3),
+            }
         cost = OperationCost(prepared.estimate.requested, actual, self._limits.cost)
-        return Response(result.data, errors, ran, label, resources if request.wants_resources else None, cost)
+        return Response(data, errors, ran, prepared.operation.label, resources, cost)
 
     def _plan(self, prepared: "PreparedOperation") -> "_Execution":
         """Coerce the variables of an operation, and find its plan."""
-        operation, document = prepared.operation, prepared.prepared_document
-        variables = get_variable_values(
-            self._schema, operation.variable_definitions or (), prepared.request.variables or {}, max_errors=50
-        )
-        if isinstance(variables, list):
-            return _Execution(None, None, variables)
+        operation, document = prepared.operation.node, prepared.prepared_document
+        variables = _NO_VARIABLES
+        if operation.variable_definitions:
+            given = prepared.request.variables or {}
+            coerced = get_variable_values(self._schema, operation.variable_definitions, given, max_errors=50)
+            if isinstance(coerced, list):
+                return _Execution(None, None, coerced)
+            variables = coerced
         return _Execution(document.plans.plan(self._planner, operation, document.document, variables), variables)
 
     async def _attempt(
@@ -338,16 +351,6 @@ def _denied(principal: Principal, coordinate: str, scope: Scope) -> Response:
             f"{coordinate} requires authentication. Send an API key as X-API-Key, or a key or token as Authorization: Bearer."
         )
     return _refused([_graphql_error(error)])
-
-
-def _audit_text(prepared: PreparedDocument, operation: OperationDefinitionNode) -> str:
-    """Return an operation as the audit log records it: its type, its name and its root fields."""
-    key = operation.name.value if operation.name else ""
-    if key not in prepared.audit_texts:
-        name = f" {key[:NAME_LENGTH]}" if key else ""
-        fields = " ".join(root_fields(operation, prepared.document))
-        prepared.audit_texts[key] = f"{operation.operation.value}{name} {{ {fields} }}"[:OPERATION_LENGTH]
-    return prepared.audit_texts[key]
 
 
 def _refused(errors: list[GraphQLError], document: DocumentNode | None = None) -> Response:

@@ -31,7 +31,7 @@ class CostMeter:
         return self.objects + self.visited + sum(walk.visited_count for walk in self.walks)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OperationCost:
     """Cost of an operation: estimated, actual and the limit."""
 

@@ -128,6 +128,8 @@ class Plan:
     columns: frozenset[str]
     # Fetches all data with one statement before the run; None: each level runs its own statements.
     prefetch: Callable[..., Awaitable[None]] | None = None
+    # the whole answer, if each root field is a constant
+    constants: dict[str, Any] | None = None
     fragments: Mapping[str, FragmentDefinitionNode] = field(default_factory=dict)
 
 

@@ -63,7 +63,9 @@ class Planner:
         reads = compilation.reads
         is_single_read = len(reads) == 1 and reads[0].is_single_read and not is_mutation
         prefetch = None if is_mutation else next((it for match in self._prefetches if (it := match(root))), None)
-        return Plan(root, is_mutation, is_single_read, frozenset(compilation.columns), prefetch, fragments)
+        is_constant = all(it.constant is not None for it in root.fields)
+        constants = {it.key: it.constant for it in root.fields} if is_constant else None
+        return Plan(root, is_mutation, is_single_read, frozenset(compilation.columns), prefetch, constants, fragments)
 
     @cached_property
     def classes_by_type(self) -> dict[str, type]:
