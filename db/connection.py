@@ -107,6 +107,13 @@ class ReadConnection:
             (row,) = await self._execute(self._reader.fetch, _READ_NOW, None)
             self.advance_now(row.now)
 
+    async def instant(self, as_of: datetime | None) -> datetime:
+        """Return the requested instant, or else now."""
+        if as_of is not None:
+            return as_of
+        await self.ensure_now()
+        return self.now
+
     def advance_now(self, instant: datetime) -> None:
         """Make `now` an instant at least. Writes without an instant happen after the transaction began, so `now` need not be
         known."""

@@ -183,4 +183,4 @@ class AnalyticsQueries:
     @resolver(READ, "Statistics at an instant. Only selected statistics are computed.")
     async def analytics(self, info: Info, as_of: AsOf = None) -> Analytics | None:
         connection = await info.context.transaction.reader()
-        return Analytics(as_of=as_of or connection.now, pinned=as_of)
+        return Analytics(as_of=await connection.instant(as_of), pinned=as_of)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import BigInteger, Double, Select, Text, Uuid, bindparam, func, select
@@ -47,9 +47,8 @@ class LinkState(NamedTuple):
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LinkRow:
-    """A link at one instant."""
+class LinkRow(Protocol):
+    """A link at one instant. Its columns are read by attribute or by name."""
 
     link_id: int
     uid: UUID
@@ -63,11 +62,6 @@ class LinkRow:
     valid_from: datetime
     valid_to: datetime | None
     as_of: datetime
-
-    @property
-    def content(self) -> tuple[Any, ...]:
-        """The state without identity and period."""
-        return self.type, self.transformation, self.confidence, self.metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +89,11 @@ def link_uid(source: UUID, target: UUID, producer: str | None) -> UUID:
     return uuid5(_NAMESPACE, f"{source}\0{target}\0{producer or ''}")
 
 
+def content_of(row: LinkRow) -> tuple[Any, ...]:
+    """Return the state of a link without its identity and period."""
+    return row.type, row.transformation, row.confidence, row.metadata
+
+
 def cursor_key(row: LinkRow) -> tuple[Any, ...]:
     """Return the key that orders a link in the list."""
     return (row.link_id,)
@@ -102,14 +101,14 @@ def cursor_key(row: LinkRow) -> tuple[Any, ...]:
 
 async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[LinkRow | None]:
     rows = await connection.fetch(_BY_UID, {"uids": distinct(uids), "as_of": as_of or connection.now_if_read})
-    by_uid = {row.uid: link_row(row, row.as_of) for row in rows}
+    by_uid = {row.uid: cast(LinkRow, row) for row in rows}
     return [by_uid.get(uid) for uid in uids]
 
 
 async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: datetime) -> list[LinkRow | None]:
     """Read the links with these ids that are effective at an instant."""
     rows = await connection.fetch(_BY_ID, {"links": distinct(ids), "as_of": instant})
-    by_id = {row.link_id: link_row(row, instant) for row in rows}
+    by_id = {row.link_id: cast(LinkRow, row) for row in rows}
     return [by_id.get(link_id) for link_id in ids]
 
 
@@ -118,7 +117,7 @@ async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -
     rows = await connection.fetch(
         _page_statement(_filters(query), page.shape), {**_parameters(connection, query), **page.parameters}
     )
-    return page.slice(rows, lambda row: link_row(row, row.as_of))
+    return page.slice(rows, lambda row: cast(LinkRow, row))
 
 
 async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
@@ -226,21 +225,3 @@ def _filtered(statement: Select[Any], filters: _Filters) -> Select[Any]:
     if "min_confidence" in filters:
         statement = statement.where(effective.c.confidence >= bindparam("min_confidence", type_=Double))
     return statement
-
-
-def link_row(row: Any, instant: datetime) -> LinkRow:
-    """Build a link from a row that has its columns, read at an instant."""
-    return LinkRow(
-        link_id=row.link_id,
-        uid=row.uid,
-        source_id=row.source_id,
-        target_id=row.target_id,
-        producer=row.producer,
-        type=row.type,
-        transformation=row.transformation,
-        confidence=row.confidence,
-        metadata=row.metadata,
-        valid_from=row.valid_from,
-        valid_to=row.valid_to,
-        as_of=instant,
-    )

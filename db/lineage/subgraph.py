@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import chain, islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from db.associations.lineage_link import LinkRow, link_row
+from db.associations.lineage_link import LinkRow
 from db.connection import ReadConnection
 from db.lineage.walk import ALL_LINKS, Bounds, Direction, TruncationReason, Walk, WalkPage, WalkQuery, link_parameters
 from db.sql import Statement, render, statement
@@ -48,7 +48,7 @@ async def links_of_pages(connection: ReadConnection, pages: Sequence[WalkPage], 
         if row.link_id is None:
             reasons[index] = _truncation_reason(row, query.bounds)
         else:
-            links[index].append(link_row(row, instants[index]))
+            links[index].append(cast(LinkRow, row))
     limit = query.bounds.links
     return [
         PageLinks(

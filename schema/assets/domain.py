@@ -106,7 +106,7 @@ class DomainQueries:
     )
     async def domains(self, info: Info, as_of: AsOf = None) -> list[Domain]:
         connection = await info.context.transaction.reader()
-        instant = as_of or connection.now
+        instant = await connection.instant(as_of)
         names = await info.context.load(DOMAINS_AT, instant)
         return [Domain(name=name, as_of=instant, pinned=as_of) for name in names]
 
@@ -116,6 +116,6 @@ class DomainQueries:
     ) -> Domain | None:
         refuse_unstorable("name", name)
         connection = await info.context.transaction.reader()
-        instant = as_of or connection.now
+        instant = await connection.instant(as_of)
         known_name = await info.context.load(DOMAIN_BY_NAME, name, instant)
         return None if known_name is None else Domain(name=known_name, as_of=instant, pinned=as_of)

@@ -11,7 +11,7 @@ from strawberry.scalars import JSON
 from strawberry.utils.str_converters import to_camel_case
 
 from db.associations import lineage_link as links
-from db.associations.lineage_link import LinkQuery, LinkRow
+from db.associations.lineage_link import LinkObservation, LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
 from db.fields import refuse_unstorable
 from schema.execution.connections import fetch_connection, read
@@ -19,8 +19,9 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import AssetRef, asset_ref
+from schema.language.columns import backed_by_row, column
 from schema.language.cost import WRITE_COST, cost
-from schema.language.fields import field, resolver
+from schema.language.fields import batched, field, resolver
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -32,7 +33,7 @@ from schema.language.inputs import (
     optional_input_field,
     provided_fields,
 )
-from schema.language.node_ids import AsOf, Node, write_id
+from schema.language.node_ids import ID, AsOf, Node, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, ends_of
@@ -48,53 +49,53 @@ class LineageType(Enum):
     AGGREGATED = strawberry.enum_value("AGGREGATED", description="The target aggregates the source.")
 
 
+@backed_by_row
 @strawberry.type(description="A lineage link, as it was at one instant: one asset feeds another, as a producer reported it.")
 class LineageLink(Node):
-    uid: UUID = field(READ, "Stable uid. It is the same for the same source, target and producer.")
+    id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("LineageLink", row.uid, pinned))
+    uid: UUID = column(READ, "Stable uid. It is the same for the same source, target and producer.")
     source: LazyAsset = field(READ, "The asset that feeds the target.")
     target: LazyAsset = field(READ, "The asset that the source feeds.")
-    type: LineageType = field(READ, "Kind of transformation from the source to the target.")
-    transformation: str | None = field(READ, "The transformation, such as a query or a job name.")
-    confidence: float = field(READ, "Confidence in the link, from 0 to 1.")
-    metadata: JSON = field(READ, "Further facts about the link, as a JSON object.")
-    producer: str | None = field(READ, "The producer that reported the link. Null if none was given.")
-    valid_from: datetime = field(READ, "Start of the period in which the link was unchanged and both ends existed.")
-    valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
+    type: LineageType = column(
+        READ, "Kind of transformation from the source to the target.", compute=lambda row, _: LineageType[row.type]
+    )
+    transformation: str | None = column(READ, "The transformation, such as a query or a job name.")
+    confidence: float = column(READ, "Confidence in the link, from 0 to 1.")
+    metadata: JSON = column(READ, "Further facts about the link, as a JSON object.")
+    producer: str | None = column(READ, "The producer that reported the link. Null if none was given.")
+    valid_from: datetime = column(READ, "Start of the period in which the link was unchanged and both ends existed.")
+    valid_to: datetime | None = column(READ, "End of that period. Null if it continues.")
 
-    link_id: strawberry.Private[int]
-    as_of: strawberry.Private[datetime]
+    row: strawberry.Private[LinkRow]
+    # the requested instant, if any
+    pinned: strawberry.Private[datetime | None]
 
-    @resolver(READ, "Instant at which this state was recorded. It may be later than validFrom.")
-    async def recorded_at(self, info: Info) -> datetime:
-        return (await info.context.load(LINK_OBSERVATION, (self.link_id, self.as_of))).recorded_at
+    @batched(READ, "Instant at which this state was recorded. It may be later than validFrom.")
+    @staticmethod
+    async def recorded_at(links: Sequence["LineageLink"], info: Info) -> list[datetime]:
+        return [it.recorded_at for it in await _observations(info, links)]
 
-    @resolver(READ, "Instant of the latest report of the link, up to the instant of this read.")
-    async def last_seen_at(self, info: Info) -> datetime | None:
-        return (await info.context.load(LINK_OBSERVATION, (self.link_id, self.as_of))).last_seen_at
+    @batched(READ, "Instant of the latest report of the link, up to the instant of this read.")
+    @staticmethod
+    async def last_seen_at(links: Sequence["LineageLink"], info: Info) -> list[datetime | None]:
+        return [it.last_seen_at for it in await _observations(info, links)]
 
     @classmethod
     def of(cls, row: LinkRow, ends: Mapping[int, LazyAsset], pinned: datetime | None) -> "LineageLink":
         """Build a link from its row and its ends; `pinned` is the requested instant, if any."""
-        return cls(
-            id=write_id("LineageLink", row.uid, pinned),
-            uid=row.uid,
-            source=ends[row.source_id],
-            target=ends[row.target_id],
-            type=LineageType[row.type],
-            transformation=row.transformation,
-            confidence=row.confidence,
-            metadata=JSON(row.metadata),
-            producer=row.producer,
-            valid_from=row.valid_from,
-            valid_to=row.valid_to,
-            link_id=row.link_id,
-            as_of=row.as_of,
-        )
+        link = cls.__new__(cls)
+        link.row, link.pinned = row, pinned
+        link.source, link.target = ends[row.source_id], ends[row.target_id]
+        return link
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "LineageLink | None":
         row = await info.context.load(LINK_BY_UID, uid, pinned)
         return None if row is None else (await links_of(info, [row], pinned))[0]
+
+
+async def _observations(info: Info, links: Sequence[LineageLink]) -> Sequence[LinkObservation]:
+    return await info.context.load_all(LINK_OBSERVATION, [(it.row.link_id, it.row.as_of) for it in links])
 
 
 async def links_of(

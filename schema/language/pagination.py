@@ -110,8 +110,8 @@ class Keyset:
         return Page(
             checked_page_size(name, size, limit),
             backward=last is not None,
-            after=None if after is None else self._read(after, "after"),
-            before=None if before is None else self._read(before, "before"),
+            after=None if after is None else self.read(after, "after"),
+            before=None if before is None else self.read(before, "before"),
         )
 
     def connection(
@@ -138,7 +138,8 @@ class Keyset:
         parts = [write_instant(part) if isinstance(part, datetime) else part for part in cursor_key]
         return base64.urlsafe_b64encode(orjson.dumps([self._digest, *parts])).rstrip(b"=").decode()
 
-    def _read(self, cursor: str, name: str) -> tuple[Any, ...]:
+    def read(self, cursor: str, name: str) -> tuple[Any, ...]:
+        """Return the values of a cursor, which the argument `name` gives."""
         try:
             decoded = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
             digest, *parts = decoded

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import strawberry
 
-from db.associations.lineage_link import LinkRow
+from db.associations.lineage_link import LinkRow, content_of
 from db.errors import BadInput
 from db.instants import write_instant
 from db.lineage import walk as walks
@@ -89,8 +89,8 @@ class LineageDiffQueries:
         before, after = await asyncio.gather(*(_walk_snapshot(info, root, instant, query) for instant in (from_, to)))
         removed = await assets_by_id(info, before.assets - after.assets, from_, from_)
         added = await assets_by_id(info, after.assets - before.assets, to, to)
-        links_before = {it.link_id: it for it in await links_of(info, list(before.links.values()), from_, removed)}
-        links_after = {it.link_id: it for it in await links_of(info, list(after.links.values()), to, added)}
+        links_before = {it.row.link_id: it for it in await links_of(info, list(before.links.values()), from_, removed)}
+        links_after = {it.row.link_id: it for it in await links_of(info, list(after.links.values()), to, added)}
         return LineageDiff(
             from_=from_,
             to=to,
@@ -101,7 +101,7 @@ class LineageDiffQueries:
             changed_links=[
                 LineageLinkChange(before=it, after=links_after[link_id])
                 for link_id, it in links_before.items()
-                if link_id in links_after and before.links[link_id].content != after.links[link_id].content
+                if link_id in links_after and content_of(before.links[link_id]) != content_of(after.links[link_id])
             ],
             truncated=Truncation.of(before.truncated or after.truncated),
         )

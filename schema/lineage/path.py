@@ -73,10 +73,10 @@ class PathQueries:
         only_shortest = mode is PathMode.SHORTEST
         paths = await path.find_paths(connection, origin, goal, query, as_of, limit=limit, only_shortest=only_shortest)
         info.context.cost_meter.visited += paths.visited_count
-        instant = as_of or connection.now
+        instant = await connection.instant(as_of)
         rows = await links.links_by_id(connection, sorted({it for one in paths.paths for it in one.links}), instant)
         nodes = await assets_by_id(info, {it for one in paths.paths for it in one.assets}, instant, as_of)
-        built = {it.link_id: it for it in await links_of(info, [it for it in rows if it is not None], as_of, nodes)}
+        built = {it.row.link_id: it for it in await links_of(info, [it for it in rows if it is not None], as_of, nodes)}
         return LineagePaths(
             paths=[
                 LineagePath(

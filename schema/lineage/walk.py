@@ -32,7 +32,7 @@ from schema.language.cost import list_size
 from schema.language.fields import batched, each, field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.limits import Limits
-from schema.language.pagination import Keyset, PageArguments, PageInfo, checked_page_size
+from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.scopes import READ
 from schema.lazy import ASSETS_BY_ID, IDENTITY_BY_UID, LazyAsset, asset_from_row, assets_by_id
 
@@ -169,7 +169,6 @@ class LineageConnection:
     walk_page: strawberry.Private[WalkPage]
     # rows of assets that were read with the walk, by id
     rows: strawberry.Private[Mapping[int, NodeRow]]
-    keyset: strawberry.Private[Keyset]
     after: strawberry.Private[WalkStep | None]
     pinned: strawberry.Private[datetime | None]
     parts: strawberry.Private[_Parts]
@@ -266,9 +265,13 @@ class LineageConnection:
     def steps(self) -> list[WalkStep]:
         return self.walk.steps(self.walk_page.start, self.walk_page.stop)
 
+    @cached_property
+    def _keyset(self) -> Keyset:
+        return _keyset(self.root, self.walk.query)
+
     def cursor(self, step: WalkStep) -> str:
         """Return the cursor of an asset in this walk."""
-        return self.keyset.cursor((self.walk.instant, *step))
+        return self._keyset.cursor((self.walk.instant, *step))
 
 
 def _query_of(connections: Sequence[LineageConnection]) -> WalkQuery:
@@ -356,11 +359,11 @@ async def walk_connections(
 
     def begin(root: LazyAsset) -> _Begun:
         """Check the cursor for a root, and reserve the cost of the walk."""
-        keyset = Keyset("walk", root.uid, query, key=(datetime, int, int))
-        page = keyset.page(PageArguments(first, after, None, None), limits.walk_page_size)
-        begun = _Begun(root, keyset, *_start(page.after, as_of or root.pinned))
+        pinned, step = as_of or root.pinned, None
+        if after is not None:
+            pinned, step = _read_cursor(_keyset(root, query).read(after, "after"), pinned)
         info.context.cost_meter.reserve(limits.walk_bounds.assets, limits.cost)
-        return begun
+        return _Begun(root, pinned, step)
 
     all_begun = each(begin, roots)
     walk_roots = [WalkRoot(it.root.asset_id, it.pinned, size if with_assets else 0) for it in all_begun if isinstance(it, _Begun)]
@@ -369,19 +372,20 @@ async def walk_connections(
 
 
 class _Begun(NamedTuple):
-    """A walk that may run: its root, its cursors, the requested instant, and the step after which the page starts."""
+    """A walk that may run: its root, the requested instant, and the step after which the page starts."""
 
     root: LazyAsset
-    keyset: Keyset
     pinned: datetime | None
     after: WalkStep | None
 
 
-def _start(after: tuple[Any, ...] | None, pinned: datetime | None) -> tuple[datetime | None, WalkStep | None]:
+def _keyset(root: LazyAsset, query: WalkQuery) -> Keyset:
+    return Keyset("walk", root.uid, query, key=(datetime, int, int))
+
+
+def _read_cursor(cursor: tuple[Any, ...], pinned: datetime | None) -> tuple[datetime, WalkStep]:
     """Return the instant of a walk, and the step after which its page starts."""
-    if after is None:
-        return pinned, None
-    instant, depth, asset_id = after
+    instant, depth, asset_id = cursor
     if pinned is not None and instant != pinned:
         raise BadInput(
             f"after is a cursor of a walk at {write_instant(instant)}, but asOf is {write_instant(pinned)}. Leave asOf out.",
@@ -399,7 +403,6 @@ def _connection(info: Info, begun: _Begun, found: FirstPage, size: int, parts: _
         root=begun.root,
         walk_page=WalkPage(walk, start, min(start + size, walk.visible_count)),
         rows=found.assets,
-        keyset=begun.keyset,
         after=begun.after,
         pinned=begun.pinned,
         parts=parts,
@@ -440,5 +443,5 @@ async def asset_id_at(info: Info, uid: UUID, instant: datetime | None) -> int | 
     if identity is None:
         return None
     connection = await info.context.transaction.reader()
-    nodes = await assets_by_id(info, {identity.asset_id}, instant or connection.now, instant)
+    nodes = await assets_by_id(info, {identity.asset_id}, await connection.instant(instant), instant)
     return identity.asset_id if nodes else None

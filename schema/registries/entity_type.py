@@ -84,7 +84,8 @@ class EntityTypeQueries:
     @resolver(READ, "All entity types, in order of the code.")
     async def entity_types(self, info: Info) -> list[EntityType]:
         connection = await info.context.transaction.reader()
-        return [EntityType.of(row, connection.now, None) for row in await entity_types.all_entity_types(connection)]
+        now = await connection.instant(None)
+        return [EntityType.of(row, now, None) for row in await entity_types.all_entity_types(connection)]
 
 
 @strawberry.type
@@ -95,7 +96,7 @@ class EntityTypeMutations:
         connection = await info.context.transaction.writer()
         row = await entity_types.put(connection, **provided_fields(input))
         info.context.invalidate()
-        return EntityTypePayload(entity_type=EntityType.of(row, connection.now, None))
+        return EntityTypePayload(entity_type=EntityType.of(row, await connection.instant(None), None))
 
     @cost(WRITE_COST)
     @resolver(WRITE, "Remove an entity type. CONFLICT if an entity has this type, deleted ones included.")
