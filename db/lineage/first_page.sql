@@ -20,7 +20,7 @@ FROM (
   FROM walk w
   JOIN root ON root.ordinal = w.ordinal
   CROSS JOIN LATERAL unnest(w.level) AS member (asset_id)
-  WHERE w.asset_id IS NULL AND w.depth >= 0
+  WHERE w.depth >= 0
 ) wanted
 LEFT JOIN LATERAL (
   SELECT a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*

@@ -194,7 +194,7 @@ def bound_parameters(query: WalkQuery) -> dict[str, Any]:
 
 def link_filter(all_links: bool) -> str:
     """Return the token of `_walk.sql` that admits all links, or those of a filter."""
-    return "" if all_links else render("lineage/_link_filter", {"instant": "previous.instant"})
+    return "" if all_links else render("lineage/_link_filter", {"instant": "expanded.instant"})
 
 
 def link_parameters(links: LinkFilter) -> dict[str, Any]:

@@ -12,5 +12,5 @@ WITH RECURSIVE root AS (
 {include _walk}
 SELECT ordinal, instant, depth, level, {asset_filter} AS visible, visited, examined, timed_out
 FROM walk
-WHERE asset_id IS NULL AND depth >= 0
+WHERE depth >= 0
 ORDER BY ordinal, depth
