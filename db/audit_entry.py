@@ -1,4 +1,4 @@
-"""The statement that ends every write: it appends the audit entry and updates the quotas in use."""
+"""Audit entries, and the statement that ends a write: it appends the entry and updates the quotas in use."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,15 @@ COMMITTED, READ = "KEPT", "READ"
 WRITE_AUDIT_AND_QUOTA = statement("write_audit_and_quota")
 
 
-def audit_parameters(author: Author, outcome: str, used: Mapping[str, int] | None = None) -> dict[str, Any]:
+def audit_and_quota_parameters(author: Author, outcome: str | None, used: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Build the parameters of the statement. `used` maps the name of a kind to the number of identities added or, if negative,
     removed."""
     used = used or {}
+    return {**audit_parameters(author, outcome), "kinds": list(used), "used": list(used.values())}
+
+
+def audit_parameters(author: Author, outcome: str | None) -> dict[str, Any]:
+    """Build the parameters of `tenancy/_audit.sql`. Without an outcome it appends no entry."""
     return {
         "actor": author.actor,
         "credential": author.credential,
@@ -23,6 +28,4 @@ def audit_parameters(author: Author, outcome: str, used: Mapping[str, int] | Non
         "operation": author.operation,
         "outcome": outcome,
         "request_id": author.request_id,
-        "kinds": list(used),
-        "used": list(used.values()),
     }

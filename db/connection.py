@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from db.audit_entry import WRITE_AUDIT_AND_QUOTA, audit_parameters
+from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_and_quota_parameters, audit_parameters
 from db.author import Author
 from db.driver_connection import DriverConnection, Row
 from db.errors import Conflict, HeadwaterError, LimitExceeded, Unavailable
@@ -186,8 +186,11 @@ class ReadConnection:
 class WriteConnection(ReadConnection):
     """Reads and writes one tenant on behalf of an author."""
 
-    def __init__(self, driver: DriverConnection, tenant_id: int, author: Author) -> None:
+    def __init__(self, driver: DriverConnection, tenant_id: int, author: Author, *, audited: bool = False) -> None:
         super().__init__(driver, tenant_id)
+        # The transaction needs an audit entry, which its first statement that appends changes can append.
+        self._lacks_audit_entry = audited
+        self._has_audit_entry = False
         self._driver = driver
         self.author = author
         # number of identities added, by kind
@@ -199,13 +202,23 @@ class WriteConnection(ReadConnection):
         self.stats.rows += changed
         return changed
 
+    def take_audit_entry(self) -> dict[str, Any]:
+        """Return the parameters of `tenancy/_audit.sql` for the next statement. It appends the audit entry of the transaction,
+        unless an earlier one did or there shall be none."""
+        outcome = COMMITTED if self._lacks_audit_entry else None
+        self._has_audit_entry |= self._lacks_audit_entry
+        self._lacks_audit_entry = False
+        return audit_parameters(self.author, outcome)
+
     async def write_audit_and_quota(self, outcome: str) -> None:
-        """Append the audit entry and count the identities added. Raise LimitExceeded if the tenant has more than its quota
-        allows. This is the last statement of a transaction."""
+        """Append the audit entry, if the transaction has none, and count the identities added. Raise LimitExceeded if the tenant
+        has more than its quota allows. This is the last statement of a transaction."""
         # `+` drops kinds of which none were added in the end: another writer added the same identity first, and counted it.
         added = {kind.name: count for kind, count in (+self.added).items()}
+        if self._has_audit_entry and not added:
+            return
         # further statements may be refused already
-        parameters = audit_parameters(self.author, outcome, added)
+        parameters = audit_and_quota_parameters(self.author, None if self._has_audit_entry else outcome, added)
         for exceeded in await self._measured(self._driver.fetch, WRITE_AUDIT_AND_QUOTA, parameters):
             plural = next(kind.plural for kind in self.added if kind.name == exceeded.kind)
             raise LimitExceeded(
@@ -216,7 +229,7 @@ class WriteConnection(ReadConnection):
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Roll back to the start of the block if it raises Conflict, which leaves the transaction usable."""
-        added = self.added.copy()
+        added, audit_entry = self.added.copy(), (self._lacks_audit_entry, self._has_audit_entry)
         async with self._lock:
             await self._driver.execute(_SAVEPOINT)
         try:
@@ -225,6 +238,7 @@ class WriteConnection(ReadConnection):
             async with self._lock:
                 await self._driver.execute(_ROLL_BACK_TO_SAVEPOINT)
             self.added = added
+            self._lacks_audit_entry, self._has_audit_entry = audit_entry
             self.failure = None
             raise
         async with self._lock:

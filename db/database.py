@@ -91,7 +91,7 @@ class Database:
         With `generic_plans`, a connection plans each statement once. PostgreSQL would plan those that write for each run, for it
         expects more rows than a single write has; that takes longer than the run.
         """
-        async with self._write(tenant_id, author, _GENERIC_PLANS if generic_plans else "") as writer:
+        async with self._write(tenant_id, author, _GENERIC_PLANS if generic_plans else "", audited=audited) as writer:
             if read_now:
                 await writer.read_now()
             yield writer
@@ -107,9 +107,11 @@ class Database:
             await writer.write_audit_and_quota(outcome)
 
     @asynccontextmanager
-    async def _write(self, tenant_id: int, author: Author, settings: str = "") -> AsyncIterator[WriteConnection]:
+    async def _write(
+        self, tenant_id: int, author: Author, settings: str = "", *, audited: bool = False
+    ) -> AsyncIterator[WriteConnection]:
         async with self._block(f"BEGIN{settings}", tenant_id) as driver:
-            yield WriteConnection(driver, tenant_id, author)
+            yield WriteConnection(driver, tenant_id, author, audited=audited)
 
     @asynccontextmanager
     async def _block(self, begin: str, tenant_id: int | None) -> AsyncIterator[DriverConnection]:

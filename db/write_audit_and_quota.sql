@@ -1,14 +1,10 @@
--- Append an audit entry and add to the number of identities in use. Return the kinds whose number now exceeds the quota. It
--- is the last statement of a transaction, so that the locks on the quota rows, taken in order of kind, are held for a moment
--- only.
--- Parameters: :actor, :credential, :operator, :operation, :outcome and :request_id of the audit entry; :kinds and :used, how many
---   identities of each kind were added, or removed if negative.
+-- Append an audit entry, unless the transaction has one, and add to the number of identities in use. Return the kinds whose
+-- number now exceeds the quota. It is the last statement of a transaction, so that the locks on the quota rows, taken in order
+-- of kind, are held for a moment only.
+-- Parameters: those of tenancy/_audit.sql; :kinds and :used, how many identities of each kind were added, or removed if
+--   negative.
 -- Used by: db.connection.WriteConnection.write_audit_and_quota, db.bulk.purge, db.tenancy.audit.record_owner_write
-WITH audited AS (
-  INSERT INTO audit (tenant_id, at, actor, credential, operator, operation, outcome, request_id)
-  SELECT CAST(:tenant AS bigint), clock_timestamp(), CAST(:actor AS text), CAST(:credential AS text), CAST(:operator AS boolean),
-    CAST(:operation AS text), CAST(:outcome AS text), CAST(:request_id AS text)
-),
+WITH {include tenancy/_audit},
 counted AS (
   INSERT INTO quota (tenant_id, kind, used)
   SELECT CAST(:tenant AS bigint), kind, greatest(used, 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_parameters
+from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_and_quota_parameters
 from db.author import Author
 from db.connection import OwnerConnection
 from db.database import owner_transaction
@@ -121,7 +121,7 @@ class _PurgeTransaction:
         removed = await self._remove(kind, [row.subject_id for row in eligible if row.within_bound])
         if removed.changes:
             used = {name: -count for name, count in removed.subjects.items()}
-            parameters = {"tenant": self._tenant_id, **audit_parameters(author, COMMITTED, used)}
+            parameters = {"tenant": self._tenant_id, **audit_and_quota_parameters(author, COMMITTED, used)}
             await self._connection.execute(WRITE_AUDIT_AND_QUOTA, parameters)
         if removed.subjects[kind.name] < len(eligible):
             return Step(removed, cursor)

@@ -133,8 +133,7 @@ async def append_changes(
             "with_states": with_states,
             "reject_restatement": reject_restatement,
             "tolerance": TOLERANCE,
-            "actor": connection.author.actor,
-            "request_id": connection.author.request_id,
+            **connection.take_audit_entry(),
         },
     )
     with_effect = [row for row in rows if row.verdict in (Verdict.IN_ORDER, Verdict.OUT_OF_ORDER)]

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import BigInteger, bindparam, select
 
-from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_parameters
+from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_and_quota_parameters
 from db.author import Author
 from db.connection import OwnerConnection, ReadConnection
 from db.filters import TENANT
@@ -37,7 +37,7 @@ _LATEST = compose(
 
 async def record_owner_write(connection: OwnerConnection, tenant_id: int, author: Author) -> None:
     """Append the entry of a write by the schema owner to the audit log of a tenant."""
-    await connection.execute(WRITE_AUDIT_AND_QUOTA, {"tenant": tenant_id, **audit_parameters(author, COMMITTED)})
+    await connection.execute(WRITE_AUDIT_AND_QUOTA, {"tenant": tenant_id, **audit_and_quota_parameters(author, COMMITTED)})
 
 
 async def latest(connection: ReadConnection, count: int) -> Sequence[AuditRow]:
