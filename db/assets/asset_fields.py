@@ -1,4 +1,4 @@
-"""Fields of assets that statements may leave out. They are few, so that there are few shapes of each statement."""
+"""Columns of assets that statements may leave out. They are few, so that there are few shapes of each statement."""
 
 from collections.abc import Iterable
 
@@ -6,9 +6,14 @@ from db.temporal.kinds import ENTITY, PRODUCT
 
 # Documents, long texts and lists.
 _LARGE = frozenset({"schema", "details", "description", "tags"})
+# The instants of a version. The driver takes longer to decode them than all the rest of a row.
+PERIOD = ("valid_from", "valid_to", "created_at")
+_PERIOD = frozenset(PERIOD)
 _SMALL = frozenset(PRODUCT.fields + ENTITY.fields) - _LARGE
 
 
 def fields_to_select(columns: Iterable[str]) -> frozenset[str]:
-    """Return the fields to select for a reader of these columns: all small ones, and those of the large ones that it reads."""
-    return _SMALL | _LARGE.intersection(columns)
+    """Return the columns to select for a reader of these: all small fields, those of the large ones that it reads, and the period
+    if it reads a part of it."""
+    read = frozenset(columns)
+    return _SMALL | (_LARGE & read) | (_PERIOD if _PERIOD & read else frozenset())

@@ -6,6 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
 
+from db.assets.asset_fields import PERIOD
 from db.assets.domain import DomainAt
 from db.connection import ReadConnection
 from db.filters import TENANT
@@ -45,6 +46,8 @@ def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str
     """Build the statement that reads the assets of a kind at an instant, each with its identity, these fields or else all, and
     that instant."""
     versions = kind.versions.c
+    valid_to = func.nullif(versions.valid_to, text("'infinity'")).label("valid_to")
+    period: dict[str, ColumnElement[Any]] = {**{it: versions[it] for it in PERIOD}, "valid_to": valid_to}
     return (
         select(
             assets.c.kind,
@@ -52,9 +55,7 @@ def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str
             assets.c.uid,
             assets.c.type,
             assets.c.key,
-            versions.valid_from,
-            func.nullif(versions.valid_to, text("'infinity'")).label("valid_to"),
-            versions.created_at,
+            *(column for name, column in period.items() if fields is None or name in fields),
             *(versions[field] for field in kind.fields if fields is None or field in fields),
             instant.label("as_of"),
         )

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
+from db.assets.asset_fields import PERIOD
 from db.assets.entity import EntityRow
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
@@ -17,6 +18,8 @@ _UIDS = statement("assets/uids_by_id")
 
 # Types of the fields that are no text.
 _TYPES = {"schema": "jsonb", "details": "jsonb", "tags": "text[]"}
+
+_PERIOD = {it: f"{{}}.{it}" for it in PERIOD} | {"valid_to": "NULLIF({}.valid_to, 'infinity')"}
 
 NodeRow = ProductRow | EntityRow
 
@@ -42,13 +45,19 @@ def _by_id(fields: frozenset[str] | None) -> Statement:
 
 
 def node_fields(fields: frozenset[str] | None) -> dict[str, str]:
-    """Return the tokens of `_node.sql` that select these fields, or else all. Each is a list with a leading comma."""
-    selected = [(kind, field) for kind in (PRODUCT, ENTITY) for field in kind.fields if fields is None or field in fields]
+    """Return the tokens of `_node.sql` that select these fields and parts of the period, or else all."""
+
+    def is_selected(name: str) -> bool:
+        return fields is None or name in fields
+
+    selected = [(kind, field) for kind in (PRODUCT, ENTITY) for field in kind.fields if is_selected(field)]
 
     def listed(of: Kind, row: str) -> str:
-        return "".join(
-            f', {row}."{field}"' if kind is of else f', CAST(NULL AS {_TYPES.get(field, "text")}) AS "{field}"'
+        period = [f"{_PERIOD[name].format(row)} AS {name}" for name in PERIOD if is_selected(name)]
+        state = [
+            f'{row}."{field}"' if kind is of else f'CAST(NULL AS {_TYPES.get(field, "text")}) AS "{field}"'
             for kind, field in selected
-        )
+        ]
+        return ", ".join(period + state)
 
     return {"product_fields": listed(PRODUCT, "p"), "entity_fields": listed(ENTITY, "e")}
