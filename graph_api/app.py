@@ -1,6 +1,6 @@
 """Composition of the ASGI application. No other module builds it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,15 +10,16 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope
 
 from db.database import Database
 from db.errors import BadInput, NotFound
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
-from graph_api.http import graphql
 from graph_api.http.admission import Admission, release_slot
 from graph_api.http.gateway import Gateway
+from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
 from graph_api.http.rate_limits import RateLimiter
 from graph_api.http.responses import error_response
@@ -74,7 +75,11 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, reserve_last=True)
         app.state.authenticator = authenticator
         documents = settings.registered_documents()
-        app.state.executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents)
+        executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents)
+        app.state.executor = executor
+        app.state.graphql = GraphQLEndpoint(
+            executor, authenticator, rate_limiter, app.state.admission, app.state.parse_admission, settings.request_limits
+        )
         try:
             yield
         finally:
@@ -85,7 +90,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/graphql", _respond_to_operation),
+            Route("/graphql/", _redirect_to_graphql, methods=["GET", "POST"]),
             Route("/api/v1/ingest", ingest, methods=["POST"]),
             Route("/health", health),
             Route("/ready", ready),
@@ -97,12 +102,15 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
     )
     routed = ExceptionMiddleware(app.router, app.exception_handlers)
     # instead of the middlewares that Starlette would build: requests for GraphQL pass no router
-    app.middleware_stack = Gateway(routed, {"/graphql": graphql.respond}, settings.cors_origins, loopback_only=not require_auth)
+    app.middleware_stack = Gateway(
+        routed, {"/graphql": _respond_to_operation}, settings.cors_origins, loopback_only=not require_auth
+    )
     return app
 
 
-async def _respond_to_operation(request: Request) -> Response:
-    return await graphql.respond(request.scope, request.receive)
+def _respond_to_operation(scope: Scope, receive: Receive) -> Awaitable[Response]:
+    endpoint: GraphQLEndpoint = scope["app"].state.graphql
+    return endpoint.respond(scope, receive)
 
 
 async def _redirect_to_graphql(_: Request) -> Response:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from starlette.datastructures import URL
@@ -12,12 +11,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope
 
 from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
+from graph_api.auth.authenticator import Authenticator
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
 from graph_api.http.admission import Admission
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, until_disconnect, within
 from graph_api.http.media_types import GRAPHQL, JSON, is_json_type, response_type
-from graph_api.http.rate_limits import RateLimitStatus
+from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from graph_api.http.request_headers import headers_of
 from graph_api.http.request_limits import RequestLimits
 from graph_api.http.request_parsing import parse_operation, read_json_body, read_query_string
@@ -29,45 +29,60 @@ from schema.execution.principal import Principal
 
 _METHODS = ("GET", "HEAD", "POST")
 
-_NO_SLOT = nullcontext()
-
 _NO_HEADERS: Mapping[str, str] = {}
 
 # The rest of a body is not read, so the connection cannot be used again.
 _CLOSE = {"Connection": "close"}
 
 
-async def respond(scope: Scope, receive: Receive) -> Response:
-    """Run the operation of a POST, or of a GET with a preflight header, or show GraphiQL to a browser."""
-    state, method, headers = scope["app"].state, scope["method"], headers_of(scope)
-    if method != "POST":
-        if method not in _METHODS:
-            reason = BadInput(f"{method} {scope['path']}: Method Not Allowed. The API is at POST /graphql.")
-            return error_response(scope, 405, reason, headers={"Allow": ", ".join(_METHODS)})
-        if "text/html" in (headers.text(b"accept") or ""):
-            return _graphiql(scope)
-    media_type = response_type(b",".join(headers.all(b"accept")))
-    if media_type is None:
-        return error_response(scope, 406, BadInput(f"Accept must allow {GRAPHQL} or {JSON}."))
-    if method == "POST" and not is_json_type(headers.get(b"content-type") or b""):
-        reason = BadInput(f"Content-Type must be {JSON}, in UTF-8.")
-        return error_response(scope, 415, reason, media_type=media_type)
-    if (headers.get(b"content-encoding") or b"identity").lower() != b"identity":
-        reason = BadInput("Content-Encoding is not supported. Send the body uncompressed.")
-        return error_response(scope, 415, reason, media_type=media_type, headers=_CLOSE)
-    try:
-        credentials = headers.credentials()
-        principal = await state.authenticator.authenticate(credentials)
-    except HeadwaterError as error:
-        return error_response(scope, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
-    rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
-    return await _RequestHandler(scope, receive, principal, credentials.forwarded, rate_status, media_type).respond()
+class GraphQLEndpoint:
+    """The endpoint that runs the operation of a POST, or of a GET with a preflight header, and shows GraphiQL to browsers."""
 
+    def __init__(
+        self,
+        executor: Executor,
+        authenticator: Authenticator,
+        rate_limiter: RateLimiter,
+        admission: Admission,
+        parse_admission: Admission,
+        limits: RequestLimits,
+    ) -> None:
+        self.executor = executor
+        self.rate_limiter = rate_limiter
+        self.admission = admission
+        self.parse_admission = parse_admission
+        self.limits = limits
+        self._authenticator = authenticator
 
-def _graphiql(scope: Scope) -> Response:
-    require_auth = scope["app"].state.authenticator.require_auth
-    page = render_page(EXAMPLES, str(URL(scope=scope).replace(query="")), require_auth=require_auth)
-    return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        method, headers = scope["method"], headers_of(scope)
+        if method != "POST":
+            if method not in _METHODS:
+                reason = BadInput(f"{method} {scope['path']}: Method Not Allowed. The API is at POST /graphql.")
+                return error_response(scope, 405, reason, headers={"Allow": ", ".join(_METHODS)})
+            if "text/html" in (headers.text(b"accept") or ""):
+                return self._graphiql(scope)
+        media_type = response_type(b",".join(headers.all(b"accept")))
+        if media_type is None:
+            return error_response(scope, 406, BadInput(f"Accept must allow {GRAPHQL} or {JSON}."))
+        if method == "POST" and not is_json_type(headers.get(b"content-type", b"")):
+            reason = BadInput(f"Content-Type must be {JSON}, in UTF-8.")
+            return error_response(scope, 415, reason, media_type=media_type)
+        if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
+            reason = BadInput("Content-Encoding is not supported. Send the body uncompressed.")
+            return error_response(scope, 415, reason, media_type=media_type, headers=_CLOSE)
+        try:
+            credentials = headers.credentials()
+            principal = await self._authenticator.authenticate(credentials)
+        except HeadwaterError as error:
+            return error_response(scope, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
+        rate_status = await self.rate_limiter.status(principal.tenant_id, principal.rate_key)
+        return await _RequestHandler(self, scope, receive, principal, credentials.forwarded, rate_status, media_type).respond()
+
+    def _graphiql(self, scope: Scope) -> Response:
+        url = str(URL(scope=scope).replace(query=""))
+        page = render_page(EXAMPLES, url, require_auth=self._authenticator.require_auth)
+        return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
 class _Outcome(NamedTuple):
@@ -83,6 +98,7 @@ class _RequestHandler:
 
     def __init__(
         self,
+        endpoint: GraphQLEndpoint,
         scope: Scope,
         receive: Receive,
         principal: Principal,
@@ -91,15 +107,14 @@ class _RequestHandler:
         rate_status: RateLimitStatus,
         media_type: str,
     ) -> None:
+        self._endpoint = endpoint
         self._scope = scope
         self._receive = receive
         self._principal = principal
         self._authorization = authorization
         self._rate_status = rate_status
         self._media_type = media_type
-        self._state = scope["app"].state
-        self._executor: Executor = self._state.executor
-        self._limits: RequestLimits = self._state.request_limits
+        self._request_id = request_id_of(scope)
         self._is_post = scope["method"] == "POST"
         self._operations: list[str] = []
         self._codes: list[str] = []
@@ -107,13 +122,18 @@ class _RequestHandler:
     async def respond(self) -> Response:
         """Read and run the request, unless the client disconnects."""
         outcome = self._rate_limited() or await self._read_and_run()
-        self._scope["state"].update(operation=", ".join(self._operations), errors=self._codes)
+        state = self._scope["state"]
+        state["operation"], state["errors"] = ", ".join(self._operations), self._codes
         headers = {**self._rate_status.headers, **outcome.headers}
         return json_response(outcome.content, outcome.status, media_type=self._media_type, headers=headers)
 
     async def _read_and_run(self) -> _Outcome:
+        headers, limits = headers_of(self._scope), self._endpoint.limits
         try:
-            content = await self._read()
+            if self._is_post:
+                content = await read_json_body(self._receive, headers, limits.max_body_bytes, limits.body_timeout)
+            else:
+                content = read_query_string(self._scope, headers)
         except Timeout as error:
             return self._reject(error, 408, _CLOSE)
         except LimitExceeded as error:
@@ -127,15 +147,9 @@ class _RequestHandler:
             # only the log shows this response
             return self._reject(Unavailable("The client disconnected before its response."), CLIENT_CLOSED_REQUEST)
 
-    async def _read(self) -> Any:
-        limits = self._limits
-        if self._is_post:
-            return await read_json_body(self._receive, headers_of(self._scope), limits.max_body_bytes, limits.body_timeout)
-        return read_query_string(self._scope, headers_of(self._scope))
-
     async def _run_batch(self, contents: list[Any]) -> _Outcome:
         """Run operations one after the other, each as if it were sent alone."""
-        max_batch = self._limits.max_batch
+        max_batch = self._endpoint.limits.max_batch
         if not max_batch:
             reason = BadInput(
                 "Batching is off. Send one operation per request, as a JSON object, or set HEADWATER_MAX_BATCH on the server."
@@ -146,21 +160,23 @@ class _RequestHandler:
         if len(contents) > max_batch:
             message = f"The batch has {len(contents)} operations; the limit is {max_batch} (HEADWATER_MAX_BATCH)."
             return self._reject(LimitExceeded(message), 400)
-        return _Outcome([(await self._run_one(content)).content for content in contents])
+        return _Outcome([(self._rate_limited() or await self._run_one(content)).content for content in contents])
 
     async def _run_one(self, content: Any) -> _Outcome:
-        if (rate_limited := self._rate_limited()) is not None:
-            return rate_limited
+        executor = self._endpoint.executor
         try:
             operation = parse_operation(content, self._scope, self._authorization)
-            result = await self._prepare(operation)
+            if executor.needs_parsing(operation, self._principal):
+                result = await self._parse_in_turn(operation)
+            else:
+                result = executor.prepare(operation, self._principal)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
                 result = await self._run(result)
             else:
                 # parsing and validation cost time, too
-                self._rate_status = await self._state.rate_limiter.charge(self._rate_status, 1)
+                await self._charge(1)
         except HeadwaterError as error:
             return self._reject(error, status_of([error.code], 400))
         self._operations.append(result.operation)
@@ -172,26 +188,22 @@ class _RequestHandler:
             self._codes += codes
             if not result.ran:
                 status = status_of(codes, 400 if self._media_type == GRAPHQL else 200)
-        extensions = body["extensions"] = {"requestId": request_id_of(self._scope)}
+        extensions = body["extensions"] = {"requestId": self._request_id}
         if result.cost is not None:
             extensions["cost"] = result.cost
         if result.resources is not None:
             extensions["resources"] = result.resources
         return _Outcome(body, status)
 
-    async def _prepare(self, operation: Operation) -> PreparedOperation | Result:
-        """Return the prepared operation, or the result that explains why it cannot run.
+    async def _parse_in_turn(self, operation: Operation) -> PreparedOperation | Result:
+        """Return the prepared operation of an unknown document, or the result that explains why it cannot run.
 
         Parsing blocks the event loop and is not charged if the document is rejected. So unknown documents are parsed one at a
         time, in fair order, and each is followed by a pause as long as its parsing took.
         """
-        executor = self._executor
-        if not executor.needs_parsing(operation, self._principal):
-            return executor.prepare(operation, self._principal)
-        admission: Admission = self._state.parse_admission
-        async with admission.slot(self._principal.tenant_id, self._principal.rate_key):
+        async with self._endpoint.parse_admission.slot(self._principal.tenant_id, self._principal.rate_key):
             started = time.perf_counter()
-            prepared = executor.prepare(operation, self._principal)
+            prepared = self._endpoint.executor.prepare(operation, self._principal)
             await asyncio.sleep(time.perf_counter() - started)
         return prepared
 
@@ -201,12 +213,17 @@ class _RequestHandler:
 
         async def run_in_slot() -> Result:
             nonlocal cost
-            async with self._slot(prepared):
+            async with self._endpoint.admission.slot(self._principal.tenant_id, self._principal.rate_key):
                 cost = prepared.estimate.requested
-                return await self._executor.run(prepared, request_id_of(self._scope))
+                return await self._endpoint.executor.run(prepared, self._request_id)
 
         try:
-            result = await within(self._limits.request_timeout, run_in_slot())
+            if prepared.uses_database:
+                result = await within(self._endpoint.limits.request_timeout, run_in_slot())
+            else:
+                # it waits for nothing
+                cost = prepared.estimate.requested
+                result = await self._endpoint.executor.run(prepared, self._request_id)
             if result.cost is not None:
                 cost = result.cost.actual
             return result
@@ -215,14 +232,10 @@ class _RequestHandler:
             raise Timeout(f"{error.message}{advice}") from error
         finally:
             if cost is not None:
-                self._rate_status = await self._state.rate_limiter.charge(self._rate_status, max(1, cost))
+                await self._charge(max(1, cost))
 
-    def _slot(self, prepared: PreparedOperation) -> AbstractAsyncContextManager[Any]:
-        """Return a slot, if the operation uses the database."""
-        if not prepared.uses_database:
-            return _NO_SLOT
-        admission: Admission = self._state.admission
-        return admission.slot(self._principal.tenant_id, self._principal.rate_key)
+    async def _charge(self, cost: int) -> None:
+        self._rate_status = await self._endpoint.rate_limiter.charge(self._rate_status, cost)
 
     def _rate_limited(self) -> _Outcome | None:
         """Return the rejection of a caller that has exceeded a rate limit, or None."""

@@ -9,7 +9,7 @@ import structlog
 from limits import RateLimitItem, parse_many
 
 from db.errors import RateLimited
-from graph_api.http.rate_counts import Count, MemoryCounts, RedisCounts
+from graph_api.http.rate_counts import MemoryCounts, RedisCounts
 
 # Seconds without rate limits after Redis failed to answer.
 RETRY_INTERVAL = 5
@@ -66,7 +66,11 @@ class RateLimitStatus(NamedTuple):
     @property
     def retry_after(self) -> int:
         """Seconds until every window has cost left; 0 if that is the case now."""
-        return max([it.seconds for it in self.windows if it.spent >= it.limit.amount], default=0)
+        seconds = 0
+        for window in self.windows:
+            if window.spent >= window.limit.amount:
+                seconds = max(seconds, window.seconds)
+        return seconds
 
     def error(self) -> RateLimited:
         """Return the error for a caller that has to wait."""
@@ -103,11 +107,13 @@ class RateLimiter:
         """Return the windows of a caller."""
         keys = self._keys.get(tenant_id, credential)
         if self._shared_counts is None:
-            return self._status(keys, [self._own_counts.get(key) for key in keys])
+            get = self._own_counts.get
+            return RateLimitStatus(tuple([Window(limit, key, *get(key)) for limit, key in keys]))
         if time.monotonic() < self._disabled_until:
             return RateLimitStatus()
         try:
-            return self._status(keys, await self._shared_counts.get(keys))
+            counts = await self._shared_counts.get([key for _, key in keys])
+            return RateLimitStatus(tuple([Window(*key, *count) for key, count in zip(keys, counts, strict=True)]))
         except self._shared_counts.errors as error:
             self._disable(error)
             return RateLimitStatus()
@@ -129,10 +135,6 @@ class RateLimiter:
         if self._shared_counts is not None:
             await self._shared_counts.close()
 
-    def _status(self, keys: list[str], counts: list[Count]) -> RateLimitStatus:
-        windows = zip(self._limits, keys, counts, strict=True)
-        return RateLimitStatus(tuple([Window(limit, key, *count) for limit, key, count in windows]))
-
     def _disable(self, error: Exception) -> None:
         self._disabled_until = time.monotonic() + RETRY_INTERVAL
         log.warning("rate limits unavailable", seconds=RETRY_INTERVAL, error=type(error).__name__)
@@ -144,15 +146,15 @@ class _KeyCache:
     def __init__(self, limits: list[Limit], max_entries: int = 10_000) -> None:
         self._limits = limits
         self._max_entries = max_entries
-        self._keys: dict[tuple[int, str], list[str]] = {}
+        self._keys: dict[tuple[int, str], list[tuple[Limit, str]]] = {}
 
-    def get(self, tenant_id: int, credential: str) -> list[str]:
-        """Return the key of a caller for each limit."""
+    def get(self, tenant_id: int, credential: str) -> list[tuple[Limit, str]]:
+        """Return each limit with the key of a caller."""
         keys = self._keys.get((tenant_id, credential))
         if keys is None:
             if len(self._keys) >= self._max_entries:
                 self._keys.clear()
-            keys = [limit.key(tenant_id, credential) for limit in self._limits]
+            keys = [(limit, limit.key(tenant_id, credential)) for limit in self._limits]
             self._keys[tenant_id, credential] = keys
         return keys
 

@@ -35,7 +35,7 @@ async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: i
 
 def read_query_string(scope: Scope, headers: RequestHeaders) -> dict[str, Any]:
     """Read the query string of a GET into the shape of a JSON body."""
-    if not any((headers.get(name.lower().encode()) or b"").strip() for name in PREFLIGHT_HEADERS):
+    if not any(headers.get(name.lower().encode(), b"").strip() for name in PREFLIGHT_HEADERS):
         raise BadInput(
             f"A GET runs a query only with the header {PREFLIGHT_HEADERS[0]} and a value, which protects against requests from"
             " other web pages. Add the header, or use POST with JSON. Browsers that accept text/html get GraphiQL."
@@ -75,7 +75,7 @@ def parse_operation(content: Any, scope: Scope, authorization: str | None) -> Op
         variables,
         name or None,
         authorization,
-        (headers_of(scope).get(b"x-debug-resource-tracking") or b"").strip().lower() == b"true",
+        headers_of(scope).get(b"x-debug-resource-tracking", b"").strip().lower() == b"true",
         traceparent_of(scope),
         document_id,
     )

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from os import urandom
 from typing import NamedTuple
 
 from starlette.types import Scope
+
+from graph_api.http.random_bytes import random_bytes
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 
@@ -17,20 +18,17 @@ class Trace(NamedTuple):
     """Trace of a request, and the span of the request in it."""
 
     trace_id: str
-    span_id: str
-    flags: str
-
-    @property
-    def traceparent(self) -> str:
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+    # header for requests that this request sends to other services
+    traceparent: str
 
 
-def continue_trace(traceparents: Sequence[str]) -> Trace:
+def continue_trace(traceparents: Sequence[bytes]) -> Trace:
     """Start a span in the trace of the traceparent headers. Start a trace if there is not exactly one valid header."""
-    digits = urandom(24).hex()
-    parent = _TRACEPARENT.fullmatch(traceparents[0]) if len(traceparents) == 1 else None
-    trace_id, flags = parent.groups() if parent else (digits[:32], _NOT_SAMPLED)
-    return Trace(trace_id, digits[32:], flags)
+    span_id, trace_id, flags = random_bytes(8).hex(), "", _NOT_SAMPLED
+    if len(traceparents) == 1 and (parent := _TRACEPARENT.fullmatch(traceparents[0].decode("latin-1"))):
+        trace_id, flags = parent.groups()
+    trace_id = trace_id or random_bytes(16).hex()
+    return Trace(trace_id, f"00-{trace_id}-{span_id}-{flags}")
 
 
 def traceparent_of(scope: Scope) -> str:

@@ -51,8 +51,9 @@ async def test_an_invalid_traceparent_starts_a_new_trace(api: Api, value: str) -
 
 
 def test_two_traceparent_headers_start_a_new_trace() -> None:
-    assert continue_trace([VALID]).trace_id == TRACE
-    assert continue_trace([VALID, VALID]).trace_id != TRACE
+    header = VALID.encode()
+    assert continue_trace([header]).trace_id == TRACE
+    assert continue_trace([header, header]).trace_id != TRACE
 
 
 async def test_error_responses_have_a_traceparent(api: Api) -> None:
