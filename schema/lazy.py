@@ -5,9 +5,11 @@ entities. Modules below the types of assets name them by the lazy types here and
 imports run in one direction. Asset types register themselves with `asset_type`, and the domain type with `domain_type`.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -17,7 +19,7 @@ from db.assets.node import NodeRow, nodes_by_id
 from db.connection import ReadConnection
 from db.consistency.consistent_dict import ConsistentDict
 from schema.execution.context import Info
-from schema.execution.loading import Batch
+from schema.execution.loading import Batch, Loadable
 from schema.language.columns import backed_by_row
 
 if TYPE_CHECKING:
@@ -58,10 +60,51 @@ def asset_from_row(row: NodeRow, pinned: datetime | None) -> LazyAsset:
     return ASSET_TYPES[row.kind].of(row, pinned)
 
 
+class AssetKey(NamedTuple):
+    """A key by which a loader finds an asset of one type, or the uid of an asset of any type, at the requested instant or else
+    now."""
+
+    type: "type[Asset] | None"
+    by: Loadable[Any, Any, datetime | None] | None
+    key: Any
+    pinned: datetime | None
+
+
 async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> LazyAsset | None:
     """Return the asset of any kind with a uid, at the requested instant or else now."""
-    identity = await info.context.load(IDENTITY_BY_UID, uid)
-    return None if identity is None else await ASSET_TYPES[identity.kind].find(info, uid, pinned)
+    found: LazyAsset | None
+    (found,) = await find_assets(info, [AssetKey(None, None, uid, pinned)])
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+async def find_assets(info: Info, keys: Sequence[AssetKey | Exception | None]) -> list[Any]:
+    """Return the asset with each key, or None. Loaders find those of one type and form together. An exception stays as it is."""
+    found: list[Any] = [it if isinstance(it, Exception) else None for it in keys]
+    known = await _with_types(info, keys)
+    indexes: defaultdict[tuple[Any, Any, datetime | None], list[int]] = defaultdict(list)
+    for index, it in enumerate(known):
+        if isinstance(it, AssetKey):
+            indexes[it.type, it.by, it.pinned].append(index)
+    groups = await asyncio.gather(
+        *(info.context.load_all(by, [known[it].key for it in group], pinned) for (_, by, pinned), group in indexes.items())  # type: ignore[union-attr]
+    )
+    for ((type_, _, pinned), group), rows in zip(indexes.items(), groups, strict=True):
+        for index, row in zip(group, rows, strict=True):
+            found[index] = row if row is None or isinstance(row, Exception) else type_.of(row, pinned)
+    return found
+
+
+async def _with_types(info: Info, keys: Sequence[AssetKey | Exception | None]) -> list[AssetKey | Exception | None]:
+    """Return the keys with the types of the assets that have the uids of keys of any type. An unknown uid has None."""
+    known = list(keys)
+    of_any = [index for index, it in enumerate(keys) if isinstance(it, AssetKey) and it.type is None]
+    identities = await info.context.load_all(IDENTITY_BY_UID, [known[it].key for it in of_any])  # type: ignore[union-attr]
+    for index, identity in zip(of_any, identities, strict=True):
+        type_ = None if identity is None else ASSET_TYPES[identity.kind]
+        known[index] = None if type_ is None else known[index]._replace(type=type_, by=type_.by_uid)  # type: ignore[union-attr]
+    return known
 
 
 async def assets_by_id(info: Info, ids: Collection[int], instant: datetime, pinned: datetime | None) -> Mapping[int, LazyAsset]:

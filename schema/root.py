@@ -13,7 +13,7 @@ from schema.analytics import AnalyticsQueries
 from schema.assets.asset import Asset
 from schema.assets.domain import DomainQueries
 from schema.assets.entity import Entity, EntityMutations, EntityQueries
-from schema.assets.federation import resolve_reference
+from schema.assets.federation import resolve_references
 from schema.assets.product import Product, ProductMutations, ProductQueries
 from schema.assets.product_walk import PREFETCHES
 from schema.associations.lineage_link import LineageLink, LinkMutations, LinkQueries
@@ -119,7 +119,7 @@ schema = SubgraphSchema(
     mutation=Mutation,
     types=[Product, Entity],
     prefetches=PREFETCHES,
-    references={it.__name__ if it else "Asset": partial(resolve_reference, it) for it in (None, Entity, Product)},
+    references={it.__name__ if it else "Asset": partial(resolve_references, it) for it in (None, Entity, Product)},
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",
 )

@@ -12,6 +12,7 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types, related_connection, relationships_of_asset
 from schema.execution.context import Info
+from schema.execution.loading import Loadable
 from schema.language.columns import column
 from schema.language.cost import list_size, walk_cost
 from schema.language.fields import batched, resolver
@@ -38,6 +39,8 @@ class Asset(Node):
     updated_at: datetime = column(READ, "Instant of the last change, up to the instant of this read.", "valid_from")
 
     kind: ClassVar[Kind]
+    # finds the rows of this kind
+    by_uid: ClassVar[Loadable[Any, UUID, datetime | None]]
     row: strawberry.Private[Any]
     # the requested instant, if any
     pinned: strawberry.Private[datetime | None]
@@ -60,9 +63,10 @@ class Asset(Node):
         return asset
 
     @classmethod
-    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Asset | None":
+    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> Self | None:
         """Return the asset of this kind with a uid, at the requested instant or else now."""
-        raise TypeError(f"{cls.__name__} does not implement find()")
+        row = await info.context.load(cls.by_uid, uid, pinned)
+        return None if row is None else cls.of(row, pinned)
 
     @classmethod
     def from_version(cls, uid: UUID, version: VersionPeriod) -> "Asset":

@@ -1,5 +1,6 @@
 """Entities: reads at any instant, and writes."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, ClassVar, cast
@@ -37,7 +38,7 @@ from schema.execution.mutations import delete_once, lost_result_error, write_onc
 from schema.language.asset_refs import EntityKey
 from schema.language.columns import column, reads
 from schema.language.cost import FETCH_COST, LIFETIME_COST, WRITE_COST, cost, list_size
-from schema.language.fields import field, resolver, single_read
+from schema.language.fields import batched, field, resolver, single_read
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -85,16 +86,22 @@ class Entity(Asset):
     display_name: str = column(READ, "Name to display.")
 
     kind: ClassVar[Kind] = ENTITY
+    by_uid = ENTITY_BY_UID
 
-    @resolver(READ, "Type of the entity.")
-    def type(self, info: Info) -> EntityType:
-        return info.context.load(ENTITY_TYPE_BY_CODE, (self.row.type, self.as_of, self.pinned))  # type: ignore[return-value]
+    @batched(READ, "Type of the entity.")
+    @staticmethod
+    async def type(entities: Sequence["Entity"], info: Info) -> list[EntityType]:
+        readings = [(it.row.type, it.row.as_of, it.pinned) for it in entities]
+        # every entity has a registered type
+        return cast(list[EntityType], await info.context.load_all(ENTITY_TYPE_BY_CODE, readings))
 
     @list_size(20, like="types")
-    @resolver(READ, "Details of the entity, in order of their type. Each has a separate validity.")
-    def details(self, info: Info, types: Types = None) -> list[EntityDetail]:
+    @batched(READ, "Details of the entity, in order of their type. Each has a separate validity.")
+    @staticmethod
+    async def details(entities: Sequence["Entity"], info: Info, types: Types = None) -> list[list[EntityDetail]]:
         of_types = None if types is None else tuple(types)
-        return info.context.load(DETAILS_BY_ENTITY, (self.asset_id, self.as_of), of_types)  # type: ignore[return-value]
+        readings = [(it.row.asset_id, it.row.as_of) for it in entities]
+        return [*await info.context.load_all(DETAILS_BY_ENTITY, readings, of_types)]
 
     @reads("details")
     @resolver(READ, "Value of one detail. Null if the entity has no detail of this type.")
@@ -122,11 +129,6 @@ class Entity(Asset):
         return JSON(
             info.context.defer_record(Lookup(source.service, source.endpoint, source.lookup_field, self.key), info._raw_info)
         )
-
-    @classmethod
-    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Entity | None":
-        row = await info.context.load(ENTITY_BY_UID, uid, pinned)
-        return None if row is None else cls.of(row, pinned)
 
     @classmethod
     def from_version(cls, uid: UUID, version: VersionPeriod) -> "Entity":

@@ -89,17 +89,13 @@ class Product(Asset):
     tags: list[str] = column(READ, "Tags of the product.")
 
     kind: ClassVar[Kind] = PRODUCT
+    by_uid = PRODUCT_BY_UID
 
     @reads("schema")
     @list_size(20)
     @resolver(READ, "Fields of the schema, read from a list of fields, JSON Schema, or an object of names and types.")
     def fields(self) -> list[SchemaField]:
         return schema_fields(cast(dict[str, Any], self.schema))
-
-    @classmethod
-    async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Product | None":
-        row = await info.context.load(PRODUCT_BY_UID, uid, pinned)
-        return None if row is None else cls.of(row, pinned)
 
     @classmethod
     def from_version(cls, uid: UUID, version: VersionPeriod) -> "Product":

@@ -1,8 +1,9 @@
 """Apollo Federation: the schema as a subgraph, and the entities that representations name."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, Undefined
@@ -13,7 +14,7 @@ from strawberry.types.base import get_object_definition
 
 from db.errors import BadInput, LimitExceeded
 from schema.language.cost import without_cost
-from schema.language.fields import scope_of
+from schema.language.fields import each, scope_of
 from schema.language.scopes import ADMIN, DOMAIN, READ, WRITE, Scope
 from schema.planning.plan import ObjectPlan
 
@@ -23,6 +24,8 @@ _TAGS: dict[Scope | None, Tag] = {
 }
 
 Root = TypeVar("Root", bound=type)
+# Takes the info object and representations, without their types, and returns an entity, None or an error for each.
+FindReferences = Callable[[Any, Sequence[Mapping[str, str | None]]], Awaitable[Sequence[Any]]]
 
 
 def tagged(root: Root) -> Root:
@@ -36,14 +39,14 @@ def tagged(root: Root) -> Root:
 class SubgraphSchema(Schema):
     """Federated schema that resolves each representation independently: a bad one does not null the others.
 
-    `references` holds, for each type with keys, the function that finds the entity of a representation. `prefetches` are those
-    of the planner.
+    `references` holds, for each type with keys, the function that finds the entities of representations, each or the error of
+    its representation. `prefetches` are those of the planner.
     """
 
     def __init__(
         self,
         *,
-        references: Mapping[str, Callable[..., Awaitable[Any]]],
+        references: Mapping[str, FindReferences],
         prefetches: Sequence[Callable[[ObjectPlan], Any]] = (),
         **options: Any,
     ) -> None:
@@ -72,22 +75,38 @@ class SubgraphSchema(Schema):
             raise LimitExceeded(
                 f"representations has {len(representations)} entries. At most {limit} are allowed.", field="representations"
             )
+        read = each(self._read, representations)
+        found: list[Any] = [it if isinstance(it, Exception) else None for it in read]
+        indexes: defaultdict[str, list[int]] = defaultdict(list)
+        for index, it in enumerate(read):
+            if isinstance(it, _Representation):
+                indexes[it.type_name].append(index)
         # started together, so that the loaders see all representations before the first statement runs
-        found = await asyncio.gather(*(self._entity(info, it) for it in representations), return_exceptions=True)
+        by_type = await asyncio.gather(
+            *(self.references[name](info, [read[it].keys for it in group]) for name, group in indexes.items()),
+            return_exceptions=True,
+        )
+        for group, entities in zip(indexes.values(), by_type, strict=True):
+            for number, index in enumerate(group):
+                found[index] = entities if isinstance(entities, BaseException) else entities[number]
         return cast(list[FederationAny], found)
 
-    async def _entity(self, info: strawberry.Info, representation: Any) -> Any:
-        """Return the entity that a representation names, or None."""
+    def _read(self, representation: Any) -> "_Representation":
         keys = dict(representation) if isinstance(representation, dict) else {}
         type_name = keys.pop("__typename", None)
         if not isinstance(type_name, str):
             raise BadInput("representations has an entry without __typename, or with one that is not text.", field=_FIELD)
-        resolve = self.references.get(type_name)
-        if resolve is None:
+        if type_name not in self.references:
             raise BadInput(f"{type_name[:100]!r} is not an entity type of this subgraph.", field=_FIELD)
-        # other values are ignored; a key cannot replace the positional parameters of the resolver
-        accepted = {name: value for name, value in keys.items() if value is None or isinstance(value, str)}
-        return await resolve(info, **accepted)
+        # other values are ignored
+        return _Representation(type_name, {name: it for name, it in keys.items() if it is None or isinstance(it, str)})
+
+
+class _Representation(NamedTuple):
+    """The type that a representation names, and its values that are text or null."""
+
+    type_name: str
+    keys: dict[str, str | None]
 
 
 _FIELD = "representations"
