@@ -21,6 +21,11 @@ from graph_api.log_writer import LogWriter
 from graph_api.logging_setup import configure_logging
 from graph_api.settings import Settings, read_settings
 
+# Objects that are allocated, and not yet released, before the garbage collector looks for cycles among them. An answer of 450
+# rows holds some 2 000 until it is sent, none of them in a cycle: with Python's threshold of 700 the collector takes a fifth of
+# its time.
+_GC_THRESHOLD = 10_000
+
 
 def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: bool = True) -> None:
     """Serve until a signal arrives. Announce the URL once the service answers."""
@@ -85,9 +90,11 @@ def create_worker() -> Starlette:
 
 
 def freeze_gc() -> None:
-    """Exclude the objects created at startup from garbage collection, which would traverse them again and again."""
+    """Exclude the objects created at startup from garbage collection, which would traverse them again and again, and collect
+    after so many further objects that an answer of some hundred rows does not."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 class _Server(uvicorn.Server):

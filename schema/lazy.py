@@ -57,7 +57,7 @@ def domain_at(name: str, as_of: datetime, pinned: datetime | None) -> LazyDomain
 
 def asset_from_row(row: NodeRow, pinned: datetime | None) -> LazyAsset:
     """Build an asset of any kind from its row; `pinned` is the requested instant, if any."""
-    return ASSET_TYPES[row.kind].of(row, pinned)
+    return ASSET_TYPES[row["kind"]].of(row, pinned)
 
 
 class AssetKey(NamedTuple):

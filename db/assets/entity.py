@@ -46,6 +46,8 @@ class EntityRow(Protocol):
     display_name: str
     details: dict[str, str]
 
+    def __getitem__(self, column: str, /) -> Any: ...
+
 
 @dataclass(frozen=True, slots=True)
 class DetailRow:

@@ -46,6 +46,8 @@ class ProductRow(Protocol):
     version: str
     tags: list[str]
 
+    def __getitem__(self, column: str, /) -> Any: ...
+
 
 def product_from_version(uid: UUID, version: VersionPeriod) -> ProductRow:
     """Build the product of a version."""
