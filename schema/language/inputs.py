@@ -1,7 +1,7 @@
 """Inputs: declarations of input fields, their values, and the inputs and payloads that several mutations share."""
 
 import hashlib
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -80,8 +80,7 @@ def provided_fields(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
-        parts = {it.name: provided_fields(getattr(value, it.name)) for it in fields(value)}
-        return {name: part for name, part in parts.items() if part is not strawberry.UNSET}
+        return {name: provided_fields(part) for name, part in vars(value).items() if part is not strawberry.UNSET}
     if isinstance(value, list):
         return [provided_fields(it) for it in value]
     return value

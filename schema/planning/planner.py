@@ -1,7 +1,7 @@
 """The planner: compiles an operation into a plan."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, cast
 
 from graphql import (
@@ -29,12 +29,12 @@ from graphql import (
     visit,
 )
 from graphql.execution.values import VariableValues
-from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryObjectDefinition
 
 from schema.language.columns import column_of, columns_read
 from schema.language.fields import find_all_of, is_single_read
-from schema.planning.plan import Arguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
+from schema.planning.conversion import ArgumentConverter
+from schema.planning.plan import Arguments, ConvertArguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
 from schema.planning.shaping import generate_shape
 
 Conditions = Mapping[str, bool]
@@ -51,6 +51,7 @@ class Planner:
         self._strawberry_schema = schema
         self._prefetches = prefetches
         self.schema: GraphQLSchema = schema._schema
+        self._argument_converter = ArgumentConverter(schema.schema_converter.config)
 
     def plan(self, operation: OperationDefinitionNode, document: DocumentNode, conditions: Conditions) -> Plan:
         """Compile an operation. `conditions` holds the values of the variables in its @skip and @include directives."""
@@ -73,11 +74,9 @@ class Planner:
         definitions = {name: it.definition for name, it in self._strawberry_schema.schema_converter.type_map.items()}
         return {name: it.origin for name, it in definitions.items() if isinstance(it, StrawberryObjectDefinition)}
 
-    def convert_arguments(self, graphql_field: GraphQLField, values: dict[str, Any]) -> dict[str, Any]:
-        """Convert arguments from GraphQL names and values to Python names and values."""
-        converter = self._strawberry_schema.schema_converter
-        declared = strawberry_field(graphql_field)
-        return convert_arguments(values, declared.arguments, converter.scalar_registry, converter.config)
+    def argument_conversion(self, graphql_field: GraphQLField) -> ConvertArguments:
+        """Return the function that converts the arguments of a field from GraphQL names and values to Python names and values."""
+        return self._argument_converter.compile(strawberry_field(graphql_field).arguments, graphql_field.args)
 
 
 def condition_variables(operation: OperationDefinitionNode, fragments: Iterable[FragmentDefinitionNode]) -> tuple[str, ...]:
@@ -196,7 +195,7 @@ class _Compilation:
             Arguments(
                 graphql_field,
                 nodes[0],
-                partial(self._planner.convert_arguments, graphql_field),
+                self._planner.argument_conversion(graphql_field),
                 # a mutation may change what it is given
                 is_constant=type_ is not self._schema.mutation_type and not _uses_variables(nodes[0]),
             ),
