@@ -9,14 +9,25 @@ CROSS JOIN LATERAL (
   OFFSET 0
 ) a
 CROSS JOIN LATERAL (
+  -- the last version that began until then, so that an asset with many versions is found as fast as others
   SELECT {product_fields}
-  FROM product_version p
-  WHERE a.kind = 'PRODUCT' AND p.tenant_id = CAST(:tenant AS bigint) AND p.asset_id = a.id
-    AND p.valid_from <= wanted.instant AND p.valid_to > wanted.instant
+  FROM (
+    SELECT *
+    FROM product_version
+    WHERE a.kind = 'PRODUCT' AND tenant_id = CAST(:tenant AS bigint) AND asset_id = a.id AND valid_from <= wanted.instant
+    ORDER BY valid_from DESC
+    LIMIT 1
+  ) p
+  WHERE p.valid_to > wanted.instant
   UNION ALL
   SELECT {entity_fields}
-  FROM entity_version e
-  WHERE a.kind = 'ENTITY' AND e.tenant_id = CAST(:tenant AS bigint) AND e.asset_id = a.id
-    AND e.valid_from <= wanted.instant AND e.valid_to > wanted.instant
+  FROM (
+    SELECT *
+    FROM entity_version
+    WHERE a.kind = 'ENTITY' AND tenant_id = CAST(:tenant AS bigint) AND asset_id = a.id AND valid_from <= wanted.instant
+    ORDER BY valid_from DESC
+    LIMIT 1
+  ) e
+  WHERE e.valid_to > wanted.instant
   OFFSET 0
 ) v

@@ -55,6 +55,17 @@ class generic_plans(explained_plans):  # noqa: N801
         return await AttachedHook.before(self, connection, text, arguments)
 
 
+class row_counts(explained_plans):  # noqa: N801
+    """Runs every statement of the block once more, and records how many rows each step of its plan returned."""
+
+    options = "ANALYZE, FORMAT JSON"
+
+    def most_read(self, *indexes: str) -> float:
+        """Return the most rows that a step read from one of these indexes, including those that it filtered out."""
+        steps = [node for node in self._nodes() if node.get("Index Name") in indexes]
+        return float(max((it["Actual Rows"] + it.get("Rows Removed by Filter", 0)) * it["Actual Loops"] for it in steps))
+
+
 @asynccontextmanager
 async def rolled_back(database: Database) -> AsyncIterator[WriteConnection]:
     """Open a transaction whose writes are rolled back."""

@@ -18,7 +18,7 @@ from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import AssetFilter, Bounds, Direction, LinkFilter, Walk, WalkPage, WalkQuery, run_walks
 from tests.builders import day
 from tests.databases import prepare_now
-from tests.db.plans import explained_plans, generic_plans
+from tests.db.plans import explained_plans, generic_plans, row_counts
 
 ASSETS = 10_000
 LATER = day(30)
@@ -122,6 +122,20 @@ async def test_each_single_read_of_a_walk_finds_rows_by_their_ids(database: Data
             with explained:
                 assert await read(database.single_read(1))
             _assert_found_by_id(explained, name)
+
+
+async def test_assets_and_links_of_a_walk_are_read_once(database: Database) -> None:
+    async with database.snapshot(1) as connection:
+        # each has three versions
+        written = [(asset_id, connection.now) for asset_id in range(3, ASSETS, 300)]
+        with row_counts(database) as counted:
+            assert all(await nodes_by_id(connection, written))
+        assert counted.most_read("product_version_pkey") == len(written)
+        pages = await _pages(connection, QUERY, None)
+        with explained_plans(database) as explained:
+            assert await links_of_pages(connection, pages, QUERY)
+        assert "lineage_link_effective_upstream" in explained.indexes
+        assert "lineage_link_effective_pkey" not in explained.indexes
 
 
 def _assert_found_by_id(explained: explained_plans, name: str) -> None:

@@ -31,7 +31,7 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
 from tests.builders import START, day, product_fields
 from tests.databases import examples_database, prepare_now, temporary_database
-from tests.db.plans import explained_plans
+from tests.db.plans import explained_plans, row_counts
 from tests.db.temporal.harness import Harness
 from tests.db.temporal.model import AcceptedChange, State, apply, fold, state_at
 
@@ -399,17 +399,6 @@ async def filled(server: str, full_template: str) -> AsyncIterator[Database]:
         database = Database(address)
         yield database
         await database.close()
-
-
-class row_counts(explained_plans):  # noqa: N801
-    """Runs every statement of the block once more, and records how many rows each step of its plan returned."""
-
-    options = "ANALYZE, FORMAT JSON"
-
-    def most_read(self, *indexes: str) -> float:
-        """Return the most rows that a step read from one of these indexes, including those that it filtered out."""
-        steps = [node for node in self._nodes() if node.get("Index Name") in indexes]
-        return float(max((it["Actual Rows"] + it.get("Rows Removed by Filter", 0)) * it["Actual Loops"] for it in steps))
 
 
 BY_INSTANT = {"product_version_by_instant", "entity_version_by_instant"}
