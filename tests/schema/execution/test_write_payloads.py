@@ -1,0 +1,83 @@
+"""Payloads of writes: they show what a read at the same instant finds, although most are not read."""
+
+from typing import Any
+
+import pytest
+
+from tests.builders import Api, day, detail_list, iso, product_fields
+
+pytestmark = pytest.mark.api
+
+PRODUCT = """
+  id uid label asOf validFrom validTo createdAt updatedAt name domain { name } owner description schema status version tags
+  fields { name type }
+"""
+ENTITY = "id uid label asOf validFrom validTo createdAt updatedAt displayName type { code } key details { type { code } value }"
+# Each write, with the type of its input.
+WRITES = {
+    "registerProduct": "RegisterProductInput",
+    "updateProduct": "UpdateProductInput",
+    "restoreProduct": "RestoreInput",
+    "deleteProduct": "DeleteInput",
+    "createEntity": "CreateEntityInput",
+    "updateEntity": "UpdateEntityInput",
+    "restoreEntity": "RestoreInput",
+    "deleteEntity": "DeleteInput",
+}
+# The statement that reads a product or an entity back.
+READ_BACK = "AS as_of"
+
+
+async def write(api: Api, mutation: str, *, read_back: bool = False, **given: Any) -> str:
+    """Run a write, check its payload, and return the uid."""
+    kind = "Product" if mutation.endswith("Product") else "Entity"
+    selection = PRODUCT if kind == "Product" else ENTITY
+    payload = "uid" if mutation.startswith("delete") else f"changed {kind.lower()} {{ {selection} }}"
+    api.statements.clear()
+    document = f"mutation ($input: {WRITES[mutation]}!) {{ {mutation}(input: $input) {{ {payload} }} }}"
+    answer: dict[str, Any] = (await api(document, input=given)).data[mutation]
+    if mutation.startswith("delete"):
+        return str(answer["uid"])
+    assert any(READ_BACK in it for it in api.statements.executed) is read_back
+    written = answer[kind.lower()]
+    reading = f"query ($uid: UUID!, $asOf: DateTime) {{ asset(uid: $uid, asOf: $asOf) {{ ... on {kind} {{ {selection} }} }} }}"
+    read = (await api(reading, uid=written["uid"], asOf=written["asOf"])).data["asset"]
+    # the id has the instant that was requested, which is that of the read here
+    assert {**written, "id": read["id"], "validTo": read["validTo"] if read_back else None} == read
+    return str(written["uid"])
+
+
+async def test_the_payload_of_a_product_is_what_a_read_finds(api: Api) -> None:
+    schema = {"fields": [{"name": "x", "type": "int"}]}
+    uid = await write(api, "registerProduct", **product_fields("a", schema=schema, tags=["t"], at=iso(day(0))))
+    await write(api, "updateProduct", product={"uid": uid}, owner="bob", tags=None, description="d")
+    await write(api, "updateProduct", product={"name": "a"}, name="b", domain="other", schema={}, status="INACTIVE")
+    await write(api, "deleteProduct", uid=uid)
+    await write(api, "restoreProduct", uid=uid)
+    # a write that changes nothing, and one that is late
+    await write(api, "updateProduct", product={"uid": uid}, owner="bob", read_back=True)
+    await write(api, "updateProduct", product={"uid": uid}, owner="cid", at=iso(day(1)), read_back=True)
+
+
+async def test_the_payload_of_an_entity_is_what_a_read_finds(api: Api) -> None:
+    await api.put_types()
+    details = detail_list({"email": "ann@example.org", "note": "n"})
+    uid = await write(api, "createEntity", type="PERSON", key="1", displayName="Ann", details=details, at=iso(day(0)))
+    await write(api, "updateEntity", uid=uid, details=detail_list({"height": "180"}), removeDetails=["note"])
+    await write(api, "deleteEntity", uid=uid)
+    await write(api, "restoreEntity", uid=uid)
+    await write(api, "updateEntity", uid=uid, displayName="Bea", at=iso(day(1)), read_back=True)
+
+
+async def test_an_update_of_a_product_takes_two_statements(api: Api) -> None:
+    """One locks the product, the other appends the change and the audit entry."""
+    product = await api.register()
+    for given in ({"uid": product["uid"]}, {"name": "orders"}):
+        api.statements.clear()
+        before = api.statements.all_statements
+        document = "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { name } } }"
+        assert (await api(document, input={"product": given, "owner": str(given)})).data
+        # to find a product by its name takes a statement before and after the lock is granted
+        by_name = "name" in given
+        assert len(api.statements) == 2 + by_name
+        assert api.statements.all_statements - before == 4 + by_name, "BEGIN and COMMIT"
