@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from db.connection import ReadConnection
@@ -159,6 +159,11 @@ class WalkPage(NamedTuple):
     walk: Walk
     start: int
     stop: int
+
+    @property
+    def asset_ids(self) -> list[int]:
+        """The ids of the assets of the page."""
+        return list(islice(chain.from_iterable(self.walk.visible_levels), self.start, self.stop))
 
 
 async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datetime | None]], query: WalkQuery) -> list[Walk]:

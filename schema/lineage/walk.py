@@ -201,7 +201,7 @@ class LineageConnection:
     @staticmethod
     async def nodes(connections: Sequence["LineageConnection"], info: Info) -> list[list[LazyAsset]]:
         return each(
-            lambda connection, nodes: [nodes[step.asset_id] for step in connection.steps],
+            lambda connection, nodes: [nodes[asset_id] for asset_id in connection.asset_ids],
             connections,
             await _nodes_of(info, connections),
         )
@@ -262,7 +262,13 @@ class LineageConnection:
         return self.walk_page.walk
 
     @cached_property
+    def asset_ids(self) -> list[int]:
+        """The ids of the assets of this page."""
+        return self.walk_page.asset_ids
+
+    @cached_property
     def steps(self) -> list[WalkStep]:
+        """The assets of this page with their depths."""
         return self.walk.steps(self.walk_page.start, self.walk_page.stop)
 
     @cached_property
@@ -306,15 +312,15 @@ def _edges(
 
 async def _nodes_of(info: Info, connections: Sequence[LineageConnection]) -> list[Mapping[int, LazyAsset]]:
     """Return the assets of each page, by id. Those that were not read with the walk are loaded."""
-    are_read = [all(step.asset_id in it.rows for step in it.steps) for it in connections]
+    are_read = [it.rows.keys() >= set(it.asset_ids) for it in connections]
     sets = [
-        (tuple(sorted(step.asset_id for step in it.steps)), it.walk.instant, it.pinned)
+        (tuple(sorted(it.asset_ids)), it.walk.instant, it.pinned)
         for it, is_read in zip(connections, are_read, strict=True)
         if not is_read
     ]
     loaded = iter(await info.context.load_all(ASSETS_BY_ID, sets))
     return [
-        {step.asset_id: asset_from_row(it.rows[step.asset_id], it.pinned) for step in it.steps} if is_read else next(loaded)
+        {asset_id: asset_from_row(it.rows[asset_id], it.pinned) for asset_id in it.asset_ids} if is_read else next(loaded)
         for it, is_read in zip(connections, are_read, strict=True)
     ]
 
