@@ -3,13 +3,17 @@
 import math
 import re
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
 from limits import RateLimitItem, parse_many
 
 from db.errors import RateLimited
-from graph_api.http.rate_counts import MemoryCounts, RedisCounts
+from graph_api.http.redis_counts import RedisCounts
+
+# Number of callers from which on windows that have ended are removed.
+_MIN_SWEEP = 1_000
 
 # Seconds without rate limits after Redis failed to answer.
 RETRY_INTERVAL = 5
@@ -35,13 +39,19 @@ class Limit:
         return self.item.key_for(self.name, *identifiers)
 
 
-class Window(NamedTuple):
-    """Cost that a caller has spent of one limit, and the time at which the window ends. One that has ended is not begun again."""
+class Window:
+    """Cost that a caller has spent of one limit, and the time at which the window ends.
 
-    limit: Limit
-    key: str
-    spent: int
-    ends_at: float
+    A window begins with the first cost in it, as in the storages of `limits`.
+    """
+
+    __slots__ = ("ends_at", "key", "limit", "spent")
+
+    def __init__(self, limit: Limit, key: str, spent: int = 0, ends_at: float = 0.0) -> None:
+        self.limit = limit
+        self.key = key
+        self.spent = spent
+        self.ends_at = ends_at
 
     @property
     def name(self) -> str:
@@ -82,10 +92,9 @@ class RateLimitStatus(NamedTuple):
         """The fields RateLimit-Policy and RateLimit of the IETF draft."""
         if not self.windows:
             return {}
-        return {
-            "RateLimit-Policy": ", ".join([it.limit.policy for it in self.windows]),
-            "RateLimit": ", ".join([f'"{it.limit.name}";r={it.remaining};t={it.seconds}' for it in self.windows]),
-        }
+        policies = [it.limit.policy for it in self.windows]
+        fields = [f'"{it.limit.name}";r={it.remaining};t={it.seconds}' for it in self.windows]
+        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(fields)}
 
 
 class RateLimiter:
@@ -98,32 +107,31 @@ class RateLimiter:
     def __init__(self, tenant_rate: str = "", key_rate: str = "", redis_url: str | None = None) -> None:
         rates = (("tenant", tenant_rate), ("key", key_rate))
         self._limits = [Limit(name, parse_rate(rate)) for name, rate in rates if rate]
-        self._keys = _KeyCache(self._limits)
-        self._own_counts = MemoryCounts()
+        self._own_windows = _OwnWindows(self._limits)
         self._shared_counts = None if redis_url is None else RedisCounts(redis_url)
         self._disabled_until = 0.0
 
     async def status(self, tenant_id: int, credential: str) -> RateLimitStatus:
         """Return the windows of a caller."""
-        keys = self._keys.get(tenant_id, credential)
         if self._shared_counts is None:
-            get = self._own_counts.get
-            return RateLimitStatus(tuple([Window(limit, key, *get(key)) for limit, key in keys]))
+            return self._own_windows.status(tenant_id, credential)
         if time.monotonic() < self._disabled_until:
             return RateLimitStatus()
+        keys = [limit.key(tenant_id, credential) for limit in self._limits]
         try:
-            counts = await self._shared_counts.get([key for _, key in keys])
-            return RateLimitStatus(tuple([Window(*key, *count) for key, count in zip(keys, counts, strict=True)]))
+            counts = await self._shared_counts.get(keys)
         except self._shared_counts.errors as error:
             self._disable(error)
             return RateLimitStatus()
+        windows = zip(self._limits, keys, counts, strict=True)
+        return RateLimitStatus(tuple([Window(limit, key, *count) for limit, key, count in windows]))
 
     async def charge(self, status: RateLimitStatus, cost: int) -> RateLimitStatus:
         """Add a cost to the windows of a caller, and return them."""
-        windows = status.windows
         if self._shared_counts is None:
-            add = self._own_counts.add
-            return RateLimitStatus(tuple([Window(it.limit, it.key, *add(it.key, it.limit.seconds, cost)) for it in windows]))
+            self._own_windows.charge(status, cost)
+            return status
+        windows = status.windows
         try:
             spent = await self._shared_counts.add([(it.key, it.limit.item) for it in windows], cost)
         except self._shared_counts.errors as error:
@@ -140,23 +148,48 @@ class RateLimiter:
         log.warning("rate limits unavailable", seconds=RETRY_INTERVAL, error=type(error).__name__)
 
 
-class _KeyCache:
-    """Cache of the keys of callers, which take longer to build than to count."""
+class _OwnWindows:
+    """Windows of the callers of this process. They are counted in place, so that a request looks them up once."""
 
-    def __init__(self, limits: list[Limit], max_entries: int = 10_000) -> None:
+    def __init__(self, limits: Sequence[Limit]) -> None:
         self._limits = limits
-        self._max_entries = max_entries
-        self._keys: dict[tuple[int, str], list[tuple[Limit, str]]] = {}
+        # by key, as the credentials of a tenant share one; and by caller
+        self._windows: dict[str, Window] = {}
+        self._statuses: dict[tuple[int, str], RateLimitStatus] = {}
+        self._sweep_at = _MIN_SWEEP
 
-    def get(self, tenant_id: int, credential: str) -> list[tuple[Limit, str]]:
-        """Return each limit with the key of a caller."""
-        keys = self._keys.get((tenant_id, credential))
-        if keys is None:
-            if len(self._keys) >= self._max_entries:
-                self._keys.clear()
-            keys = [(limit, limit.key(tenant_id, credential)) for limit in self._limits]
-            self._keys[tenant_id, credential] = keys
-        return keys
+    def status(self, tenant_id: int, credential: str) -> RateLimitStatus:
+        """Return the windows of a caller. One that has ended has nothing spent."""
+        now = time.time()
+        status = self._statuses.get((tenant_id, credential))
+        if status is None:
+            self._sweep(now)
+            keys = [limit.key(tenant_id, credential) for limit in self._limits]
+            windows = [self._windows.setdefault(key, Window(it, key)) for it, key in zip(self._limits, keys, strict=True)]
+            status = self._statuses[tenant_id, credential] = RateLimitStatus(tuple(windows))
+        for window in status.windows:
+            if window.ends_at <= now:
+                window.spent = 0
+        return status
+
+    def charge(self, status: RateLimitStatus, cost: int) -> None:
+        """Add a cost to windows, and begin those that have ended anew."""
+        now = time.time()
+        for window in status.windows:
+            if window.ends_at <= now:
+                # it may have been removed while the operation ran
+                window = self._windows.setdefault(window.key, window)
+                if window.ends_at <= now:
+                    window.spent, window.ends_at = 0, now + window.limit.seconds
+            window.spent += cost
+
+    def _sweep(self, now: float) -> None:
+        """Remove windows that have ended, whenever the number of callers has doubled."""
+        if len(self._statuses) >= self._sweep_at:
+            self._windows = {key: it for key, it in self._windows.items() if it.ends_at > now}
+            kept = self._statuses.items()
+            self._statuses = {key: it for key, it in kept if all(window.key in self._windows for window in it.windows)}
+            self._sweep_at = max(_MIN_SWEEP, 2 * len(self._statuses))
 
 
 def _charged(window: Window, spent: int, cost: int) -> Window:

@@ -14,7 +14,7 @@ from graph_api.http.admission import Admission
 from graph_api.http.deadline import CancelOnDisconnect, TimeLimit
 from graph_api.http.gateway import _request_id
 from graph_api.http.media_types import is_json_type, response_type
-from graph_api.http.rate_counts import MemoryCounts
+from graph_api.http.rate_limits import RateLimiter
 from graph_api.http.request_headers import RequestHeaders
 from tests.graph_api.http.test_disconnect import TIMEOUT
 
@@ -137,28 +137,39 @@ async def test_a_free_slot_is_assigned_without_suspending_and_never_more_than_th
     assert (admission._free, admission._held.total(), admission._waiters) == (3, 0, [])
 
 
-def test_a_count_begins_anew_after_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_count_begins_anew_after_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(time, "time", lambda: now)
-    counts = MemoryCounts()
-    assert counts.get("a") == (0, now)
-    assert counts.add("a", 10, 3) == (3, 1_010)
+    limiter = RateLimiter("", "100/10 seconds")
+
+    async def spend(cost: int) -> tuple[int, float]:
+        (window,) = (await limiter.charge(await limiter.status(1, "a"), cost)).windows
+        return window.spent, window.ends_at
+
+    assert (await limiter.status(1, "a")).windows[0].spent == 0
+    assert await spend(3) == (3, 1_010)
     now = 1_009.9
-    assert counts.add("a", 10, 4) == (7, 1_010)
-    assert counts.get("a") == (7, 1_010)
+    assert await spend(4) == (7, 1_010)
+    assert (await limiter.status(1, "a")).windows[0].spent == 7
     now = 1_010.0
-    assert counts.get("a") == (0, now)
-    assert counts.add("a", 10, 1) == (1, 1_020)
+    assert (await limiter.status(1, "a")).windows[0].spent == 0
+    assert await spend(1) == (1, 1_020)
 
 
-def test_counts_whose_window_has_ended_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_windows_that_have_ended_are_removed_and_a_later_cost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(time, "time", lambda: now)
-    counts = MemoryCounts()
+    limiter = RateLimiter("", "100/10 seconds")
+    running = await limiter.status(1, "running")
     for number in range(50_000):
         now += 0.1
-        counts.add(str(number), 10, 1)
-    assert len(counts._counts) <= 1_000
+        await limiter.charge(await limiter.status(1, str(number)), 1)
+    assert len(limiter._own_windows._windows) <= 1_000
+    assert len(limiter._own_windows._statuses) <= 1_000
+    first = await limiter.status(1, "running")
+    await limiter.charge(running, 5)
+    await limiter.charge(first, 6)
+    assert (await limiter.status(1, "running")).windows[0].spent == 11
 
 
 def test_of_a_repeated_header_the_first_value_counts_and_all_are_kept() -> None:

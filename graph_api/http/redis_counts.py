@@ -1,7 +1,6 @@
-"""Counts of cost in fixed windows, in the memory of the process or in a Redis."""
+"""Counts of cost in fixed windows, in a Redis."""
 
 import asyncio
-import time
 from typing import NamedTuple
 
 from limits import RateLimitItem
@@ -14,49 +13,12 @@ from db.errors import BadInput
 # Seconds to wait for Redis.
 REDIS_TIMEOUT = 0.25
 
-# Number of windows from which on those that have ended are removed.
-_MIN_SWEEP = 1_000
-
 
 class Count(NamedTuple):
     """Cost spent in a window, and the time at which the window ends."""
 
     spent: int
     ends_at: float
-
-
-class MemoryCounts:
-    """Counts of one process.
-
-    A window begins with the first cost in it, as in the storages of `limits`. The one in memory of that library runs a task for
-    each cost and takes a lock for each key, for other strategies than fixed windows.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[str, Count] = {}
-        self._sweep_at = _MIN_SWEEP
-
-    def get(self, key: str) -> Count:
-        """Return the count of a key. One whose window has ended is 0."""
-        now = time.time()
-        count = self._counts.get(key)
-        return Count(0, now) if count is None or count.ends_at <= now else count
-
-    def add(self, key: str, seconds: int, cost: int) -> Count:
-        """Add a cost, in a new window of some seconds if there is none, and return the count."""
-        now = time.time()
-        count = self._counts.get(key)
-        if count is None or count.ends_at <= now:
-            self._sweep(now)
-            count = Count(0, now + seconds)
-        self._counts[key] = count = Count(count.spent + cost, count.ends_at)
-        return count
-
-    def _sweep(self, now: float) -> None:
-        """Remove windows that have ended, whenever the number of windows has doubled."""
-        if len(self._counts) >= self._sweep_at:
-            self._counts = {key: count for key, count in self._counts.items() if count.ends_at > now}
-            self._sweep_at = max(_MIN_SWEEP, 2 * len(self._counts))
 
 
 class RedisCounts:
