@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine. Cancel it and raise Timeout if it takes longer."""
-    begun = _Begun(coroutine)
+    begun = Begun(coroutine)
     if begun.is_done:
         return begun.result
     async with TimeLimit(seconds):
@@ -31,14 +31,14 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
 
 async def until_disconnect(receive: Receive, coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine. Cancel it and raise ClientDisconnect if the client disconnects. The body must have been read before."""
-    begun = _Begun(coroutine)
+    begun = Begun(coroutine)
     if begun.is_done:
         return begun.result
     async with CancelOnDisconnect(receive):
         return await begun
 
 
-class _Begun(Generic[T]):
+class Begun(Generic[T]):
     """A coroutine that was run up to where it first waits. One that does not wait is done, and has a result."""
 
     __slots__ = ("_coroutine", "_waits_for", "is_done", "result")

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 from starlette.responses import Response
@@ -15,6 +16,9 @@ from graph_api.http.request_headers import RequestHeaders
 from graph_api.http.responses import internal_error
 from graph_api.http.traces import continue_trace
 from graph_api.logging_setup import REQUEST_FIELDS
+
+# The digit of a UUID that holds its variant, by a random digit.
+_VARIANTS = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -52,15 +56,16 @@ class Gateway:
         state.update(headers=headers, request_id=request_id, trace=trace, status=0)
         fields = REQUEST_FIELDS.set({"request_id": request_id, "trace_id": trace.trace_id})
         try:
-            await self._answer(scope, receive, send)
-        except Exception:
-            log.exception("unhandled error")
-            # a response that has begun can only be broken off
-            if state["status"]:
-                raise
-            await self._send(internal_error(scope), scope, receive, send)
+            response = await self._respond(scope, receive, send)
+            if response is not None:
+                self._complete(response.status_code, response.raw_headers, state)
+                await response(scope, receive, send)
         finally:
-            optional = {name: state[name] for name in ("operation", "errors") if state.get(name)}
+            optional = {}
+            if operation := state.get("operation"):
+                optional["operation"] = operation
+            if errors := state.get("errors"):
+                optional["errors"] = errors
             log.info(
                 "request",
                 method=scope["method"],
@@ -73,29 +78,32 @@ class Gateway:
             )
             REQUEST_FIELDS.reset(fields)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._loopback_only and not is_loopback_request(scope, scope["state"]["headers"]):
-            await self._send(not_loopback_response(scope), scope, receive, send)
-            return
-        respond = self._direct.get(scope["path"])
-        if respond is not None:
-            await self._send(await respond(scope, receive), scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._complete(message["status"], message["headers"], scope)
-            await send(message)
-
-        await self._router(scope, receive, send_with_headers)
-
-    async def _send(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        self._complete(response.status_code, response.raw_headers, scope)
-        await response(scope, receive, send)
-
-    def _complete(self, status: int, headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
-        """Note the status of a response, and add the headers that all responses have."""
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """Return the response to a request; None: the router has sent it."""
         state = scope["state"]
+        try:
+            if self._loopback_only and not is_loopback_request(scope, state["headers"]):
+                return not_loopback_response(scope)
+            respond = self._direct.get(scope["path"])
+            if respond is not None:
+                return await respond(scope, receive)
+
+            async def send_with_headers(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    self._complete(message["status"], message["headers"], state)
+                await send(message)
+
+            await self._router(scope, receive, send_with_headers)
+            return None
+        except Exception:
+            log.exception("unhandled error")
+            # a response that has begun can only be broken off
+            if state["status"]:
+                raise
+            return internal_error(scope)
+
+    def _complete(self, status: int, headers: list[tuple[bytes, bytes]], state: dict[str, Any]) -> None:
+        """Note the status of a response, and add the headers that all responses have."""
         state["status"] = status
         add_security_headers(headers)
         headers.append((b"x-request-id", state["request_id"].encode()))
@@ -110,8 +118,7 @@ def _request_id(of_client: bytes | None) -> str:
         return of_client.decode()
     # as uuid4() does, at a fraction of the cost
     digits = random_bytes(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 async def _send_preflight_response(policy: CrossOriginPolicy, scope: Scope, receive: Receive, send: Send) -> None:

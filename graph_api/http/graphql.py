@@ -208,22 +208,25 @@ class _RequestHandler:
         return prepared
 
     async def _run(self, prepared: PreparedOperation) -> Result:
-        """Run an operation in time, and charge its actual cost, or its estimated cost if it began and has no result."""
-        cost: int | None = None
+        """Run an operation, within its time and in a slot if it uses the database, and charge its actual cost.
 
-        async def run_in_slot() -> Result:
-            nonlocal cost
-            async with self._endpoint.admission.slot(self._principal.tenant_id, self._principal.rate_key):
-                cost = prepared.estimate.requested
-                return await self._endpoint.executor.run(prepared, self._request_id)
-
+        One that began and has no result is charged its estimated cost.
+        """
+        executor, cost = self._endpoint.executor, None
         try:
             if prepared.uses_database:
+
+                async def run_in_slot() -> Result:
+                    nonlocal cost
+                    async with self._endpoint.admission.slot(self._principal.tenant_id, self._principal.rate_key):
+                        cost = prepared.estimate.requested
+                        return await executor.run(prepared, self._request_id)
+
                 result = await within(self._endpoint.limits.request_timeout, run_in_slot())
             else:
                 # it waits for nothing
                 cost = prepared.estimate.requested
-                result = await self._endpoint.executor.run(prepared, self._request_id)
+                result = await executor.run(prepared, self._request_id)
             if result.cost is not None:
                 cost = result.cost.actual
             return result
@@ -231,11 +234,12 @@ class _RequestHandler:
             advice = " It may have been committed; retry it only with an idempotencyKey." if prepared.writes else ""
             raise Timeout(f"{error.message}{advice}") from error
         finally:
+            # what waited in vain for a slot costs nothing
             if cost is not None:
-                await self._charge(max(1, cost))
+                await self._charge(cost)
 
     async def _charge(self, cost: int) -> None:
-        self._rate_status = await self._endpoint.rate_limiter.charge(self._rate_status, cost)
+        self._rate_status = await self._endpoint.rate_limiter.charge(self._rate_status, max(1, cost))
 
     def _rate_limited(self) -> _Outcome | None:
         """Return the rejection of a caller that has exceeded a rate limit, or None."""

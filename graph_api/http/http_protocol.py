@@ -222,6 +222,9 @@ class Connection(asyncio.Protocol):
         """Return the header with the time, which the server renews every second."""
         return self._server_state.default_headers
 
+    def on_task_end(self, task: asyncio.Task[None]) -> None:
+        self._server_state.tasks.discard(task)
+
     def on_response_complete(self, exchange: "Exchange") -> None:
         """Close the connection, or prepare it for the next request."""
         self._server_state.total_requests += 1
@@ -260,9 +263,9 @@ class Connection(asyncio.Protocol):
 
     def _start(self, exchange: "Exchange", application: ASGIApp) -> None:
         self._running = exchange
-        task = self._loop.create_task(exchange.run(application))
-        self._server_state.tasks.add(task)
-        task.add_done_callback(self._server_state.tasks.discard)
+        # the server waits for these before it ends
+        exchange.task = self._loop.create_task(exchange.run(application))
+        self._server_state.tasks.add(exchange.task)
 
     def _reject(self, status: HTTPStatus, reason: str) -> None:
         text = reason.encode()
@@ -322,7 +325,10 @@ class Exchange:
         "is_disconnected",
         "keeps_alive",
         "scope",
+        "task",
     )
+
+    task: asyncio.Task[None]
 
     def __init__(self, connection: Connection, scope: Scope, *, keeps_alive: bool, expects_continue: bool) -> None:
         self.scope = scope
@@ -353,6 +359,8 @@ class Exchange:
             headers = [(b"content-length", b"0"), (b"connection", b"close")]
             await self.send({"type": "http.response.start", "status": 500, "headers": headers})
             await self.send({"type": "http.response.body"})
+        finally:
+            self._connection.on_task_end(self.task)
 
     def notify(self) -> None:
         """Note that there is something to receive."""

@@ -1,15 +1,16 @@
 """Parsing of GraphQL requests: a JSON body, or the query string of a GET."""
 
 import re
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, cast
 
 import orjson
 from starlette.datastructures import QueryParams
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from db.errors import BadInput, LimitExceeded, Timeout
 from graph_api.http.browsers import PREFLIGHT_HEADERS
-from graph_api.http.deadline import within
+from graph_api.http.deadline import Begun, within
 from graph_api.http.request_headers import RequestHeaders, headers_of
 from graph_api.http.traces import traceparent_of
 from schema.execution.document import HASH_PREFIX, document_hash
@@ -23,10 +24,19 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: int, seconds: float) -> Any:
     """Read the JSON of a body within limits of bytes and seconds."""
-    try:
-        body = await within(seconds, _read_body(receive, headers, max_bytes))
-    except Timeout as error:
-        raise Timeout(f"The request body did not arrive within {seconds:g} s.") from error
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+    # most bodies arrive together with their head
+    first = Begun(cast(Coroutine[Any, Any, Message], receive()))
+    body: bytes = first.result.get("body", b"") if first.is_done else b""
+    if not first.is_done or first.result.get("more_body") or first.result["type"] == "http.disconnect":
+        try:
+            body = await within(seconds, _read_body(first, receive, max_bytes))
+        except Timeout as error:
+            raise Timeout(f"The request body did not arrive within {seconds:g} s.") from error
+    elif len(body) > max_bytes:
+        raise _too_large(max_bytes)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -124,14 +134,11 @@ def _persisted_query_id(extension: Any) -> str:
     return HASH_PREFIX + sha256
 
 
-async def _read_body(receive: Receive, headers: RequestHeaders, max_bytes: int) -> bytes:
-    length = headers.get(b"content-length") or b"0"
-    if length.isdigit() and int(length) > max_bytes:
-        raise _too_large(max_bytes)
+async def _read_body(first: Begun[Message], receive: Receive, max_bytes: int) -> bytes:
+    message = first.result if first.is_done else await first
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise BadInput("The client disconnected before its request body was complete.")
         part = message.get("body", b"")
@@ -141,6 +148,7 @@ async def _read_body(receive: Receive, headers: RequestHeaders, max_bytes: int) 
             raise _too_large(max_bytes)
         if not message.get("more_body", False):
             return b"".join(parts)
+        message = await receive()
 
 
 def _too_large(max_bytes: int) -> LimitExceeded:

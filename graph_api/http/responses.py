@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from db.errors import Forbidden, HeadwaterError, RateLimited, Timeout, Unauthenticated, Unavailable
 from graph_api.http.media_types import GRAPHQL, JSON
@@ -44,6 +44,10 @@ class JsonResponse(Response):
             (b"content-type", _CONTENT_TYPES[media_type]),
             *[(name.lower().encode(), value.encode()) for name, value in headers.items()],
         ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def json_response(

@@ -58,7 +58,7 @@ class RegisteredDocuments:
 class DocumentOperation:
     """An operation of a document, and what is computed for it once."""
 
-    __slots__ = ("audit_text", "label", "node", "required_scopes", "scopes", "uses_database", "writes")
+    __slots__ = ("audit_text", "estimate", "label", "node", "required_scopes", "scopes", "uses_database", "writes")
 
     def __init__(self, node: OperationDefinitionNode, document: DocumentNode, required_scopes: dict[Scope, str]) -> None:
         name = node.name.value if node.name else ""
@@ -69,6 +69,8 @@ class DocumentOperation:
         self.writes = node.operation is OperationType.MUTATION
         # it selects more than the schema itself
         self.uses_database = not self.scopes <= {Scope.SCHEMA}
+        # set when it is first estimated, if it has no variables
+        self.estimate: CostEstimate | None = None
         self.label = f"{node.operation.value} {name}".strip()
         # as the audit log records it: its type, its name and its root fields
         fields = " ".join(root_fields(node, document))
@@ -177,9 +179,12 @@ class Documents:
             operation = prepared.operations[name] = DocumentOperation(node, prepared.document, scopes)
         return operation
 
-    def estimate(self, prepared: PreparedDocument, operation: OperationDefinitionNode, variables: dict[str, Any]) -> CostEstimate:
+    def estimate(self, prepared: PreparedDocument, operation: DocumentOperation, variables: dict[str, Any]) -> CostEstimate:
         """Return the highest cost that an operation may have with these variables."""
-        return self._estimator.estimate(operation, prepared.document, variables, prepared.cost_estimates)
+        estimate = self._estimator.estimate(operation.node, prepared.document, variables, prepared.cost_estimates)
+        if not operation.node.variable_definitions:
+            operation.estimate = estimate
+        return estimate
 
     def _parse(self, text: str) -> PreparedDocument:
         try:

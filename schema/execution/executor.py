@@ -154,7 +154,7 @@ class Executor:
             return _denied(principal, operation.required_scopes[missing], missing)
         if request.wants_resources and Scope.ADMIN not in principal.scopes:
             return _denied(principal, "Resource tracking", Scope.ADMIN)
-        estimate = self._documents.estimate(prepared, operation.node, request.variables or {})
+        estimate = operation.estimate or self._documents.estimate(prepared, operation, request.variables or {})
         if estimate.requested > self._limits.cost:
             too_expensive = LimitExceeded(
                 f"The estimated cost of the operation is {estimate.requested}. At most {self._limits.cost} is allowed. Request"

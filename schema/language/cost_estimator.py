@@ -208,6 +208,8 @@ class _Estimation:
 
 def _cache_key(estimates: CostEstimates, variables: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the values of the variables that influence the cost. A boolean becomes text, because True equals 1."""
+    if not estimates.variables:
+        return ()
     values = (_cost_value_of(variables[it]) if it in variables else Undefined for it in estimates.variables)
     return tuple(str(it) if isinstance(it, bool) else it for it in values)
 

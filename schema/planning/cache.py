@@ -28,10 +28,12 @@ class DocumentPlans:
         if names is None:
             fragments = [it for it in document.definitions if isinstance(it, FragmentDefinitionNode)]
             names = self._conditions[name] = condition_variables(operation, fragments)
-        if any(variables.coerced.get(it) is None for it in names):
-            # graphql-core reports the null of a directive
-            return None
-        conditions = conditions_of(names, variables)
+        conditions: dict[str, bool] = {}
+        if names:
+            if any(variables.coerced.get(it) is None for it in names):
+                # graphql-core reports the null of a directive
+                return None
+            conditions = conditions_of(names, variables)
         key = (name, tuple(conditions.values()))
         if key in self._plans:
             return self._plans[key]
