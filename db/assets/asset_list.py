@@ -4,16 +4,18 @@ domain."""
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
+from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 
-from db.assets.asset_fields import PERIOD
+from db.assets.asset_fields import DETAIL_ROWS, PERIOD
 from db.assets.domain import DomainAt
 from db.connection import ReadConnection
 from db.filters import TENANT
 from db.pagination import Page, PageShape, Slice
-from db.sql import Statement, compose
+from db.sql import Statement, compose, render
 from db.tables import asset as assets
 from db.temporal.kind import Kind
+from db.temporal.kinds import ENTITY
 
 # The domain, and the instant at which it is read, in a statement that runs once for each domain.
 DOMAIN = literal_column("wanted.domain", Text)
@@ -57,11 +59,17 @@ def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str
             assets.c.key,
             *(column for name, column in period.items() if fields is None or name in fields),
             *(versions[field] for field in kind.fields if fields is None or field in fields),
+            *([_detail_rows(instant)] if kind is ENTITY and fields is not None and DETAIL_ROWS in fields else []),
             instant.label("as_of"),
         )
         .join(assets, identity_of(kind))
         .where(versions.tenant_id == TENANT, kind.valid_at(instant))
     )
+
+
+def _detail_rows(instant: ColumnElement[Any]) -> ColumnElement[Any]:
+    rendered = text(render("assets/_detail_rows", {"entity": ENTITY.versions.name, "instant": str(instant)}))
+    return rendered.columns(Column(DETAIL_ROWS, JSONB)).scalar_subquery().label(DETAIL_ROWS)
 
 
 class AssetList(Generic[Row]):

@@ -4,27 +4,29 @@ details."""
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, bindparam
+from sqlalchemy import BigInteger, Text, Uuid, bindparam, func
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.assets import asset, entity_fields
+from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.asset_list import select_assets
 from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict
-from db.filters import AS_OF
+from db.filters import AS_OF, any_of, distinct
 from db.registries.detail_type import DetailTypeRow
 from db.registries.type_registry import read_type_registry_locked
-from db.sql import compose, statement
+from db.sql import MAX_SHAPES, Statement, compose, statement
+from db.tables import asset as assets
 from db.tables import entity_version as versions
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kinds import ENTITY
 
-_BY_UID = statement("assets/entities_by_uid")
-_BY_KEY = statement("assets/entities_by_key")
 _DETAILS = statement("assets/details_by_entity")
 _BY_ASSET = compose(select_assets(ENTITY, AS_OF).where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
 
@@ -84,7 +86,9 @@ def entity_uid_by_key(type_: str, key: str) -> UUID:
 
 async def entities_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[EntityRow | None]:
     """Find entities by uid."""
-    rows = await connection.fetch(_BY_UID, {"uids": list(uids), "as_of": as_of or connection.now_if_read})
+    rows = await connection.fetch(
+        _by_uid(connection.asset_fields), {"uids": distinct(uids), "as_of": as_of or connection.now_if_read}
+    )
     entities = {row.uid: cast(EntityRow, row) for row in rows}
     return [entities.get(uid) for uid in uids]
 
@@ -98,7 +102,9 @@ async def entities_by_key(
         "keys": [key for _, key in keys],
         "as_of": as_of or connection.now_if_read,
     }
-    entities = {(row.type, row.key): cast(EntityRow, row) for row in await connection.fetch(_BY_KEY, parameters)}
+    entities = {
+        (row.type, row.key): cast(EntityRow, row) for row in await connection.fetch(_by_key(connection.asset_fields), parameters)
+    }
     return [entities.get(key) for key in keys]
 
 
@@ -106,6 +112,16 @@ async def entity_by_asset(connection: ReadConnection, asset_id: int, instant: da
     """Find an entity by its asset id."""
     row = await connection.fetch_one(_BY_ASSET, {"asset": asset_id, "as_of": instant})
     return cast(EntityRow | None, row)
+
+
+def details_in(row: EntityRow) -> list[DetailRow] | None:
+    """Return the details of an entity, in order of the type, if they were read with its row."""
+    if DETAIL_ROWS not in row:  # type: ignore[operator]
+        return None
+    return [
+        DetailRow(DetailTypeRow(code, label, format_), value, _instant(valid_from), _instant(valid_to))
+        for code, label, format_, value, valid_from, valid_to in row[DETAIL_ROWS] or ()
+    ]
 
 
 async def details_by_entity(
@@ -122,6 +138,25 @@ async def details_by_entity(
         type_ = DetailTypeRow(row.code, row.label, row.format)
         details[row.ordinal - 1].append(DetailRow(type_, row.value, row.valid_from, row.valid_to))
     return details
+
+
+def _instant(text: str | None) -> Any:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@lru_cache(MAX_SHAPES)
+def _by_uid(fields: frozenset[str] | None) -> Statement:
+    return compose(select_assets(ENTITY, AS_OF, fields).where(assets.c.uid == any_of("uids", Uuid)))
+
+
+@lru_cache(MAX_SHAPES)
+def _by_key(fields: frozenset[str] | None) -> Statement:
+    named = (
+        func.unnest(bindparam("types", type_=ARRAY(Text)), bindparam("keys", type_=ARRAY(Text)))
+        .table_valued("type", "key")
+        .render_derived()
+    )
+    return compose(select_assets(ENTITY, AS_OF, fields).where(assets.c.type == named.c.type, assets.c.key == named.c.key))
 
 
 async def create(

@@ -12,6 +12,7 @@ from strawberry.scalars import JSON
 from db.assets import asset as assets
 from db.assets import entity as entities
 from db.assets import entity_fields, entity_query
+from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.entity_query import EntityQuery
 from db.errors import BadInput
 from db.fields import refuse_unstorable
@@ -38,7 +39,7 @@ from schema.execution.mutations import delete_once, lost_result_error, write_onc
 from schema.language.asset_refs import EntityKey
 from schema.language.columns import column, reads
 from schema.language.cost import FETCH_COST, LIFETIME_COST, WRITE_COST, cost, list_size
-from schema.language.fields import batched, field, resolver, single_read
+from schema.language.fields import batched, carried, field, resolver, single_read
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -96,12 +97,18 @@ class Entity(Asset):
         return cast(list[EntityType], await info.context.load_all(ENTITY_TYPE_BY_CODE, readings))
 
     @list_size(20, like="types")
+    @reads(DETAIL_ROWS)
+    @carried
     @batched(READ, "Details of the entity, in order of their type. Each has a separate validity.")
     @staticmethod
-    async def details(entities: Sequence["Entity"], info: Info, types: Types = None) -> list[list[EntityDetail]]:
-        of_types = None if types is None else tuple(types)
-        readings = [(it.row.asset_id, it.row.as_of) for it in entities]
-        return [*await info.context.load_all(DETAILS_BY_ENTITY, readings, of_types)]
+    async def details(of: Sequence["Entity"], info: Info, types: Types = None) -> list[list[EntityDetail]]:
+        carried_details = [entities.details_in(it.row) for it in of]
+        unread = [(it.row.asset_id, it.row.as_of) for it, rows in zip(of, carried_details, strict=True) if rows is None]
+        loaded = iter(await info.context.load_all(DETAILS_BY_ENTITY, unread, None if types is None else tuple(types)))
+        return [
+            next(loaded) if rows is None else [EntityDetail.of(row) for row in rows if types is None or row.type.code in types]
+            for rows in carried_details
+        ]
 
     @reads("details")
     @resolver(READ, "Value of one detail. Null if the entity has no detail of this type.")

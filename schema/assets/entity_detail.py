@@ -7,6 +7,7 @@ from typing import Any
 import strawberry
 
 from db.assets import entity as entities
+from db.assets.entity import DetailRow
 from db.assets.entity_query import DetailCondition
 from db.connection import ReadConnection
 from db.errors import BadInput, LimitExceeded
@@ -28,14 +29,15 @@ class EntityDetail:
     valid_from: datetime = field(READ, "Start of the period in which the detail has this value, whatever else changed.")
     valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
 
+    @classmethod
+    def of(cls, row: DetailRow) -> "EntityDetail":
+        return cls(type=DetailType.of(row.type), value=row.value, valid_from=row.valid_from, valid_to=row.valid_to)
+
 
 async def _details_by_entity(
     connection: ReadConnection, readings: Sequence[tuple[int, datetime]], types: Collection[str] | None
 ) -> list[list[EntityDetail]]:
-    return [
-        [EntityDetail(type=DetailType.of(it.type), value=it.value, valid_from=it.valid_from, valid_to=it.valid_to) for it in rows]
-        for rows in await entities.details_by_entity(connection, readings, types)
-    ]
+    return [[EntityDetail.of(it) for it in rows] for rows in await entities.details_by_entity(connection, readings, types)]
 
 
 DETAILS_BY_ENTITY = Batch(_details_by_entity)

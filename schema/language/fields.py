@@ -13,11 +13,13 @@ from schema.language.scopes import Scope
 _SCOPE = "headwater.scope"
 _SINGLE_READ = "headwater.single_read"
 _BATCH = "headwater.batch"
+_CARRIED = "headwater.carried"
 
 # Finds the values of a field for all its parents, in order. It takes the parents, the info object and the arguments. An exception
 # among the values is the error of its parent.
 FindAll = Callable[..., Awaitable[Sequence[Any]]]
 
+Field = TypeVar("Field")
 Resolver = TypeVar("Resolver", bound=Callable[..., Any])
 
 
@@ -93,6 +95,18 @@ def single_read(unless: str | None = None) -> Callable[[Resolver], Resolver]:
         return declared
 
     return declare
+
+
+def carried(declared: Field) -> Field:
+    """Declare that the rows of a plan which reads a field carry its values, so that it runs no statement."""
+    strawberry_field = cast(StrawberryField, declared)
+    strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _CARRIED: True})
+    return declared
+
+
+def is_carried(declared: StrawberryField) -> bool:
+    """True if the rows of a plan carry the values of a field."""
+    return _CARRIED in declared.metadata
 
 
 def is_single_read(declared: StrawberryField, arguments: Collection[str]) -> bool:

@@ -32,7 +32,7 @@ from graphql.execution.values import VariableValues
 from strawberry.types.base import StrawberryObjectDefinition
 
 from schema.language.columns import column_of, columns_read
-from schema.language.fields import find_all_of, is_single_read
+from schema.language.fields import find_all_of, is_carried, is_single_read
 from schema.planning.conversion import ArgumentConverter
 from schema.planning.plan import Arguments, ConvertArguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
 from schema.planning.shaping import generate_shape
@@ -200,7 +200,7 @@ class _Compilation:
                 is_constant=type_ is not self._schema.mutation_type and not _uses_variables(nodes[0]),
             ),
         )
-        if plan.resolver.is_async:
+        if plan.resolver.is_async and not is_carried(declared):
             self.reads.append(plan.resolver)
         return plan
 

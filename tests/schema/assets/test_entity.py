@@ -330,8 +330,8 @@ async def test_a_page_of_entities_with_all_fields_costs_a_constant_number_of_sta
         found = (await typed(query, first=first)).data["entities"]
         assert len(found["nodes"]) == first
         counts.append(len(typed.statements))
-    # the list, its count, the types, the details, the histories and their counts
-    assert counts == [6, 6]
+    # the list with its details, its count, the types, the histories and their counts
+    assert counts == [5, 5]
 
 
 async def test_details_at_many_instants_cost_one_statement(typed: Api) -> None:
