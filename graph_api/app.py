@@ -1,6 +1,6 @@
 """Composition of the ASGI application. No other module builds it."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,7 +10,6 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope
 
 from db.database import Database
 from db.errors import BadInput, NotFound
@@ -18,7 +17,7 @@ from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
 from graph_api.http.admission import Admission, release_slot
-from graph_api.http.gateway import Gateway
+from graph_api.http.gateway import Gateway, Respond
 from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
 from graph_api.http.rate_limits import RateLimiter
@@ -44,6 +43,8 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
     """
     assert settings.database_url is not None, "the caller sets the database URL"
     address = settings.database_url
+    # requests for GraphQL pass no router
+    direct: dict[str, Respond] = {}
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -77,9 +78,9 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         documents = settings.registered_documents()
         executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents)
         app.state.executor = executor
-        app.state.graphql = GraphQLEndpoint(
+        direct["/graphql"] = GraphQLEndpoint(
             executor, authenticator, rate_limiter, app.state.admission, app.state.parse_admission, settings.request_limits
-        )
+        ).respond
         try:
             yield
         finally:
@@ -101,16 +102,9 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         lifespan=lifespan,
     )
     routed = ExceptionMiddleware(app.router, app.exception_handlers)
-    # instead of the middlewares that Starlette would build: requests for GraphQL pass no router
-    app.middleware_stack = Gateway(
-        routed, {"/graphql": _respond_to_operation}, settings.cors_origins, loopback_only=not require_auth
-    )
+    # instead of the middlewares that Starlette would build
+    app.middleware_stack = Gateway(routed, direct, settings.cors_origins, loopback_only=not require_auth)
     return app
-
-
-def _respond_to_operation(scope: Scope, receive: Receive) -> Awaitable[Response]:
-    endpoint: GraphQLEndpoint = scope["app"].state.graphql
-    return endpoint.respond(scope, receive)
 
 
 async def _redirect_to_graphql(_: Request) -> Response:

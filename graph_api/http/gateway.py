@@ -11,10 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_api.http.browsers import CrossOriginPolicy, add_security_headers
 from graph_api.http.loopback import is_loopback_request, not_loopback_response
-from graph_api.http.random_bytes import random_bytes
 from graph_api.http.request_headers import RequestHeaders
 from graph_api.http.responses import internal_error
-from graph_api.http.traces import continue_trace
+from graph_api.http.traces import continue_trace, random_bytes
 from graph_api.logging_setup import REQUEST_FIELDS
 
 # The digit of a UUID that holds its variant, by a random digit.
