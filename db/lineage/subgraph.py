@@ -59,6 +59,21 @@ async def links_of_pages(connection: ReadConnection, pages: Sequence[WalkPage], 
     ]
 
 
+def subgraph_of_page(page: WalkPage, links: PageLinks) -> Subgraph | None:
+    """Return the subgraph of a walk if its page holds all visited assets and its links are complete, else None."""
+    walk, rows = page.walk, links.rows
+    is_whole = page.start == 0 and page.stop >= walk.visible_count == walk.visited_count
+    if not is_whole or links.truncation_reason is not None:
+        return None
+    return Subgraph(
+        sources=[row.source_id for row in rows],
+        targets=[row.target_id for row in rows],
+        confidences=[row.confidence for row in rows],
+        links=[row.link_id for row in rows],
+        truncation_reason=None,
+    )
+
+
 async def subgraphs_of_walks(connection: ReadConnection, walks: Sequence[Walk], query: WalkQuery) -> list[Subgraph]:
     """Find the links among the root and the visited assets of each walk."""
     return await subgraphs_among(connection, [walk.asset_ids for walk in walks], [walk.instant for walk in walks], query)

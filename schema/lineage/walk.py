@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from itertools import chain
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import strawberry
@@ -21,11 +21,11 @@ from db.lineage import walk as walks
 from db.lineage.first_page import FirstPage, WalkRoot, first_pages
 from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences
-from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
+from db.lineage.subgraph import links_of_pages, subgraph_of_page, subgraphs_of_walks
 from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, WalkStep
 from schema.associations.lineage_link import LineageLink, LineageType, links_of, parts_of
 from schema.execution.context import Info
-from schema.execution.loading import Batch, Computed
+from schema.execution.loading import Batch, Computed, Loadable
 from schema.execution.selection import selects
 from schema.language.asset_refs import AssetKind
 from schema.language.cost import list_size
@@ -35,6 +35,8 @@ from schema.language.limits import Limits
 from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.scopes import READ
 from schema.lazy import ASSETS_BY_ID, IDENTITY_BY_UID, LazyAsset, asset_from_row, assets_by_id
+
+Value = TypeVar("Value")
 
 FIRST_PAGE_OF_WALK = Batch(first_pages)
 LINKS_OF_PAGE = Batch(links_of_pages)
@@ -189,9 +191,7 @@ class LineageConnection:
         all_nodes = await _nodes_of(info, connections) if parts.assets or parts.edge_links else [{}] * len(connections)
         all_confidences: Sequence[dict[int, float]] = [{}] * len(connections)
         if parts.confidences:
-            all_confidences = await info.context.load_all(
-                CONFIDENCES_OF_WALK, [it.walk for it in connections], _query_of(connections)
-            )
+            all_confidences = await _of_subgraphs(info, CONFIDENCES_OF_WALK, connections)
         all_links: Sequence[list[tuple[LinkRow, LineageLink]]] = [[]] * len(connections)
         if parts.edge_links:
             all_links = await _links_of(info, connections, all_nodes)
@@ -232,7 +232,7 @@ class LineageConnection:
     )
     @staticmethod
     async def cycles(connections: Sequence["LineageConnection"], info: Info) -> list[list[list[UUID]]]:
-        all_cycles = await info.context.load_all(CYCLES_OF_WALK, [it.walk for it in connections], _query_of(connections))
+        all_cycles = await _of_subgraphs(info, CYCLES_OF_WALK, connections)
         members = tuple(chain.from_iterable(chain.from_iterable(all_cycles)))
         found: list[UUID] = await info.context.load(UIDS_BY_ID, members) if members else []
         uids = dict(zip(members, found, strict=True))
@@ -251,8 +251,8 @@ class LineageConnection:
         if parts.links or parts.edge_links:
             pages = await info.context.load_all(LINKS_OF_PAGE, [it.walk_page for it in complete], query)
             reasons = [page.truncation_reason for page in pages]
-        if parts.confidences or parts.cycles:
-            graphs = await info.context.load_all(SUBGRAPH_OF_WALK, [it.walk for it in complete], query)
+        if complete and (parts.confidences or parts.cycles):
+            graphs = await _of_subgraphs(info, SUBGRAPH_OF_WALK, complete)
             reasons = [reason or graph.truncation_reason for reason, graph in zip(reasons, graphs, strict=True)]
         of_parts = iter(None if it is None else walks.Truncation.of(it, query.bounds) for it in reasons)
         return [Truncation.of(it.walk.truncation or next(of_parts)) for it in connections]
@@ -333,6 +333,19 @@ async def _links_of(
     return await asyncio.gather(
         *(_links_of_page(info, it, page.rows, nodes) for it, page, nodes in zip(connections, pages, all_nodes, strict=True))
     )
+
+
+async def _of_subgraphs(
+    info: Info, declared: Loadable[Value, Walk, WalkQuery], connections: Sequence[LineageConnection]
+) -> Sequence[Value]:
+    """Load what is found in the subgraph of each walk. Links of a page that is the whole walk, if selected, are the subgraph."""
+    query = _query_of(connections)
+    if connections[0].parts.links or connections[0].parts.edge_links:
+        pages = [it.walk_page for it in connections]
+        for page, links in zip(pages, await info.context.load_all(LINKS_OF_PAGE, pages, query), strict=True):
+            if (subgraph := subgraph_of_page(page, links)) is not None:
+                info.context.prime(SUBGRAPH_OF_WALK, page.walk, query, value=subgraph)
+    return await info.context.load_all(declared, [it.walk for it in connections], query)
 
 
 async def _links_of_page(

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import networkx
@@ -14,7 +14,7 @@ from db.connection import WriteConnection
 from db.database import Database
 from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences, find_paths
-from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
+from db.lineage.subgraph import Subgraph, links_of_pages, subgraph_of_page, subgraphs_of_walks
 from db.lineage.walk import (
     AssetFilter,
     Bounds,
@@ -151,7 +151,9 @@ async def test_links_cycles_and_confidences_equal_those_of_the_graph(connection:
         effective_at = {it: graphs.effective_links(it, query.links) for it in instants}
         root_ids = rng.sample(sorted(graphs.uids), 60)
         walks = await run_walks(connection, [(root_id, rng.choice(instants)) for root_id in root_ids], query)
-        for walk, subgraph in zip(walks, await subgraphs_of_walks(connection, walks, query), strict=True):
+        subgraphs = await subgraphs_of_walks(connection, walks, query)
+        await assert_links_of_a_whole_walk_are_its_subgraph(connection, rng, walks, subgraphs, query)
+        for walk, subgraph in zip(walks, subgraphs, strict=True):
             asset_ids, effective = set(walk.asset_ids), effective_at[walk.instant]
             expected = digraph_of(effective, asset_ids)
             assert subgraph.truncation_reason is None or query.bounds.links < len(effective)
@@ -178,6 +180,22 @@ def assert_confidences(confidences: dict[int, float], walk: Walk, graph: "networ
     for asset_id in walk.asset_ids:
         expected = math.exp(-least[asset_id]) if asset_id in least else 0.0
         assert confidences[asset_id] == pytest.approx(expected)
+
+
+async def assert_links_of_a_whole_walk_are_its_subgraph(
+    connection: WriteConnection, rng: random.Random, walks: Sequence[Walk], subgraphs: Sequence[Subgraph], query: WalkQuery
+) -> None:
+    """Compare the subgraphs of pages that hold a whole walk. Other pages, and those whose links are cut, have none."""
+    stops = [it.visible_count + rng.choice((-1, 0, 1)) for it in walks]
+    starts = [min(rng.choice((0, 0, 0, 1)), it.visible_count) for it in walks]
+    pages = [WalkPage(walk, start, max(start, stop)) for walk, start, stop in zip(walks, starts, stops, strict=True)]
+    for page, links, subgraph in zip(pages, await links_of_pages(connection, pages, query), subgraphs, strict=True):
+        found = subgraph_of_page(page, links)
+        shown = {step.asset_id for step in page.walk.steps(0, page.stop)}
+        is_whole = page.start == 0 and shown == set(chain.from_iterable(page.walk.levels))
+        assert (found is not None) == (is_whole and links.truncation_reason is None)
+        if found is not None:
+            assert sorted(zip(*found[:4], strict=True)) == sorted(zip(*subgraph[:4], strict=True))
 
 
 async def assert_each_link_is_on_one_page(

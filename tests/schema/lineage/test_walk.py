@@ -362,12 +362,12 @@ async def test_the_number_of_statements_of_a_level_does_not_depend_on_its_size(a
     """
     api.statements.clear()
     assert (await api(one_of_each, first=1)).data
-    # the page of products, the walks with their assets, the subgraphs, the links of pages; the roots are known
-    assert len(api.statements) == 4
+    # the page of products, the walks with their assets, the links of pages, which are the subgraphs; the roots are known
+    assert len(api.statements) == 3
     await api.lineage(*(f"s{number} -> t{number} -> u{number % 3}" for number in range(12)))
     api.statements.clear()
     assert (await api(one_of_each, first=50)).data
-    assert len(api.statements) == 4
+    assert len(api.statements) == 3
     api.statements.clear()
     assert await api.execute_without_cost_limit(NESTED)
     few = len(api.statements)
@@ -396,7 +396,7 @@ async def test_walks_at_many_instants_cost_as_many_statements_as_one(api: Api, q
         api.statements.clear()
         data = (await api(walked, first=first)).data
         counts.append(len(api.statements))
-    # the list, the walks, the subgraphs, the links of pages, and their ends
+    # the list, the walks, the links of pages, and their ends
     assert counts[0] == counts[1]
     nodes = (data["changes"] if "changes" in data else data["product"]["history"])["nodes"]
     assert len(nodes) == 20
