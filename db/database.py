@@ -19,7 +19,7 @@ from db.sql import text
 _APPLICATION = "headwater"
 
 _READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_GENERIC_PLANS = "; SET LOCAL plan_cache_mode = force_generic_plan"
+_GENERIC_PLANS = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
 _REVISION = text("SELECT version_num FROM alembic_version")
 
 
@@ -91,7 +91,8 @@ class Database:
         With `generic_plans`, a connection plans each statement once. PostgreSQL would plan those that write for each run, for it
         expects more rows than a single write has; that takes longer than the run.
         """
-        async with self._write(tenant_id, author, _GENERIC_PLANS if generic_plans else "", audited=audited) as writer:
+        async with self._block("BEGIN", tenant_id, _GENERIC_PLANS if generic_plans else "") as driver:
+            writer = WriteConnection(driver, tenant_id, author, audited=audited)
             if read_now:
                 await writer.read_now()
             yield writer
@@ -103,21 +104,17 @@ class Database:
 
     async def record_audit(self, tenant_id: int, author: Author, outcome: str) -> None:
         """Append an audit entry for an operation that committed no write: one that failed, or a read."""
-        async with self._write(tenant_id, author) as writer:
-            await writer.write_audit_and_quota(outcome)
+        async with self._block("BEGIN", tenant_id) as driver:
+            await WriteConnection(driver, tenant_id, author).write_audit_and_quota(outcome)
 
     @asynccontextmanager
-    async def _write(
-        self, tenant_id: int, author: Author, settings: str = "", *, audited: bool = False
-    ) -> AsyncIterator[WriteConnection]:
-        async with self._block(f"BEGIN{settings}", tenant_id) as driver:
-            yield WriteConnection(driver, tenant_id, author, audited=audited)
-
-    @asynccontextmanager
-    async def _block(self, begin: str, tenant_id: int | None) -> AsyncIterator[DriverConnection]:
-        """Begin a transaction and set its tenant in one round trip. Commit it at the end, or roll it back after an error."""
+    async def _block(self, begin: str, tenant_id: int | None, settings: str = "") -> AsyncIterator[DriverConnection]:
+        """Begin a transaction and set its tenant, with further settings, in one round trip. Commit it at the end, or roll it
+        back after an error."""
         # a script has no parameters
-        set_tenant = "" if tenant_id is None else f"; SELECT set_config('headwater.tenant_id', '{int(tenant_id)}', true)"
+        set_tenant = (
+            "" if tenant_id is None else f"; SELECT set_config('headwater.tenant_id', '{int(tenant_id)}', true){settings}"
+        )
         driver = await self._begin(f"{begin}{self._local_settings}{set_tenant}")
         try:
             yield driver

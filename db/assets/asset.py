@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select
@@ -19,6 +19,7 @@ from db.temporal.kind import Kind
 
 _ADD = statement("assets/add_assets")
 _LOCK = statement("assets/lock_assets")
+_LOCK_BY_UID = statement("assets/lock_assets_by_uid")
 _BY_UID = compose(select(assets).where(assets.c.tenant_id == TENANT, assets.c.uid == any_of("uids", Uuid)))
 
 
@@ -196,15 +197,11 @@ def _check_identity(kind: Kind, spec: IdentitySpec, identity: Identity | None) -
 
 async def _lock(connection: WriteConnection, specs: Sequence[IdentitySpec]) -> _IdentityIndex:
     """Lock the assets of specs that exist, and index them."""
+    parameters: dict[str, Any] = {"uids": [spec.uid for spec in specs if spec.uid is not None]}
     with_key = [spec for spec in specs if spec.key is not None]
-    rows = await connection.fetch(
-        _LOCK,
-        {
-            "uids": [spec.uid for spec in specs if spec.uid is not None],
-            "types": [spec.type for spec in with_key],
-            "keys": [spec.key for spec in with_key],
-        },
-    )
+    if with_key:
+        parameters |= {"types": [spec.type for spec in with_key], "keys": [spec.key for spec in with_key]}
+    rows = await connection.fetch(_LOCK if with_key else _LOCK_BY_UID, parameters)
     index = _IdentityIndex()
     index.add(Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows)
     return index
