@@ -9,13 +9,15 @@ _LARGE = frozenset({"schema", "details", "description", "tags"})
 # The instants of a version. The driver takes longer to decode them than all the rest of a row.
 PERIOD = ("valid_from", "valid_to", "created_at")
 _PERIOD = frozenset(PERIOD)
+# The instant of the read, which is the same in many rows.
+AS_OF = "as_of"
 # The details of an entity with their types. It is no column of the versions, and is selected only if it is named.
 DETAIL_ROWS = "detail_rows"
 _SMALL = frozenset(PRODUCT.fields + ENTITY.fields) - _LARGE
 
 
 def fields_to_select(columns: Iterable[str]) -> frozenset[str]:
-    """Return the columns to select for a reader of these: all small fields, those large ones and the details that it reads,
-    and the period if it reads a part of it."""
+    """Return the columns to select for a reader of these: all small fields; the large ones, the details and the instant as far
+    as it reads them; and the period if it reads a part of it."""
     read = frozenset(columns)
-    return _SMALL | ((_LARGE | {DETAIL_ROWS}) & read) | (_PERIOD if _PERIOD & read else frozenset())
+    return _SMALL | ((_LARGE | {DETAIL_ROWS, AS_OF}) & read) | (_PERIOD if _PERIOD & read else frozenset())

@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
+from db.assets.asset_fields import AS_OF
 from db.assets.node import NodeRow, node_fields
 from db.assets.product import ProductRow
 from db.built_row import BuiltRow
@@ -91,7 +92,7 @@ def _first_page(rows: Sequence[Any], query: WalkQuery, size: int) -> FirstPage:
     root = rows[0]
     levels = [_level_row(list(level)) for _, level in groupby(rows, key=itemgetter("depth"))]
     return FirstPage(
-        walk_from_level_rows(root.member_id, query, root.as_of, levels),
+        walk_from_level_rows(root.member_id, query, root.instant, levels),
         {row["member_id"]: cast(NodeRow, row) for row in rows[1 : size + 1]},
     )
 
@@ -117,5 +118,6 @@ def _statement(root: str, direction: Direction, *, all_links: bool, fields: froz
         near=near,
         far=far,
         link_filter=link_filter(all_links),
+        as_of=", wanted.instant AS as_of" if fields is None or AS_OF in fields else "",
         **node_fields(fields),
     )

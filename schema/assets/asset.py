@@ -13,7 +13,7 @@ from db.temporal.kind import Kind
 from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types, related_connection, relationships_of_asset
 from schema.execution.context import Info
 from schema.execution.loading import Loadable
-from schema.language.columns import column
+from schema.language.columns import column, reads
 from schema.language.cost import list_size, walk_cost
 from schema.language.fields import batched, resolver
 from schema.language.node_ids import AsOf, Node
@@ -103,6 +103,7 @@ class Asset(Node):
     ) -> list[LineageConnection | None]:
         return await walk_connections(info, assets, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
 
+    @reads("as_of")
     @paged
     @resolver(READ, "Relationships of the asset, in order of their type.")
     async def relationships(
@@ -118,6 +119,7 @@ class Asset(Node):
     ) -> Connection[Relationship]:
         return await relationships_of_asset(info, self, types, direction, PageArguments(first, after, last, before), as_of)
 
+    @reads("as_of")
     @paged
     @resolver(READ, "Assets that are related to it under a key, seen from either end. Each asset comes once.")
     async def related(

@@ -89,6 +89,7 @@ class Entity(Asset):
     kind: ClassVar[Kind] = ENTITY
     by_uid = ENTITY_BY_UID
 
+    @reads("as_of")
     @batched(READ, "Type of the entity.")
     @staticmethod
     async def type(entities: Sequence["Entity"], info: Info) -> list[EntityType]:
@@ -97,7 +98,7 @@ class Entity(Asset):
         return cast(list[EntityType], await info.context.load_all(ENTITY_TYPE_BY_CODE, readings))
 
     @list_size(20, like="types")
-    @reads(DETAIL_ROWS)
+    @reads(DETAIL_ROWS, "as_of")
     @carried
     @batched(READ, "Details of the entity, in order of their type. Each has a separate validity.")
     @staticmethod
@@ -115,7 +116,7 @@ class Entity(Asset):
     def detail(self, type: Annotated[str, strawberry.argument(description="Code of the detail type.")]) -> str | None:
         return cast(str | None, self.row.details.get(type))
 
-    @reads("details")
+    @reads("details", "as_of")
     @cost(FETCH_COST)
     @resolver(
         READ,

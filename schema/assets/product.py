@@ -79,7 +79,7 @@ class Product(Asset):
         READ,
         "Domain that owns the product.",
         compute=lambda row, pinned: domain_at(row.domain, row.as_of, pinned),
-        reads=("domain",),
+        reads=("domain", "as_of"),
     )
     owner: str = column(READ, "Owner of the product.")
     description: str | None = column(READ, "Content and purpose of the product.")

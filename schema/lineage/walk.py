@@ -28,6 +28,7 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch, Computed, Loadable
 from schema.execution.selection import selects
 from schema.language.asset_refs import AssetKind
+from schema.language.columns import reads
 from schema.language.cost import list_size
 from schema.language.fields import batched, each, field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
@@ -137,8 +138,9 @@ class LineageEdge:
         " length, through"
         " the assets that the walk visits.",
     )
-    links: list[LineageLink] = list_size(5)(
-        field(READ, "Links between it and the root or the assets that come before it in the walk.")
+    # the root is an end of links if it was read at the instant of the walk
+    links: list[LineageLink] = reads("as_of")(
+        list_size(5)(field(READ, "Links between it and the root or the assets that come before it in the walk."))
     )
 
 
@@ -206,6 +208,7 @@ class LineageConnection:
             await _nodes_of(info, connections),
         )
 
+    @reads("as_of")
     @batched(
         READ,
         "Links among the root and the assets that the walk returns. Each link comes once, on the page of the end that the walk"
