@@ -104,19 +104,59 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._announce = announce
         self._log_writer = log_writer
+        self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._acceptors = [Acceptor(it, self._create_protocol) for it in sockets or ()]
         freeze_gc()
         self._announce()
         self._log_writer.start()
 
+    def _create_protocol(self) -> asyncio.Protocol:
+        config = self.config
+        return config.http_protocol_class(  # type: ignore[call-arg]
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
         try:
             await super().shutdown(sockets)
         finally:
             # the process ends by the signal that stopped the server, so nothing runs after this
             self._log_writer.stop()
+
+
+class Acceptor:
+    """Accepts all connections that wait at a listening socket.
+
+    uvloop accepts one in each turn of the loop. Under load, a turn takes as long as a request of each connection, so that the
+    client that comes last would wait for hundreds of others. Workers leave connections to each other, and do without this.
+    """
+
+    def __init__(self, listener: socket.socket, create_protocol: Callable[[], asyncio.Protocol]) -> None:
+        # uvloop refuses to watch a descriptor that it uses itself
+        self._listener = listener.dup()
+        self._create_protocol = create_protocol
+        self._loop = asyncio.get_running_loop()
+        self._accepting: set[asyncio.Task[object]] = set()
+        self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        # the rest of the loop accepts what remains after an error, such as too many open files
+        with suppress(OSError):
+            while True:
+                accepted, _ = self._listener.accept()
+                accepted.setblocking(False)
+                task = self._loop.create_task(self._loop.connect_accepted_socket(self._create_protocol, accepted))
+                self._accepting.add(task)
+                task.add_done_callback(self._accepting.discard)
 
 
 class _Workers(Multiprocess):
