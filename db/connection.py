@@ -78,8 +78,9 @@ class ReadConnection:
         # The instant of a read without `asOf`, by the clock of the database; it advances with writes. None: it was not read, and
         # the statements of this connection take None for the instant at which they begin.
         self.now_if_read: datetime | None = None
-        # The fields of assets that the reader needs. None: all of them.
+        # The fields of assets, and the columns of lineage links, that the reader needs. None: all of them.
         self.asset_fields: frozenset[str] | None = None
+        self.link_columns: frozenset[str] | None = None
         self._closed = False
         # Loaders of a request run concurrently, but a connection runs one statement at a time.
         self._lock = asyncio.Lock()

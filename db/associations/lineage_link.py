@@ -63,6 +63,8 @@ class LinkRow(Protocol):
     valid_to: datetime | None
     as_of: datetime
 
+    def __getitem__(self, name: str) -> Any: ...
+
 
 @dataclass(frozen=True, slots=True)
 class LinkObservation:

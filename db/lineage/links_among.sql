@@ -22,7 +22,7 @@ CROSS JOIN LATERAL (
     SELECT l.*
     FROM unnest(w.members) AS member (asset_id)
     CROSS JOIN LATERAL (
-      SELECT l.link_id, l.source_id, l.target_id, l.confidence, l.ctid AS row_ctid
+      SELECT l.link_id, l.source_id, l.target_id, l.type, l.confidence, l.ctid AS row_ctid
       FROM lineage_link_effective l
       WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.{near} = member.asset_id
         AND l.valid_from <= w.instant AND l.valid_to > w.instant {link_filter}

@@ -1,21 +1,34 @@
 """Links among the assets of walks: those that belong to a page, and the subgraph of all visited assets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, islice
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from db.associations.lineage_link import LinkRow
 from db.connection import ReadConnection
 from db.lineage.walk import ALL_LINKS, Bounds, Direction, TruncationReason, Walk, WalkPage, WalkQuery, link_parameters
-from db.sql import Statement, render, statement
+from db.sql import MAX_SHAPES, Statement, render, statement
 
 # A link between two assets of a set is found among all links of one of them. This many links may be examined for each that the
 # bound of links allows, because the assets of the last level may have many links to assets outside of the set. A truncated answer
 # reports the bound, not this product, because the bound is what the settings hold and what an operator can raise.
 _EXAMINED_PER_LINK = 10
+
+
+_link_id: Callable[[Any], int] = itemgetter("link_id")
+
+# Columns of a link that a page may leave out, and where the statement finds them.
+_COLUMNS = {
+    "uid": "i.uid",
+    "producer": "l.producer",
+    "transformation": "l.transformation",
+    "metadata": "l.metadata",
+    "valid_from": "l.valid_from",
+    "valid_to": "NULLIF(l.valid_to, 'infinity')",
+}
 
 
 class PageLinks(NamedTuple):
@@ -37,22 +50,35 @@ class Subgraph(NamedTuple):
 
 async def links_of_pages(connection: ReadConnection, pages: Sequence[WalkPage], query: WalkQuery) -> list[PageLinks]:
     """Find the links of each page: those among the root and the visible assets whose later end is on the page."""
+    return await _links_of_pages(connection, pages, query, connection.link_columns)
+
+
+async def whole_links_of_pages(connection: ReadConnection, pages: Sequence[WalkPage], query: WalkQuery) -> list[PageLinks]:
+    """Find the links of each page with all their columns, whatever the reader needs."""
+    return await _links_of_pages(connection, pages, query, None)
+
+
+async def _links_of_pages(
+    connection: ReadConnection, pages: Sequence[WalkPage], query: WalkQuery, columns: frozenset[str] | None
+) -> list[PageLinks]:
     sets = [[walk.root_id, *islice(chain.from_iterable(walk.visible_levels), stop)] for walk, _, stop in pages]
     instants = [page.walk.instant for page in pages]
     links: list[list[LinkRow]] = [[] for _ in pages]
     reasons: list[TruncationReason | None] = [None] * len(pages)
     # the root is the first of its set, before the asset with index 0
     page_starts = [page.start + 1 for page in pages]
-    for row in await _links_among(connection, "lineage/_links_on_page", sets, instants, query, page_starts):
-        index = row.ordinal - 1
-        if row.link_id is None:
+    selected = _COLUMNS.keys() if columns is None else _COLUMNS.keys() & columns
+    statement = _page_links_statement(query.direction, query.links == ALL_LINKS, frozenset(selected))
+    for row in await _links_among(connection, statement, sets, instants, query, page_starts):
+        index = row["ordinal"] - 1
+        if row["link_id"] is None:
             reasons[index] = _truncation_reason(row, query.bounds)
         else:
             links[index].append(cast(LinkRow, row))
     limit = query.bounds.links
     return [
         PageLinks(
-            sorted(rows, key=attrgetter("link_id"))[:limit],
+            sorted(rows, key=_link_id)[:limit],
             reason or (TruncationReason.LINKS if len(rows) > limit else None),
         )
         for rows, reason in zip(links, reasons, strict=True)
@@ -66,10 +92,10 @@ def subgraph_of_page(page: WalkPage, links: PageLinks) -> Subgraph | None:
     if not is_whole or links.truncation_reason is not None:
         return None
     return Subgraph(
-        sources=[row.source_id for row in rows],
-        targets=[row.target_id for row in rows],
-        confidences=[row.confidence for row in rows],
-        links=[row.link_id for row in rows],
+        sources=[row["source_id"] for row in rows],
+        targets=[row["target_id"] for row in rows],
+        confidences=[row["confidence"] for row in rows],
+        links=[row["link_id"] for row in rows],
         truncation_reason=None,
     )
 
@@ -84,7 +110,8 @@ async def subgraphs_among(
 ) -> list[Subgraph]:
     """Find the links among the assets of each set, at the instant of the set."""
     subgraphs = [Subgraph([], [], [], [], None) for _ in sets]
-    for row in await _links_among(connection, "lineage/_links_as_graph", sets, instants, query, [0] * len(sets)):
+    statement = _subgraph_statement(query.direction, query.links == ALL_LINKS)
+    for row in await _links_among(connection, statement, sets, instants, query, [0] * len(sets)):
         subgraphs[row.ordinal - 1] = Subgraph(
             sources=row.sources or [],
             targets=row.targets or [],
@@ -97,7 +124,7 @@ async def subgraphs_among(
 
 async def _links_among(
     connection: ReadConnection,
-    result: str,
+    statement: Statement,
     sets: Sequence[Sequence[int]],
     instants: Sequence[datetime],
     query: WalkQuery,
@@ -110,7 +137,7 @@ async def _links_among(
         ordinals += [ordinal] * len(asset_ids)
         on_page += [False] * page_start + [True] * (len(asset_ids) - page_start)
     return await connection.fetch(
-        _links_statement(result, query.direction, query.links == ALL_LINKS),
+        statement,
         {
             "ordinals": ordinals,
             "members": list(chain.from_iterable(sets)),
@@ -131,13 +158,35 @@ def _truncation_reason(row: Any, bounds: Bounds) -> TruncationReason | None:
     return TruncationReason.LINKS if row.examined > bounds.links * _EXAMINED_PER_LINK else None
 
 
+@lru_cache(MAX_SHAPES)
+def _page_links_statement(direction: Direction, all_links: bool, columns: frozenset[str]) -> Statement:
+    selected = [name for name in _COLUMNS if name in columns]
+    return _links_statement(
+        direction,
+        all_links,
+        render(
+            "lineage/_links_on_page",
+            {
+                "columns": "".join(f", {_COLUMNS[name]} AS {name}" for name in selected),
+                "nulls": ", NULL" * len(selected),
+                "joins": (render("lineage/_link_rows") if columns - {"uid"} else "")
+                + (render("lineage/_link_uids") if "uid" in columns else ""),
+            },
+        ),
+    )
+
+
 @cache
-def _links_statement(result: str, direction: Direction, all_links: bool) -> Statement:
+def _subgraph_statement(direction: Direction, all_links: bool) -> Statement:
+    return _links_statement(direction, all_links, render("lineage/_links_as_graph"))
+
+
+def _links_statement(direction: Direction, all_links: bool, result: str) -> Statement:
     near, far = direction.ends
     return statement(
         "lineage/links_among",
         near=near,
         far=far,
-        result=render(result),
+        result=result,
         link_filter="" if all_links else render("lineage/_link_filter", {"instant": "w.instant"}),
     )

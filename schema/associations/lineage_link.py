@@ -52,13 +52,11 @@ class LineageType(Enum):
 @backed_by_row
 @strawberry.type(description="A lineage link, as it was at one instant: one asset feeds another, as a producer reported it.")
 class LineageLink(Node):
-    id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("LineageLink", row.uid, pinned))
+    id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("LineageLink", row.uid, pinned), reads=("uid",))
     uid: UUID = column(READ, "Stable uid. It is the same for the same source, target and producer.")
     source: LazyAsset = field(READ, "The asset that feeds the target.")
     target: LazyAsset = field(READ, "The asset that the source feeds.")
-    type: LineageType = column(
-        READ, "Kind of transformation from the source to the target.", compute=lambda row, _: LineageType[row.type]
-    )
+    type: LineageType = column(READ, "Kind of transformation from the source to the target.")
     transformation: str | None = column(READ, "The transformation, such as a query or a job name.")
     confidence: float = column(READ, "Confidence in the link, from 0 to 1.")
     metadata: JSON = column(READ, "Further facts about the link, as a JSON object.")
@@ -83,9 +81,15 @@ class LineageLink(Node):
     @classmethod
     def of(cls, row: LinkRow, ends: Mapping[int, LazyAsset], pinned: datetime | None) -> "LineageLink":
         """Build a link from its row and its ends; `pinned` is the requested instant, if any."""
+        link = cls.without_ends(row, pinned)
+        link.source, link.target = ends[row.source_id], ends[row.target_id]
+        return link
+
+    @classmethod
+    def without_ends(cls, row: LinkRow, pinned: datetime | None) -> "LineageLink":
+        """Build a link whose ends are not selected."""
         link = cls.__new__(cls)
         link.row, link.pinned = row, pinned
-        link.source, link.target = ends[row.source_id], ends[row.target_id]
         return link
 
     @classmethod

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from itertools import chain
 from typing import Any
 
 from db.assets.asset_fields import fields_to_select
@@ -12,6 +13,9 @@ from db.database import Database
 from db.errors import HeadwaterError, Unavailable
 from db.query_stats import QueryStats
 from schema.planning.plan import Plan
+
+# The object type of links; the rows of all others are those of assets.
+_LINKS = "LineageLink"
 
 
 class _Rollback(Exception):
@@ -66,7 +70,9 @@ class Transaction:
             if self._connection is None:
                 self._connection = await self._open()
                 if self._plan is not None and not self._writes:
-                    self._connection.asset_fields = fields_to_select(self._plan.columns)
+                    columns = dict(self._plan.columns)
+                    self._connection.link_columns = frozenset(columns.pop(_LINKS, ()))
+                    self._connection.asset_fields = fields_to_select(chain.from_iterable(columns.values()))
                 # all attempts at an operation share their statistics
                 self._stats.add(self._connection.stats)
                 self._connection.stats = self._stats

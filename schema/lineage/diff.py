@@ -20,7 +20,7 @@ from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
 from schema.language.scopes import READ
 from schema.lazy import LazyAsset, assets_by_id
-from schema.lineage.walk import LINKS_OF_PAGE, MaxDepth, Truncation, WalkFilter, asset_id_at, load_walk, walk_query
+from schema.lineage.walk import WHOLE_LINKS_OF_PAGE, MaxDepth, Truncation, WalkFilter, asset_id_at, load_walk, walk_query
 
 
 @strawberry.enum(description="Direction of a walk.")
@@ -117,7 +117,7 @@ class _WalkSnapshot(NamedTuple):
 
 async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQuery) -> _WalkSnapshot:
     walk = await load_walk(info, root, instant, query)
-    links = await info.context.load(LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
+    links = await info.context.load(WHOLE_LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
     truncation = None if links.truncation_reason is None else walks.Truncation.of(links.truncation_reason, query.bounds)
     return _WalkSnapshot(
         set(chain.from_iterable(walk.visible_levels)), {it.link_id: it for it in links.rows}, walk.truncation or truncation

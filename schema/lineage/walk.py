@@ -21,7 +21,7 @@ from db.lineage import walk as walks
 from db.lineage.first_page import FirstPage, WalkRoot, first_pages
 from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences
-from db.lineage.subgraph import links_of_pages, subgraph_of_page, subgraphs_of_walks
+from db.lineage.subgraph import links_of_pages, subgraph_of_page, subgraphs_of_walks, whole_links_of_pages
 from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, WalkStep
 from schema.associations.lineage_link import LineageLink, LineageType, links_of, parts_of
 from schema.execution.context import Info
@@ -41,6 +41,7 @@ Value = TypeVar("Value")
 
 FIRST_PAGE_OF_WALK = Batch(first_pages)
 LINKS_OF_PAGE = Batch(links_of_pages)
+WHOLE_LINKS_OF_PAGE = Batch(whole_links_of_pages)
 SUBGRAPH_OF_WALK = Batch(subgraphs_of_walks)
 CYCLES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets))
 CONFIDENCES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction))
@@ -152,6 +153,7 @@ class _Parts(NamedTuple):
     confidences: bool
     links: bool
     edge_links: bool
+    link_ends: bool
     cycles: bool
 
     @classmethod
@@ -163,6 +165,7 @@ class _Parts(NamedTuple):
             confidences=selects(info, "edges.confidence"),
             links=selects(info, "links"),
             edge_links=selects(info, "edges.links"),
+            link_ends=selects(info, *(f"{of}.{end}" for of in ("links", "edges.links") for end in ("source", "target"))),
             cycles=selects(info, "cycles"),
         )
 
@@ -190,11 +193,11 @@ class LineageConnection:
     @staticmethod
     async def edges(connections: Sequence["LineageConnection"], info: Info) -> list[list[LineageEdge]]:
         parts = connections[0].parts
-        all_nodes = await _nodes_of(info, connections) if parts.assets or parts.edge_links else [{}] * len(connections)
+        all_nodes = await _nodes_of(info, connections) if parts.assets or parts.link_ends else [{}] * len(connections)
         all_confidences: Sequence[dict[int, float]] = [{}] * len(connections)
         if parts.confidences:
             all_confidences = await _of_subgraphs(info, CONFIDENCES_OF_WALK, connections)
-        all_links: Sequence[list[tuple[LinkRow, LineageLink]]] = [[]] * len(connections)
+        all_links: Sequence[list[LineageLink]] = [[]] * len(connections)
         if parts.edge_links:
             all_links = await _links_of(info, connections, all_nodes)
         return each(_edges, connections, all_nodes, all_confidences, all_links)
@@ -216,8 +219,8 @@ class LineageConnection:
     )
     @staticmethod
     async def links(connections: Sequence["LineageConnection"], info: Info) -> list[list[LineageLink]]:
-        all_links = await _links_of(info, connections, await _nodes_of(info, connections))
-        return [[link for _, link in links] for links in all_links]
+        has_ends = connections[0].parts.link_ends
+        return await _links_of(info, connections, await _nodes_of(info, connections) if has_ends else [{}] * len(connections))
 
     @resolver(READ, "Number of assets that the walk returns. If it is truncated, there may be more.")
     def total_count(self) -> int | None:
@@ -293,23 +296,24 @@ def _edges(
     connection: LineageConnection,
     nodes: Mapping[int, LazyAsset],
     confidences: Mapping[int, float],
-    links: list[tuple[LinkRow, LineageLink]],
+    links: list[LineageLink],
 ) -> list[LineageEdge]:
     """Build the edges of a page from its optional parts."""
     wants_cursors, wants_nodes = connection.parts.cursors, connection.parts.assets
-    indexes = {step.asset_id: index for index, step in enumerate(connection.steps)} if links else {}
-    links_by_later_end: dict[int, list[LineageLink]] = defaultdict(list)
-    for row, link in links:
-        links_by_later_end[max(row.source_id, row.target_id, key=lambda end: indexes.get(end, -1))].append(link)
+    indexes = {asset_id: index for index, asset_id in enumerate(connection.asset_ids)} if links else {}
+    links_by_index: defaultdict[int, list[LineageLink]] = defaultdict(list)
+    for link in links:
+        source, target = indexes.get(link.row.source_id, -1), indexes.get(link.row.target_id, -1)
+        links_by_index[source if source > target else target].append(link)
     return [
         LineageEdge(
             cursor=connection.cursor(step) if wants_cursors else "",
             node=nodes[step.asset_id] if wants_nodes else cast(LazyAsset, None),
             depth=step.depth,
             confidence=confidences.get(step.asset_id, 0.0),
-            links=links_by_later_end.get(step.asset_id, []),
+            links=links_by_index.get(index, []),
         )
-        for step in connection.steps
+        for index, step in enumerate(connection.steps)
     ]
 
 
@@ -330,7 +334,7 @@ async def _nodes_of(info: Info, connections: Sequence[LineageConnection]) -> lis
 
 async def _links_of(
     info: Info, connections: Sequence[LineageConnection], all_nodes: Sequence[Mapping[int, LazyAsset]]
-) -> list[list[tuple[LinkRow, LineageLink]]]:
+) -> list[list[LineageLink]]:
     """Return the links of each page. `all_nodes` holds the assets of each page."""
     pages = await info.context.load_all(LINKS_OF_PAGE, [it.walk_page for it in connections], _query_of(connections))
     return await asyncio.gather(
@@ -353,12 +357,14 @@ async def _of_subgraphs(
 
 async def _links_of_page(
     info: Info, connection: LineageConnection, rows: list[LinkRow], nodes: Mapping[int, LazyAsset]
-) -> list[tuple[LinkRow, LineageLink]]:
+) -> list[LineageLink]:
     root, pinned = connection.root, connection.pinned
+    if not connection.parts.link_ends:
+        return [LineageLink.without_ends(row, pinned) for row in rows]
     # the root can be reused if it was read at the instant of the walk
     same_instant = (root.as_of, root.pinned) == (connection.walk.instant, pinned)
     known = {**nodes, root.asset_id: root} if same_instant else nodes
-    return list(zip(rows, await links_of(info, rows, pinned, known), strict=True))
+    return await links_of(info, rows, pinned, known)
 
 
 async def walk_connections(

@@ -1,5 +1,6 @@
 """The planner: compiles an operation into a plan."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -66,7 +67,7 @@ class Planner:
         prefetch = None if is_mutation else next((it for match in self._prefetches if (it := match(root))), None)
         is_constant = all(it.constant is not None for it in root.fields)
         constants = {it.key: it.constant for it in root.fields} if is_constant else None
-        return Plan(root, is_mutation, is_single_read, frozenset(compilation.columns), prefetch, constants, fragments)
+        return Plan(root, is_mutation, is_single_read, compilation.columns, prefetch, constants, fragments)
 
     @cached_property
     def classes_by_type(self) -> dict[str, type]:
@@ -108,8 +109,8 @@ class _Compilation:
         self._conditions = conditions
         # resolvers that may run statements
         self.reads: list[Resolver] = []
-        # columns of rows that fields read
-        self.columns: set[str] = set()
+        # columns of rows that the fields of each type read
+        self.columns: defaultdict[str, set[str]] = defaultdict(set)
         # By the type and the selection sets. The types of an interface share what is below their common fields: without this, a
         # plan would double with each level.
         self._object_plans: dict[tuple[str, tuple[int, ...]], ObjectPlan] = {}
@@ -177,7 +178,7 @@ class _Compilation:
         declared = strawberry_field(graphql_field)
         if declared.extensions or declared.permission_classes:
             raise NotPlannable
-        self.columns.update(columns_read(declared))
+        self.columns[type_.name].update(columns_read(declared))
         plan = FieldPlan(key, type_.name, name, nodes, self._value_plan(graphql_field.type, nodes))
         base = declared.base_resolver
         if base is None:

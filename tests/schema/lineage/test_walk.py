@@ -573,3 +573,21 @@ async def test_assets_and_links_that_were_added_removed_and_changed(api: Api) ->
     assert (await api(DIFF, **{**arguments, "uid": str(uuid4())})).data == {"lineageDiff": None}
     assert (await api(DIFF, **{**arguments, "to": arguments["from"]})).code_and_field == ("BAD_INPUT", "to")
     assert (await api(DIFF, **arguments, maxDepth=0)).code_and_field == ("BAD_INPUT", "maxDepth")
+
+
+@pytest.mark.parametrize(
+    ("selection", "read", "left_out"),
+    [
+        ("links { type confidence }", [], ["metadata", "lineage_link i", "l.ctid = "]),
+        ("links { id }", ["lineage_link i"], ["metadata", "l.ctid = "]),
+        ("edges { links { metadata validTo } }", ["metadata", "valid_to"], ["lineage_link i", "transformation"]),
+        ("links { source { label } }", [], ["metadata", "lineage_link i"]),
+    ],
+)
+async def test_links_are_read_with_the_selected_columns(api: Api, selection: str, read: list[str], left_out: list[str]) -> None:
+    await api.lineage("raw -> clean -> report")
+    api.statements.clear()
+    assert (await api('{ product(name: "raw") { downstream { %s } } }' % selection)).data  # noqa: UP031
+    (statement,) = (it for it in api.statements.executed if "AS row_ctid" in it)
+    assert [it for it in read if it not in statement] == []
+    assert [it for it in left_out if it in statement] == []
