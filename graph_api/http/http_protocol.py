@@ -142,8 +142,9 @@ class Connection(asyncio.Protocol):
             log.warning("Invalid HTTP request received.")
             self._reject(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
         except httptools.HttpParserUpgrade:
-            # the request is answered all the same, for an upgrade is an offer
-            pass
+            # the request is answered all the same, for an upgrade is an offer, but the parser reads no request after it
+            assert self._exchange is not None, "an upgrade is part of a request"
+            self._exchange.keeps_alive = False
 
     # Called by the parser
 

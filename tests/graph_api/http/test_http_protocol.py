@@ -127,9 +127,15 @@ async def test_pipelined_requests_are_answered_one_after_the_other_and_in_order(
 
 
 @pytest.mark.parametrize(
-    "request_bytes", [GET.replace(b"Host", b"Connection: close\r\nHost"), GET.replace(b"1.1", b"1.0")], ids=["close", "1.0"]
+    "request_bytes",
+    [
+        GET.replace(b"Host", b"Connection: close\r\nHost"),
+        GET.replace(b"1.1", b"1.0"),
+        GET.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: websocket\r\nHost"),
+    ],
+    ids=["close", "1.0", "upgrade"],
 )
-async def test_the_connection_is_closed_after_the_response_if_the_client_says_so(request_bytes: bytes) -> None:
+async def test_the_connection_is_closed_after_the_response_if_no_other_request_can_follow(request_bytes: bytes) -> None:
     connection, transport = connect(echo_path)
     connection.data_received(request_bytes)
     await settle(lambda: transport.is_closed)
@@ -208,11 +214,12 @@ async def test_requests_on_a_connection_start_no_timers(monkeypatch: pytest.Monk
     connection, transport = connect(echo_path)
     connection.data_received(GET)
     await settle(lambda: transport.written)
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(type(loop), "call_later", None)
+    timers: list[object] = []
+    monkeypatch.setattr(connection._loop, "call_later", lambda *arguments: timers.append(arguments))
     for number in range(2, 5):
         connection.data_received(GET)
         await settle(lambda: len(transport.written) == number)  # noqa: B023
+    assert timers == []
 
 
 async def test_a_slow_head_is_refused_and_the_rest_of_the_input_is_discarded() -> None:
