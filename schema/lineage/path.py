@@ -1,6 +1,8 @@
 """Paths by which one asset feeds another."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Annotated
 from uuid import UUID
@@ -8,11 +10,13 @@ from uuid import UUID
 import strawberry
 
 from db.associations import lineage_link as links
+from db.connection import ReadConnection
 from db.errors import BadInput
-from db.lineage import path
-from db.lineage.walk import Direction
+from db.lineage.path import Paths, find_paths
+from db.lineage.walk import Direction, WalkQuery
 from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
 from schema.language.node_ids import AsOf
@@ -20,6 +24,24 @@ from schema.language.pagination import checked_page_size
 from schema.language.scopes import READ
 from schema.lazy import LazyAsset, assets_by_id
 from schema.lineage.walk import WalkFilter, asset_id_at, walk_query
+
+
+async def _paths_between(
+    connection: ReadConnection,
+    ends: Sequence[tuple[int, int]],
+    query: WalkQuery,
+    as_of: datetime | None,
+    limit: int,
+    only_shortest: bool,
+) -> list[Paths]:
+    return [
+        await find_paths(connection, source, target, query, as_of, limit=limit, only_shortest=only_shortest)
+        for source, target in ends
+    ]
+
+
+# With a loader, the assets of all paths of a level are read together, whenever their searches end.
+PATHS_BETWEEN = Batch(_paths_between)
 
 
 @strawberry.type(description="A path from one asset to another.")
@@ -69,10 +91,9 @@ class PathQueries:
             return None
         if origin == goal:
             raise BadInput(f"from and to are the same asset, {to}. Name two different assets.", field="to")
-        connection = await info.context.transaction.reader()
-        only_shortest = mode is PathMode.SHORTEST
-        paths = await path.find_paths(connection, origin, goal, query, as_of, limit=limit, only_shortest=only_shortest)
+        paths = await info.context.load(PATHS_BETWEEN, (origin, goal), query, as_of, limit, mode is PathMode.SHORTEST)
         info.context.cost_meter.visited += paths.visited_count
+        connection = await info.context.transaction.reader()
         instant = await connection.instant(as_of)
         rows = await links.links_by_id(connection, sorted({it for one in paths.paths for it in one.links}), instant)
         nodes = await assets_by_id(info, {it for one in paths.paths for it in one.assets}, instant, as_of)

@@ -140,7 +140,7 @@ async def test_golden_and_example_queries(demo_api: Api, monkeypatch: pytest.Mon
         assert planned_body.get("errors") == general_body.get("errors")
         assert without_instants(planned_body["data"]) == without_instants(general_body["data"])
         assert planned_body["extensions"]["cost"] == general_body["extensions"]["cost"]
-        assert planned_statements <= general_statements, name
+        assert planned_statements <= general_statements, (name, planned_statements, general_statements)
     assert sum(it for _, it in planned.values()) <= sum(it for _, it in general.values())
 
 
