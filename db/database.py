@@ -61,8 +61,9 @@ class Database:
         # The reserve is for work that admission does not limit, such as authentication: it has to proceed while operations hold
         # all other connections.
         self.pool = pool(pool_size + reserve)
-        # Connections for single reads, whose sessions have a tenant.
-        self.read_pool = pool(pool_size, default_transaction_read_only="on")
+        # Connections for single reads, whose sessions have a tenant. They plan each statement once: PostgreSQL would plan
+        # look-ups for each run, for it expects more keys than most have, and that takes longer than the run.
+        self.read_pool = pool(pool_size, default_transaction_read_only="on", plan_cache_mode="force_generic_plan")
 
     def single_read(self, tenant_id: int) -> ReadConnection:
         """Return a connection for one statement, which sees what was committed before. It has no `now`: its statement takes None
@@ -72,10 +73,12 @@ class Database:
         return ReadConnection(SessionRead(self.read_pool, tenant_id), tenant_id)
 
     @asynccontextmanager
-    async def snapshot(self, tenant_id: int, *, read_now: bool = True) -> AsyncIterator[ReadConnection]:
+    async def snapshot(
+        self, tenant_id: int, *, read_now: bool = True, generic_plans: bool = False
+    ) -> AsyncIterator[ReadConnection]:
         """Open a read-only transaction in which every statement sees the same data. Without `read_now` it costs one round trip
-        less, and its statements take None as an instant."""
-        async with self._block(_READ_ONLY, tenant_id) as driver:
+        less, and its statements take None as an instant. With `generic_plans`, a connection plans each statement once."""
+        async with self._block(_READ_ONLY, tenant_id, _GENERIC_PLANS if generic_plans else "") as driver:
             reader = ReadConnection(driver, tenant_id)
             if read_now:
                 await reader.read_now()

@@ -87,7 +87,7 @@ class Transaction:
         return await self._stack.enter_async_context(
             self._database.transaction(self._tenant_id, self._author, read_now=False, generic_plans=True)
             if self._writes
-            else self._database.snapshot(self._tenant_id, read_now=False)
+            else self._database.snapshot(self._tenant_id, read_now=False, generic_plans=True)
         )
 
     def seal(self) -> None:

@@ -197,7 +197,7 @@ async def test_a_failed_read_below_a_mutation_rolls_it_back(api: Api, monkeypatc
         await connection.fetch(text("SELECT 1 / 0 AS tenant_id WHERE CAST(:tenant AS bigint) > 0 -- tenant_id = "))
         return []
 
-    monkeypatch.setattr(HISTORY_COUNT_BY_SUBJECT, "find", failing)
+    monkeypatch.setattr(HISTORY_COUNT_BY_SUBJECT, "_find", failing)
     answer = await api(
         "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { history { totalCount } } } }",
         input=product_fields(),

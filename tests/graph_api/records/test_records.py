@@ -582,7 +582,7 @@ async def test_a_record_deferred_before_its_parent_became_null_is_not_fetched(
         await asyncio.sleep(0.1)
         raise Unavailable("It took a while to fail.")
 
-    monkeypatch.setattr(HISTORY_BY_SUBJECT, "find", late)
+    monkeypatch.setattr(HISTORY_BY_SUBJECT, "_find", late)
     query = """{
       nodes(ids: $ids) { ... on Entity { label record } }
       gone: domain(name: "sales") { entities { nodes { record history { nodes { id } } } } }

@@ -200,7 +200,7 @@ async def test_a_cancelled_request_returns_its_connection_to_the_pool(api: Api, 
         await connection.fetch(text("SELECT pg_sleep(0.3) FROM tenant WHERE tenant_id = CAST(:tenant AS bigint)"))
         return []
 
-    monkeypatch.setattr(HISTORY_COUNT_BY_SUBJECT, "find", slow)
+    monkeypatch.setattr(HISTORY_COUNT_BY_SUBJECT, "_find", slow)
     request = asyncio.create_task(api('{ product(name: "orders") { history { totalCount } } }'))
     await started.wait()
     await asyncio.sleep(0.05)
