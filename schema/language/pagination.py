@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -14,7 +15,7 @@ from db.errors import BadInput, LimitExceeded
 from db.instants import write_instant
 from db.pagination import Page, Slice
 from schema.language.cost import list_size
-from schema.language.fields import field, resolver
+from schema.language.fields import batched, carried, field, resolver
 from schema.language.scalars import parse_instant
 from schema.language.scopes import READ
 
@@ -51,19 +52,51 @@ class PageInfo:
 
 @strawberry.type(description="An item of a list with its cursor.")
 class Edge(Generic[T]):
-    cursor: str = field(READ, "Cursor of this item, for `after` or `before`.")
-    node: T = field(READ, "The item.")
+    item: strawberry.Private[T]
+    write_cursor: strawberry.Private[Callable[[], str]]
+
+    @resolver(READ, "Cursor of this item, for `after` or `before`.")
+    def cursor(self) -> str:
+        return self.write_cursor()
+
+    @resolver(READ, "The item.")
+    def node(self) -> T:
+        return self.item
 
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[T]):
-    edges: list[Edge[T]] = field(READ, "Items of this page with their cursors.")
-    page_info: PageInfo = field(READ, "Position of this page in its list.")
+    items: strawberry.Private[Sequence[T]]
+    has_next: strawberry.Private[bool]
+    has_previous: strawberry.Private[bool]
+    # writes the cursor of an item, by its index; a cursor costs more than the rest of an item
+    write_cursor: strawberry.Private[Callable[[int], str]]
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
-    @resolver(READ, "Items of this page.")
-    def nodes(self) -> list[T]:
-        return [edge.node for edge in self.edges]
+    # batched, so that a plan completes a long page in chunks
+    @carried
+    @batched(READ, "Items of this page with their cursors.")
+    @staticmethod
+    async def edges(connections: Sequence["Connection[T]"], info: strawberry.Info) -> list[list[Edge[T]]]:
+        return [
+            [Edge(item=item, write_cursor=partial(it.write_cursor, index)) for index, item in enumerate(it.items)]
+            for it in connections
+        ]
+
+    @resolver(READ, "Position of this page in its list.")
+    def page_info(self) -> PageInfo:
+        return PageInfo(
+            has_next_page=self.has_next,
+            has_previous_page=self.has_previous,
+            start_cursor=self.write_cursor(0) if self.items else None,
+            end_cursor=self.write_cursor(len(self.items) - 1) if self.items else None,
+        )
+
+    @carried
+    @batched(READ, "Items of this page.")
+    @staticmethod
+    async def nodes(connections: Sequence["Connection[T]"], info: strawberry.Info) -> list[list[T]]:
+        return [list(it.items) for it in connections]
 
     @resolver(READ, "Number of items of the whole list. Counted only if it is selected.")
     async def total_count(self) -> int | None:
@@ -124,14 +157,13 @@ class Keyset:
         count: Callable[[], Awaitable[int]],
     ) -> Connection[T]:
         """Build the connection of a page from its rows, and the node of each row."""
-        edges = [Edge(cursor=self.cursor(cursor_key(row)), node=node) for row, node in zip(rows.items, nodes, strict=True)]
-        info = PageInfo(
-            has_next_page=page.before is not None if page.backward else rows.more,
-            has_previous_page=rows.more if page.backward else page.after is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
+        return Connection(
+            items=nodes,
+            has_next=page.before is not None if page.backward else rows.more,
+            has_previous=rows.more if page.backward else page.after is not None,
+            write_cursor=lambda index: self.cursor(cursor_key(rows.items[index])),
+            count=count,
         )
-        return Connection(edges=edges, page_info=info, count=count)
 
     def cursor(self, cursor_key: tuple[Any, ...]) -> str:
         """Return the cursor of an item, from the values of the columns that the list is ordered by."""

@@ -128,9 +128,15 @@ class DepthCount:
     count: int = field(READ, "Number of assets.")
 
 
+def _write_cursor(self: "LineageEdge") -> str:
+    return self.page.cursor(self.step)
+
+
 @strawberry.type(description="An asset that a walk returns, with its position in the walk.")
 class LineageEdge:
-    cursor: str = field(READ, "Cursor of the asset in this walk, at the instant of the walk.")
+    page: strawberry.Private["LineageConnection"]
+    step: strawberry.Private[WalkStep]
+    cursor: str = field(READ, "Cursor of the asset in this walk, at the instant of the walk.", resolver=_write_cursor)
     node: LazyAsset = field(READ, "The asset.")
     depth: int = field(READ, "Length of the shortest path from the root, in links.")
     confidence: float = field(
@@ -149,7 +155,6 @@ class _Parts(NamedTuple):
     """The optional parts of walks that an operation selects."""
 
     assets: bool
-    cursors: bool
     confidences: bool
     links: bool
     edge_links: bool
@@ -161,7 +166,6 @@ class _Parts(NamedTuple):
         """Return the parts that are selected below the walk that is being resolved."""
         return cls(
             assets=selects(info, "nodes", "edges.node"),
-            cursors=selects(info, "edges.cursor"),
             confidences=selects(info, "edges.confidence"),
             links=selects(info, "links"),
             edge_links=selects(info, "edges.links"),
@@ -299,7 +303,7 @@ def _edges(
     links: list[LineageLink],
 ) -> list[LineageEdge]:
     """Build the edges of a page from its optional parts."""
-    wants_cursors, wants_nodes = connection.parts.cursors, connection.parts.assets
+    wants_nodes = connection.parts.assets
     indexes = {asset_id: index for index, asset_id in enumerate(connection.asset_ids)} if links else {}
     links_by_index: defaultdict[int, list[LineageLink]] = defaultdict(list)
     for link in links:
@@ -307,7 +311,8 @@ def _edges(
         links_by_index[source if source > target else target].append(link)
     return [
         LineageEdge(
-            cursor=connection.cursor(step) if wants_cursors else "",
+            page=connection,
+            step=step,
             node=nodes[step.asset_id] if wants_nodes else cast(LazyAsset, None),
             depth=step.depth,
             confidence=confidences.get(step.asset_id, 0.0),
