@@ -53,6 +53,8 @@ class Planner:
         self._prefetches = prefetches
         self.schema: GraphQLSchema = schema._schema
         self._argument_converter = ArgumentConverter(schema.schema_converter.config)
+        # by the identity of the field, which lives as long as the schema
+        self._argument_conversions: dict[int, ConvertArguments] = {}
 
     def plan(self, operation: OperationDefinitionNode, document: DocumentNode, conditions: Conditions) -> Plan:
         """Compile an operation. `conditions` holds the values of the variables in its @skip and @include directives."""
@@ -77,7 +79,11 @@ class Planner:
 
     def argument_conversion(self, graphql_field: GraphQLField) -> ConvertArguments:
         """Return the function that converts the arguments of a field from GraphQL names and values to Python names and values."""
-        return self._argument_converter.compile(strawberry_field(graphql_field).arguments, graphql_field.args)
+        conversion = self._argument_conversions.get(id(graphql_field))
+        if conversion is None:
+            conversion = self._argument_converter.compile(strawberry_field(graphql_field).arguments, graphql_field.args)
+            self._argument_conversions[id(graphql_field)] = conversion
+        return conversion
 
 
 def condition_variables(operation: OperationDefinitionNode, fragments: Iterable[FragmentDefinitionNode]) -> tuple[str, ...]:

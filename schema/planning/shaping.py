@@ -6,6 +6,7 @@ completes one object field by field.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from graphql import GraphQLBoolean, GraphQLFloat, GraphQLID, GraphQLInt, GraphQLString
@@ -20,6 +21,9 @@ _IS_SERIALIZED = {
     GraphQLInt.coerce_output_value: f"{{0}}.__class__ is int and {-(2**31)} <= {{0}} < {2**31}",
     GraphQLFloat.coerce_output_value: "{0}.__class__ is float and {0} - {0} == 0.0",
 }
+
+# Generated functions that are kept. Objects with the same kinds of fields share one, whatever the fields are named.
+_CACHED_FUNCTIONS = 1_024
 
 
 def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
@@ -58,10 +62,16 @@ def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
         "  return shaped",
         " return shape",
     ]
+    return _compile("\n".join(lines))(*constants)
+
+
+@lru_cache(maxsize=_CACHED_FUNCTIONS)
+def _compile(source: str) -> Callable[..., Shape]:
+    """Return the function that binds the constants of generated code. Compiling takes most of the time of planning."""
     namespace: dict[str, Any] = {}
-    exec(compile("\n".join(lines), "<shape>", "exec"), namespace)
-    shape: Shape = namespace["bind"](*constants)
-    return shape
+    exec(compile(source, "<shape>", "exec"), namespace)
+    bind: Callable[..., Shape] = namespace["bind"]
+    return bind
 
 
 def _leaf(field: FieldPlan, value: str, constant: Callable[[Any], str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from graphql import DocumentNode, OperationDefinitionNode, parse
 
+from schema.planning import shaping
 from schema.planning.plan import ObjectPlan
 from schema.planning.planner import NotPlannable, Planner
 from schema.root import schema
@@ -78,15 +79,30 @@ async def test_mutations_after_one_that_failed_are_not_run(api: Api) -> None:
     assert not [it for it in api.statements.executed if "INSERT INTO asset" in it]
 
 
-def test_generated_code_contains_no_text_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sources that are compiled from now on, with nothing compiled so far."""
     sources: list[str] = []
 
     def noting_compile(text: str, *rest: Any) -> Any:
         sources.append(text)
         return compile(text, *rest)
 
-    monkeypatch.setattr("schema.planning.shaping.compile", noting_compile, raising=False)
+    shaping._compile.cache_clear()
+    monkeypatch.setattr(shaping, "compile", noting_compile, raising=False)
+    return sources
+
+
+def test_generated_code_contains_no_text_of_the_document(compiled: list[str]) -> None:
     alias = f"a{random.randrange(10**9)}"
     plan_of(f'{{ {alias}: product(name: "{alias}") {{ {alias}: name }} }}')
-    assert sources
-    assert not [it for it in sources if alias in it or "name" in it]
+    assert compiled
+    assert not [it for it in compiled if alias in it or "name" in it]
+
+
+def test_objects_with_the_same_kinds_of_fields_share_generated_code(compiled: list[str]) -> None:
+    plan_of('{ product(name: "x") { name owner } }')
+    count = len(compiled)
+    plan_of('{ renamed: product(name: "y") { owner domain: name } other: product(name: "z") { a: name b: owner } }')
+    # the root has one field more
+    assert len(compiled) == count + 1
