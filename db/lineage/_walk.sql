@@ -19,7 +19,7 @@
 --     examined.
 --   links: the iteration examines link number :links + 1 of the root, then stops, perhaps in the middle of a level. The new
 --     assets that it has found by then, if any, are the last, partial level, which the next iteration writes.
--- The bounds of assets and links are those of each root. `walk_from_level_rows` in walk.py derives the bound that was met from
+-- The bounds of assets and links are those of each root. `walk_of_levels` in walk.py derives the bound that was met from
 -- the last row, and drops the assets beyond the bound of assets.
 --
 -- Expects a CTE `root (asset_id, instant, ordinal)` in the same WITH RECURSIVE. The row of each root with depth -1 is no level.
@@ -46,7 +46,7 @@ walk (ordinal, instant, depth, level, next_level, seen, visited, examined, timed
   ) expanded
   CROSS JOIN LATERAL (
     -- One row per link that is examined, ordered by expanded asset, then by neighbour, so that the bound of links always leaves
-    -- the same assets. The limit is one more than the bound allows, so that `walk_from_level_rows` can see that there are more.
+    -- the same assets. The limit is one more than the bound allows, so that `walk_of_levels` can see that there are more.
     WITH neighbour AS MATERIALIZED (
       SELECT link.asset_id
       FROM unnest(expanded.level) AS near (asset_id)

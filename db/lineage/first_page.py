@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 from db.assets.asset_fields import AS_OF
 from db.assets.node import NodeRow, node_fields
 from db.assets.product import ProductRow
-from db.built_row import BuiltRow
 from db.connection import ReadConnection
 from db.lineage.walk import (
     ALL_ASSETS,
@@ -22,7 +21,7 @@ from db.lineage.walk import (
     link_filter,
     link_parameters,
     run_walks,
-    walk_from_level_rows,
+    walk_of_levels,
 )
 from db.sql import MAX_SHAPES, Statement, render, statement
 
@@ -89,24 +88,17 @@ async def first_page_from_product(
 
 def _first_page(rows: Sequence[Any], query: WalkQuery, size: int) -> FirstPage:
     """Build the page of one root from its rows, the first of which is that of the root."""
+    levels: list[list[int]] = []
+    depth = None
+    for row in rows:
+        if row["depth"] != depth:
+            depth = row["depth"]
+            levels.append([])
+        levels[-1].append(row["member_id"])
+    # the first level holds the root alone
     root = rows[0]
-    levels = [_level_row(list(level)) for _, level in groupby(rows, key=itemgetter("depth"))]
-    return FirstPage(
-        walk_from_level_rows(root.member_id, query, root.instant, levels),
-        {row["member_id"]: cast(NodeRow, row) for row in rows[1 : size + 1]},
-    )
-
-
-def _level_row(rows: list[Any]) -> BuiltRow:
-    """Build the row that `walk.sql` returns for a level."""
-    last = rows[-1]
-    return BuiltRow(
-        depth=last.depth,
-        level=[row["member_id"] for row in rows],
-        visited=last.visited,
-        examined=last.examined,
-        timed_out=last.timed_out,
-    )
+    walk = walk_of_levels(root["member_id"], query, root["instant"], levels[1:], levels[1:], rows[-1])
+    return FirstPage(walk, {row["member_id"]: cast(NodeRow, row) for row in rows[1 : size + 1]})
 
 
 @lru_cache(MAX_SHAPES)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cache
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -131,7 +131,7 @@ class Walk:
         """The number of visited assets."""
         return sum(map(len, self.levels))
 
-    @cached_property
+    @property
     def visible_count(self) -> int:
         """The number of visible assets."""
         return sum(map(len, self.visible_levels))
@@ -181,10 +181,14 @@ async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datet
     level_rows: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         level_rows[row.ordinal].append(row)
-    return [
-        walk_from_level_rows(root_id, query, level_rows[ordinal][0].instant, level_rows[ordinal])
-        for ordinal, (root_id, _) in enumerate(roots, 1)
-    ]
+    shown = "level" if query.assets == ALL_ASSETS else "visible"
+    walks = []
+    for ordinal, (root_id, _) in enumerate(roots, 1):
+        # the first row holds the root alone
+        root, *following = level_rows[ordinal]
+        levels, visible_levels = [row["level"] for row in following], [row[shown] for row in following]
+        walks.append(walk_of_levels(root_id, query, root.instant, levels, visible_levels, level_rows[ordinal][-1]))
+    return walks
 
 
 def bound_parameters(query: WalkQuery) -> dict[str, Any]:
@@ -214,27 +218,31 @@ def link_parameters(links: LinkFilter) -> dict[str, Any]:
     }
 
 
-def walk_from_level_rows(root_id: int, query: WalkQuery, instant: datetime, level_rows: Sequence[Any]) -> Walk:
-    """Build a walk from its level rows, and derive from the last row the bound that ended it, if one did.
+def walk_of_levels(
+    root_id: int,
+    query: WalkQuery,
+    instant: datetime,
+    levels: Sequence[Sequence[int]],
+    visible_levels: Sequence[Sequence[int]],
+    last: Any,
+) -> Walk:
+    """Build a walk from its levels, without the root, and derive from the last row the bound that ended it, if one did.
 
     ASSETS: the last level is trimmed to its lowest ids. LINKS: the last level is partial. TIME: the last level is whole but was
     not expanded, which truncates nothing at the greatest depth. The first that applies is named; a partial last level may be
     trimmed, too.
     """
-    bounds, last = query.bounds, level_rows[-1]
-    # the first row holds the root alone
-    levels = [row.level for row in level_rows[1:]]
-    visible_levels = [row.level if query.assets == ALL_ASSETS else row.visible for row in level_rows[1:]]
+    bounds = query.bounds
     reason = None
-    if last.visited > bounds.assets:
+    if last["visited"] > bounds.assets:
         reason = TruncationReason.ASSETS
-        excess = last.visited - bounds.assets
-        levels[-1] = levels[-1][: len(levels[-1]) - excess]
-        visible_levels[-1] = sorted(set(visible_levels[-1]).intersection(levels[-1]))
+        kept = levels[-1][: len(levels[-1]) - (last["visited"] - bounds.assets)]
+        visible_levels = [*visible_levels[:-1], sorted(set(visible_levels[-1]).intersection(kept))]
+        levels = [*levels[:-1], kept]
     # one link more than the bound is examined only if there are more
-    elif last.examined > bounds.links:
+    elif last["examined"] > bounds.links:
         reason = TruncationReason.LINKS
-    elif last.timed_out and last.depth < query.max_depth:
+    elif last["timed_out"] and last["depth"] < query.max_depth:
         reason = TruncationReason.TIME
     return Walk(root_id, query, instant, levels, visible_levels, None if reason is None else Truncation.of(reason, bounds))
 

@@ -47,7 +47,7 @@ class Asset(Node):
 
     @property
     def asset_id(self) -> int:
-        return cast(int, self.row.asset_id)
+        return cast(int, self.row["asset_id"])
 
     @classmethod
     def resolve_type(cls, asset: "Asset", *_: object) -> str:

@@ -178,6 +178,8 @@ class _Parts(NamedTuple):
 class LineageConnection:
     root: strawberry.Private[LazyAsset]
     walk_page: strawberry.Private[WalkPage]
+    # the ids of the assets of this page
+    asset_ids: strawberry.Private[list[int]]
     # rows of assets that were read with the walk, by id
     rows: strawberry.Private[Mapping[int, NodeRow]]
     after: strawberry.Private[WalkStep | None]
@@ -272,11 +274,6 @@ class LineageConnection:
         return self.walk_page.walk
 
     @cached_property
-    def asset_ids(self) -> list[int]:
-        """The ids of the assets of this page."""
-        return self.walk_page.asset_ids
-
-    @cached_property
     def steps(self) -> list[WalkStep]:
         """The assets of this page with their depths."""
         return self.walk.steps(self.walk_page.start, self.walk_page.stop)
@@ -292,8 +289,7 @@ class LineageConnection:
 
 def _query_of(connections: Sequence[LineageConnection]) -> WalkQuery:
     """Return the query of connections of one field, which have it in common."""
-    (query,) = {it.walk.query for it in connections}
-    return query
+    return connections[0].walk.query
 
 
 def _edges(
@@ -432,9 +428,11 @@ def _connection(info: Info, begun: _Begun, found: FirstPage, size: int, parts: _
     walk = found.walk
     info.context.cost_meter.walks.add(walk)
     start = walk.index_after(begun.after)
+    page = WalkPage(walk, start, min(start + size, walk.visible_count))
     return LineageConnection(
         root=begun.root,
-        walk_page=WalkPage(walk, start, min(start + size, walk.visible_count)),
+        walk_page=page,
+        asset_ids=page.asset_ids,
         rows=found.assets,
         after=begun.after,
         pinned=begun.pinned,
