@@ -138,6 +138,11 @@ class ReadConnection:
             async for row in self._reader.stream(statement.text, self._arguments(statement, parameters)):
                 yield row
 
+    @property
+    def is_running(self) -> bool:
+        """True while a statement runs."""
+        return self._running is not None
+
     async def idle(self) -> None:
         """Wait until the statements that were begun or queued before have ended."""
         async with self._lock:

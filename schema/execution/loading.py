@@ -104,7 +104,11 @@ class Loader(DataLoader[Call, list[Any]]):
         known = self._known[shared]
         if all(key in known for key in keys):
             return [known[key] for key in keys]
-        return await self.load(Call(keys, shared))
+        call = Call(keys, shared)
+        if self._loaders.are_called_once:
+            (values,) = await self._values_of_calls([call])
+            return values
+        return await self.load(call)
 
     def set_known(self, key: Any, shared: tuple[Any, ...], value: Any) -> None:
         """Set a value that was found by other means."""
@@ -158,10 +162,14 @@ class Loader(DataLoader[Call, list[Any]]):
 
 
 class Loaders:
-    """The loaders of one attempt at an operation, each created from its declaration when first used."""
+    """The loaders of one attempt at an operation, each created from its declaration when first used.
 
-    def __init__(self, connect: Connect) -> None:
+    If the operation calls a loader once at most, no other call can share its statement, so the call does not wait for others.
+    """
+
+    def __init__(self, connect: Connect, *, are_called_once: bool = False) -> None:
         self.connect = connect
+        self.are_called_once = are_called_once
         self._loaders: dict[Loadable[*tuple[Any, ...]], Loader] = {}
         # batches of loaders that are not the last, from their first call until they have ended
         self._batches = 0

@@ -3,19 +3,14 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from itertools import chain
 from typing import Any
 
-from db.assets.asset_fields import fields_to_select
 from db.author import Author
 from db.connection import ReadConnection, WriteConnection
 from db.database import Database
 from db.errors import HeadwaterError, Unavailable
 from db.query_stats import QueryStats
 from schema.planning.plan import Plan
-
-# The object type of links; the rows of all others are those of assets.
-_LINKS = "LineageLink"
 
 
 class _Rollback(Exception):
@@ -42,7 +37,8 @@ class Transaction:
         self._stats = stats
         self._writes = writes
         self._plan = plan
-        self._is_prefetched = is_prefetched
+        # it runs one statement, which holds a connection only while it runs
+        self.is_single_read = is_prefetched or (plan is not None and plan.is_single_read)
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._connection: ReadConnection | None = None
@@ -70,9 +66,8 @@ class Transaction:
             if self._connection is None:
                 self._connection = await self._open()
                 if self._plan is not None and not self._writes:
-                    columns = dict(self._plan.columns)
-                    self._connection.link_columns = frozenset(columns.pop(_LINKS, ()))
-                    self._connection.asset_fields = fields_to_select(chain.from_iterable(columns.values()))
+                    self._connection.link_columns = self._plan.link_columns
+                    self._connection.asset_fields = self._plan.asset_fields
                 # all attempts at an operation share their statistics
                 self._stats.add(self._connection.stats)
                 self._connection.stats = self._stats
@@ -82,7 +77,7 @@ class Transaction:
             return self._connection
 
     async def _open(self) -> ReadConnection:
-        if self._plan is not None and (self._plan.is_single_read or self._is_prefetched):
+        if self.is_single_read:
             return self._database.single_read(self._tenant_id)
         return await self._stack.enter_async_context(
             self._database.transaction(self._tenant_id, self._author, read_now=False, generic_plans=True)
@@ -111,7 +106,8 @@ class Transaction:
 
     async def rollback(self) -> None:
         """Roll back. An error of the connection is ignored: a lost connection rolls back as well."""
-        if self._connection is None and not self._opening.locked():
+        if not self._opening.locked() and (self._connection is None or (self.is_single_read and not self._connection.is_running)):
+            # there is nothing to wait for, and no connection to give back
             self._closed = True
             return
         await self._shielded(self._roll_back())

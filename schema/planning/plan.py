@@ -1,6 +1,6 @@
 """The parts of a plan: objects, fields, arguments and values. A plan holds no tenant, scope, instant or variable value."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -124,8 +124,9 @@ class Plan:
     is_serial: bool
     # one statement reads all data, so it needs no snapshot
     is_single_read: bool
-    # columns of rows that the fields of each object type read
-    columns: Mapping[str, Collection[str]]
+    # the fields of assets to select, and the columns of lineage links that fields read
+    asset_fields: frozenset[str]
+    link_columns: frozenset[str]
     # Fetches all data with one statement before the run; None: each level runs its own statements.
     prefetch: Callable[..., Awaitable[None]] | None = None
     # the whole answer, if each root field is a constant

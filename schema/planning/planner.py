@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, cast
 
 from graphql import (
@@ -32,6 +33,7 @@ from graphql import (
 from graphql.execution.values import VariableValues
 from strawberry.types.base import StrawberryObjectDefinition
 
+from db.assets.asset_fields import fields_to_select
 from schema.language.columns import column_of, columns_read
 from schema.language.fields import find_all_of, is_carried, is_single_read
 from schema.planning.conversion import ArgumentConverter
@@ -39,6 +41,9 @@ from schema.planning.plan import Arguments, ConvertArguments, FieldPlan, ObjectP
 from schema.planning.shaping import generate_shape
 
 Conditions = Mapping[str, bool]
+
+# The object type of links; the rows of all others are those of assets.
+_LINKS = "LineageLink"
 
 
 class NotPlannable(Exception):
@@ -69,7 +74,9 @@ class Planner:
         prefetch = None if is_mutation else next((it for match in self._prefetches if (it := match(root))), None)
         is_constant = all(it.constant is not None for it in root.fields)
         constants = {it.key: it.constant for it in root.fields} if is_constant else None
-        return Plan(root, is_mutation, is_single_read, compilation.columns, prefetch, constants, fragments)
+        link_columns = frozenset(compilation.columns.pop(_LINKS, ()))
+        asset_fields = fields_to_select(chain.from_iterable(compilation.columns.values()))
+        return Plan(root, is_mutation, is_single_read, asset_fields, link_columns, prefetch, constants, fragments)
 
     @cached_property
     def classes_by_type(self) -> dict[str, type]:
