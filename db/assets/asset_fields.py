@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from db.sql import render
 from db.temporal.kinds import ENTITY, PRODUCT
 
 # Documents, long texts and lists.
@@ -13,6 +14,8 @@ _PERIOD = frozenset(PERIOD)
 AS_OF = "as_of"
 # The details of an entity with their types. It is no column of the versions, and is selected only if it is named.
 DETAIL_ROWS = "detail_rows"
+# The periods of these details.
+DETAIL_PERIODS = "detail_periods"
 _SMALL = frozenset(PRODUCT.fields + ENTITY.fields) - _LARGE
 
 
@@ -20,4 +23,12 @@ def fields_to_select(columns: Iterable[str]) -> frozenset[str]:
     """Return the columns to select for a reader of these: all small fields; the large ones, the details and the instant as far
     as it reads them; and the period if it reads a part of it."""
     read = frozenset(columns)
-    return _SMALL | ((_LARGE | {DETAIL_ROWS, AS_OF}) & read) | (_PERIOD if _PERIOD & read else frozenset())
+    return _SMALL | ((_LARGE | {DETAIL_ROWS, DETAIL_PERIODS, AS_OF}) & read) | (_PERIOD if _PERIOD & read else frozenset())
+
+
+def detail_rows(fields: frozenset[str] | None, entity: str, instant: str) -> str | None:
+    """Return the SQL of the details of a row of entity_version, if a reader of these fields selects them."""
+    if fields is None or DETAIL_ROWS not in fields:
+        return None
+    period = ", 'valid_from', d.valid_from, 'valid_to', NULLIF(d.valid_to, 'infinity')" if DETAIL_PERIODS in fields else ""
+    return render("assets/_detail_rows", {"entity": entity, "instant": instant, "period": period})

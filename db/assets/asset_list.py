@@ -7,12 +7,12 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from db.assets.asset_fields import DETAIL_ROWS, PERIOD
+from db.assets.asset_fields import DETAIL_ROWS, PERIOD, detail_rows
 from db.assets.domain import DomainAt
 from db.connection import ReadConnection
 from db.filters import TENANT
 from db.pagination import Page, PageShape, Slice
-from db.sql import Statement, compose, render
+from db.sql import Statement, compose
 from db.tables import asset as assets
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY
@@ -59,7 +59,7 @@ def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str
             assets.c.key,
             *(column for name, column in period.items() if fields is None or name in fields),
             *(versions[field] for field in kind.fields if fields is None or field in fields),
-            *([_detail_rows(instant)] if kind is ENTITY and fields is not None and DETAIL_ROWS in fields else []),
+            *(_detail_rows(instant, fields) if kind is ENTITY else []),
             instant.label("as_of"),
         )
         .join(assets, identity_of(kind))
@@ -67,9 +67,9 @@ def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str
     )
 
 
-def _detail_rows(instant: ColumnElement[Any]) -> ColumnElement[Any]:
-    rendered = text(render("assets/_detail_rows", {"entity": ENTITY.versions.name, "instant": str(instant)}))
-    return rendered.columns(Column(DETAIL_ROWS, JSONB)).scalar_subquery().label(DETAIL_ROWS)
+def _detail_rows(instant: ColumnElement[Any], fields: frozenset[str] | None) -> list[ColumnElement[Any]]:
+    rows = detail_rows(fields, ENTITY.versions.name, str(instant))
+    return [] if rows is None else [text(rows).columns(Column(DETAIL_ROWS, JSONB)).scalar_subquery().label(DETAIL_ROWS)]
 
 
 class AssetList(Generic[Row]):

@@ -2,7 +2,6 @@
 details."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol, cast
@@ -18,7 +17,6 @@ from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict
 from db.filters import AS_OF, any_of, distinct
-from db.registries.detail_type import DetailTypeRow
 from db.registries.type_registry import read_type_registry_locked
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import asset as assets
@@ -51,14 +49,9 @@ class EntityRow(Protocol):
     def __getitem__(self, column: str, /) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class DetailRow:
-    """One detail of an entity, and the period in which it has this value."""
-
-    type: DetailTypeRow
-    value: str
-    valid_from: datetime
-    valid_to: datetime | None
+# One detail of an entity, by name: the `code`, `label` and `format` of its type, its `value`, and the period in which it has this
+# value, `valid_from` and `valid_to`, if it was read; an instant may be text.
+DetailRow = Mapping[str, Any]
 
 
 def entity_from_version(uid: UUID, version: VersionPeriod) -> EntityRow:
@@ -118,10 +111,7 @@ def details_in(row: EntityRow) -> list[DetailRow] | None:
     """Return the details of an entity, in order of the type, if they were read with its row."""
     if DETAIL_ROWS not in row:  # type: ignore[operator]
         return None
-    return [
-        DetailRow(DetailTypeRow(code, label, format_), value, _instant(valid_from), _instant(valid_to))
-        for code, label, format_, value, valid_from, valid_to in row[DETAIL_ROWS] or ()
-    ]
+    return row[DETAIL_ROWS] or []
 
 
 async def details_by_entity(
@@ -135,13 +125,8 @@ async def details_by_entity(
     }
     details: list[list[DetailRow]] = [[] for _ in entities]
     for row in await connection.fetch(_DETAILS, parameters):
-        type_ = DetailTypeRow(row.code, row.label, row.format)
-        details[row.ordinal - 1].append(DetailRow(type_, row.value, row.valid_from, row.valid_to))
+        details[row.ordinal - 1].append(cast(DetailRow, row))
     return details
-
-
-def _instant(text: str | None) -> Any:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 @lru_cache(MAX_SHAPES)

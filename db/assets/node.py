@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
-from db.assets.asset_fields import DETAIL_ROWS, PERIOD
+from db.assets.asset_fields import DETAIL_ROWS, PERIOD, detail_rows
 from db.assets.entity import EntityRow
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
-from db.sql import MAX_SHAPES, Statement, render, statement
+from db.sql import MAX_SHAPES, Statement, statement
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
 
@@ -53,10 +53,8 @@ def node_fields(fields: frozenset[str] | None) -> dict[str, str]:
     selected = [(kind, field) for kind in (PRODUCT, ENTITY) for field in kind.fields if is_selected(field)]
 
     def details(of: Kind) -> list[str]:
-        if fields is None or DETAIL_ROWS not in fields:
-            return []
-        rows = render("assets/_detail_rows", {"entity": "e", "instant": "wanted.instant"}) if of is ENTITY else "NULL"
-        return [f"CAST(({rows}) AS jsonb) AS {DETAIL_ROWS}"]
+        rows = detail_rows(fields, "e", "wanted.instant")
+        return [] if rows is None else [f"CAST(({rows if of is ENTITY else 'NULL'}) AS jsonb) AS {DETAIL_ROWS}"]
 
     def listed(of: Kind, row: str) -> str:
         period = [f"{_PERIOD[name].format(row)} AS {name}" for name in PERIOD if is_selected(name)]

@@ -107,7 +107,7 @@ class Entity(Asset):
         unread = [(it.row.asset_id, it.row.as_of) for it, rows in zip(of, carried_details, strict=True) if rows is None]
         loaded = iter(await info.context.load_all(DETAILS_BY_ENTITY, unread, None if types is None else tuple(types)))
         return [
-            next(loaded) if rows is None else [EntityDetail.of(row) for row in rows if types is None or row.type.code in types]
+            next(loaded) if rows is None else [EntityDetail.of(row) for row in rows if types is None or row["code"] in types]
             for rows in carried_details
         ]
 

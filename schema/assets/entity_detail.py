@@ -2,36 +2,62 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import strawberry
 
 from db.assets import entity as entities
+from db.assets.asset_fields import DETAIL_PERIODS
 from db.assets.entity import DetailRow
 from db.assets.entity_query import DetailCondition
 from db.connection import ReadConnection
 from db.errors import BadInput, LimitExceeded
 from schema.assets.search import searchable
 from schema.execution.loading import Batch
-from schema.language.fields import field
+from schema.language.columns import backed_by_row, column
 from schema.language.inputs import input_field, optional_input_field
 from schema.language.scopes import READ
-from schema.registries.detail_type import DetailType
+from schema.registries.detail_type import DetailType, detail_type
 
 # Each is a separate condition of the statement.
 DETAIL_CONDITIONS = 10
 
 
+def _instant(value: str | datetime | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+@backed_by_row
 @strawberry.type(description="One detail of an entity, with the period in which it has this value.")
 class EntityDetail:
-    type: DetailType = field(READ, "Type of the detail.")
-    value: str = field(READ, "Value of the detail.")
-    valid_from: datetime = field(READ, "Start of the period in which the detail has this value, whatever else changed.")
-    valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
+    type: DetailType = column(
+        READ,
+        "Type of the detail.",
+        compute=lambda row, _: detail_type(row["code"], row["label"], row["format"]),
+    )
+    value: str = column(READ, "Value of the detail.")
+    valid_from: datetime = column(
+        READ,
+        "Start of the period in which the detail has this value, whatever else changed.",
+        compute=lambda row, _: _instant(row["valid_from"]),
+        reads=(DETAIL_PERIODS,),
+    )
+    valid_to: datetime | None = column(
+        READ,
+        "End of that period. Null if it continues.",
+        compute=lambda row, _: _instant(row["valid_to"]),
+        reads=(DETAIL_PERIODS,),
+    )
+
+    row: strawberry.Private[DetailRow]
+    # a detail has no id, so it does not matter if an instant was requested
+    pinned: ClassVar[None] = None
 
     @classmethod
     def of(cls, row: DetailRow) -> "EntityDetail":
-        return cls(type=DetailType.of(row.type), value=row.value, valid_from=row.valid_from, valid_to=row.valid_to)
+        detail = cls.__new__(cls)
+        detail.row = row
+        return detail
 
 
 async def _details_by_entity(

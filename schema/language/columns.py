@@ -53,7 +53,8 @@ def reads(*columns: str) -> Callable[[Declared], Declared]:
 
     def declare(declared: Declared) -> Declared:
         strawberry_field = cast(StrawberryField, declared)
-        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _READS: columns})
+        known: tuple[str, ...] = strawberry_field.metadata.get(_READS, ())
+        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _READS: (*known, *columns)})
         return declared
 
     return declare

@@ -1,5 +1,6 @@
 """The registry of detail types."""
 
+from functools import lru_cache
 from typing import Annotated
 
 import strawberry
@@ -23,6 +24,12 @@ class DetailType:
     @classmethod
     def of(cls, row: DetailTypeRow) -> "DetailType":
         return cls(code=row.code, label=row.label, format=row.format)
+
+
+@lru_cache(1024)
+def detail_type(code: str, label: str, format: str | None) -> DetailType:
+    """Return a detail type. Details of one type share it."""
+    return DetailType(code=code, label=label, format=format)
 
 
 @strawberry.input(description="The complete definition of a detail type. It replaces the registered one.")
