@@ -163,13 +163,9 @@ class _RequestHandler:
         return _Outcome([(self._rate_limited() or await self._run_one(content)).content for content in contents])
 
     async def _run_one(self, content: Any) -> _Outcome:
-        executor = self._endpoint.executor
         try:
             operation = parse_operation(content, self._scope, self._authorization)
-            if executor.needs_parsing(operation, self._principal):
-                result = await self._parse_in_turn(operation)
-            else:
-                result = executor.prepare(operation, self._principal)
+            result = await self._prepare(operation)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
@@ -195,15 +191,24 @@ class _RequestHandler:
             extensions["resources"] = result.resources
         return _Outcome(body, status)
 
-    async def _parse_in_turn(self, operation: Operation) -> PreparedOperation | Result:
-        """Return the prepared operation of an unknown document, or the result that explains why it cannot run.
+    async def _prepare(self, operation: Operation) -> PreparedOperation | Result:
+        """Return the planned operation, or the result that explains why it cannot run.
 
-        Parsing blocks the event loop and is not charged if the document is rejected. So unknown documents are parsed one at a
-        time, in fair order, and each is followed by a pause as long as its parsing took.
+        Parsing and planning block the event loop, and parsing is not charged if the document is rejected. So unknown documents
+        are parsed, and plans that are not kept are compiled, one at a time, in fair order, and each is followed by a pause as
+        long as it took.
         """
+        executor = self._endpoint.executor
+        if not executor.needs_parsing(operation, self._principal):
+            prepared = executor.prepare(operation, self._principal)
+            if not isinstance(prepared, PreparedOperation) or prepared.is_planned:
+                return prepared
         async with self._endpoint.parse_admission.slot(self._principal.tenant_id, self._principal.rate_key):
             started = time.perf_counter()
-            prepared = self._endpoint.executor.prepare(operation, self._principal)
+            # another request may have parsed or planned the same meanwhile
+            prepared = executor.prepare(operation, self._principal)
+            if isinstance(prepared, PreparedOperation):
+                prepared = executor.plan(prepared)
             await asyncio.sleep(time.perf_counter() - started)
         return prepared
 

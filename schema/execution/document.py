@@ -16,6 +16,7 @@ from graphql import (
     specified_rules,
     validate,
 )
+from graphql.execution.values import VariableValues
 from graphql.validation import MaxIntrospectionDepthRule
 
 from db.errors import Forbidden, LimitExceeded, NotPersisted
@@ -27,10 +28,11 @@ from schema.language.cost_model import CostModel
 from schema.language.document_limits import check_document
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
-from schema.planning.cache import DocumentPlans
+from schema.planning.cache import DocumentPlans, PlannedOperation
+from schema.planning.planner import Planner
 
 # Characters of all cached documents, whose parsed form takes about 200 times their size, and of one of them, so that one document
-# cannot evict all others.
+# cannot evict all others. Plans count as their weight in characters.
 CACHE_CHARACTERS = 262_144
 CACHED_DOCUMENT_CHARACTERS = CACHE_CHARACTERS // 8
 
@@ -87,6 +89,8 @@ class PreparedDocument:
     operations: dict[str | None, DocumentOperation] = field(default_factory=dict)
     cost_estimates: dict[str, CostEstimates] = field(default_factory=dict)
     plans: DocumentPlans = field(default_factory=DocumentPlans)
+    # of the text, by which the cache finds it; empty: it was not cached
+    hashed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +102,31 @@ class _CachedDocument:
     tenant_ids: set[int]
 
     @property
-    def text_length(self) -> int:
-        return len(self.text)
+    def weight(self) -> int:
+        return len(self.text) + self.prepared.plans.weight
 
 
 class Documents:
-    """Parses documents. Keeps all registered documents and a cache of the valid ones that were used last."""
+    """Parses and plans documents. Keeps all registered documents and a cache of the valid ones that were used last."""
 
     def __init__(self, schema: SubgraphSchema, limits: Limits, registered: RegisteredDocuments | None = None) -> None:
         self._schema = schema._schema
         self._limits = limits
+        self._planner = Planner(schema, schema.prefetches)
         self._estimator = CostEstimator(CostModel(self._schema, limits))
         self._scopes = declared_scopes(schema)
         # by hash
         self._cache: OrderedDict[str, _CachedDocument] = OrderedDict()
         # hashes of all documents that are kept, by text
         self._hashes: dict[str, str] = {}
-        self._cached_characters = 0
+        self._cached_weight = 0
         registered = registered or RegisteredDocuments()
         self._exclusive = registered.exclusive
         self._hashes_by_id = {document_id: document_hash(text) for document_id, text in registered.texts.items()}
         self._hashes.update({text: self._hashes_by_id[document_id] for document_id, text in registered.texts.items()})
         self._registered = {self._hashes_by_id[document_id]: self._parse(text) for document_id, text in registered.texts.items()}
+        for document in self._registered.values():
+            self._plan_registered(document)
 
     def invalid_registered(self) -> dict[str, list[GraphQLError]]:
         """Return the errors of the registered documents that cannot be run, by document id."""
@@ -162,13 +169,12 @@ class Documents:
             return cached.prepared
         prepared = self._parse(query)
         if not prepared.errors and len(query) <= CACHED_DOCUMENT_CHARACTERS:
+            prepared.hashed = hashed
+            prepared.plans.max_weight = CACHED_DOCUMENT_CHARACTERS - len(query)
             self._cache[hashed] = _CachedDocument(query, prepared, {tenant_id})
             self._hashes[query] = hashed
-            self._cached_characters += len(query)
-            while self._cached_characters > CACHE_CHARACTERS:
-                evicted = self._cache.popitem(last=False)[1]
-                del self._hashes[evicted.text]
-                self._cached_characters -= evicted.text_length
+            self._cached_weight += len(query)
+            self._evict()
         return prepared
 
     def operation(self, prepared: PreparedDocument, name: str | None) -> DocumentOperation | None:
@@ -185,6 +191,32 @@ class Documents:
         if not operation.node.variable_definitions:
             operation.estimate = estimate
         return estimate
+
+    def plan(self, prepared: PreparedDocument, operation: DocumentOperation, variables: VariableValues) -> PlannedOperation:
+        """Return the plan of an operation, compiled if it is not kept with its document."""
+        weight = prepared.plans.weight
+        planned = prepared.plans.plan(self._planner, operation.node, prepared.document, variables)
+        cached = self._cache.get(prepared.hashed)
+        # a document that was evicted meanwhile takes its plans with it
+        if cached is not None and cached.prepared is prepared:
+            self._cached_weight += prepared.plans.weight - weight
+            self._evict()
+        return planned
+
+    def _plan_registered(self, prepared: PreparedDocument) -> None:
+        """Plan those operations of a registered document that have one plan only, so that no request waits for it."""
+        if prepared.errors:
+            return
+        for node in prepared.document.definitions:
+            if isinstance(node, OperationDefinitionNode) and not prepared.plans.conditions(node, prepared.document):
+                prepared.plans.plan(self._planner, node, prepared.document, VariableValues({}, {}))
+
+    def _evict(self) -> None:
+        """Remove the documents that were used least recently, until the others are within the bound."""
+        while self._cached_weight > CACHE_CHARACTERS:
+            evicted = self._cache.popitem(last=False)[1]
+            del self._hashes[evicted.text]
+            self._cached_weight -= evicted.weight
 
     def _parse(self, text: str) -> PreparedDocument:
         try:

@@ -38,8 +38,8 @@ from schema.language.cost_meter import OperationCost
 from schema.language.errors import code_of, describe
 from schema.language.limits import Limits
 from schema.language.scopes import Scope, scope_label
+from schema.planning.cache import GENERAL, PlannedOperation
 from schema.planning.plan import Plan
-from schema.planning.planner import Planner
 
 # Attempts at a mutation that conflicts with other writers.
 ATTEMPTS = 5
@@ -84,6 +84,12 @@ class PreparedOperation(NamedTuple):
     prepared_document: PreparedDocument
     operation: DocumentOperation
     estimate: CostEstimate
+    execution: "_Execution"
+
+    @property
+    def is_planned(self) -> bool:
+        """False: its plan is not kept with the document, and has to be compiled."""
+        return self.execution.planned is not None
 
     @property
     def document(self) -> DocumentNode:
@@ -117,14 +123,13 @@ class Executor:
         # without a signer, keys are signed with a secret that no other process knows
         self._key_signer = key_signer or KeySigner(secrets.token_bytes())
         self._documents = Documents(schema, self._limits, registered)
-        self._planner = Planner(schema, schema.prefetches)
         for document_id, errors in self._documents.invalid_registered().items():
             log.warning("registered document is invalid", id=document_id, reason=errors[0].message)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
-        """Prepare a request and run it."""
+        """Prepare a request, plan it and run it."""
         prepared = self.prepare(request, principal)
-        return prepared if isinstance(prepared, Response) else await self.run(prepared, request_id)
+        return prepared if isinstance(prepared, Response) else await self.run(self.plan(prepared), request_id)
 
     def needs_parsing(self, request: Request, principal: Principal) -> bool:
         """True if `prepare` has to parse and validate a document, which is the only part of it that takes long."""
@@ -162,13 +167,21 @@ class Executor:
             )
             cost = OperationCost(estimate.requested, 0, self._limits.cost)
             return _refused([_graphql_error(too_expensive)])._replace(cost=cost)
-        return PreparedOperation(request, principal, prepared, operation, estimate)
+        return PreparedOperation(request, principal, prepared, operation, estimate, self._execution(request, prepared, operation))
+
+    def plan(self, prepared: PreparedOperation) -> PreparedOperation:
+        """Return an operation with its plan, which takes long if it has to be compiled. One that is not kept costs its fields."""
+        variables = prepared.execution.variables
+        if prepared.is_planned or variables is None:
+            return prepared
+        planned = self._documents.plan(prepared.prepared_document, prepared.operation, variables)
+        estimate = prepared.estimate._replace(requested=prepared.estimate.requested + planned.cost)
+        return prepared._replace(estimate=estimate, execution=prepared.execution._replace(planned=planned))
 
     async def run(self, prepared: "PreparedOperation", request_id: str) -> Response:
-        """Run a prepared operation. A mutation that conflicts with another writer is run again."""
+        """Run a planned operation. A mutation that conflicts with another writer is run again."""
         started = time.perf_counter()
-        principal, operation = prepared.principal, prepared.operation
-        execution = self._plan(prepared)
+        principal, operation, execution = prepared.principal, prepared.operation, prepared.execution
         if execution.plan is not None and execution.plan.constants is not None and not principal.operator:
             return self._response(prepared, execution.plan.constants.copy(), [], QueryStats(), started)
         author = principal.author(request_id, operation.audit_text)
@@ -220,20 +233,20 @@ class Executor:
                 "databaseMilliseconds": round(stats.seconds * 1000, 3),
                 "totalMilliseconds": round((time.perf_counter() - started) * 1000, 3),
             }
+        planned = prepared.execution.planned
+        actual += planned.cost if planned is not None else 0
         cost = OperationCost(prepared.estimate.requested, actual, self._limits.cost)
         return Response(data, errors, ran, prepared.operation.label, resources, cost)
 
-    def _plan(self, prepared: "PreparedOperation") -> "_Execution":
-        """Coerce the variables of an operation, and find its plan."""
-        operation, document = prepared.operation.node, prepared.prepared_document
-        variables = _NO_VARIABLES
-        if operation.variable_definitions:
-            given = prepared.request.variables or {}
-            coerced = get_variable_values(self._schema, operation.variable_definitions, given, max_errors=50)
+    def _execution(self, request: Request, prepared: PreparedDocument, operation: DocumentOperation) -> "_Execution":
+        """Coerce the variables of an operation, and find its plan if it is kept."""
+        node, variables = operation.node, _NO_VARIABLES
+        if node.variable_definitions:
+            coerced = get_variable_values(self._schema, node.variable_definitions, request.variables or {}, max_errors=50)
             if isinstance(coerced, list):
-                return _Execution(None, None, coerced)
+                return _Execution(GENERAL, None, coerced)
             variables = coerced
-        return _Execution(document.plans.plan(self._planner, operation, document.document, variables), variables)
+        return _Execution(prepared.plans.find(node, prepared.document, variables), variables)
 
     async def _attempt(
         self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
@@ -320,11 +333,17 @@ class Executor:
 
 
 class _Execution(NamedTuple):
-    """The plan of an operation, if it has one, and its variables, or their errors."""
+    """The plan of an operation, if it is kept or compiled, and its variables, or their errors."""
 
-    plan: Plan | None
+    planned: PlannedOperation | None
     variables: VariableValues | None
     errors: Sequence[GraphQLError] = ()
+
+    @property
+    def plan(self) -> Plan | None:
+        """None: graphql-core has to execute the operation."""
+        assert self.planned is not None, "an operation is planned before it runs"
+        return self.planned.plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ class Plan:
     """Plan of an operation, for one set of values of the variables in its @skip and @include directives."""
 
     root: ObjectPlan
+    # number of compiled fields
+    size: int
     # root fields run one after the other
     is_serial: bool
     # one statement reads all data, so it needs no snapshot

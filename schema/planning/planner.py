@@ -47,7 +47,14 @@ _LINKS = "LineageLink"
 
 
 class NotPlannable(Exception):
-    """The operation has to be executed by graphql-core: it selects the schema, which has no declarations."""
+    """The operation has to be executed by graphql-core: it selects the schema, which has no declarations.
+
+    `size` is the number of fields that were compiled in vain.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
 
 
 class Planner:
@@ -76,7 +83,9 @@ class Planner:
         constants = {it.key: it.constant for it in root.fields} if is_constant else None
         link_columns = frozenset(compilation.columns.pop(_LINKS, ()))
         asset_fields = fields_to_select(chain.from_iterable(compilation.columns.values()))
-        return Plan(root, is_mutation, is_single_read, asset_fields, link_columns, prefetch, constants, fragments)
+        return Plan(
+            root, compilation.size, is_mutation, is_single_read, asset_fields, link_columns, prefetch, constants, fragments
+        )
 
     @cached_property
     def classes_by_type(self) -> dict[str, type]:
@@ -120,6 +129,8 @@ class _Compilation:
         self._schema = planner.schema
         self._fragments = fragments
         self._conditions = conditions
+        # fields compiled so far
+        self.size = 0
         # resolvers that may run statements
         self.reads: list[Resolver] = []
         # columns of rows that the fields of each type read
@@ -182,15 +193,16 @@ class _Compilation:
         return conditional is type_ or (is_abstract_type(conditional) and self._schema.is_sub_type(conditional, type_))
 
     def _field_plan(self, type_: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> FieldPlan:
+        self.size += 1
         name = nodes[0].name.value
         if name == "__typename":
             return FieldPlan(key, type_.name, name, nodes, ValuePlan(True, "String"), constant=type_.name)
         graphql_field = type_.fields.get(name)
         if graphql_field is None or "strawberry-definition" not in graphql_field.extensions:
-            raise NotPlannable
+            raise NotPlannable(self.size)
         declared = strawberry_field(graphql_field)
         if declared.extensions or declared.permission_classes:
-            raise NotPlannable
+            raise NotPlannable(self.size)
         self.columns[type_.name].update(columns_read(declared))
         plan = FieldPlan(key, type_.name, name, nodes, self._value_plan(graphql_field.type, nodes))
         base = declared.base_resolver

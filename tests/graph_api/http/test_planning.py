@@ -1,0 +1,139 @@
+"""Plans of one document: how many are kept, what the others cost, and how long they delay other requests."""
+
+import asyncio
+import gc
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from schema.execution.document import CACHED_DOCUMENT_CHARACTERS, Documents
+from schema.planning.cache import CACHED_PLANS
+from schema.planning.plan import Plan
+from schema.planning.planner import Planner
+from tests.builders import Api
+from tests.graph_api.http.test_disconnect import TIMEOUT, Service
+
+pytestmark = pytest.mark.api
+
+FLAGS = [f"f{number}" for number in range(9)]
+_DECLARED = ", ".join(f"${it}: Boolean!" for it in FLAGS)
+# It uses no database, so only planning takes time.
+MANY = f"query ({_DECLARED}) {{ {' '.join(f'{it}: __typename @include(if: ${it})' for it in FLAGS)} }}"
+COMBINATIONS = [dict(zip(FLAGS, it, strict=True)) for it in itertools.product([False, True], repeat=len(FLAGS))]
+# Seconds of one planning, so long that the duration of everything else does not matter.
+SLOW = 0.02
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The instants at which a plan was compiled."""
+    instants: list[float] = []
+    plan = Planner.plan
+
+    def noting_plan(*arguments: Any) -> Plan:
+        instants.append(time.perf_counter())
+        return plan(*arguments)
+
+    monkeypatch.setattr(Planner, "plan", noting_plan)
+    yield instants
+
+
+@pytest.fixture
+def slowly_planned(planned: list[float], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    plan = Planner.plan
+
+    def slow_plan(*arguments: Any) -> Plan:
+        time.sleep(SLOW)
+        return plan(*arguments)
+
+    monkeypatch.setattr(Planner, "plan", slow_plan)
+    return planned
+
+
+async def test_eight_plans_are_kept_and_each_further_one_costs_its_fields(api: Api, planned: list[float]) -> None:
+    def plans() -> int:
+        gc.collect()
+        return sum(isinstance(it, Plan) for it in gc.get_objects())
+
+    before = plans()
+    costs = []
+    for combination in COMBINATIONS[:300]:
+        response = await api(MANY, **combination)
+        assert len(response.data) == sum(combination.values())
+        cost = response.body["extensions"]["cost"]
+        assert cost["actual"] == cost["requested"]
+        costs.append(cost["actual"])
+    assert costs == [0] * CACHED_PLANS + [sum(it.values()) for it in COMBINATIONS[CACHED_PLANS:300]]
+    assert len(planned) == 300
+    assert plans() - before == CACHED_PLANS
+    # a kept plan is neither compiled nor charged again
+    assert (await api(MANY, **COMBINATIONS[3])).body["extensions"]["cost"]["actual"] == 0
+    assert len(planned) == 300
+
+
+async def test_the_cost_of_a_plan_is_charged(api: Api) -> None:
+    def remaining(headers: Any) -> int:
+        return int(headers["ratelimit"].split("r=")[1].split(";")[0])
+
+    for combination in COMBINATIONS[:CACHED_PLANS]:
+        before = await api(MANY, **combination)
+    kept = await api(MANY, **COMBINATIONS[0])
+    another = await api(MANY, **COMBINATIONS[-1])
+    # an operation costs 1 at least
+    assert remaining(before.headers) - remaining(kept.headers) == 1
+    assert remaining(kept.headers) - remaining(another.headers) == len(FLAGS)
+
+
+async def test_plans_count_in_the_bound_of_cached_documents(api: Api) -> None:
+    documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
+    # a comment leaves room for the plans of two combinations with one field each
+    text = f"{MANY} #"
+    text += "x" * (CACHED_DOCUMENT_CHARACTERS - len(text) - 20)
+    costs = []
+    for combination in [it for it in COMBINATIONS if sum(it.values()) == 1][:4]:
+        costs.append((await api(text, **combination)).body["extensions"]["cost"]["actual"])
+    assert costs == [0, 0, 1, 1]
+    cached = documents._cache.values()
+    assert documents._cached_weight == sum(it.weight for it in cached) == sum(len(it.text) for it in cached) + 18
+
+
+async def send(port: int, query: str, variables: dict[str, Any]) -> bytes:
+    """Send an operation over a new connection. Return the status."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        head = f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        return (await reader.read()).split(None, 2)[1]
+    finally:
+        writer.close()
+
+
+async def test_many_plans_delay_another_request_by_few_of_them(address: str, slowly_planned: list[float]) -> None:
+    async with asyncio.timeout(6 * TIMEOUT), Service(address, max_waiting=100) as service:
+        assert await send(service.port, MANY, COMBINATIONS[0]) == b"200"
+        assert await send(service.port, "{ __typename }", {}) == b"200"
+        many = [asyncio.create_task(send(service.port, MANY, it)) for it in COMBINATIONS[1:60]]
+        delays = []
+        for _ in range(10):
+            before = len(slowly_planned)
+            assert await send(service.port, "{ __typename }", {}) == b"200"
+            delays.append(len(slowly_planned) - before)
+        assert set(await asyncio.gather(*many)) == {b"200"}
+    # others are planned meanwhile, but not all of them first
+    assert max(delays) <= 4, delays
+
+
+async def test_only_a_plan_that_is_not_kept_waits_for_its_turn(address: str) -> None:
+    async with Service(address, max_waiting=0) as service:
+        assert await send(service.port, MANY, COMBINATIONS[0]) == b"200"
+        async with service.app.state.parse_admission.slot(1, "another"):
+            assert await send(service.port, MANY, COMBINATIONS[0]) == b"200"
+            assert await send(service.port, MANY, COMBINATIONS[1]) == b"503"
+            # with invalid variables there is nothing to plan
+            assert await send(service.port, MANY, {}) == b"200"
+        assert await send(service.port, MANY, COMBINATIONS[1]) == b"200"
