@@ -5,7 +5,6 @@ import gc
 import itertools
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ SLOW = 0.02
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The instants at which a plan was compiled."""
     instants: list[float] = []
     plan = Planner.plan
@@ -39,7 +38,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         return plan(*arguments)
 
     monkeypatch.setattr(Planner, "plan", noting_plan)
-    yield instants
+    return instants
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ async def test_eight_plans_are_kept_and_each_further_one_costs_its_fields(api: A
     before = plans()
     costs = []
     for combination in COMBINATIONS[:300]:
-        response = await api(MANY, **combination)
+        response = await api(MANY, None, **combination)
         assert len(response.data) == sum(combination.values())
         cost = response.body["extensions"]["cost"]
         assert cost["actual"] == cost["requested"]
@@ -71,7 +70,7 @@ async def test_eight_plans_are_kept_and_each_further_one_costs_its_fields(api: A
     assert len(planned) == 300
     assert plans() - before == CACHED_PLANS
     # a kept plan is neither compiled nor charged again
-    assert (await api(MANY, **COMBINATIONS[3])).body["extensions"]["cost"]["actual"] == 0
+    assert (await api(MANY, None, **COMBINATIONS[3])).body["extensions"]["cost"]["actual"] == 0
     assert len(planned) == 300
 
 
@@ -80,9 +79,9 @@ async def test_the_cost_of_a_plan_is_charged(api: Api) -> None:
         return int(headers["ratelimit"].split("r=")[1].split(";")[0])
 
     for combination in COMBINATIONS[:CACHED_PLANS]:
-        before = await api(MANY, **combination)
-    kept = await api(MANY, **COMBINATIONS[0])
-    another = await api(MANY, **COMBINATIONS[-1])
+        before = await api(MANY, None, **combination)
+    kept = await api(MANY, None, **COMBINATIONS[0])
+    another = await api(MANY, None, **COMBINATIONS[-1])
     # an operation costs 1 at least
     assert remaining(before.headers) - remaining(kept.headers) == 1
     assert remaining(kept.headers) - remaining(another.headers) == len(FLAGS)
@@ -93,9 +92,8 @@ async def test_plans_count_in_the_bound_of_cached_documents(api: Api) -> None:
     # a comment leaves room for the plans of two combinations with one field each
     text = f"{MANY} #"
     text += "x" * (CACHED_DOCUMENT_CHARACTERS - len(text) - 20)
-    costs = []
-    for combination in [it for it in COMBINATIONS if sum(it.values()) == 1][:4]:
-        costs.append((await api(text, **combination)).body["extensions"]["cost"]["actual"])
+    of_one_field = [it for it in COMBINATIONS if sum(it.values()) == 1][:4]
+    costs = [(await api(text, None, **it)).body["extensions"]["cost"]["actual"] for it in of_one_field]
     assert costs == [0, 0, 1, 1]
     cached = documents._cache.values()
     assert documents._cached_weight == sum(it.weight for it in cached) == sum(len(it.text) for it in cached) + 18
