@@ -1,6 +1,7 @@
 """Pool of connections: a bounded number of them, each of which runs the statements of one holder at a time."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from db.driver_connection import DriverConnection
@@ -13,26 +14,22 @@ class Pool:
     def __init__(self, connect: Callable[[], Awaitable[DriverConnection]], *, size: int, timeout: float) -> None:
         self._connect = connect
         self._timeout = timeout
-        self._free = asyncio.Semaphore(size)
+        self._size = size
+        # Those who wait for a slot, the first of whom takes the next one that becomes free.
+        self._waiters: deque[asyncio.Future[None]] = deque()
         # The one that was used last is used next: its statements are prepared, and the others can be closed by the server.
         self._idle: list[DriverConnection] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._is_closed = False
-        # Number of connections that are held.
+        # Number of slots that are taken: connections that are held, opened or closed.
         self.in_use = 0
 
     async def acquire(self) -> DriverConnection:
         """Take a connection. Raise Unavailable if none becomes free in time."""
-        if self._free.locked():
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._free.acquire()
-            except TimeoutError as error:
-                raise Unavailable("Every connection to the database is in use. Try again in a moment.") from error
+        if self.in_use < self._size:
+            self.in_use += 1
         else:
-            # does not wait, so it needs no timer
-            await self._free.acquire()
-        self.in_use += 1
+            await self._wait_for_slot()
         try:
             while self._idle:
                 connection = self._idle.pop()
@@ -68,6 +65,27 @@ class Pool:
         self._closing.discard(closing)
         self._release_slot()
 
+    async def _wait_for_slot(self) -> None:
+        slot = asyncio.get_running_loop().create_future()
+        self._waiters.append(slot)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await slot
+        except BaseException as error:
+            if slot in self._waiters:
+                self._waiters.remove(slot)
+            elif not slot.cancelled():
+                # it became free at the moment of the timeout or cancellation
+                self._release_slot()
+            if isinstance(error, TimeoutError):
+                raise Unavailable("Every connection to the database is in use. Try again in a moment.") from error
+            raise
+
     def _release_slot(self) -> None:
+        """Give a slot to the first who waits for one, or else free it."""
+        while self._waiters:
+            slot = self._waiters.popleft()
+            if not slot.done():
+                slot.set_result(None)
+                return
         self.in_use -= 1
-        self._free.release()

@@ -150,5 +150,5 @@ async def _find(
 ) -> list[ProductRow | None]:
     """Find products, and return them in the order of their keys, which are values of one column."""
     rows = await connection.fetch(statement, {"keys": distinct(keys), "as_of": as_of or connection.now_if_read})
-    products = {row[key]: cast(ProductRow, row) for row in rows}
+    products: dict[Any, Any] = {row[key]: row for row in rows}
     return [products.get(it) for it in keys]

@@ -29,7 +29,7 @@ class Context:
     _loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
-        self._loaders = Loaders(self.transaction.reader, are_called_once=self.transaction.is_single_read)
+        self._loaders = Loaders(self.transaction.reader, is_single_read=self.transaction.is_single_read)
 
     async def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> Value:
         """Return what a declared loader finds for a key. Calls of one level share a statement."""

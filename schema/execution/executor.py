@@ -252,9 +252,10 @@ class Executor:
         self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
     ) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
-        prefetched = await self._attempt_prefetched(prepared, execution, author, stats)
-        if prefetched is not None:
-            return prefetched
+        if execution.plan is not None and execution.plan.prefetch is not None:
+            prefetched = await self._attempt_prefetched(prepared, execution, author, stats)
+            if prefetched is not None:
+                return prefetched
         principal, writes = prepared.principal, prepared.writes
         transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=execution.plan)
         context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
@@ -271,7 +272,7 @@ class Executor:
         # Every mutation field is non-null: where one failed or did not run, there is no data.
         if not writes or result.data is None:
             await transaction.rollback()
-            conflicted = any(isinstance(error.original_error, TransactionConflict) for error in result.errors or ())
+            conflicted = writes and any(isinstance(it.original_error, TransactionConflict) for it in result.errors or ())
             return _Attempt(result, context, opened=transaction.opened, conflicted=conflicted)
         try:
             await transaction.commit()
@@ -283,11 +284,12 @@ class Executor:
     async def _attempt_prefetched(
         self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
     ) -> "_Attempt | None":
-        """Run the operation with the data of one statement. Return None if its plan has no prefetch, or if that failed: a walk
-        that fails shall cost the walk and not its root."""
+        """Run the operation with the data of one statement. Return None if the prefetch of its plan failed: a walk that fails
+        shall cost the walk and not its root."""
         plan, variables = execution.plan, execution.variables
-        if plan is None or plan.prefetch is None or variables is None:
-            return None
+        assert plan is not None, "a prefetch belongs to a plan"
+        assert plan.prefetch is not None, "the plan has a prefetch"
+        assert variables is not None, "an operation without variables that are valid has no plan"
         transaction = Transaction(
             self._database, prepared.principal.tenant_id, author, stats, writes=False, plan=plan, is_prefetched=True
         )

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, TypeVarTuple, cast
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 from aiodataloader import DataLoader, dispatch_queue_batch
 from aiodataloader import Loader as QueuedCall
@@ -104,11 +104,7 @@ class Loader(DataLoader[Call, list[Any]]):
         known = self._known[shared]
         if all(key in known for key in keys):
             return [known[key] for key in keys]
-        call = Call(keys, shared)
-        if self._loaders.are_called_once:
-            (values,) = await self._values_of_calls([call])
-            return values
-        return await self.load(call)
+        return await self.load(Call(keys, shared))
 
     def set_known(self, key: Any, shared: tuple[Any, ...], value: Any) -> None:
         """Set a value that was found by other means."""
@@ -164,12 +160,12 @@ class Loader(DataLoader[Call, list[Any]]):
 class Loaders:
     """The loaders of one attempt at an operation, each created from its declaration when first used.
 
-    If the operation calls a loader once at most, no other call can share its statement, so the call does not wait for others.
+    An operation that runs one statement at most needs no loader: no other call can share the statement.
     """
 
-    def __init__(self, connect: Connect, *, are_called_once: bool = False) -> None:
+    def __init__(self, connect: Connect, *, is_single_read: bool = False) -> None:
         self.connect = connect
-        self.are_called_once = are_called_once
+        self._is_single_read = is_single_read
         self._loaders: dict[Loadable[*tuple[Any, ...]], Loader] = {}
         # batches of loaders that are not the last, from their first call until they have ended
         self._batches = 0
@@ -195,10 +191,13 @@ class Loaders:
 
     async def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> Value:
         """Return a value, or raise it if it is an exception."""
-        (value,) = await self._loader(declared).values([key], shared)
+        if self._is_single_read and declared not in self._loaders:
+            (value,) = await declared.find(self, [key], *shared)
+        else:
+            (value,) = await self._loader(declared).values([key], shared)
         if isinstance(value, Exception):
             raise value
-        return cast(Value, value)
+        return value
 
     async def load_all(self, declared: Loadable[Value, Key, *Shared], keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
         """Return the value of each key, in order. An exception among them is the error of its key."""

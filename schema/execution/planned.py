@@ -13,6 +13,8 @@ from schema.planning.run import PlanRun
 
 # Fetches what the resolvers of a plan will load with one statement, and primes their loaders.
 Prefetch = Callable[[Context, VariableValues], Awaitable[None]]
+# Returns the path of a value in the response.
+FindPath = Callable[[], list[str | int]]
 
 
 class _Resolution:
@@ -25,7 +27,7 @@ class _Resolution:
         context: Context,
         field_nodes: list[FieldNode],
         fragments: Mapping[str, FragmentDefinitionNode],
-        path: Callable[[], list[str | int]],
+        path: FindPath,
     ) -> None:
         self.context = context
         self.field_nodes = field_nodes
@@ -43,7 +45,7 @@ class _Resolution:
 async def execute_plan(plan: Plan, variables: VariableValues, context: Context) -> ExecutionResult:
     """Run a plan. The result equals that of the general executor."""
 
-    def make_info(nodes: list[FieldNode], path: Callable[[], list[str | int]]) -> Any:
+    def make_info(nodes: list[FieldNode], path: FindPath) -> Any:
         return strawberry.Info(_Resolution(context, nodes, plan.fragments, path), None)  # type: ignore[arg-type]
 
     run = PlanRun(make_info, variables)

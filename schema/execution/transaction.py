@@ -57,33 +57,40 @@ class Transaction:
 
     async def _connect(self) -> ReadConnection:
         """Return the connection. That of a mutation may not know `now` yet."""
-        async with self._opening:
-            if self._closed:
-                raise Unavailable("The request has ended.")
-            if self._is_sealed:
-                self.was_reopened = True
-                raise Unavailable("The prefetch of the operation was incomplete.")
-            if self._connection is None:
-                self._connection = await self._open()
-                if self._plan is not None and not self._writes:
-                    self._connection.link_columns = self._plan.link_columns
-                    self._connection.asset_fields = self._plan.asset_fields
-                # all attempts at an operation share their statistics
-                self._stats.add(self._connection.stats)
-                self._connection.stats = self._stats
-                if self._cancelled:
-                    # the operation was cancelled while the transaction began
-                    self._connection.cancel()
-            return self._connection
-
-    async def _open(self) -> ReadConnection:
         if self.is_single_read:
-            return self._database.single_read(self._tenant_id)
-        return await self._stack.enter_async_context(
-            self._database.transaction(self._tenant_id, self._author, read_now=False, generic_plans=True)
-            if self._writes
-            else self._database.snapshot(self._tenant_id, read_now=False, generic_plans=True)
-        )
+            # to open it takes no time, so there is nothing to lock
+            self._refuse_after_end()
+            return self._connection or self._use(self._database.single_read(self._tenant_id))
+        async with self._opening:
+            self._refuse_after_end()
+            return self._connection or self._use(
+                await self._stack.enter_async_context(
+                    self._database.transaction(self._tenant_id, self._author, read_now=False, generic_plans=True)
+                    if self._writes
+                    else self._database.snapshot(self._tenant_id, read_now=False, generic_plans=True)
+                )
+            )
+
+    def _refuse_after_end(self) -> None:
+        if self._closed:
+            raise Unavailable("The request has ended.")
+        if self._is_sealed:
+            self.was_reopened = True
+            raise Unavailable("The prefetch of the operation was incomplete.")
+
+    def _use(self, connection: ReadConnection) -> ReadConnection:
+        """Note the connection, and what it shares with the operation."""
+        self._connection = connection
+        if self._plan is not None and not self._writes:
+            connection.link_columns = self._plan.link_columns
+            connection.asset_fields = self._plan.asset_fields
+        # all attempts at an operation share their statistics
+        self._stats.add(connection.stats)
+        connection.stats = self._stats
+        if self._cancelled:
+            # the operation was cancelled while the transaction began
+            connection.cancel()
+        return connection
 
     def seal(self) -> None:
         """Refuse further statements: all data was fetched, and others would see another state of the database."""

@@ -218,7 +218,7 @@ class PlanRun:
                 continue
             part: Any = items[start : start + len(value)] if len(lists) > 1 else items
             start += len(value)
-            if may_fail and any(it is FAILED for it in part):
+            if may_fail and FAILED in part:
                 part = FAILED if plan.is_non_null else None
             completed.append(part)
         return completed
@@ -329,14 +329,14 @@ def _sole_type(plan: ValuePlan, values: Sequence[Any]) -> ObjectPlan | None:
     if plan.objects is not None:
         return plan.objects.get(next(iter(classes))) if len(classes) == 1 else None
     if plan.expected is not None:
-        are_objects = all(issubclass(it, plan.expected) for it in classes)
+        are_objects = classes == {plan.expected} or all(issubclass(it, plan.expected) for it in classes)
     else:
         are_objects = not any(it is type(None) or issubclass(it, BaseException) for it in classes)
     return plan.object if are_objects else None
 
 
 def _failed_to_null(values: list[Any]) -> list[Any]:
-    return [None if it is FAILED else it for it in values] if any(it is FAILED for it in values) else values
+    return [None if it is FAILED else it for it in values] if FAILED in values else values
 
 
 def _root_path(_: int) -> list[str | int]:
