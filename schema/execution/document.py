@@ -29,6 +29,7 @@ from schema.language.document_limits import check_document
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.planning.cache import DocumentPlans, PlannedOperation
+from schema.planning.coercion import InputCoercions, VariableCoercion
 from schema.planning.planner import Planner
 
 # Characters of all cached documents, whose parsed form takes about 200 times their size, and of one of them, so that one document
@@ -60,11 +61,18 @@ class RegisteredDocuments:
 class DocumentOperation:
     """An operation of a document, and what is computed for it once."""
 
-    __slots__ = ("audit_text", "estimate", "label", "node", "required_scopes", "scopes", "uses_database", "writes")
+    __slots__ = ("audit_text", "coercion", "estimate", "label", "node", "required_scopes", "scopes", "uses_database", "writes")
 
-    def __init__(self, node: OperationDefinitionNode, document: DocumentNode, required_scopes: dict[Scope, str]) -> None:
+    def __init__(
+        self,
+        node: OperationDefinitionNode,
+        document: DocumentNode,
+        required_scopes: dict[Scope, str],
+        coercion: VariableCoercion,
+    ) -> None:
         name = node.name.value if node.name else ""
         self.node = node
+        self.coercion = coercion
         # each scope with the coordinate of the first field that requires it
         self.required_scopes = required_scopes
         self.scopes = frozenset(required_scopes)
@@ -115,6 +123,7 @@ class Documents:
         self._planner = Planner(schema, schema.prefetches)
         self._estimator = CostEstimator(CostModel(self._schema, limits))
         self._scopes = declared_scopes(schema)
+        self._coercions = InputCoercions()
         # by hash
         self._cache: OrderedDict[str, _CachedDocument] = OrderedDict()
         # hashes of all documents that are kept, by text
@@ -182,7 +191,9 @@ class Documents:
         operation = prepared.operations.get(name)
         if operation is None and (node := get_operation_ast(prepared.document, name)) is not None:
             scopes = required_scopes(node, prepared.document, self._schema, self._scopes)
-            operation = prepared.operations[name] = DocumentOperation(node, prepared.document, scopes)
+            operation = prepared.operations[name] = DocumentOperation(
+                node, prepared.document, scopes, VariableCoercion(self._schema, node, self._coercions)
+            )
         return operation
 
     def estimate(self, prepared: PreparedDocument, operation: DocumentOperation, variables: dict[str, Any]) -> CostEstimate:

@@ -15,7 +15,7 @@ from graphql import (
     GraphQLSchema,
     located_error,
 )
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 
 from db.audit_entry import READ
 from db.author import Author
@@ -242,7 +242,7 @@ class Executor:
         """Coerce the variables of an operation, and find its plan if it is kept."""
         node, variables = operation.node, _NO_VARIABLES
         if node.variable_definitions:
-            coerced = get_variable_values(self._schema, node.variable_definitions, request.variables or {}, max_errors=50)
+            coerced = operation.coercion.values(request.variables or {})
             if isinstance(coerced, list):
                 return _Execution(GENERAL, None, coerced)
             variables = coerced
