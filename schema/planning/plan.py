@@ -82,25 +82,47 @@ class Resolver:
 
 
 class Arguments:
-    """Arguments of a field. Constant ones are converted once."""
+    """Arguments of a field. Constant ones are coerced once, and converted once if all are constant.
 
-    __slots__ = ("_constant", "_convert", "_field", "_is_constant", "_node")
+    Runs share constants only if `are_shared`: a mutation may change what it is given. `variables` holds the names of the
+    variables that are arguments themselves, by argument, if no other argument contains one.
+    """
 
-    def __init__(self, graphql_field: GraphQLField, node: FieldNode, convert: ConvertArguments, *, is_constant: bool) -> None:
+    __slots__ = ("_are_shared", "_constant", "_convert", "_converted", "_field", "_node", "_variables")
+
+    def __init__(
+        self,
+        graphql_field: GraphQLField,
+        node: FieldNode,
+        convert: ConvertArguments,
+        *,
+        variables: Mapping[str, str] | None,
+        are_shared: bool,
+    ) -> None:
         self._field = graphql_field
         self._node = node
         self._convert = convert
-        self._is_constant = is_constant
-        self._constant: dict[str, Any] | None = None if graphql_field.args else {}
+        self._are_shared = are_shared
+        self._variables = variables
+        self._constant: dict[str, Any] | None = None
+        self._converted: dict[str, Any] | None = None if graphql_field.args else {}
 
     def values(self, variables: VariableValues) -> dict[str, Any]:
         """Return the arguments by the names of the resolver's parameters. Raise GraphQLError if one is invalid."""
-        if self._constant is not None:
-            return self._constant
-        values = self._convert(get_argument_values(self._field, self._node, variables))
-        if self._is_constant:
-            self._constant = values
-        return values
+        if self._converted is not None:
+            return self._converted
+        if self._variables is not None and self._constant is not None:
+            given = {argument: variables.coerced.get(name) for argument, name in self._variables.items()}
+            # one that is null or omitted may have a default, or be invalid
+            if None not in given.values():
+                return self._convert(self._constant | given)
+        values = get_argument_values(self._field, self._node, variables)
+        converted = self._convert(values)
+        if self._variables is not None and self._are_shared:
+            # the values of variables are those of a run
+            self._constant = {name: it for name, it in values.items() if name not in self._variables}
+            self._converted = None if self._variables else converted
+        return converted
 
 
 @dataclass(slots=True, eq=False)

@@ -222,8 +222,8 @@ class _Compilation:
                 graphql_field,
                 nodes[0],
                 self._planner.argument_conversion(graphql_field),
-                # a mutation may change what it is given
-                is_constant=type_ is not self._schema.mutation_type and not _uses_variables(nodes[0]),
+                variables=_variable_arguments(nodes[0]),
+                are_shared=type_ is not self._schema.mutation_type,
             ),
         )
         if plan.resolver.is_async and not is_carried(declared):
@@ -258,8 +258,8 @@ def _serializer(type_: GraphQLLeafType) -> Callable[[Any], Any]:
     return serialize
 
 
-def _uses_variables(node: FieldNode) -> bool:
-    """True if an argument of a field contains a variable."""
+def _variable_arguments(node: FieldNode) -> dict[str, str] | None:
+    """Return the names of the variables that are arguments of a field, by argument; None: an argument contains a variable."""
 
     class Finder(Visitor):
         found = False
@@ -268,6 +268,10 @@ def _uses_variables(node: FieldNode) -> bool:
             self.found = True
 
     finder = Finder()
+    variables: dict[str, str] = {}
     for argument in node.arguments or ():
-        visit(argument, finder)
-    return finder.found
+        if isinstance(argument.value, VariableNode):
+            variables[argument.name.value] = argument.value.name.value
+        else:
+            visit(argument, finder)
+    return None if finder.found else variables
