@@ -13,9 +13,10 @@ from typing import Any, Protocol, TypeVar
 
 from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_and_quota_parameters, audit_parameters
 from db.author import Author
-from db.driver_connection import DriverConnection, Row
+from db.driver_connection import DriverConnection
 from db.errors import Conflict, HeadwaterError, LimitExceeded, Unavailable
 from db.query_stats import QueryStats
+from db.rows import Row
 from db.sql import Statement, text
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ import orjson
 
 from db.driver import domain_error, is_unencodable, translated_errors
 from db.errors import HeadwaterError
+from db.rows import Row
 from db.sql import MAX_SHAPES
 
 # Rows that a stream fetches at a time.
@@ -20,18 +21,6 @@ _CLOSE_TIMEOUT = 2.0
 
 # The binary form of jsonb is a version, which is 1, and the text.
 _JSONB_VERSION = b"\x01"
-
-
-class Row(asyncpg.Record):
-    """A row whose columns are its attributes. A column `keys`, `values`, `items` or `get` is read by index."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"The row has no column {name!r}.") from None
 
 
 class StatementHook:

@@ -1,18 +1,20 @@
 """Reads of one statement: without a transaction, which costs one round trip, or in one of their own."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from db.driver_connection import DriverConnection, Row
+from db.driver_connection import DriverConnection
 from db.errors import Unavailable
 from db.pool import Pool
+from db.rows import Row
 from db.sql import text
 
 _SET_TENANT = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), false)")
 
 
-class SingleRead:
+class SingleRead(ABC):
     """Runs one statement of a tenant. It holds a connection only while the statement runs."""
 
     def __init__(self) -> None:
@@ -27,8 +29,9 @@ class SingleRead:
     def stream(self, text: str, arguments: Sequence[Any]) -> AsyncIterator[Row]:
         raise AssertionError("A single read does not stream. Open a snapshot.")
 
+    @abstractmethod
     async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
-        raise NotImplementedError
+        """Run the statement on a connection, and give that back."""
 
 
 class SessionRead(SingleRead):

@@ -13,7 +13,8 @@ import pytest
 
 from db.author import Author
 from db.database import Database
-from db.driver_connection import Row, StatementHook
+from db.driver_connection import StatementHook
+from db.rows import Row
 from graph_api import demo
 from graph_api.app import create_app
 from graph_api.settings import Settings

@@ -7,7 +7,8 @@ from typing import Any, Self
 import asyncpg
 
 from db.database import Database
-from db.driver_connection import Row, StatementHook
+from db.driver_connection import StatementHook
+from db.rows import Row
 
 # Statements that open or end transactions and their parts.
 _SESSION = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET CONSTRAINTS", "SELECT set_config")

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select
 
-from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.consistency import lifecycle
 from db.errors import Conflict, HeadwaterError, NotFound
 from db.filters import TENANT, any_of, distinct
+from db.rows import BuiltRow
 from db.sql import compose, statement
 from db.tables import asset as assets
 from db.temporal.change_log import Assertion, BegunVersion, Operation, Outcome, raise_first_error

@@ -13,11 +13,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from db.assets import asset, entity_fields
 from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.asset_list import select_assets
-from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict
 from db.filters import AS_OF, any_of, distinct
 from db.registries.type_registry import read_type_registry_locked
+from db.rows import BuiltRow
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import asset as assets
 from db.tables import entity_version as versions

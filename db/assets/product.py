@@ -10,12 +10,12 @@ from sqlalchemy import BigInteger, Text, Uuid, bindparam
 
 from db.assets import asset, product_fields
 from db.assets.asset_list import select_assets
-from db.built_row import BuiltRow
 from db.connection import ReadConnection, WriteConnection
 from db.errors import NotFound, TransactionConflict
 from db.filters import AS_OF, any_of, distinct
 from db.instants import write_instant
 from db.registries.domain import add_domains
+from db.rows import BuiltRow
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import asset as assets
 from db.tables import product_version as versions

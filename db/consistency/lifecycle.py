@@ -7,9 +7,9 @@ from typing import NamedTuple
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import BatchConflict
 from db.consistency.cardinality import check_cardinality, defer_cardinality
-from db.driver_connection import Row
 from db.errors import HeadwaterError, ResolvableConflict
 from db.instants import write_instant
+from db.rows import Row
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation, Outcome, append_changes, outcomes_of, raise_first_error, rebuild_since
 from db.temporal.kind import AssociationKind, Kind

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from db.connection import ReadConnection, WriteConnection
-from db.driver_connection import Row
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
+from db.rows import Row
 from db.sql import statement
 from db.temporal.kind import Kind, projection_path
 from db.temporal.write_domains import require_domains

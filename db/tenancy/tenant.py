@@ -11,9 +11,9 @@ from db import fields
 from db.author import Author
 from db.connection import ReadConnection
 from db.database import owner_transaction
-from db.driver_connection import Row
 from db.errors import Conflict, NotFound, Unavailable
 from db.filters import TENANT
+from db.rows import Row
 from db.sql import compose, text
 from db.tables import quota
 from db.tables import tenant as tenants

@@ -9,8 +9,8 @@ import asyncpg
 from db.author import Author
 from db.connection import WriteConnection
 from db.database import Database
-from db.driver_connection import Row
 from db.errors import HeadwaterError
+from db.rows import Row
 from tests.hooks import AttachedHook, belongs_to_session, explain, explain_generic
 
 

@@ -12,9 +12,10 @@ from db.assets.entity_query import EntityQuery
 from db.assets.product_query import ProductQuery
 from db.author import Author
 from db.database import Database
-from db.driver_connection import DriverConnection, Row
+from db.driver_connection import DriverConnection
 from db.errors import HeadwaterError, Timeout, Unavailable
 from db.pagination import Page
+from db.rows import Row
 from db.sql import text
 from tests.builders import day, product_fields
 from tests.db.conftest import OTHER

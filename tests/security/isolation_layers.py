@@ -10,7 +10,7 @@ import asyncpg
 
 import db
 from db.database import Database
-from db.driver_connection import Row
+from db.rows import Row
 from db.sql import load
 from tests.hooks import AttachedHook
 from tests.security.two_tenants import tables_with

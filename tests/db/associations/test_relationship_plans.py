@@ -13,9 +13,9 @@ from db.associations import relationship
 from db.associations.association import AssetRef
 from db.consistency.cardinality import _CONFLICTS_AMONG
 from db.database import Database
-from db.driver_connection import Row
 from db.pagination import Page
 from db.registries.relationship_type import DirectedTypeIds
+from db.rows import Row
 from db.sql import statement, text
 from tests.builders import day
 from tests.databases import prepare_now, shared_database

@@ -23,9 +23,10 @@ from db.bulk import ingest, purge
 from db.bulk.purge import PurgeCursor, Removed, count_past_retention, purge_step
 from db.connection import WriteConnection
 from db.database import Database, owner_transaction
-from db.driver_connection import Row, StatementHook
+from db.driver_connection import StatementHook
 from db.errors import HeadwaterError, NotFound, Timeout, TransactionConflict
 from db.registries import entity_type, relationship_type
+from db.rows import Row
 from db.sql import text
 from db.temporal.change_log import Operation
 from db.temporal.kinds import ASSOCIATION_KINDS, KINDS, PRODUCT

@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 
 from db.database import Database
-from db.driver_connection import Row
 from db.lineage.path import find_paths
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import Bounds, Direction, Truncation, TruncationReason, WalkPage, WalkQuery, run_walks
+from db.rows import Row
 from tests.databases import shared_database
 from tests.hooks import AttachedHook, explain
 

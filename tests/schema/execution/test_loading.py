@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from db.driver_connection import Row
+from db.rows import Row
 from schema.execution.loading import Batch, Loaders
 from tests.builders import Api
 
