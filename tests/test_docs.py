@@ -419,20 +419,27 @@ async def test_the_files_of_one_request_are_those_that_the_page_lists(api: Api) 
     assert all((ROOT / file).exists() for file in listed)
     # the first request builds the middleware
     await api("{ __typename }")
-    entered: dict[str, None] = {}
 
-    def note(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(f"{ROOT}/"):
-            entered[frame.f_code.co_filename.removeprefix(f"{ROOT}/")] = None
+    async def entered() -> list[str]:
+        """Return the files that the request enters, in order."""
+        found: dict[str, None] = {}
 
-    sys.setprofile(note)
-    try:
-        await api(query.replace('"x"', '"board_pack"'))
-    finally:
-        sys.setprofile(None)
-    files = [file for file in entered if re.match(r"(graph_api|schema|db)/", file)]
+        def note(frame: FrameType, event: str, _: Any) -> None:
+            if event == "call" and frame.f_code.co_filename.startswith(f"{ROOT}/"):
+                found[frame.f_code.co_filename.removeprefix(f"{ROOT}/")] = None
+
+        sys.setprofile(note)
+        try:
+            await api(query.replace('"x"', '"board_pack"'))
+        finally:
+            sys.setprofile(None)
+        return [file for file in found if re.match(r"(graph_api|schema|db)/", file)]
+
+    files = await entered()
     assert set(files) - set(listed) == set()
     assert {file for file in listed if not NOT_PROFILED.fullmatch(file)} - set(files) <= ENTERED_ONCE
     assert [file for file in listed if file in files and file not in ENTERED_ONCE] == [
         file for file in files if file not in ENTERED_ONCE
     ]
+    (count,) = re.findall(r"second request with the same document enters (\d+)", page)
+    assert len(await entered()) == int(count)
