@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from graph_api.app import create_app
+from graph_api.asgi import freeze_gc
 from graph_api.settings import Settings
 from tests.bench.databases import plain_address
 from tests.builders import day
@@ -20,31 +21,45 @@ ASSETS = 10_000
 # Longest turn of the event loop, in seconds of the processor: other processes of the machine do not count.
 LONGEST_TURN = 0.05
 
-# Products that all feed the first of them.
+# Products that all feed the first of them, and as many that feed each other, so that the statistics do not say that all links
+# are those of one asset.
 _FILL = f"""
 SET session_replication_role = replica;
 INSERT INTO domain (tenant_id, name) VALUES (1, 'sales');
-INSERT INTO asset (tenant_id, uid, kind) SELECT 1, gen_random_uuid(), 'PRODUCT' FROM generate_series(0, {ASSETS});
+INSERT INTO asset (tenant_id, uid, kind) SELECT 1, gen_random_uuid(), 'PRODUCT' FROM generate_series(0, 2 * {ASSETS});
 INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_at, name, domain, owner, schema, status, version,
   tags, digest)
 SELECT 1, id, '{day(0)}', 'infinity', '{day(0)}', 'product ' || row_number() OVER (ORDER BY id), 'sales', 'ann', '{{}}', 'ACTIVE',
   '1', '{{}}', gen_random_uuid()
 FROM asset;
 INSERT INTO lineage_link (tenant_id, uid, source_id, target_id)
-SELECT 1, gen_random_uuid(), id, (SELECT min(id) FROM asset) FROM asset OFFSET 1;
+SELECT 1, gen_random_uuid(), id, CASE WHEN id <= low + {ASSETS} THEN low ELSE id + 1 END
+FROM asset, (SELECT min(id) AS low, max(id) AS high FROM asset)
+WHERE id > low AND id < high;
 INSERT INTO lineage_link_effective (tenant_id, link_id, valid_from, valid_to, source_id, target_id, type, confidence, metadata,
   digest)
 SELECT 1, id, '{day(0)}', 'infinity', source_id, target_id, 'DIRECT', 1, '{{}}', gen_random_uuid() FROM lineage_link;
 ANALYZE;
 """
 FIELDS = "uid name owner status version validFrom"
+
+
+def _walk(selection: str, filters: str = "") -> str:
+    return f'{{ product(name: "product 1") {{ upstream(first: {ASSETS}{filters}) {{ {selection} }} }} }}'
+
+
 OPERATIONS = {
     "page": f"{{ products(first: {ASSETS}) {{ nodes {{ {FIELDS} }} }} }}",
     "page with cursors": f"{{ products(first: {ASSETS}) {{ edges {{ cursor node {{ {FIELDS} }} }} pageInfo {{ endCursor }} }} }}",
-    "walk": f'{{ product(name: "product 1") {{ upstream(first: {ASSETS}) {{ nodes {{ ... on Product {{ {FIELDS} }} }} }} }} }}',
-    "walk with cursors": (
-        f'{{ product(name: "product 1") {{ upstream(first: {ASSETS}) {{ edges {{ cursor depth node {{ uid label }} }} }} }} }}'
+    "walk": _walk(f"nodes {{ ... on Product {{ {FIELDS} }} }}"),
+    "walk with cursors": _walk("edges { cursor depth node { uid label } }"),
+    "walk with confidences": _walk("edges { confidence node { uid } }"),
+    "walk with links": _walk("edges { node { uid } links { type confidence } }"),
+    "links of a walk": _walk("links { type source { uid } target { id label } }"),
+    "walk with filters": _walk(
+        "nodes { uid label }", ", filter: { links: { minConfidence: 0.1 }, assets: { kinds: [PRODUCT] } }"
     ),
+    "page with domains": f"{{ products(first: {ASSETS}) {{ nodes {{ uid domain {{ name }} }} }} }}",
 }
 
 
@@ -64,7 +79,14 @@ async def client(address: str) -> AsyncIterator[httpx.AsyncClient]:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            yield client
+            thresholds = gc.get_threshold()
+            # as in the service, or a collection would traverse all that the tests have loaded
+            freeze_gc()
+            try:
+                yield client
+            finally:
+                gc.unfreeze()
+                gc.set_threshold(*thresholds)
 
 
 class Turns:
