@@ -10,17 +10,17 @@ import strawberry
 from db.lineage.walk import Direction
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
-from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types, related_connection, relationships_of_asset
+from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types, related_connections, relationships_of_assets
 from schema.execution.context import Info
 from schema.execution.loading import Loadable
 from schema.language.columns import column, reads
 from schema.language.cost import list_size, walk_cost
-from schema.language.fields import batched, resolver
+from schema.language.fields import batched
 from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ
 from schema.lineage.walk import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connections
-from schema.temporal.history import Version, version_connection
+from schema.temporal.history import Version, version_connections
 
 LABEL = "Name to display: the name of a product, the display name of an entity."
 
@@ -105,9 +105,10 @@ class Asset(Node):
 
     @reads("as_of")
     @paged
-    @resolver(READ, "Relationships of the asset, in order of their type.")
+    @batched(READ, "Relationships of the asset, in order of their type.")
+    @staticmethod
     async def relationships(
-        self,
+        assets: Sequence["Asset"],
         info: Info,
         types: Types = None,
         direction: AssetEnd = BOTH,
@@ -116,14 +117,15 @@ class Asset(Node):
         last: Last = None,
         before: Before = None,
         as_of: AsOf = None,
-    ) -> Connection[Relationship]:
-        return await relationships_of_asset(info, self, types, direction, PageArguments(first, after, last, before), as_of)
+    ) -> list[Connection[Relationship]]:
+        return await relationships_of_assets(info, assets, types, direction, PageArguments(first, after, last, before), as_of)
 
     @reads("as_of")
     @paged
-    @resolver(READ, "Assets that are related to it under a key, seen from either end. Each asset comes once.")
+    @batched(READ, "Assets that are related to it under a key, seen from either end. Each asset comes once.")
+    @staticmethod
     async def related(
-        self,
+        assets: Sequence["Asset"],
         info: Info,
         key: Annotated[
             str,
@@ -137,15 +139,16 @@ class Asset(Node):
         last: Last = None,
         before: Before = None,
         as_of: AsOf = None,
-    ) -> "Connection[Asset]":
-        return await related_connection(info, self, key, PageArguments(first, after, last, before), as_of)
+    ) -> list["Connection[Asset]"]:
+        return await related_connections(info, assets, key, PageArguments(first, after, last, before), as_of)
 
     @paged
-    @resolver(
+    @batched(
         READ,
         "All versions of the asset, oldest first, each with what changed. The history does not depend on asOf.",
     )
+    @staticmethod
     async def history(
-        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
-    ) -> Connection[Version]:
-        return await version_connection(info, self, PageArguments(first, after, last, before))
+        assets: Sequence["Asset"], info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> list[Connection[Version]]:
+        return await version_connections(info, assets, PageArguments(first, after, last, before))

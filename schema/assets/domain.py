@@ -1,5 +1,6 @@
 """Domains: the parts of an organisation that own data, as they are at an instant."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -13,11 +14,11 @@ from db.assets.product_query import ProductQuery
 from db.fields import refuse_unstorable
 from schema.assets.entity import Entity, EntityFilter, query_parts
 from schema.assets.product import Product, ProductStatus
-from schema.execution.connections import fetch_connection
+from schema.execution.connections import fetch_connections
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import list_size
-from schema.language.fields import field, resolver
+from schema.language.fields import batched, field, resolver
 from schema.language.node_ids import AsOf
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.scopes import READ
@@ -41,54 +42,59 @@ class Domain:
     pinned: strawberry.Private[datetime | None]
 
     @paged
-    @resolver(READ, "Products of the domain at that instant, in order of the name.")
+    @batched(READ, "Products of the domain at that instant, in order of the name.")
+    @staticmethod
     async def products(
-        self,
+        domains: Sequence["Domain"],
         info: Info,
         status: Annotated[ProductStatus | None, strawberry.argument(description="Only products with this status.")] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Product]:
+    ) -> list[Connection[Product]]:
         query = ProductQuery(statuses=None if status is None else (status.name,))
-        return await fetch_connection(
+        return await fetch_connections(
             info,
-            Keyset("products of a domain", self.name, query, self.pinned, key=(str, int)),
+            domains,
             PageArguments(first, after, last, before),
-            fetch=lambda page: info.context.load(PRODUCTS_BY_DOMAIN, self.key, query, page),
-            nodes=lambda rows: [Product.of(row, self.pinned) for row in rows],
-            cursor_key=lambda row: product_query.cursor_key(row, query.order),
-            count=lambda: info.context.load(PRODUCT_COUNT_BY_DOMAIN, self.key, query),
+            keyset=lambda domain: Keyset("products of a domain", domain.name, query, domain.pinned, key=(str, int)),
+            fetch=lambda of, page: info.context.load_all(PRODUCTS_BY_DOMAIN, [domain.key for domain in of], query, page),
+            nodes=lambda domain, rows: [Product.of(row, domain.pinned) for row in rows],
+            cursor_key=lambda _, row: product_query.cursor_key(row, query.order),
+            count=lambda domain: info.context.load(PRODUCT_COUNT_BY_DOMAIN, domain.key, query),
         )
 
     @paged
-    @resolver(
+    @batched(
         READ, "Entities at that instant whose type belongs to the domain, in order of the display name. Types are not versioned."
     )
+    @staticmethod
     async def entities(
-        self,
+        domains: Sequence["Domain"],
         info: Info,
         filter: Annotated[EntityFilter | None, strawberry.argument(description="Filter.")] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Entity]:
+    ) -> list[Connection[Entity]]:
         query = EntityQuery(**query_parts(filter))
-        return await fetch_connection(
+        return await fetch_connections(
             info,
-            Keyset("entities of a domain", self.name, query, self.pinned, key=(str, int)),
+            domains,
             PageArguments(first, after, last, before),
-            fetch=lambda page: info.context.load(ENTITIES_BY_DOMAIN, self.key, query, page),
-            nodes=lambda rows: [Entity.of(row, self.pinned) for row in rows],
-            cursor_key=lambda row: entity_query.cursor_key(row, query.order),
-            count=lambda: info.context.load(ENTITY_COUNT_BY_DOMAIN, self.key, query),
+            keyset=lambda domain: Keyset("entities of a domain", domain.name, query, domain.pinned, key=(str, int)),
+            fetch=lambda of, page: info.context.load_all(ENTITIES_BY_DOMAIN, [domain.key for domain in of], query, page),
+            nodes=lambda domain, rows: [Entity.of(row, domain.pinned) for row in rows],
+            cursor_key=lambda _, row: entity_query.cursor_key(row, query.order),
+            count=lambda domain: info.context.load(ENTITY_COUNT_BY_DOMAIN, domain.key, query),
         )
 
-    @resolver(READ, "Owners of the products of the domain at that instant, each once, in order.")
-    def owners(self, info: Info) -> list[str]:
-        return info.context.load(OWNERS_BY_DOMAIN, self.key)  # type: ignore[return-value]
+    @batched(READ, "Owners of the products of the domain at that instant, each once, in order.")
+    @staticmethod
+    async def owners(domains: Sequence["Domain"], info: Info) -> list[list[str]]:
+        return [*await info.context.load_all(OWNERS_BY_DOMAIN, [domain.key for domain in domains])]
 
     @property
     def key(self) -> DomainAt:

@@ -1,9 +1,9 @@
 """Relationships between assets: reads at any instant, related assets, and writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -13,7 +13,7 @@ from db.associations import relationship as relationships
 from db.associations import relationship_fields
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
-from schema.execution.connections import fetch_connection, read
+from schema.execution.connections import fetch_connection, fetch_connections, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
@@ -192,15 +192,20 @@ class RelationshipMutations:
         )
 
 
-async def relationships_of_asset(
+def _reading(asset: LazyAsset, as_of: datetime | None) -> tuple[int, datetime]:
+    """Return the key of the loaders: the asset, at the requested instant or else that of the asset."""
+    return asset.asset_id, as_of or asset.as_of
+
+
+async def relationships_of_assets(
     info: Info,
-    asset: LazyAsset,
+    assets: Sequence[LazyAsset],
     names: list[str] | None,
     direction: RelationshipDirection,
     arguments: PageArguments,
     as_of: datetime | None,
-) -> Connection[Relationship]:
-    """Fetch a page of the relationships of an asset, at the requested instant or else that of the asset."""
+) -> list[Any]:
+    """Fetch a page of the relationships of each asset, at the requested instant or else that of the asset."""
     types = await registry_of(info)
     ids = tuple(types.by_id) if names is None else _type_ids(types, names)
     # a relationship of a symmetric type has no origin, so that both directions include it
@@ -209,41 +214,47 @@ async def relationships_of_asset(
         symmetric if direction is RelationshipDirection.REVERSE else ids,
         symmetric if direction is RelationshipDirection.FORWARD else ids,
     )
-    instant, pinned = as_of or asset.as_of, as_of or asset.pinned
-    key = (asset.asset_id, instant)
-    # at another instant the asset may be in another state
-    known = {asset.asset_id: asset} if (instant, pinned) == (asset.as_of, asset.pinned) else None
-    return await fetch_connection(
+
+    def nodes(asset: LazyAsset, rows: list[RelationshipRow]) -> Awaitable[list[Relationship]]:
+        # at another instant the asset may be in another state
+        is_known = as_of is None or (as_of, as_of) == (asset.as_of, asset.pinned)
+        return relationships_of(info, rows, as_of or asset.pinned, {asset.asset_id: asset} if is_known else None)
+
+    return await fetch_connections(
         info,
-        Keyset("relationships of", asset.uid, names and sorted(names), direction, pinned, key=(int, int, int)),
+        assets,
         arguments,
-        fetch=lambda page: info.context.load(RELATIONSHIPS_OF_ASSET, key, type_ids, page),
-        nodes=lambda rows: relationships_of(info, rows, pinned, known),
-        cursor_key=lambda row: relationships.cursor_key_at(asset.asset_id, row),
-        count=lambda: info.context.load(RELATIONSHIP_COUNT_OF_ASSET, key, type_ids),
+        keyset=lambda asset: Keyset(
+            "relationships of", asset.uid, names and sorted(names), direction, as_of or asset.pinned, key=(int, int, int)
+        ),
+        fetch=lambda of, page: info.context.load_all(
+            RELATIONSHIPS_OF_ASSET, [_reading(asset, as_of) for asset in of], type_ids, page
+        ),
+        nodes=nodes,
+        cursor_key=lambda asset, row: relationships.cursor_key_at(asset.asset_id, row),
+        count=lambda asset: info.context.load(RELATIONSHIP_COUNT_OF_ASSET, _reading(asset, as_of), type_ids),
     )
 
 
-async def related_connection(
-    info: Info, asset: LazyAsset, type_key: str, arguments: PageArguments, as_of: datetime | None
-) -> Connection[LazyAsset]:
-    """Fetch a page of the assets related to an asset under a key, at the requested instant or else that of the asset."""
+async def related_connections(
+    info: Info, assets: Sequence[LazyAsset], type_key: str, arguments: PageArguments, as_of: datetime | None
+) -> list[Any]:
+    """Fetch a page of the assets related to each asset under a key, at the requested instant or else that of the asset."""
     type_ids = (await registry_of(info)).directed_type_ids(type_key)
-    instant, pinned = as_of or asset.as_of, as_of or asset.pinned
-    key = (asset.asset_id, instant)
 
-    async def nodes(ids: Sequence[int]) -> list[LazyAsset]:
-        related = await assets_by_id(info, ids, instant, pinned)
+    async def nodes(asset: LazyAsset, ids: Sequence[int]) -> list[LazyAsset]:
+        related = await assets_by_id(info, ids, as_of or asset.as_of, as_of or asset.pinned)
         return [related[asset_id] for asset_id in ids]
 
-    return await fetch_connection(
+    return await fetch_connections(
         info,
-        Keyset("related", asset.uid, type_key, pinned, key=(int,)),
+        assets,
         arguments,
-        fetch=lambda page: info.context.load(RELATED_TO_ASSET, key, type_ids, page),
+        keyset=lambda asset: Keyset("related", asset.uid, type_key, as_of or asset.pinned, key=(int,)),
+        fetch=lambda of, page: info.context.load_all(RELATED_TO_ASSET, [_reading(asset, as_of) for asset in of], type_ids, page),
         nodes=nodes,
-        cursor_key=lambda asset_id: (asset_id,),
-        count=lambda: info.context.load(RELATED_COUNT_OF_ASSET, key, type_ids),
+        cursor_key=lambda _, asset_id: (asset_id,),
+        count=lambda asset: info.context.load(RELATED_COUNT_OF_ASSET, _reading(asset, as_of), type_ids),
     )
 
 

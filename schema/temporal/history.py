@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -10,13 +11,13 @@ from strawberry.utils.str_converters import to_camel_case
 
 from db.pagination import Page
 from db.temporal.history import Changed, VersionRow, count_histories, histories
-from schema.execution.connections import fetch_connection
+from schema.execution.connections import fetch_connections
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import list_size
 from schema.language.fields import field
 from schema.language.node_ids import Node, write_id
-from schema.language.pagination import Connection, Keyset, PageArguments
+from schema.language.pagination import Keyset, PageArguments
 from schema.language.scopes import READ
 from schema.lazy import LazyAsset
 
@@ -70,16 +71,18 @@ def field_changes(changed: Sequence[Changed]) -> list[FieldChange]:
     return described
 
 
-async def version_connection(info: Info, asset: LazyAsset, arguments: PageArguments) -> Connection[Version]:
-    """Fetch a page of the history of an asset."""
-    return await fetch_connection(
+async def version_connections(info: Info, assets: Sequence[LazyAsset], arguments: PageArguments) -> list[Any]:
+    """Fetch a page of the history of each asset. The assets are of one kind."""
+    kind = assets[0].kind
+    return await fetch_connections(
         info,
-        Keyset("history", asset.uid, key=(datetime,)),
+        assets,
         arguments,
-        fetch=lambda page: info.context.load(HISTORY_BY_SUBJECT, asset.asset_id, asset.kind, page),
-        nodes=lambda rows: [version_of(type(asset), asset.uid, row) for row in rows],
-        cursor_key=lambda row: (row.valid_from,),
-        count=lambda: info.context.load(HISTORY_COUNT_BY_SUBJECT, asset.asset_id, asset.kind),
+        keyset=lambda asset: Keyset("history", asset.uid, key=(datetime,)),
+        fetch=lambda of, page: info.context.load_all(HISTORY_BY_SUBJECT, [asset.asset_id for asset in of], kind, page),
+        nodes=lambda asset, rows: [version_of(type(asset), asset.uid, row) for row in rows],
+        cursor_key=lambda _, row: (row.valid_from,),
+        count=lambda asset: info.context.load(HISTORY_COUNT_BY_SUBJECT, asset.asset_id, kind),
     )
 
 
