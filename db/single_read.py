@@ -1,7 +1,7 @@
 """Reads of one statement: without a transaction, which costs one round trip, or in one of their own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -20,11 +20,11 @@ class SingleRead(ABC):
     def __init__(self) -> None:
         self._has_run = False
 
-    async def fetch(self, text: str, arguments: Sequence[Any] = ()) -> list[Row]:
+    def fetch(self, text: str, arguments: Sequence[Any] = ()) -> Coroutine[Any, Any, list[Row]]:
         """Run the statement and return its rows."""
         assert not self._has_run, "A single read runs one statement. Open a snapshot for several."
         self._has_run = True
-        return await self._fetch(text, arguments)
+        return self._fetch(text, arguments)
 
     def stream(self, text: str, arguments: Sequence[Any]) -> AsyncIterator[Row]:
         raise AssertionError("A single read does not stream. Open a snapshot.")

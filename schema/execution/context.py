@@ -1,7 +1,8 @@
 """The context of an operation, as its resolvers see it: principal, transaction and loaders."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import strawberry
 from graphql import GraphQLResolveInfo
@@ -31,13 +32,15 @@ class Context:
     def __post_init__(self) -> None:
         self._loaders = Loaders(self.transaction.reader, is_single_read=self.transaction.is_single_read)
 
-    async def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> Value:
+    def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> Coroutine[Any, Any, Value]:
         """Return what a declared loader finds for a key. Calls of one level share a statement."""
-        return await self._loaders.load(declared, key, *shared)
+        return self._loaders.load(declared, key, *shared)
 
-    async def load_all(self, declared: Loadable[Value, Key, *Shared], keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
+    def load_all(
+        self, declared: Loadable[Value, Key, *Shared], keys: Sequence[Key], *shared: *Shared
+    ) -> Coroutine[Any, Any, Sequence[Value]]:
         """Return what a declared loader finds for each key, in order. An exception is the error of its key."""
-        return await self._loaders.load_all(declared, keys, *shared)
+        return self._loaders.load_all(declared, keys, *shared)
 
     def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
         """Make a loader return a value that was found by other means."""

@@ -84,35 +84,23 @@ class Call:
 _QUIET_TURNS = 3
 
 
+# Values by key, by the shared arguments.
+Known = defaultdict[tuple[Any, ...], dict[Any, Any]]
+
+
 class Loader(DataLoader[Call, list[Any]]):
     """The loader of a declaration. It finds the value of a key once."""
 
     # each call has a future of its own: graphql-core cancels the siblings of a field that failed
     cache = False
 
-    def __init__(self, declared: Loadable[*tuple[Any, ...]], loaders: "Loaders") -> None:
+    def __init__(self, declared: Loadable[*tuple[Any, ...]], loaders: "Loaders", known: Known) -> None:
         super().__init__(self._values_of_calls)
         self._declared = declared
         self._loaders = loaders
-        # values by key, by the shared arguments
-        self._known: defaultdict[tuple[Any, ...], dict[Any, Any]] = defaultdict(dict)
+        self._known = known
         # one batch at a time, so that no two find the same value
         self._lock = asyncio.Lock()
-
-    async def values(self, keys: Sequence[Any], shared: tuple[Any, ...]) -> list[Any]:
-        """Return the value of each key, in order."""
-        known = self._known[shared]
-        if all(key in known for key in keys):
-            return [known[key] for key in keys]
-        return await self.load(Call(keys, shared))
-
-    def set_known(self, key: Any, shared: tuple[Any, ...], value: Any) -> None:
-        """Set a value that was found by other means."""
-        self._known[shared][key] = value
-
-    def forget(self) -> None:
-        """Forget all values."""
-        self._known.clear()
 
     def do_resolve_reject(self, key: Call, future: "asyncio.Future[list[Any]]") -> None:
         """Add a call to the batch. The batch runs when no further call has arrived for some turns and the connection is idle."""
@@ -167,6 +155,8 @@ class Loaders:
         self.connect = connect
         self._is_single_read = is_single_read
         self._loaders: dict[Loadable[*tuple[Any, ...]], Loader] = {}
+        # what was found or primed
+        self._known: dict[Loadable[*tuple[Any, ...]], Known] = {}
         # batches of loaders that are not the last, from their first call until they have ended
         self._batches = 0
         self._without_batches = asyncio.Event()
@@ -191,33 +181,46 @@ class Loaders:
 
     async def load(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared) -> Value:
         """Return a value, or raise it if it is an exception."""
-        if self._is_single_read and declared not in self._loaders:
+        known = self._known_of(declared)[shared]
+        value: Value
+        if key in known:
+            value = known[key]
+        elif self._is_single_read:
             (value,) = await declared.find(self, [key], *shared)
         else:
-            (value,) = await self._loader(declared).values([key], shared)
+            (value,) = await self._loader(declared).load(Call([key], shared))
         if isinstance(value, Exception):
             raise value
         return value
 
     async def load_all(self, declared: Loadable[Value, Key, *Shared], keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
         """Return the value of each key, in order. An exception among them is the error of its key."""
-        return await self._loader(declared).values(keys, shared) if keys else []
+        known = self._known_of(declared)[shared]
+        if all(key in known for key in keys):
+            return [known[key] for key in keys]
+        return await self._loader(declared).load(Call(keys, shared))
 
     def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
         """Make a loader return a value that was found by other means."""
-        self._loader(declared).set_known(key, shared, value)
+        self._known_of(declared)[shared][key] = value
 
     def invalidate(self) -> None:
-        """Discard all loaders, so that values are read anew after a write."""
-        self._loaders = {}
+        """Discard all loaders and what they know, so that values are read anew after a write."""
+        self._loaders, self._known = {}, {}
 
     def release(self) -> None:
         """Forget all values: reference cycles in graphql-core hold the context, and would hold the rows until a collection."""
-        for loader in self._loaders.values():
-            loader.forget()
+        for known in self._known.values():
+            known.clear()
 
     def _loader(self, declared: Loadable[*tuple[Any, ...]]) -> Loader:
         loader = self._loaders.get(declared)
         if loader is None:
-            loader = self._loaders[declared] = Loader(declared, self)
+            loader = self._loaders[declared] = Loader(declared, self, self._known_of(declared))
         return loader
+
+    def _known_of(self, declared: Loadable[*tuple[Any, ...]]) -> Known:
+        known = self._known.get(declared)
+        if known is None:
+            known = self._known[declared] = defaultdict(dict)
+        return known

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from graphql import FieldNode, FragmentDefinitionNode, GraphQLField
+from graphql import FieldNode, FragmentDefinitionNode, GraphQLField, Undefined
 from graphql.execution.values import VariableValues, get_argument_values
 from strawberry.types.field import StrawberryField
 
@@ -81,6 +81,10 @@ class Resolver:
     arguments: "Arguments"
 
 
+# Combinations of given, null and omitted variables for which the arguments of a field keep their constants.
+MAX_CONSTANTS = 16
+
+
 class Arguments:
     """Arguments of a field. Constant ones are coerced once, and converted once if all are constant.
 
@@ -88,7 +92,7 @@ class Arguments:
     variables that are arguments themselves, by argument, if no other argument contains one.
     """
 
-    __slots__ = ("_are_shared", "_constant", "_convert", "_converted", "_field", "_node", "_variables")
+    __slots__ = ("_are_shared", "_constants", "_convert", "_converted", "_field", "_node", "_variables")
 
     def __init__(
         self,
@@ -104,24 +108,30 @@ class Arguments:
         self._convert = convert
         self._are_shared = are_shared
         self._variables = variables
-        self._constant: dict[str, Any] | None = None
+        # by the variables that are given, null (None) or omitted
+        self._constants: dict[tuple[bool | None, ...], dict[str, Any]] = {}
         self._converted: dict[str, Any] | None = None if graphql_field.args else {}
 
     def values(self, variables: VariableValues) -> dict[str, Any]:
         """Return the arguments by the names of the resolver's parameters. Raise GraphQLError if one is invalid."""
         if self._converted is not None:
             return self._converted
-        if self._variables is not None and self._constant is not None:
-            given = {argument: variables.coerced.get(name) for argument, name in self._variables.items()}
-            # one that is null or omitted may have a default, or be invalid
-            if None not in given.values():
-                return self._convert(self._constant | given)
+        if self._variables is None or not self._are_shared:
+            return self._convert(get_argument_values(self._field, self._node, variables))
+        given = {argument: variables.coerced.get(name, Undefined) for argument, name in self._variables.items()}
+        key = tuple([None if it is None else it is not Undefined for it in given.values()])
+        constants = self._constants.get(key)
+        if constants is not None:
+            return self._convert(
+                constants | {it: value for it, value in given.items() if value is not None and value is not Undefined}
+            )
         values = get_argument_values(self._field, self._node, variables)
         converted = self._convert(values)
-        if self._variables is not None and self._are_shared:
-            # the values of variables are those of a run
-            self._constant = {name: it for name, it in values.items() if name not in self._variables}
-            self._converted = None if self._variables else converted
+        if not self._variables:
+            self._converted = converted
+        elif len(self._constants) < MAX_CONSTANTS:
+            # the values of variables are those of a run; an omitted one stays away, or has a default
+            self._constants[key] = {it: value for it, value in values.items() if given.get(it) is None or given[it] is Undefined}
         return converted
 
 

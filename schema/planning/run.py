@@ -1,7 +1,7 @@
 """Runs of plans: values are found and completed for all parents of a level at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from inspect import isawaitable
 from typing import Any
 
@@ -52,7 +52,11 @@ class PlanRun:
             else []
         )
         if len(waiting) == 1:
-            values[waiting[0]] = await _outcome(values[waiting[0]])
+            (index,) = waiting
+            try:
+                values[index] = await values[index]
+            except Exception as error:
+                values[index] = error
         elif waiting:
             awaited = await asyncio.gather(*(values[index] for index in waiting), return_exceptions=True)
             for index, value in zip(waiting, awaited, strict=True):
@@ -276,9 +280,13 @@ class PlanRun:
                     return [FAILED]
             else:
                 waiting.append((slot, field))
-        completed = await _all(self._field(field, sources, path) for _, field in waiting)
-        for (slot, _), values in zip(waiting, completed, strict=True):
-            deferred[slot] = values
+        if len(waiting) == 1:
+            ((slot, field),) = waiting
+            deferred[slot] = await self._field(field, sources, path)
+        elif waiting:
+            completed = await asyncio.gather(*(self._field(field, sources, path) for _, field in waiting))
+            for (slot, _), values in zip(waiting, completed, strict=True):
+                deferred[slot] = values
         return self._shaped(plan, sources, deferred, path)
 
     def _objects_now(self, plan: ObjectPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
@@ -305,14 +313,6 @@ class PlanRun:
                 return FAILED
             shaped[field.key] = value
         return shaped
-
-
-async def _outcome(value: Awaitable[Any]) -> Any:
-    """Return what an awaitable gives, or the exception that it raises."""
-    try:
-        return await value
-    except Exception as error:
-        return error
 
 
 async def _all(coroutines: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
