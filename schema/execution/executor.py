@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
@@ -182,14 +181,15 @@ class Executor:
         """Run a planned operation. A mutation that conflicts with another writer is run again."""
         started = time.perf_counter()
         principal, operation, execution = prepared.principal, prepared.operation, prepared.execution
-        if execution.plan is not None and execution.plan.constants is not None and not principal.operator:
-            return self._response(prepared, execution.plan.constants.copy(), [], QueryStats(), started)
+        plan, writes = execution.plan, operation.writes
+        if plan is not None and plan.constants is not None and not principal.operator:
+            return self._response(prepared, plan.constants.copy(), [], QueryStats(), started)
         author = principal.author(request_id, operation.audit_text)
-        if principal.operator and prepared.uses_database and not prepared.writes:
+        if principal.operator and prepared.uses_database and not writes:
             # before the read, so that no read by an operator is missing from the audit log
             await self._database.record_audit(principal.tenant_id, author, READ)
         stats = QueryStats()
-        if prepared.writes:
+        if writes:
             attempt = await retry_on_conflict(
                 lambda: self._attempt(prepared, execution, author, stats),
                 attempts=ATTEMPTS,
@@ -199,7 +199,7 @@ class Executor:
         else:
             attempt = await self._attempt(prepared, execution, author, stats)
         result, commit_errors, context = attempt.result, attempt.commit_errors, attempt.context
-        if prepared.writes and attempt.opened and not attempt.committed:
+        if writes and attempt.opened and not attempt.committed:
             await self._audit_failure(principal, author, [*commit_errors, *(result.errors or ())])
         # the transaction has ended: a slow service occupies no connection, and a failing one undoes nothing
         errors = [*(result.errors or ()), *commit_errors]
@@ -252,12 +252,13 @@ class Executor:
         self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
     ) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
-        if execution.plan is not None and execution.plan.prefetch is not None:
+        plan = execution.plan
+        if plan is not None and plan.prefetch is not None:
             prefetched = await self._attempt_prefetched(prepared, execution, author, stats)
             if prefetched is not None:
                 return prefetched
         principal, writes = prepared.principal, prepared.writes
-        transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=execution.plan)
+        transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=plan)
         context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
         try:
             result = await self._execute(prepared, execution, context)
@@ -320,8 +321,9 @@ class Executor:
         """Execute the operation by its plan, or by graphql-core if it cannot be planned."""
         if execution.variables is None:
             return ExecutionResult(None, list(execution.errors))
-        if execution.plan is not None:
-            return await execute_plan(execution.plan, execution.variables, context)
+        plan = execution.plan
+        if plan is not None:
+            return await execute_plan(plan, execution.variables, context)
         request = prepared.request
         return await execute_generally(self._schema, prepared.document, request.variables, request.operation_name, context)
 
@@ -348,8 +350,7 @@ class _Execution(NamedTuple):
         return self.planned.plan
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """One attempt at an operation."""
 
     result: ExecutionResult
