@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -26,6 +27,9 @@ from graph_api.settings import Settings, read_settings
 # its time.
 _GC_THRESHOLD = 10_000
 
+# The kernel distributes connections among sockets that listen at one port. Elsewhere than on Linux, one of them gets all.
+_DISTRIBUTES_CONNECTIONS = sys.platform == "linux"
+
 
 def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: bool = True) -> None:
     """Serve until a signal arrives. Announce the URL once the service answers."""
@@ -33,7 +37,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: 
     log_writer = configure_logging(settings.log_level)
     # worker processes read the settings from the environment
     os.environ.update(settings.environment)
-    listener = _listen(settings)
+    listener = _listen(settings.host, settings.port)
     url = f"http://{_url_host(settings.host)}:{listener.getsockname()[1]}/graphql"
     config = uvicorn.Config(
         create_app(settings, require_auth=require_auth) if settings.workers == 1 else "graph_api.asgi:create_worker",
@@ -49,8 +53,15 @@ def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: 
     )
     with listener, suppress(KeyboardInterrupt):
         if settings.workers > 1:
+            if _DISTRIBUTES_CONNECTIONS:
+                # the first socket has made sure that no other service listens at the port
+                port = listener.getsockname()[1]
+                listener.close()
+                listeners = [_listen(settings.host, port, reuse_port=True) for _ in range(settings.workers)]
+            else:
+                listeners = [listener]
             announce(url)
-            _Workers(config, sockets=[listener]).run()
+            _Workers(config, listeners).run()
         else:
             try:
                 _Server(config, lambda: announce(url), log_writer).run(sockets=[listener])
@@ -160,19 +171,36 @@ class Acceptor:
 
 
 class _Workers(Multiprocess):
-    """Supervisor of worker processes that ends when its terminal is closed, as any other command does."""
+    """Supervisor of worker processes. It ends when its terminal is closed, as any other command does.
+
+    Each worker has a listening socket of its own, and the kernel distributes connections among them. At a shared socket, a worker
+    that is idle accepts all connections that arrive at a time, and keeps them.
+    """
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The socket of the worker that is created next. It is that of the worker that it replaces, if it does."""
+        ended = (index for index, worker in enumerate(self.processes) if not worker.process.is_alive())
+        return [self._listeners[next(ended, len(self.processes)) % len(self._listeners)]]
+
+    @sockets.setter
+    def sockets(self, listeners: list[socket.socket]) -> None:
+        self._listeners = listeners
 
     def handle_hup(self) -> None:
         self.handle_term()
 
+    def handle_ttou(self) -> None:
+        """Ignore the signal: connections would wait at the socket of the worker that ended."""
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+
+def _listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048, reuse_port=reuse_port)
     except OSError as error:
         raise Unavailable(
-            f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}. Choose another port with --port."
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}. Choose another port with --port."
         ) from error
 
 

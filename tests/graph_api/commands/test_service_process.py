@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import orjson
+import psutil
 import pytest
 
 from db import migrations
@@ -397,6 +399,41 @@ async def test_all_workers_respond_and_end_when_terminated(data: Path) -> None:
     await wait_for_end_of(*workers)
     assert "Traceback" not in str(service.err)
     assert postmaster_of(data) is None
+
+
+def connections_of(process: psutil.Process, port: int) -> int:
+    """Count the connections of clients that a process holds."""
+    connections = process.net_connections(kind="tcp")
+    return sum(it.laddr.port == port and it.status == psutil.CONN_ESTABLISHED for it in connections)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux distributes connections")
+async def test_connections_are_distributed_among_workers_and_to_the_one_that_replaces_another(data: Path) -> None:
+    async with serve_on(data, "--workers", "2") as (service, _):
+        address = (await service.err.line_matching(ADDRESS))[0]
+        port = httpx.URL(address).port
+        assert port is not None
+
+        async def shares() -> list[int]:
+            """Open 60 connections, have each answered, and return the numbers of those that processes hold."""
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+            async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE, limits=limits) as many:
+                answers = await asyncio.gather(*(many.get(str(httpx.URL(address).join("/health"))) for _ in range(60)))
+                assert {it.status_code for it in answers} == {200}
+                return [count for it in service.children() if (count := connections_of(it, port))]
+
+        # another service does not get a share
+        refused = await run_on(data, "serve", "--workers", "2", "--port", str(port))
+        assert refused.code == 1
+        assert "Address already in use" in refused.err[-1]
+        both = await shares()
+        assert len(both) == 2
+        assert min(both) >= 10, both
+        killed = next(it for it in service.children() if "spawn_main" in " ".join(it.cmdline()))
+        killed.kill()
+        await wait_for_end_of(killed)
+        # those of the worker that ended wait for the next one
+        assert min(both := await shares()) >= 10, both
 
 
 async def test_workers_end_when_their_parent_is_killed(data: Path) -> None:
