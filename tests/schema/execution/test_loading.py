@@ -119,3 +119,17 @@ async def test_a_failure_reaches_waiting_callers_and_is_not_logged_for_others() 
     await asyncio.sleep(0)
     gc.collect()
     assert logged == []
+
+
+async def test_the_only_call_of_an_operation_waits_for_no_other() -> None:
+    async def find(_: Any, keys: Sequence[int]) -> list[int | ValueError]:
+        return [-key if key > 0 else ValueError("not positive") for key in keys]
+
+    declared, single = Batch(find), Loaders(unconnected, is_single_read=True)
+    single.prime(declared, 5, value=55)
+    for key, expected in ((1, -1), (5, 55)):
+        with pytest.raises(StopIteration) as ended:
+            single.load(declared, key).send(None)
+        assert ended.value.value == expected
+    with pytest.raises(ValueError, match="not positive"):
+        await single.load(declared, 0)
