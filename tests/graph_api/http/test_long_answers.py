@@ -22,7 +22,7 @@ ASSETS = 10_000
 LONGEST_TURN = 0.05
 
 # Products that all feed the first of them, and as many that feed each other, so that the statistics do not say that all links
-# are those of one asset.
+# are those of one asset; and entities with two details each.
 _FILL = f"""
 SET session_replication_role = replica;
 INSERT INTO domain (tenant_id, name) VALUES (1, 'sales');
@@ -39,6 +39,15 @@ WHERE id > low AND id < high;
 INSERT INTO lineage_link_effective (tenant_id, link_id, valid_from, valid_to, source_id, target_id, type, confidence, metadata,
   digest)
 SELECT 1, id, '{day(0)}', 'infinity', source_id, target_id, 'DIRECT', 1, '{{}}', gen_random_uuid() FROM lineage_link;
+INSERT INTO entity_type (tenant_id, code, label) VALUES (1, 'CUSTOMER', 'Customer');
+INSERT INTO detail_type (tenant_id, code, label) VALUES (1, 'EMAIL', 'Email'), (1, 'CITY', 'City');
+INSERT INTO asset (tenant_id, uid, kind, type, key)
+SELECT 1, gen_random_uuid(), 'ENTITY', 'CUSTOMER', number FROM generate_series(1, {ASSETS}) number;
+INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, digest)
+SELECT 1, id, '{day(0)}', 'infinity', '{day(0)}', 'customer ' || id, '{{"EMAIL": "a@b.example", "CITY": "Rome"}}', gen_random_uuid()
+FROM asset WHERE kind = 'ENTITY';
+INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value)
+SELECT 1, id, code, '{day(0)}', 'infinity', code FROM asset, detail_type WHERE kind = 'ENTITY';
 ANALYZE;
 """
 FIELDS = "uid name owner status version validFrom"
@@ -58,6 +67,9 @@ OPERATIONS = {
     "links of a walk": _walk("links { type source { uid } target { id label } }"),
     "walk with filters": _walk(
         "nodes { uid label }", ", filter: { links: { minConfidence: 0.1 }, assets: { kinds: [PRODUCT] } }"
+    ),
+    "page with details": (
+        f"{{ entities(first: {ASSETS}) {{ nodes {{ uid displayName details {{ type {{ code }} value validFrom }} }} }} }}"
     ),
     "page with domains": f"{{ products(first: {ASSETS}) {{ nodes {{ uid domain {{ name }} }} }} }}",
 }
