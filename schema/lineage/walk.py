@@ -39,6 +39,9 @@ from schema.lazy import ASSETS_BY_ID, IDENTITY_BY_UID, LazyAsset, asset_from_row
 
 Value = TypeVar("Value")
 
+# Assets of pages that take so long to build that other tasks get turns meanwhile.
+_LONG_PAGE = 500
+
 FIRST_PAGE_OF_WALK = Batch(first_pages)
 LINKS_OF_PAGE = Batch(links_of_pages)
 WHOLE_LINKS_OF_PAGE = Batch(whole_links_of_pages)
@@ -206,6 +209,7 @@ class LineageConnection:
         all_links: Sequence[list[LineageLink]] = [[]] * len(connections)
         if parts.edge_links:
             all_links = await _links_of(info, connections, all_nodes)
+        await _let_others_run(connections)
         return each(_edges, connections, all_nodes, all_confidences, all_links)
 
     @batched(READ, "Assets of this page.")
@@ -333,11 +337,19 @@ async def _nodes_of(info: Info, connections: Sequence[LineageConnection]) -> lis
     ]
 
 
+async def _let_others_run(connections: Sequence[LineageConnection]) -> None:
+    """Give other tasks a turn between the steps of building long pages."""
+    if sum(len(it.asset_ids) for it in connections) > _LONG_PAGE:
+        await asyncio.sleep(0)
+
+
 async def _links_of(
     info: Info, connections: Sequence[LineageConnection], all_nodes: Sequence[Mapping[int, LazyAsset]]
 ) -> list[list[LineageLink]]:
     """Return the links of each page. `all_nodes` holds the assets of each page."""
+    await _let_others_run(connections)
     pages = await info.context.load_all(LINKS_OF_PAGE, [it.walk_page for it in connections], _query_of(connections))
+    await _let_others_run(connections)
     return await asyncio.gather(
         *(_links_of_page(info, it, page.rows, nodes) for it, page, nodes in zip(connections, pages, all_nodes, strict=True))
     )
