@@ -80,27 +80,37 @@ async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> LazyAsse
 
 
 async def find_assets(info: Info, keys: Sequence[AssetKey | Exception | None]) -> list[Any]:
-    """Return the asset with each key, or None. Loaders find those of one type and form together. An exception stays as it is."""
-    found: list[Any] = [it if isinstance(it, Exception) else None for it in keys]
+    """Return the asset with each key, or None. Loaders find those of one type and form together. An exception stays as it is, and
+    that of a loader is the error of its keys."""
     known = await _with_types(info, keys)
+    found: list[Any] = [it if isinstance(it, Exception) else None for it in known]
     indexes: defaultdict[tuple[Any, Any, datetime | None], list[int]] = defaultdict(list)
     for index, it in enumerate(known):
         if isinstance(it, AssetKey):
             indexes[it.type, it.by, it.pinned].append(index)
     groups = await asyncio.gather(
-        *(info.context.load_all(by, [known[it].key for it in group], pinned) for (_, by, pinned), group in indexes.items())  # type: ignore[union-attr]
+        *(info.context.load_all(by, [known[it].key for it in group], pinned) for (_, by, pinned), group in indexes.items()),  # type: ignore[union-attr]
+        return_exceptions=True,
     )
     for ((type_, _, pinned), group), rows in zip(indexes.items(), groups, strict=True):
-        for index, row in zip(group, rows, strict=True):
-            found[index] = row if row is None or isinstance(row, Exception) else type_.of(row, pinned)
+        values: Sequence[Any] = [rows] * len(group) if isinstance(rows, BaseException) else rows
+        for index, row in zip(group, values, strict=True):
+            found[index] = row if row is None or isinstance(row, BaseException) else type_.of(row, pinned)
     return found
 
 
 async def _with_types(info: Info, keys: Sequence[AssetKey | Exception | None]) -> list[AssetKey | Exception | None]:
-    """Return the keys with the types of the assets that have the uids of keys of any type. An unknown uid has None."""
+    """Return the keys with the types of the assets that have the uids of keys of any type. An unknown uid has None, and one whose
+    type cannot be found the error."""
     known = list(keys)
     of_any = [index for index, it in enumerate(keys) if isinstance(it, AssetKey) and it.type is None]
-    identities = await info.context.load_all(IDENTITY_BY_UID, [known[it].key for it in of_any])  # type: ignore[union-attr]
+    identities: Sequence[Any]
+    try:
+        identities = await info.context.load_all(IDENTITY_BY_UID, [known[it].key for it in of_any])  # type: ignore[union-attr]
+    except Exception as error:
+        for index in of_any:
+            known[index] = error
+        return known
     for index, identity in zip(of_any, identities, strict=True):
         type_ = None if identity is None else ASSET_TYPES[identity.kind]
         known[index] = None if type_ is None else known[index]._replace(type=type_, by=type_.by_uid)  # type: ignore[union-attr]

@@ -97,6 +97,9 @@ class RateLimitStatus(NamedTuple):
         return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(fields)}
 
 
+_NO_WINDOWS = RateLimitStatus()
+
+
 class RateLimiter:
     """Counter of cost in fixed windows, for one process or for all that share a Redis.
 
@@ -160,6 +163,8 @@ class _OwnWindows:
 
     def status(self, tenant_id: int, credential: str) -> RateLimitStatus:
         """Return the windows of a caller. One that has ended has nothing spent."""
+        if not self._limits:
+            return _NO_WINDOWS
         now = time.time()
         status = self._statuses.get((tenant_id, credential))
         if status is None:
@@ -184,12 +189,11 @@ class _OwnWindows:
             window.spent += cost
 
     def _sweep(self, now: float) -> None:
-        """Remove windows that have ended, whenever the number of callers has doubled."""
+        """Remove windows that have ended, whenever the number of callers has doubled. Callers find theirs again."""
         if len(self._statuses) >= self._sweep_at:
             self._windows = {key: it for key, it in self._windows.items() if it.ends_at > now}
-            kept = self._statuses.items()
-            self._statuses = {key: it for key, it in kept if all(window.key in self._windows for window in it.windows)}
-            self._sweep_at = max(_MIN_SWEEP, 2 * len(self._statuses))
+            self._statuses.clear()
+            self._sweep_at = max(_MIN_SWEEP, 2 * len(self._windows))
 
 
 def _charged(window: Window, spent: int, cost: int) -> Window:

@@ -103,6 +103,8 @@ class Entity(Asset):
     @batched(READ, "Details of the entity, in order of their type. Each has a separate validity.")
     @staticmethod
     async def details(of: Sequence["Entity"], info: Info, types: Types = None) -> list[list[EntityDetail]]:
+        for it in types or ():
+            refuse_unstorable("types", it)
         carried_details = [entities.details_in(it.row) for it in of]
         unread = [(it.row.asset_id, it.row.as_of) for it, rows in zip(of, carried_details, strict=True) if rows is None]
         loaded = iter(await info.context.load_all(DETAILS_BY_ENTITY, unread, None if types is None else tuple(types)))

@@ -214,3 +214,15 @@ async def test_without_limits_there_are_no_rate_limit_headers(address: str) -> N
 
 async def test_the_default_limits_are_in_the_headers(api: Api) -> None:
     assert (await api("{ __typename }")).headers["ratelimit-policy"] == '"tenant";q=6000000;w=60, "key";q=2000000;w=60'
+
+
+@pytest.mark.parametrize(("tenant_rate", "key_rate"), [("10/minute", ""), ("", "10/minute"), ("", "")])
+async def test_callers_that_are_gone_take_no_memory(tenant_rate: str, key_rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = RateLimiter(tenant_rate, key_rate)
+    now = time.time()
+    for number in range(5_000):
+        # each caller spends once, and the window of the tenant lives on
+        monkeypatch.setattr(time, "time", lambda number=number: now + (60 * number if key_rate else 0))
+        await limiter.charge(await limiter.status(1, f"caller {number}"), 1)
+    windows = limiter._own_windows
+    assert len(windows._statuses) + len(windows._windows) <= 2_500

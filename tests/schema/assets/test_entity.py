@@ -438,3 +438,10 @@ async def test_a_value_that_two_fields_load_survives_the_cancellation_of_one(api
     answer = await api(query)
     assert answer.body["data"] == {"gone": None, "there": {"type": {"label": "Person"}}}
     assert answer.code_and_field == ("LIMIT_EXCEEDED", "first")
+
+
+async def test_a_type_of_details_that_cannot_be_stored_is_bad_input(typed: Api) -> None:
+    uid = (await typed.create(details={"note": "x"}))["uid"]
+    query = "query ($uid: UUID!, $types: [String!]!) { entity(uid: $uid) { details(types: $types) { value } } }"
+    assert (await typed(query, uid=uid, types=["note", "\0"])).code_and_field == ("BAD_INPUT", "types")
+    assert (await typed(query, uid=uid, types=["note", "none"])).data["entity"] == {"details": [{"value": "x"}]}

@@ -4,10 +4,12 @@ import re
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from graphql import GraphQLObjectType, get_named_type, is_leaf_type
 from strawberry.federation.schema_directives import Tag
 from strawberry.types.base import get_object_definition
 
+from db.errors import Timeout
 from schema import root
 from schema.language.fields import scope_of
 from schema.root import schema
@@ -150,3 +152,19 @@ async def test_a_bad_representation_fails_without_the_others(api: Api) -> None:
     ]
     assert sorted(it["path"] for it in answer.errors) == [["_entities", number] for number in range(len(bad))]
     assert {it["extensions"]["code"] for it in answer.errors} == {"BAD_INPUT"}
+
+
+async def test_a_look_up_that_fails_is_the_error_of_its_representations(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise Timeout("The database took longer than a request may.")
+
+    uid = (await api.register())["uid"]
+    monkeypatch.setattr("schema.assets.federation.PRODUCT_BY_NAME._find", fail)
+    answer = await api(ENTITIES, refs=[product(uid=uid), product(name="orders"), product(id=f"Product:{uid}")])
+    found = {"id": f"Product:{uid}", "name": "orders"}
+    assert answer.body["data"]["_entities"] == [found, None, found]
+    assert [(it["path"], it["extensions"]["code"]) for it in answer.errors] == [(["_entities", 1], "TIMEOUT")]
+    monkeypatch.setattr("schema.lazy.IDENTITY_BY_UID._find", fail)
+    answer = await api(ENTITIES, refs=[product(uid=uid), asset(uid=uid)])
+    assert answer.body["data"]["_entities"] == [found, None]
+    assert [it["path"] for it in answer.errors] == [["_entities", 1]]
