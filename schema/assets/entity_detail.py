@@ -17,7 +17,7 @@ from schema.execution.loading import Batch
 from schema.language.columns import backed_by_row, column
 from schema.language.inputs import input_field, optional_input_field
 from schema.language.scopes import READ
-from schema.registries.detail_type import DetailType, detail_type
+from schema.registries.detail_type import DetailType
 
 # Each is a separate condition of the statement.
 DETAIL_CONDITIONS = 10
@@ -30,11 +30,7 @@ def _instant(value: str | datetime | None) -> datetime | None:
 @backed_by_row
 @strawberry.type(description="One detail of an entity, with the period in which it has this value.")
 class EntityDetail:
-    type: DetailType = column(
-        READ,
-        "Type of the detail.",
-        compute=lambda row, _: detail_type(row["code"], row["label"], row["format"]),
-    )
+    type: DetailType = column(READ, "Type of the detail.", compute=lambda row, _: DetailType.of(row))
     value: str = column(READ, "Value of the detail.")
     valid_from: datetime = column(
         READ,

@@ -8,7 +8,7 @@ context creates a loader from its declaration when it is first used.
 import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,17 +132,18 @@ class Loader(DataLoader[Call, list[Any]]):
             if not self._declared.is_last:
                 self._loaders.end()
 
-    async def _values_of_calls(self, calls: Iterable[Call]) -> list[list[Any]]:
+    async def _values_of_calls(self, calls: Sequence[Call]) -> list[list[Any]]:
         """Return the values of each call. Those that are not known are found with one statement for equal shared arguments."""
+        # the values that are found now stay until the batch ends, also if the operation ends before
+        known = {call.shared: self._known[call.shared] for call in calls}
         missing: defaultdict[tuple[Any, ...], dict[Any, None]] = defaultdict(dict)
         for call in calls:
-            known = self._known[call.shared]
-            missing[call.shared].update((key, None) for key in call.keys if key not in known)
+            missing[call.shared].update((key, None) for key in call.keys if key not in known[call.shared])
         for shared, keys in missing.items():
             if keys:
                 found = await self._declared.find(self._loaders, list(keys), *shared)
-                self._known[shared].update(zip(keys, found, strict=True))
-        return [[self._known[call.shared][key] for key in call.keys] for call in calls]
+                known[shared].update(zip(keys, found, strict=True))
+        return [[known[call.shared][key] for key in call.keys] for call in calls]
 
 
 class Loaders:

@@ -398,21 +398,23 @@ async def walk_connections(
     # a page in the middle of a walk, or one that shows only some assets, reads its assets when they are known
     with_assets = parts.assets and after is None and query.assets == ALL_ASSETS
 
-    def begin(root: LazyAsset) -> _Begun:
+    def begin(root: LazyAsset) -> _WalkStart:
         """Check the cursor for a root, and reserve the cost of the walk."""
         pinned, step = as_of or root.pinned, None
         if after is not None:
             pinned, step = _read_cursor(_keyset(root, query).read(after, "after"), pinned)
         info.context.cost_meter.reserve(limits.walk_bounds.assets, limits.cost)
-        return _Begun(root, pinned, step)
+        return _WalkStart(root, pinned, step)
 
-    all_begun = each(begin, roots)
-    walk_roots = [WalkRoot(it.root.asset_id, it.pinned, size if with_assets else 0) for it in all_begun if isinstance(it, _Begun)]
+    starts = each(begin, roots)
+    walk_roots = [
+        WalkRoot(it.root.asset_id, it.pinned, size if with_assets else 0) for it in starts if isinstance(it, _WalkStart)
+    ]
     found = iter(await info.context.load_all(FIRST_PAGE_OF_WALK, walk_roots, query))
-    return [_connection(info, it, next(found), size, parts) if isinstance(it, _Begun) else it for it in all_begun]
+    return [_connection(info, it, next(found), size, parts) if isinstance(it, _WalkStart) else it for it in starts]
 
 
-class _Begun(NamedTuple):
+class _WalkStart(NamedTuple):
     """A walk that may run: its root, the requested instant, and the step after which the page starts."""
 
     root: LazyAsset
@@ -435,19 +437,19 @@ def _read_cursor(cursor: tuple[Any, ...], pinned: datetime | None) -> tuple[date
     return instant, WalkStep(depth, asset_id)
 
 
-def _connection(info: Info, begun: _Begun, found: FirstPage, size: int, parts: _Parts) -> LineageConnection:
+def _connection(info: Info, walk_start: _WalkStart, found: FirstPage, size: int, parts: _Parts) -> LineageConnection:
     """Build the page of a walk, and meter its cost."""
     walk = found.walk
     info.context.cost_meter.walks.add(walk)
-    start = walk.index_after(begun.after)
+    start = walk.index_after(walk_start.after)
     page = WalkPage(walk, start, min(start + size, walk.visible_count))
     return LineageConnection(
-        root=begun.root,
+        root=walk_start.root,
         walk_page=page,
         asset_ids=page.asset_ids,
         rows=found.assets,
-        after=begun.after,
-        pinned=begun.pinned,
+        after=walk_start.after,
+        pinned=walk_start.pinned,
         parts=parts,
     )
 

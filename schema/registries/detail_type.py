@@ -1,35 +1,37 @@
 """The registry of detail types."""
 
-from functools import lru_cache
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, ClassVar
 
 import strawberry
 
 from db.registries import detail_type as detail_types
 from db.registries.detail_format import FORMATS
-from db.registries.detail_type import DetailTypeRow
 from schema.execution.context import Info
+from schema.language.columns import backed_by_row, column
 from schema.language.cost import WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
 from schema.language.scopes import READ, WRITE
 
 
+@backed_by_row
 @strawberry.type(description="A type of detail of an entity, such as an email address.")
 class DetailType:
-    code: str = field(READ, "Code of the type, unique.")
-    label: str = field(READ, "Display name of the type.")
-    format: str | None = field(READ, f"Format of its values: {', '.join(FORMATS)}. Null is any text.")
+    code: str = column(READ, "Code of the type, unique.")
+    label: str = column(READ, "Display name of the type.")
+    format: str | None = column(READ, f"Format of its values: {', '.join(FORMATS)}. Null is any text.")
+
+    row: strawberry.Private[Mapping[str, Any]]
+    # types are not versioned
+    pinned: ClassVar[None] = None
 
     @classmethod
-    def of(cls, row: DetailTypeRow) -> "DetailType":
-        return cls(code=row.code, label=row.label, format=row.format)
-
-
-@lru_cache(1024)
-def detail_type(code: str, label: str, format: str | None) -> DetailType:
-    """Return a detail type. Details of one type share it."""
-    return DetailType(code=code, label=label, format=format)
+    def of(cls, row: Mapping[str, Any]) -> "DetailType":
+        type_ = cls.__new__(cls)
+        type_.row = row
+        return type_
 
 
 @strawberry.input(description="The complete definition of a detail type. It replaces the registered one.")
@@ -53,7 +55,7 @@ class DetailTypeQueries:
     @resolver(READ, "All detail types, in order of the code.")
     async def detail_types(self, info: Info) -> list[DetailType]:
         connection = await info.context.transaction.reader()
-        return [DetailType.of(row) for row in await detail_types.all_detail_types(connection)]
+        return [DetailType.of(asdict(row)) for row in await detail_types.all_detail_types(connection)]
 
 
 @strawberry.type
@@ -64,7 +66,7 @@ class DetailTypeMutations:
         connection = await info.context.transaction.writer()
         row = await detail_types.put(connection, input.code, input.label, provided_fields(input).get("format"))
         info.context.invalidate()
-        return DetailTypePayload(detail_type=DetailType.of(row))
+        return DetailTypePayload(detail_type=DetailType.of(asdict(row)))
 
     @cost(WRITE_COST)
     @resolver(WRITE, "Remove a detail type. CONFLICT if an entity has or had such a detail.")
