@@ -7,7 +7,6 @@ request heads, lets a client read the response before its connection is closed, 
 import asyncio
 import logging
 from collections import deque
-from functools import lru_cache
 from http import HTTPStatus
 from math import inf
 from typing import Any, cast
@@ -77,7 +76,8 @@ class Connection(asyncio.Protocol):
         # True until the head of a request is complete; what follows is its body
         self._in_head = True
         self._head_bytes = 0
-        self._is_lingering = False
+        # input is discarded after an error in it, and while the connection lingers
+        self._is_discarding = self._is_lingering = False
         self._discarded_bytes = 0
         # The time at which the connection times out. The timer may ring before, and then waits for the rest.
         self._deadline = inf
@@ -99,8 +99,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._running is not None and not self._running.is_complete:
-            self._running.is_disconnected = True
-            self._running.notify()
+            self._running.disconnect()
         self._pipelined.clear()
         self.flow.resume_writing()
 
@@ -111,7 +110,7 @@ class Connection(asyncio.Protocol):
         self.flow.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_lingering:
+        if self._is_discarding:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > _LINGER_BYTES:
                 self._transport.close()
@@ -123,6 +122,8 @@ class Connection(asyncio.Protocol):
         begins = not self._head_bytes
         self._head_bytes += len(data)
         self._parse(data[:room])
+        if self._is_discarding:
+            return
         # the first head has the time since the connection was made
         if begins and self._exchange is not None and self._is_head_incomplete():
             self._time_out_after(self._head_timeout)
@@ -217,7 +218,8 @@ class Connection(asyncio.Protocol):
     # Called by the exchange, and by the server
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        if not self._is_lingering:
+            self._transport.write(data)
 
     def date_header(self) -> list[tuple[bytes, bytes]]:
         """Return the header with the time, which the server renews every second."""
@@ -254,10 +256,10 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection, at once if no more input is expected."""
-        if self.is_closing() or (self._in_head and not self._head_bytes):
+        if self.is_closing() or (self._in_head and not self._head_bytes and not self._is_discarding):
             self._transport.close()
             return
-        self._is_lingering = True
+        self._is_discarding = self._is_lingering = True
         self.flow.resume_reading()
         self._transport.write_eof()
         self._time_out_after(_LINGER_SECONDS)
@@ -269,6 +271,21 @@ class Connection(asyncio.Protocol):
         self._server_state.tasks.add(exchange.task)
 
     def _reject(self, status: HTTPStatus, reason: str) -> None:
+        """Answer an error in the input, and read no further request. If an earlier request is running, only it is answered."""
+        self._is_discarding = True
+        running = self._running
+        if running is not None and not running.is_complete:
+            if running is not self._exchange or running.is_body_complete:
+                # the client would take the error for the response to the earlier request
+                running.keeps_alive = False
+                self._pipelined.clear()
+                self._deadline = inf
+                return
+            # the error is in the body of the running request, which gets no further
+            running.disconnect()
+            if running.has_started:
+                self.close()
+                return
         text = reason.encode()
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -317,10 +334,10 @@ class Exchange:
         "_connection",
         "_expects_continue",
         "_has_news",
-        "_has_started",
         "_is_chunked",
         "_start",
         "body",
+        "has_started",
         "is_body_complete",
         "is_complete",
         "is_disconnected",
@@ -343,7 +360,7 @@ class Exchange:
         self._changed: asyncio.Event | None = None
         # the head of the response, which is sent together with the first part of the body
         self._start: Message | None = None
-        self._has_started = self._is_chunked = False
+        self.has_started = self._is_chunked = False
         self._awaited_bytes = 0
 
     async def run(self, application: ASGIApp) -> None:
@@ -354,7 +371,7 @@ class Exchange:
                 raise RuntimeError("The application returned without completing its response.")
         except BaseException as error:
             log.error("Exception in ASGI application\n", exc_info=error)
-            if self._has_started:
+            if self.has_started:
                 self._connection.close()
                 return
             headers = [(b"content-length", b"0"), (b"connection", b"close")]
@@ -362,6 +379,11 @@ class Exchange:
             await self.send({"type": "http.response.body"})
         finally:
             self._connection.on_task_end(self.task)
+
+    def disconnect(self) -> None:
+        """Note that the client cannot complete its request, or read its response."""
+        self.is_disconnected = True
+        self.notify()
 
     def notify(self) -> None:
         """Note that there is something to receive."""
@@ -392,10 +414,10 @@ class Exchange:
             await connection.flow.drain()
         if self.is_disconnected:
             return
-        if message["type"] == "http.response.start" and not self._has_started:
+        if message["type"] == "http.response.start" and not self.has_started:
             self._start = message
             return
-        if message["type"] != "http.response.body" or self.is_complete or (self._start is None and not self._has_started):
+        if message["type"] != "http.response.body" or self.is_complete or (self._start is None and not self.has_started):
             raise RuntimeError(f"Unexpected ASGI message {message['type']!r}.")
         start, self._start = self._start, None
         body, is_last = message.get("body", b""), not message.get("more_body", False)
@@ -408,7 +430,7 @@ class Exchange:
             self._awaited_bytes -= len(body)
             if self._awaited_bytes < 0 or (is_last and self._awaited_bytes):
                 raise RuntimeError("The response body has another length than its Content-Length.")
-        self._has_started = True
+        self.has_started = True
         # one write, so that the response takes one system call and wakes the client once
         connection.write(head + body)
         if is_last:
@@ -436,7 +458,6 @@ class Exchange:
         return b"%b%b\r\n" % (_STATUS_LINES[status], head)
 
 
-@lru_cache(64)
 def _split_url(url: bytes) -> tuple[str, bytes, bytes]:
     """Return the path of a URL, decoded and as it was sent, and the query string."""
     parsed = httptools.parse_url(url)

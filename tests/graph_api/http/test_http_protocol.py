@@ -1,6 +1,7 @@
 """The protocol of a connection: a request in bytes, messages for an application, and its response in bytes."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -232,3 +233,70 @@ async def test_a_slow_head_is_refused_and_the_rest_of_the_input_is_discarded() -
     assert (transport.is_half_closed, transport.is_closed) == (True, False)
     connection.data_received(b"y" * 100)
     assert len(transport.written) == 2
+
+
+@pytest.mark.parametrize(
+    "rest", [b"GET /b HT", b"G\x00", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n\x00", b"GET /b HTTP/1.1\r\n: \r\n\r\n"]
+)
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_error_behind_a_running_request_waits_for_its_response_and_closes_the_connection(
+    rest: bytes, *, together: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await finish.wait()
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application, head_timeout=0.05)
+    if together:
+        connection.data_received(GET + rest)
+    else:
+        connection.data_received(GET)
+        await asyncio.sleep(0)
+        connection.data_received(rest)
+    await asyncio.sleep(0.1)
+    connection.data_received(GET)
+    assert (transport.written, transport.is_half_closed, transport.is_closed) == ([], False, False)
+    finish.set()
+    await settle(lambda: transport.written)
+    await asyncio.sleep(0)
+    assert transport.written == [OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")]
+    assert (transport.is_half_closed, transport.is_closed) == (True, False)
+    assert not [it for it in caplog.records if it.levelno >= logging.ERROR]
+
+
+async def test_an_error_in_the_body_of_the_running_request_is_its_response(caplog: pytest.LogCaptureFixture) -> None:
+    ended = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await echo_path(scope, receive, send)
+        ended.set()
+
+    connection, transport = connect(application)
+    connection.data_received(b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await asyncio.sleep(0)
+    connection.data_received(b"no chunk")
+    async with asyncio.timeout(SLOW):
+        await ended.wait()
+    assert [it.split(b"\r\n")[0] for it in transport.written] == [b"HTTP/1.1 400 Bad Request"]
+    assert transport.is_half_closed
+    assert not [it for it in caplog.records if it.levelno >= logging.ERROR]
+
+
+async def test_a_url_is_not_kept_after_its_request() -> None:
+    queries: list[bytes] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        queries.append(scope["query_string"])
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application)
+    for number in (1, 2):
+        connection.data_received(GET.replace(b"/a", b"/a?variables=secret"))
+        await settle(lambda: len(transport.written) == number)  # noqa: B023
+    first, second = queries
+    assert first == second == b"variables=secret"
+    assert first is not second
