@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ from functools import partial
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from db.errors import Unavailable
 from graph_api.app import create_app
@@ -29,6 +31,9 @@ _GC_THRESHOLD = 10_000
 
 # The kernel distributes connections among sockets that listen at one port. Elsewhere than on Linux, one of them gets all.
 _DISTRIBUTES_CONNECTIONS = sys.platform == "linux"
+
+
+log = logging.getLogger("uvicorn.error")
 
 
 def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: bool = True) -> None:
@@ -89,7 +94,7 @@ def create_worker() -> Starlette:
 
         loop.add_reader(parent.sentinel, on_parent_exit)
         async with app_lifespan(app):
-            freeze_gc()
+            configure_gc()
             log_writer.start()
             try:
                 yield
@@ -100,9 +105,11 @@ def create_worker() -> Starlette:
     return app
 
 
-def freeze_gc() -> None:
-    """Exclude the objects created at startup from garbage collection, which would traverse them again and again, and collect
-    after so many further objects that an answer of some hundred rows does not."""
+def configure_gc() -> None:
+    """Set up garbage collection for serving, when all objects that live as long as the process have been created.
+
+    Collections no longer traverse those objects, and occur less often: see `_GC_THRESHOLD`.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
@@ -120,7 +127,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._acceptors = [Acceptor(it, self._create_protocol) for it in sockets or ()]
-        freeze_gc()
+        configure_gc()
         self._announce()
         self._log_writer.start()
 
@@ -167,7 +174,15 @@ class Acceptor:
                 accepted.setblocking(False)
                 task = self._loop.create_task(self._loop.connect_accepted_socket(self._create_protocol, accepted))
                 self._accepting.add(task)
-                task.add_done_callback(self._accepting.discard)
+                task.add_done_callback(partial(self._on_accepted, accepted))
+
+    def _on_accepted(self, accepted: socket.socket, task: asyncio.Task[object]) -> None:
+        self._accepting.discard(task)
+        if task.cancelled():
+            accepted.close()
+        elif error := task.exception():
+            log.error("Cannot serve an accepted connection.", exc_info=error)
+            accepted.close()
 
 
 class _Workers(Multiprocess):
@@ -177,15 +192,25 @@ class _Workers(Multiprocess):
     that is idle accepts all connections that arrive at a time, and keeps them.
     """
 
+    _listeners: list[socket.socket]
+    # the socket that was returned last, and those of the workers that were in `processes` then
+    _latest: socket.socket
+    _listener_by_worker: dict[Process, socket.socket]
+
     @property
     def sockets(self) -> list[socket.socket]:
-        """The socket of the worker that is created next. It is that of the worker that it replaces, if it does."""
-        ended = (index for index, worker in enumerate(self.processes) if not worker.process.is_alive())
-        return [self._listeners[next(ended, len(self.processes)) % len(self._listeners)]]
+        """The socket of the worker that is created next: one that no worker serves, or that the fewest do."""
+        # uvicorn reads this once for each worker that it creates, and then adds the worker to `processes`
+        self._listener_by_worker = {it: self._listener_by_worker.get(it, self._latest) for it in self.processes}
+        served = [listener for worker, listener in self._listener_by_worker.items() if worker.process.is_alive()]
+        self._latest = min(self._listeners, key=served.count)
+        return [self._latest]
 
     @sockets.setter
     def sockets(self, listeners: list[socket.socket]) -> None:
         self._listeners = listeners
+        self._latest = listeners[0]
+        self._listener_by_worker = {}
 
     def handle_hup(self) -> None:
         self.handle_term()

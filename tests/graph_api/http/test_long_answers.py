@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from graph_api.app import create_app
-from graph_api.asgi import freeze_gc
+from graph_api.asgi import configure_gc
 from graph_api.settings import Settings
 from tests.bench.databases import plain_address
 from tests.builders import day
@@ -94,7 +94,7 @@ async def client(address: str) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             thresholds = gc.get_threshold()
             # as in the service, or a collection would traverse all that the tests have loaded
-            freeze_gc()
+            configure_gc()
             try:
                 yield client
             finally:
