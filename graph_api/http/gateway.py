@@ -55,10 +55,7 @@ class Gateway:
         state.update(headers=headers, request_id=request_id, trace=trace, status=0)
         fields = REQUEST_FIELDS.set({"request_id": request_id, "trace_id": trace.trace_id})
         try:
-            response = await self._respond(scope, receive, send)
-            if response is not None:
-                self._complete(response.status_code, response.raw_headers, state)
-                await response(scope, receive, send)
+            await self._answer(scope, receive, send)
         finally:
             optional = {}
             if operation := state.get("operation"):
@@ -77,29 +74,35 @@ class Gateway:
             )
             REQUEST_FIELDS.reset(fields)
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
-        """Return the response to a request; None: the router has sent it."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response to a request, or to the error that it causes."""
         state = scope["state"]
+        is_routed = False
         try:
             if self._loopback_only and not is_loopback_request(scope, state["headers"]):
-                return not_loopback_response(scope)
-            respond = self._direct.get(scope["path"])
-            if respond is not None:
-                return await respond(scope, receive)
+                await self._send(not_loopback_response(scope), scope, receive, send)
+            elif (respond := self._direct.get(scope["path"])) is not None:
+                await self._send(await respond(scope, receive), scope, receive, send)
+            else:
+                is_routed = True
 
-            async def send_with_headers(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    self._complete(message["status"], message["headers"], state)
-                await send(message)
+                async def send_with_headers(message: Message) -> None:
+                    if message["type"] == "http.response.start":
+                        self._complete(message["status"], message["headers"], state)
+                    await send(message)
 
-            await self._router(scope, receive, send_with_headers)
-            return None
+                await self._router(scope, receive, send_with_headers)
         except Exception:
             log.exception("unhandled error")
-            # a response that has begun can only be broken off
-            if state["status"]:
+            # A response of the router that has begun can only be broken off. A direct response is sent at once, so that one that
+            # fails has sent nothing.
+            if is_routed and state["status"]:
                 raise
-            return internal_error(scope)
+            await self._send(internal_error(scope), scope, receive, send)
+
+    async def _send(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        self._complete(response.status_code, response.raw_headers, scope["state"])
+        await response(scope, receive, send)
 
     def _complete(self, status: int, headers: list[tuple[bytes, bytes]], state: dict[str, Any]) -> None:
         """Note the status of a response, and add the headers that all responses have."""
