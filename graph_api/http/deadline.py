@@ -22,23 +22,23 @@ T = TypeVar("T")
 
 async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine. Cancel it and raise Timeout if it takes longer."""
-    begun = Begun(coroutine)
-    if begun.is_done:
-        return begun.result
+    started = StartedCoroutine(coroutine)
+    if started.is_done:
+        return started.result
     async with TimeLimit(seconds):
-        return await begun
+        return await started
 
 
 async def until_disconnect(receive: Receive, coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine. Cancel it and raise ClientDisconnect if the client disconnects. The body must have been read before."""
-    begun = Begun(coroutine)
-    if begun.is_done:
-        return begun.result
+    started = StartedCoroutine(coroutine)
+    if started.is_done:
+        return started.result
     async with CancelOnDisconnect(receive):
-        return await begun
+        return await started
 
 
-class Begun(Generic[T]):
+class StartedCoroutine(Generic[T]):
     """A coroutine that was run up to where it first waits. One that does not wait is done, and has a result."""
 
     __slots__ = ("_coroutine", "_waits_for", "is_done", "result")

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope
 
 from db.errors import BadInput, LimitExceeded, Timeout
 from graph_api.http.browsers import PREFLIGHT_HEADERS
-from graph_api.http.deadline import Begun, within
+from graph_api.http.deadline import StartedCoroutine, within
 from graph_api.http.request_headers import RequestHeaders, headers_of
 from graph_api.http.traces import traceparent_of
 from schema.execution.document import HASH_PREFIX, document_hash
@@ -28,7 +28,7 @@ async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: i
     if length.isdigit() and int(length) > max_bytes:
         raise _too_large(max_bytes)
     # most bodies arrive together with their head
-    first = Begun(cast(Coroutine[Any, Any, Message], receive()))
+    first = StartedCoroutine(cast(Coroutine[Any, Any, Message], receive()))
     body: bytes = first.result.get("body", b"") if first.is_done else b""
     if not first.is_done or first.result.get("more_body") or first.result["type"] == "http.disconnect":
         try:
@@ -134,7 +134,7 @@ def _persisted_query_id(extension: Any) -> str:
     return HASH_PREFIX + sha256
 
 
-async def _read_body(first: Begun[Message], receive: Receive, max_bytes: int) -> bytes:
+async def _read_body(first: StartedCoroutine[Message], receive: Receive, max_bytes: int) -> bytes:
     message = first.result if first.is_done else await first
     parts: list[bytes] = []
     size = 0
