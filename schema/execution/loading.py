@@ -27,6 +27,9 @@ Source = TypeVar("Source")
 # One thread: several that compute at a time would keep the event loop waiting for the interpreter lock.
 _COMPUTATIONS = ThreadPoolExecutor(1, "headwater-graphs")
 
+# A computation on so many parts takes less than a millisecond.
+_FEW_PARTS = 500
+
 Connect = Callable[[], Awaitable[ReadConnection]]
 
 
@@ -57,11 +60,22 @@ class Batch(Loadable[Value, Key, *Shared]):
 
 
 class Computed(Loadable[Value, Key, *Shared]):
-    """Declaration of a loader by a function of another loader's value and the key. It runs on a thread beside the event loop."""
+    """Declaration of a loader by a function of another loader's value and the key.
 
-    def __init__(self, source: Loadable[Source, Key, *Shared], compute: Callable[[Source, Key], Value]) -> None:
+    It runs on a thread beside the event loop, unless the values together have so few parts, which `size` counts, that changing
+    threads takes longer.
+    """
+
+    def __init__(
+        self,
+        source: Loadable[Source, Key, *Shared],
+        compute: Callable[[Source, Key], Value],
+        *,
+        size: Callable[[Source], int],
+    ) -> None:
         self._source: Loadable[Any, Key, *Shared] = source
         self._compute: Callable[[Any, Key], Value] = compute
+        self._size: Callable[[Any], int] = size
 
     async def find(self, loaders: "Loaders", keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
         sources = await loaders.load_all(self._source, keys, *shared)
@@ -69,6 +83,8 @@ class Computed(Loadable[Value, Key, *Shared]):
         def compute_all() -> list[Value]:
             return [self._compute(source, key) for source, key in zip(sources, keys, strict=True)]
 
+        if sum(map(self._size, sources)) <= _FEW_PARTS:
+            return compute_all()
         return await asyncio.get_running_loop().run_in_executor(_COMPUTATIONS, compute_all)
 
 

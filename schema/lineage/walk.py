@@ -46,8 +46,14 @@ FIRST_PAGE_OF_WALK = Batch(first_pages)
 LINKS_OF_PAGE = Batch(links_of_pages)
 WHOLE_LINKS_OF_PAGE = Batch(whole_links_of_pages)
 SUBGRAPH_OF_WALK = Batch(subgraphs_of_walks)
-CYCLES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets))
-CONFIDENCES_OF_WALK = Computed(SUBGRAPH_OF_WALK, lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction))
+CYCLES_OF_WALK = Computed(
+    SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets), size=lambda graph: len(graph.links)
+)
+CONFIDENCES_OF_WALK = Computed(
+    SUBGRAPH_OF_WALK,
+    lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction),
+    size=lambda graph: len(graph.links),
+)
 UIDS_BY_ID = Batch(uids_by_id)
 
 MaxDepth = Annotated[int, strawberry.argument(description="Maximum distance from the asset, in links.")]
