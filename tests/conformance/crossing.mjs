@@ -12,7 +12,7 @@ function representationsTo(name, hops) {
   return hops.filter((it) => it.name === name && it.variables.representations).map((it) => it.variables.representations);
 }
 
-/** Describes the hops of an operation, with the number of statements of each hop to Headwater, including the one that opens the snapshot. */
+/** Describes the hops of an operation, with the number of statements of each hop to Headwater. */
 function route(hops) {
   const described = hops.map(({ name, statements }) => (statements === undefined ? name : `${name} (${statements})`));
   return `statements: ${described.join(" → ")}`;
