@@ -369,6 +369,9 @@ class Exchange:
             await application(self.scope, self.receive, self.send)
             if not self.is_complete and not self.is_disconnected:
                 raise RuntimeError("The application returned without completing its response.")
+        except (KeyboardInterrupt, SystemExit):
+            # a signal that ends the process is no error of the application
+            raise
         except BaseException as error:
             log.error("Exception in ASGI application\n", exc_info=error)
             if self.has_started:

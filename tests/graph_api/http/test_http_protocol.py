@@ -300,3 +300,18 @@ async def test_a_url_is_not_kept_after_its_request() -> None:
     first, second = queries
     assert first == second == b"variables=secret"
     assert first is not second
+
+
+def test_a_signal_that_ends_the_process_is_no_error_of_the_application(caplog: pytest.LogCaptureFixture) -> None:
+    async def interrupted(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo_path(scope, receive, send)
+        raise SystemExit
+
+    async def serve() -> None:
+        connection, _ = connect(interrupted)
+        connection.data_received(GET)
+        await asyncio.sleep(1)
+
+    with pytest.raises(SystemExit):
+        asyncio.run(serve())
+    assert caplog.records == []
