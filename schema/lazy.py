@@ -122,6 +122,16 @@ async def assets_by_id(info: Info, ids: Collection[int], instant: datetime, pinn
     return await info.context.load(ASSETS_BY_ID, (tuple(sorted(ids)), instant, pinned)) if ids else {}
 
 
+async def asset_id_at(info: Info, uid: UUID, instant: datetime | None) -> int | None:
+    """Return the id of the asset with a uid, if it exists at an instant."""
+    identity = await info.context.load(IDENTITY_BY_UID, uid)
+    if identity is None:
+        return None
+    connection = await info.context.transaction.reader()
+    nodes = await assets_by_id(info, {identity.asset_id}, await connection.instant(instant), instant)
+    return identity.asset_id if nodes else None
+
+
 async def ends_of(
     info: Info,
     pairs: Sequence[tuple[int, int]],

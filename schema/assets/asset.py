@@ -19,7 +19,8 @@ from schema.language.fields import batched
 from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ
-from schema.lineage.walk import LineageConnection, MaxDepth, WalkAfter, WalkFilter, WalkFirst, walk_connections
+from schema.lineage.walk import LineageConnection, walk_connections
+from schema.lineage.walk_arguments import MaxDepth, WalkAfter, WalkFilter, WalkFirst
 from schema.temporal.history import Version, version_connections
 
 LABEL = "Name to display: the name of a product, the display name of an entity."

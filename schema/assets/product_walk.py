@@ -13,7 +13,8 @@ from schema.assets.product import PRODUCT_BY_NAME
 from schema.execution.context import Context
 from schema.execution.planned import Prefetch
 from schema.language.pagination import checked_page_size
-from schema.lineage.walk import FIRST_PAGE_OF_WALK, walk_query
+from schema.lineage.walk import FIRST_PAGE_OF_WALK
+from schema.lineage.walk_arguments import walk_query
 from schema.planning.plan import FieldPlan, ObjectPlan, Resolver
 
 _DIRECTIONS = {"upstream": Direction.UPSTREAM, "downstream": Direction.DOWNSTREAM}

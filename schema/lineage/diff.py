@@ -19,8 +19,10 @@ from schema.execution.context import Info
 from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
 from schema.language.scopes import READ
-from schema.lazy import LazyAsset, assets_by_id
-from schema.lineage.walk import WHOLE_LINKS_OF_PAGE, MaxDepth, Truncation, WalkFilter, asset_id_at, load_walk, walk_query
+from schema.lazy import LazyAsset, asset_id_at, assets_by_id
+from schema.lineage.truncation import Truncation
+from schema.lineage.walk import WHOLE_LINKS_OF_PAGE, load_walk
+from schema.lineage.walk_arguments import MaxDepth, WalkFilter, walk_query
 
 
 @strawberry.enum(description="Direction of a walk.")

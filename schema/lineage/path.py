@@ -22,8 +22,8 @@ from schema.language.fields import field, resolver
 from schema.language.node_ids import AsOf
 from schema.language.pagination import checked_page_size
 from schema.language.scopes import READ
-from schema.lazy import LazyAsset, assets_by_id
-from schema.lineage.walk import WalkFilter, asset_id_at, walk_query
+from schema.lazy import LazyAsset, asset_id_at, assets_by_id
+from schema.lineage.walk_arguments import WalkFilter, walk_query
 
 
 async def _paths_between(

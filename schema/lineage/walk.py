@@ -4,18 +4,16 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from enum import Enum
 from functools import cached_property
 from itertools import chain
-from typing import Annotated, Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import strawberry
 
 from db.assets.node import NodeRow, uids_by_id
 from db.associations.lineage_link import LinkRow
-from db.associations.lineage_link_fields import confidence_of
-from db.errors import BadInput, LimitExceeded
+from db.errors import BadInput
 from db.instants import write_instant
 from db.lineage import walk as walks
 from db.lineage.first_page import FirstPage, WalkRoot, first_pages
@@ -23,19 +21,18 @@ from db.lineage.graph import find_cycles
 from db.lineage.path import best_confidences
 from db.lineage.subgraph import links_of_pages, subgraph_of_page, subgraphs_of_walks, whole_links_of_pages
 from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, WalkStep
-from schema.associations.lineage_link import LineageLink, LineageType, links_of, parts_of
+from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info
 from schema.execution.loading import Batch, Computed, Loadable
 from schema.execution.selection import selects
-from schema.language.asset_refs import AssetKind
 from schema.language.columns import reads
 from schema.language.cost import list_size
 from schema.language.fields import batched, each, field, resolver
-from schema.language.inputs import optional_input_field, provided_fields
-from schema.language.limits import Limits
 from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.scopes import READ
-from schema.lazy import ASSETS_BY_ID, IDENTITY_BY_UID, LazyAsset, asset_from_row, assets_by_id
+from schema.lazy import ASSETS_BY_ID, LazyAsset, asset_from_row
+from schema.lineage.truncation import Truncation
+from schema.lineage.walk_arguments import LineageFilter, walk_query
 
 Value = TypeVar("Value")
 
@@ -55,80 +52,6 @@ CONFIDENCES_OF_WALK = Computed(
     size=lambda graph: len(graph.links),
 )
 UIDS_BY_ID = Batch(uids_by_id)
-
-MaxDepth = Annotated[int, strawberry.argument(description="Maximum distance from the asset, in links.")]
-WalkFirst = Annotated[int, strawberry.argument(description="Maximum number of assets on the page.")]
-WalkAfter = Annotated[
-    str | None,
-    strawberry.argument(
-        description="Cursor of the same walk. The page starts after it and is read at the instant of the cursor."
-    ),
-]
-
-
-@strawberry.input(description="Filter of the links that a walk examines. A link matches if it matches every given field.")
-class LinkFilter:
-    types: list[LineageType] | None = optional_input_field("Any of these types.")
-    min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
-    producers: list[str] | None = optional_input_field("Any of these producers.")
-    seen_since: datetime | None = optional_input_field(
-        "Reported at or after this instant, and not after the instant of the walk."
-    )
-
-
-@strawberry.input(
-    description="Filter of the assets that a walk returns. An asset matches if it matches every given field. The walk"
-    " continues through the others."
-)
-class AssetFilter:
-    kinds: list[AssetKind] | None = optional_input_field("Any of these kinds.")
-    domains: list[str] | None = optional_input_field(
-        "Products in any of these domains, and entities whose type belongs to one of them."
-    )
-    entity_types: list[str] | None = optional_input_field("Entities of any of these types.")
-
-
-@strawberry.input(description="Filters of a walk: which links it examines and which assets it returns.")
-class LineageFilter:
-    links: LinkFilter | None = optional_input_field("The walk ignores a link that does not match.")
-    assets: AssetFilter | None = optional_input_field(
-        "The walk continues through an asset that does not match, but does not return it."
-    )
-
-
-WalkFilter = Annotated[
-    LineageFilter | None, strawberry.argument(description="Which links the walk examines and which assets it returns.")
-]
-
-
-@strawberry.enum(description="The limit that truncated a walk, or the links among its assets.")
-class TruncationReason(Enum):
-    ASSETS = strawberry.enum_value("ASSETS", description="The walk visited more assets than the limit.")
-    LINKS = strawberry.enum_value(
-        "LINKS",
-        description="The walk examined more links than the limit, or there are too many links at its assets to examine or return"
-        " all.",
-    )
-    TIME = strawberry.enum_value(
-        "TIME", description="The walk, or the search for the links among its assets, took longer than the limit."
-    )
-
-
-@strawberry.federation.type(
-    description="A limit truncated a walk: there may be more assets or links than it returns.", shareable=True
-)
-class Truncation:
-    reason: TruncationReason = field(READ, "The limit that was exceeded.")
-    limit: int = field(
-        READ,
-        "Value of the setting that was exceeded. For links among the assets of a walk, up to ten times this number are examined.",
-    )
-
-    @classmethod
-    def of(cls, truncation: walks.Truncation | None) -> "Truncation | None":
-        if truncation is None:
-            return None
-        return cls(reason=TruncationReason[truncation.reason], limit=truncation.limit)
 
 
 @strawberry.federation.type(description="Number of assets at one depth of a walk.", shareable=True)
@@ -466,33 +389,3 @@ async def load_walk(info: Info, root: int, instant: datetime | None, query: Walk
     found = await info.context.load(FIRST_PAGE_OF_WALK, WalkRoot(root, instant, 0), query)
     info.context.cost_meter.walks.add(found.walk)
     return found.walk
-
-
-def walk_query(limits: Limits, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
-    """Build the query of a walk. Check its arguments against the limits."""
-    limit = limits.max_walk_depth
-    if max_depth < 1:
-        raise BadInput(f"maxDepth is {max_depth}. It must be at least 1.", field="maxDepth")
-    if max_depth > limit:
-        raise LimitExceeded(f"maxDepth is {max_depth}. At most {limit} is allowed.", field="maxDepth")
-    fields = provided_fields(filter) or {}
-    link_fields, asset_fields = fields.get("links") or {}, fields.get("assets") or {}
-    if link_fields.get("min_confidence") is not None:
-        confidence_of("minConfidence", link_fields["min_confidence"])
-    return WalkQuery(
-        direction,
-        max_depth,
-        limits.walk_bounds,
-        walks.LinkFilter(**parts_of(link_fields)),
-        walks.AssetFilter(**parts_of(asset_fields)),
-    )
-
-
-async def asset_id_at(info: Info, uid: UUID, instant: datetime | None) -> int | None:
-    """Return the id of the asset with a uid, if it exists at an instant."""
-    identity = await info.context.load(IDENTITY_BY_UID, uid)
-    if identity is None:
-        return None
-    connection = await info.context.transaction.reader()
-    nodes = await assets_by_id(info, {identity.asset_id}, await connection.instant(instant), instant)
-    return identity.asset_id if nodes else None

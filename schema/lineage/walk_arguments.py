@@ -1,0 +1,79 @@
+"""Arguments of walks: how far they go, which links they examine, and which assets they return."""
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from db.associations.lineage_link_fields import confidence_of
+from db.errors import BadInput, LimitExceeded
+from db.lineage import walk as walks
+from db.lineage.walk import Direction, WalkQuery
+from schema.associations.lineage_link import LineageType, parts_of
+from schema.language.asset_refs import AssetKind
+from schema.language.inputs import optional_input_field, provided_fields
+from schema.language.limits import Limits
+
+MaxDepth = Annotated[int, strawberry.argument(description="Maximum distance from the asset, in links.")]
+WalkFirst = Annotated[int, strawberry.argument(description="Maximum number of assets on the page.")]
+WalkAfter = Annotated[
+    str | None,
+    strawberry.argument(
+        description="Cursor of the same walk. The page starts after it and is read at the instant of the cursor."
+    ),
+]
+
+
+@strawberry.input(description="Filter of the links that a walk examines. A link matches if it matches every given field.")
+class LinkFilter:
+    types: list[LineageType] | None = optional_input_field("Any of these types.")
+    min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
+    producers: list[str] | None = optional_input_field("Any of these producers.")
+    seen_since: datetime | None = optional_input_field(
+        "Reported at or after this instant, and not after the instant of the walk."
+    )
+
+
+@strawberry.input(
+    description="Filter of the assets that a walk returns. An asset matches if it matches every given field. The walk"
+    " continues through the others."
+)
+class AssetFilter:
+    kinds: list[AssetKind] | None = optional_input_field("Any of these kinds.")
+    domains: list[str] | None = optional_input_field(
+        "Products in any of these domains, and entities whose type belongs to one of them."
+    )
+    entity_types: list[str] | None = optional_input_field("Entities of any of these types.")
+
+
+@strawberry.input(description="Filters of a walk: which links it examines and which assets it returns.")
+class LineageFilter:
+    links: LinkFilter | None = optional_input_field("The walk ignores a link that does not match.")
+    assets: AssetFilter | None = optional_input_field(
+        "The walk continues through an asset that does not match, but does not return it."
+    )
+
+
+WalkFilter = Annotated[
+    LineageFilter | None, strawberry.argument(description="Which links the walk examines and which assets it returns.")
+]
+
+
+def walk_query(limits: Limits, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
+    """Build the query of a walk. Check its arguments against the limits."""
+    limit = limits.max_walk_depth
+    if max_depth < 1:
+        raise BadInput(f"maxDepth is {max_depth}. It must be at least 1.", field="maxDepth")
+    if max_depth > limit:
+        raise LimitExceeded(f"maxDepth is {max_depth}. At most {limit} is allowed.", field="maxDepth")
+    fields = provided_fields(filter) or {}
+    link_fields, asset_fields = fields.get("links") or {}, fields.get("assets") or {}
+    if link_fields.get("min_confidence") is not None:
+        confidence_of("minConfidence", link_fields["min_confidence"])
+    return WalkQuery(
+        direction,
+        max_depth,
+        limits.walk_bounds,
+        walks.LinkFilter(**parts_of(link_fields)),
+        walks.AssetFilter(**parts_of(asset_fields)),
+    )
