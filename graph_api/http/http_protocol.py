@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         # True until the head of a request is complete; what follows is its body
         self._in_head = True
         self._head_bytes = 0
+        self._is_behind = False
         # input is discarded after an error in it, and while the connection lingers
         self._is_discarding = self._is_lingering = False
         self._discarded_bytes = 0
@@ -111,30 +112,31 @@ class Connection(asyncio.Protocol):
             if self._discarded_bytes > _LINGER_BYTES:
                 self._transport.close()
             return
-        if not self._in_head:
-            self._parse(data)
-            return
-        room = MAX_HEAD_BYTES - self._head_bytes
-        begins = not self._head_bytes
-        self._head_bytes += len(data)
-        self._parse(data[:room])
-        if self._is_discarding:
-            return
-        # the first head has the time since the connection was made
-        if begins and self._exchange is not None and self._is_head_incomplete():
-            self._time_out_after(self._head_timeout)
-        if len(data) <= room or self.is_closing():
-            return
-        # the rest may be a body, or a pipelined request
-        if self._is_head_too_large():
-            reason = f"The request line and headers may have at most {MAX_HEAD_BYTES} bytes."
-            self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
-        else:
-            self._parse(data[room:])
+        while data and not self._is_discarding:
+            if not self._in_head:
+                # the rest may be a body, and requests that are pipelined behind it
+                self._parse(data)
+                return
+            room = MAX_HEAD_BYTES - self._head_bytes
+            if not room:
+                self._reject_large_head()
+                return
+            begins = not self._head_bytes
+            part, data = data[:room], data[room:]
+            self._head_bytes += len(part)
+            self._parse(part)
+            # the first head has the time since the connection was made
+            if begins and self._exchange is not None and self._is_head_incomplete():
+                self._time_out_after(self._head_timeout)
 
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
+            if self._is_behind and not self._is_discarding:
+                # of a head that began behind another request, the parser tells what it has understood
+                self._is_behind = False
+                self._head_bytes = max(1, self._parsed_head_bytes())
+                self._time_out_after(self._head_timeout)
         except httptools.HttpParserError:
             log.warning("Invalid HTTP request received.")
             self._reject(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
@@ -149,6 +151,8 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._expects_continue = self._is_forwarded = False
+        # it arrives together with the end of the request before, so its bytes were not counted
+        self._is_behind = not self._head_bytes
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -162,6 +166,12 @@ class Connection(asyncio.Protocol):
             self._is_forwarded = True
 
     def on_headers_complete(self) -> None:
+        if self._is_behind:
+            self._is_behind = False
+            if self._parsed_head_bytes() > MAX_HEAD_BYTES:
+                self._reject_large_head()
+        if self._is_discarding:
+            return
         self._in_head = False
         self._deadline = inf
         version = self._parser.get_http_version()
@@ -191,6 +201,8 @@ class Connection(asyncio.Protocol):
             self._pipelined.append((exchange, application))
 
     def on_body(self, body: bytes) -> None:
+        if self._is_discarding:
+            return
         exchange = self._exchange
         assert exchange is not None, "a body follows its head"
         if exchange.is_complete:
@@ -201,6 +213,8 @@ class Connection(asyncio.Protocol):
         exchange.notify()
 
     def on_message_complete(self) -> None:
+        if self._is_discarding:
+            return
         self._in_head = True
         self._head_bytes = 0
         exchange = self._exchange
@@ -293,8 +307,13 @@ class Connection(asyncio.Protocol):
     def _is_head_incomplete(self) -> bool:
         return self._in_head and self._head_bytes > 0
 
-    def _is_head_too_large(self) -> bool:
-        return self._in_head and self._head_bytes > MAX_HEAD_BYTES
+    def _parsed_head_bytes(self) -> int:
+        """Return the size of what was parsed of a head, at least."""
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
+
+    def _reject_large_head(self) -> None:
+        reason = f"The request line and headers may have at most {MAX_HEAD_BYTES} bytes."
+        self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
 
     def _time_out_after(self, seconds: float) -> None:
         """Set the deadline. A timer that rings before it is kept, so that most requests on a connection start none."""

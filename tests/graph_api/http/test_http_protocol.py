@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from graph_api.http.http_protocol import Connection
+from graph_api.http.http_protocol import MAX_HEAD_BYTES, Connection
 
 pytestmark = pytest.mark.unit
 
@@ -233,6 +233,66 @@ async def test_a_slow_head_is_refused_and_the_rest_of_the_input_is_discarded() -
     assert (transport.is_half_closed, transport.is_closed) == (True, False)
     connection.data_received(b"y" * 100)
     assert len(transport.written) == 2
+
+
+# Requests that have been received but for their last byte.
+UNFINISHED = [
+    b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbod",
+    b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r",
+]
+
+
+@pytest.mark.parametrize("unfinished", UNFINISHED)
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_slow_head_behind_a_body_is_refused(unfinished: bytes, *, together: bool) -> None:
+    connection, transport = connect(echo_path, head_timeout=0.05)
+    end_and_head = b"\nGET / HTTP/1.1\r\nX: "
+    for part in [unfinished + end_and_head] if together else [unfinished, end_and_head]:
+        connection.data_received(part)
+    await settle(lambda: transport.written)
+    await asyncio.sleep(0.2)
+    assert [it.split(b"\r\n")[0] for it in transport.written] == [b"HTTP/1.1 200 OK", b"HTTP/1.1 408 Request Timeout"]
+
+
+@pytest.mark.parametrize("unfinished", UNFINISHED)
+@pytest.mark.parametrize("parts", [1, 2, 30])
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_large_head_behind_a_body_is_refused(unfinished: bytes, parts: int, *, is_running: bool) -> None:
+    finish = asyncio.Event()
+    paths: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        paths.append(scope["path"])
+        if is_running:
+            await finish.wait()
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application)
+    connection.data_received(unfinished)
+    if not is_running:
+        await settle(lambda: transport.written)
+    head = b"GET /b HTTP/1.1\r\nHost: x\r\n" + b"X: %b\r\n" % (b"y" * 1_000) * (MAX_HEAD_BYTES // 1_000 + 8) + b"\r\n"
+    rest = b"\n" + head + GET
+    size = len(rest) // parts + 1
+    for start in range(0, len(rest), size):
+        connection.data_received(rest[start : start + size])
+    finish.set()
+    await asyncio.sleep(0.05)
+    assert paths == ["/a"]
+    statuses = [it[9:12] for it in transport.written]
+    # an earlier response ends the connection
+    assert statuses == [b"200"] if is_running else [b"200", b"431"]
+    assert transport.is_half_closed
+
+
+@pytest.mark.parametrize("unfinished", UNFINISHED)
+async def test_heads_behind_a_body_are_counted_one_by_one(unfinished: bytes) -> None:
+    connection, transport = connect(echo_path)
+    connection.data_received(unfinished)
+    requests = GET * (2 * MAX_HEAD_BYTES // len(GET))
+    connection.data_received(b"\n" + requests)
+    await settle(lambda: len(transport.written) == 1 + len(requests) // len(GET))
+    assert (transport.is_half_closed, transport.is_closed) == (False, False)
 
 
 @pytest.mark.parametrize(
