@@ -21,6 +21,7 @@ from graph_api.http.gateway import Gateway, Respond
 from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
 from graph_api.http.rate_limits import RateLimiter
+from graph_api.http.request import request_of
 from graph_api.http.responses import error_response
 from graph_api.ingestion.http import ingest
 from graph_api.records.fetching import RecordFetcher
@@ -116,4 +117,4 @@ async def _handle_http_exception(request: Request, error: Exception) -> Response
     assert isinstance(error, HTTPException)
     kind = NotFound if error.status_code == 404 else BadInput
     reason = kind(f"{request.method} {request.url.path}: {error.detail}. The API is at POST /graphql.")
-    return error_response(request.scope, error.status_code, reason, headers=dict(error.headers or {}))
+    return error_response(request_of(request.scope).request_id, error.status_code, reason, headers=dict(error.headers or {}))

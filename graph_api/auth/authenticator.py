@@ -16,15 +16,12 @@ from db.tenancy import api_key, tenant
 from db.tenancy.api_key import BOOTSTRAP, KEY_PREFIX, FoundKey, KeyName, KeySigner
 from db.tenancy.tenant import TenantStatus
 from graph_api.auth.config import AuthConfig
-from graph_api.auth.credentials import Credentials
 from graph_api.auth.key_secret import key_signer
 from graph_api.auth.principals import (
     OPEN_PRINCIPAL,
     anonymous_principal,
     key_principal,
     operator_principal,
-    require_active,
-    require_tenant,
     token_principal,
 )
 from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
@@ -45,6 +42,19 @@ TOKENS_NOT_ACCEPTED = (
 )
 
 log = structlog.get_logger("headwater.auth")
+
+
+class Credentials(NamedTuple):
+    """The headers X-API-Key, Authorization and X-Headwater-Tenant; None for one that is missing."""
+
+    api_key: str | None = None
+    authorization: str | None = None
+    tenant: str | None = None
+
+    @property
+    def forwarded(self) -> str | None:
+        """The Authorization header for other services, unless it contains an API key of Headwater, or a malformed one."""
+        return None if self.authorization is None or KEY_PREFIX in self.authorization else self.authorization
 
 
 class _Remembered(NamedTuple):
@@ -169,3 +179,19 @@ class Authenticator:
                 await api_key.touch_last_used(connection, name.name, every=timedelta(seconds=_LAST_USED_INTERVAL))
         except HeadwaterError as error:
             log.warning("last use of a key not recorded", key=str(name), reason=error.message)
+
+
+def require_tenant(principal: Principal, requested: str | None) -> Principal:
+    """Return the principal, or raise Forbidden if the request names another tenant than that of its credentials."""
+    if requested is not None and principal.tenant_id != NO_TENANT_ID and requested != principal.tenant:
+        raise Forbidden(
+            f"These credentials belong to the tenant {principal.tenant!r}, but X-Headwater-Tenant names {requested[:200]!r}."
+            " Only an operator key can act in another tenant."
+        )
+    return principal
+
+
+def require_active(tenant: TenantStatus) -> None:
+    """Raise Forbidden if the tenant is suspended."""
+    if tenant.suspended_because is not None:
+        raise Forbidden(f"The tenant {tenant.name!r} is suspended: {tenant.suspended_because}")

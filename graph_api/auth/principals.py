@@ -1,6 +1,5 @@
 """Principals: the tenant, actor and scopes that a request acts with, by its credentials."""
 
-from db.errors import Forbidden
 from db.tenancy.api_key import FoundKey
 from db.tenancy.tenant import TenantStatus
 from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
@@ -34,19 +33,3 @@ def token_principal(claims: Claims, tenant: TenantStatus) -> Principal:
     """Build the principal of a verified token."""
     scopes, domains = parse_scopes(claims.scopes)
     return Principal(tenant.tenant_id, claims.actor, scopes, domains, tenant.name, "token")
-
-
-def require_tenant(principal: Principal, requested: str | None) -> Principal:
-    """Return the principal, or raise Forbidden if the request names another tenant than that of its credentials."""
-    if requested is not None and principal.tenant_id != NO_TENANT_ID and requested != principal.tenant:
-        raise Forbidden(
-            f"These credentials belong to the tenant {principal.tenant!r}, but X-Headwater-Tenant names {requested[:200]!r}."
-            " Only an operator key can act in another tenant."
-        )
-    return principal
-
-
-def require_active(tenant: TenantStatus) -> None:
-    """Raise Forbidden if the tenant is suspended."""
-    if tenant.suspended_because is not None:
-        raise Forbidden(f"The tenant {tenant.name!r} is suspended: {tenant.suspended_because}")

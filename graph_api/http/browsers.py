@@ -1,4 +1,4 @@
-"""Browsers: CORS, and security headers of all responses."""
+"""Browsers: the permission for web pages of other origins (CORS)."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graph_api.http.request_headers import RequestHeaders
+from graph_api.http.request import RequestHeaders
 
 # A browser sends a preflight request before a cross-origin request with one of these headers.
 PREFLIGHT_HEADERS = ("GraphQL-Require-Preflight", "Apollo-Require-Preflight")
@@ -29,25 +29,6 @@ _REQUEST_HEADERS = (
 )
 _VARY = (b"vary", b"Origin")
 _EXPOSED_HEADERS = ("X-Request-ID", "traceparent", "RateLimit-Policy", "RateLimit", "Retry-After")
-
-_SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    # responses are private to the caller, unless the endpoint sets another value
-    (b"cache-control", b"no-store"),
-)
-_SECURITY_HEADER_NAMES = frozenset(name for name, _ in _SECURITY_HEADERS)
-
-
-def add_security_headers(headers: list[tuple[bytes, bytes]]) -> None:
-    """Add the headers against sniffing, framing, cross-origin use and caching that a response does not set itself."""
-    own = [name for name, _ in headers]
-    if _SECURITY_HEADER_NAMES.isdisjoint(own):
-        headers.extend(_SECURITY_HEADERS)
-    else:
-        headers.extend(header for header in _SECURITY_HEADERS if header[0] not in own)
 
 
 class CrossOriginPolicy:

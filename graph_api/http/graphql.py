@@ -16,12 +16,20 @@ from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
 from graph_api.http.admission import Admission
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, until_disconnect, within
-from graph_api.http.media_types import GRAPHQL, JSON, is_json_type, response_type
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
-from graph_api.http.request_headers import headers_of
+from graph_api.http.request import HttpRequest
 from graph_api.http.request_limits import RequestLimits
 from graph_api.http.request_parsing import parse_operation, read_json_body, read_query_string
-from graph_api.http.responses import error_body, error_response, json_response, request_id_of, status_of
+from graph_api.http.responses import (
+    GRAPHQL,
+    JSON,
+    error_body,
+    error_response,
+    is_json_type,
+    json_response,
+    response_type,
+    status_of,
+)
 from schema.execution.executor import Executor, PreparedOperation
 from schema.execution.executor import Request as Operation
 from schema.execution.executor import Response as Result
@@ -54,30 +62,31 @@ class GraphQLEndpoint:
         self.limits = limits
         self._authenticator = authenticator
 
-    async def respond(self, scope: Scope, receive: Receive) -> Response:
-        method, headers = scope["method"], headers_of(scope)
+    async def respond(self, request: HttpRequest, receive: Receive) -> Response:
+        scope, headers, request_id = request.scope, request.headers, request.request_id
+        method = scope["method"]
         if method != "POST":
             if method not in _METHODS:
                 reason = BadInput(f"{method} {scope['path']}: Method Not Allowed. The API is at POST /graphql.")
-                return error_response(scope, 405, reason, headers={"Allow": ", ".join(_METHODS)})
+                return error_response(request_id, 405, reason, headers={"Allow": ", ".join(_METHODS)})
             if "text/html" in (headers.text(b"accept") or ""):
                 return self._graphiql(scope)
         media_type = response_type(b",".join(headers.all(b"accept")))
         if media_type is None:
-            return error_response(scope, 406, BadInput(f"Accept must allow {GRAPHQL} or {JSON}."))
+            return error_response(request_id, 406, BadInput(f"Accept must allow {GRAPHQL} or {JSON}."))
         if method == "POST" and not is_json_type(headers.get(b"content-type", b"")):
             reason = BadInput(f"Content-Type must be {JSON}, in UTF-8.")
-            return error_response(scope, 415, reason, media_type=media_type)
+            return error_response(request_id, 415, reason, media_type=media_type)
         if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
             reason = BadInput("Content-Encoding is not supported. Send the body uncompressed.")
-            return error_response(scope, 415, reason, media_type=media_type, headers=_CLOSE)
+            return error_response(request_id, 415, reason, media_type=media_type, headers=_CLOSE)
         try:
             credentials = headers.credentials()
             principal = await self._authenticator.authenticate(credentials)
         except HeadwaterError as error:
-            return error_response(scope, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
+            return error_response(request_id, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
         rate_status = await self.rate_limiter.status(principal.tenant_id, principal.rate_key)
-        return await _RequestHandler(self, scope, receive, principal, credentials.forwarded, rate_status, media_type).respond()
+        return await _RequestHandler(self, request, receive, principal, credentials.forwarded, rate_status, media_type).respond()
 
     def _graphiql(self, scope: Scope) -> Response:
         url = str(URL(scope=scope).replace(query=""))
@@ -99,7 +108,7 @@ class _RequestHandler:
     def __init__(
         self,
         endpoint: GraphQLEndpoint,
-        scope: Scope,
+        request: HttpRequest,
         receive: Receive,
         principal: Principal,
         # header that other services may receive
@@ -108,32 +117,30 @@ class _RequestHandler:
         media_type: str,
     ) -> None:
         self._endpoint = endpoint
-        self._scope = scope
+        self._request = request
         self._receive = receive
         self._principal = principal
         self._authorization = authorization
         self._rate_status = rate_status
         self._media_type = media_type
-        self._request_id = request_id_of(scope)
-        self._is_post = scope["method"] == "POST"
+        self._is_post = request.scope["method"] == "POST"
         self._operations: list[str] = []
         self._codes: list[str] = []
 
     async def respond(self) -> Response:
         """Read and run the request, unless the client disconnects."""
         outcome = self._rate_limited() or await self._read_and_run()
-        state = self._scope["state"]
-        state["operation"], state["errors"] = ", ".join(self._operations), self._codes
+        self._request.operation, self._request.errors = ", ".join(self._operations), self._codes
         headers = {**self._rate_status.headers, **outcome.headers}
         return json_response(outcome.content, outcome.status, media_type=self._media_type, headers=headers)
 
     async def _read_and_run(self) -> _Outcome:
-        headers, limits = headers_of(self._scope), self._endpoint.limits
+        limits = self._endpoint.limits
         try:
             if self._is_post:
-                content = await read_json_body(self._receive, headers, limits.max_body_bytes, limits.body_timeout)
+                content = await read_json_body(self._receive, self._request.headers, limits.max_body_bytes, limits.body_timeout)
             else:
-                content = read_query_string(self._scope, headers)
+                content = read_query_string(self._request)
         except Timeout as error:
             return self._reject(error, 408, _CLOSE)
         except LimitExceeded as error:
@@ -164,7 +171,7 @@ class _RequestHandler:
 
     async def _run_one(self, content: Any) -> _Outcome:
         try:
-            operation = parse_operation(content, self._scope, self._authorization)
+            operation = parse_operation(content, self._request, self._authorization)
             result = await self._prepare(operation)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
@@ -184,7 +191,7 @@ class _RequestHandler:
             self._codes += codes
             if not result.ran:
                 status = status_of(codes, 400 if self._media_type == GRAPHQL else 200)
-        extensions = body["extensions"] = {"requestId": self._request_id}
+        extensions = body["extensions"] = {"requestId": self._request.request_id}
         if result.cost is not None:
             extensions["cost"] = result.cost
         if result.resources is not None:
@@ -225,13 +232,13 @@ class _RequestHandler:
                     nonlocal cost
                     async with self._endpoint.admission.slot(self._principal.tenant_id, self._principal.rate_key):
                         cost = prepared.estimate.requested
-                        return await executor.run(prepared, self._request_id)
+                        return await executor.run(prepared, self._request.request_id)
 
                 result = await within(self._endpoint.limits.request_timeout, run_in_slot())
             else:
                 # it waits for nothing
                 cost = prepared.estimate.requested
-                result = await executor.run(prepared, self._request_id)
+                result = await executor.run(prepared, self._request.request_id)
             if result.cost is not None:
                 cost = result.cost.actual
             return result
@@ -255,4 +262,4 @@ class _RequestHandler:
 
     def _reject(self, error: HeadwaterError, status: int, headers: Mapping[str, str] = _NO_HEADERS) -> _Outcome:
         self._codes.append(error.code)
-        return _Outcome(error_body(self._scope, error), status, headers)
+        return _Outcome(error_body(self._request.request_id, error), status, headers)

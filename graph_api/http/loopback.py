@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from db.errors import BadInput, Forbidden
-from graph_api.http.request_headers import RequestHeaders
+from graph_api.http.request import HttpRequest
 from graph_api.http.responses import error_response
 
 # A name or an address, and optionally a port; nothing else that a lenient parser might read as another host.
@@ -24,18 +24,18 @@ def require_loopback(host: str) -> None:
         )
 
 
-def is_loopback_request(scope: Scope, headers: RequestHeaders) -> bool:
+def is_loopback_request(request: HttpRequest) -> bool:
     """True if a request comes from this machine, and its Host is a loopback name.
 
     The check of Host stops DNS rebinding: a web page whose name resolves to this machine sends that name as Host.
     """
-    return _is_local_client(scope) and _is_local_host(headers.text(b"host") or "")
+    return _is_local_client(request.scope) and _is_local_host(request.headers.text(b"host") or "")
 
 
-def not_loopback_response(scope: Scope) -> Response:
+def not_loopback_response(request: HttpRequest) -> Response:
     """Build the response to a request from another machine, or for another host."""
     error = Forbidden("Only requests from this machine, with a loopback Host such as localhost, are accepted.")
-    return error_response(scope, 403, error)
+    return error_response(request.request_id, 403, error)
 
 
 def _is_local_client(scope: Scope) -> bool:

@@ -6,13 +6,12 @@ from typing import Any, cast
 
 import orjson
 from starlette.datastructures import QueryParams
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive
 
 from db.errors import BadInput, LimitExceeded, Timeout
 from graph_api.http.browsers import PREFLIGHT_HEADERS
 from graph_api.http.deadline import StartedCoroutine, within
-from graph_api.http.request_headers import RequestHeaders, headers_of
-from graph_api.http.traces import traceparent_of
+from graph_api.http.request import HttpRequest, RequestHeaders
 from schema.execution.document import HASH_PREFIX, document_hash
 from schema.execution.executor import Request as Operation
 
@@ -43,17 +42,18 @@ async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: i
         raise BadInput(f"The request body is not valid JSON: {error}.") from error
 
 
-def read_query_string(scope: Scope, headers: RequestHeaders) -> dict[str, Any]:
+def read_query_string(request: HttpRequest) -> dict[str, Any]:
     """Read the query string of a GET into the shape of a JSON body."""
-    if not any(headers.get(name.lower().encode(), b"").strip() for name in PREFLIGHT_HEADERS):
+    query_string = request.scope["query_string"]
+    if not any(request.headers.get(name.lower().encode(), b"").strip() for name in PREFLIGHT_HEADERS):
         raise BadInput(
             f"A GET runs a query only with the header {PREFLIGHT_HEADERS[0]} and a value, which protects against requests from"
             " other web pages. Add the header, or use POST with JSON. Browsers that accept text/html get GraphiQL."
         )
-    if len(scope["query_string"]) > MAX_QUERY_STRING:
+    if len(query_string) > MAX_QUERY_STRING:
         raise LimitExceeded(f"The query string is longer than {MAX_QUERY_STRING} characters. Use POST.")
     content: dict[str, Any] = {}
-    for name, value in QueryParams(scope["query_string"]).multi_items():
+    for name, value in QueryParams(query_string).multi_items():
         if name in content:
             raise BadInput(f"The parameter {name} appears twice. Send it once.", field=name)
         content[name] = value
@@ -68,7 +68,7 @@ def read_query_string(scope: Scope, headers: RequestHeaders) -> dict[str, Any]:
     return content
 
 
-def parse_operation(content: Any, scope: Scope, authorization: str | None) -> Operation:
+def parse_operation(content: Any, request: HttpRequest, authorization: str | None) -> Operation:
     """Parse the content of a body or query string into an operation. Other services may receive the `authorization`."""
     if not isinstance(content, dict):
         raise BadInput('An operation must be a JSON object, such as {"query": "{ __typename }"}.')
@@ -85,8 +85,8 @@ def parse_operation(content: Any, scope: Scope, authorization: str | None) -> Op
         variables,
         name or None,
         authorization,
-        headers_of(scope).get(b"x-debug-resource-tracking", b"").strip().lower() == b"true",
-        traceparent_of(scope),
+        request.headers.get(b"x-debug-resource-tracking", b"").strip().lower() == b"true",
+        request.traceparent,
         document_id,
     )
 

@@ -12,8 +12,8 @@ from db.audit_entry import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST
 from graph_api.http.rate_limits import RateLimitStatus
-from graph_api.http.request_headers import headers_of
-from graph_api.http.responses import error_entry, error_response, json_response, request_id_of, status_of
+from graph_api.http.request import request_of
+from graph_api.http.responses import error_entry, error_response, json_response, status_of
 from graph_api.ingestion.http_body import BodyFile
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
@@ -39,37 +39,37 @@ class _Options(NamedTuple):
 
 async def ingest(request: Request) -> Response:
     """Load the body, and respond with the counts of its lines."""
-    scope = request.scope
+    incoming = request_of(request.scope)
     try:
-        principal: Principal = await request.app.state.authenticator.authenticate(headers_of(scope).credentials())
+        principal: Principal = await request.app.state.authenticator.authenticate(incoming.headers.credentials())
         if Scope.WRITE not in principal.scopes:
             raise _missing_scope(principal)
     except HeadwaterError as error:
-        return error_response(scope, status_of([error.code], 400), error, headers=_CLOSE)
+        return error_response(incoming.request_id, status_of([error.code], 400), error, headers=_CLOSE)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         unsupported = BadInput(f"Send JSON, one object on each line, with Content-Type: {' or '.join(MEDIA_TYPES)}.")
-        return error_response(scope, 415, unsupported, headers=_CLOSE)
+        return error_response(incoming.request_id, 415, unsupported, headers=_CLOSE)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        return error_response(scope, 415, BadInput("Send the lines without a Content-Encoding."), headers=_CLOSE)
+        return error_response(incoming.request_id, 415, BadInput("Send the lines without a Content-Encoding."), headers=_CLOSE)
     try:
         options = _options(request.query_params)
     except BadInput as error:
-        return error_response(scope, 400, error, headers=_CLOSE)
+        return error_response(incoming.request_id, 400, error, headers=_CLOSE)
     state = request.app.state
     rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
     if rate_status.retry_after:
         headers = {**_CLOSE, **rate_status.headers, "Retry-After": str(rate_status.retry_after)}
-        return error_response(scope, 429, rate_status.error(), headers=headers)
+        return error_response(incoming.request_id, 429, rate_status.error(), headers=headers)
     try:
         # A dry run rolls back its own entry of the audit log.
         if principal.operator and options.dry_run:
-            author = principal.author(request_id_of(scope), "ingest, tried out")
+            author = principal.author(incoming.request_id, "ingest, tried out")
             await state.database.record_audit(principal.tenant_id, author, READ)
         # A load holds its connection for as long as the client sends.
         async with state.load_admission.slot(principal.tenant_id, principal.rate_key):
             return await _load(request, principal, rate_status, options)
     except Unavailable as error:
-        return error_response(scope, 503, error, headers=_CLOSE)
+        return error_response(incoming.request_id, 503, error, headers=_CLOSE)
 
 
 async def _load(request: Request, principal: Principal, rate_status: RateLimitStatus, options: _Options) -> Response:
@@ -85,7 +85,7 @@ async def _load(request: Request, principal: Principal, rate_status: RateLimitSt
         principal.tenant_id,
         # A client may repeat a request id. A load needs a unique one: rows that contradict others of the same request are
         # rejected.
-        principal.author(f"{request_id_of(request.scope)}/{uuid4()}", "ingest"),
+        principal.author(f"{request_of(request.scope).request_id}/{uuid4()}", "ingest"),
         advanced=lambda rows, position: None,
         rejected=reject,
         on_error=options.on_error,
@@ -103,7 +103,7 @@ async def _load(request: Request, principal: Principal, rate_status: RateLimitSt
     if body.disconnected:
         # Only the log shows this response.
         disconnected = Unavailable("The client disconnected before its lines were loaded.")
-        return error_response(request.scope, CLIENT_CLOSED_REQUEST, disconnected)
+        return error_response(request_of(request.scope).request_id, CLIENT_CLOSED_REQUEST, disconnected)
     return _response(request, load, row_errors, failure, timed_out=body.timed_out)
 
 
@@ -135,7 +135,7 @@ def _response(
         status = 408 if timed_out else 503 if isinstance(failure, Unavailable | Timeout) else 400
     elif load.failed:
         status = 400
-    content["extensions"] = {"requestId": request_id_of(request.scope)}
+    content["extensions"] = {"requestId": request_of(request.scope).request_id}
     return json_response(content, status, headers=None if status == 200 else _CLOSE)
 
 

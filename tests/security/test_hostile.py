@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from graph_api.http.http_protocol import MAX_HEAD_BYTES
-from graph_api.http.media_types import GRAPHQL
+from graph_api.http.responses import GRAPHQL
 from tests.builders import REGISTER, product_fields
 from tests.schema.language.test_limits import HOSTILE
 from tests.security.service_harness import BODY_SECONDS, LIST, TIMEOUT, Client, Owner, Service, rejection

@@ -15,10 +15,9 @@ from db.database import Database
 from db.errors import BadInput, Forbidden, NotFound, Unauthenticated
 from db.tenancy import api_key
 from db.tenancy.api_key import BOOTSTRAP, KeyName, KeyRow, KeySigner, bootstrap, create_operator, revoke
-from graph_api.auth.authenticator import Authenticator
+from graph_api.auth.authenticator import Authenticator, Credentials
 from graph_api.auth.config import AuthConfig
-from graph_api.auth.credentials import Credentials
-from graph_api.http.request_headers import RequestHeaders
+from graph_api.http.request import RequestHeaders
 from graph_api.settings import Settings
 from schema.execution.principal import Principal
 from tests.builders import Statements

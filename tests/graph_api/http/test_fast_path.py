@@ -12,10 +12,9 @@ from db.errors import Timeout
 from graph_api.http import deadline
 from graph_api.http.admission import Admission
 from graph_api.http.deadline import CancelOnDisconnect, TimeLimit
-from graph_api.http.gateway import _request_id
-from graph_api.http.media_types import is_json_type, response_type
 from graph_api.http.rate_limits import RateLimiter
-from graph_api.http.request_headers import RequestHeaders
+from graph_api.http.request import RequestHeaders, request_id_of
+from graph_api.http.responses import is_json_type, response_type
 from tests.graph_api.http.test_disconnect import TIMEOUT
 
 pytestmark = pytest.mark.unit
@@ -188,6 +187,6 @@ def test_a_long_header_value_is_understood_without_being_cached() -> None:
 
 
 def test_a_new_request_id_is_a_random_uuid() -> None:
-    ids = {_request_id(None) for _ in range(100)}
+    ids = {request_id_of(None) for _ in range(100)}
     assert len(ids) == 100
     assert {(UUID(it).version, str(UUID(it)) == it) for it in ids} == {(4, True)}

@@ -21,7 +21,7 @@ async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_an_error_while_a_response_is_sent_is_answered_500_with_the_request_id_and_logged() -> None:
-    async def respond(scope: Scope, receive: Receive) -> Response:
+    async def respond(_: object, receive: Receive) -> Response:
         return Response("secret", headers={"x-name": "a\nb"})
 
     connection, transport = connect(Gateway(not_found, {"/a": respond}, (), loopback_only=False))
@@ -42,7 +42,7 @@ async def test_a_response_that_has_begun_is_broken_off_after_an_error() -> None:
         yield b"one"
         raise RuntimeError("secret")
 
-    async def respond(scope: Scope, receive: Receive) -> Response:
+    async def respond(_: object, receive: Receive) -> Response:
         return StreamingResponse(parts())
 
     for direct in ({"/a": respond}, {}):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graph_api.http.media_types import GRAPHQL, JSON, is_json, negotiate
+from graph_api.http.responses import GRAPHQL, JSON, is_json, negotiate
 from tests.builders import Api
 
 

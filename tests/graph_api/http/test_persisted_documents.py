@@ -10,8 +10,8 @@ import pytest
 import structlog
 
 from db.errors import BadInput
-from graph_api.http.media_types import GRAPHQL
 from graph_api.http.persisted_documents import MAX_BYTES
+from graph_api.http.responses import GRAPHQL
 from graph_api.settings import read_settings
 from schema.execution.document import CACHE_CHARACTERS, CACHED_DOCUMENT_CHARACTERS, Documents, RegisteredDocuments
 from schema.language.limits import Limits

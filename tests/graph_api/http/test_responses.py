@@ -37,7 +37,7 @@ def test_an_error_response_has_the_status_and_headers_of_its_code(
     error: HeadwaterError, status: int, headers: dict[str, str]
 ) -> None:
     assert status_of([error.code], 400) == status
-    response = error_response({"state": {"request_id": "r"}}, status, error)
+    response = error_response("r", status, error)
     assert {name: response.headers[name] for name in ("www-authenticate", "retry-after") if name in response.headers} == headers
     assert orjson.loads(response.body)["errors"] == [{"message": error.message, "extensions": {"code": error.code}}]
 

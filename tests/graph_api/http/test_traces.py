@@ -5,7 +5,7 @@ import re
 import pytest
 import structlog
 
-from graph_api.http.traces import continue_trace
+from graph_api.http.request import continue_trace
 from tests.builders import Api
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
