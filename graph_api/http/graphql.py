@@ -206,10 +206,9 @@ class _RequestHandler:
         long as it took.
         """
         executor = self._endpoint.executor
-        if not executor.needs_parsing(operation, self._principal):
-            prepared = executor.prepare(operation, self._principal)
-            if not isinstance(prepared, PreparedOperation) or prepared.is_planned:
-                return prepared
+        known = executor.prepare_known(operation, self._principal)
+        if known is not None:
+            return known
         async with self._endpoint.parse_admission.slot(self._principal.tenant_id, self._principal.rate_key):
             started = time.perf_counter()
             # another request may have parsed or planned the same meanwhile

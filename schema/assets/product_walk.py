@@ -11,11 +11,10 @@ from db.lineage.first_page import WalkRoot, first_page_from_product
 from db.lineage.walk import Direction
 from schema.assets.product import PRODUCT_BY_NAME
 from schema.execution.context import Context
-from schema.execution.planned import Prefetch
 from schema.language.pagination import checked_page_size
 from schema.lineage.walk import FIRST_PAGE_OF_WALK
 from schema.lineage.walk_arguments import walk_query
-from schema.planning.plan import FieldPlan, ObjectPlan, Resolver
+from schema.planning.plan import FieldPlan, ObjectPlan, Prefetch, Resolver
 
 _DIRECTIONS = {"upstream": Direction.UPSTREAM, "downstream": Direction.DOWNSTREAM}
 # Arguments of a walk that the statement takes.

@@ -1,19 +1,54 @@
-"""The context of an operation, as its resolvers see it: principal, transaction and loaders."""
+"""The context of an operation, as its resolvers see it: principal, transaction, loaders, cost, and what is selected."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import strawberry
-from graphql import GraphQLResolveInfo
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLResolveInfo,
+    InlineFragmentNode,
+    SelectionSetNode,
+)
 
+from db.errors import LimitExceeded
+from db.lineage.walk import Walk
 from db.tenancy.api_key import KeySigner
 from schema.execution.external_record import Lookup, PendingRecord
 from schema.execution.loading import Key, Loadable, Loaders, Shared, Value
 from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
-from schema.language.cost_meter import CostMeter
 from schema.language.limits import Limits
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class CostMeter:
+    """Actual cost of one attempt at an operation."""
+
+    objects: int = 0
+    walks: set[Walk] = field(default_factory=set)
+    # assets visited outside walks: by the search for paths, and by statistics of the whole graph
+    visited: int = 0
+    # assets that the walks begun so far may visit
+    reserved: int = 0
+
+    def reserve(self, assets: int, limit: int) -> None:
+        """Reserve the assets that a walk may visit. Raise LimitExceeded if a list above the walks is longer than assumed."""
+        self.reserved += assets
+        if self.reserved > limit:
+            raise LimitExceeded(
+                f"The walks of the operation cost more than {limit}, because a list above them is longer than estimated."
+                " Start from fewer assets at once."
+            )
+
+    @property
+    def total(self) -> int:
+        return self.objects + self.visited + sum(walk.visited_count for walk in self.walks)
 
 
 @dataclass(slots=True)
@@ -62,3 +97,37 @@ class Context:
 
 
 Info = strawberry.Info[Context, None]
+
+
+def of_selection(info: Info, find: Callable[[Info], T]) -> T:
+    """Return what a function finds in the selection below the field that is being resolved. A plan keeps it."""
+    kept: dict[Callable[[Info], Any], Any] | None = getattr(info._raw_info, "of_selection", None)
+    if kept is None:
+        return find(info)
+    found: T | None = kept.get(find)
+    if found is None:
+        found = kept[find] = find(info)
+    return found
+
+
+def selects(info: Info, *paths: str) -> bool:
+    """True if one of these fields, such as `links` or `edges.confidence`, is selected below the field that is being resolved."""
+    raw = info._raw_info
+    fragments = raw.fragments
+    return any(_selects(node.selection_set, path.split("."), fragments) for node in raw.field_nodes for path in paths)
+
+
+def _selects(selection_set: SelectionSetNode | None, path: list[str], fragments: Mapping[str, FragmentDefinitionNode]) -> bool:
+    for node in selection_set.selections if selection_set else ():
+        match node:
+            case FieldNode():
+                selected = node.name.value == path[0] and (len(path) == 1 or _selects(node.selection_set, path[1:], fragments))
+            case FragmentSpreadNode():
+                selected = _selects(fragments[node.name.value].selection_set, path, fragments)
+            case InlineFragmentNode():
+                selected = _selects(node.selection_set, path, fragments)
+            case _:
+                raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
+        if selected:
+            return True
+    return False

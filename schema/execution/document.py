@@ -8,9 +8,14 @@ from typing import Any
 
 from graphql import (
     DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
+    InlineFragmentNode,
     OperationDefinitionNode,
     OperationType,
+    SelectionSetNode,
     get_operation_ast,
     parse,
     specified_rules,
@@ -22,7 +27,6 @@ from graphql.validation import MaxIntrospectionDepthRule
 from db.errors import Forbidden, LimitExceeded, NotPersisted
 from schema.execution.authorization import declared_scopes, required_scopes
 from schema.execution.federation import SubgraphSchema
-from schema.execution.selection import root_fields
 from schema.language.cost_estimator import CostEstimate, CostEstimates, CostEstimator
 from schema.language.cost_model import CostModel
 from schema.language.document_limits import check_document
@@ -61,7 +65,18 @@ class RegisteredDocuments:
 class DocumentOperation:
     """An operation of a document, and what is computed for it once."""
 
-    __slots__ = ("audit_text", "coercion", "estimate", "label", "node", "required_scopes", "scopes", "uses_database", "writes")
+    __slots__ = (
+        "audit_text",
+        "coercion",
+        "estimate",
+        "label",
+        "node",
+        "planned",
+        "required_scopes",
+        "scopes",
+        "uses_database",
+        "writes",
+    )
 
     def __init__(
         self,
@@ -81,6 +96,8 @@ class DocumentOperation:
         self.uses_database = not self.scopes <= {Scope.SCHEMA}
         # set when it is first estimated, if it has no variables
         self.estimate: CostEstimate | None = None
+        # set when it is first found, if no @skip or @include depends on variables
+        self.planned: PlannedOperation | None = None
         self.label = f"{node.operation.value} {name}".strip()
         # as the audit log records it: its type, its name and its root fields
         fields = " ".join(root_fields(node, document))
@@ -203,10 +220,20 @@ class Documents:
             operation.estimate = estimate
         return estimate
 
+    def find_plan(
+        self, prepared: PreparedDocument, operation: DocumentOperation, variables: VariableValues
+    ) -> PlannedOperation | None:
+        """Return the plan that is kept for an operation, and note it if there is only one; None: it has to be compiled."""
+        planned = prepared.plans.find(operation.node, prepared.document, variables)
+        if planned is not None and not prepared.plans.conditions(operation.node, prepared.document):
+            operation.planned = planned
+        return planned
+
     def plan(self, prepared: PreparedDocument, operation: DocumentOperation, variables: VariableValues) -> PlannedOperation:
         """Return the plan of an operation, compiled if it is not kept with its document."""
         weight = prepared.plans.weight
         planned = prepared.plans.plan(self._planner, operation.node, prepared.document, variables)
+        self.find_plan(prepared, operation, variables)
         cached = self._cache.get(prepared.hashed)
         # a document that was evicted meanwhile takes its plans with it
         if cached is not None and cached.prepared is prepared:
@@ -252,6 +279,29 @@ class Documents:
         else:
             return None
         return _graphql_error(LimitExceeded(message))
+
+
+def root_fields(operation: OperationDefinitionNode, document: DocumentNode) -> list[str]:
+    """Return the names of the fields at the root of an operation, each once, those of fragments included."""
+    fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+    names: dict[str, None] = {}
+
+    def collect(selection_set: SelectionSetNode) -> None:
+        for node in selection_set.selections:
+            match node:
+                case FieldNode():
+                    names[node.name.value] = None
+                case FragmentSpreadNode():
+                    # popped: a fragment that is spread again adds nothing
+                    if (fragment := fragments.pop(node.name.value, None)) is not None:
+                        collect(fragment.selection_set)
+                case InlineFragmentNode():
+                    collect(node.selection_set)
+                case _:
+                    raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
+
+    collect(operation.selection_set)
+    return list(names)
 
 
 def document_hash(text: str) -> str:

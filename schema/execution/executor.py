@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
@@ -28,17 +29,16 @@ from schema.execution.document import NAME_LENGTH, DocumentOperation, Documents,
 from schema.execution.external_record import Caller, Fetch, fetch_nothing, resolve_records
 from schema.execution.federation import SubgraphSchema
 from schema.execution.general import execute_generally
-from schema.execution.planned import execute_plan
 from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
 from schema.language.cost import FETCH_COST
 from schema.language.cost_estimator import CostEstimate
-from schema.language.cost_meter import OperationCost
 from schema.language.errors import code_of, describe
 from schema.language.limits import Limits
 from schema.language.scopes import Scope, scope_label
 from schema.planning.cache import GENERAL, PlannedOperation
-from schema.planning.plan import Plan
+from schema.planning.plan import Plan, Prefetch
+from schema.planning.run import run_plan
 
 # Attempts at a mutation that conflicts with other writers.
 ATTEMPTS = 5
@@ -61,6 +61,15 @@ class Request(NamedTuple):
     traceparent: str | None = None
     # HASH_PREFIX and the hash of the text, or the id of a registered document
     document_id: str = ""
+
+
+@dataclass(slots=True)
+class OperationCost:
+    """Cost of an operation: estimated, actual and the limit."""
+
+    requested: int
+    actual: int
+    limit: int
 
 
 class Response(NamedTuple):
@@ -130,9 +139,12 @@ class Executor:
         prepared = self.prepare(request, principal)
         return prepared if isinstance(prepared, Response) else await self.run(self.plan(prepared), request_id)
 
-    def needs_parsing(self, request: Request, principal: Principal) -> bool:
-        """True if `prepare` has to parse and validate a document, which is the only part of it that takes long."""
-        return Scope.SCHEMA in principal.scopes and self._documents.needs_parsing(request.query)
+    def prepare_known(self, request: Request, principal: Principal) -> "PreparedOperation | Response | None":
+        """Prepare a request with a document and a plan that are kept, which takes no time; None: one of them is unknown."""
+        if Scope.SCHEMA in principal.scopes and self._documents.needs_parsing(request.query):
+            return None
+        prepared = self.prepare(request, principal)
+        return None if isinstance(prepared, PreparedOperation) and not prepared.is_planned else prepared
 
     def prepare(self, request: Request, principal: Principal) -> "PreparedOperation | Response":
         """Return the operation to run, or a response that refuses it. Does not use the database."""
@@ -148,10 +160,10 @@ class Executor:
             return _refused([_graphql_error(error)])
         if prepared.errors:
             return _refused(prepared.errors, prepared.document)
-        operation = self._documents.operation(prepared, request.operation_name)
+        name = request.operation_name
+        operation = prepared.operations.get(name) or self._documents.operation(prepared, name)
         if operation is None:
-            name = (request.operation_name or "")[:NAME_LENGTH]
-            has = f"no operation named {name!r}" if name else "several operations"
+            has = f"no operation named {name[:NAME_LENGTH]!r}" if name else "several operations"
             return _refused([GraphQLError(f"The document has {has}. Set operationName to the name of one that it has.")])
         if not operation.scopes <= principal.scopes:
             missing = next(it for it in operation.required_scopes if it not in principal.scopes)
@@ -180,26 +192,26 @@ class Executor:
     async def run(self, prepared: "PreparedOperation", request_id: str) -> Response:
         """Run a planned operation. A mutation that conflicts with another writer is run again."""
         started = time.perf_counter()
-        principal, operation, execution = prepared.principal, prepared.operation, prepared.execution
-        plan, writes = execution.plan, operation.writes
+        principal, operation, plan = prepared.principal, prepared.operation, prepared.execution.plan
+        writes = operation.writes
         if plan is not None and plan.constants is not None and not principal.operator:
             return self._response(prepared, plan.constants.copy(), [], QueryStats(), started)
-        author = principal.author(request_id, operation.audit_text)
-        if principal.operator and prepared.uses_database and not writes:
+        author = principal.author(request_id, operation.audit_text) if writes or principal.operator else None
+        if author is not None and prepared.uses_database and not writes:
             # before the read, so that no read by an operator is missing from the audit log
             await self._database.record_audit(principal.tenant_id, author, READ)
         stats = QueryStats()
         if writes:
             attempt = await retry_on_conflict(
-                lambda: self._attempt(prepared, execution, author, stats),
+                lambda: self._attempt(prepared, request_id, author, stats),
                 attempts=ATTEMPTS,
                 max_delay=lambda number, took: 0.02 * number,
                 is_conflict=lambda attempt: attempt.conflicted,
             )
         else:
-            attempt = await self._attempt(prepared, execution, author, stats)
+            attempt = await self._attempt(prepared, request_id, author, stats)
         result, commit_errors, context = attempt.result, attempt.commit_errors, attempt.context
-        if writes and attempt.opened and not attempt.committed:
+        if author is not None and writes and attempt.opened and not attempt.committed:
             await self._audit_failure(principal, author, [*commit_errors, *(result.errors or ())])
         # the transaction has ended: a slow service occupies no connection, and a failing one undoes nothing
         errors = [*(result.errors or ()), *commit_errors]
@@ -240,28 +252,28 @@ class Executor:
 
     def _execution(self, request: Request, prepared: PreparedDocument, operation: DocumentOperation) -> "_Execution":
         """Coerce the variables of an operation, and find its plan if it is kept."""
-        node, variables = operation.node, _NO_VARIABLES
-        if node.variable_definitions:
+        variables = _NO_VARIABLES
+        if operation.node.variable_definitions:
             coerced = operation.coercion.values(request.variables or {})
             if isinstance(coerced, list):
                 return _Execution(GENERAL, None, coerced)
             variables = coerced
-        return _Execution(prepared.plans.find(node, prepared.document, variables), variables)
+        return _Execution(operation.planned or self._documents.find_plan(prepared, operation, variables), variables)
 
     async def _attempt(
-        self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
+        self, prepared: "PreparedOperation", request_id: str, author: Author | None, stats: QueryStats
     ) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
-        plan = execution.plan
+        plan = prepared.execution.plan
         if plan is not None and plan.prefetch is not None:
-            prefetched = await self._attempt_prefetched(prepared, execution, author, stats)
+            prefetched = await self._attempt_prefetched(prepared, plan, plan.prefetch, request_id, stats)
             if prefetched is not None:
                 return prefetched
         principal, writes = prepared.principal, prepared.writes
         transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=plan)
-        context = Context(principal, author.request_id or "", self._limits, self._key_signer, transaction)
+        context = Context(principal, request_id, self._limits, self._key_signer, transaction)
         try:
-            result = await self._execute(prepared, execution, context)
+            result = await self._execute(prepared, context)
         except asyncio.CancelledError:
             await transaction.abort()
             raise
@@ -283,22 +295,18 @@ class Executor:
         return _Attempt(result, context, opened=transaction.opened, committed=True)
 
     async def _attempt_prefetched(
-        self, prepared: "PreparedOperation", execution: "_Execution", author: Author, stats: QueryStats
+        self, prepared: "PreparedOperation", plan: Plan, prefetch: Prefetch, request_id: str, stats: QueryStats
     ) -> "_Attempt | None":
         """Run the operation with the data of one statement. Return None if the prefetch of its plan failed: a walk that fails
         shall cost the walk and not its root."""
-        plan, variables = execution.plan, execution.variables
-        assert plan is not None, "a prefetch belongs to a plan"
-        assert plan.prefetch is not None, "the plan has a prefetch"
+        principal, variables = prepared.principal, prepared.execution.variables
         assert variables is not None, "an operation without variables that are valid has no plan"
-        transaction = Transaction(
-            self._database, prepared.principal.tenant_id, author, stats, writes=False, plan=plan, is_prefetched=True
-        )
-        context = Context(prepared.principal, author.request_id or "", self._limits, self._key_signer, transaction)
+        transaction = Transaction(self._database, principal.tenant_id, None, stats, writes=False, plan=plan, is_prefetched=True)
+        context = Context(principal, request_id, self._limits, self._key_signer, transaction)
         try:
-            await plan.prefetch(context, variables)
+            await prefetch(context, variables)
             transaction.seal()
-            result = await execute_plan(plan, variables, context)
+            result = await run_plan(plan, variables, context)
         except asyncio.CancelledError:
             await transaction.abort()
             raise
@@ -311,19 +319,20 @@ class Executor:
         except HeadwaterError:
             return None
         except Exception:
-            log.warning("prefetch failed", operation=author.operation, exc_info=True)
+            log.warning("prefetch failed", operation=prepared.operation.audit_text, exc_info=True)
             return None
         finally:
             context.release()
         return None if transaction.was_reopened else _Attempt(result, context, opened=True)
 
-    async def _execute(self, prepared: "PreparedOperation", execution: "_Execution", context: Context) -> ExecutionResult:
+    async def _execute(self, prepared: "PreparedOperation", context: Context) -> ExecutionResult:
         """Execute the operation by its plan, or by graphql-core if it cannot be planned."""
+        execution = prepared.execution
         if execution.variables is None:
             return ExecutionResult(None, list(execution.errors))
         plan = execution.plan
         if plan is not None:
-            return await execute_plan(plan, execution.variables, context)
+            return await run_plan(plan, execution.variables, context)
         request = prepared.request
         return await execute_generally(self._schema, prepared.document, request.variables, request.operation_name, context)
 

@@ -1,6 +1,6 @@
 """Principals: the authenticated caller of an operation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from db.author import Author
 from db.tenancy.scope import WRITE_IN
@@ -22,10 +22,11 @@ class Principal:
     # acts in a tenant other than the one the credential belongs to
     operator: bool = False
 
-    @property
-    def rate_key(self) -> str:
-        """Key under which admission slots and rates are counted: one API key, or all tokens of one subject."""
-        return f"{self.credential} {self.actor}"
+    # key under which admission slots and rates are counted: one API key, or all tokens of one subject
+    rate_key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate_key", f"{self.credential} {self.actor}")
 
     @property
     def scope_names(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
 from db.author import Author
@@ -24,7 +24,7 @@ class Transaction:
         self,
         database: Database,
         tenant_id: int,
-        author: Author,
+        author: Author | None,
         stats: QueryStats,
         *,
         writes: bool,
@@ -63,13 +63,14 @@ class Transaction:
             return self._connection or self._use(self._database.single_read(self._tenant_id))
         async with self._opening:
             self._refuse_after_end()
-            return self._connection or self._use(
-                await self._stack.enter_async_context(
-                    self._database.transaction(self._tenant_id, self._author, read_now=False, generic_plans=True)
-                    if self._writes
-                    else self._database.snapshot(self._tenant_id, read_now=False, generic_plans=True)
-                )
-            )
+            return self._connection or self._use(await self._stack.enter_async_context(self._begin()))
+
+    def _begin(self) -> AbstractAsyncContextManager[ReadConnection]:
+        """Return the block of the transaction."""
+        if not self._writes:
+            return self._database.snapshot(self._tenant_id, read_now=False, generic_plans=True)
+        assert self._author is not None, "a write has an author"
+        return self._database.transaction(self._tenant_id, self._author, read_now=False, generic_plans=True)
 
     def _refuse_after_end(self) -> None:
         if self._closed:

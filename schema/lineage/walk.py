@@ -22,9 +22,8 @@ from db.lineage.path import best_confidences
 from db.lineage.subgraph import links_of_pages, subgraph_of_page, subgraphs_of_walks, whole_links_of_pages
 from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, WalkStep
 from schema.associations.lineage_link import LineageLink, links_of
-from schema.execution.context import Info
+from schema.execution.context import Info, of_selection, selects
 from schema.execution.loading import Batch, Computed, Loadable
-from schema.execution.selection import selects
 from schema.language.columns import reads
 from schema.language.cost import list_size
 from schema.language.fields import batched, each, field, resolver
@@ -323,7 +322,7 @@ async def walk_connections(
     limits = info.context.limits
     query = walk_query(limits, direction, max_depth, filter)
     size = checked_page_size("first", first, limits.walk_page_size)
-    parts = _Parts.selected(info)
+    parts = of_selection(info, _Parts.selected)
     # a page in the middle of a walk, or one that shows only some assets, reads its assets when they are known
     with_assets = parts.assets and after is None and query.assets == ALL_ASSETS
 

@@ -66,7 +66,9 @@ def walk_query(limits: Limits, direction: Direction, max_depth: int, filter: Lin
         raise BadInput(f"maxDepth is {max_depth}. It must be at least 1.", field="maxDepth")
     if max_depth > limit:
         raise LimitExceeded(f"maxDepth is {max_depth}. At most {limit} is allowed.", field="maxDepth")
-    fields = provided_fields(filter) or {}
+    if filter is None:
+        return WalkQuery(direction, max_depth, limits.walk_bounds)
+    fields = provided_fields(filter)
     link_fields, asset_fields = fields.get("links") or {}, fields.get("assets") or {}
     if link_fields.get("min_confidence") is not None:
         confidence_of("minConfidence", link_fields["min_confidence"])

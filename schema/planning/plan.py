@@ -15,6 +15,8 @@ from schema.language.fields import FindAll
 # The value of a non-null position that failed. It makes the enclosing object or list fail, too.
 FAILED: Any = type("Failed", (), {"__slots__": (), "__repr__": lambda _: "FAILED"})()
 
+# Fetches what the resolvers of a plan will load with one statement, and primes their loaders, in the context of the operation.
+Prefetch = Callable[[Any, VariableValues], Awaitable[None]]
 ConvertArguments = Callable[[dict[str, Any]], dict[str, Any]]
 # Shapes objects from their sources and the completed values of their deferred fields. The last parameter shapes one object that
 # the generated code cannot shape, by its index.
@@ -59,6 +61,8 @@ class FieldPlan:
     resolver: "Resolver | None" = None
     # index among the deferred fields of its object; None: the generated code shapes the value itself
     slot: int | None = None
+    # what resolvers have found in the selection below the field, by the function that finds it
+    of_selection: dict[Callable[[Any], Any], Any] = field(default_factory=dict)
 
     @property
     def is_async(self) -> bool:
@@ -162,7 +166,7 @@ class Plan:
     asset_fields: frozenset[str]
     link_columns: frozenset[str]
     # Fetches all data with one statement before the run; None: each level runs its own statements.
-    prefetch: Callable[..., Awaitable[None]] | None = None
+    prefetch: Prefetch | None = None
     # the whole answer, if each root field is a constant
     constants: dict[str, Any] | None = None
     fragments: Mapping[str, FragmentDefinitionNode] = field(default_factory=dict)

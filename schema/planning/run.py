@@ -1,11 +1,12 @@
 """Runs of plans: values are found and completed for all parents of a level at once."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any
 
-from graphql import FieldNode, GraphQLError, located_error
+import strawberry
+from graphql import ExecutionResult, FragmentDefinitionNode, GraphQLError, located_error
 from graphql.execution.values import VariableValues
 from graphql.pyutils import inspect
 
@@ -14,27 +15,60 @@ from schema.planning.plan import FAILED, FieldPlan, ObjectPlan, Plan, Resolver, 
 
 # Returns the path of a value in the response, by its index among the values of a level.
 PathOf = Callable[[int], list[str | int]]
-# Builds the info object of a resolver from the nodes of its field and the path of the value.
-MakeInfo = Callable[[list[FieldNode], Callable[[], list[str | int]]], Any]
+# Returns the path of one value.
+FindPath = Callable[[], list[str | int]]
 
 # Items of a list that are completed before other tasks get a turn.
 CHUNK_SIZE = 500
 
 
-class PlanRun:
+class _Resolution:
+    """The part of GraphQLResolveInfo that resolvers read: the context, and the selection and the path of the field."""
+
+    __slots__ = ("_path", "context", "field_nodes", "fragments", "of_selection")
+
+    def __init__(self, context: Any, field: FieldPlan, fragments: Mapping[str, FragmentDefinitionNode], path: FindPath) -> None:
+        self.context = context
+        self.field_nodes = field.nodes
+        self.fragments = fragments
+        # what resolvers have found in the selection, which the plan keeps
+        self.of_selection = field.of_selection
+        self._path = path
+
+    @property
+    def path(self) -> "_Resolution":
+        return self
+
+    def as_list(self) -> list[str | int]:
+        return self._path()
+
+
+async def run_plan(plan: Plan, variables: VariableValues, context: Any) -> ExecutionResult:
+    """Run a plan in the context of its resolvers. The result equals that of the general executor."""
+    run = _PlanRun(plan, variables, context)
+    try:
+        data = await run.data()
+    finally:
+        # the root of the operation costs nothing
+        context.cost_meter.objects += run.objects - 1
+    return ExecutionResult(data, run.errors or None)
+
+
+class _PlanRun:
     """One run of a plan. Collects the errors and counts the objects."""
 
-    def __init__(self, make_info: MakeInfo, variables: VariableValues) -> None:
+    def __init__(self, plan: Plan, variables: VariableValues, context: Any) -> None:
         self.errors: list[GraphQLError] = []
         self.objects = 0
-        self._make_info = make_info
+        self._plan = plan
         self._variables = variables
+        self._context = context
         # number of values that failed in non-null positions
         self._failures = 0
 
-    async def data(self, plan: Plan) -> dict[str, Any] | None:
-        """Run a plan and return the data of the response."""
-        (data,) = await self._objects(plan.root, [None], _root_path, is_serial=plan.is_serial)
+    async def data(self) -> dict[str, Any] | None:
+        """Run the plan and return the data of the response."""
+        (data,) = await self._objects(self._plan.root, [None], _root_path, is_serial=self._plan.is_serial)
         return None if data is FAILED else data
 
     # Values of fields
@@ -91,7 +125,7 @@ class PlanRun:
         """Find the values of all sources at once. A failure is that of each of them."""
         try:
             arguments = resolver.arguments.values(self._variables)
-            info = self._make_info(field.nodes, lambda: path(0))
+            info = self._info(field, lambda: path(0))
             values = list(await find_all(sources, info, **arguments))
             if len(values) != len(sources):
                 raise ValueError(f"{field.parent_name}.{field.name} found {len(values)} values for {len(sources)} parents.")
@@ -108,7 +142,7 @@ class PlanRun:
         values: list[Any] = []
         for index, source in enumerate(sources):
             if resolver.info_parameter is not None:
-                info = self._make_info(field.nodes, lambda index=index: path(index))  # type: ignore[misc]
+                info = self._info(field, lambda index=index: path(index))  # type: ignore[misc]
                 options = {**arguments, resolver.info_parameter: info}
             else:
                 options = arguments
@@ -117,6 +151,11 @@ class PlanRun:
             except Exception as error:
                 values.append(error)
         return values
+
+    def _info(self, field: FieldPlan, path: FindPath) -> "strawberry.Info[Any, None]":
+        """Build the info object of a resolver."""
+        resolution: Any = _Resolution(self._context, field, self._plan.fragments, path)
+        return strawberry.Info(resolution, None)  # type: ignore[arg-type]
 
     # Completion of values
 

@@ -105,9 +105,9 @@ async def test_a_missing_scope_is_refused_before_any_statement(database: Databas
 def test_a_document_of_a_caller_without_the_schema_scope_is_not_parsed(database: Database) -> None:
     """It does not wait for a parsing slot either: the wait would reveal which documents are cached."""
     executor, request = Executor(schema, database), Request("{ not_cached: __typename }")
-    assert not executor.needs_parsing(request, principal(None))
+    assert isinstance(executor.prepare_known(request, principal(None)), Response)
     assert isinstance(executor.prepare(request, principal(None)), Response)
-    assert executor.needs_parsing(request, principal(["read"]))
+    assert executor.prepare_known(request, principal(["read"])) is None
 
 
 def test_every_mutation_requires_a_scope_that_allows_writing(database: Database) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import strawberry
 
+from schema.execution.context import CostMeter
 from schema.execution.federation import SubgraphSchema
-from schema.language.cost_meter import CostMeter
 
 
 class Refused(Exception):

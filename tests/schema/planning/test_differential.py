@@ -20,7 +20,6 @@ from graphql.execution.values import get_variable_values
 
 from graph_api.graphiql.examples import EXAMPLES
 from schema.execution.general import CountingExecution
-from schema.execution.planned import execute_plan
 from schema.planning import run as plan_run
 from schema.planning.cache import GENERAL, DocumentPlans
 from schema.planning.planner import Planner
@@ -44,7 +43,7 @@ async def run_planned(
     assert not isinstance(values, list), values
     plan = plans.plan(PLANNER, operation, document, values).plan
     assert plan is not None
-    return await execute_plan(plan, values, context)  # type: ignore[arg-type]
+    return await plan_run.run_plan(plan, values, context)
 
 
 async def run_generally(document: DocumentNode, variables: dict[str, Any], context: Chance) -> ExecutionResult:
