@@ -1,6 +1,6 @@
 """Identities of assets. An identity is given once and never changes; writers lock it to change its asset."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -11,10 +11,18 @@ from db.connection import ReadConnection, WriteConnection
 from db.consistency import lifecycle
 from db.errors import Conflict, HeadwaterError, NotFound
 from db.filters import TENANT, any_of, distinct
-from db.rows import BuiltRow
+from db.rows import BuiltRow, Row
 from db.sql import compose, statement
 from db.tables import asset as assets
-from db.temporal.change_log import Assertion, BegunVersion, Operation, Outcome, raise_first_error
+from db.temporal.change_log import (
+    Assertion,
+    BegunVersion,
+    Operation,
+    Outcome,
+    append_in_order,
+    begun_version,
+    raise_first_error,
+)
 from db.temporal.kind import Kind
 
 _ADD = statement("assets/add_assets")
@@ -84,22 +92,34 @@ class _IdentityIndex:
 async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[Identity | None]:
     """Find identities by uid, in the order of the uids. An unknown uid has None."""
     rows = await connection.fetch(_BY_UID, {"uids": distinct(uids)})
-    found = {row.uid: Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows}
+    found = {row.uid: _identity(row) for row in rows}
     return [found.get(uid) for uid in uids]
 
 
 async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> Identity:
     """Lock an asset until the transaction ends. Raise NotFound that names `field` if no asset has the uid."""
-    identity = (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid)
-    if identity is None or identity.kind != kind.name:
-        raise NotFound(f"There is no {kind.label} with the uid {uid}.", field=field)
-    return identity
+    return _require_identity(kind, (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid), uid, field)
 
 
 async def record(connection: WriteConnection, kind: Kind, identity: Identity, assertion: Assertion) -> Outcome:
     """Record an assertion about a locked asset. The outcome has the row of the asset if it need not be read."""
     (outcome,) = await lifecycle.record_asset_change(connection, kind, [assertion], with_states=True)
     return outcome if outcome.version is None else outcome._replace(row=_begun_row(identity, outcome.at, outcome.version))
+
+
+async def patch(
+    connection: WriteConnection, kind: Kind, uid: UUID, payload: Mapping[str, Any], at: datetime | None, *, field: str
+) -> Outcome:
+    """Lock an asset and record a PATCH of it. Raise NotFound that names `field` if no asset has the uid."""
+    if connection.author.domains is not None or kind.projections:
+        # there is more to do before or after the change is appended
+        identity = await lock(connection, kind, uid, field=field)
+    else:
+        row = await append_in_order(connection, kind, uid, payload, at)
+        identity = _require_identity(kind, None if row is None else _identity(row), uid, field)
+        if row is not None and (version := begun_version(kind, row)) is not None:
+            return Outcome(row.id, row.instant, changed=True, row=_begun_row(identity, row.instant, version))
+    return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
 
 
 async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpec) -> Identity:
@@ -158,6 +178,17 @@ async def restore(connection: WriteConnection, kind: Kind, uid: UUID, *, at: dat
     return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.SET, last.state, at))
 
 
+def _identity(row: Row) -> Identity:
+    return Identity(row.id, row.uid, row.kind, row.type, row.key)
+
+
+def _require_identity(kind: Kind, identity: Identity | None, uid: UUID, field: str) -> Identity:
+    """Return the identity that was found with a uid. Raise NotFound that names `field` if there is none of the kind."""
+    if identity is None or identity.kind != kind.name:
+        raise NotFound(f"There is no {kind.label} with the uid {uid}.", field=field)
+    return identity
+
+
 def _begun_row(identity: Identity, at: datetime, version: BegunVersion) -> BuiltRow:
     """Build the row of an asset whose current version begins at an instant."""
     return BuiltRow(
@@ -203,5 +234,5 @@ async def _lock(connection: WriteConnection, specs: Sequence[IdentitySpec]) -> _
         parameters |= {"types": [spec.type for spec in with_key], "keys": [spec.key for spec in with_key]}
     rows = await connection.fetch(_LOCK if with_key else _LOCK_BY_UID, parameters)
     index = _IdentityIndex()
-    index.add(Identity(row.id, row.uid, row.kind, row.type, row.key) for row in rows)
+    index.add(map(_identity, rows))
     return index

@@ -103,6 +103,9 @@ async def update(
     """Change some fields of the product with this uid, or with this name at that instant."""
     payload = product_fields.validate_patch(fields)
     if isinstance(ref, UUID):
+        if "domain" not in payload:
+            return await asset.patch(connection, PRODUCT, ref, payload, at, field="product")
+        # a domain is added after the lock, as all writers do
         identity = await asset.lock(connection, PRODUCT, ref, field="product")
     else:
         identity = await _lock_by_name(connection, ref, at)

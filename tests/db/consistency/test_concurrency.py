@@ -108,7 +108,8 @@ async def test_concurrent_updates_of_one_product_are_all_recorded(address: str) 
             owner = f"{writer}-{number}"
             # one in ten is out of order, and some of these are at the same instant as another
             instant = {"at": iso(day(1 + (writer * 7 + number) % 60))} if number % 10 == 0 else {}
-            response = await execute(UPDATE, product={"name": "orders"}, owner=owner, **instant)
+            product = {"name": "orders"} if writer % 2 else {"uid": str(uid)}
+            response = await execute(UPDATE, product=product, owner=owner, **instant)
             assert response.errors == [], response.errors
             assert response.data
             payload = response.data["updateProduct"]
@@ -117,8 +118,9 @@ async def test_concurrent_updates_of_one_product_are_all_recorded(address: str) 
             acknowledged[owner] = datetime.fromisoformat(payload["product"]["validFrom"])
             assert not instant or payload["product"]["validFrom"] == instant["at"]
 
+    uid = uuid4()
     try:
-        assert (await execute(REGISTER, **product_fields(at=iso(day(0))))).errors == []
+        assert (await execute(REGISTER, **product_fields(at=iso(day(0)), uid=str(uid)))).errors == []
         await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
         log, versions = await read_stored(database)
     finally:
@@ -341,3 +343,50 @@ async def test_an_update_by_name_that_waits_for_a_rename_does_not_change_the_ren
     log, versions = await read_stored(api.database)
     assert len(log) == 2
     assert {version.owner for version in versions} == {"ann"}
+
+
+@pytest.mark.parametrize("ahead", [timedelta(), timedelta(seconds=3)])
+async def test_an_update_that_waits_is_later_than_what_was_logged_meanwhile(address: str, api: Api, ahead: timedelta) -> None:
+    uid = str(uuid4())
+    await api(REGISTER, input=product_fields(uid=uid, description="first"))
+    connection, observer = await asyncpg.connect(address), await asyncpg.connect(address)
+    try:
+        async with asyncio.timeout(20):
+            async with connection.transaction():
+                asset_id = await connection.fetchval("SELECT id FROM asset WHERE uid = $1 FOR NO KEY UPDATE", uid)
+                update = asyncio.ensure_future(api(UPDATE, input={"product": {"uid": uid}, "description": "second"}))
+                await wait_until_queued(observer, task=update)
+                # a change of another writer that leaves the version as it is
+                logged = await connection.fetchval(
+                    "INSERT INTO change"
+                    " (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)"
+                    " SELECT 1, 'PRODUCT', $1, 'PATCH', clock_timestamp() + $2, $3, false, clock_timestamp(), 'other', 'other'"
+                    " RETURNING change_ts",
+                    asset_id,
+                    ahead,
+                    '{"description": "first"}',
+                )
+            response = await update
+        assert not response.errors, response.errors
+        log, versions = await read_stored(api.database)
+        assert [change.payload["description"] for change in log[1:]] == ["first", "second"]
+        assert log[-1].change_ts > logged
+        assert versions[-1].valid_from == log[-1].change_ts
+    finally:
+        await connection.close()
+        await observer.close()
+
+
+async def test_an_update_that_waits_for_a_deletion_finds_no_product(address: str, api: Api) -> None:
+    uid = str(uuid4())
+    await api(REGISTER, input=product_fields("orders", uid=uid))
+    async with asyncio.timeout(20), locked(address, "orders") as until_queued:
+        deletion = asyncio.ensure_future(api(DELETE, input={"uid": uid}))
+        await until_queued(1)
+        update = asyncio.ensure_future(api(UPDATE, input={"product": {"uid": uid}, "owner": "late"}))
+        await until_queued(2)
+    assert not (await deletion).errors
+    assert (await update).code_and_field == ("NOT_FOUND", None)
+    log, versions = await read_stored(api.database)
+    assert [change.operation for change in log] == ["SET", "DELETE"]
+    assert len(versions) == 1

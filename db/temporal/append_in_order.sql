@@ -1,0 +1,65 @@
+-- Lock an asset, and append a PATCH of it to the change log if that is simple: if the change is later than all others of the asset
+-- in the log, and changes the state of its current version. That is an IN_ORDER change of append_changes.sql, which judges
+-- all others.
+-- Parameters: :uid of the asset; :payload of the PATCH; :instant, null for now; :tolerance, how far in the future an instant may
+--   be; those of tenancy/_audit.sql.
+-- Returns: the identity of the asset, if there is one; beside it instant, state and created_at of the version that begins, or
+--   nulls if nothing was appended.
+-- Tokens: {kind}, {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
+-- Used by: db.temporal.change_log.append_in_order
+WITH locked AS (
+  SELECT id, uid, kind, type, key
+  FROM asset
+  WHERE tenant_id = CAST(:tenant AS bigint) AND uid = CAST(:uid AS uuid)
+  FOR NO KEY UPDATE
+),
+-- The statement sees what was committed before it began, and the lock may have been waited for. The log is read anew, and by the
+-- clock of now. The state cannot be another one unless the version has been closed or removed, of which `closed` takes care.
+timed AS MATERIALIZED (
+  SELECT locked.id, clock.now, latest.change_ts AS latest_ts,
+    coalesce(CAST(:instant AS timestamptz), greatest(clock.now, latest.change_ts + interval '1 microsecond')) AS instant
+  FROM locked
+  CROSS JOIN LATERAL (SELECT latest_change(CAST(:tenant AS bigint), '{kind}', locked.id) AS change_ts OFFSET 0) latest
+  CROSS JOIN LATERAL (SELECT clock_timestamp() AS now WHERE latest.change_ts IS NOT NULL) clock
+  WHERE locked.kind = '{kind}'
+),
+judged AS (
+  SELECT *
+  FROM (
+    SELECT timed.id, timed.now, timed.instant, v.*, next_state(v.state_before, 'PATCH', CAST(:payload AS jsonb)) AS state
+    FROM timed
+    CROSS JOIN LATERAL (
+      SELECT v.ctid AS row_ctid, v.created_at, {state} AS state_before
+      FROM {versions} v
+      WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = timed.id AND v.valid_to = 'infinity'
+      OFFSET 0
+    ) v
+    WHERE timed.instant > timed.latest_ts AND timed.instant <= timed.now + CAST(:tolerance AS interval)
+    OFFSET 0
+  ) patched
+  WHERE state <> state_before
+),
+-- Nothing is appended if another writer closed or removed the version before the lock was acquired.
+closed AS (
+  UPDATE {versions} v
+  SET valid_to = j.instant
+  FROM judged j
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.row_ctid AND v.valid_to = 'infinity'
+  RETURNING j.*
+),
+opened AS (
+  INSERT INTO {versions} (tenant_id, {subject}, valid_from, created_at, digest, {columns})
+  SELECT CAST(:tenant AS bigint), c.id, c.instant, c.created_at, CAST(md5(CAST({values} AS text)) AS uuid), {after}
+  FROM closed c
+  CROSS JOIN LATERAL jsonb_populate_record(CAST(NULL AS {versions}), c.state) AS after
+),
+appended AS (
+  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
+  SELECT CAST(:tenant AS bigint), '{kind}', id, 'PATCH', instant, CAST(:payload AS jsonb), true, now, CAST(:actor AS text),
+    CAST(:request_id AS text)
+  FROM closed
+),
+{include tenancy/_audit}
+SELECT locked.id, locked.uid, locked.kind, locked.type, locked.key, closed.instant, closed.state, closed.created_at
+FROM locked
+LEFT JOIN closed ON closed.id = locked.id
