@@ -7,7 +7,7 @@ imports run in one direction. Asset types register themselves with `asset_type`,
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -57,7 +57,20 @@ def domain_at(name: str, as_of: datetime, pinned: datetime | None) -> LazyDomain
 
 def asset_from_row(row: NodeRow, pinned: datetime | None) -> LazyAsset:
     """Build an asset of any kind from its row; `pinned` is the requested instant, if any."""
-    return ASSET_TYPES[row["kind"]].of(row, pinned)
+    (asset,) = assets_from_rows([row], pinned)
+    return asset
+
+
+def assets_from_rows(rows: Iterable[NodeRow], pinned: datetime | None) -> list[LazyAsset]:
+    """Build assets of any kinds from their rows; `pinned` is the requested instant, if any."""
+    assets = []
+    for row in rows:
+        type_ = ASSET_TYPES[row["kind"]]
+        # a constructor would take longer than all else that is done for an asset
+        asset = type_.__new__(type_)
+        asset.row, asset.pinned = row, pinned
+        assets.append(asset)
+    return assets
 
 
 class AssetKey(NamedTuple):

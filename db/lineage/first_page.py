@@ -88,17 +88,17 @@ async def first_page_from_product(
 
 def _first_page(rows: Sequence[Any], query: WalkQuery, size: int) -> FirstPage:
     """Build the page of one root from its rows, the first of which is that of the root."""
+    member_ids = [row["member_id"] for row in rows]
     levels: list[list[int]] = []
-    depth = None
-    for row in rows:
-        if row["depth"] != depth:
-            depth = row["depth"]
-            levels.append([])
-        levels[-1].append(row["member_id"])
+    start = 0
+    while start < len(rows):
+        # the root is not among the visited assets
+        stop = rows[start]["visited"] + 1
+        levels.append(member_ids[start:stop])
+        start = stop
     # the first level holds the root alone
-    root = rows[0]
-    walk = walk_of_levels(root["member_id"], query, root["instant"], levels[1:], levels[1:], rows[-1])
-    return FirstPage(walk, {row["member_id"]: cast(NodeRow, row) for row in rows[1 : size + 1]})
+    walk = walk_of_levels(member_ids[0], query, rows[0]["instant"], levels[1:], levels[1:], rows[-1])
+    return FirstPage(walk, dict(zip(member_ids[1 : size + 1], cast(Sequence[NodeRow], rows[1 : size + 1]), strict=True)))
 
 
 @lru_cache(MAX_SHAPES)

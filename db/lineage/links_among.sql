@@ -3,17 +3,21 @@
 -- to the statement and is checked between sets only: a set whose turn comes after :time examines none. The result has both,
 -- so that the caller can say that links may be missing.
 --
--- Parameters: :members asset ids; :ordinals, the set of each, and :on_page, true if it is on the page whose links are
---   wanted, one for each; :instants, one for each set; :links the most links of a page; :max_examined the most links to
---   examine in a set; :time after which no set is examined.
+-- Parameters: :members, the asset ids of all sets, one set after the other; for each set its instant in :instants, and in
+--   :firsts, :page_starts and :lasts the subscripts of its first member, of the first on the page whose links are wanted,
+--   and of its last; :links the most links of a page; :max_examined the most links to examine in a set; :time after which
+--   no set is examined.
 -- Tokens: {near} the column of the end from which links are examined; {far} that of the other end; {link_filter} conditions
 -- on a link `l`; {result} `_links_on_page` or `_links_as_graph`
 -- Used by: db.lineage.subgraph._links_among
 WITH asset_set AS MATERIALIZED (
-  SELECT m.ordinal, i.instant, array_agg(m.asset_id) AS members, array_agg(m.asset_id) FILTER (WHERE m.on_page) AS on_page
-  FROM unnest(CAST(:ordinals AS bigint[]), CAST(:members AS bigint[]), CAST(:on_page AS boolean[])) AS m (ordinal, asset_id, on_page)
-  JOIN unnest(CAST(:instants AS timestamptz[])) WITH ORDINALITY AS i (instant, ordinal) ON i.ordinal = m.ordinal
-  GROUP BY m.ordinal, i.instant
+  SELECT s.ordinal, s.instant, (CAST(:members AS bigint[]))[s.first : s.last] AS members,
+    -- only the root comes before the first page, and no link has it at both ends
+    s.page_start <= s.first + 1 AS is_first_page,
+    (CAST(:members AS bigint[]))[s.page_start : s.last] AS on_page
+  FROM unnest(
+    CAST(:instants AS timestamptz[]), CAST(:firsts AS integer[]), CAST(:page_starts AS integer[]), CAST(:lasts AS integer[])
+  ) WITH ORDINALITY AS s (instant, first, page_start, last, ordinal)
 )
 SELECT w.ordinal, result.*
 FROM (SELECT *, clock_timestamp() - statement_timestamp() > CAST(:time AS interval) AS timed_out FROM asset_set) w

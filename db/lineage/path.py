@@ -89,19 +89,22 @@ def best_confidences(root_id: int, graph: Subgraph, direction: Direction) -> dic
     near_ends, far_ends = _ends(graph, direction)
     for near, far, confidence in zip(near_ends, far_ends, graph.confidences, strict=True):
         neighbours[near].append((far, confidence))
-    best: dict[int, float] = {}
-    # the heap gives the smallest first, so it holds the negated product
+    # the heap gives the smallest first, so all products are negated
+    best = {root_id: -1.0}
     queue = [(-1.0, root_id)]
     # a product of numbers up to 1 never grows, so the greatest in the queue is final
     while queue:
         negated, near = heapq.heappop(queue)
-        if near in best:
+        if negated > best[near]:
+            # a better path was found since
             continue
-        best[near] = -negated
-        for far, confidence in neighbours[near]:
-            if far not in best:
-                heapq.heappush(queue, (negated * confidence, far))
-    return best
+        for far, confidence in neighbours.get(near, ()):
+            product = negated * confidence
+            known = best.get(far)
+            if known is None or product < known:
+                best[far] = product
+                heapq.heappush(queue, (product, far))
+    return {asset_id: -negated for asset_id, negated in best.items()}
 
 
 def paths_between(source_id: int, target_id: int, graph: Subgraph, *, max_length: int, limit: int, only_shortest: bool) -> Paths:

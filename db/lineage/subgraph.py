@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +22,7 @@ _link_id: Callable[[Any], int] = itemgetter("link_id")
 
 # Columns of a link that a page may leave out, and where the statement finds them.
 _COLUMNS = {
+    "as_of": "w.instant",
     "uid": "i.uid",
     "producer": "l.producer",
     "transformation": "l.transformation",
@@ -131,17 +132,16 @@ async def _links_among(
     page_starts: Sequence[int],
 ) -> Sequence[Any]:
     """Run `links_among.sql`. The assets of a set from its page start on are on the page."""
-    ordinals: list[int] = []
-    on_page: list[bool] = []
-    for ordinal, (asset_ids, page_start) in enumerate(zip(sets, page_starts, strict=True), 1):
-        ordinals += [ordinal] * len(asset_ids)
-        on_page += [False] * page_start + [True] * (len(asset_ids) - page_start)
+    # subscripts begin with 1
+    lasts = list(accumulate(map(len, sets)))
+    firsts = [last - len(asset_ids) + 1 for last, asset_ids in zip(lasts, sets, strict=True)]
     return await connection.fetch(
         statement,
         {
-            "ordinals": ordinals,
             "members": list(chain.from_iterable(sets)),
-            "on_page": on_page,
+            "firsts": firsts,
+            "page_starts": [first + page_start for first, page_start in zip(firsts, page_starts, strict=True)],
+            "lasts": lasts,
             "instants": list(instants),
             "links": query.bounds.links,
             "max_examined": query.bounds.links * _EXAMINED_PER_LINK,
@@ -169,7 +169,7 @@ def _page_links_statement(direction: Direction, all_links: bool, columns: frozen
             {
                 "columns": "".join(f", {_COLUMNS[name]} AS {name}" for name in selected),
                 "nulls": ", NULL" * len(selected),
-                "joins": (render("lineage/_link_rows") if columns - {"uid"} else "")
+                "joins": (render("lineage/_link_rows") if columns - {"as_of", "uid"} else "")
                 + (render("lineage/_link_uids") if "uid" in columns else ""),
             },
         ),

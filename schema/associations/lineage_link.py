@@ -19,7 +19,7 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import AssetRef, asset_ref
-from schema.language.columns import backed_by_row, column
+from schema.language.columns import backed_by_row, column, reads
 from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import batched, field, resolver
 from schema.language.inputs import (
@@ -54,8 +54,8 @@ class LineageType(Enum):
 class LineageLink(Node):
     id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("LineageLink", row.uid, pinned), reads=("uid",))
     uid: UUID = column(READ, "Stable uid. It is the same for the same source, target and producer.")
-    source: LazyAsset = field(READ, "The asset that feeds the target.")
-    target: LazyAsset = field(READ, "The asset that the source feeds.")
+    source: LazyAsset = reads("as_of")(field(READ, "The asset that feeds the target."))
+    target: LazyAsset = reads("as_of")(field(READ, "The asset that the source feeds."))
     type: LineageType = column(READ, "Kind of transformation from the source to the target.")
     transformation: str | None = column(READ, "The transformation, such as a query or a job name.")
     confidence: float = column(READ, "Confidence in the link, from 0 to 1.")
@@ -68,11 +68,13 @@ class LineageLink(Node):
     # the requested instant, if any
     pinned: strawberry.Private[datetime | None]
 
+    @reads("as_of")
     @batched(READ, "Instant at which this state was recorded. It may be later than validFrom.")
     @staticmethod
     async def recorded_at(links: Sequence["LineageLink"], info: Info) -> list[datetime]:
         return [it.recorded_at for it in await _observations(info, links)]
 
+    @reads("as_of")
     @batched(READ, "Instant of the latest report of the link, up to the instant of this read.")
     @staticmethod
     async def last_seen_at(links: Sequence["LineageLink"], info: Info) -> list[datetime | None]:
@@ -81,16 +83,20 @@ class LineageLink(Node):
     @classmethod
     def of(cls, row: LinkRow, ends: Mapping[int, LazyAsset], pinned: datetime | None) -> "LineageLink":
         """Build a link from its row and its ends; `pinned` is the requested instant, if any."""
-        link = cls.without_ends(row, pinned)
-        link.source, link.target = ends[row.source_id], ends[row.target_id]
+        (link,) = cls.without_ends([row], pinned)
+        link.source, link.target = ends[row["source_id"]], ends[row["target_id"]]
         return link
 
     @classmethod
-    def without_ends(cls, row: LinkRow, pinned: datetime | None) -> "LineageLink":
-        """Build a link whose ends are not selected."""
-        link = cls.__new__(cls)
-        link.row, link.pinned = row, pinned
-        return link
+    def without_ends(cls, rows: Sequence[LinkRow], pinned: datetime | None) -> list["LineageLink"]:
+        """Build links whose ends are not selected."""
+        links = []
+        for row in rows:
+            # the constructor would take longer than all else that is done for a link
+            link = cls.__new__(cls)
+            link.row, link.pinned = row, pinned
+            links.append(link)
+        return links
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "LineageLink | None":

@@ -27,8 +27,8 @@ Source = TypeVar("Source")
 # One thread: several that compute at a time would keep the event loop waiting for the interpreter lock.
 _COMPUTATIONS = ThreadPoolExecutor(1, "headwater-graphs")
 
-# A computation on so many parts takes less than a millisecond.
-_FEW_PARTS = 500
+# A computation on so many parts takes some milliseconds at most, about as long as to change threads beside a busy event loop.
+_FEW_PARTS = 2_000
 
 Connect = Callable[[], Awaitable[ReadConnection]]
 

@@ -1,12 +1,11 @@
 """Walks: the assets that feed an asset, and those that it feeds."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -29,7 +28,7 @@ from schema.language.cost import list_size
 from schema.language.fields import batched, each, field, resolver
 from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.scopes import READ
-from schema.lazy import ASSETS_BY_ID, LazyAsset, asset_from_row
+from schema.lazy import ASSETS_BY_ID, LazyAsset, assets_from_rows
 from schema.lineage.truncation import Truncation
 from schema.lineage.walk_arguments import LineageFilter, walk_query
 
@@ -231,23 +230,24 @@ def _edges(
     links: list[LineageLink],
 ) -> list[LineageEdge]:
     """Build the edges of a page from its optional parts."""
-    wants_nodes = connection.parts.assets
-    indexes = {asset_id: index for index, asset_id in enumerate(connection.asset_ids)} if links else {}
-    links_by_index: defaultdict[int, list[LineageLink]] = defaultdict(list)
-    for link in links:
-        source, target = indexes.get(link.row.source_id, -1), indexes.get(link.row.target_id, -1)
-        links_by_index[source if source > target else target].append(link)
-    return [
-        LineageEdge(
-            page=connection,
-            step=step,
-            node=nodes[step.asset_id] if wants_nodes else cast(LazyAsset, None),
-            depth=step.depth,
-            confidence=confidences.get(step.asset_id, 0.0),
-            links=links_by_index.get(index, []),
-        )
-        for index, step in enumerate(connection.steps)
-    ]
+    links_by_index: list[list[LineageLink]] = [[] for _ in connection.asset_ids]
+    if links:
+        # an end that is not on the page comes before it
+        indexes = {asset_id: index for index, asset_id in enumerate(connection.asset_ids)}
+        for link in links:
+            row = link.row
+            source, target = indexes.get(row["source_id"], -1), indexes.get(row["target_id"], -1)
+            links_by_index[source if source > target else target].append(link)
+    edges = []
+    for step, of_edge in zip(connection.steps, links_by_index, strict=True):
+        # the constructor would take longer than all else that is done for an edge
+        edge = LineageEdge.__new__(LineageEdge)
+        edge.page, edge.step, edge.depth, edge.links = connection, step, step.depth, of_edge
+        edge.confidence = confidences.get(step.asset_id, 0.0)
+        if connection.parts.assets:
+            edge.node = nodes[step.asset_id]
+        edges.append(edge)
+    return edges
 
 
 async def _nodes_of(info: Info, connections: Sequence[LineageConnection]) -> list[Mapping[int, LazyAsset]]:
@@ -260,7 +260,9 @@ async def _nodes_of(info: Info, connections: Sequence[LineageConnection]) -> lis
     ]
     loaded = iter(await info.context.load_all(ASSETS_BY_ID, sets))
     return [
-        {asset_id: asset_from_row(it.rows[asset_id], it.pinned) for asset_id in it.asset_ids} if is_read else next(loaded)
+        dict(zip(it.asset_ids, assets_from_rows(map(it.rows.__getitem__, it.asset_ids), it.pinned), strict=True))
+        if is_read
+        else next(loaded)
         for it, is_read in zip(connections, are_read, strict=True)
     ]
 
@@ -301,7 +303,7 @@ async def _links_of_page(
 ) -> list[LineageLink]:
     root, pinned = connection.root, connection.pinned
     if not connection.parts.link_ends:
-        return [LineageLink.without_ends(row, pinned) for row in rows]
+        return LineageLink.without_ends(rows, pinned)
     # the root can be reused if it was read at the instant of the walk
     same_instant = (root.as_of, root.pinned) == (connection.walk.instant, pinned)
     known = {**nodes, root.asset_id: root} if same_instant else nodes

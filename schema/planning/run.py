@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import isawaitable
+from operator import attrgetter
 from typing import Any
 
 import strawberry
@@ -111,13 +112,17 @@ class _PlanRun:
     def _attributes(self, field: FieldPlan, sources: Sequence[Any]) -> list[Any]:
         attribute = field.attribute
         assert attribute is not None, "a field has an attribute or a resolver"
-        values = []
-        for source in sources:
-            try:
-                values.append(getattr(source, attribute))
-            except Exception as error:
-                values.append(error)
-        return values
+        try:
+            return list(map(attrgetter(attribute), sources))
+        except Exception:
+            # read each by itself, so that only those fail that have no value
+            values: list[Any] = []
+            for source in sources:
+                try:
+                    values.append(getattr(source, attribute))
+                except Exception as error:
+                    values.append(error)
+            return values
 
     async def _find_all(
         self, field: FieldPlan, resolver: Resolver, find_all: FindAll, sources: Sequence[Any], path: PathOf
