@@ -15,7 +15,7 @@ from schema.assets.domain import DomainQueries
 from schema.assets.entity import Entity, EntityMutations, EntityQueries
 from schema.assets.federation import resolve_references
 from schema.assets.product import Product, ProductMutations, ProductQueries
-from schema.assets.product_walk import PREFETCHES
+from schema.assets.product_walks import PREFETCHES
 from schema.associations.lineage_link import LineageLink, LinkMutations, LinkQueries
 from schema.associations.relationship import Relationship, RelationshipMutations, RelationshipQueries
 from schema.execution.context import Info

@@ -10,9 +10,9 @@
 -- among them, are the next level. So an asset is expanded once, however many paths lead to it, and the recursion ends on a graph
 -- with cycles. `seen` makes a row as long as the walk until then, which is little beside the links that were read for it.
 --
--- Where a walk stops. It ends when the next level is empty. Three bounds and :depth end it earlier, for an iteration that meets
+-- Where a walk stops. It ends when the next level is empty. Three bounds and {depth} end it earlier, for an iteration that meets
 -- one finds no next level or a partial one: see the WHERE and the LIMIT of `neighbour`.
---   depth: the level is :depth links away from the root. The iteration writes its level and examines nothing.
+--   depth: the level is {depth} links away from the root. The iteration writes its level and examines nothing.
 --   assets: more than :assets assets are visited, the level included. The iteration writes its level and examines nothing.
 --   time: :time has passed since the statement began. The iteration writes its level and examines nothing. The time belongs to
 --     the statement, so all its roots share it. It is checked between iterations only, for each root before its links are
@@ -23,10 +23,10 @@
 -- the last row, and drops the assets beyond the bound of assets.
 --
 -- Expects a CTE `root (asset_id, instant, ordinal)` in the same WITH RECURSIVE. The row of each root with depth -1 is no level.
--- Parameters: :depth the greatest depth; :assets and :links the bounds of each walk; :time the bound of the statement.
--- Tokens: {near} and {far}, the columns of the end of a link at which the walk is and of the end to which it goes; {link_filter}
--- conditions on a link `l`
--- Used by: lineage/walk.sql, lineage/first_page.sql
+-- Parameters: :assets and :links the bounds of each walk; :time the bound of the statement.
+-- Tokens: {depth}, the parameter of the greatest depth; {near} and {far}, the columns of the end of a link at which the walk is and
+-- of the end to which it goes; {link_filter} conditions on a link `l`
+-- Used by: db.lineage.walk.render_walk
 walk (ordinal, instant, depth, level, next_level, seen, visited, examined, timed_out) AS (
   -- Before the first level. The first iteration adds 1 to the depth and the root to the visited assets; from -1 both become 0, as
   -- the root has depth 0 and is not counted.
@@ -57,7 +57,7 @@ walk (ordinal, instant, depth, level, next_level, seen, visited, examined, timed
           AND l.valid_from <= expanded.instant AND l.valid_to > expanded.instant {link_filter}
         ORDER BY l.{far}
       ) link
-      WHERE expanded.depth < CAST(:depth AS integer) AND expanded.visited <= CAST(:assets AS bigint) AND NOT expanded.timed_out
+      WHERE expanded.depth < CAST({depth} AS integer) AND expanded.visited <= CAST(:assets AS bigint) AND NOT expanded.timed_out
       LIMIT greatest(CAST(:links AS bigint) + 1 - expanded.examined, 0)
     )
     SELECT (SELECT count(*) FROM neighbour) AS examined,

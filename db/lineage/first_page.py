@@ -1,4 +1,4 @@
-"""Walks with the assets of their first page, in one statement: from assets by id, or from a product by name."""
+"""Walks from assets by id, with the assets of their first page, in one statement."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,21 +9,19 @@ from typing import Any, NamedTuple, cast
 
 from db.assets.asset_fields import AS_OF
 from db.assets.node import NodeRow, node_fields
-from db.assets.product import ProductRow
 from db.connection import ReadConnection
 from db.lineage.walk import (
     ALL_ASSETS,
-    ALL_LINKS,
-    Direction,
     Walk,
     WalkQuery,
+    WalkShape,
     bound_parameters,
-    link_filter,
     link_parameters,
+    render_walk,
     run_walks,
     walk_of_levels,
 )
-from db.sql import MAX_SHAPES, Statement, render, statement
+from db.sql import MAX_SHAPES, Statement, statement
 
 
 class WalkRoot(NamedTuple):
@@ -62,7 +60,7 @@ async def _walk_and_read(
     connection: ReadConnection, sizes: Mapping[tuple[int, datetime | None], int], query: WalkQuery
 ) -> list[FirstPage]:
     rows = await connection.fetch(
-        _statement("lineage/_roots_by_id", query.direction, all_links=query.links == ALL_LINKS, fields=connection.asset_fields),
+        _statement(WalkShape.of(query), connection.asset_fields),
         {
             "roots": [asset_id for asset_id, _ in sizes],
             "instants": [as_of or connection.now_if_read for _, as_of in sizes],
@@ -73,17 +71,6 @@ async def _walk_and_read(
     )
     pages = groupby(rows, key=itemgetter("ordinal"))
     return [_first_page(list(of_root), query, size) for size, (_, of_root) in zip(sizes.values(), pages, strict=True)]
-
-
-async def first_page_from_product(
-    connection: ReadConnection, name: str, as_of: datetime | None, query: WalkQuery, size: int
-) -> tuple[ProductRow, FirstPage] | None:
-    """Find the product with a name, walk from it, and read the first page. The query has no filters."""
-    rows = await connection.fetch(
-        _statement("lineage/_root_by_name", query.direction, all_links=True, fields=connection.asset_fields),
-        {"name": name, "as_of": as_of or connection.now_if_read, "size": size, **bound_parameters(query)},
-    )
-    return (cast(ProductRow, rows[0]), _first_page(rows, query, size)) if rows else None
 
 
 def _first_page(rows: Sequence[Any], query: WalkQuery, size: int) -> FirstPage:
@@ -102,14 +89,10 @@ def _first_page(rows: Sequence[Any], query: WalkQuery, size: int) -> FirstPage:
 
 
 @lru_cache(MAX_SHAPES)
-def _statement(root: str, direction: Direction, *, all_links: bool, fields: frozenset[str] | None) -> Statement:
-    near, far = direction.ends
+def _statement(shape: WalkShape, fields: frozenset[str] | None) -> Statement:
     return statement(
         "lineage/first_page",
-        root=render(root),
-        near=near,
-        far=far,
-        link_filter=link_filter(all_links),
+        walk=render_walk(shape),
         as_of=", wanted.instant AS as_of" if fields is None or AS_OF in fields else "",
         **node_fields(fields),
     )

@@ -169,7 +169,7 @@ class WalkPage(NamedTuple):
 async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datetime | None]], query: WalkQuery) -> list[Walk]:
     """Walk from many roots in one statement, each at its instant, by default now. They share the time and no other bound."""
     rows = await connection.fetch(
-        _walk_statement(query.direction, query.links == ALL_LINKS, query.assets == ALL_ASSETS),
+        _walk_statement(WalkShape.of(query), query.assets == ALL_ASSETS),
         {
             "roots": [root_id for root_id, _ in roots],
             "instants": [as_of or connection.now_if_read for _, as_of in roots],
@@ -192,7 +192,7 @@ async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datet
 
 
 def bound_parameters(query: WalkQuery) -> dict[str, Any]:
-    """Build the parameters of `_walk.sql`, without those of a filter."""
+    """Build the parameters of the CTE `walk`, without those of a filter."""
     return {
         "depth": query.max_depth,
         "assets": query.bounds.assets,
@@ -201,9 +201,25 @@ def bound_parameters(query: WalkQuery) -> dict[str, Any]:
     }
 
 
-def link_filter(all_links: bool) -> str:
-    """Return the token of `_walk.sql` that admits all links, or those of a filter."""
-    return "" if all_links else render("lineage/_link_filter", {"instant": "expanded.instant"})
+class WalkShape(NamedTuple):
+    """The parts of a query that change the text of its statement."""
+
+    direction: Direction
+    # the walk ends at the neighbours of its root
+    is_one_level: bool
+    all_links: bool
+
+    @classmethod
+    def of(cls, query: WalkQuery) -> "WalkShape":
+        return cls(query.direction, query.max_depth == 1, query.links == ALL_LINKS)
+
+
+def render_walk(shape: WalkShape, depth: str = ":depth") -> str:
+    """Return the CTE `walk`, to which `depth` gives the greatest depth."""
+    near, far = shape.direction.ends
+    link_filter = "" if shape.all_links else render("lineage/_link_filter", {"instant": "expanded.instant"})
+    tokens = {"near": near, "far": far, "link_filter": link_filter}
+    return render("lineage/_neighbours", tokens) if shape.is_one_level else render("lineage/_walk", {**tokens, "depth": depth})
 
 
 def link_parameters(links: LinkFilter) -> dict[str, Any]:
@@ -248,13 +264,10 @@ def walk_of_levels(
 
 
 @cache
-def _walk_statement(direction: Direction, all_links: bool, all_assets: bool) -> Statement:
-    near, far = direction.ends
+def _walk_statement(shape: WalkShape, all_assets: bool) -> Statement:
     return statement(
         "lineage/walk",
-        near=near,
-        far=far,
-        link_filter=link_filter(all_links),
+        walk=render_walk(shape),
         asset_filter="NULL" if all_assets else render("lineage/_asset_filter"),
     )
 

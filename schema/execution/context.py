@@ -79,7 +79,11 @@ class Context:
 
     def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
         """Make a loader return a value that was found by other means."""
-        self._loaders.prime(declared, key, *shared, value=value)
+        self._loaders.prime_all(declared, {key: value}, *shared)
+
+    def prime_all(self, declared: Loadable[Value, Key, *Shared], values: Mapping[Key, Value], *shared: *Shared) -> None:
+        """Make a loader return values that were found by other means, by their keys."""
+        self._loaders.prime_all(declared, values, *shared)
 
     def invalidate(self) -> None:
         """Discard what was loaded, so that it is read anew after a write."""

@@ -8,7 +8,7 @@ context creates a loader from its declaration when it is first used.
 import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -217,9 +217,9 @@ class Loaders:
             return [known[key] for key in keys]
         return await self._loader(declared).load(Call(keys, shared))
 
-    def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
-        """Make a loader return a value that was found by other means."""
-        self._known_of(declared)[shared][key] = value
+    def prime_all(self, declared: Loadable[Value, Key, *Shared], values: Mapping[Key, Value], *shared: *Shared) -> None:
+        """Make a loader return values that were found by other means, by their keys."""
+        self._known_of(declared)[shared].update(values)
 
     def invalidate(self) -> None:
         """Discard all loaders and what they know, so that values are read anew after a write."""

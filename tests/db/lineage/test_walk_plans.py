@@ -13,7 +13,8 @@ from db.assets import entity, product
 from db.assets.node import nodes_by_id
 from db.connection import ReadConnection
 from db.database import Database
-from db.lineage.first_page import WalkRoot, first_page_from_product, first_pages
+from db.lineage.first_page import WalkRoot, first_pages
+from db.lineage.product_walks import Step, walks_from_product
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import AssetFilter, Bounds, Direction, LinkFilter, Walk, WalkPage, WalkQuery, run_walks
 from tests.builders import day
@@ -23,6 +24,7 @@ from tests.db.plans import explained_plans, generic_plans, row_counts
 ASSETS = 10_000
 LATER = day(30)
 QUERY = WalkQuery(Direction.UPSTREAM, 3, Bounds())
+NEIGHBOURS = WalkQuery(Direction.DOWNSTREAM, 1, Bounds())
 FILTERED = WalkQuery(Direction.UPSTREAM, 3, Bounds(), LinkFilter(min_confidence=0.5), AssetFilter(domains=("sales",)))
 
 # Products and entities, each with a version since the first load and one since the second; three links lead to each asset.
@@ -91,6 +93,7 @@ async def test_each_statement_of_a_walk_finds_rows_by_their_ids(database: Databa
         reads: dict[str, Callable[[], Awaitable[Any]]] = {
             "walks": partial(_walks, connection, QUERY, as_of),
             "filtered walks": partial(_walks, connection, FILTERED, as_of),
+            "walks of one level": partial(_walks, connection, NEIGHBOURS, as_of),
             "assets": partial(nodes_by_id, connection, [(asset_id, instant) for asset_id in range(1, 2 * ASSETS, 500)]),
             "links of pages": partial(links_of_pages, connection, await _pages(connection, QUERY, as_of), QUERY),
             "subgraphs": partial(subgraphs_of_walks, connection, await _walks(connection, QUERY, as_of), QUERY),
@@ -111,7 +114,8 @@ async def test_each_single_read_of_a_walk_finds_rows_by_their_ids(database: Data
     assert node is not None
     reads: dict[str, Callable[[ReadConnection], Awaitable[Any]]] = {
         "walks with their assets": lambda it: first_pages(it, [WalkRoot(5, as_of, 100), WalkRoot(9, as_of, 3)], QUERY),
-        "walk from a product": lambda it: first_page_from_product(it, "product 5", as_of, QUERY, 100),
+        "walk from a product": lambda it: walks_from_product(it, "product 5", as_of, [Step(QUERY, 100)]),
+        "walks from a product": lambda it: walks_from_product(it, "product 5", as_of, [Step(NEIGHBOURS, 9), Step(QUERY, 100)]),
         "product by name": lambda it: product.products_by_name(it, ["product 5"], as_of),
         "product by uid": lambda it: product.products_by_uid(it, [row.uid], as_of),
         "entity by uid": lambda it: entity.entities_by_uid(it, [node.uid], as_of),

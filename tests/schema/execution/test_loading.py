@@ -126,7 +126,7 @@ async def test_the_only_call_of_an_operation_waits_for_no_other() -> None:
         return [-key if key > 0 else ValueError("not positive") for key in keys]
 
     declared, single = Batch(find), Loaders(unconnected, is_single_read=True)
-    single.prime(declared, 5, value=55)
+    single.prime_all(declared, {5: 55})
     for key, expected in ((1, -1), (5, 55)):
         with pytest.raises(StopIteration) as ended:
             single.load(declared, key).send(None)

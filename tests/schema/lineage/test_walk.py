@@ -404,15 +404,17 @@ async def test_walks_at_many_instants_cost_as_many_statements_as_one(api: Api, q
     assert len(set(confidences)) > 10
 
 
-async def test_four_levels_deep_costs_one_statement_a_level(api: Api) -> None:
+# walks without a filter come with the product
+@pytest.mark.parametrize(("arguments", "statements"), [("maxDepth: 1", 1), ("maxDepth: 1, filter: {}", 1 + 4)])
+async def test_four_levels_deep_cost_one_statement_a_level_at_most(api: Api, arguments: str, statements: int) -> None:
     await api.lineage(*(f"a{number} -> b{number} -> c{number} -> d{number} -> e" for number in range(10)))
     query = """
       { product(name: "e") { upstream(maxDepth: 1) { nodes { upstream(maxDepth: 1) { nodes {
         upstream(maxDepth: 1) { nodes { upstream(maxDepth: 1) { nodes { label } } } } } } } } } }
     """
     api.statements.clear()
-    assert await api.execute_without_cost_limit(query)
-    assert len(api.statements) == 1 + 4
+    assert await api.execute_without_cost_limit(query.replace("maxDepth: 1", arguments))
+    assert len(api.statements) == statements
 
 
 async def test_parts_that_are_not_selected_cost_nothing(api: Api) -> None:

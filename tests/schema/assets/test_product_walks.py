@@ -1,4 +1,4 @@
-"""A product and the walk from it come with one statement, and the answer is that of separate statements."""
+"""A product and the walks from it come with one statement, and the answer is that of separate statements."""
 
 from typing import Any
 
@@ -16,10 +16,18 @@ SELECTIONS = [
     "upstream(first: 2) { edges { cursor depth node { id label } } pageInfo { hasNextPage endCursor } byDepth { count } }",
     "downstream(maxDepth: 1) { nodes { __typename asOf } truncated { reason } }",
     "name label downstream(first: 1, maxDepth: 3) { nodes { label } edges { depth } totalCount }",
+    "upstream(maxDepth: 1) { nodes { label upstream(maxDepth: 1, first: 1) { nodes { label } totalCount } } }",
+    "downstream(first: 2) { nodes { label ... on Product { upstream { edges { cursor node { label asOf } } } } } }",
+    "upstream(first: 3) { edges { node { label downstream(first: 3) { nodes { id upstream(first: 1) { nodes { uid } } } } } } }",
 ]
+# The beginning of a walk to one asset.
+FIRST = "upstream(first: 1) { nodes {"
 # Selections that need more than the assets of the walk.
 OTHERS = [
     "upstream { nodes { label upstream { totalCount } } }",
+    f"{FIRST} {FIRST} {FIRST} {FIRST} {FIRST} uid }} }} }} }} }} }} }} }} }} }}",
+    "upstream(first: 2) { nodes { a: upstream { nodes { uid } } b: upstream { nodes { uid } } } }",
+    "upstream(first: 2) { nodes { ... on Product { upstream { nodes { uid } } } ... on Entity { downstream { totalCount } } } }",
     "upstream(filter: { links: { minConfidence: 0.5 } }) { nodes { label } }",
     "upstream { nodes { label } } downstream { nodes { label } }",
     "upstream { edges { node { label } links { type } } }",
@@ -80,7 +88,7 @@ async def test_a_failure_of_the_statement_is_that_of_the_walk_alone(graph: Api, 
     async def fail(*_: Any) -> None:
         raise Timeout("The database took longer than a request may.")
 
-    monkeypatch.setattr("schema.assets.product_walk.first_page_from_product", fail)
+    monkeypatch.setattr("schema.assets.product_walks.walks_from_product", fail)
     monkeypatch.setattr("schema.lineage.walk.FIRST_PAGE_OF_WALK._find", fail)
     body = (await graph('{ product(name: "clean") { name upstream { nodes { label } } } }')).body
     assert body["data"] == {"product": {"name": "clean", "upstream": None}}
@@ -91,7 +99,7 @@ async def test_without_a_connection_the_product_is_null_at_once(graph: Api, monk
     async def fail(*_: Any) -> None:
         raise Unavailable("Every connection to the database is in use. Try again in a moment.")
 
-    monkeypatch.setattr("schema.assets.product_walk.first_page_from_product", fail)
+    monkeypatch.setattr("schema.assets.product_walks.walks_from_product", fail)
     graph.statements.clear()
     response = await graph('{ found: product(name: "clean") { name upstream { nodes { label } } } }')
     assert response.body["data"] == {"found": None}
