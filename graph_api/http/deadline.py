@@ -29,12 +29,15 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
         return await started
 
 
-async def until_disconnect(receive: Receive, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine. Cancel it and raise ClientDisconnect if the client disconnects. The body must have been read before."""
+async def watched(receive: Receive, seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine. Cancel it and raise ClientDisconnect if the client disconnects, or Timeout if it takes longer.
+
+    The body must have been read before.
+    """
     started = StartedCoroutine(coroutine)
     if started.is_done:
         return started.result
-    async with CancelOnDisconnect(receive):
+    async with CancelOnDisconnect(receive, seconds):
         return await started
 
 
@@ -84,8 +87,9 @@ class _CancellableBlock(ABC):
         """Start the timer that leads to the cancellation."""
 
     def _cancel(self) -> None:
-        self._is_cancelling = True
-        self._task.cancel()
+        if not self._is_cancelling:
+            self._is_cancelling = True
+            self._task.cancel()
 
     def _was_cancelled(self, kind: type[BaseException] | None) -> bool:
         """True if nobody else cancelled the block, too."""
@@ -95,32 +99,42 @@ class _CancellableBlock(ABC):
 
 
 class CancelOnDisconnect(_CancellableBlock):
-    """Context manager that cancels its block and raises ClientDisconnect when the client disconnects.
+    """Context manager that cancels its block and raises ClientDisconnect when the client disconnects, or Timeout after some
+    seconds.
 
     The body must have been read before. Most blocks end before the watch begins, so it costs them one timer.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, seconds: float | None = None) -> None:
         self._receive = receive
+        self._seconds = seconds
         self._watcher: asyncio.Task[None] | None = None
+        self._is_late = False
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
-            if self._was_cancelled(kind):
-                raise ClientDisconnect from None
+        if self._was_cancelled(kind):
+            raise (_timeout(self._seconds) if self._is_late and self._seconds is not None else ClientDisconnect) from None
 
     def _start_timer(self) -> asyncio.TimerHandle:
         return self._loop.call_later(WATCH_DELAY, self._start_watcher)
 
     def _start_watcher(self) -> None:
         self._watcher = self._loop.create_task(self._watch())
+        if self._seconds is not None:
+            self._timer = self._loop.call_later(self._seconds - WATCH_DELAY, self._time_out)
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._cancel()
+
+    def _time_out(self) -> None:
+        if not self._is_cancelling:
+            self._is_late = True
+            self._cancel()
 
 
 class TimeLimit(_CancellableBlock):
@@ -132,7 +146,11 @@ class TimeLimit(_CancellableBlock):
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
         if self._was_cancelled(kind):
-            raise Timeout(f"The operation took longer than {self._seconds:g} s and was cancelled.") from None
+            raise _timeout(self._seconds) from None
 
     def _start_timer(self) -> asyncio.TimerHandle:
         return self._loop.call_later(self._seconds, self._cancel)
+
+
+def _timeout(seconds: float) -> Timeout:
+    return Timeout(f"The operation took longer than {seconds:g} s and was cancelled.")

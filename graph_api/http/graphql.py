@@ -15,7 +15,7 @@ from graph_api.auth.authenticator import Authenticator
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
 from graph_api.http.admission import Admission
-from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, until_disconnect, within
+from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, watched
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from graph_api.http.request import HttpRequest
 from graph_api.http.request_limits import RequestLimits
@@ -148,8 +148,7 @@ class _RequestHandler:
         except BadInput as error:
             return self._reject(error, 400)
         try:
-            running = self._run_batch(content) if isinstance(content, list) else self._run_one(content)
-            return await until_disconnect(self._receive, running)
+            return await (self._run_batch(content) if isinstance(content, list) else self._run_one(content))
         except ClientDisconnect:
             # only the log shows this response
             return self._reject(Unavailable("The client disconnected before its response."), CLIENT_CLOSED_REQUEST)
@@ -172,7 +171,9 @@ class _RequestHandler:
     async def _run_one(self, content: Any) -> _Outcome:
         try:
             operation = parse_operation(content, self._request, self._authorization)
-            result = await self._prepare(operation)
+            result = self._endpoint.executor.prepare_known(operation, self._principal)
+            if result is None:
+                result = await self._prepare(operation)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
@@ -205,21 +206,20 @@ class _RequestHandler:
         are parsed, and plans that are not kept are compiled, one at a time, in fair order, and each is followed by a pause as
         long as it took.
         """
-        executor = self._endpoint.executor
-        known = executor.prepare_known(operation, self._principal)
-        if known is not None:
-            return known
-        async with self._endpoint.parse_admission.slot(self._principal.tenant_id, self._principal.rate_key):
+        executor, principal = self._endpoint.executor, self._principal
+        slot = self._endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key)
+        async with CancelOnDisconnect(self._receive), slot:
             started = time.perf_counter()
             # another request may have parsed or planned the same meanwhile
-            prepared = executor.prepare(operation, self._principal)
+            prepared = executor.prepare(operation, principal)
             if isinstance(prepared, PreparedOperation):
                 prepared = executor.plan(prepared)
             await asyncio.sleep(time.perf_counter() - started)
         return prepared
 
     async def _run(self, prepared: PreparedOperation) -> Result:
-        """Run an operation, within its time and in a slot if it uses the database, and charge its actual cost.
+        """Run an operation, and charge its actual cost. One that uses the database runs in a slot, within its time, and only as
+        long as the client is connected.
 
         One that began and has no result is charged its estimated cost.
         """
@@ -233,7 +233,7 @@ class _RequestHandler:
                         cost = prepared.estimate.requested
                         return await executor.run(prepared, self._request.request_id)
 
-                result = await within(self._endpoint.limits.request_timeout, run_in_slot())
+                result = await watched(self._receive, self._endpoint.limits.request_timeout, run_in_slot())
             else:
                 # it waits for nothing
                 cost = prepared.estimate.requested

@@ -39,6 +39,11 @@ class Limit:
         return self.item.key_for(self.name, *identifiers)
 
 
+def policy_of(limits: Sequence[Limit]) -> str:
+    """Return the value of RateLimit-Policy."""
+    return ", ".join([it.policy for it in limits])
+
+
 class Window:
     """Cost that a caller has spent of one limit, and the time at which the window ends.
 
@@ -72,6 +77,8 @@ class RateLimitStatus(NamedTuple):
     """Windows of a caller; none where no limit applies or the counts are unavailable."""
 
     windows: tuple[Window, ...] = ()
+    # the policies of the limits, as a header
+    policy: str = ""
 
     @property
     def retry_after(self) -> int:
@@ -92,9 +99,13 @@ class RateLimitStatus(NamedTuple):
         """The fields RateLimit-Policy and RateLimit of the IETF draft."""
         if not self.windows:
             return {}
-        policies = [it.limit.policy for it in self.windows]
-        fields = [f'"{it.limit.name}";r={it.remaining};t={it.seconds}' for it in self.windows]
-        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(fields)}
+        now = time.time()
+        fields = [
+            f'"{it.limit.name}";r={max(0, it.limit.amount - it.spent)};'
+            f"t={math.ceil(it.ends_at - now) if it.ends_at > now else it.limit.seconds}"
+            for it in self.windows
+        ]
+        return {"RateLimit-Policy": self.policy, "RateLimit": ", ".join(fields)}
 
 
 _NO_WINDOWS = RateLimitStatus()
@@ -127,7 +138,7 @@ class RateLimiter:
             self._disable(error)
             return RateLimitStatus()
         windows = zip(self._limits, keys, counts, strict=True)
-        return RateLimitStatus(tuple([Window(limit, key, *count) for limit, key, count in windows]))
+        return RateLimitStatus(tuple([Window(limit, key, *count) for limit, key, count in windows]), policy_of(self._limits))
 
     async def charge(self, status: RateLimitStatus, cost: int) -> RateLimitStatus:
         """Add a cost to the windows of a caller, and return them."""
@@ -140,7 +151,8 @@ class RateLimiter:
         except self._shared_counts.errors as error:
             self._disable(error)
             return RateLimitStatus()
-        return RateLimitStatus(tuple([_charged(window, it, cost) for window, it in zip(windows, spent, strict=True)]))
+        charged = tuple([_charged(window, it, cost) for window, it in zip(windows, spent, strict=True)])
+        return status._replace(windows=charged)
 
     async def close(self) -> None:
         if self._shared_counts is not None:
@@ -171,7 +183,7 @@ class _OwnWindows:
             self._sweep(now)
             keys = [limit.key(tenant_id, credential) for limit in self._limits]
             windows = [self._windows.setdefault(key, Window(it, key)) for it, key in zip(self._limits, keys, strict=True)]
-            status = self._statuses[tenant_id, credential] = RateLimitStatus(tuple(windows))
+            status = self._statuses[tenant_id, credential] = RateLimitStatus(tuple(windows), policy_of(self._limits))
         for window in status.windows:
             if window.ends_at <= now:
                 window.spent = 0

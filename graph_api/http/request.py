@@ -65,7 +65,8 @@ class RequestHeaders(dict[bytes, bytes]):
 
     def credentials(self) -> Credentials:
         """Return the headers that authenticate the request."""
-        return Credentials(self.text(b"x-api-key"), self.text(b"authorization"), self.text(b"x-headwater-tenant"))
+        found = [self.get(b"x-api-key"), self.get(b"authorization"), self.get(b"x-headwater-tenant")]
+        return Credentials(*[None if it is None else it.decode("latin-1") for it in found])
 
 
 class HttpRequest:

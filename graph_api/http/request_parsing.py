@@ -1,8 +1,7 @@
 """Parsing of GraphQL requests: a JSON body, or the query string of a GET."""
 
 import re
-from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from starlette.datastructures import QueryParams
@@ -27,7 +26,7 @@ async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: i
     if length.isdigit() and int(length) > max_bytes:
         raise _too_large(max_bytes)
     # most bodies arrive together with their head
-    first = StartedCoroutine(cast(Coroutine[Any, Any, Message], receive()))
+    first = StartedCoroutine[Message](receive())  # type: ignore[arg-type]
     body: bytes = first.result.get("body", b"") if first.is_done else b""
     if not first.is_done or first.result.get("more_body") or first.result["type"] == "http.disconnect":
         try:

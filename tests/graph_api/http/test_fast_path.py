@@ -72,7 +72,8 @@ async def test_a_cancellation_from_elsewhere_is_not_taken_for_a_disconnect_or_a_
         async with block:
             await asyncio.sleep(TIMEOUT)
 
-    for block in (CancelOnDisconnect(Client().receive), TimeLimit(TIMEOUT)):
+    watches = (CancelOnDisconnect(Client().receive), CancelOnDisconnect(Client().receive, TIMEOUT))
+    for block in (*watches, TimeLimit(TIMEOUT)):
         task = asyncio.create_task(run(block))
         await asyncio.sleep(0)
         task.cancel()
@@ -87,6 +88,32 @@ async def test_the_limit_of_time_is_over_once_its_block_ends() -> None:
     with pytest.raises(Timeout, match=r"0\.01 s"):
         async with TimeLimit(TIMEOUT), TimeLimit(0.01):
             await asyncio.sleep(TIMEOUT)
+
+
+async def test_a_watch_with_a_limit_of_time_ends_by_what_happens_first() -> None:
+    for seconds in (deadline.WATCH_DELAY / 2, 3 * deadline.WATCH_DELAY):
+        with pytest.raises(Timeout, match=f"{seconds:g} s"):
+            async with CancelOnDisconnect(Client().receive, seconds):
+                await asyncio.sleep(TIMEOUT)
+        async with CancelOnDisconnect(Client().receive, seconds):
+            pass
+    client = Client()
+
+    async def run() -> None:
+        async with CancelOnDisconnect(client.receive, 4 * deadline.WATCH_DELAY):
+            await asyncio.sleep(2 * deadline.WATCH_DELAY)
+            client.disconnect()
+            # the time is over, too, before the block takes notice
+            await asyncio.sleep(0)
+            block_loop(3 * deadline.WATCH_DELAY)
+            await asyncio.sleep(TIMEOUT)
+
+    with pytest.raises(ClientDisconnect):
+        await run()
+    await asyncio.sleep(5 * deadline.WATCH_DELAY)
+    task = asyncio.current_task()
+    assert task
+    assert task.cancelling() == 0
 
 
 async def test_a_disconnect_and_a_timeout_at_once_leave_the_task_uncancelled() -> None:
