@@ -63,7 +63,15 @@ class row_counts(explained_plans):  # noqa: N801
     def most_read(self, *indexes: str) -> float:
         """Return the most rows that a step read from one of these indexes, including those that it filtered out."""
         steps = [node for node in self._nodes() if node.get("Index Name") in indexes]
-        return float(max((it["Actual Rows"] + it.get("Rows Removed by Filter", 0)) * it["Actual Loops"] for it in steps))
+        return float(max(map(_rows_read, steps)))
+
+    def rows_of(self, table: str) -> float:
+        """Return the number of rows that all steps together read of a table, including those that they filtered out."""
+        return float(sum(_rows_read(node) for node in self._nodes() if node.get("Relation Name") == table))
+
+
+def _rows_read(step: dict[str, Any]) -> float:
+    return float((step["Actual Rows"] + step.get("Rows Removed by Filter", 0)) * step["Actual Loops"])
 
 
 @asynccontextmanager

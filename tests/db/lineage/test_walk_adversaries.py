@@ -35,6 +35,8 @@ CIRCLE = 310_000
 CIRCLE_SIZE = 1_000
 TREE = 400_000
 TREE_BRANCHES, TREE_LEVELS = 10, 5
+NARROW, WIDE = 600_000, 700_000
+NARROW_WIDTH, WIDE_WIDTH, LEVELS = 50, 200, 100
 
 BOUNDS = Bounds()
 
@@ -85,7 +87,32 @@ def tree() -> Edges:
     ]
 
 
-GRAPHS: list[Callable[[], Edges]] = [ordinary, ladder, chain, hub, clique, circle, tree]
+def layers(root: int, width: int) -> Edges:
+    """A root and a hundred levels of equal width, each asset with links to two of the next level."""
+
+    def asset(level: int, number: int) -> int:
+        return root + 1 + level * width + number % width
+
+    first = [(root, asset(0, number)) for number in range(width)]
+    return first + [
+        (asset(level, number), asset(level + 1, number + step))
+        for level in range(LEVELS - 1)
+        for number in range(width)
+        for step in (0, 1)
+    ]
+
+
+GRAPHS: list[Callable[[], Edges]] = [
+    ordinary,
+    ladder,
+    chain,
+    hub,
+    clique,
+    circle,
+    tree,
+    lambda: layers(NARROW, NARROW_WIDTH),
+    lambda: layers(WIDE, WIDE_WIDTH),
+]
 
 _FILL = """
 SET session_replication_role = replica;
@@ -132,6 +159,8 @@ class row_counts(AttachedHook):  # noqa: N801
         super().__init__(database)
         self.links = 0
         self.recursion = 0
+        # rows of all steps, the elements of arrays among them
+        self.rows = 0
 
     async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
         if "WITH RECURSIVE root " in text:
@@ -141,6 +170,7 @@ class row_counts(AttachedHook):  # noqa: N801
     def _count(self, plan: dict[str, Any]) -> None:
         for node in _nodes(plan):
             rows = node["Actual Rows"] * node["Actual Loops"]
+            self.rows += round(rows)
             if node.get("Relation Name") == "lineage_link_effective":
                 assert node["Node Type"] == "Index Only Scan"
                 self.links += round(rows)
@@ -184,6 +214,18 @@ async def test_each_walk_of_a_request_stops_at_its_own_bounds(
         assert counted.links <= BOUNDS.links + 1 + ordinary_links
         level_rows = len(expensive.visible_levels) + len(cheap.visible_levels) + 2 * 3
         assert counted.recursion <= counted.links + level_rows
+
+
+async def test_the_work_of_a_deep_walk_grows_with_its_assets_not_with_their_square(graphs: Database) -> None:
+    query = WalkQuery(Direction.DOWNSTREAM, LEVELS, Bounds(100_000, 100_000))
+    rows = {}
+    for root_id, width in ((NARROW, NARROW_WIDTH), (WIDE, WIDE_WIDTH)):
+        async with graphs.snapshot(1) as connection:
+            with row_counts(graphs) as counted:
+                (walk,) = await run_walks(connection, [(root_id, None)], query)
+        assert [len(level) for level in walk.levels] == [width] * LEVELS
+        rows[width] = counted.rows
+    assert rows[WIDE_WIDTH] < 1.1 * rows[NARROW_WIDTH] * WIDE_WIDTH / NARROW_WIDTH
 
 
 async def test_a_chain_with_shortcuts_has_the_depths_of_the_shortest_paths(graphs: Database) -> None:
