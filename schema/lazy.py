@@ -92,15 +92,20 @@ async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> LazyAsse
     return found
 
 
-async def find_assets(info: Info, keys: Sequence[AssetKey | Exception | None]) -> list[Any]:
+async def find_assets(info: Info, keys: Sequence[AssetKey | Exception | None], *, are_all: bool = False) -> list[Any]:
     """Return the asset with each key, or None. Loaders find those of one type and form together. An exception stays as it is, and
-    that of a loader is the error of its keys."""
+    that of a loader is the error of its keys.
+
+    With `are_all`, a field reads no other assets; if its keys have one type and form, one statement finds them.
+    """
     known = await _with_types(info, keys)
     found: list[Any] = [it if isinstance(it, Exception) else None for it in known]
     indexes: defaultdict[tuple[Any, Any, datetime | None], list[int]] = defaultdict(list)
     for index, it in enumerate(known):
         if isinstance(it, AssetKey):
             indexes[it.type, it.by, it.pinned].append(index)
+    if are_all and len(indexes) == 1:
+        info.context.read_once()
     groups = await asyncio.gather(
         *(info.context.load_all(by, [known[it].key for it in group], pinned) for (_, by, pinned), group in indexes.items()),  # type: ignore[union-attr]
         return_exceptions=True,
@@ -117,6 +122,8 @@ async def _with_types(info: Info, keys: Sequence[AssetKey | Exception | None]) -
     type cannot be found the error."""
     known = list(keys)
     of_any = [index for index, it in enumerate(keys) if isinstance(it, AssetKey) and it.type is None]
+    if not of_any:
+        return known
     identities: Sequence[Any]
     try:
         identities = await info.context.load_all(IDENTITY_BY_UID, [known[it].key for it in of_any])  # type: ignore[union-attr]

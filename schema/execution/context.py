@@ -77,6 +77,14 @@ class Context:
         """Return what a declared loader finds for each key, in order. An exception is the error of its key."""
         return self._loaders.load_all(declared, keys, *shared)
 
+    def read_once(self) -> None:
+        """Declare that the next call of a loader reads all that the field needs.
+
+        It takes one statement, without a transaction, if no other field of the operation reads.
+        """
+        if self.transaction.read_once():
+            self._loaders = Loaders(self.transaction.reader, is_single_read=True)
+
     def prime(self, declared: Loadable[Value, Key, *Shared], key: Key, *shared: *Shared, value: Value) -> None:
         """Make a loader return a value that was found by other means."""
         self._loaders.prime_all(declared, {key: value}, *shared)

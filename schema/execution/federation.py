@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, Undefined
@@ -14,7 +14,7 @@ from strawberry.types.base import get_object_definition
 
 from db.errors import BadInput, LimitExceeded
 from schema.language.cost import without_cost
-from schema.language.fields import each, scope_of
+from schema.language.fields import scope_of
 from schema.language.scopes import ADMIN, DOMAIN, READ, WRITE, Scope
 from schema.planning.plan import ObjectPlan
 
@@ -24,8 +24,11 @@ _TAGS: dict[Scope | None, Tag] = {
 }
 
 Root = TypeVar("Root", bound=type)
-# Takes the info object and representations, without their types, and returns an entity, None or an error for each.
-FindReferences = Callable[[Any, Sequence[Mapping[str, str | None]]], Awaitable[Sequence[Any]]]
+# A value of a representation that is neither text nor null is ignored.
+Representation = Mapping[str, Any]
+# Takes the info object, representations of one type, and true if there are no others. Returns an entity, None or an error for
+# each.
+FindReferences = Callable[[Any, Sequence[Representation], bool], Awaitable[Sequence[Any]]]
 
 
 def tagged(root: Root) -> Root:
@@ -75,15 +78,20 @@ class SubgraphSchema(Schema):
             raise LimitExceeded(
                 f"representations has {len(representations)} entries. At most {limit} are allowed.", field="representations"
             )
-        read = each(self._read, representations)
-        found: list[Any] = [it if isinstance(it, Exception) else None for it in read]
+        found: list[Any] = [None] * len(representations)
         indexes: defaultdict[str, list[int]] = defaultdict(list)
-        for index, it in enumerate(read):
-            if isinstance(it, _Representation):
-                indexes[it.type_name].append(index)
+        for index, representation in enumerate(representations):
+            type_name = representation.get("__typename") if isinstance(representation, dict) else None
+            if isinstance(type_name, str) and type_name in self.references:
+                indexes[type_name].append(index)
+            else:
+                found[index] = _type_error(type_name)
         # started together, so that the loaders see all representations before the first statement runs
         by_type = await asyncio.gather(
-            *(self.references[name](info, [read[it].keys for it in group]) for name, group in indexes.items()),
+            *(
+                self.references[name](info, [cast(Representation, representations[it]) for it in group], len(indexes) == 1)
+                for name, group in indexes.items()
+            ),
             return_exceptions=True,
         )
         for group, entities in zip(indexes.values(), by_type, strict=True):
@@ -91,22 +99,12 @@ class SubgraphSchema(Schema):
                 found[index] = entities if isinstance(entities, BaseException) else entities[number]
         return cast(list[FederationAny], found)
 
-    def _read(self, representation: Any) -> "_Representation":
-        keys = dict(representation) if isinstance(representation, dict) else {}
-        type_name = keys.pop("__typename", None)
-        if not isinstance(type_name, str):
-            raise BadInput("representations has an entry without __typename, or with one that is not text.", field=_FIELD)
-        if type_name not in self.references:
-            raise BadInput(f"{type_name[:100]!r} is not an entity type of this subgraph.", field=_FIELD)
-        # other values are ignored
-        return _Representation(type_name, {name: it for name, it in keys.items() if it is None or isinstance(it, str)})
 
-
-class _Representation(NamedTuple):
-    """The type that a representation names, and its values that are text or null."""
-
-    type_name: str
-    keys: dict[str, str | None]
+def _type_error(type_name: Any) -> BadInput:
+    """Return the error of a representation whose type name is missing or unknown."""
+    if isinstance(type_name, str):
+        return BadInput(f"{type_name[:100]!r} is not an entity type of this subgraph.", field=_FIELD)
+    return BadInput("representations has an entry without __typename, or with one that is not text.", field=_FIELD)
 
 
 _FIELD = "representations"

@@ -215,6 +215,11 @@ class Loaders:
         known = self._known_of(declared)[shared]
         if all(key in known for key in keys):
             return [known[key] for key in keys]
+        if self._is_single_read:
+            distinct = list(dict.fromkeys(keys))
+            values = await declared.find(self, distinct, *shared)
+            found = dict(zip(distinct, values, strict=True))
+            return [found[key] for key in keys]
         return await self._loader(declared).load(Call(keys, shared))
 
     def prime_all(self, declared: Loadable[Value, Key, *Shared], values: Mapping[Key, Value], *shared: *Shared) -> None:

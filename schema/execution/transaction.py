@@ -93,6 +93,13 @@ class Transaction:
             connection.cancel()
         return connection
 
+    def read_once(self) -> bool:
+        """Read the next statement without a transaction, and no further one, if only one field of the plan reads and nothing was
+        read yet. Return True if so."""
+        if self._plan is not None and self._plan.has_single_reader and not self.opened and not self._opening.locked():
+            self.is_single_read = True
+        return self.is_single_read
+
     def seal(self) -> None:
         """Refuse further statements: all data was fetched, and others would see another state of the database."""
         self._is_sealed = True

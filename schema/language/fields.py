@@ -58,11 +58,15 @@ def each(function: Callable[..., Any], *values: Sequence[Any]) -> list[Any]:
     parent. An exception among the values of a parent is its error, too."""
     results: list[Any] = []
     for of_parent in zip(*values, strict=True):
-        error: Exception | None = next((it for it in of_parent if isinstance(it, Exception)), None)
-        try:
-            results.append(function(*of_parent) if error is None else error)
-        except Exception as raised:
-            results.append(raised)
+        for value in of_parent:
+            if isinstance(value, Exception):
+                results.append(value)
+                break
+        else:
+            try:
+                results.append(function(*of_parent))
+            except Exception as raised:
+                results.append(raised)
     return results
 
 

@@ -9,6 +9,7 @@ import strawberry
 
 from db.errors import BadInput
 from db.instants import write_instant
+from db.uids import parse_uid
 from schema.language.fields import field
 from schema.language.scalars import UUID_EXAMPLE, parse_instant
 from schema.language.scopes import READ
@@ -63,6 +64,6 @@ def read_id(text: str) -> tuple[str, UUID, datetime | None]:
 def read_uid(text: str) -> UUID:
     """Return the uid that a gateway sent as text."""
     try:
-        return UUID(text)
+        return parse_uid(text)
     except ValueError as error:
         raise BadInput(f"uid is {text[:_QUOTED_LENGTH]!r}. A UUID is required, such as {UUID_EXAMPLE}.", field="uid") from error

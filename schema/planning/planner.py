@@ -77,14 +77,24 @@ class Planner:
         compilation = _Compilation(self, fragments, conditions)
         root = compilation.object_plan(root_type, [operation.selection_set])
         reads = compilation.reads
-        is_single_read = len(reads) == 1 and reads[0].is_single_read and not is_mutation
+        has_single_reader = not is_mutation and len(reads) == 1 and any(it.resolver is reads[0] for it in root.fields)
+        is_single_read = has_single_reader and reads[0].is_single_read
         prefetch = None if is_mutation else next((it for match in self._prefetches if (it := match(root))), None)
         is_constant = all(it.constant is not None for it in root.fields)
         constants = {it.key: it.constant for it in root.fields} if is_constant else None
         link_columns = frozenset(compilation.columns.pop(_LINKS, ()))
         asset_fields = fields_to_select(chain.from_iterable(compilation.columns.values()))
         return Plan(
-            root, compilation.size, is_mutation, is_single_read, asset_fields, link_columns, prefetch, constants, fragments
+            root,
+            compilation.size,
+            is_mutation,
+            is_single_read,
+            has_single_reader,
+            asset_fields,
+            link_columns,
+            prefetch,
+            constants,
+            fragments,
         )
 
     @cached_property

@@ -66,6 +66,26 @@ async def test_representations_of_one_type_take_one_statement(api: Api) -> None:
     assert len(api.statements) == 1
 
 
+async def test_representations_of_one_type_and_form_open_no_transaction(api: Api) -> None:
+    await api.register("a")
+    uid = (await api.register("b"))["uid"]
+    mixed = "query ($refs: [_Any!]!) { _entities(representations: $refs) { ... on Asset { label } } products { totalCount } }"
+    for document, refs, statements in (
+        # the first sets the tenant of the session
+        (ENTITIES, [product(name="a")], None),
+        (ENTITIES, [product(name="a"), product(name="b"), product(name="a"), product(name="c"), product()], 1),
+        (ENTITIES, [product(uid=uid), product(uid=uid.upper()), product(uid="urn:uuid:" + uid)], 1),
+        (ENTITIES, [product(name="a"), product(uid=uid)], 4),
+        (ASSETS, [asset(uid=uid)], 4),
+        (mixed, [product(name="a")], 5),
+    ):
+        before = api.statements.all_statements
+        answer = await api(document, refs=refs)
+        found = [it and it.get("name", it.get("label")) for it in answer.body["data"]["_entities"]]
+        assert found == {5: ["a", "b", "a", None, None], 3: ["b"] * 3, 2: ["a", "b"]}.get(len(refs), found)
+        assert statements in (None, taken := api.statements.all_statements - before), (refs, taken)
+
+
 async def test_an_asset_is_found_without_knowing_its_kind(api: Api) -> None:
     product_uid = (await api.register())["uid"]
     await api.put_types()

@@ -69,8 +69,8 @@ async def test_the_payload_of_an_entity_is_what_a_read_finds(api: Api) -> None:
     await write(api, "updateEntity", uid=uid, displayName="Bea", at=iso(day(1)), read_back=True)
 
 
-async def test_an_update_of_a_product_takes_two_statements(api: Api) -> None:
-    """One locks the product, the other appends the change and the audit entry."""
+async def test_an_update_of_a_product_takes_one_statement(api: Api) -> None:
+    """It locks the product, and appends the change and the audit entry."""
     product = await api.register()
     for given in ({"uid": product["uid"]}, {"name": "orders"}):
         api.statements.clear()
@@ -78,6 +78,16 @@ async def test_an_update_of_a_product_takes_two_statements(api: Api) -> None:
         document = "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { name } } }"
         assert (await api(document, input={"product": given, "owner": str(given)})).data
         # to find a product by its name takes a statement before and after the lock is granted
-        by_name = "name" in given
-        assert len(api.statements) == 2 + by_name
-        assert api.statements.all_statements - before == 4 + by_name, "BEGIN and COMMIT"
+        statements = 3 if "name" in given else 1
+        assert len(api.statements) == statements
+        assert api.statements.all_statements - before == statements + 2, "BEGIN and COMMIT"
+
+
+async def test_an_update_of_a_product_that_is_not_in_order_takes_no_statement_more(api: Api) -> None:
+    """One locks the product, one judges the change, one folds those that follow a late one, and one reads the product."""
+    uid = (await api.register())["uid"]
+    for others, statements in (({"owner": "ann"}, 3), ({"owner": "late", "at": iso(day(1))}, 4)):
+        api.statements.clear()
+        document = "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { name } } }"
+        assert (await api(document, input={"product": {"uid": uid}, **others})).data
+        assert len(api.statements) == statements
