@@ -75,6 +75,9 @@ class Exchange:
 
     async def run(self, application: ASGIApp) -> None:
         """Have the application answer. A response that it does not complete is broken off."""
+        if self.is_body_complete:
+            # it has arrived together with the head, so that nobody has to wait for it
+            self.scope["body"] = self.body
         try:
             await application(self.scope, self.receive, self.send)
             if not self.is_complete and not self.is_disconnected:
@@ -154,7 +157,7 @@ class Exchange:
     def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Return the head of the response, and note how its body is delimited."""
         fields = dict(headers)
-        lines = [*self._connection.date_header(), *headers]
+        lines: list[tuple[bytes, bytes]] = [*self._connection.date_header(), *headers]
         if b"close" in fields.get(b"connection", b"").lower():
             self.keeps_alive = False
         elif not self.keeps_alive:
@@ -164,8 +167,8 @@ class Exchange:
         self._is_chunked = length is None and self.scope["method"] != "HEAD" and status not in _STATUSES_WITHOUT_BODY
         if self._is_chunked:
             lines.append((b"transfer-encoding", b"chunked"))
-        head = b"".join([b"%b: %b\r\n" % line for line in lines])
+        head = b"\r\n".join([b": ".join(line) for line in lines])
         # a value with a line feed would add a header, or a whole response
-        if head.translate(None, _TEXT) != b"\r\n" * len(lines):
+        if head.translate(None, _TEXT) != b"\r\n" * (len(lines) - 1):
             raise RuntimeError("A response header contains a control character.")
-        return b"%b%b\r\n" % (_STATUS_LINES[status], head)
+        return b"%b%b\r\n\r\n" % (_STATUS_LINES[status], head)

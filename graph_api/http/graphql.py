@@ -138,7 +138,7 @@ class _RequestHandler:
         limits = self._endpoint.limits
         try:
             if self._is_post:
-                content = await read_json_body(self._receive, self._request.headers, limits.max_body_bytes, limits.body_timeout)
+                content = await read_json_body(self._request, self._receive, limits.max_body_bytes, limits.body_timeout)
             else:
                 content = read_query_string(self._request)
         except Timeout as error:

@@ -5,12 +5,12 @@ from typing import Any
 
 import orjson
 from starlette.datastructures import QueryParams
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from db.errors import BadInput, LimitExceeded, Timeout
 from graph_api.http.browsers import PREFLIGHT_HEADERS
-from graph_api.http.deadline import StartedCoroutine, within
-from graph_api.http.request import HttpRequest, RequestHeaders
+from graph_api.http.deadline import within
+from graph_api.http.request import HttpRequest
 from schema.execution.document import HASH_PREFIX, document_hash
 from schema.execution.executor import Request as Operation
 
@@ -20,17 +20,16 @@ MAX_QUERY_STRING = 16_384
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-async def read_json_body(receive: Receive, headers: RequestHeaders, max_bytes: int, seconds: float) -> Any:
+async def read_json_body(request: HttpRequest, receive: Receive, max_bytes: int, seconds: float) -> Any:
     """Read the JSON of a body within limits of bytes and seconds."""
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > max_bytes:
-        raise _too_large(max_bytes)
-    # most bodies arrive together with their head
-    first = StartedCoroutine[Message](receive())  # type: ignore[arg-type]
-    body: bytes = first.result.get("body", b"") if first.is_done else b""
-    if not first.is_done or first.result.get("more_body") or first.result["type"] == "http.disconnect":
+    # most bodies arrive together with their head, and the server passes them on at once
+    body: bytes | None = request.scope.get("body")
+    if body is None:
+        length = request.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > max_bytes:
+            raise _too_large(max_bytes)
         try:
-            body = await within(seconds, _read_body(first, receive, max_bytes))
+            body = await within(seconds, _read_body(receive, max_bytes))
         except Timeout as error:
             raise Timeout(f"The request body did not arrive within {seconds:g} s.") from error
     elif len(body) > max_bytes:
@@ -133,11 +132,11 @@ def _persisted_query_id(extension: Any) -> str:
     return HASH_PREFIX + sha256
 
 
-async def _read_body(first: StartedCoroutine[Message], receive: Receive, max_bytes: int) -> bytes:
-    message = first.result if first.is_done else await first
+async def _read_body(receive: Receive, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise BadInput("The client disconnected before its request body was complete.")
         part = message.get("body", b"")
@@ -147,7 +146,6 @@ async def _read_body(first: StartedCoroutine[Message], receive: Receive, max_byt
             raise _too_large(max_bytes)
         if not message.get("more_body", False):
             return b"".join(parts)
-        message = await receive()
 
 
 def _too_large(max_bytes: int) -> LimitExceeded:

@@ -178,6 +178,26 @@ async def test_the_body_is_received_as_it_arrives_and_then_the_disconnect() -> N
     assert [it.get("more_body") for it in received] == [True, False, None]
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_body_that_arrives_with_its_head_is_part_of_the_scope(*, together: bool) -> None:
+    found: list[bytes | None] = []
+    received: list[Message] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(scope.get("body"))
+        received.append(await receive())
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application)
+    head, body = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n", b"body"
+    for part in [head + body] if together else [head, body]:
+        connection.data_received(part)
+        await asyncio.sleep(0)
+    await settle(lambda: transport.written)
+    assert found == [body if together else None]
+    assert received == [{"type": "http.request", "body": body, "more_body": False}]
+
+
 async def test_a_disconnect_is_reported_to_the_running_request_behind_which_others_wait() -> None:
     disconnected = asyncio.Event()
     started: list[str] = []
