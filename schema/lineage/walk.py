@@ -10,7 +10,7 @@ from uuid import UUID
 
 import strawberry
 
-from db.assets.node import NodeRow, uids_by_id
+from db.assets.node import uids_by_id
 from db.associations.lineage_link import LinkRow
 from db.errors import BadInput
 from db.instants import write_instant
@@ -110,8 +110,8 @@ class LineageConnection:
     walk_page: strawberry.Private[WalkPage]
     # the ids of the assets of this page
     asset_ids: strawberry.Private[list[int]]
-    # rows of assets that were read with the walk, by id
-    rows: strawberry.Private[Mapping[int, NodeRow]]
+    # these assets by id, if they were read with the walk
+    nodes_read: strawberry.Private[Mapping[int, LazyAsset] | None]
     after: strawberry.Private[WalkStep | None]
     pinned: strawberry.Private[datetime | None]
     parts: strawberry.Private[_Parts]
@@ -143,7 +143,7 @@ class LineageConnection:
     @staticmethod
     async def nodes(connections: Sequence["LineageConnection"], info: Info) -> list[list[LazyAsset]]:
         return each(
-            lambda connection, nodes: [nodes[asset_id] for asset_id in connection.asset_ids],
+            lambda connection, nodes: list(map(nodes.__getitem__, connection.asset_ids)),
             connections,
             await _nodes_of(info, connections),
         )
@@ -252,19 +252,9 @@ def _edges(
 
 async def _nodes_of(info: Info, connections: Sequence[LineageConnection]) -> list[Mapping[int, LazyAsset]]:
     """Return the assets of each page, by id. Those that were not read with the walk are loaded."""
-    are_read = [it.rows.keys() >= set(it.asset_ids) for it in connections]
-    sets = [
-        (tuple(sorted(it.asset_ids)), it.walk.instant, it.pinned)
-        for it, is_read in zip(connections, are_read, strict=True)
-        if not is_read
-    ]
-    loaded = iter(await info.context.load_all(ASSETS_BY_ID, sets))
-    return [
-        dict(zip(it.asset_ids, assets_from_rows(map(it.rows.__getitem__, it.asset_ids), it.pinned), strict=True))
-        if is_read
-        else next(loaded)
-        for it, is_read in zip(connections, are_read, strict=True)
-    ]
+    sets = [(tuple(sorted(it.asset_ids)), it.walk.instant, it.pinned) for it in connections if it.nodes_read is None]
+    loaded = iter(await info.context.load_all(ASSETS_BY_ID, sets) if sets else ())
+    return [next(loaded) if it.nodes_read is None else it.nodes_read for it in connections]
 
 
 async def _let_others_run(connections: Sequence[LineageConnection]) -> None:
@@ -321,35 +311,31 @@ async def walk_connections(
     as_of: datetime | None,
 ) -> list[Any]:
     """Walk from many roots and return a page of each walk. Cursors carry the instant, at which later pages are read."""
-    limits = info.context.limits
+    limits, meter = info.context.limits, info.context.cost_meter
     query = walk_query(limits, direction, max_depth, filter)
     size = checked_page_size("first", first, limits.walk_page_size)
     parts = of_selection(info, _Parts.selected)
     # a page in the middle of a walk, or one that shows only some assets, reads its assets when they are known
     with_assets = parts.assets and after is None and query.assets == ALL_ASSETS
 
-    def begin(root: LazyAsset) -> _WalkStart:
-        """Check the cursor for a root, and reserve the cost of the walk."""
+    def begin(root: LazyAsset) -> tuple[WalkRoot, WalkStep | None]:
+        """Check the cursor for a root, and reserve the cost of the walk. Return the step after which the page starts, too."""
         pinned, step = as_of or root.pinned, None
         if after is not None:
             pinned, step = _read_cursor(_keyset(root, query).read(after, "after"), pinned)
-        info.context.cost_meter.reserve(limits.walk_bounds.assets, limits.cost)
-        return _WalkStart(root, pinned, step)
+        meter.reserve(limits.walk_bounds.assets, limits.cost)
+        return WalkRoot(root.asset_id, pinned, size if with_assets else 0), step
 
     starts = each(begin, roots)
-    walk_roots = [
-        WalkRoot(it.root.asset_id, it.pinned, size if with_assets else 0) for it in starts if isinstance(it, _WalkStart)
-    ]
-    found = iter(await info.context.load_all(FIRST_PAGE_OF_WALK, walk_roots, query))
-    return [_connection(info, it, next(found), size, parts) if isinstance(it, _WalkStart) else it for it in starts]
-
-
-class _WalkStart(NamedTuple):
-    """A walk that may run: its root, the requested instant, and the step after which the page starts."""
-
-    root: LazyAsset
-    pinned: datetime | None
-    after: WalkStep | None
+    # an asset that several parents have in common has one page
+    asked = {it[0]: (root, it[1]) for root, it in zip(roots, starts, strict=True) if not isinstance(it, Exception)}
+    found = await info.context.load_all(FIRST_PAGE_OF_WALK, list(asked), query)
+    meter.walks.update(it.walk for it in found)
+    pages = {
+        walk_root: _connection(root, walk_root.as_of, step, page, size, parts)
+        for (walk_root, (root, step)), page in zip(asked.items(), found, strict=True)
+    }
+    return [it if isinstance(it, Exception) else pages[it[0]] for it in starts]
 
 
 def _keyset(root: LazyAsset, query: WalkQuery) -> Keyset:
@@ -367,20 +353,18 @@ def _read_cursor(cursor: tuple[Any, ...], pinned: datetime | None) -> tuple[date
     return instant, WalkStep(depth, asset_id)
 
 
-def _connection(info: Info, walk_start: _WalkStart, found: FirstPage, size: int, parts: _Parts) -> LineageConnection:
-    """Build the page of a walk, and meter its cost."""
-    walk = found.walk
-    info.context.cost_meter.walks.add(walk)
-    start = walk.index_after(walk_start.after)
+def _connection(
+    root: LazyAsset, pinned: datetime | None, after: WalkStep | None, found: FirstPage, size: int, parts: _Parts
+) -> LineageConnection:
+    """Build the page of a walk."""
+    walk, rows = found
+    start = walk.index_after(after)
     page = WalkPage(walk, start, min(start + size, walk.visible_count))
+    asset_ids, nodes_read = page.asset_ids, None
+    if parts.assets and rows.keys() >= set(asset_ids):
+        nodes_read = dict(zip(asset_ids, assets_from_rows(map(rows.__getitem__, asset_ids), pinned), strict=True))
     return LineageConnection(
-        root=walk_start.root,
-        walk_page=page,
-        asset_ids=page.asset_ids,
-        rows=found.assets,
-        after=walk_start.after,
-        pinned=walk_start.pinned,
-        parts=parts,
+        root=root, walk_page=page, asset_ids=asset_ids, nodes_read=nodes_read, after=after, pinned=pinned, parts=parts
     )
 
 
