@@ -19,7 +19,7 @@ from db.sql import text
 _APPLICATION = "headwater"
 
 _READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_GENERIC_PLANS = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
+_GENERIC_PLANS = "; SET LOCAL plan_cache_mode = force_generic_plan"
 _REVISION = text("SELECT version_num FROM alembic_version")
 
 
@@ -114,10 +114,8 @@ class Database:
     async def _block(self, begin: str, tenant_id: int | None, settings: str = "") -> AsyncIterator[DriverConnection]:
         """Begin a transaction and set its tenant, with further settings, in one round trip. Commit it at the end, or roll it
         back after an error."""
-        # a script has no parameters
-        set_tenant = (
-            "" if tenant_id is None else f"; SELECT set_config('headwater.tenant_id', '{int(tenant_id)}', true){settings}"
-        )
+        # A script has no parameters. SET is not planned, as a call of set_config is.
+        set_tenant = "" if tenant_id is None else f"; SET LOCAL headwater.tenant_id = '{int(tenant_id)}'{settings}"
         driver = await self._begin(f"{begin}{self._local_settings}{set_tenant}")
         try:
             yield driver
