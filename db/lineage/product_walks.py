@@ -81,7 +81,7 @@ def _statement(shapes: tuple[WalkShape, ...], fields: frozenset[str] | None) -> 
             "lineage/_product_walk_step",
             {
                 "step": str(number),
-                "roots": f"page_{number - 1}",
+                "roots": "page_0" if number == 1 else f"(SELECT DISTINCT asset_id, instant FROM page_{number - 1}) page",
                 "walk": render_walk(shape, f":depth_{number}"),
                 "size": f":size_{number}",
             },
@@ -97,7 +97,8 @@ def _statement(shapes: tuple[WalkShape, ...], fields: frozenset[str] | None) -> 
         "lineage/product_walks",
         steps=",\n".join(steps),
         walks="\n  UNION ALL\n  ".join(walks),
-        pages=" UNION ".join(pages),
+        # a walk does not return to its root, so one alone shows no asset twice
+        pages=(" UNION ALL " if len(shapes) == 1 else " UNION ").join(pages),
         as_of=", wanted.instant AS as_of" if fields is None or AS_OF in fields else "",
         **node_fields(fields),
     )

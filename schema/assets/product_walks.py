@@ -34,6 +34,7 @@ class _Walk(NamedTuple):
 
     resolver: Resolver
     direction: Direction
+    has_assets: bool
 
 
 def product_walks_prefetch(root: ObjectPlan) -> Prefetch | None:
@@ -54,8 +55,8 @@ def product_walks_prefetch(root: ObjectPlan) -> Prefetch | None:
             return None
         if walk.resolver is None or walk.name not in _DIRECTIONS or not _is_plain_walk(walk):
             return None
-        walks.append(_Walk(walk.resolver, _DIRECTIONS[walk.name]))
         assets = [asset for it in waiting for asset in _assets_of(it)]
+        walks.append(_Walk(walk.resolver, _DIRECTIONS[walk.name], bool(assets)))
     return _prefetch(product.resolver, walks) if walks else None
 
 
@@ -103,9 +104,9 @@ def _prefetch(product: Resolver, walks: Sequence[_Walk]) -> Prefetch:
         found = await walks_from_product(await context.transaction.reader(), name, pinned, steps)
         context.prime(PRODUCT_BY_NAME, name, pinned, value=None if found is None else found.product)
         if found is not None:
-            for step, pages in zip(steps, found.steps, strict=True):
+            for walk, step, pages in zip(walks, steps, found.steps, strict=True):
                 # edges without their nodes need no assets
-                for size in {0, step.size}:
+                for size in (step.size,) if walk.has_assets else (step.size, 0):
                     primed = {WalkRoot(root, pinned, size): page for root, page in pages.items()}
                     context.prime_all(FIRST_PAGE_OF_WALK, primed, step.query)
 
