@@ -46,8 +46,17 @@ class OrderDirection(Enum):
 class PageInfo:
     has_next_page: bool = field(READ, "True if the list has items after this page.")
     has_previous_page: bool = field(READ, "True if the list has items before this page.")
-    start_cursor: str | None = field(READ, "Cursor of the first item of this page.")
-    end_cursor: str | None = field(READ, "Cursor of the last item of this page.")
+    # write the cursors of the first and the last item; None: the page is empty
+    write_start_cursor: strawberry.Private[Callable[[], str] | None]
+    write_end_cursor: strawberry.Private[Callable[[], str] | None]
+
+    @resolver(READ, "Cursor of the first item of this page.")
+    def start_cursor(self) -> str | None:
+        return self.write_start_cursor and self.write_start_cursor()
+
+    @resolver(READ, "Cursor of the last item of this page.")
+    def end_cursor(self) -> str | None:
+        return self.write_end_cursor and self.write_end_cursor()
 
 
 @strawberry.type(description="An item of a list with its cursor.")
@@ -88,8 +97,8 @@ class Connection(Generic[T]):
         return PageInfo(
             has_next_page=self.has_next,
             has_previous_page=self.has_previous,
-            start_cursor=self.write_cursor(0) if self.items else None,
-            end_cursor=self.write_cursor(len(self.items) - 1) if self.items else None,
+            write_start_cursor=partial(self.write_cursor, 0) if self.items else None,
+            write_end_cursor=partial(self.write_cursor, len(self.items) - 1) if self.items else None,
         )
 
     @carried

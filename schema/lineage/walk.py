@@ -23,7 +23,6 @@ from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, Wa
 from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info, of_selection, selects
 from schema.execution.loading import Batch, Computed, Loadable
-from schema.language.columns import reads
 from schema.language.cost import list_size
 from schema.language.fields import batched, each, field, resolver
 from schema.language.pagination import Keyset, PageInfo, checked_page_size
@@ -75,9 +74,8 @@ class LineageEdge:
         " length, through"
         " the assets that the walk visits.",
     )
-    # the root is an end of links if it was read at the instant of the walk
-    links: list[LineageLink] = reads("as_of")(
-        list_size(5)(field(READ, "Links between it and the root or the assets that come before it in the walk."))
+    links: list[LineageLink] = list_size(5)(
+        field(READ, "Links between it and the root or the assets that come before it in the walk.")
     )
 
 
@@ -121,8 +119,8 @@ class LineageConnection:
         return PageInfo(
             has_next_page=self.walk_page.stop < self.walk.visible_count,
             has_previous_page=self.after is not None,
-            start_cursor=self.cursor(self.steps[0]) if self.steps else None,
-            end_cursor=self.cursor(self.steps[-1]) if self.steps else None,
+            write_start_cursor=(lambda: self.cursor(self.steps[0])) if self.asset_ids else None,
+            write_end_cursor=(lambda: self.cursor(self.steps[-1])) if self.asset_ids else None,
         )
 
     @batched(READ, "Assets of this page with their cursors, depths and confidences.")
@@ -148,7 +146,6 @@ class LineageConnection:
             await _nodes_of(info, connections),
         )
 
-    @reads("as_of")
     @batched(
         READ,
         "Links among the root and the assets that the walk returns. Each link comes once, on the page of the end that the walk"
@@ -234,17 +231,18 @@ def _edges(
     if links:
         # an end that is not on the page comes before it
         indexes = {asset_id: index for index, asset_id in enumerate(connection.asset_ids)}
+        index_of = indexes.get
         for link in links:
             row = link.row
-            source, target = indexes.get(row["source_id"], -1), indexes.get(row["target_id"], -1)
+            source, target = index_of(row["source_id"], -1), index_of(row["target_id"], -1)
             links_by_index[source if source > target else target].append(link)
-    edges = []
+    edges, with_nodes = [], connection.parts.assets
     for step, of_edge in zip(connection.steps, links_by_index, strict=True):
         # the constructor would take longer than all else that is done for an edge
         edge = LineageEdge.__new__(LineageEdge)
         edge.page, edge.step, edge.depth, edge.links = connection, step, step.depth, of_edge
         edge.confidence = confidences.get(step.asset_id, 0.0)
-        if connection.parts.assets:
+        if with_nodes:
             edge.node = nodes[step.asset_id]
         edges.append(edge)
     return edges

@@ -33,7 +33,7 @@ from graphql import (
 from graphql.execution.values import VariableValues
 from strawberry.types.base import StrawberryObjectDefinition
 
-from db.assets.asset_fields import fields_to_select
+from db.assets.asset_fields import AS_OF, fields_to_select
 from schema.language.columns import column_of, columns_read
 from schema.language.fields import find_all_of, is_carried, is_single_read
 from schema.planning.conversion import ArgumentConverter
@@ -83,7 +83,9 @@ class Planner:
         is_constant = all(it.constant is not None for it in root.fields)
         constants = {it.key: it.constant for it in root.fields} if is_constant else None
         link_columns = frozenset(compilation.columns.pop(_LINKS, ()))
-        asset_fields = fields_to_select(chain.from_iterable(compilation.columns.values()))
+        # an asset that is an end of links, too, is not read again if it was read at their instant
+        read_with_links = link_columns & {AS_OF}
+        asset_fields = fields_to_select(chain(read_with_links, *compilation.columns.values()))
         return Plan(
             root,
             compilation.size,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import isawaitable
+from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any
 
@@ -241,6 +242,8 @@ class _PlanRun:
 
     def _flatten(self, field: FieldPlan, values: list[Any], path: PathOf) -> tuple[list[Any], list[Any]]:
         """Return the items of all lists, and the lists, each as a list, None or an exception."""
+        if set(map(type, values)) == {list}:
+            return list(chain.from_iterable(values)), values
         lists: list[Any] = []
         items: list[Any] = []
         for value in values:
@@ -258,6 +261,8 @@ class _PlanRun:
         """Return the completed lists."""
         assert plan.item is not None, "the plan is that of a list"
         may_fail = plan.item.is_non_null and self._failures
+        if not may_fail and set(map(type, lists)) == {list}:
+            return [items[stop - len(value) : stop] for value, stop in zip(lists, accumulate(map(len, lists)), strict=True)]
         completed: list[Any] = []
         start = 0
         for index, value in enumerate(lists):
