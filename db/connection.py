@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +16,6 @@ from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_and_quota_par
 from db.author import Author
 from db.driver_connection import DriverConnection
 from db.errors import Conflict, HeadwaterError, LimitExceeded, Unavailable
-from db.query_stats import QueryStats
 from db.rows import Row
 from db.sql import Statement, text
 
@@ -28,6 +28,20 @@ _READ_NOW = text("SELECT now() AS now")
 # A savepoint in a savepoint may have the same name: the inner one is released first.
 _SAVEPOINT, _RELEASE_SAVEPOINT = "SAVEPOINT block", "RELEASE SAVEPOINT block"
 _ROLL_BACK_TO_SAVEPOINT = f"ROLLBACK TO SAVEPOINT block; {_RELEASE_SAVEPOINT}"
+
+
+@dataclass(slots=True)
+class QueryStats:
+    """Number of statements, rows returned or changed, and seconds spent waiting for the database."""
+
+    statements: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: "QueryStats") -> None:
+        self.statements += other.statements
+        self.rows += other.rows
+        self.seconds += other.seconds
 
 
 class CountedKind(Protocol):

@@ -1,8 +1,10 @@
-"""The connections of a process, and the only module that begins and ends transactions."""
+"""The connections of a process: the only module that begins and ends transactions, and reads without one."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import asyncpg
 
@@ -13,7 +15,7 @@ from db.driver import SERVICE_ROLE, connect_arguments, missing_privilege
 from db.driver_connection import DriverConnection, StatementHook, connect
 from db.errors import Unavailable
 from db.pool import Pool
-from db.single_read import BlockRead, SessionRead
+from db.rows import Row
 from db.sql import text
 
 _APPLICATION = "headwater"
@@ -21,6 +23,8 @@ _APPLICATION = "headwater"
 _READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _GENERIC_PLANS = "; SET LOCAL plan_cache_mode = force_generic_plan"
 _REVISION = text("SELECT version_num FROM alembic_version")
+
+_SET_TENANT = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), false)")
 
 
 class Database:
@@ -69,8 +73,8 @@ class Database:
         """Return a connection for one statement, which sees what was committed before. It has no `now`: its statement takes None
         as the instant."""
         if self._behind_pooler:
-            return ReadConnection(BlockRead(lambda: self._block(_READ_ONLY, tenant_id)), tenant_id)
-        return ReadConnection(SessionRead(self.read_pool, tenant_id), tenant_id)
+            return ReadConnection(_BlockRead(lambda: self._block(_READ_ONLY, tenant_id)), tenant_id)
+        return ReadConnection(_SessionRead(self.read_pool, tenant_id), tenant_id)
 
     @asynccontextmanager
     async def snapshot(
@@ -156,6 +160,70 @@ class Database:
     async def close(self) -> None:
         await self.pool.close()
         await self.read_pool.close()
+
+
+class _SingleRead(ABC):
+    """Runs one statement of a tenant. It holds a connection only while the statement runs."""
+
+    def __init__(self) -> None:
+        self._has_run = False
+
+    def fetch(self, text: str, arguments: Sequence[Any] = ()) -> Coroutine[Any, Any, list[Row]]:
+        """Run the statement and return its rows."""
+        assert not self._has_run, "A single read runs one statement. Open a snapshot for several."
+        self._has_run = True
+        return self._fetch(text, arguments)
+
+    def stream(self, text: str, arguments: Sequence[Any]) -> AsyncIterator[Row]:
+        raise AssertionError("A single read does not stream. Open a snapshot.")
+
+    @abstractmethod
+    async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
+        """Run the statement on a connection, and give that back."""
+
+
+class _SessionRead(_SingleRead):
+    """Single read without a transaction, on a read-only connection whose session has a tenant.
+
+    The tenant is set once a session, and again only if it changes. A session never has a tenant other than the one that is
+    noted: it is noted only after it was set, forgotten before it is set anew, and the connection is closed after any error,
+    timeout or cancellation.
+    """
+
+    def __init__(self, pool: Pool, tenant_id: int) -> None:
+        super().__init__()
+        self._pool = pool
+        self._tenant_id = tenant_id
+
+    async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
+        while True:
+            driver = await self._pool.acquire()
+            try:
+                if driver.tenant_id != self._tenant_id:
+                    driver.tenant_id = None
+                    await driver.fetch(_SET_TENANT.text, [self._tenant_id])
+                    driver.tenant_id = self._tenant_id
+                return await driver.fetch(text, arguments)
+            except BaseException as error:
+                driver.is_usable = False
+                # the server closed the connection while nobody used it; a read can be repeated on another one
+                is_stale = driver.was_pooled and driver.is_closed and isinstance(error, Unavailable)
+                if not is_stale:
+                    raise
+            finally:
+                await self._pool.release(driver)
+
+
+class _BlockRead(_SingleRead):
+    """Single read in a transaction of its own: behind a pooler, two statements of a session can run on two connections."""
+
+    def __init__(self, begin: Callable[[], AbstractAsyncContextManager[DriverConnection]]) -> None:
+        super().__init__()
+        self._begin = begin
+
+    async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
+        async with self._begin() as driver:
+            return await driver.fetch(text, arguments)
 
 
 @asynccontextmanager

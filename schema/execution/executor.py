@@ -19,9 +19,9 @@ from graphql.execution.values import VariableValues
 
 from db.audit_entry import READ
 from db.author import Author
+from db.connection import QueryStats
 from db.database import Database
 from db.errors import Forbidden, HeadwaterError, LimitExceeded, TransactionConflict, Unauthenticated, Unavailable
-from db.query_stats import QueryStats
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
 from schema.execution.context import Context

@@ -6,10 +6,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
 from db.author import Author
-from db.connection import ReadConnection, WriteConnection
+from db.connection import QueryStats, ReadConnection, WriteConnection
 from db.database import Database
 from db.errors import HeadwaterError, Unavailable
-from db.query_stats import QueryStats
 from schema.planning.plan import Plan
 
 

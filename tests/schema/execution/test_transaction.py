@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from db.author import Author
+from db.connection import QueryStats
 from db.database import Database
 from db.errors import Unavailable
-from db.query_stats import QueryStats
 from db.sql import text
 from schema.execution.transaction import Transaction
 
