@@ -10,8 +10,8 @@ walk (ordinal, instant, depth, level, next_level, visited, examined, timed_out) 
     FROM root
   ) expanded
   CROSS JOIN LATERAL (
-    SELECT count(*) AS examined,
-      coalesce(array_agg(DISTINCT asset_id) FILTER (WHERE asset_id <> expanded.asset_id), '{}') AS level
+    -- no link leads from an asset to itself
+    SELECT count(*) AS examined, coalesce(array_agg(DISTINCT asset_id), '{}') AS level
     FROM (
       SELECT l.{far} AS asset_id
       FROM lineage_link_effective l

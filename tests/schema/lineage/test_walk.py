@@ -26,6 +26,12 @@ WALK = """
     } }
   }
 """
+# a walk that comes with its product
+PREFETCHED = """
+  query ($name: String!, $maxDepth: Int!) {
+    product(name: $name) { downstream(maxDepth: $maxDepth) { edges { node { label } } totalCount truncated { reason limit } } }
+  }
+"""
 
 
 # the links are those of the page
@@ -434,10 +440,15 @@ async def test_parts_that_are_not_selected_cost_nothing(api: Api) -> None:
         ({"lineage_timeout": 1e-6}, {"reason": "TIME", "limit": 0}, 0),
     ],
 )
-async def test_a_truncated_walk_reports_it(api: Api, settings: dict[str, Any], truncated: dict[str, Any], least: int) -> None:
+@pytest.mark.parametrize("max_depth", [1, 5])
+@pytest.mark.parametrize("document", [WALK, PREFETCHED])
+async def test_a_truncated_walk_reports_it(
+    api: Api, settings: dict[str, Any], truncated: dict[str, Any], least: int, max_depth: int, document: str
+) -> None:
     await api.lineage(*(f"raw -> t{number}" for number in range(8)), "t0 -> u")
     executor = Executor(schema, api.database, Settings(**settings).limits)
-    response = await executor.execute(Request(WALK, {"name": "raw"}), OPEN_PRINCIPAL, "request")
+    variables = {"name": "raw", "maxDepth": max_depth}
+    response = await executor.execute(Request(document, variables), OPEN_PRINCIPAL, "request")
     assert response.data is not None
     cut = response.data["product"]["downstream"]
     assert cut["truncated"] == truncated
