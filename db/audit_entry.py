@@ -9,7 +9,10 @@ from db.sql import statement
 # Outcomes that the audit log stores: a committed write, and a read by an operator. A failed write is stored with its error code.
 COMMITTED, READ = "KEPT", "READ"
 
-WRITE_AUDIT_AND_QUOTA = statement("write_audit_and_quota")
+# The rows of `tenancy/_audit.sql` in a statement that always appends the entry.
+ONE_ROW = "(SELECT) AS one_row"
+
+WRITE_AUDIT_AND_QUOTA = statement("write_audit_and_quota", audited_rows=ONE_ROW)
 
 
 def audit_and_quota_parameters(author: Author, outcome: str | None, used: Mapping[str, int] | None = None) -> dict[str, Any]:

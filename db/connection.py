@@ -62,6 +62,12 @@ class Reader(Protocol):
     def stream(self, text: str, arguments: Sequence[Any]) -> AsyncIterator[Row]: ...
 
 
+class Writer(Reader, Protocol):
+    """The part of a driver connection by which a WriteConnection writes."""
+
+    async def execute(self, text: str, arguments: Sequence[Any] = ()) -> int: ...
+
+
 class OwnerConnection:
     """Connection of the schema owner, who sees every tenant, in a transaction."""
 
@@ -207,7 +213,7 @@ class ReadConnection:
 class WriteConnection(ReadConnection):
     """Reads and writes one tenant on behalf of an author."""
 
-    def __init__(self, driver: DriverConnection, tenant_id: int, author: Author, *, audited: bool = False) -> None:
+    def __init__(self, driver: Writer, tenant_id: int, author: Author, *, audited: bool = False) -> None:
         super().__init__(driver, tenant_id)
         # The transaction needs an audit entry, which its first statement that appends changes can append.
         self._lacks_audit_entry = audited
@@ -223,13 +229,15 @@ class WriteConnection(ReadConnection):
         self.stats.rows += changed
         return changed
 
-    def take_audit_entry(self) -> dict[str, Any]:
-        """Return the parameters of `tenancy/_audit.sql` for the next statement. It appends the audit entry of the transaction,
+    def audit_entry(self) -> dict[str, Any]:
+        """Return the parameters of `tenancy/_audit.sql` for the next statement. It may append the audit entry of the transaction,
         unless an earlier one did or there shall be none."""
-        outcome = COMMITTED if self._lacks_audit_entry else None
+        return audit_parameters(self.author, COMMITTED if self._lacks_audit_entry else None)
+
+    def note_audit_entry(self) -> None:
+        """Note that a statement has appended the audit entry, if the transaction needs one."""
         self._has_audit_entry |= self._lacks_audit_entry
         self._lacks_audit_entry = False
-        return audit_parameters(self.author, outcome)
 
     async def write_audit_and_quota(self, outcome: str) -> None:
         """Append the audit entry, if the transaction has none, and count the identities added. Raise LimitExceeded if the tenant

@@ -13,7 +13,7 @@ from db.author import Author
 from db.connection import OwnerConnection, ReadConnection, WriteConnection
 from db.driver import SERVICE_ROLE, connect_arguments, missing_privilege
 from db.driver_connection import DriverConnection, StatementHook, connect
-from db.errors import Unavailable
+from db.errors import OUTCOME_UNKNOWN, Unavailable
 from db.pool import Pool
 from db.rows import Row
 from db.sql import text
@@ -75,6 +75,13 @@ class Database:
         if self._behind_pooler:
             return ReadConnection(_BlockRead(lambda: self._block(_READ_ONLY, tenant_id)), tenant_id)
         return ReadConnection(_SessionRead(self.read_pool, tenant_id), tenant_id)
+
+    def single_write(self, tenant_id: int, author: Author) -> WriteConnection | None:
+        """Return a connection for one statement that commits by itself and appends its audit entry. Behind a pooler there is
+        none."""
+        return (
+            None if self._behind_pooler else WriteConnection(_SessionWrite(self.pool, tenant_id), tenant_id, author, audited=True)
+        )
 
     @asynccontextmanager
     async def snapshot(
@@ -190,6 +197,9 @@ class _SessionRead(_SingleRead):
     timeout or cancellation.
     """
 
+    # the statement can be repeated on another connection
+    is_repeatable = True
+
     def __init__(self, pool: Pool, tenant_id: int) -> None:
         super().__init__()
         self._pool = pool
@@ -198,20 +208,39 @@ class _SessionRead(_SingleRead):
     async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
         while True:
             driver = await self._pool.acquire()
+            is_running = False
             try:
                 if driver.tenant_id != self._tenant_id:
                     driver.tenant_id = None
                     await driver.fetch(_SET_TENANT.text, [self._tenant_id])
                     driver.tenant_id = self._tenant_id
+                is_running = True
                 return await driver.fetch(text, arguments)
             except BaseException as error:
                 driver.is_usable = False
-                # the server closed the connection while nobody used it; a read can be repeated on another one
+                if is_running and not self.is_repeatable:
+                    if driver.is_closed and isinstance(error, Unavailable):
+                        raise Unavailable(f"{error.message} {OUTCOME_UNKNOWN}") from error
+                    raise
+                # the server closed the connection while nobody used it
                 is_stale = driver.was_pooled and driver.is_closed and isinstance(error, Unavailable)
                 if not is_stale:
                     raise
             finally:
                 await self._pool.release(driver)
+
+
+class _SessionWrite(_SessionRead):
+    """Write of one statement that commits by itself, without the round trips that begin and end a transaction.
+
+    It keeps the tenant as a _SessionRead does. The statement is not repeated if the connection is lost while it runs, for it may
+    have been committed.
+    """
+
+    is_repeatable = False
+
+    async def execute(self, text: str, arguments: Sequence[Any] = ()) -> int:
+        raise AssertionError("A single write returns rows. Open a transaction for other statements.")
 
 
 class _BlockRead(_SingleRead):

@@ -19,6 +19,8 @@ HeadwaterError
 
 from typing import ClassVar
 
+OUTCOME_UNKNOWN = "It is unknown if the mutation was committed. With an idempotencyKey it is safe to repeat."
+
 
 class HeadwaterError(Exception):
     """An expected failure, with a message for the caller and the input field at fault if there is one."""

@@ -104,7 +104,9 @@ async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str
 async def record(connection: WriteConnection, kind: Kind, identity: Identity, assertion: Assertion) -> Outcome:
     """Record an assertion about a locked asset. The outcome has the row of the asset if it need not be read."""
     (outcome,) = await lifecycle.record_asset_change(connection, kind, [assertion], with_states=True)
-    return outcome if outcome.version is None else outcome._replace(row=_begun_row(identity, outcome.at, outcome.version))
+    if outcome.version is None:
+        return outcome
+    return outcome._replace(row=_current_row(identity, outcome.at, outcome.at, outcome.version))
 
 
 async def patch(
@@ -117,9 +119,17 @@ async def patch(
     else:
         row = await append_in_order(connection, kind, uid, payload, at)
         identity = _require_identity(kind, None if row is None else _identity(row), uid, field)
-        if row is not None and (version := begun_version(kind, row)) is not None:
-            return Outcome(row.id, row.instant, changed=True, row=_begun_row(identity, row.instant, version))
+        if (outcome := _outcome_in_order(kind, row)) is not None:
+            return outcome
     return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
+
+
+async def patch_at_once(connection: WriteConnection, kind: Kind, uid: UUID, payload: Mapping[str, Any]) -> Outcome | None:
+    """Record a PATCH of an asset as of now with one statement. Return None if that takes more or is an error: nothing was
+    written."""
+    if connection.author.domains is not None or kind.projections:
+        return None
+    return _outcome_in_order(kind, await append_in_order(connection, kind, uid, payload, None))
 
 
 async def add_or_lock(connection: WriteConnection, kind: Kind, spec: IdentitySpec) -> Identity:
@@ -189,8 +199,17 @@ def _require_identity(kind: Kind, identity: Identity | None, uid: UUID, field: s
     return identity
 
 
-def _begun_row(identity: Identity, at: datetime, version: BegunVersion) -> BuiltRow:
-    """Build the row of an asset whose current version begins at an instant."""
+def _outcome_in_order(kind: Kind, row: Row | None) -> Outcome | None:
+    """Return the outcome of a change that append_in_order.sql has appended; None: it has not."""
+    version = None if row is None else begun_version(kind, row)
+    if row is None or version is None:
+        return None
+    current = _current_row(_identity(row), row.instant, row.valid_from, version)
+    return Outcome(row.id, row.instant, row.changed, row=current)
+
+
+def _current_row(identity: Identity, at: datetime, valid_from: datetime, version: BegunVersion) -> BuiltRow:
+    """Build the row of an asset at an instant, from its current version."""
     return BuiltRow(
         kind=identity.kind,
         asset_id=identity.asset_id,
@@ -198,7 +217,7 @@ def _begun_row(identity: Identity, at: datetime, version: BegunVersion) -> Built
         type=identity.type,
         key=identity.key,
         as_of=at,
-        valid_from=at,
+        valid_from=valid_from,
         valid_to=None,
         created_at=version.created_at,
         **version.state,

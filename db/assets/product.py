@@ -112,6 +112,18 @@ async def update(
     return await _record(connection, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
 
 
+async def update_at_once(
+    connection: WriteConnection, ref: UUID | str, fields: Mapping[str, Any], *, at: datetime | None = None
+) -> Outcome | None:
+    """Change some fields of a product with one statement. Return None if that takes more, or is an error; then nothing was
+    written."""
+    payload = product_fields.validate_patch(fields)
+    if isinstance(ref, str) or "domain" in payload or at is not None:
+        # an update of an earlier instant is likely to be late, and the attempt would be in vain
+        return None
+    return await asset.patch_at_once(connection, PRODUCT, ref, payload)
+
+
 async def add_domains_of_products(connection: WriteConnection, payloads: Iterable[Mapping[str, Any] | None]) -> None:
     """Add the domains that payloads of products name."""
     await add_domains(connection, {payload["domain"] for payload in payloads if payload is not None and "domain" in payload})

@@ -1,10 +1,9 @@
--- Lock an asset, and append a PATCH of it to the change log if that is simple: if the change is later than all others of the asset
--- in the log, and changes the state of its current version. That is an IN_ORDER change of append_changes.sql, which judges
--- all others.
+-- Lock an asset, and append a PATCH of it to the change log if that is simple: if the asset exists and the change is later than all
+-- others of it in the log. That is a change that is IN_ORDER or UNCHANGED to append_changes.sql, which judges all others.
 -- Parameters: :uid of the asset; :payload of the PATCH; :instant, null for now; :tolerance, how far in the future an instant may
 --   be; those of tenancy/_audit.sql.
--- Returns: the identity of the asset, if there is one; beside it instant, state and created_at of the version that begins, or
---   nulls if nothing was appended.
+-- Returns: the identity of the asset, if there is one; beside it instant of the change; changed, true if it changed the state;
+--   state, valid_from and created_at of the version that is valid then. They are null if nothing was appended.
 -- Tokens: {kind}, {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
 -- Used by: db.temporal.change_log.append_in_order
 WITH locked AS (
@@ -14,7 +13,7 @@ WITH locked AS (
   FOR NO KEY UPDATE
 ),
 -- The statement sees what was committed before it began, and the lock may have been waited for. The log is read anew, and by the
--- clock of now. The state cannot be another one unless the version has been closed or removed, of which `closed` takes care.
+-- clock of now. The state cannot be another one unless the version has been closed or removed, of which `closed` and `kept` take care.
 timed AS MATERIALIZED (
   SELECT locked.id, clock.now, latest.change_ts AS latest_ts,
     coalesce(CAST(:instant AS timestamptz), greatest(clock.now, latest.change_ts + interval '1 microsecond')) AS instant
@@ -24,12 +23,12 @@ timed AS MATERIALIZED (
   WHERE locked.kind = '{kind}'
 ),
 judged AS (
-  SELECT *
+  SELECT *, state <> state_before AS changed
   FROM (
     SELECT timed.id, timed.now, timed.instant, v.*, next_state(v.state_before, 'PATCH', CAST(:payload AS jsonb)) AS state
     FROM timed
     CROSS JOIN LATERAL (
-      SELECT v.ctid AS row_ctid, v.created_at, {state} AS state_before
+      SELECT v.ctid AS row_ctid, v.valid_from, v.created_at, {state} AS state_before
       FROM {versions} v
       WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = timed.id AND v.valid_to = 'infinity'
       OFFSET 0
@@ -37,15 +36,26 @@ judged AS (
     WHERE timed.instant > timed.latest_ts AND timed.instant <= timed.now + CAST(:tolerance AS interval)
     OFFSET 0
   ) patched
-  WHERE state <> state_before
 ),
 -- Nothing is appended if another writer closed or removed the version before the lock was acquired.
 closed AS (
   UPDATE {versions} v
   SET valid_to = j.instant
   FROM judged j
-  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.row_ctid AND v.valid_to = 'infinity'
-  RETURNING j.*
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.row_ctid AND v.valid_to = 'infinity' AND j.changed
+  RETURNING j.id, j.now, j.instant, j.changed, j.state, j.instant AS valid_from, j.created_at
+),
+kept AS (
+  SELECT j.id, j.now, j.instant, j.changed, j.state, j.valid_from, j.created_at
+  FROM judged j
+  JOIN {versions} v ON v.tenant_id = CAST(:tenant AS bigint) AND v.ctid = j.row_ctid AND v.valid_to = 'infinity'
+  WHERE NOT j.changed
+  FOR NO KEY UPDATE OF v
+),
+accepted AS (
+  SELECT * FROM closed
+  UNION ALL
+  SELECT * FROM kept
 ),
 opened AS (
   INSERT INTO {versions} (tenant_id, {subject}, valid_from, created_at, digest, {columns})
@@ -55,11 +65,12 @@ opened AS (
 ),
 appended AS (
   INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
-  SELECT CAST(:tenant AS bigint), '{kind}', id, 'PATCH', instant, CAST(:payload AS jsonb), true, now, CAST(:actor AS text),
+  SELECT CAST(:tenant AS bigint), '{kind}', id, 'PATCH', instant, CAST(:payload AS jsonb), changed, now, CAST(:actor AS text),
     CAST(:request_id AS text)
-  FROM closed
+  FROM accepted
 ),
 {include tenancy/_audit}
-SELECT locked.id, locked.uid, locked.kind, locked.type, locked.key, closed.instant, closed.state, closed.created_at
+SELECT locked.id, locked.uid, locked.kind, locked.type, locked.key, accepted.instant, accepted.changed, accepted.state,
+  accepted.valid_from, accepted.created_at
 FROM locked
-LEFT JOIN closed ON closed.id = locked.id
+LEFT JOIN accepted ON accepted.id = locked.id

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 
+from db.audit_entry import ONE_ROW
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound
 from db.instants import write_instant
@@ -123,7 +124,7 @@ async def append_changes(
     """
     await require_domains(connection, kind, [it.subject_id for it in assertions], [it.at for it in assertions])
     rows = await connection.fetch(
-        kind.statement("temporal/append_changes"),
+        kind.statement("temporal/append_changes", audited_rows=ONE_ROW),
         {
             "kind": kind.name,
             "subjects": [it.subject_id for it in assertions],
@@ -134,9 +135,10 @@ async def append_changes(
             "with_states": with_states,
             "reject_restatement": reject_restatement,
             "tolerance": TOLERANCE,
-            **connection.take_audit_entry(),
+            **connection.audit_entry(),
         },
     )
+    connection.note_audit_entry()
     with_effect = [row for row in rows if row.verdict in (Verdict.IN_ORDER, Verdict.OUT_OF_ORDER)]
     out_of_order = [row for row in with_effect if row.verdict == Verdict.OUT_OF_ORDER]
     await rebuild_since(connection, kind, "temporal/rebuild_versions", out_of_order)
@@ -154,17 +156,19 @@ async def append_changes(
 async def append_in_order(
     connection: WriteConnection, kind: Kind, uid: UUID, payload: Mapping[str, Any], at: datetime | None
 ) -> Row | None:
-    """Lock an asset until the transaction ends, and append a PATCH of it if it is in order and changes the current state.
+    """Lock an asset until the transaction ends, and append a PATCH of it if it is in order.
 
     Return the row of append_in_order.sql, or None if no asset has the uid. The row has no `instant` if nothing was appended; then
     `append_changes` judges the change. The caller has checked that the author may write in all domains.
     """
     row = await connection.fetch_one(
-        kind.statement("temporal/append_in_order"),
-        {"uid": uid, "payload": payload, "instant": at, "tolerance": TOLERANCE, **connection.take_audit_entry()},
+        kind.statement("temporal/append_in_order", audited_rows="accepted"),
+        {"uid": uid, "payload": payload, "instant": at, "tolerance": TOLERANCE, **connection.audit_entry()},
     )
-    if row is not None and row.instant is not None and at is None:
-        connection.advance_now(row.instant)
+    if row is not None and row.instant is not None:
+        connection.note_audit_entry()
+        if at is None:
+            connection.advance_now(row.instant)
     return row
 
 

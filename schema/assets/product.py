@@ -232,7 +232,12 @@ class ProductMutations:
         key = idempotency_key_of("updateProduct", content)
         (ref,) = content.pop("product").values()
         at = content.pop("at", None)
-        outcome = await write_once(info, key, lambda connection: products.update(connection, ref, content, at=at))
+        outcome = await write_once(
+            info,
+            key,
+            lambda connection: products.update(connection, ref, content, at=at),
+            at_once=lambda connection: products.update_at_once(connection, ref, content, at=at),
+        )
         return await _payload(info, outcome, at)
 
     @cost(LIFETIME_COST)

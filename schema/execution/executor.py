@@ -283,7 +283,7 @@ class Executor:
         finally:
             context.release()
         # Every mutation field is non-null: where one failed or did not run, there is no data.
-        if not writes or result.data is None:
+        if not writes or (result.data is None and not transaction.is_committed):
             await transaction.rollback()
             conflicted = writes and any(isinstance(it.original_error, TransactionConflict) for it in result.errors or ())
             return _Attempt(result, context, opened=transaction.opened, conflicted=conflicted)

@@ -11,10 +11,19 @@ from schema.execution.context import Info
 from schema.language.inputs import DeleteInput, DeletePayload, idempotency_key_of, provided_fields
 
 Write = Callable[[WriteConnection], Awaitable[Outcome]]
+WriteAtOnce = Callable[[WriteConnection], Awaitable[Outcome | None]]
 
 
-async def write_once(info: Info, key: IdempotencyKey | None, write: Write) -> Outcome:
-    """Run a write, or return the outcome of the earlier request with the same key. Later loads see the write."""
+async def write_once(info: Info, key: IdempotencyKey | None, write: Write, at_once: WriteAtOnce | None = None) -> Outcome:
+    """Run a write, or return the outcome of the earlier request with the same key. Later loads see the write.
+
+    `at_once` is the same write with one statement, which is tried first where no transaction is needed. Returns None if it takes
+    more.
+    """
+    if at_once is not None and key is None:
+        written: Outcome | None = await info.context.transaction.write_at_once(at_once)
+        if written is not None:
+            return written
     connection = await info.context.transaction.writer(read_now=False)
     outcome = await run_once(connection, key, lambda: write(connection))
     info.context.invalidate()

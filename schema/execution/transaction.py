@@ -1,15 +1,17 @@
 """The transaction of an operation: a snapshot for a query, one atomic transaction for a mutation."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from db.author import Author
 from db.connection import QueryStats, ReadConnection, WriteConnection
 from db.database import Database
-from db.errors import HeadwaterError, Unavailable
+from db.errors import OUTCOME_UNKNOWN, HeadwaterError, Unavailable
 from schema.planning.plan import Plan
+
+T = TypeVar("T")
 
 
 class _Rollback(Exception):
@@ -44,6 +46,8 @@ class Transaction:
         self._closed = False
         self._cancelled = False
         self._is_sealed = False
+        # the only write has committed by itself
+        self.is_committed = False
         # a connection was needed after all data should have been fetched
         self.was_reopened = False
 
@@ -95,7 +99,13 @@ class Transaction:
     def read_once(self) -> bool:
         """Read the next statement without a transaction, and no further one, if only one field of the plan reads and nothing was
         read yet. Return True if so."""
-        if self._plan is not None and self._plan.has_single_reader and not self.opened and not self._opening.locked():
+        if (
+            not self._writes
+            and self._plan is not None
+            and self._plan.has_sole_user
+            and not self.opened
+            and not self._opening.locked()
+        ):
             self.is_single_read = True
         return self.is_single_read
 
@@ -114,8 +124,31 @@ class Transaction:
         assert isinstance(connection, WriteConnection), "only mutations write"
         return connection
 
+    async def write_at_once(self, write: Callable[[WriteConnection], Awaitable[T | None]]) -> T | None:
+        """Run a write that takes one statement, which commits by itself, if only one field of the plan uses the database.
+
+        Return None if that is not possible, or if the write returned None, for which it has written nothing.
+        """
+        assert self._author is not None, "an operation that writes has an author"
+        if self._plan is None or not self._plan.has_sole_user or self.opened or self._opening.locked():
+            return None
+        self._refuse_after_end()
+        connection = self._database.single_write(self._tenant_id, self._author)
+        if connection is None:
+            return None
+        self._use(connection)
+        written = await write(connection)
+        if written is None:
+            self._connection = None
+        else:
+            self.is_committed = True
+        return written
+
     async def commit(self) -> None:
         """Commit. Return when the database has confirmed it."""
+        if self.is_committed:
+            self._closed = True
+            return
         await self._shielded(self._commit())
 
     async def rollback(self) -> None:
@@ -158,9 +191,7 @@ class Transaction:
         try:
             await self._stack.aclose()
         except Unavailable as error:
-            raise Unavailable(
-                f"{error.message} It is unknown if the mutation was committed. With an idempotencyKey it is safe to repeat."
-            ) from error
+            raise Unavailable(f"{error.message} {OUTCOME_UNKNOWN}") from error
 
     async def _roll_back(self) -> None:
         await self._close()

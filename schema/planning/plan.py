@@ -162,8 +162,8 @@ class Plan:
     is_serial: bool
     # one statement reads all data, so it needs no snapshot
     is_single_read: bool
-    # the only field that reads is a root field, which may find at its run that it needs one statement
-    has_single_reader: bool
+    # the only field that uses the database is a root field, which may find at its run that it needs one statement
+    has_sole_user: bool
     # the fields of assets to select, and the columns of lineage links that fields read
     asset_fields: frozenset[str]
     link_columns: frozenset[str]

@@ -77,8 +77,8 @@ class Planner:
         compilation = _Compilation(self, fragments, conditions)
         root = compilation.object_plan(root_type, [operation.selection_set])
         reads = compilation.reads
-        has_single_reader = not is_mutation and len(reads) == 1 and any(it.resolver is reads[0] for it in root.fields)
-        is_single_read = has_single_reader and reads[0].is_single_read
+        has_sole_user = len(reads) == 1 and any(it.resolver is reads[0] for it in root.fields)
+        is_single_read = has_sole_user and reads[0].is_single_read and not is_mutation
         prefetch = None if is_mutation else next((it for match in self._prefetches if (it := match(root))), None)
         is_constant = all(it.constant is not None for it in root.fields)
         constants = {it.key: it.constant for it in root.fields} if is_constant else None
@@ -91,7 +91,7 @@ class Planner:
             compilation.size,
             is_mutation,
             is_single_read,
-            has_single_reader,
+            has_sole_user,
             asset_fields,
             link_columns,
             prefetch,

@@ -390,3 +390,16 @@ async def test_an_update_that_waits_for_a_deletion_finds_no_product(address: str
     log, versions = await read_stored(api.database)
     assert [change.operation for change in log] == ["SET", "DELETE"]
     assert len(versions) == 1
+
+
+async def test_an_update_that_repeats_a_state_which_another_writer_has_just_replaced_is_a_change(address: str, api: Api) -> None:
+    uid = str(uuid4())
+    await api(REGISTER, input=product_fields("orders", uid=uid, owner="ann"))
+    async with asyncio.timeout(20), locked(address, "orders") as until_queued:
+        first = asyncio.ensure_future(api(UPDATE, input={"product": {"uid": uid}, "owner": "bob"}))
+        await until_queued(1)
+        second = asyncio.ensure_future(api(UPDATE, input={"product": {"uid": uid}, "owner": "ann"}))
+        await until_queued(2)
+    assert [(await it).data["updateProduct"]["changed"] for it in (first, second)] == [True, True]
+    _, versions = await read_stored(api.database)
+    assert [version.owner for version in versions] == ["ann", "bob", "ann"]
