@@ -441,7 +441,7 @@ async def test_parts_that_are_not_selected_cost_nothing(api: Api) -> None:
     ],
 )
 @pytest.mark.parametrize("max_depth", [1, 5])
-@pytest.mark.parametrize("document", [WALK, PREFETCHED])
+@pytest.mark.parametrize("document", [WALK, PREFETCHED], ids=["whole", "prefetched"])
 async def test_a_truncated_walk_reports_it(
     api: Api, settings: dict[str, Any], truncated: dict[str, Any], least: int, max_depth: int, document: str
 ) -> None:
