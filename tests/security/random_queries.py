@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -165,11 +166,13 @@ def _product_walks(own: Values, tested: Values) -> Iterator[GeneratedOperation]:
     """Generate walks from products that are named, which select no more than the assets: one statement answers each."""
     names = alternatives("Query.product.name", "name", _fields("Query")["product"].args["name"].type, tested)
     for name in names:
-        for walk in ("upstream", "downstream"):
+        for walk, nested in product(
+            ("upstream", "downstream"), ("", "upstream(maxDepth: 1) { __typename nodes { __typename uid } }")
+        ):
             document = Document(own)
             call = document.call("Query", "product", {"name": name})
-            selection = f"{{ __typename {call} {{ __typename {walk} {{ __typename nodes {{ __typename uid label }} }} }} }}"
-            yield document.operation("Query.product", selection)
+            nodes = f"nodes {{ __typename uid label {nested} }}"
+            yield document.operation("Query.product", f"{{ __typename {call} {{ __typename {walk} {{ __typename {nodes} }} }} }}")
 
 
 def _field_query(
