@@ -24,6 +24,8 @@ class ExchangeConnection(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
+    def resume_reading(self) -> None: ...
+
     def is_closing(self) -> bool: ...
 
     def close(self) -> None: ...
@@ -61,7 +63,8 @@ class Exchange:
     def __init__(self, connection: ExchangeConnection, scope: Scope, *, keeps_alive: bool, expects_continue: bool) -> None:
         self.scope = scope
         self.keeps_alive = keeps_alive
-        self.body = b""
+        # one that a client sends in small chunks would be copied with each, if it could not grow
+        self.body = bytearray()
         self.is_body_complete = self.is_disconnected = self.is_complete = False
         self._connection = connection
         self._expects_continue = expects_continue
@@ -77,7 +80,7 @@ class Exchange:
         """Have the application answer. A response that it does not complete is broken off."""
         if self.is_body_complete:
             # it has arrived together with the head, so that nobody has to wait for it
-            self.scope["body"] = self.body
+            self.scope["body"] = bytes(self.body)
         try:
             await application(self.scope, self.receive, self.send)
             if not self.is_complete and not self.is_disconnected:
@@ -113,7 +116,7 @@ class Exchange:
             self._expects_continue = False
             connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self.is_disconnected and not self.is_complete:
-            connection.flow.resume_reading()
+            connection.resume_reading()
             if not self._has_news:
                 self._changed = self._changed or asyncio.Event()
                 await self._changed.wait()
@@ -121,7 +124,7 @@ class Exchange:
             self._has_news = False
         if self.is_disconnected or self.is_complete:
             return {"type": "http.disconnect"}
-        body, self.body = self.body, b""
+        body, self.body = bytes(self.body), bytearray()
         return {"type": "http.request", "body": body, "more_body": not self.is_body_complete}
 
     async def send(self, message: Message) -> None:

@@ -22,8 +22,17 @@ from uvicorn.server import ServerState
 
 from graph_api.http.exchange import Exchange
 
-# Bytes of a request line and its headers.
+# Bytes of a request line and its headers, and of what frames a body between two parts of it: the sizes of chunks, and trailers.
 MAX_HEAD_BYTES = 65_536
+
+# Requests that are received while another one of their connection is answered. Those after them are not even parsed.
+MAX_PIPELINED = 4
+
+# The parser cannot be stopped at the end of a request, so it is given the bytes up to the end of a head, and so many of a body.
+# Those behind a body can hold requests beyond `MAX_PIPELINED`.
+_BODY_SLICE_BYTES = 1_024
+
+_END_OF_HEAD = b"\r\n\r\n"
 
 # Seconds for which, and bytes up to which, a closed connection still reads and discards what the client sends.
 _LINGER_SECONDS = 2.0
@@ -69,9 +78,13 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._running: Exchange | None = None
         self._pipelined: deque[tuple[Exchange, ASGIApp]] = deque()
+        # what was read and is not parsed, for too many requests wait; while there is any, no more is read
+        self._unparsed = b""
         # True until the head of a request is complete; what follows is its body
         self._in_head = True
         self._head_bytes = 0
+        # bytes since a part of the body that are none of it
+        self._framing_bytes = 0
         self._is_behind = False
         # input is discarded after an error in it, and while the connection lingers
         self._is_discarding = self._is_lingering = False
@@ -112,24 +125,54 @@ class Connection(asyncio.Protocol):
             if self._discarded_bytes > _LINGER_BYTES:
                 self._transport.close()
             return
-        while data and not self._is_discarding:
-            if not self._in_head:
-                # the rest may be a body, and requests that are pipelined behind it
-                self._parse(data)
-                return
-            room = MAX_HEAD_BYTES - self._head_bytes
-            if not room:
-                self._reject_large_head()
-                return
-            begins = not self._head_bytes
-            part, data = data[:room], data[room:]
-            self._head_bytes += len(part)
-            self._parse(part)
-            # the first head has the time since the connection was made
-            if begins and self._exchange is not None and self._is_head_incomplete():
-                self._time_out_after(self._head_timeout)
+        if self._unparsed:
+            self._unparsed += data
+        else:
+            self._parse_requests(data)
 
-    def _parse(self, data: bytes) -> None:
+    def _parse_requests(self, data: bytes) -> None:
+        """Parse requests until as many wait as may. Keep what is behind them, and read no more."""
+        start, size = 0, len(data)
+        while start < size and not self._is_discarding:
+            if len(self._pipelined) >= MAX_PIPELINED:
+                self._unparsed = data[start:]
+                self.flow.pause_reading()
+                return
+            end = self._parse_head(data, start) if self._in_head else self._parse_body(data, start)
+            start = end or size
+        self._unparsed = b""
+
+    def _parse_head(self, data: bytes, start: int) -> int | None:
+        """Parse a head, or the part of it that is there. Return its end, or None if nothing after it is to be parsed."""
+        room = MAX_HEAD_BYTES - self._head_bytes
+        if not room:
+            self._reject_large_head()
+            return None
+        begins = not self._head_bytes
+        found = data.find(_END_OF_HEAD, start, start + room)
+        end = min(len(data), start + room) if found < 0 else found + len(_END_OF_HEAD)
+        part = data[start:end]
+        self._head_bytes += len(part)
+        is_last = not self._parse(part)
+        # the first head has the time since the connection was made
+        if begins and self._exchange is not None and self._is_head_incomplete():
+            self._time_out_after(self._head_timeout)
+        return None if is_last else end
+
+    def _parse_body(self, data: bytes, start: int) -> int | None:
+        """Parse a slice of a body. Return its end, or None if nothing after it is to be parsed."""
+        part = data[start : start + _BODY_SLICE_BYTES]
+        self._framing_bytes += len(part)
+        if self._framing_bytes > MAX_HEAD_BYTES:
+            self._reject(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"Between two parts of a body there may be at most {MAX_HEAD_BYTES} bytes of chunk sizes and trailers.",
+            )
+            return None
+        return start + len(part) if self._parse(part) else None
+
+    def _parse(self, data: bytes) -> bool:
+        """Give the parser data. Return False if it reads no further request."""
         try:
             self._parser.feed_data(data)
             if self._is_behind and not self._is_discarding:
@@ -144,6 +187,9 @@ class Connection(asyncio.Protocol):
             # the request is answered all the same, for an upgrade is an offer, but the parser reads no request after it
             assert self._exchange is not None, "an upgrade is part of a request"
             self._exchange.keeps_alive = False
+        else:
+            return True
+        return False
 
     # Called by the parser
 
@@ -158,6 +204,9 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            # a trailer is no header: proxies in front of the service, and authentication, have not seen it
+            return
         name = name.lower()
         self._headers.append((name, value))
         if name == b"expect":
@@ -173,6 +222,7 @@ class Connection(asyncio.Protocol):
         if self._is_discarding:
             return
         self._in_head = False
+        self._framing_bytes = 0
         self._deadline = inf
         version = self._parser.get_http_version()
         path, raw_path, query_string = _split_url(self._url)
@@ -197,12 +247,12 @@ class Connection(asyncio.Protocol):
         if self._running is None or self._running.is_complete:
             self._start(exchange, application)
         else:
-            self.flow.pause_reading()
             self._pipelined.append((exchange, application))
 
     def on_body(self, body: bytes) -> None:
         if self._is_discarding:
             return
+        self._framing_bytes = 0
         exchange = self._exchange
         assert exchange is not None, "a body follows its head"
         if exchange.is_complete:
@@ -245,14 +295,22 @@ class Connection(asyncio.Protocol):
             self.close()
         if self.is_closing():
             return
-        self.flow.resume_reading()
         if self._pipelined:
             self._start(*self._pipelined.popleft())
-        elif not self._in_head:
+            self._parse_requests(self._unparsed)
+        self.resume_reading()
+        if self._running is not exchange:
+            return
+        if not self._in_head:
             # the endpoint answered without reading the whole body
             self._time_out_after(self._head_timeout)
         elif not self._head_bytes:
             self._time_out_after(self._keep_alive_timeout)
+
+    def resume_reading(self) -> None:
+        """Read further input, unless there is some that was not parsed."""
+        if not self._unparsed:
+            self.flow.resume_reading()
 
     def shutdown(self) -> None:
         """Close the connection, after its response if one is due."""
@@ -266,9 +324,10 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection, at once if no more input is expected."""
-        if self.is_closing() or (self._in_head and not self._head_bytes and not self._is_discarding):
+        if self.is_closing() or not (self._unparsed or self._head_bytes or self._is_discarding or not self._in_head):
             self._transport.close()
             return
+        self._unparsed = b""
         self._is_discarding = self._is_lingering = True
         self.flow.resume_reading()
         self._transport.write_eof()
@@ -283,6 +342,7 @@ class Connection(asyncio.Protocol):
     def _reject(self, status: HTTPStatus, reason: str) -> None:
         """Answer an error in the input, and read no further request. If an earlier request is running, only it is answered."""
         self._is_discarding = True
+        self._unparsed = b""
         running = self._running
         if running is not None and not running.is_complete:
             if running is not self._exchange or running.is_body_complete:

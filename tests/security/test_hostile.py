@@ -251,6 +251,15 @@ async def test_a_connection_serves_sequential_and_pipelined_requests(client: Cli
                 assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+async def test_a_key_in_a_trailer_does_not_authenticate(client: Client, key: str) -> None:
+    body = json.dumps({"query": LIST}).encode()
+    chunk = b"%x\r\n%b\r\n0\r\nX-API-Key: %b\r\n\r\n" % (len(body), body, key.encode())
+    anonymous = head("", "Connection: close\r\nTransfer-Encoding: chunked").replace(b"X-API-Key: \r\n", b"")
+    async with connection_to(client.service, anonymous, chunk) as connection:
+        response = await connection.read_all()
+    assert response.startswith("HTTP/1.1 401 ")
+
+
 @pytest.mark.parametrize(
     "sent",
     [

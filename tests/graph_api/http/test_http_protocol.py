@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from graph_api.http.http_protocol import MAX_HEAD_BYTES, Connection
+from graph_api.http.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
 
 pytestmark = pytest.mark.unit
 
@@ -125,6 +125,88 @@ async def test_pipelined_requests_are_answered_one_after_the_other_and_in_order(
     await settle(lambda: len(transport.written) == 10)
     assert transport.written == [OK.replace(b"/a", path) for path in paths]
     assert not transport.is_paused
+
+
+CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("first", [GET, CHUNKED + b"1\r\nx\r\n0\r\n\r\n"], ids=["GET", "behind a body"])
+async def test_few_pipelined_requests_are_parsed_ahead_and_others_run_between_their_answers(first: bytes) -> None:
+    finish = asyncio.Event()
+    disconnected: list[asyncio.Task[Message]] = []
+    answered = turns = 0
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal answered
+        if not scope["raw_path"].strip(b"/0"):
+            assert (await receive())["type"] == "http.request"
+            # to notice a disconnect is no reason to read on
+            disconnected.append(asyncio.create_task(receive()))  # type: ignore[arg-type]
+            await finish.wait()
+        await echo_path(scope, receive, send)
+        answered += 1
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while answered < 2_000:
+            turns += 1
+            await asyncio.sleep(0)
+
+    connection, transport = connect(application)
+    paths = [b"/%d" % number for number in range(2_000)]
+    connection.data_received(b"".join((GET if number else first).replace(b"/a", path) for number, path in enumerate(paths)))
+    await settle(lambda: disconnected)
+    await asyncio.sleep(0)
+    assert transport.is_paused
+    # what follows a body in the bytes that the parser got with it is parsed, too
+    assert MAX_PIPELINED <= len(connection._pipelined) <= MAX_PIPELINED + (0 if first is GET else 1_024 // len(GET))
+    async with asyncio.timeout(SLOW), asyncio.TaskGroup() as group:
+        group.create_task(take_turns())
+        finish.set()
+    assert b"".join(transport.written) == b"".join(b"%b%d\r\n\r\n%b" % (OK[:-7], len(it), it) for it in paths)
+    assert turns > 1_900
+    assert not transport.is_paused
+    assert not disconnected[0].cancel()
+
+
+async def test_requests_that_wait_behind_the_last_of_a_connection_are_not_answered() -> None:
+    connection, transport = connect(echo_path)
+    connection.data_received(GET + GET.replace(b"Host", b"Connection: close\r\nHost") + GET * 100)
+    await settle(lambda: transport.is_closed or transport.is_half_closed)
+    assert len(transport.written) == 2
+    assert not transport.is_paused
+
+
+async def test_a_trailer_is_no_header() -> None:
+    headers: list[list[tuple[bytes, bytes]]] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        headers.append(scope["headers"])
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application)
+    for number, end in enumerate((b"0\r\nX-API-Key: k\r\nX-Forwarded-For: a\r\n\r\n", b"0\r\nX-API-Key: k\r\n\r\n"), 1):
+        connection.data_received(CHUNKED)
+        connection.data_received(b"1\r\nx\r\n" + end + GET)
+        await settle(lambda: len(transport.written) == 2 * number)  # noqa: B023
+    assert headers == [[(b"host", b"x"), (b"transfer-encoding", b"chunked")], [(b"host", b"x")]] * 2
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\nX: " + b"y" * 1_000, b"0\r\n" + b"X: y\r\n" * 200, b"1;" + b"x" * 1_000],
+    ids=["one trailer", "trailers", "an extension"],
+)
+async def test_trailers_and_what_else_frames_a_body_are_bounded(endless: bytes) -> None:
+    connection, transport = connect(of_start())
+    connection.data_received(CHUNKED + b"1\r\nx\r\n" + endless)
+    more = endless.partition(b"\n")[2] or b"x" * 1_000
+    for _ in range(MAX_HEAD_BYTES // len(more) + 1):
+        connection.data_received(more)
+    await settle(lambda: transport.is_half_closed)
+    assert transport.written[-1].startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize(
