@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.routing import Route
 
 from db.database import Database
 from db.errors import BadInput, NotFound
+from db.tenancy.tenant import only_tenant_of
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
@@ -25,6 +27,7 @@ from graph_api.http.request import request_of
 from graph_api.http.responses import error_response
 from graph_api.ingestion.http import ingest
 from graph_api.records.fetching import RecordFetcher
+from graph_api.records.grants import GrantedServices
 from graph_api.settings import Settings
 from schema.execution.executor import Executor
 from schema.execution.external_record import Caller, Lookup
@@ -51,7 +54,11 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         # created before the database, which would be left open if one of them failed
         rate_limiter = RateLimiter(settings.tenant_rate, settings.key_rate, settings.redis_url)
-        records = RecordFetcher(settings.services)
+        only_tenant: SingleFlightCache[None, str | None] = SingleFlightCache(
+            lambda _: only_tenant_of(database), settings.credential_seconds
+        )
+        find_grants = GrantedServices(settings.services, partial(only_tenant.get, None))
+        records = RecordFetcher(settings.services, find_grants)
         database = Database(
             address,
             pool_size=settings.pool_size,
@@ -76,8 +83,9 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, reserve_last=True)
         app.state.authenticator = authenticator
+        app.state.find_grants = find_grants
         documents = settings.registered_documents()
-        executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents)
+        executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents, find_grants)
         app.state.executor = executor
         direct["/graphql"] = GraphQLEndpoint(
             executor, authenticator, rate_limiter, app.state.admission, app.state.parse_admission, settings.request_limits

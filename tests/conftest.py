@@ -115,7 +115,7 @@ def demo_template(server: str) -> str:
 # savepoints and constraints.
 _OPENING_OR_ENDING = re.compile(r"BEGIN|COMMIT$|ROLLBACK$|SELECT set_config\('headwater.tenant_id'|SELECT now\(\)")
 _NAMES_TENANT = re.compile(r"tenant_id = |INSERT INTO \w+ \(tenant_id")
-_WITHOUT_TENANT = ("tenant_named(", "alembic_version", "SAVEPOINT", "SET CONSTRAINTS")
+_WITHOUT_TENANT = ("tenant_named(", "only_tenant(", "alembic_version", "SAVEPOINT", "SET CONSTRAINTS")
 
 
 @pytest.fixture

@@ -27,11 +27,41 @@ def read_endpoint(value: Any) -> str:
     return endpoint
 
 
+def is_below(endpoint: str, prefix: str) -> bool:
+    """Return true if every server and proxy on the way finds the endpoint at this path or below it.
+
+    Both are split into segments as they are written, and again after each decoding, so that neither an encoded slash nor an empty
+    segment passes for a part of the prefix.
+    """
+    prefix = prefix.rstrip("/")
+    if not prefix:
+        return True
+    while True:
+        expected = prefix.split("/")
+        if _segments(endpoint)[: len(expected)] != expected:
+            return False
+        decoded = unquote(endpoint)
+        if decoded == endpoint:
+            return True
+        endpoint, prefix = decoded, unquote(prefix)
+
+
+def decode(text: str) -> str:
+    """Return a text as a chain of servers finds it, each of which decodes it once more."""
+    while (decoded := unquote(text)) != text:
+        text = decoded
+    return text
+
+
 def is_path(text: str) -> bool:
     """Return true if a text is an absolute path that every server and proxy on the way resolves alike."""
     if not _PATH.fullmatch(text):
         return False
     # some servers decode a path before they split it, even twice, and some ignore what follows a semicolon
-    decoded = unquote(unquote(text)).replace("\\", "/")
-    segments = {segment.partition(";")[0] for segment in decoded.split("/")}
+    decoded = decode(text)
+    segments = {segment.partition(";")[0] for segment in _segments(decoded)}
     return not segments & {".", ".."} and not any(ord(character) < 32 or ord(character) == 127 for character in decoded)
+
+
+def _segments(path: str) -> list[str]:
+    return path.replace("\\", "/").split("/")

@@ -14,6 +14,7 @@ from db.filters import TENANT, any_of, distinct
 from db.registries.domain import add_domains
 from db.registries.endpoint import read_endpoint
 from db.registries.registry import PutOutcome, entities_have, lock_type, put_one, select_entries
+from db.registries.service_grants import ServiceGrants
 from db.sql import compose, statement
 from db.tables import entity_type as entity_types
 from db.temporal.kinds import ASSET_KINDS
@@ -54,9 +55,14 @@ async def put(
     label: str,
     domain: str | None = None,
     source: Mapping[str, Any] | None = None,
+    *,
+    grants: ServiceGrants | None = None,
 ) -> EntityTypeRow:
-    """Register an entity type, or replace the one with this code."""
-    return await put_one(connection, validate_state(code, label, domain, source), put_each)
+    """Register an entity type, or replace the one with this code. Without grants, its source may name any service."""
+    row = validate_state(code, label, domain, source)
+    if grants is not None:
+        grants.check(row.source)
+    return await put_one(connection, row, put_each)
 
 
 def validate_state(code: str, label: str, domain: str | None = None, source: Mapping[str, Any] | None = None) -> EntityTypeRow:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from db import fields
 from db.author import Author
 from db.connection import ReadConnection
-from db.database import owner_transaction
+from db.database import Database, owner_transaction
 from db.errors import Conflict, NotFound, Unavailable
 from db.filters import TENANT
 from db.rows import Row
@@ -19,11 +19,13 @@ from db.tables import quota
 from db.tables import tenant as tenants
 from db.temporal.kinds import ENTITY, LINK, PRODUCT
 from db.tenancy.audit import record_owner_write
+from db.tenancy.tenant_ids import NO_TENANT_ID
 
 # Names of the kinds that a quota limits, by their plural.
 LIMITED = {kind.plural: kind.name for kind in (PRODUCT, ENTITY, LINK)}
 
 _TENANT_ID = text("SELECT tenant_named(CAST(:name AS text)) AS tenant_id")
+_ONLY_TENANT = text("SELECT only_tenant() AS name")
 _STATUS = compose(select(tenants.c.name, tenants.c.suspended_because).where(tenants.c.tenant_id == TENANT))
 _QUOTAS = compose(select(quota.c.kind, quota.c.used, quota.c.allowed).where(quota.c.tenant_id == TENANT))
 _ALL = compose(select(tenants).order_by(tenants.c.tenant_id))
@@ -80,6 +82,13 @@ async def tenant_id_of(connection: ReadConnection, name: str) -> int | None:
     """Look up the id of a tenant by its name. Works on the connection of any tenant."""
     row = await connection.fetch_one(_TENANT_ID, {"name": fields.storable(name)})
     return row.tenant_id if row is not None else None
+
+
+async def only_tenant_of(database: Database) -> str | None:
+    """Return the name of the tenant of a database that has only one, or None if it has several."""
+    async with database.snapshot(NO_TENANT_ID) as connection:
+        row = await connection.fetch_one(_ONLY_TENANT)
+    return row.name if row is not None else None
 
 
 async def tenant_status(connection: ReadConnection) -> TenantStatus | None:

@@ -15,6 +15,7 @@ from db.instants import write_instant
 from db.tenancy import api_key, tenant
 from db.tenancy.api_key import BOOTSTRAP, KEY_PREFIX, FoundKey, KeyName, KeySigner
 from db.tenancy.tenant import TenantStatus
+from db.tenancy.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
 from graph_api.auth.config import AuthConfig
 from graph_api.auth.key_secret import key_signer
 from graph_api.auth.principals import (
@@ -24,7 +25,6 @@ from graph_api.auth.principals import (
     operator_principal,
     token_principal,
 )
-from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
 from graph_api.auth.tokens import TokenVerifier
 from graph_api.auth.ttl_cache import SingleFlightCache
 from schema.execution.principal import Principal

@@ -7,6 +7,7 @@ import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from db.author import Author
 from db.errors import BadInput
+from db.tenancy.tenant import only_tenant_of
 from graph_api.commands.author import author_of
 from graph_api.commands.database import migrated_database, open_database, tenant_named
 from graph_api.commands.output import naming_file
@@ -26,6 +28,7 @@ from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.progress import Progress, Rejects
 from graph_api.ingestion.relationship_csv import RelationshipFile
+from graph_api.records.grants import GrantedServices
 from graph_api.settings import Settings
 
 # Seconds one statement may take.
@@ -112,6 +115,7 @@ async def _load(
             rejected=rejects.add,
             on_error=options.on_error,
             dry_run=options.dry_run,
+            grants=await GrantedServices(settings.services, partial(only_tenant_of, database))(options.tenant),
         )
         try:
             with progress, forwarding_signals(load.interrupt):

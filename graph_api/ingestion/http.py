@@ -90,6 +90,7 @@ async def _load(request: Request, principal: Principal, rate_status: RateLimitSt
         rejected=reject,
         on_error=options.on_error,
         dry_run=options.dry_run,
+        grants=await state.find_grants(principal.tenant),
     )
     failure: HeadwaterError | None = None
     body = BodyFile(request, load, state.request_limits.body_timeout)

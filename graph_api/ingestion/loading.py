@@ -17,6 +17,7 @@ from db.connection import WriteConnection
 from db.database import Database
 from db.errors import BadInput, HeadwaterError
 from db.registries.registry import PutOutcome
+from db.registries.service_grants import ServiceGrants
 from db.registries.type_registry import read_type_registry, read_type_registry_locked
 from db.retry import retry_on_conflict
 from db.temporal.change_log import Outcome
@@ -52,6 +53,7 @@ class Load:
     """The load of one file. Its summary counts what is kept, also when the load ends early.
 
     Calls `advanced` with the number of rows and of bytes that are done, and `rejected` with the error of each rejected row.
+    Without `grants`, the sources of its entity types may name any service.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Load:
         rejected: Callable[[RowError], None],
         on_error: OnError = OnError.STOP,
         dry_run: bool = False,
+        grants: ServiceGrants | None = None,
     ) -> None:
         self.summary = Summary()
         # True if a bad row stopped the load, or is left at its end
@@ -77,6 +80,7 @@ class Load:
         self._rejected = rejected
         self._on_error = on_error
         self._dry_run = dry_run
+        self._grants = grants
         self._task: asyncio.Task[None] | None = None
         self._committing = False
         self._stopping = False
@@ -87,7 +91,7 @@ class Load:
         try:
             async with self._database.snapshot(self._tenant_id) as connection:
                 types, started_at = await read_type_registry(connection), connection.now
-            source = Source(await in_background(partial(parse, file)), types, started_at)
+            source = Source(await in_background(partial(parse, file)), types, started_at, self._grants)
             await (self._load_and_roll_back(source) if self._dry_run else self._load(source, partial(self._commit, source)))
         except asyncio.CancelledError:
             if self.interrupted is None:

@@ -10,6 +10,8 @@ from db.associations import lineage_link, relationship
 from db.associations.association import AssetRef
 from db.bulk.ingest import BATCH, AssetState, BatchEntry, RegistryEntry
 from db.errors import BadInput, Conflict, HeadwaterError
+from db.registries.entity_type import EntityTypeRow
+from db.registries.service_grants import ServiceGrants
 from db.registries.type_registry import TypeRegistry
 from db.temporal.kinds import ENTITY, PRODUCT
 from graph_api.ingestion.background import in_background
@@ -57,13 +59,14 @@ class Source:
     relationships between names to the last.
     """
 
-    def __init__(self, parser: Parser, types: TypeRegistry, started_at: datetime) -> None:
+    def __init__(self, parser: Parser, types: TypeRegistry, started_at: datetime, grants: ServiceGrants | None = None) -> None:
         self.parser = parser
         self.types = types
         self.phase = FIRST
         self.deferred = {phase: DeferredRows() for phase in (UNIDENTIFIED_PRODUCTS, ENDS_BY_NAME)}
         self._rows_read = 0
         self._started_at = started_at
+        self._grants = grants
         self._registry_entries: dict[tuple[type, str], RegistryEntry] = {}
 
     async def batches(self, source: RowSource) -> AsyncGenerator[Batch]:
@@ -106,7 +109,9 @@ class Source:
             if isinstance(item, RowError):
                 refused.append(item)
             elif isinstance(statement := item.statement, RegistryEntry):
-                if self._registry_entries.setdefault((type(statement), statement.code), statement) == statement:
+                if (denied := self._denied(statement)) is not None:
+                    refused.append(self.refuse(item, denied))
+                elif self._registry_entries.setdefault((type(statement), statement.code), statement) == statement:
                     entry_rows.append(item)
                     entries.append(statement)
                 else:
@@ -127,6 +132,15 @@ class Source:
                 statement_rows.append(item)
                 statements.append(statement if statement.at is not None else statement._replace(at=self._started_at))
         return Batch(read, types, details, entry_rows + statement_rows, entries, statements, refused)
+
+    def _denied(self, entry: RegistryEntry) -> BadInput | None:
+        """Return the error of an entity type whose source names a service that the tenant may not use."""
+        if self._grants is not None and isinstance(entry, EntityTypeRow):
+            try:
+                self._grants.check(entry.source)
+            except BadInput as error:
+                return error
+        return None
 
     def bytes_done(self, rows: int) -> int:
         """Estimate how many bytes of the file so many rows take."""

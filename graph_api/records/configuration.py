@@ -5,8 +5,10 @@ import re
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from db import fields
+from db.errors import BadInput
 from db.registries.endpoint import is_path
 from graph_api.records.addresses import is_address
 
@@ -27,12 +29,36 @@ _RESERVED_HEADERS = {
 }
 
 
+def _validate_tenant(name: str) -> str:
+    try:
+        return fields.line("tenant", name)
+    except BadInput as error:
+        raise ValueError(error.message.rstrip(".")) from None
+
+
+def _validate_prefix(path: str) -> str:
+    if not is_path(path):
+        raise ValueError(f"the path {path[:100]!r} must begin with one slash, without a query or the segments . and .. in it")
+    return path
+
+
+TenantName = Annotated[str, AfterValidator(_validate_tenant)]
+PathPrefix = Annotated[str, AfterValidator(_validate_prefix)]
+
+
 class Service(BaseModel):
     """Address of a service, and the options for requests to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     address: Annotated[str, Field(description="URL of the service: http or https, a host, optionally a port and a path.")]
+    tenants: Annotated[
+        dict[TenantName, Annotated[list[PathPrefix], Field(min_length=1)]] | None,
+        Field(
+            description="The tenants that the service is for, each with a list of paths below the address; / is the whole"
+            " service. Without it, the service is for the tenant of a database that has only one, and for none of several."
+        ),
+    ] = None
     authorization: Annotated[bool, Field(description="Forward the caller's Authorization header.")] = False
     private: Annotated[bool, Field(description="Allow the host name to resolve to an address that is not public.")] = False
     timeout: Annotated[float, Field(gt=0, le=10, description="Seconds for one answer, including a retry and parsing.")] = 2

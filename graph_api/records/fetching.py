@@ -11,7 +11,7 @@ from db.errors import LimitExceeded, Unavailable
 from graph_api.records.configuration import Service
 from graph_api.records.remote_service import RemoteService
 from graph_api.records.results import RecordResults
-from schema.execution.external_record import Caller, Lookup, unconfigured
+from schema.execution.external_record import Caller, FindGrants, Lookup, unconfigured
 
 # Seconds that one request waits for all its records.
 TOTAL_TIMEOUT = 10
@@ -22,20 +22,23 @@ log = structlog.get_logger("headwater.records")
 class RecordFetcher:
     """Fetcher of external records; one per process. It fetches each record of a request once."""
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
+    def __init__(self, services: Mapping[str, Service], find_grants: FindGrants) -> None:
+        self._find_grants = find_grants
         self._services = {name: RemoteService(name, service) for name, service in services.items()}
 
     async def __call__(self, requested: Mapping[Lookup, int], caller: Caller) -> dict[Lookup, Any]:
+        results = RecordResults(requested)
+        # the type may have been registered when the service was for other tenants or paths, or by a load elsewhere
+        grants = await self._find_grants(caller.tenant)
         by_service: dict[str, list[Lookup]] = defaultdict(list)
         for lookup in requested:
-            by_service[lookup.service].append(lookup)
-        results = RecordResults(requested)
+            if grants is not None and grants.covers(lookup.service, lookup.endpoint):
+                by_service[lookup.service].append(lookup)
+            else:
+                results.records[lookup] = unconfigured(lookup, caller)
         workers = []
         for name, lookups in by_service.items():
-            service = self._services.get(name)
-            if service is None:
-                results.records.update(dict.fromkeys(lookups, unconfigured(name)))
-                continue
+            service = self._services[name]
             # no more workers than the service allows requests: a large request takes turns with small ones
             batches = service.batches(lookups)
             workers += [

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import httpx
 
-from db.registries.endpoint import KEY, is_path
+from db.registries.endpoint import KEY, decode, is_path
 from schema.execution.external_record import Lookup
 
 # Characters of a query string beyond which no further key is added.
@@ -45,7 +45,7 @@ def batch_url(origin: httpx.URL, base_path: str, batch: Sequence[Lookup]) -> htt
     if not is_path(endpoint.replace(KEY, "key", 1)):
         raise InvalidUrl(f"has an endpoint that is not a valid path: {endpoint!r}")
     # some servers decode a path twice before they resolve it
-    if KEY in endpoint and {"/", "\\"} & set(unquote(unquote(key))):
+    if KEY in endpoint and {"/", "\\"} & set(decode(key)):
         return None
     path = base_path + endpoint.replace(KEY, quote(key, safe=""))
     if not is_path(path):

@@ -16,8 +16,9 @@ from graphql import (
 
 from db.errors import LimitExceeded
 from db.lineage.walk import Walk
+from db.registries.service_grants import ServiceGrants
 from db.tenancy.api_key import KeySigner
-from schema.execution.external_record import Lookup, PendingRecord
+from schema.execution.external_record import FindGrants, Lookup, PendingRecord
 from schema.execution.loading import Key, Loadable, Loaders, Shared, Value
 from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
@@ -60,6 +61,7 @@ class Context:
     limits: Limits
     key_signer: KeySigner
     transaction: Transaction
+    find_grants: FindGrants
     records: list[PendingRecord] = field(default_factory=list)
     cost_meter: CostMeter = field(default_factory=CostMeter)
     _loaders: Loaders = field(init=False)
@@ -100,6 +102,10 @@ class Context:
     def release(self) -> None:
         """Release what was loaded when the attempt is over."""
         self._loaders.release()
+
+    async def service_grants(self) -> ServiceGrants | None:
+        """Return the services that sources of the tenant may name. None: no service is configured, so they may name any."""
+        return await self.find_grants(self.principal.tenant)
 
     def defer_record(self, lookup: Lookup, raw_info: "GraphQLResolveInfo[Context]") -> PendingRecord:
         """Return a placeholder for an external record, which is fetched when the transaction has ended."""

@@ -26,7 +26,7 @@ from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
 from schema.execution.context import Context
 from schema.execution.document import NAME_LENGTH, DocumentOperation, Documents, PreparedDocument, RegisteredDocuments
-from schema.execution.external_record import Caller, Fetch, fetch_nothing, resolve_records
+from schema.execution.external_record import Caller, Fetch, FindGrants, fetch_nothing, grant_any, resolve_records
 from schema.execution.federation import SubgraphSchema
 from schema.execution.general import execute_generally
 from schema.execution.principal import Principal
@@ -123,11 +123,13 @@ class Executor:
         fetch: Fetch = fetch_nothing,
         key_signer: KeySigner | None = None,
         registered: RegisteredDocuments | None = None,
+        find_grants: FindGrants = grant_any,
     ) -> None:
         self._schema: GraphQLSchema = schema._schema
         self._database = database
         self._limits = limits or Limits()
         self._fetch = fetch
+        self._find_grants = find_grants
         # without a signer, keys are signed with a secret that no other process knows
         self._key_signer = key_signer or KeySigner(secrets.token_bytes())
         self._documents = Documents(schema, self._limits, registered)
@@ -220,7 +222,7 @@ class Executor:
         actual = context.cost_meter.total + (prepared.estimate.writes if ran else 0)
         if context.records and result.data is not None:
             request = prepared.request
-            caller = Caller(request_id, request.authorization, request.traceparent)
+            caller = Caller(request_id, principal.tenant, request.authorization, request.traceparent)
             errors += await resolve_records(result.data, context.records, self._fetch, caller)
             actual += FETCH_COST * len(context.records)
         described = [describe(error, prepared.document) for error in errors]
@@ -271,7 +273,7 @@ class Executor:
                 return prefetched
         principal, writes = prepared.principal, prepared.writes
         transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=plan)
-        context = Context(principal, request_id, self._limits, self._key_signer, transaction)
+        context = Context(principal, request_id, self._limits, self._key_signer, transaction, self._find_grants)
         try:
             result = await self._execute(prepared, context)
         except asyncio.CancelledError:
@@ -302,7 +304,7 @@ class Executor:
         principal, variables = prepared.principal, prepared.execution.variables
         assert variables is not None, "an operation without variables that are valid has no plan"
         transaction = Transaction(self._database, principal.tenant_id, None, stats, writes=False, plan=plan, is_prefetched=True)
-        context = Context(principal, request_id, self._limits, self._key_signer, transaction)
+        context = Context(principal, request_id, self._limits, self._key_signer, transaction, self._find_grants)
         try:
             await prefetch(context, variables)
             transaction.seal()

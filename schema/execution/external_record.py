@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from graphql import FieldNode, GraphQLError
 
 from db.errors import Unavailable
+from db.registries.service_grants import ServiceGrants
 
 
 class Lookup(NamedTuple):
@@ -33,6 +34,7 @@ class Caller:
     """Request for which records are fetched."""
 
     request_id: str
+    tenant: str
     authorization: str | None = field(default=None, repr=False)
     traceparent: str | None = None
 
@@ -45,14 +47,33 @@ class Fetch(Protocol):
         ...
 
 
+class FindGrants(Protocol):
+    """Function that finds the services that sources of a tenant may name."""
+
+    async def __call__(self, tenant: str, /) -> ServiceGrants | None:
+        """Return the services and their paths. None: no service is configured, so that sources may name any."""
+        ...
+
+
 async def fetch_nothing(requested: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
     """Return an error for each record: no service is configured."""
-    return {lookup: unconfigured(lookup.service) for lookup in requested}
+    return {lookup: unconfigured(lookup, caller) for lookup in requested}
 
 
-def unconfigured(service: str) -> Unavailable:
-    """Return the error of a record whose service is not configured."""
-    return Unavailable(f"The service {service} is not configured. Add it to HEADWATER_SERVICES.")
+async def grant_any(tenant: str) -> ServiceGrants | None:
+    """Return None: no service is configured."""
+    return None
+
+
+def unconfigured(lookup: Lookup, caller: Caller) -> Unavailable:
+    """Return the error of a record whose service is not configured for the tenant, or not for the path of its endpoint.
+
+    It is the same for a service that is configured for other tenants, whose names and paths are none of this tenant's business.
+    """
+    return Unavailable(
+        f"The service {lookup.service} is not configured for the tenant {caller.tenant} at {lookup.endpoint}. Add it to"
+        " HEADWATER_SERVICES, with the tenant and the path in its option tenants."
+    )
 
 
 async def resolve_records(

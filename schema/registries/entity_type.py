@@ -93,8 +93,10 @@ class EntityTypeMutations:
     @cost(WRITE_COST)
     @resolver(WRITE, "Register an entity type, or replace its definition.")
     async def put_entity_type(self, info: Info, input: Annotated[PutEntityTypeInput, INPUT]) -> EntityTypePayload:
+        # before the connection, for the services may have to be looked up
+        grants = await info.context.service_grants()
         connection = await info.context.transaction.writer()
-        row = await entity_types.put(connection, **provided_fields(input))
+        row = await entity_types.put(connection, **provided_fields(input), grants=grants)
         info.context.invalidate()
         return EntityTypePayload(entity_type=EntityType.of(row, await connection.instant(None), None))
 

@@ -12,6 +12,7 @@ SERVICES = {
     "crm": "https://crm.shop.example/api",
     "directory": {
         "address": "http://[::1]:8080",
+        "tenants": {"acme": ["/people", "/v1"]},
         "authorization": True,
         "private": True,
         "timeout": 0.5,

@@ -2,8 +2,8 @@
 
 from db.author import Author
 from db.temporal.verification import verify_tenant
+from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
 from graph_api import demo
-from graph_api.auth.tenant_ids import DEFAULT_TENANT_ID
 from tests.builders import Api
 
 SIZES = """

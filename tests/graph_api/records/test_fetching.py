@@ -17,12 +17,13 @@ from graph_api import app as application
 from graph_api.records import fetching, results
 from graph_api.records.configuration import Service
 from graph_api.records.fetching import RecordFetcher
+from graph_api.records.grants import GrantedServices
 from graph_api.settings import Settings
 from schema.execution.external_record import Caller, Lookup
 from tests.graph_api.records.remote import TIMEOUT, Remote, raw_server, record, remote
 from tests.processes import wait_until
 
-CALLER = Caller("r-1")
+CALLER = Caller("r-1", "default")
 
 
 @pytest.fixture
@@ -31,9 +32,19 @@ async def crm() -> AsyncIterator[Remote]:
         yield service
 
 
+def fetcher(service: Service) -> RecordFetcher:
+    """Build the fetcher of one service, in a database whose only tenant is `default`."""
+
+    async def only_tenant() -> str:
+        return "default"
+
+    services = {"crm": service}
+    return RecordFetcher(services, GrantedServices(services, only_tenant))
+
+
 @asynccontextmanager
 async def fetcher_of(address: str, **options: Any) -> AsyncIterator[RecordFetcher]:
-    records = RecordFetcher({"crm": Service(address=address, **options)})
+    records = fetcher(Service(address=address, **options))
     try:
         yield records
     finally:
@@ -118,7 +129,7 @@ async def test_a_timed_out_request_releases_the_semaphore(crm: Remote, monkeypat
 
 async def test_close_cancels_running_requests(crm: Remote) -> None:
     crm.handler = forever
-    records = RecordFetcher({"crm": Service(address=crm.address, timeout=10)})
+    records = fetcher(Service(address=crm.address, timeout=10))
     fetching_task = asyncio.create_task(records(lookups("1"), CALLER))
     async with asyncio.timeout(TIMEOUT):
         while not crm.targets:  # noqa: ASYNC110
@@ -175,7 +186,7 @@ async def test_a_request_has_exactly_the_expected_headers() -> None:
 @pytest.mark.parametrize("authorization", ["Bearer tok3n ", "Bearer tok3n\t", " \tBearer tok3n \t "])
 async def test_blanks_around_the_authorization_are_removed(crm: Remote, authorization: str) -> None:
     async with fetcher_of(crm.address, authorization=True) as records:
-        assert await fetch(records, "1", caller=Caller("r", authorization)) == [record("1")]
+        assert await fetch(records, "1", caller=Caller("r", "default", authorization)) == [record("1")]
     assert crm.headers[0]["authorization"] == "Bearer tok3n"
 
 
@@ -185,7 +196,7 @@ async def test_blanks_around_the_authorization_are_removed(crm: Remote, authoriz
 async def test_an_authorization_with_invalid_characters_is_neither_sent_nor_logged(crm: Remote, authorization: str) -> None:
     async with fetcher_of(crm.address, authorization=True) as records:
         with structlog.testing.capture_logs() as logs:
-            (failure,) = await fetch(records, "1", caller=Caller("r", authorization))
+            (failure,) = await fetch(records, "1", caller=Caller("r", "default", authorization))
     assert isinstance(failure, Unavailable)
     assert crm.targets == []
     assert "tok3n" not in f"{logs} {failure!r}"
@@ -193,7 +204,7 @@ async def test_an_authorization_with_invalid_characters_is_neither_sent_nor_logg
 
 async def test_an_authorization_of_blanks_is_not_sent(crm: Remote) -> None:
     async with fetcher_of(crm.address, authorization=True) as records:
-        await fetch(records, "1", caller=Caller("r", " \t"))
+        await fetch(records, "1", caller=Caller("r", "default", " \t"))
     assert "authorization" not in crm.headers[0]
 
 
@@ -202,7 +213,7 @@ async def test_credentials_that_a_service_echoes_are_not_logged() -> None:
         writer.write(await reader.readuntil(b"\r\n\r\n"))
         await writer.drain()
 
-    caller = Caller("r", "Bearer tok3n")
+    caller = Caller("r", "default", "Bearer tok3n")
     for handle in (echo, responding(b"HTTP/1.1 200 tok3n\r\ntok3n\r\n\r\n"), responding(http(b"tok3n"))):
         async with raw_server(handle) as port, fetcher_of(f"http://127.0.0.1:{port}", authorization=True) as records:
             with structlog.testing.capture_logs() as logs:
@@ -298,7 +309,7 @@ async def test_a_large_response_is_parsed_in_a_thread(crm: Remote, monkeypatch: 
 async def test_a_failure_to_create_the_fetcher_leaves_no_database_open(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
 
-    def broken(_: Any) -> RecordFetcher:
+    def broken(*_: Any) -> RecordFetcher:
         raise OSError("no certificates")
 
     monkeypatch.setattr(application, "RecordFetcher", broken)

@@ -426,9 +426,14 @@ async def test_a_closed_port_and_an_unknown_host_are_connection_errors(address: 
 
 
 async def test_a_service_that_is_not_configured_is_not_called(address: str, crm: Remote) -> None:
-    async with serving(address, other=crm.address) as api:
+    # where no service is configured, a source may name any
+    async with serving(address) as api:
         await create_customers(api, "42")
-        message = "The service crm is not configured. Add it to HEADWATER_SERVICES."
+    async with serving(address, other=crm.address) as api:
+        message = (
+            "The service crm is not configured for the tenant default at /customers. Add it to HEADWATER_SERVICES, with the"
+            " tenant and the path in its option tenants."
+        )
         assert code_and_message((await api(ONE, key="42")).error) == ("UNAVAILABLE", message)
     assert crm.targets == []
 
