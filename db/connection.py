@@ -230,8 +230,8 @@ class WriteConnection(ReadConnection):
         return changed
 
     def audit_entry(self) -> dict[str, Any]:
-        """Return the parameters of `tenancy/_audit.sql` for the next statement. It may append the audit entry of the transaction,
-        unless an earlier one did or there shall be none."""
+        """Return the parameters of `tenancy/_audit.sql` for the next statement. Call `note_audit_entry` if it has accepted a
+        change, for then it has appended the audit entry that the transaction needs, unless an earlier statement did."""
         return audit_parameters(self.author, COMMITTED if self._lacks_audit_entry else None)
 
     def note_audit_entry(self) -> None:

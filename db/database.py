@@ -125,8 +125,10 @@ class Database:
     async def _block(self, begin: str, tenant_id: int | None, settings: str = "") -> AsyncIterator[DriverConnection]:
         """Begin a transaction and set its tenant, with further settings, in one round trip. Commit it at the end, or roll it
         back after an error."""
-        # A script has no parameters. SET is not planned, as a call of set_config is.
-        set_tenant = "" if tenant_id is None else f"; SET LOCAL headwater.tenant_id = '{int(tenant_id)}'{settings}"
+        # A script has no parameters. SET is not planned, as a call of set_config is. Without a tenant, that of the session is
+        # hidden.
+        tenant = "" if tenant_id is None else int(tenant_id)
+        set_tenant = f"; SET LOCAL headwater.tenant_id = '{tenant}'{settings}"
         driver = await self._begin(f"{begin}{self._local_settings}{set_tenant}")
         try:
             yield driver
@@ -145,10 +147,9 @@ class Database:
             try:
                 await driver.execute(opening)
             except BaseException as error:
-                is_stale = driver.was_pooled and driver.is_closed and isinstance(error, Unavailable)
                 driver.is_usable = False
                 await self.pool.release(driver)
-                if not is_stale:
+                if not _was_stale(driver, error):
                     raise
             else:
                 return driver
@@ -169,7 +170,7 @@ class Database:
         await self.read_pool.close()
 
 
-class _SingleRead(ABC):
+class _SingleStatement(ABC):
     """Runs one statement of a tenant. It holds a connection only while the statement runs."""
 
     def __init__(self) -> None:
@@ -177,73 +178,101 @@ class _SingleRead(ABC):
 
     def fetch(self, text: str, arguments: Sequence[Any] = ()) -> Coroutine[Any, Any, list[Row]]:
         """Run the statement and return its rows."""
-        assert not self._has_run, "A single read runs one statement. Open a snapshot for several."
+        assert not self._has_run, "Only one statement runs without a transaction. Open one, or a snapshot, for several."
         self._has_run = True
         return self._fetch(text, arguments)
 
     def stream(self, text: str, arguments: Sequence[Any]) -> AsyncIterator[Row]:
-        raise AssertionError("A single read does not stream. Open a snapshot.")
+        raise AssertionError("A statement without a transaction does not stream. Open a snapshot.")
+
+    async def execute(self, text: str, arguments: Sequence[Any] = ()) -> int:
+        raise AssertionError("A statement without a transaction returns rows. Open a transaction for others.")
 
     @abstractmethod
     async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
         """Run the statement on a connection, and give that back."""
 
 
-class _SessionRead(_SingleRead):
-    """Single read without a transaction, on a read-only connection whose session has a tenant.
+class _SessionStatement(_SingleStatement):
+    """Statement without a transaction, on a connection whose session has a tenant.
 
     The tenant is set once a session, and again only if it changes. A session never has a tenant other than the one that is
-    noted: it is noted only after it was set, forgotten before it is set anew, and the connection is closed after any error,
-    timeout or cancellation.
+    noted: it is noted only after it was set, and forgotten before it is set anew.
     """
-
-    # the statement can be repeated on another connection
-    is_repeatable = True
 
     def __init__(self, pool: Pool, tenant_id: int) -> None:
         super().__init__()
         self._pool = pool
         self._tenant_id = tenant_id
 
+    async def _set_tenant(self, driver: DriverConnection) -> None:
+        driver.tenant_id = None
+        try:
+            await driver.fetch(_SET_TENANT.text, [self._tenant_id])
+        except BaseException:
+            driver.is_usable = False
+            raise
+        driver.tenant_id = self._tenant_id
+
+
+class _SessionRead(_SessionStatement):
+    """Read on a read-only connection, which is closed after any error, timeout or cancellation."""
+
     async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
         while True:
             driver = await self._pool.acquire()
-            is_running = False
             try:
                 if driver.tenant_id != self._tenant_id:
-                    driver.tenant_id = None
-                    await driver.fetch(_SET_TENANT.text, [self._tenant_id])
-                    driver.tenant_id = self._tenant_id
-                is_running = True
+                    await self._set_tenant(driver)
                 return await driver.fetch(text, arguments)
             except BaseException as error:
                 driver.is_usable = False
-                if is_running and not self.is_repeatable:
-                    if driver.is_closed and isinstance(error, Unavailable):
-                        raise Unavailable(f"{error.message} {OUTCOME_UNKNOWN}") from error
-                    raise
-                # the server closed the connection while nobody used it
-                is_stale = driver.was_pooled and driver.is_closed and isinstance(error, Unavailable)
-                if not is_stale:
+                if not _was_stale(driver, error):
                     raise
             finally:
                 await self._pool.release(driver)
 
 
-class _SessionWrite(_SessionRead):
-    """Write of one statement that commits by itself, without the round trips that begin and end a transaction.
+class _SessionWrite(_SessionStatement):
+    """Write that commits by itself, without the round trips that begin and end a transaction.
 
-    It keeps the tenant as a _SessionRead does. The statement is not repeated if the connection is lost while it runs, for it may
-    have been committed.
+    It is not repeated if the connection is lost while it runs, for it may have been committed. So a connection that was idle
+    shows first that the server still serves it. A refusal leaves the connection as it was: the statement sets nothing.
     """
 
-    is_repeatable = False
+    async def _fetch(self, text: str, arguments: Sequence[Any]) -> list[Row]:
+        driver = await self._ready_connection()
+        try:
+            return await driver.fetch(text, arguments)
+        except Unavailable as error:
+            if driver.is_closed:
+                raise Unavailable(f"{error.message} {OUTCOME_UNKNOWN}") from error
+            raise
+        finally:
+            await self._pool.release(driver)
 
-    async def execute(self, text: str, arguments: Sequence[Any] = ()) -> int:
-        raise AssertionError("A single write returns rows. Open a transaction for other statements.")
+    async def _ready_connection(self) -> DriverConnection:
+        """Take a connection whose session has the tenant."""
+        while True:
+            driver = await self._pool.acquire()
+            if driver.tenant_id == self._tenant_id and not driver.was_idle:
+                return driver
+            try:
+                await self._set_tenant(driver)
+            except BaseException as error:
+                await self._pool.release(driver)
+                if not _was_stale(driver, error):
+                    raise
+            else:
+                return driver
 
 
-class _BlockRead(_SingleRead):
+def _was_stale(driver: DriverConnection, error: BaseException) -> bool:
+    """True if the server closed a connection while nobody used it."""
+    return driver.was_pooled and driver.is_closed and isinstance(error, Unavailable)
+
+
+class _BlockRead(_SingleStatement):
     """Single read in a transaction of its own: behind a pooler, two statements of a session can run on two connections."""
 
     def __init__(self, begin: Callable[[], AbstractAsyncContextManager[DriverConnection]]) -> None:

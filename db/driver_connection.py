@@ -1,6 +1,7 @@
 """Connections of the driver: they run text with arguments, return rows with named columns, and raise domain errors."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -18,6 +19,9 @@ _STREAM_BATCH_SIZE = 1_000
 
 # Seconds that a connection has to end in an orderly way, which includes that the server confirms a cancellation.
 _CLOSE_TIMEOUT = 2.0
+
+# Seconds after which an idle connection is asked if it is still there before a write that could not be repeated.
+_IDLE_AFTER = 1.0
 
 # The binary form of jsonb is a version, which is 1, and the text.
 _JSONB_VERSION = b"\x01"
@@ -37,7 +41,7 @@ class StatementHook:
 class DriverConnection:
     """A connection to the server that a pool keeps."""
 
-    __slots__ = ("_connection", "_hooks", "is_usable", "tenant_id", "was_pooled")
+    __slots__ = ("_connection", "_hooks", "_released_at", "is_usable", "tenant_id")
 
     def __init__(self, connection: "asyncpg.Connection[Row]", hooks: Sequence[StatementHook]) -> None:
         self._connection = connection
@@ -46,8 +50,21 @@ class DriverConnection:
         self.tenant_id: int | None = None
         # False after an error that leaves the state of the connection unknown, such as a cancellation.
         self.is_usable = True
-        # True once it was given back. The server may have closed it since.
-        self.was_pooled = False
+        self._released_at: float | None = None
+
+    @property
+    def was_pooled(self) -> bool:
+        """True once it was given back. The server may have closed it since."""
+        return self._released_at is not None
+
+    @property
+    def was_idle(self) -> bool:
+        """True if it was given back so long ago that the server may well have closed it since."""
+        return self._released_at is not None and time.monotonic() - self._released_at > _IDLE_AFTER
+
+    def note_release(self) -> None:
+        """Note that it was given back."""
+        self._released_at = time.monotonic()
 
     @property
     def is_closed(self) -> bool:

@@ -43,7 +43,7 @@ class Pool:
     async def release(self, connection: DriverConnection) -> None:
         """Give a connection back. One that is not usable any more is closed, and counts until the server has ended it."""
         if connection.is_usable and not connection.is_closed and not self._is_closed:
-            connection.was_pooled = True
+            connection.note_release()
             self._idle.append(connection)
             self._release_slot()
             return

@@ -16,11 +16,11 @@ from db.sql import compose, statement
 from db.tables import asset as assets
 from db.temporal.change_log import (
     Assertion,
-    BegunVersion,
+    CurrentVersion,
     Operation,
     Outcome,
     append_in_order,
-    begun_version,
+    current_version,
     raise_first_error,
 )
 from db.temporal.kind import Kind
@@ -201,14 +201,14 @@ def _require_identity(kind: Kind, identity: Identity | None, uid: UUID, field: s
 
 def _outcome_in_order(kind: Kind, row: Row | None) -> Outcome | None:
     """Return the outcome of a change that append_in_order.sql has appended; None: it has not."""
-    version = None if row is None else begun_version(kind, row)
+    version = None if row is None else current_version(kind, row)
     if row is None or version is None:
         return None
     current = _current_row(_identity(row), row.instant, row.valid_from, version)
     return Outcome(row.id, row.instant, row.changed, row=current)
 
 
-def _current_row(identity: Identity, at: datetime, valid_from: datetime, version: BegunVersion) -> BuiltRow:
+def _current_row(identity: Identity, at: datetime, valid_from: datetime, version: CurrentVersion) -> BuiltRow:
     """Build the row of an asset at an instant, from its current version."""
     return BuiltRow(
         kind=identity.kind,

@@ -2,8 +2,8 @@
 -- has no neighbours. `page_1` has the assets that the first pages of these walks show. They are the first ones of each level: as
 -- many as the page has left after the levels before.
 -- Parameters: those of {walk} and {size}.
--- Tokens: {step}, the number of the step; {roots}, the assets from which the walks start; {walk}, `_walk.sql` or `_neighbours.sql`;
---   {size}, the parameter of the greatest number of assets on a page
+-- Tokens: {step}, the number of the step; {roots}, the assets from which the walks start; {walk}, `_walk.sql` or
+--   `_neighbours.sql`; {size}, the parameter of the greatest number of assets on a page
 -- Used by: db.lineage.product_walks
 walks_{step} AS (
   WITH RECURSIVE root AS (

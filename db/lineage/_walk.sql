@@ -6,9 +6,9 @@
 -- assets, too.
 --
 -- How the recursion works. An iteration takes the last row of each root. It examines the links of `next_level`, the assets that
--- the iteration before found, and writes them as the level of the next row. The ends of these links that were not `seen`, the root
--- among them, are the next level. So an asset is expanded once, however many paths lead to it, and the recursion ends on a graph
--- with cycles. `seen` makes a row as long as the walk until then, which is little beside the links that were read for it.
+-- the iteration before found, and writes them as the level of the next row. The ends of these links that were not `seen`, the
+-- root among them, are the next level. So an asset is expanded once, however many paths lead to it, and the recursion ends on a
+-- graph with cycles. `seen` makes a row as long as the walk until then, which is little beside the links that were read for it.
 --
 -- Where a walk stops. It ends when the next level is empty. Three bounds and {depth} end it earlier, for an iteration that meets
 -- one finds no next level or a partial one: see the WHERE and the LIMIT of `neighbour`.
@@ -24,8 +24,8 @@
 --
 -- Expects a CTE `root (asset_id, instant, ordinal)` in the same WITH RECURSIVE. The row of each root with depth -1 is no level.
 -- Parameters: :assets and :links the bounds of each walk; :time the bound of the statement.
--- Tokens: {depth}, the parameter of the greatest depth; {near} and {far}, the columns of the end of a link at which the walk is and
--- of the end to which it goes; {link_filter} conditions on a link `l`
+-- Tokens: {depth}, the parameter of the greatest depth; {near} and {far}, the columns of the end of a link at which the walk is
+-- and of the end to which it goes; {link_filter} conditions on a link `l`
 -- Used by: db.lineage.walk.render_walk
 walk (ordinal, instant, depth, level, next_level, seen, visited, examined, timed_out) AS (
   -- Before the first level. The first iteration adds 1 to the depth and the root to the visited assets; from -1 both become 0, as

@@ -1,12 +1,13 @@
--- Find the product with a name, walk from it, and from each asset that the first page of this walk shows, and so on, step by step.
--- Read the product and the assets of all pages, each once. All is at one instant.
+-- Find the product with a name, walk from it, and from each asset that the first page of this walk shows, and so on, step by
+-- step. Read the product and the assets of all pages, each once. All is at one instant.
 --
 -- Return a row per walk and level: its step, the asset from which it starts, the depth, the assets of the level in order of their
 -- ids, and the counters of the walk up to it. The row of depth 0 is there only if the walk finds nothing. Return a row of step 0
 -- per asset, with its columns.
 -- Parameters: :name; :as_of, the instant, or NULL for now; those of {steps}.
 -- Tokens: {steps}, a `_product_walk_step.sql` for each step; {walks}, the SELECT of the walks of each step; {pages}, that of the
---   assets of all pages; {as_of}, the instant of each asset, or nothing; {product_fields} and {entity_fields} as in assets/_node.sql
+--   assets of all pages; {as_of}, the instant of each asset, or nothing; {product_fields} and {entity_fields} as in
+--   assets/_node.sql
 -- Used by: db.lineage.product_walks
 WITH page_0 AS (
   SELECT p.asset_id, coalesce(CAST(:as_of AS timestamptz), now()) AS instant

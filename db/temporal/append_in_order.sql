@@ -1,5 +1,5 @@
--- Lock an asset, and append a PATCH of it to the change log if that is simple: if the asset exists and the change is later than all
--- others of it in the log. That is a change that is IN_ORDER or UNCHANGED to append_changes.sql, which judges all others.
+-- Lock an asset, and append a PATCH of it to the change log if that is simple: if the asset exists and the change is later than
+-- all others of it in the log. That is a change that is IN_ORDER or UNCHANGED to append_changes.sql, which judges all others.
 -- Parameters: :uid of the asset; :payload of the PATCH; :instant, null for now; :tolerance, how far in the future an instant may
 --   be; those of tenancy/_audit.sql.
 -- Returns: the identity of the asset, if there is one; beside it instant of the change; changed, true if it changed the state;
@@ -13,7 +13,8 @@ WITH locked AS (
   FOR NO KEY UPDATE
 ),
 -- The statement sees what was committed before it began, and the lock may have been waited for. The log is read anew, and by the
--- clock of now. The state cannot be another one unless the version has been closed or removed, of which `closed` and `kept` take care.
+-- clock of now. The state cannot be another one unless the version has been closed or removed, of which `closed` and `kept` take
+-- care.
 timed AS MATERIALIZED (
   SELECT locked.id, clock.now, latest.change_ts AS latest_ts,
     coalesce(CAST(:instant AS timestamptz), greatest(clock.now, latest.change_ts + interval '1 microsecond')) AS instant

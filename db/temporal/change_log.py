@@ -69,8 +69,8 @@ class Assertion(NamedTuple):
     creating: bool = False
 
 
-class BegunVersion(NamedTuple):
-    """A version that begins with a change: the state, and the instant at which the subject was first created."""
+class CurrentVersion(NamedTuple):
+    """The version that is valid from a change on: the state, and the instant at which the subject was first created."""
 
     state: Mapping[str, Any]
     created_at: datetime
@@ -81,8 +81,8 @@ class Outcome(NamedTuple):
 
     `at` is the instant from which it is valid, and `changed` is true if it changed the state. `created` is true if the subject is
     new. `replayed` is true if the log held the same change already; then `at` and `changed` are those of the first time.
-    `version` is the version that the change began, if states were wanted and it is known without a further read, and `row` the
-    asset with this version.
+    `version` is the version that is valid then, if states were wanted and it is known without a further read, and `row` the asset
+    with this version.
     """
 
     subject_id: int
@@ -90,7 +90,7 @@ class Outcome(NamedTuple):
     changed: bool
     created: bool = False
     replayed: bool = False
-    version: BegunVersion | None = None
+    version: CurrentVersion | None = None
     row: Any = None
 
 
@@ -177,7 +177,7 @@ def outcomes_of(kind: Kind, rows: Sequence[Row]) -> list[Outcome | HeadwaterErro
     return [
         _error_of(kind, row)
         or Outcome(
-            row.subject_id, row.instant, row.changed, row.created, row.verdict == Verdict.REPLAYED, begun_version(kind, row)
+            row.subject_id, row.instant, row.changed, row.created, row.verdict == Verdict.REPLAYED, current_version(kind, row)
         )
         for row in rows
     ]
@@ -224,11 +224,11 @@ def future_instant_error(instant: datetime | None, now: datetime) -> BadInput | 
     )
 
 
-def begun_version(kind: Kind, row: Row) -> BegunVersion | None:
-    """Return the version that a change began, if its row has it."""
+def current_version(kind: Kind, row: Row) -> CurrentVersion | None:
+    """Return the version that is valid from a change on, if its row has it."""
     if row.state is None or row.created_at is None:
         return None
-    return BegunVersion({field: row.state.get(field) for field in kind.fields}, row.created_at)
+    return CurrentVersion({field: row.state.get(field) for field in kind.fields}, row.created_at)
 
 
 def _error_of(kind: Kind, row: Row) -> HeadwaterError | None:

@@ -38,8 +38,8 @@ class _Walk(NamedTuple):
 
 
 def product_walks_prefetch(root: ObjectPlan) -> Prefetch | None:
-    """Return the prefetch of an operation that selects one product by name, and one walk from it with the assets of a page; or
-    also one walk from these assets, and so on."""
+    """Return the prefetch of an operation that selects one product by name, and one walk from it with the assets of a page. It
+    may also select one walk from these assets, and so on."""
     fields = [it for it in root.fields if it.constant is None]
     if len(fields) != 1:
         return None
@@ -51,13 +51,18 @@ def product_walks_prefetch(root: ObjectPlan) -> Prefetch | None:
     # all that may take further statements: the same walk of one or several types of assets
     while waiting := [field for it in assets for field in it.fields if field.is_async]:
         walk = waiting[0]
-        if len(walks) == _MOST_STEPS or any(it.nodes[0] is not walk.nodes[0] for it in waiting):
+        if len(walks) == _MOST_STEPS or not all(_is_same(it, walk) for it in waiting):
             return None
         if walk.resolver is None or walk.name not in _DIRECTIONS or not _is_plain_walk(walk):
             return None
         assets = [asset for it in waiting for asset in _assets_of(it)]
         walks.append(_Walk(walk.resolver, _DIRECTIONS[walk.name], bool(assets)))
     return _prefetch(product.resolver, walks) if walks else None
+
+
+def _is_same(walk: FieldPlan, other: FieldPlan) -> bool:
+    """True if two types of assets have a walk by the same fields of the document."""
+    return [id(it) for it in walk.nodes] == [id(it) for it in other.nodes]
 
 
 def _is_plain_walk(walk: FieldPlan) -> bool:
@@ -91,7 +96,7 @@ def _objects_of(field: FieldPlan) -> Collection[ObjectPlan]:
 
 
 def _prefetch(product: Resolver, walks: Sequence[_Walk]) -> Prefetch:
-    async def prefetch(context: Context, variables: VariableValues) -> None:
+    async def prefetch(context: Context, variables: VariableValues) -> bool:
         limits, arguments = context.limits, product.arguments.values(variables)
         name: str = arguments["name"]
         pinned: datetime | None = arguments.get("as_of")
@@ -100,15 +105,20 @@ def _prefetch(product: Resolver, walks: Sequence[_Walk]) -> Prefetch:
             given = walk.resolver.arguments.values(variables)
             first = checked_page_size("first", given["first"], limits.walk_page_size)
             steps.append(Step(walk_query(limits, walk.direction, given["max_depth"], None), first))
+        if any(it.query.max_depth > 1 for it in steps[1:]):
+            # they would walk again from most assets that the step before has found
+            return False
         refuse_unstorable("name", name)
         found = await walks_from_product(await context.transaction.reader(), name, pinned, steps)
         context.prime(PRODUCT_BY_NAME, name, pinned, value=None if found is None else found.product)
         if found is not None:
-            for walk, step, pages in zip(walks, steps, found.steps, strict=True):
+            # of two equal walks, the earlier one had more time
+            for walk, step, pages in reversed(list(zip(walks, steps, found.steps, strict=True))):
                 # edges without their nodes need no assets
                 for size in (step.size,) if walk.has_assets else (step.size, 0):
                     primed = {WalkRoot(root, pinned, size): page for root, page in pages.items()}
                     context.prime_all(FIRST_PAGE_OF_WALK, primed, step.query)
+        return True
 
     return prefetch
 

@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import strawberry
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLIncludeDirective,
     GraphQLResolveInfo,
+    GraphQLSkipDirective,
     InlineFragmentNode,
+    SelectionNode,
     SelectionSetNode,
+    get_directive_values,
 )
+from graphql.execution.values import VariableValues
 
 from db.errors import LimitExceeded
 from db.lineage.walk import Walk
@@ -131,21 +136,33 @@ def of_selection(info: Info, find: Callable[[Info], T]) -> T:
 def selects(info: Info, *paths: str) -> bool:
     """True if one of these fields, such as `links` or `edges.confidence`, is selected below the field that is being resolved."""
     raw = info._raw_info
-    fragments = raw.fragments
-    return any(_selects(node.selection_set, path.split("."), fragments) for node in raw.field_nodes for path in paths)
+    selection = _Selection(raw.fragments, raw.variable_values)
+    return any(selection.has(node.selection_set, path.split(".")) for node in raw.field_nodes for path in paths)
 
 
-def _selects(selection_set: SelectionSetNode | None, path: list[str], fragments: Mapping[str, FragmentDefinitionNode]) -> bool:
-    for node in selection_set.selections if selection_set else ():
-        match node:
-            case FieldNode():
-                selected = node.name.value == path[0] and (len(path) == 1 or _selects(node.selection_set, path[1:], fragments))
-            case FragmentSpreadNode():
-                selected = _selects(fragments[node.name.value].selection_set, path, fragments)
-            case InlineFragmentNode():
-                selected = _selects(node.selection_set, path, fragments)
-            case _:
-                raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
-        if selected:
-            return True
-    return False
+class _Selection(NamedTuple):
+    """What the selections of an operation depend on."""
+
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: VariableValues
+
+    def has(self, selection_set: SelectionSetNode | None, path: list[str]) -> bool:
+        """True if a selection set has the field at a path, and no directive excludes it."""
+        for node in selection_set.selections if selection_set else ():
+            match node:
+                case FieldNode():
+                    selected = node.name.value == path[0] and (len(path) == 1 or self.has(node.selection_set, path[1:]))
+                case FragmentSpreadNode():
+                    selected = self.has(self.fragments[node.name.value].selection_set, path)
+                case InlineFragmentNode():
+                    selected = self.has(node.selection_set, path)
+                case _:
+                    raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
+            if selected and self._is_included(node):
+                return True
+        return False
+
+    def _is_included(self, node: SelectionNode) -> bool:
+        skip = get_directive_values(GraphQLSkipDirective, node, self.variables)
+        include = get_directive_values(GraphQLIncludeDirective, node, self.variables)
+        return not (skip and skip["if"]) and (include is None or include["if"])

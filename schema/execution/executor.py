@@ -284,7 +284,8 @@ class Executor:
             raise
         finally:
             context.release()
-        # Every mutation field is non-null: where one failed or did not run, there is no data.
+        # Every mutation field is non-null: where one failed or did not run, there is no data. Nor is there any if the payload of
+        # one failed, which undoes it unless it has committed by itself.
         if not writes or (result.data is None and not transaction.is_committed):
             await transaction.rollback()
             conflicted = writes and any(isinstance(it.original_error, TransactionConflict) for it in result.errors or ())
@@ -299,14 +300,15 @@ class Executor:
     async def _attempt_prefetched(
         self, prepared: "PreparedOperation", plan: Plan, prefetch: Prefetch, request_id: str, stats: QueryStats
     ) -> "_Attempt | None":
-        """Run the operation with the data of one statement. Return None if the prefetch of its plan failed: a walk that fails
-        shall cost the walk and not its root."""
+        """Run the operation with the data of one statement. Return None if that does not suit its arguments, or if the prefetch
+        of its plan failed: a walk that fails shall cost the walk and not its root."""
         principal, variables = prepared.principal, prepared.execution.variables
         assert variables is not None, "an operation without variables that are valid has no plan"
         transaction = Transaction(self._database, principal.tenant_id, None, stats, writes=False, plan=plan, is_prefetched=True)
         context = Context(principal, request_id, self._limits, self._key_signer, transaction, self._find_grants)
         try:
-            await prefetch(context, variables)
+            if not await prefetch(context, variables):
+                return None
             transaction.seal()
             result = await run_plan(plan, variables, context)
         except asyncio.CancelledError:

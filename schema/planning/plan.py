@@ -15,8 +15,9 @@ from schema.language.fields import FindAll
 # The value of a non-null position that failed. It makes the enclosing object or list fail, too.
 FAILED: Any = type("Failed", (), {"__slots__": (), "__repr__": lambda _: "FAILED"})()
 
-# Fetches what the resolvers of a plan will load with one statement, and primes their loaders, in the context of the operation.
-Prefetch = Callable[[Any, VariableValues], Awaitable[None]]
+# Fetches what the resolvers of a plan will load with one statement, and primes their loaders, in the context of the operation. It
+# returns False, and has read nothing, if one statement does not suit the arguments.
+Prefetch = Callable[[Any, VariableValues], Awaitable[bool]]
 ConvertArguments = Callable[[dict[str, Any]], dict[str, Any]]
 # Shapes objects from their sources and the completed values of their deferred fields. The last parameter shapes one object that
 # the generated code cannot shape, by its index.

@@ -27,12 +27,20 @@ CHUNK_SIZE = 500
 class _Resolution:
     """The part of GraphQLResolveInfo that resolvers read: the context, and the selection and the path of the field."""
 
-    __slots__ = ("_path", "context", "field_nodes", "fragments", "of_selection")
+    __slots__ = ("_path", "context", "field_nodes", "fragments", "of_selection", "variable_values")
 
-    def __init__(self, context: Any, field: FieldPlan, fragments: Mapping[str, FragmentDefinitionNode], path: FindPath) -> None:
+    def __init__(
+        self,
+        context: Any,
+        field: FieldPlan,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        variables: VariableValues,
+        path: FindPath,
+    ) -> None:
         self.context = context
         self.field_nodes = field.nodes
         self.fragments = fragments
+        self.variable_values = variables
         # what resolvers have found in the selection, which the plan keeps
         self.of_selection = field.of_selection
         self._path = path
@@ -160,7 +168,7 @@ class _PlanRun:
 
     def _info(self, field: FieldPlan, path: FindPath) -> "strawberry.Info[Any, None]":
         """Build the info object of a resolver."""
-        resolution: Any = _Resolution(self._context, field, self._plan.fragments, path)
+        resolution: Any = _Resolution(self._context, field, self._plan.fragments, self._variables, path)
         return strawberry.Info(resolution, None)  # type: ignore[arg-type]
 
     # Completion of values

@@ -15,7 +15,8 @@ class FakeConnection:
 
     is_closed = False
     is_usable = True
-    was_pooled = False
+
+    def note_release(self) -> None: ...
 
     async def close(self) -> None:
         self.is_closed = True

@@ -10,6 +10,7 @@ from tests.builders import Api
 
 pytestmark = pytest.mark.api
 
+ONE_LEVEL = "maxDepth: 1, first: 2"
 SELECTIONS = [
     "upstream { nodes { label } }",
     "downstream { nodes { uid validFrom ... on Product { owner schema } } totalCount }",
@@ -17,17 +18,21 @@ SELECTIONS = [
     "downstream(maxDepth: 1) { nodes { __typename asOf } truncated { reason } }",
     "name label downstream(first: 1, maxDepth: 3) { nodes { label } edges { depth } totalCount }",
     "upstream(maxDepth: 1) { nodes { label upstream(maxDepth: 1, first: 1) { nodes { label } totalCount } } }",
-    "downstream(first: 2) { nodes { label ... on Product { upstream { edges { cursor node { label asOf } } } } } }",
-    "upstream(first: 3) { edges { node { label downstream(first: 3) { nodes { id upstream(first: 1) { nodes { uid } } } } } } }",
+    "downstream(first: 2) { nodes { label ... on Product { upstream(maxDepth: 1) { edges { cursor node { label asOf } } } } } }",
+    "upstream(first: 3) { edges { node { label"
+    f" downstream({ONE_LEVEL}) {{ nodes {{ id upstream({ONE_LEVEL}) {{ nodes {{ uid }} }} }} }} }} }} }}",
 ]
 # The beginning of a walk to one asset.
 FIRST = "upstream(first: 1) { nodes {"
 # Selections that need more than the assets of the walk.
 OTHERS = [
     "upstream { nodes { label upstream { totalCount } } }",
+    "upstream { nodes { label upstream { nodes { label } } } }",
     f"{FIRST} {FIRST} {FIRST} {FIRST} {FIRST} uid }} }} }} }} }} }} }} }} }} }}",
     "upstream(first: 2) { nodes { a: upstream { nodes { uid } } b: upstream { nodes { uid } } } }",
     "upstream(first: 2) { nodes { ... on Product { upstream { nodes { uid } } } ... on Entity { downstream { totalCount } } } }",
+    f"upstream(first: 2) {{ nodes {{ uid upstream({ONE_LEVEL}) {{ nodes {{ uid }} }}"
+    f" ... on Entity {{ upstream({ONE_LEVEL}) {{ cycles }} }} }} }}",
     "upstream(filter: { links: { minConfidence: 0.5 } }) { nodes { label } }",
     "upstream { nodes { label } } downstream { nodes { label } }",
     "upstream { edges { node { label } links { type } } }",

@@ -350,6 +350,23 @@ async def test_a_walk_before_the_first_link_is_empty(api: Api) -> None:
     assert (reached(found), found["totalCount"], found["links"], found["truncated"]) == ({}, 0, [], None)
 
 
+@pytest.mark.parametrize("included", [True, False])
+@pytest.mark.parametrize("links", ["links { %s }", "edges { links { %s } }"])
+async def test_links_whose_ends_are_left_out_are_those_of_the_others(api: Api, links: str, included: bool) -> None:
+    await api.lineage("raw -> clean -> report")
+    ends = "source @include(if: $ends) { label } ... @skip(if: $left) { target { label } } ...ends @include(if: $ends)"
+    document = """
+      query ($ends: Boolean!, $left: Boolean!) { product(name: "raw") { downstream { %s } } }
+      fragment ends on LineageLink { source { label } }
+    """
+    left_out = document % (links % f"type {ends}")
+    found = (await api(left_out, ends=included, left=not included)).data["product"]["downstream"]
+    drawn = found["links"] if "links" in found else [it for edge in found["edges"] for it in edge["links"]]
+    ends_of = {"source": {"label": "raw"}, "target": {"label": "clean"}} if included else {}
+    assert drawn[0] == {"type": "DIRECT", **ends_of}
+    assert len(drawn) == 2
+
+
 NESTED = """
   { products(first: 100) { nodes { name
     upstream { totalCount nodes { label links: upstream { links { source { label } target { label } confidence } }
