@@ -81,7 +81,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.rate_limiter = rate_limiter
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
-        app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, reserve_last=True)
+        app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, kept=min(1, settings.max_loads - 1))
         app.state.authenticator = authenticator
         app.state.find_grants = find_grants
         documents = settings.registered_documents()

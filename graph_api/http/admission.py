@@ -2,11 +2,20 @@
 
 import asyncio
 import itertools
+import time
 from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple, Self
 
 from db.errors import Unavailable
+from db.tenancy.tenant_ids import NO_TENANT_ID
+
+# Slots that are kept for tenants that hold none, if there are three times as many in all.
+KEPT_SLOTS = 2
+
+# Seconds after its last request in which a tenant keeps another from taking more than half of the slots.
+ACTIVE_SECONDS = 10.0
 
 QUEUE_FULL = "The service is busy, and no more requests can wait for it. Retry in a moment."
 QUEUE_TIMEOUT = "The service is busy: the request waited {:g} s for a free slot. Retry in a moment."
@@ -17,6 +26,18 @@ class _Caller(NamedTuple):
 
     tenant_id: int
     credential: str
+
+
+class _Tenant:
+    """State of a tenant: the slots that it holds, when it got its last one, and when it last wanted one."""
+
+    __slots__ = ("held", "last_slot", "wanted_at")
+
+    def __init__(self) -> None:
+        self.held = 0
+        # a sequence number
+        self.last_slot = -1
+        self.wanted_at = 0.0
 
 
 class _Waiter:
@@ -64,35 +85,65 @@ def release_slot() -> None:
 class Admission:
     """Slots of one process, and a bounded queue of requests that wait for one.
 
-    A free slot goes to the tenant with the fewest slots, among equals to the one whose last slot is oldest, and within the tenant
-    to the credential with the fewest. If the queue is full, a request of a tenant (or credential) with fewer waiting requests
-    replaces one of a tenant with more. With `reserve_last`, the last free slot is reserved for tenants that hold none.
+    Some slots are kept for tenants that hold none, and a tenant holds at most half of all, rounded up, if another one is active:
+    it holds a slot, or wanted one lately. Within these bounds a free slot goes to the tenant with the fewest, among equals to the
+    one whose last slot is oldest, and within the tenant to the credential with the fewest. If the queue is full, a request of a
+    tenant (or credential) with fewer waiting requests replaces one of a tenant with more.
+
+    Requests without a credential wait behind all others.
     """
 
-    def __init__(self, slots: int, max_waiting: int, timeout: float, *, reserve_last: bool = False) -> None:
+    def __init__(
+        self,
+        slots: int,
+        max_waiting: int,
+        timeout: float,
+        *,
+        kept: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_waiting = max_waiting
         self._timeout = timeout
-        self._free = slots
+        self._slots = self._free = slots
+        self._half = (slots + 1) // 2
+        self._kept = min(KEPT_SLOTS, slots // 3) if kept is None else kept
+        self._clock = clock
         self._held: Counter[_Caller] = Counter()
+        # in order of their last requests
+        self._tenants: dict[int, _Tenant] = {}
         self._waiters: list[_Waiter] = []
-        self._reserve_last = reserve_last and slots > 1
-        # the sequence number of the last slot that each tenant got
         self._sequence = itertools.count()
-        self._last_slot: dict[int, int] = {}
 
     def slot(self, tenant_id: int, credential: str) -> Slot:
         """Return a slot, to hold for the block of an `async with`, which raises Unavailable if there is none."""
         return Slot(self, _Caller(tenant_id, credential))
 
     def _try_assign(self, caller: _Caller) -> bool:
-        """Assign a free slot. Return False if there is none, or raise Unavailable if the last one is reserved for others."""
-        if self._reserve_last and self._free == 1 and any(it.tenant_id == caller.tenant_id for it in self._held):
-            raise Unavailable(QUEUE_FULL)
-        # no request waits while a slot is free, for a released slot goes to a waiter at once
-        if self._free:
-            self._assign(caller)
+        """Assign a free slot. Return False if there is none for this caller."""
+        tenant = self._tenants.pop(caller.tenant_id) if caller.tenant_id in self._tenants else _Tenant()
+        self._tenants[caller.tenant_id] = tenant
+        tenant.wanted_at = self._clock()
+        if self._waiters:
+            # those that may have a slot now, because others are no longer active, precede
+            self._assign_to_waiters()
+        if self._is_allowed(tenant):
+            self._assign(caller, tenant)
             return True
         return False
+
+    def _is_allowed(self, tenant: _Tenant) -> bool:
+        """True if there is a free slot for a tenant."""
+        if not tenant.held:
+            return self._free > 0
+        if self._free <= self._kept:
+            return False
+        return tenant.held < self._half or not self._has_active_others(tenant)
+
+    def _has_active_others(self, tenant: _Tenant) -> bool:
+        if self._slots - self._free > tenant.held:
+            return True
+        latest = next((it for it in reversed(self._tenants.values()) if it is not tenant), None)
+        return latest is not None and latest.wanted_at > self._clock() - ACTIVE_SECONDS
 
     async def _wait(self, caller: _Caller) -> None:
         self._reserve_queue_position(caller)
@@ -120,47 +171,61 @@ class Admission:
             return
         by_tenant = Counter(it.caller.tenant_id for it in latest_first)
         by_caller = Counter(it.caller for it in latest_first)
-        candidates = sorted(latest_first, key=lambda it: (by_tenant[it.caller.tenant_id], by_caller[it.caller]), reverse=True)
+
+        def weight(caller: _Caller) -> tuple[bool, int]:
+            return caller.tenant_id == NO_TENANT_ID, by_tenant[caller.tenant_id]
+
+        candidates = sorted(latest_first, key=lambda it: (weight(it.caller), by_caller[it.caller]), reverse=True)
         for waiter in candidates:
             if waiter.caller.tenant_id == caller.tenant_id:
-                has_fewer = by_caller[caller] < by_caller[waiter.caller]
+                is_lighter = by_caller[caller] < by_caller[waiter.caller]
             else:
-                has_fewer = by_tenant[caller.tenant_id] < by_tenant[waiter.caller.tenant_id]
-            if has_fewer:
+                is_lighter = weight(caller) < weight(waiter.caller)
+            if is_lighter:
                 self._waiters.remove(waiter)
                 waiter.admitted.set_result(False)
                 return
         raise Unavailable(QUEUE_FULL)
 
     def _release(self, caller: _Caller) -> None:
-        """Free a slot, and assign it to the next waiter."""
+        """Free a slot, and assign what is free to waiters."""
         self._free += 1
+        self._tenants[caller.tenant_id].held -= 1
         self._held[caller] -= 1
         if not self._held[caller]:
             del self._held[caller]
-        waiters = self._active_waiters() if self._waiters else ()
-        if not waiters:
-            return
-        held_by_tenant: Counter[int] = Counter()
-        for holder, count in self._held.items():
-            held_by_tenant[holder.tenant_id] += count
-        # min() returns the first of equal waiters, which waited longest
-        waiter = min(
-            waiters,
-            key=lambda it: (
-                held_by_tenant[it.caller.tenant_id],
-                self._last_slot.get(it.caller.tenant_id, -1),
-                self._held[it.caller],
-            ),
-        )
-        self._waiters.remove(waiter)
-        self._assign(waiter.caller)
-        waiter.admitted.set_result(True)
+        if self._waiters:
+            self._assign_to_waiters()
 
-    def _assign(self, caller: _Caller) -> None:
+    def _assign_to_waiters(self) -> None:
+        while self._free and self._assign_next():
+            pass
+
+    def _assign_next(self) -> bool:
+        """Assign a free slot to the next waiter. Return False if none may have it."""
+        tenants = self._tenants
+        allowed = {it: self._is_allowed(tenants[it]) for it in {waiter.caller.tenant_id for waiter in self._waiters}}
+        waiters = [it for it in self._active_waiters() if allowed[it.caller.tenant_id]]
+        if not waiters:
+            return False
+
+        def priority(waiter: _Waiter) -> tuple[bool, int, int, int]:
+            tenant_id = waiter.caller.tenant_id
+            tenant = tenants[tenant_id]
+            return tenant_id == NO_TENANT_ID, tenant.held, tenant.last_slot, self._held[waiter.caller]
+
+        # min() returns the first of equal waiters, which waited longest
+        waiter = min(waiters, key=priority)
+        self._waiters.remove(waiter)
+        self._assign(waiter.caller, tenants[waiter.caller.tenant_id])
+        waiter.admitted.set_result(True)
+        return True
+
+    def _assign(self, caller: _Caller, tenant: _Tenant) -> None:
         self._free -= 1
+        tenant.held += 1
+        tenant.last_slot = next(self._sequence)
         self._held[caller] += 1
-        self._last_slot[caller.tenant_id] = next(self._sequence)
 
     def _active_waiters(self) -> list[_Waiter]:
         """Return the waiters that were neither admitted, rejected nor cancelled."""
