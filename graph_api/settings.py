@@ -148,8 +148,9 @@ class Settings(BaseSettings):
         Field(
             min_length=32,
             repr=False,
-            description="Secret that API keys are created and verified with: 32 or more random characters, the same in every"
-            " process. Without it, the embedded server generates one and stores it in its data directory.",
+            description="Secret that API keys are created and verified with, and that cursors are sealed with: 32 or more"
+            " random characters, the same in every process. Without it, the embedded server generates one and stores it in its"
+            " data directory.",
         ),
     ] = None
     bootstrap_key: Annotated[

@@ -50,6 +50,9 @@ def _starts_the_run(config: pytest.Config) -> bool:
     return not hasattr(config, "workerinput")
 
 
+# The secret that the service of the tests seals cursors with.
+_SECRET = "a secret of the tests, made at random"
+
 # A module that imports one of these starts processes.
 PROCESS_NAMES = {"subprocess", "EmbeddedServer", "Browser"}
 
@@ -173,7 +176,8 @@ async def demo_api(server: str, demo_template: str) -> AsyncIterator[Api]:
 @asynccontextmanager
 async def serving(address: str) -> AsyncIterator[Api]:
     """Serve a database without authentication. Check that every statement names the tenant and every connection is returned."""
-    app = create_app(Settings(database_url=address), require_auth=False)
+    # a fixed secret, so that golden cursors stay the same
+    app = create_app(Settings(database_url=address, key_secret=_SECRET), require_auth=False)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:

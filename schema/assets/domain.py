@@ -54,11 +54,12 @@ class Domain:
         before: Before = None,
     ) -> list[Connection[Product]]:
         query = ProductQuery(statuses=None if status is None else (status.name,))
+        cipher = info.context.cursor_cipher
         return await fetch_connections(
             info,
             domains,
             PageArguments(first, after, last, before),
-            keyset=lambda domain: Keyset("products of a domain", domain.name, query, domain.pinned, key=(str, int)),
+            keyset=lambda domain: Keyset(cipher, "products of a domain", domain.name, query, domain.pinned, key=(str, int)),
             fetch=lambda of, page: info.context.load_all(PRODUCTS_BY_DOMAIN, [domain.key for domain in of], query, page),
             nodes=lambda domain, rows: [Product.of(row, domain.pinned) for row in rows],
             cursor_key=lambda _, row: product_query.cursor_key(row, query.order),
@@ -80,11 +81,12 @@ class Domain:
         before: Before = None,
     ) -> list[Connection[Entity]]:
         query = EntityQuery(**query_parts(filter))
+        cipher = info.context.cursor_cipher
         return await fetch_connections(
             info,
             domains,
             PageArguments(first, after, last, before),
-            keyset=lambda domain: Keyset("entities of a domain", domain.name, query, domain.pinned, key=(str, int)),
+            keyset=lambda domain: Keyset(cipher, "entities of a domain", domain.name, query, domain.pinned, key=(str, int)),
             fetch=lambda of, page: info.context.load_all(ENTITIES_BY_DOMAIN, [domain.key for domain in of], query, page),
             nodes=lambda domain, rows: [Entity.of(row, domain.pinned) for row in rows],
             cursor_key=lambda _, row: entity_query.cursor_key(row, query.order),

@@ -243,7 +243,7 @@ class EntityQueries:
         key: type = str if query.order is entity_query.EntityOrder.DISPLAY_NAME else datetime
         return await fetch_connection(
             info,
-            Keyset("entities", query, key=(key, int)),
+            Keyset(info.context.cursor_cipher, "entities", query, key=(key, int)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, entity_query.list_entities, query, page),
             nodes=lambda rows: [Entity.of(row, as_of) for row in rows],

@@ -202,7 +202,7 @@ class ProductQueries:
         key: type = str if query.order is product_query.ProductOrder.NAME else datetime
         return await fetch_connection(
             info,
-            Keyset("products", query, key=(key, int)),
+            Keyset(info.context.cursor_cipher, "products", query, key=(key, int)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, product_query.list_products, query, page),
             nodes=lambda rows: [Product.of(row, as_of) for row in rows],

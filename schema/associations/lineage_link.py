@@ -173,7 +173,7 @@ class LinkQueries:
         query = LinkQuery(**fields, as_of=as_of)
         return await fetch_connection(
             info,
-            Keyset("lineageLinks", query, key=(int,)),
+            Keyset(info.context.cursor_cipher, "lineageLinks", query, key=(int,)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, links.list_links, query, page),
             nodes=lambda rows: links_of(info, rows, as_of),

@@ -149,7 +149,7 @@ class RelationshipQueries:
         query = RelationshipQuery(types, fields.get("origin"), fields.get("related"), as_of)
         return await fetch_connection(
             info,
-            Keyset("relationships", sorted(fields.items(), key=lambda it: it[0]), as_of, key=(int,)),
+            Keyset(info.context.cursor_cipher, "relationships", sorted(fields.items(), key=lambda it: it[0]), as_of, key=(int,)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, relationships.list_relationships, query, page),
             nodes=lambda rows: relationships_of(info, rows, as_of),
@@ -220,12 +220,13 @@ async def relationships_of_assets(
         is_known = as_of is None or (as_of, as_of) == (asset.as_of, asset.pinned)
         return relationships_of(info, rows, as_of or asset.pinned, {asset.asset_id: asset} if is_known else None)
 
+    cipher = info.context.cursor_cipher
     return await fetch_connections(
         info,
         assets,
         arguments,
         keyset=lambda asset: Keyset(
-            "relationships of", asset.uid, names and sorted(names), direction, as_of or asset.pinned, key=(int, int, int)
+            cipher, "relationships of", asset.uid, names and sorted(names), direction, as_of or asset.pinned, key=(int, int, int)
         ),
         fetch=lambda of, page: info.context.load_all(
             RELATIONSHIPS_OF_ASSET, [_reading(asset, as_of) for asset in of], type_ids, page
@@ -246,11 +247,12 @@ async def related_connections(
         related = await assets_by_id(info, ids, as_of or asset.as_of, as_of or asset.pinned)
         return [related[asset_id] for asset_id in ids]
 
+    cipher = info.context.cursor_cipher
     return await fetch_connections(
         info,
         assets,
         arguments,
-        keyset=lambda asset: Keyset("related", asset.uid, type_key, as_of or asset.pinned, key=(int,)),
+        keyset=lambda asset: Keyset(cipher, "related", asset.uid, type_key, as_of or asset.pinned, key=(int,)),
         fetch=lambda of, page: info.context.load_all(RELATED_TO_ASSET, [_reading(asset, as_of) for asset in of], type_ids, page),
         nodes=nodes,
         cursor_key=lambda _, asset_id: (asset_id,),

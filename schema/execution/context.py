@@ -27,6 +27,7 @@ from schema.execution.external_record import FindGrants, Lookup, PendingRecord
 from schema.execution.loading import Key, Loadable, Loaders, Shared, Value
 from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
+from schema.language.cursors import CursorCipher
 from schema.language.limits import Limits
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class Context:
     key_signer: KeySigner
     transaction: Transaction
     find_grants: FindGrants
+    cipher_of_tenant: Callable[[int], CursorCipher]
     records: list[PendingRecord] = field(default_factory=list)
     cost_meter: CostMeter = field(default_factory=CostMeter)
     _loaders: Loaders = field(init=False)
@@ -107,6 +109,11 @@ class Context:
     def release(self) -> None:
         """Release what was loaded when the attempt is over."""
         self._loaders.release()
+
+    @property
+    def cursor_cipher(self) -> CursorCipher:
+        """The cipher of the tenant's cursors."""
+        return self.cipher_of_tenant(self.principal.tenant_id)
 
     async def service_grants(self) -> ServiceGrants | None:
         """Return the services that sources of the tenant may name. None: no service is configured, so they may name any."""

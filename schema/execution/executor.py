@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -33,6 +34,7 @@ from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
 from schema.language.cost import FETCH_COST
 from schema.language.cost_estimator import CostEstimate
+from schema.language.cursors import CursorCipher
 from schema.language.errors import code_of, describe
 from schema.language.limits import Limits
 from schema.language.scopes import Scope, scope_label
@@ -42,6 +44,9 @@ from schema.planning.run import run_plan
 
 # Attempts at a mutation that conflicts with other writers.
 ATTEMPTS = 5
+
+# Tenants whose cipher of cursors is kept.
+_MAX_CIPHERS = 1_000
 
 _NO_VARIABLES = VariableValues({}, {})
 
@@ -130,8 +135,9 @@ class Executor:
         self._limits = limits or Limits()
         self._fetch = fetch
         self._find_grants = find_grants
-        # without a signer, keys are signed with a secret that no other process knows
+        # without a signer, keys are signed and cursors sealed with a secret that no other process knows
         self._key_signer = key_signer or KeySigner(secrets.token_bytes())
+        self._cipher_of_tenant = lru_cache(_MAX_CIPHERS)(partial(CursorCipher, self._key_signer.secret))
         self._documents = Documents(schema, self._limits, registered)
         for document_id, errors in self._documents.invalid_registered().items():
             log.warning("registered document is invalid", id=document_id, reason=errors[0].message)
@@ -262,6 +268,11 @@ class Executor:
             variables = coerced
         return _Execution(operation.planned or self._documents.find_plan(prepared, operation, variables), variables)
 
+    def _context(self, principal: Principal, request_id: str, transaction: Transaction) -> Context:
+        return Context(
+            principal, request_id, self._limits, self._key_signer, transaction, self._find_grants, self._cipher_of_tenant
+        )
+
     async def _attempt(
         self, prepared: "PreparedOperation", request_id: str, author: Author | None, stats: QueryStats
     ) -> "_Attempt":
@@ -273,7 +284,7 @@ class Executor:
                 return prefetched
         principal, writes = prepared.principal, prepared.writes
         transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=plan)
-        context = Context(principal, request_id, self._limits, self._key_signer, transaction, self._find_grants)
+        context = self._context(principal, request_id, transaction)
         try:
             result = await self._execute(prepared, context)
         except asyncio.CancelledError:
@@ -305,7 +316,7 @@ class Executor:
         principal, variables = prepared.principal, prepared.execution.variables
         assert variables is not None, "an operation without variables that are valid has no plan"
         transaction = Transaction(self._database, principal.tenant_id, None, stats, writes=False, plan=plan, is_prefetched=True)
-        context = Context(principal, request_id, self._limits, self._key_signer, transaction, self._find_grants)
+        context = self._context(principal, request_id, transaction)
         try:
             if not await prefetch(context, variables):
                 return None

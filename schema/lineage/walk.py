@@ -12,7 +12,6 @@ import strawberry
 
 from db.assets.node import uids_by_id
 from db.associations.lineage_link import LinkRow
-from db.computation import WALK_GRAPHS
 from db.errors import BadInput
 from db.instants import write_instant
 from db.lineage import walk as walks
@@ -25,6 +24,7 @@ from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info, of_selection, selects
 from schema.execution.loading import Batch, Computed, Loadable
 from schema.language.cost import list_size
+from schema.language.cursors import CursorCipher
 from schema.language.fields import batched, each, field, resolver
 from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.scopes import READ
@@ -42,18 +42,12 @@ LINKS_OF_PAGE = Batch(links_of_pages)
 WHOLE_LINKS_OF_PAGE = Batch(whole_links_of_pages)
 SUBGRAPH_OF_WALK = Batch(subgraphs_of_walks)
 CYCLES_OF_WALK = Computed(
-    SUBGRAPH_OF_WALK,
-    lambda graph, _, computation: find_cycles(graph.sources, graph.targets, computation),
-    size=lambda graph: len(graph.links),
-    seconds=lambda query: query.bounds.milliseconds / 1_000,
-    thread=WALK_GRAPHS,
+    SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets), size=lambda graph: len(graph.links)
 )
 CONFIDENCES_OF_WALK = Computed(
     SUBGRAPH_OF_WALK,
-    lambda graph, walk, computation: best_confidences(walk.root_id, graph, walk.query.direction, computation),
+    lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction),
     size=lambda graph: len(graph.links),
-    seconds=lambda query: query.bounds.milliseconds / 1_000,
-    thread=WALK_GRAPHS,
 )
 UIDS_BY_ID = Batch(uids_by_id)
 
@@ -120,6 +114,7 @@ class LineageConnection:
     after: strawberry.Private[WalkStep | None]
     pinned: strawberry.Private[datetime | None]
     parts: strawberry.Private[_Parts]
+    cursor_cipher: strawberry.Private[CursorCipher]
 
     @resolver(READ, "Position of this page in the walk.")
     def page_info(self) -> PageInfo:
@@ -215,7 +210,7 @@ class LineageConnection:
 
     @cached_property
     def _keyset(self) -> Keyset:
-        return _keyset(self.root, self.walk.query)
+        return _keyset(self.cursor_cipher, self.root, self.walk.query)
 
     def cursor(self, step: WalkStep) -> str:
         """Return the cursor of an asset in this walk."""
@@ -316,7 +311,7 @@ async def walk_connections(
     as_of: datetime | None,
 ) -> list[Any]:
     """Walk from many roots and return a page of each walk. Cursors carry the instant, at which later pages are read."""
-    limits, meter = info.context.limits, info.context.cost_meter
+    limits, meter, cipher = info.context.limits, info.context.cost_meter, info.context.cursor_cipher
     query = walk_query(limits, direction, max_depth, filter)
     size = checked_page_size("first", first, limits.walk_page_size)
     parts = of_selection(info, _Parts.selected)
@@ -327,7 +322,7 @@ async def walk_connections(
         """Check the cursor for a root, and reserve the cost of the walk. Return the step after which the page starts, too."""
         pinned, step = as_of or root.pinned, None
         if after is not None:
-            pinned, step = _read_cursor(_keyset(root, query).read(after, "after"), pinned)
+            pinned, step = _read_cursor(_keyset(cipher, root, query).read(after, "after"), pinned)
         meter.reserve(limits.walk_bounds.assets, limits.cost)
         return WalkRoot(root.asset_id, pinned, size if with_assets else 0), step
 
@@ -337,14 +332,14 @@ async def walk_connections(
     found = await info.context.load_all(FIRST_PAGE_OF_WALK, list(asked), query)
     meter.walks.update(it.walk for it in found)
     pages = {
-        walk_root: _connection(root, walk_root.as_of, step, page, size, parts)
+        walk_root: _connection(root, walk_root.as_of, step, page, size, parts, cipher)
         for (walk_root, (root, step)), page in zip(asked.items(), found, strict=True)
     }
     return [it if isinstance(it, Exception) else pages[it[0]] for it in starts]
 
 
-def _keyset(root: LazyAsset, query: WalkQuery) -> Keyset:
-    return Keyset("walk", root.uid, query, key=(datetime, int, int))
+def _keyset(cipher: CursorCipher, root: LazyAsset, query: WalkQuery) -> Keyset:
+    return Keyset(cipher, "walk", root.uid, query, key=(datetime, int, int))
 
 
 def _read_cursor(cursor: tuple[Any, ...], pinned: datetime | None) -> tuple[datetime, WalkStep]:
@@ -359,7 +354,13 @@ def _read_cursor(cursor: tuple[Any, ...], pinned: datetime | None) -> tuple[date
 
 
 def _connection(
-    root: LazyAsset, pinned: datetime | None, after: WalkStep | None, found: FirstPage, size: int, parts: _Parts
+    root: LazyAsset,
+    pinned: datetime | None,
+    after: WalkStep | None,
+    found: FirstPage,
+    size: int,
+    parts: _Parts,
+    cipher: CursorCipher,
 ) -> LineageConnection:
     """Build the page of a walk."""
     walk, rows = found
@@ -369,7 +370,14 @@ def _connection(
     if parts.assets and rows.keys() >= set(asset_ids):
         nodes_read = dict(zip(asset_ids, assets_from_rows(map(rows.__getitem__, asset_ids), pinned), strict=True))
     return LineageConnection(
-        root=root, walk_page=page, asset_ids=asset_ids, nodes_read=nodes_read, after=after, pinned=pinned, parts=parts
+        root=root,
+        walk_page=page,
+        asset_ids=asset_ids,
+        nodes_read=nodes_read,
+        after=after,
+        pinned=pinned,
+        parts=parts,
+        cursor_cipher=cipher,
     )
 
 

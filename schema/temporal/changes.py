@@ -86,7 +86,7 @@ class ChangeQueries:
         before: Before = None,
     ) -> Connection[Change]:
         query = query_of(from_, to, filter)
-        keyset = Keyset("changes", query, key=(datetime, int))
+        keyset = Keyset(info.context.cursor_cipher, "changes", query, key=(datetime, int))
         return await fetch_connection(
             info,
             keyset,

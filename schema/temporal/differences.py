@@ -59,7 +59,7 @@ class DifferenceQueries:
         query = query_of(from_, to, filter)
         return await fetch_connection(
             info,
-            Keyset("diff", query, key=(int,)),
+            Keyset(info.context.cursor_cipher, "diff", query, key=(int,)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, differences.list_differences, query, page),
             nodes=lambda rows: [_difference(row) for row in rows],

@@ -73,12 +73,12 @@ def field_changes(changed: Sequence[Changed]) -> list[FieldChange]:
 
 async def version_connections(info: Info, assets: Sequence[LazyAsset], arguments: PageArguments) -> list[Any]:
     """Fetch a page of the history of each asset. The assets are of one kind."""
-    kind = assets[0].kind
+    kind, cipher = assets[0].kind, info.context.cursor_cipher
     return await fetch_connections(
         info,
         assets,
         arguments,
-        keyset=lambda asset: Keyset("history", asset.uid, key=(datetime,)),
+        keyset=lambda asset: Keyset(cipher, "history", asset.uid, key=(datetime,)),
         fetch=lambda of, page: info.context.load_all(HISTORY_BY_SUBJECT, [asset.asset_id for asset in of], kind, page),
         nodes=lambda asset, rows: [version_of(type(asset), asset.uid, row) for row in rows],
         cursor_key=lambda _, row: (row.valid_from,),

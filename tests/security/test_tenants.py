@@ -1,7 +1,6 @@
 """Isolation of two tenants with assets of the same names: no field, argument, mutation, export or load reveals the other one."""
 
 import asyncio
-import base64
 import io
 import json
 import re
@@ -14,6 +13,7 @@ from graphql import GraphQLObjectType
 
 from db.assets import product
 from db.author import Author
+from db.instants import write_instant
 from db.temporal.change_log import has_changes
 from db.temporal.verification import verify_tenant
 from db.tenancy import api_key
@@ -22,12 +22,14 @@ from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
 from schema.execution.executor import Response
+from schema.language.cursors import CursorCipher
 from tests.builders import day, iso
 from tests.databases import shared_database
 from tests.security.isolation_layers import files_not_run, without_predicates, without_row_level_security
 from tests.security.random_queries import SCHEMA, GeneratedOperation, fields_with_values, generate_queries
 from tests.security.two_tenants import (
     FIRST_IDS,
+    SECRET,
     Tenant,
     TwoTenants,
     absent_tenant,
@@ -40,6 +42,7 @@ from tests.security.two_tenants import (
 _CURSOR = re.compile(r'("(?:cursor|startCursor|endCursor)": )"([\w-]+)"')
 _LIST = re.compile(r'\["[0-9a-f]{12}",')
 _KEY = re.compile(r"hw_1_[\w-]+")
+CIPHERS = [CursorCipher(SECRET, tenant_id) for tenant_id in (*FIRST_IDS, 4)]
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 # Fields that have no value in any response of these tests, and why.
@@ -60,8 +63,15 @@ async def tenants(template: TwoTenants, server: str) -> AsyncIterator[TwoTenants
 
 
 def with_decoded_cursors(answer: Any) -> str:
-    """Return a response as text, with its cursors decoded."""
-    return _CURSOR.sub(lambda it: it[1] + base64.urlsafe_b64decode(it[2] + "=" * (-len(it[2]) % 4)).decode(), json.dumps(answer))
+    """Return a response as text, with its cursors opened by the ciphers of their tenants."""
+    return _CURSOR.sub(lambda it: it[1] + opened_cursor(it[2]), json.dumps(answer))
+
+
+def opened_cursor(cursor: str) -> str:
+    """Return the content of a cursor of any tenant as JSON."""
+    (content,) = filter(None, (it.open(cursor) for it in CIPHERS))
+    digest, parts = content
+    return json.dumps([digest.hex(), *parts], default=write_instant)
 
 
 def as_dict(response: Response) -> dict[str, Any]:
@@ -135,9 +145,14 @@ async def test_queries_of_another_tenants_objects_are_answered_like_queries_of_a
     compared = 0
     for of_own, of_other, of_absent in queries:
         if of_other.page is not None:
-            # a cursor is a position in an order, and valid for every tenant
             response = await tenants.execute(tenants.own, await with_cursor(tenants, of_other, tenants.other))
             assert leaks(response.data, secrets, tenants.other) == [], of_other
+            # the cursor of another tenant is none, not even that of a list with the same arguments
+            cursor = await tenants.end_cursor(tenants.other, of_other.page)
+            assert cursor is not None
+            refused = await tenants.execute(tenants.own, of_own.after(cursor))
+            assert {it["extensions"]["code"] for it in refused.errors} == {"BAD_INPUT"}, of_own
+            assert all("is not a cursor" in it["message"] for it in refused.errors), of_own
         elif of_own.variables != of_other.variables:
             answers = [as_dict(await tenants.execute(tenants.own, it)) for it in (of_other, of_absent)]
             assert leaks(answers[1], secrets, tenants.other) == [], of_absent

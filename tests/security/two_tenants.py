@@ -15,6 +15,7 @@ from db.author import Author
 from db.database import Database
 from db.lineage.walk import Bounds
 from db.tenancy import api_key
+from db.tenancy.api_key import KeySigner
 from schema.execution.document import Documents
 from schema.execution.executor import Executor, Request, Response
 from schema.execution.external_record import Caller, Lookup
@@ -25,6 +26,9 @@ from schema.root import schema
 from tests.builders import day, iso
 from tests.databases import temporary_database
 from tests.security.random_queries import SCHEMA, Document, GeneratedOperation
+
+# The secret that cursors are sealed with.
+SECRET = b"a secret of these tests, which is long enough"
 
 # The first id of each tenant in every sequence: numbers that appear nowhere else.
 FIRST_IDS = {1: 31_000_000_000, 2: 47_000_000_000, 3: 59_000_000_000}
@@ -64,7 +68,7 @@ class TwoTenants:
     responses: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.executor = Executor(schema, self.database, LIMITS, echo_lookups)
+        self.executor = Executor(schema, self.database, LIMITS, echo_lookups, KeySigner(SECRET))
         # All tests send the same documents. Their meaning does not depend on the database.
         self.executor._documents = DOCUMENTS
 

@@ -1,7 +1,6 @@
 """Bad input gets a code and the field at fault, writes nothing, and does not affect other requests."""
 
 import asyncio
-import base64
 import json
 from typing import Any
 
@@ -214,9 +213,8 @@ async def test_a_cancelled_request_returns_its_connection_to_the_pool(api: Api, 
 async def test_a_forged_cursor_is_refused(api: Api) -> None:
     await api.register("a")
     cursor = (await api("{ products(first: 1) { pageInfo { endCursor } } }")).data["products"]["pageInfo"]["endCursor"]
-    digest, *_ = json.loads(base64.urlsafe_b64decode(cursor + "=="))
-    for cursor_key in (["a", 2**63], ["a\0", 1], ["a", True], ["a", 1.0], ["a"], [1, "a"]):
-        forged = base64.urlsafe_b64encode(json.dumps([digest, *cursor_key], separators=(",", ":")).encode()).decode().rstrip("=")
+    for index, character in enumerate(cursor):
+        forged = f"{cursor[:index]}{'B' if character == 'A' else 'A'}{cursor[index + 1 :]}"
         assert (await api("query ($after: String) { products(after: $after) { totalCount } }", after=forged)).code_and_field[
             0
         ] == "BAD_INPUT"
