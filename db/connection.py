@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from db.audit_entry import COMMITTED, WRITE_AUDIT_AND_QUOTA, audit_and_quota_parameters, audit_parameters
 from db.author import Author
+from db.computation import Computation, ComputationThread
 from db.driver_connection import DriverConnection
 from db.errors import Conflict, HeadwaterError, LimitExceeded, Unavailable
 from db.rows import Row
@@ -106,6 +107,8 @@ class ReadConnection:
         # Loaders of a request run concurrently, but a connection runs one statement at a time.
         self._lock = asyncio.Lock()
         self._running: asyncio.Task[Any] | None = None
+        # those of a request end with it
+        self._computations: tuple[Computation, ...] = ()
 
     @property
     def now(self) -> datetime:
@@ -159,6 +162,17 @@ class ReadConnection:
             async for row in self._reader.stream(statement.text, self._arguments(statement, parameters)):
                 yield row
 
+    async def compute(self, thread: ComputationThread, seconds: float, compute: Callable[[Computation], T]) -> T:
+        """Run a function in a thread, within a time, and only as long as further statements are accepted."""
+        if self._closed:
+            raise Unavailable("The request has ended. Nothing further is computed.")
+        computation = Computation(seconds)
+        self._computations += (computation,)
+        try:
+            return await thread.run(computation, compute)
+        finally:
+            self._computations = tuple(it for it in self._computations if it is not computation)
+
     @property
     def is_running(self) -> bool:
         """True while a statement runs."""
@@ -170,16 +184,22 @@ class ReadConnection:
             pass
 
     async def drain(self) -> None:
-        """Refuse further statements, and wait until the running one has ended."""
+        """Refuse further statements, end computations, and wait until the running statement has ended."""
+        self._cancel_computations()
         async with self._lock:
             self._closed = True
 
     def cancel(self) -> None:
-        """Refuse further statements, and cancel the running one in the server."""
+        """Refuse further statements, end computations, and cancel the running statement in the server."""
         self._closed = True
+        self._cancel_computations()
         # A task that is being cancelled already sends the cancellation to the server; a second one would interrupt that.
         if self._running is not None and not self._running.cancelling():
             self._running.cancel()
+
+    def _cancel_computations(self) -> None:
+        for computation in self._computations:
+            computation.cancel()
 
     def _arguments(self, statement: Statement, parameters: Mapping[str, Any] | None) -> list[Any]:
         return statement.arguments({"tenant": self.tenant_id, **(parameters or {})})

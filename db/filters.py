@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BigInteger, CollectionAggregate, ColumnElement, DateTime, Function, Text, any_, bindparam, func
+from sqlalchemy import BigInteger, CollectionAggregate, ColumnElement, DateTime, Function, Text, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
-# The tenant of a statement. The connection sets its value.
-TENANT = bindparam("tenant", type_=BigInteger)
+# The tenant of a statement, in a sub-select, which hides it from the planner: see db/sql.py. The connection sets its value.
+TENANT = select(bindparam("tenant", type_=BigInteger)).scalar_subquery()
 
 # The instant of a statement; None: that at which the transaction began, which `ReadConnection.now` is, too.
 AS_OF: Function[Any] = func.coalesce(bindparam("as_of", type_=DateTime(timezone=True)), func.now())

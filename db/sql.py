@@ -4,6 +4,10 @@ A statement is a file beside the package that runs it, such as `lineage/walk.sql
 a fragment: `{include _fold}` puts it into a statement of its package, `{include consistency/_label}` into one of another.
 `{token}` is replaced by the SQL text that the caller gives; `Kind.sql_params` lists the tokens of a versioned kind. Comment lines
 are for readers: they are not sent, and what looks like a token or a parameter in them is none.
+
+The planner never learns the tenant: `CAST(:tenant AS bigint)` becomes a sub-select, whose value it does not know, so that a plan
+suits a tenant of average size. It would look a value up in the statistics of ANALYZE, where a tenant that has just arrived is
+missing. It would expect one row of this tenant, and read all its rows by an index on the tenant for each row that it looks up.
 """
 
 import re
@@ -26,6 +30,7 @@ _TOKEN = re.compile(r"\{(\w+)\}")
 # A parameter, but no cast such as `x::text`.
 _PARAMETER = re.compile(r"(?<!:):([A-Za-z_]\w*)")
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+_TENANT = "CAST(:tenant AS bigint)"
 _COMMENT_LINE = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 
@@ -55,6 +60,11 @@ def render(path: str, values: Mapping[str, str] | None = None) -> str:
     return _TOKEN.sub(lambda match: given[match[1]], load(path))
 
 
+def hide_tenant(sql: str) -> str:
+    """Put the tenant into sub-selects, which hide it from the planner."""
+    return sql.replace(_TENANT, f"(SELECT {_TENANT})")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """SQL text with numbered parameters, and their names in this order. It is written or composed once and run many times."""
@@ -76,13 +86,14 @@ class Statement:
 
 @lru_cache(MAX_SHAPES)
 def text(sql: str) -> Statement:
-    """Build a statement of SQL text in which `:name` is a parameter. A name that occurs twice is one parameter."""
+    """Build a statement of SQL text in which `:name` is a parameter. A name that occurs twice is one parameter. The tenant is
+    hidden from the planner."""
     numbers: dict[str, int] = {}
 
     def number(match: re.Match[str]) -> str:
         return f"${numbers.setdefault(match[1], len(numbers) + 1)}"
 
-    numbered = _PARAMETER.sub(number, sql)
+    numbered = _PARAMETER.sub(number, hide_tenant(sql))
     return Statement(numbered, tuple(numbers))
 
 

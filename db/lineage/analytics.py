@@ -1,12 +1,11 @@
 """Analytics: assets and links at an instant, counted by domain, and metrics of the whole lineage graph."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from time import monotonic
 from typing import NamedTuple
 
+from db.computation import STATISTICS
 from db.connection import ReadConnection
 from db.errors import Timeout
 from db.lineage.graph import GraphMetrics, measure_graph
@@ -116,7 +115,8 @@ async def _graph_metrics(connection: ReadConnection, instant: datetime) -> Graph
     if len(edges.sources) > MAX_EDGES:
         return None
     try:
-        # in a thread, so that the event loop serves others meanwhile
-        return await asyncio.to_thread(measure_graph, edges.sources, edges.targets, monotonic() + TIME_LIMIT_SECONDS)
+        return await connection.compute(
+            STATISTICS, TIME_LIMIT_SECONDS, lambda computation: measure_graph(edges.sources, edges.targets, computation)
+        )
     except Timeout:
         return None

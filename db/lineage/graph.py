@@ -1,14 +1,9 @@
-"""Algorithms over graphs given as lists of edges. They are iterative, not recursive, and can be given a deadline."""
+"""Algorithms over graphs given as lists of edges. They are iterative, not recursive, and end with their computation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
-from time import monotonic
 from typing import NamedTuple
 
-from db.errors import Timeout
-
-# The deadline is checked once in this many iterations.
-_ITERATIONS_PER_CHECK = 1_000
+from db.computation import STEPS_PER_CHECK, Computation
 
 _Graph = Mapping[int, Sequence[int]]
 
@@ -20,25 +15,22 @@ class GraphMetrics(NamedTuple):
     cycles: int
 
 
-def find_cycles(sources: Sequence[int], targets: Sequence[int], deadline: float | None = None) -> list[list[int]]:
+def find_cycles(sources: Sequence[int], targets: Sequence[int], computation: Computation) -> list[list[int]]:
     """Find the strongly connected components of more than one node, each sorted, in order of their first node.
 
-    Edges may repeat. Raise Timeout after the deadline, which is a value of the monotonic clock.
+    Edges may repeat.
     """
-    components = _strongly_connected_components(_graph(sources, targets), deadline)
+    components = _strongly_connected_components(_graph(sources, targets, computation), computation)
     return sorted(sorted(component) for component in components if len(component) > 1)
 
 
-def measure_graph(sources: Sequence[int], targets: Sequence[int], deadline: float | None = None) -> GraphMetrics:
-    """Count the edges of the longest path over the condensation, and the components of more than one node.
-
-    Raise Timeout after the deadline, which is a value of the monotonic clock.
-    """
-    graph = _graph(sources, targets)
+def measure_graph(sources: Sequence[int], targets: Sequence[int], computation: Computation) -> GraphMetrics:
+    """Count the edges of the longest path over the condensation, and the components of more than one node."""
+    graph = _graph(sources, targets, computation)
     cycles = 0
     # for each node, the edges of the longest path that begins in its component
     longest_from: dict[int, int] = {}
-    for component in _strongly_connected_components(graph, deadline):
+    for component in _strongly_connected_components(graph, computation):
         cycles += len(component) > 1
         longest_onward = -1
         for node in component:
@@ -52,9 +44,11 @@ def measure_graph(sources: Sequence[int], targets: Sequence[int], deadline: floa
     return GraphMetrics(max(longest_from.values(), default=0), cycles)
 
 
-def _graph(sources: Sequence[int], targets: Sequence[int]) -> _Graph:
+def _graph(sources: Sequence[int], targets: Sequence[int], computation: Computation) -> _Graph:
     graph: dict[int, list[int]] = {}
-    for source, target in zip(sources, targets, strict=True):
+    for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        if number % STEPS_PER_CHECK == 0:
+            computation.check()
         known = graph.get(source)
         if known is None:
             graph[source] = [target]
@@ -63,14 +57,14 @@ def _graph(sources: Sequence[int], targets: Sequence[int]) -> _Graph:
     return graph
 
 
-def _strongly_connected_components(graph: _Graph, deadline: float | None) -> Iterator[list[int]]:
+def _strongly_connected_components(graph: _Graph, computation: Computation) -> Iterator[list[int]]:
     """Yield every strongly connected component after all those that it leads to: Tarjan's algorithm."""
     # The low-link of each visited node: the number of the earliest node that it is known to lead back to. A node of a component
     # that was yielded has a number above all others, so that it lowers no low-link.
     low_links: dict[int, int] = {}
     complete = len(graph) + sum(map(len, graph.values()))
     visited: list[int] = []
-    iterations = count()
+    steps = 0
     for root in graph:
         if root in low_links:
             continue
@@ -78,8 +72,9 @@ def _strongly_connected_components(graph: _Graph, deadline: float | None) -> Ite
         low_links[root] = len(low_links)
         visited.append(root)
         while path:
-            if deadline is not None and next(iterations) % _ITERATIONS_PER_CHECK == 0 and monotonic() > deadline:
-                raise Timeout("The graph is too large to be analysed within the time limit.")
+            steps += 1
+            if steps % STEPS_PER_CHECK == 0:
+                computation.check()
             node, number, targets = path[-1]
             low = low_links[node]
             for target in targets:

@@ -3,7 +3,6 @@
 The database finds the links that may matter; the search over them is plain Python.
 """
 
-import asyncio
 import heapq
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
+from db.computation import STEPS_PER_CHECK, WALK_GRAPHS, Computation
 from db.connection import ReadConnection
 from db.lineage.subgraph import Subgraph, subgraphs_among
 from db.lineage.walk import Direction, WalkQuery, run_walks
@@ -72,8 +72,12 @@ async def find_paths(
     if target_id not in between:
         return Paths([], exhaustive=complete, visited_count=visited_count)
     (graph,) = await subgraphs_among(connection, [between], [downstream.instant], query)
-    found = await asyncio.to_thread(
-        paths_between, source_id, target_id, graph, max_length=query.max_depth, limit=limit, only_shortest=only_shortest
+    found = await connection.compute(
+        WALK_GRAPHS,
+        query.bounds.milliseconds / 1_000,
+        lambda computation: paths_between(
+            source_id, target_id, graph, computation, max_length=query.max_depth, limit=limit, only_shortest=only_shortest
+        ),
     )
     visible = {source_id, target_id}.union(*downstream.visible_levels)
     return Paths(
@@ -83,17 +87,23 @@ async def find_paths(
     )
 
 
-def best_confidences(root_id: int, graph: Subgraph, direction: Direction) -> dict[int, float]:
+def best_confidences(root_id: int, graph: Subgraph, direction: Direction, computation: Computation) -> dict[int, float]:
     """Compute for each asset the greatest product of confidences along a path from the root: Dijkstra's algorithm."""
     neighbours: dict[int, list[tuple[int, float]]] = defaultdict(list)
     near_ends, far_ends = _ends(graph, direction)
-    for near, far, confidence in zip(near_ends, far_ends, graph.confidences, strict=True):
+    for number, (near, far, confidence) in enumerate(zip(near_ends, far_ends, graph.confidences, strict=True)):
+        if number % STEPS_PER_CHECK == 0:
+            computation.check()
         neighbours[near].append((far, confidence))
     # the heap gives the smallest first, so all products are negated
     best = {root_id: -1.0}
     queue = [(-1.0, root_id)]
+    steps = 0
     # a product of numbers up to 1 never grows, so the greatest in the queue is final
     while queue:
+        steps += 1
+        if steps % STEPS_PER_CHECK == 0:
+            computation.check()
         negated, near = heapq.heappop(queue)
         if negated > best[near]:
             # a better path was found since
@@ -107,15 +117,24 @@ def best_confidences(root_id: int, graph: Subgraph, direction: Direction) -> dic
     return {asset_id: -negated for asset_id, negated in best.items()}
 
 
-def paths_between(source_id: int, target_id: int, graph: Subgraph, *, max_length: int, limit: int, only_shortest: bool) -> Paths:
+def paths_between(
+    source_id: int,
+    target_id: int,
+    graph: Subgraph,
+    computation: Computation,
+    *,
+    max_length: int,
+    limit: int,
+    only_shortest: bool,
+) -> Paths:
     """Find up to `limit` paths that visit no asset twice, the shortest first, then in order of the ids."""
-    adjacency = _most_trusted_links(graph)
+    adjacency = _most_trusted_links(graph, computation)
     distances = _distances_to(target_id, adjacency)
     if source_id not in distances:
         return Paths([], exhaustive=graph.truncation_reason is None)
     if only_shortest:
         max_length = min(max_length, distances[source_id])
-    search = _PathSearch(target_id, adjacency, distances, max_length)
+    search = _PathSearch(target_id, adjacency, distances, max_length, computation)
     paths: list[Path] = []
     for assets in search.paths_from(source_id):
         if len(paths) == limit:
@@ -127,12 +146,15 @@ def paths_between(source_id: int, target_id: int, graph: Subgraph, *, max_length
 class _PathSearch:
     """Best-first search: it expands the partial path that can reach the target by the fewest links, so the shortest is first."""
 
-    def __init__(self, target_id: int, adjacency: _Adjacency, distances: Mapping[int, int], max_length: int) -> None:
+    def __init__(
+        self, target_id: int, adjacency: _Adjacency, distances: Mapping[int, int], max_length: int, computation: Computation
+    ) -> None:
         self.gave_up = False
         self._target_id = target_id
         self._neighbours = {near: sorted(links) for near, links in adjacency.items()}
         self._distances = distances
         self._max_length = max_length
+        self._computation = computation
 
     def paths_from(self, source_id: int) -> Iterator[tuple[int, ...]]:
         # each partial path beside the least length of a path that begins with it
@@ -145,6 +167,8 @@ class _PathSearch:
                 yield partial
                 continue
             expansions += 1
+            if expansions % STEPS_PER_CHECK == 0:
+                self._computation.check()
             if expansions > _MAX_EXPANSIONS:
                 self.gave_up = True
                 return
@@ -156,9 +180,12 @@ class _PathSearch:
                     heapq.heappush(queue, (length, (*partial, far)))
 
 
-def _most_trusted_links(graph: Subgraph) -> _Adjacency:
+def _most_trusted_links(graph: Subgraph, computation: Computation) -> _Adjacency:
     adjacency: dict[int, dict[int, _TrustedLink]] = defaultdict(dict)
-    for source, target, confidence, link_id in zip(graph.sources, graph.targets, graph.confidences, graph.links, strict=True):
+    links = zip(graph.sources, graph.targets, graph.confidences, graph.links, strict=True)
+    for number, (source, target, confidence, link_id) in enumerate(links):
+        if number % STEPS_PER_CHECK == 0:
+            computation.check()
         known = adjacency[source].get(target)
         if known is None or (-confidence, link_id) < (-known.confidence, known.link_id):
             adjacency[source][target] = _TrustedLink(confidence, link_id)

@@ -9,7 +9,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, TypeVarTuple
@@ -17,6 +16,7 @@ from typing import Any, Generic, TypeVar, TypeVarTuple
 from aiodataloader import DataLoader, dispatch_queue_batch
 from aiodataloader import Loader as QueuedCall
 
+from db.computation import Computation, ComputationThread
 from db.connection import ReadConnection
 
 Value = TypeVar("Value")
@@ -24,11 +24,11 @@ Key = TypeVar("Key", bound=Hashable)
 Shared = TypeVarTuple("Shared")
 Source = TypeVar("Source")
 
-# One thread: several that compute at a time would keep the event loop waiting for the interpreter lock.
-_COMPUTATIONS = ThreadPoolExecutor(1, "headwater-graphs")
-
 # A computation on so many parts takes some milliseconds at most, about as long as to change threads beside a busy event loop.
 _FEW_PARTS = 2_000
+
+# Parts after which the computations of other operations have a turn, if a value is complete: some hundredths of a second.
+_PARTS_PER_TURN = 20_000
 
 Connect = Callable[[], Awaitable[ReadConnection]]
 
@@ -63,29 +63,43 @@ class Computed(Loadable[Value, Key, *Shared]):
     """Declaration of a loader by a function of another loader's value and the key.
 
     It runs on a thread beside the event loop, unless the values together have so few parts, which `size` counts, that changing
-    threads takes longer.
+    threads takes longer. `seconds` returns the time limit of a value from the shared arguments.
     """
 
     def __init__(
         self,
         source: Loadable[Source, Key, *Shared],
-        compute: Callable[[Source, Key], Value],
+        compute: Callable[[Source, Key, Computation], Value],
         *,
         size: Callable[[Source], int],
+        seconds: Callable[[*Shared], float],
+        thread: ComputationThread,
     ) -> None:
         self._source: Loadable[Any, Key, *Shared] = source
-        self._compute: Callable[[Any, Key], Value] = compute
+        self._compute: Callable[[Any, Key, Computation], Value] = compute
         self._size: Callable[[Any], int] = size
+        self._seconds: Callable[..., float] = seconds
+        self._thread = thread
 
     async def find(self, loaders: "Loaders", keys: Sequence[Key], *shared: *Shared) -> Sequence[Value]:
         sources = await loaders.load_all(self._source, keys, *shared)
+        seconds = self._seconds(*shared)
+        sizes = list(map(self._size, sources))
+        if sum(sizes) <= _FEW_PARTS:
+            computation = Computation(seconds)
+            return [self._compute(source, key, computation) for source, key in zip(sources, keys, strict=True)]
+        connection = await loaders.connect()
+        values: list[Value] = []
+        while (start := len(values)) < len(keys):
+            stop, parts = start + 1, sizes[start]
+            while stop < len(keys) and (parts := parts + sizes[stop]) <= _PARTS_PER_TURN:
+                stop += 1
 
-        def compute_all() -> list[Value]:
-            return [self._compute(source, key) for source, key in zip(sources, keys, strict=True)]
+            def compute_some(computation: Computation, start: int = start, stop: int = stop) -> list[Value]:
+                return [self._compute(sources[it], keys[it], computation) for it in range(start, stop)]
 
-        if sum(map(self._size, sources)) <= _FEW_PARTS:
-            return compute_all()
-        return await asyncio.get_running_loop().run_in_executor(_COMPUTATIONS, compute_all)
+            values += await connection.compute(self._thread, seconds, compute_some)
+        return values
 
 
 @dataclass(slots=True, eq=False)

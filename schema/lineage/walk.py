@@ -12,6 +12,7 @@ import strawberry
 
 from db.assets.node import uids_by_id
 from db.associations.lineage_link import LinkRow
+from db.computation import WALK_GRAPHS
 from db.errors import BadInput
 from db.instants import write_instant
 from db.lineage import walk as walks
@@ -42,12 +43,18 @@ LINKS_OF_PAGE = Batch(links_of_pages)
 WHOLE_LINKS_OF_PAGE = Batch(whole_links_of_pages)
 SUBGRAPH_OF_WALK = Batch(subgraphs_of_walks)
 CYCLES_OF_WALK = Computed(
-    SUBGRAPH_OF_WALK, lambda graph, _: find_cycles(graph.sources, graph.targets), size=lambda graph: len(graph.links)
+    SUBGRAPH_OF_WALK,
+    lambda graph, _, computation: find_cycles(graph.sources, graph.targets, computation),
+    size=lambda graph: len(graph.links),
+    seconds=lambda query: query.bounds.milliseconds / 1_000,
+    thread=WALK_GRAPHS,
 )
 CONFIDENCES_OF_WALK = Computed(
     SUBGRAPH_OF_WALK,
-    lambda graph, walk: best_confidences(walk.root_id, graph, walk.query.direction),
+    lambda graph, walk, computation: best_confidences(walk.root_id, graph, walk.query.direction, computation),
     size=lambda graph: len(graph.links),
+    seconds=lambda query: query.bounds.milliseconds / 1_000,
+    thread=WALK_GRAPHS,
 )
 UIDS_BY_ID = Batch(uids_by_id)
 

@@ -1,8 +1,9 @@
 """Plans of statements, and transactions that leave nothing behind."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -68,6 +69,76 @@ class row_counts(explained_plans):  # noqa: N801
     def rows_of(self, table: str) -> float:
         """Return the number of rows that all steps together read of a table, including those that they filtered out."""
         return float(sum(_rows_read(node) for node in self._nodes() if node.get("Relation Name") == table))
+
+
+# The blocks that the open transaction has fetched of each table and index, and the rows or entries that it has read there.
+_COUNTERS = """
+  SELECT relname, coalesce(pg_stat_get_xact_blocks_fetched(oid), 0) AS blocks,
+    coalesce(pg_stat_get_xact_tuples_returned(oid), 0) AS entries
+  FROM pg_class
+  WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i')
+"""
+
+
+class Work(NamedTuple):
+    """Work of the statements of a block: blocks fetched, and rows and entries of indexes read, each by table or index."""
+
+    text: str
+    blocks: Counter[str]
+    entries: Counter[str]
+
+    @property
+    def total(self) -> int:
+        return max(self.blocks.total(), self.entries.total())
+
+    def __str__(self) -> str:
+        return f"{self.blocks.total()} blocks, {self.entries.total()} entries, {self.blocks.most_common(2)}: {self.text[:80]!r}"
+
+
+class counted_work(AttachedHook):  # noqa: N801
+    """Context manager that counts the blocks and rows that each statement reads, those of triggers and functions included.
+
+    A statement runs as it does in the service, with the plan that its session keeps. One without a transaction runs once more,
+    in a transaction that is rolled back.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.work: list[Work] = []
+        # what a connection runs in a transaction, with the counters at the beginning
+        self._running: dict[int, Work] = {}
+
+    @property
+    def total(self) -> int:
+        """The work of all statements."""
+        return sum(it.total for it in self.work)
+
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        if connection.is_in_transaction():
+            await self._note(connection)
+            if not belongs_to_session(text):
+                self._running[id(connection)] = await self._counters(connection, text)
+        elif not belongs_to_session(text):
+            transaction = connection.transaction()
+            await transaction.start()
+            self._running[id(connection)] = await self._counters(connection, text)
+            await connection.fetch(text, *(arguments or ()))
+            await self._note(connection)
+            await transaction.rollback()
+        return await super().before(connection, text, arguments)
+
+    async def _note(self, connection: "asyncpg.Connection[Row]") -> None:
+        if (begun := self._running.pop(id(connection), None)) is not None:
+            ended = await self._counters(connection, begun.text)
+            self.work.append(Work(begun.text, ended.blocks - begun.blocks, ended.entries - begun.entries))
+
+    async def _counters(self, connection: "asyncpg.Connection[Row]", text: str) -> Work:
+        rows = await connection.fetch(_COUNTERS)
+        return Work(
+            " ".join(text.split()),
+            Counter({row.relname: row.blocks for row in rows}),
+            Counter({row.relname: row.entries for row in rows}),
+        )
 
 
 def _rows_read(step: dict[str, Any]) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import networkx
 import pytest
 
+from db.computation import Computation
 from db.connection import WriteConnection
 from db.database import Database
 from db.lineage.graph import find_cycles
@@ -163,8 +164,8 @@ async def test_links_cycles_and_confidences_equal_those_of_the_graph(connection:
                 link.link_id for link, _ in effective if {link.source, link.target} <= asset_ids
             )
             cycles = [sorted(it) for it in networkx.strongly_connected_components(expected) if len(it) > 1]
-            assert find_cycles(subgraph.sources, subgraph.targets) == sorted(cycles)
-            assert_confidences(best_confidences(walk.root_id, subgraph, query.direction), walk, expected)
+            assert find_cycles(subgraph.sources, subgraph.targets, Computation(60)) == sorted(cycles)
+            assert_confidences(best_confidences(walk.root_id, subgraph, query.direction, Computation(60)), walk, expected)
         await assert_each_link_is_on_one_page(connection, rng, effective_at, walks, query)
 
 

@@ -35,7 +35,8 @@ def without_predicate(statement: str) -> Statement:
 def composed_without_predicate(statement: Statement) -> Statement:
     """Return a composed statement without its predicate on the tenant."""
     tenant = f"${statement.parameters.index('tenant') + 1}::BIGINT"
-    unguarded, removed = re.subn(rf"\w+\.tenant_id = {re.escape(tenant)}", f"{tenant} IS NOT NULL", statement.text)
+    predicate = rf"\w+\.tenant_id = \(SELECT {re.escape(tenant)} AS \w+\)"
+    unguarded, removed = re.subn(predicate, f"{tenant} IS NOT NULL", statement.text)
     assert removed
     return replace(statement, text=unguarded)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import Any, Self
 
 import asyncpg
@@ -11,8 +12,13 @@ import httpx
 import pytest
 import uvicorn
 
+from db.computation import Computation
+from db.lineage import analytics
+from db.lineage import path as paths
 from graph_api.app import create_app
 from graph_api.settings import Settings
+from schema.execution import loading
+from schema.lineage import walk as walks
 
 pytestmark = pytest.mark.api
 
@@ -115,3 +121,50 @@ async def test_a_disconnect_cancels_the_statement(service: Service, address: str
             while database.connections_in_use:  # noqa: ASYNC110
                 await asyncio.sleep(0)
     assert (await service.execute("{ products { nodes { name } } }"))["data"] == {"products": {"nodes": []}}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "query"),
+    [
+        pytest.param(walks, "find_cycles", '{ product(name: "x") { downstream { cycles } } }', id="the graph of a walk"),
+        pytest.param(
+            walks,
+            "best_confidences",
+            '{ a: product(name: "x") { downstream { edges { confidence } } } b: product(name: "y") { name } }',
+            id="through a loader",
+        ),
+        pytest.param(analytics, "measure_graph", "{ analytics { lineage { longestPath } } }", id="statistics"),
+        pytest.param(paths, "paths_between", '{ lineagePaths(from: "%s", to: "%s") { exhaustive } }', id="paths"),
+    ],
+)
+async def test_a_disconnect_ends_the_computation(
+    service: Service, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, query: str
+) -> None:
+    uids = []
+    for product in "xy":
+        created = await service.execute(REGISTER.replace("changed", "product { uid }").replace('"x"', f'"{product}"'))
+        uids.append(created["data"]["registerProduct"]["product"]["uid"])
+    link = 'source: { product: "x" }, target: { product: "y" }'
+    assert "errors" not in await service.execute(f"mutation {{ registerLineage(input: {{ {link} }}) {{ changed }} }}")
+    query = query % tuple(uids) if "%" in query else query
+    started, ended, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def compute(*arguments: Any, **_: Any) -> None:
+        """Compute without an end of its own."""
+        (computation,) = (it for it in arguments if isinstance(it, Computation))
+        loop.call_soon_threadsafe(started.set)
+        try:
+            while True:
+                computation.check()
+        finally:
+            loop.call_soon_threadsafe(ended.set)
+
+    monkeypatch.setattr(loading, "_FEW_PARTS", 0)
+    with monkeypatch.context() as endless:
+        endless.setattr(module, name, compute)
+        async with asyncio.timeout(TIMEOUT):
+            async with service.abandoned_request(query):
+                await started.wait()
+            await ended.wait()
+    # the thread and the slot are free
+    assert "errors" not in await service.execute(query)
