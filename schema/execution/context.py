@@ -148,7 +148,7 @@ def selects(info: Info, *paths: str) -> bool:
 
 
 class _Selection(NamedTuple):
-    """What the selections of an operation depend on."""
+    """Fragments of an operation, and the variables that decide what is included."""
 
     fragments: Mapping[str, FragmentDefinitionNode]
     variables: VariableValues
