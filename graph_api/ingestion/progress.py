@@ -10,6 +10,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from graph_api.ingestion.row import RowError
+from graph_api.ingestion.spreadsheet_cells import neutralize
 
 # Seconds between two lines of progress where there is no terminal.
 INTERVAL = 5.0
@@ -73,7 +74,8 @@ class Rejects:
     def add(self, error: RowError) -> None:
         self._count += 1
         if self._writer:
-            self._writer.writerow((error.line, error.field, error.code, error.message))
+            # both quote the file, and people open this one in a spreadsheet
+            self._writer.writerow((error.line, neutralize(error.field or ""), error.code, neutralize(error.message)))
         if self._count <= NAMED:
             where = f"line {error.line}" if error.field is None else f"line {error.line}, {self._part} {error.field}"
             self._progress.print(f"{where}: {error.message}")
