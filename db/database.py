@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -22,9 +22,19 @@ _APPLICATION = "headwater"
 
 _READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _GENERIC_PLANS = "; SET LOCAL plan_cache_mode = force_generic_plan"
-_REVISION = text("SELECT version_num FROM alembic_version")
+_STATUS = text(
+    "SELECT version_num, pg_is_in_recovery() OR CAST(current_setting('default_transaction_read_only') AS boolean) AS is_read_only"
+    " FROM alembic_version"
+)
 
 _SET_TENANT = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), false)")
+
+
+class DatabaseStatus(NamedTuple):
+    """The schema revision that a database is at, None if it has none, and True if it accepts reads only."""
+
+    revision: str | None
+    is_read_only: bool
 
 
 class Database:
@@ -154,11 +164,11 @@ class Database:
             else:
                 return driver
 
-    async def revision(self) -> str | None:
-        """Return the schema revision that the database is at."""
+    async def status(self) -> DatabaseStatus:
+        """Return the status of the database."""
         async with self._block(_READ_ONLY, None) as driver:
-            rows = await driver.fetch(_REVISION.text)
-            return str(rows[0].version_num) if rows else None
+            rows = await driver.fetch(_STATUS.text)
+            return DatabaseStatus(str(rows[0].version_num), rows[0].is_read_only) if rows else DatabaseStatus(None, False)
 
     @property
     def connections_in_use(self) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from db.errors import BadInput, Conflict, HeadwaterError, NameTaken, Timeout, TransactionConflict, Unavailable
+from db.errors import BadInput, Conflict, HeadwaterError, NameTaken, ReadOnly, Timeout, TransactionConflict, Unavailable
 
 # Database role of the service.
 SERVICE_ROLE = "headwater_service"
@@ -49,6 +49,15 @@ EXAMPLE_ADDRESS = "postgresql://user:password@host:5432/database"
 ADDRESS_OPTIONS = {"host", "port", "ssl", "passfile", "timeout", "command_timeout", "target_session_attrs"}
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+# read_only_sql_transaction, disk_full
+_NOT_WRITABLE = ("25006", "53100")
+# query_canceled, transaction_timeout, lock_not_available
+_TIMEOUTS = ("57014", "25P04", "55P03")
+# Connection exceptions, invalid states of transactions, insufficient resources, interventions of operators, system errors: the
+# server refuses for a reason of its own.
+_UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58")
+# Data exceptions and violated constraints, whose messages quote values.
+_CLASSES_THAT_QUOTE = ("22", "23")
 UNAVAILABLE = "The database does not answer. Try again in a moment."
 
 
@@ -99,7 +108,9 @@ def domain_error(error: Exception, *, connection_lost: bool = False) -> Headwate
         return CONSTRAINT_ERRORS[constraint]()
     if state in ("40001", "40P01"):
         return TransactionConflict("Concurrent writers changed the same data. Try again.")
-    if state in ("57014", "55P03"):
+    if state in _NOT_WRITABLE:
+        return ReadOnly()
+    if state in _TIMEOUTS:
         return Timeout("The database took longer than a request may.")
     if state == "42P01" or (state == "22023" and SERVICE_ROLE in str(cause)):
         return Unavailable("The database was not migrated for this version. Run: headwater migrate")
@@ -108,12 +119,23 @@ def domain_error(error: Exception, *, connection_lost: bool = False) -> Headwate
     # The driver raises a ValueError for a value that does not fit its parameter.
     if state in ("22021", "22P05") or is_unencodable(cause):
         return BadInput("A value holds a character or a number that cannot be stored, such as NUL.")
-    if connection_lost or state[:2] in ("08", "53") or state in ("57P01", "57P02", "57P03", "25P03"):
+    if connection_lost or state[:2] in _UNAVAILABLE_CLASSES:
         return Unavailable(UNAVAILABLE)
     if isinstance(cause, (OSError, asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)):
         # A migration changes what statements return; the connection that prepared them is closed.
         return Unavailable(UNAVAILABLE)
     return None
+
+
+def remove_values(error: BaseException) -> None:
+    """Remove the values of parameters and rows from an error of the driver, so that no log that has its text has them."""
+    if isinstance(error, asyncpg.PostgresError):
+        error.detail = None
+        if (error.sqlstate or "")[:2] in _CLASSES_THAT_QUOTE:
+            named = f" {name}" if (name := getattr(error, "constraint_name", None)) else ""
+            error.args = (f"{type(error).__name__} {error.sqlstate}{named}",)
+    elif is_unencodable(error):
+        error.args = ("A parameter does not fit its type.",)
 
 
 def missing_privilege(error: BaseException | None) -> Unavailable:

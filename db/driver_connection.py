@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import orjson
 
-from db.driver import domain_error, is_unencodable, translated_errors
-from db.errors import HeadwaterError
+from db.driver import domain_error, is_unencodable, remove_values, translated_errors
+from db.errors import HeadwaterError, ReadOnly
 from db.rows import Row
 from db.sql import MAX_SHAPES
 
@@ -140,7 +140,12 @@ class DriverConnection:
         lost = self._connection.is_closed()
         if not refused or lost or isinstance(error, asyncpg.PostgresConnectionError):
             self.is_usable = False
-        return domain_error(error, connection_lost=lost) if isinstance(error, Exception) else None
+        translated = domain_error(error, connection_lost=lost) if isinstance(error, Exception) else None
+        if isinstance(translated, ReadOnly):
+            # an address with several hosts may lead to another server, which accepts writes
+            self.is_usable = False
+        remove_values(error)
+        return translated
 
 
 def _encode_jsonb(value: Any) -> bytes:

@@ -14,6 +14,7 @@ HeadwaterError
 ├── RateLimited      RATE_LIMITED      the caller has exceeded its rate limit
 ├── Timeout          TIMEOUT           it took too long
 └── Unavailable      UNAVAILABLE       a service that this one depends on does not answer
+    ├── ReadOnly                       the database accepts reads only
     └── TransactionConflict            the transaction lost against another one; it may be retried
 """
 
@@ -104,6 +105,19 @@ class Timeout(HeadwaterError):
 
 class Unavailable(HeadwaterError):
     code = "UNAVAILABLE"
+
+
+class ReadOnly(Unavailable):
+    """A write to a database that accepts none, as in a failover or with a full disk. Clients see UNAVAILABLE.
+
+    Reads go on: what they would note, such as the last use of a key, is left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database accepts no writes at the moment, as in a failover or with a full disk. Reads go on. Try the write again"
+            " in a moment."
+        )
 
 
 class TransactionConflict(Unavailable):

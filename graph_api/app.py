@@ -33,8 +33,8 @@ from schema.execution.executor import Executor
 from schema.execution.external_record import Caller, Lookup
 from schema.root import schema
 
-# Seconds for which the schema revision of the database is cached.
-REVISION_TTL = 1
+# Seconds for which the status of the database is cached.
+STATUS_TTL = 1
 
 # Connections for short lookups that need no slot: credentials and readiness.
 LOOKUP_CONNECTIONS = 2
@@ -77,7 +77,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         authenticator = Authenticator(database, settings.auth_config(), require_auth=require_auth)
         app.state.database = database
         app.state.request_limits = settings.request_limits
-        app.state.revision = SingleFlightCache(lambda _: database.revision(), REVISION_TTL)
+        app.state.database_status = SingleFlightCache(lambda _: database.status(), STATUS_TTL)
         app.state.rate_limiter = rate_limiter
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)

@@ -141,7 +141,7 @@ class Statements:
     async def check(self, database: Database) -> None:
         """Fail if statements of the database are not recorded: their number would prove nothing."""
         if not self.all_statements:
-            await database.revision()
+            await database.status()
             assert self.all_statements, "the hook saw no statement"
 
 

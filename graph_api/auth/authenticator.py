@@ -12,6 +12,7 @@ from db.author import Author
 from db.database import Database
 from db.errors import Forbidden, HeadwaterError, Unauthenticated
 from db.instants import write_instant
+from db.occasion import Occasion
 from db.tenancy import api_key, tenant
 from db.tenancy.api_key import BOOTSTRAP, KEY_PREFIX, FoundKey, KeyName, KeySigner
 from db.tenancy.tenant import TenantStatus
@@ -31,6 +32,9 @@ from schema.execution.principal import Principal
 
 # Seconds between two updates of the last use of a key.
 _LAST_USED_INTERVAL = 60
+
+# Seconds between two warnings that the last use of a key is not recorded.
+_WARNING_INTERVAL = 60
 
 # Keys whose principals are remembered.
 _MAX_REMEMBERED = 10_000
@@ -90,6 +94,7 @@ class Authenticator:
         self._keys = SingleFlightCache(self._load_key, config.cache_ttl)
         self._tenants = SingleFlightCache(self._load_tenant, config.cache_ttl)
         self._last_used = SingleFlightCache(self._touch_last_used, _LAST_USED_INTERVAL)
+        self._unrecorded = Occasion(_WARNING_INTERVAL)
         # by the key and the requested tenant
         self._remembered: dict[tuple[str, str | None], _Remembered] = {}
 
@@ -173,12 +178,13 @@ class Authenticator:
             return await tenant.tenant_status(connection)
 
     async def _touch_last_used(self, name: KeyName) -> None:
-        """Record the use of a key. A failure is logged and does not fail the request."""
+        """Record the use of a key. A failure does not fail the request; it is logged once in a while."""
         try:
             async with self._database.transaction(name.tenant_id, Author(str(name)), audited=False) as connection:
                 await api_key.touch_last_used(connection, name.name, every=timedelta(seconds=_LAST_USED_INTERVAL))
         except HeadwaterError as error:
-            log.warning("last use of a key not recorded", key=str(name), reason=error.message)
+            if self._unrecorded.is_due():
+                log.warning("last use of a key not recorded", key=str(name), reason=error.message)
 
 
 def require_tenant(principal: Principal, requested: str | None) -> Principal:

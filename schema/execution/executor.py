@@ -22,7 +22,8 @@ from db.audit_entry import READ
 from db.author import Author
 from db.connection import QueryStats
 from db.database import Database
-from db.errors import Forbidden, HeadwaterError, LimitExceeded, TransactionConflict, Unauthenticated, Unavailable
+from db.errors import Forbidden, HeadwaterError, LimitExceeded, ReadOnly, TransactionConflict, Unauthenticated, Unavailable
+from db.occasion import Occasion
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
 from schema.execution.context import Context
@@ -44,6 +45,9 @@ from schema.planning.run import run_plan
 
 # Attempts at a mutation that conflicts with other writers.
 ATTEMPTS = 5
+
+# Seconds between two warnings that reads are not audited.
+_WARNING_INTERVAL = 60
 
 # Tenants whose cipher of cursors is kept.
 _MAX_CIPHERS = 1_000
@@ -132,6 +136,7 @@ class Executor:
     ) -> None:
         self._schema: GraphQLSchema = schema._schema
         self._database = database
+        self._unaudited = Occasion(_WARNING_INTERVAL)
         self._limits = limits or Limits()
         self._fetch = fetch
         self._find_grants = find_grants
@@ -207,7 +212,7 @@ class Executor:
         author = principal.author(request_id, operation.audit_text) if writes or principal.operator else None
         if author is not None and prepared.uses_database and not writes:
             # before the read, so that no read by an operator is missing from the audit log
-            await self._database.record_audit(principal.tenant_id, author, READ)
+            await self._audit_read(principal, author)
         stats = QueryStats()
         if writes:
             attempt = await retry_on_conflict(
@@ -350,6 +355,14 @@ class Executor:
             return await run_plan(plan, execution.variables, context)
         request = prepared.request
         return await execute_generally(self._schema, prepared.document, request.variables, request.operation_name, context)
+
+    async def _audit_read(self, principal: Principal, author: Author) -> None:
+        """Record in the audit log that an operator reads. A database that accepts no writes does not fail the read."""
+        try:
+            await self._database.record_audit(principal.tenant_id, author, READ)
+        except ReadOnly as error:
+            if self._unaudited.is_due():
+                log.warning("read by an operator not audited", operation=author.operation, reason=error.message)
 
     async def _audit_failure(self, principal: Principal, author: Author, errors: Sequence[GraphQLError]) -> None:
         """Record in the audit log that a mutation was not committed."""

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from traceback import format_exception
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -13,7 +15,7 @@ from db.assets.product_query import ProductQuery
 from db.author import Author
 from db.database import Database
 from db.driver_connection import DriverConnection
-from db.errors import HeadwaterError, Timeout, Unavailable
+from db.errors import HeadwaterError, ReadOnly, Timeout, Unavailable
 from db.pagination import Page
 from db.rows import Row
 from db.sql import text
@@ -189,7 +191,7 @@ async def test_a_second_statement_is_refused(shared: Database) -> None:
 
 
 async def test_a_single_read_cannot_write(shared: Database) -> None:
-    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+    with pytest.raises(ReadOnly):
         await shared.single_read(1).fetch(text("INSERT INTO domain (tenant_id, name) VALUES (CAST(:tenant AS bigint), 'x')"))
 
 
@@ -272,3 +274,26 @@ async def test_behind_a_pooler_every_read_has_a_block(two_tenants: Database, add
         async with database.transaction(1, Author("tester")) as writer:
             await product.register(writer, product_fields("pooled"))
     await database.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT CAST(CAST(:secret AS text) AS integer) AS number FROM tenant WHERE tenant_id = CAST(:tenant AS bigint)",
+        "INSERT INTO domain (tenant_id, name) VALUES (CAST(:tenant AS bigint), 'sales'), (CAST(:tenant AS bigint), 'sales')"
+        " RETURNING CAST(:secret AS text) AS secret",
+        "INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, changed, recorded_at, actor)"
+        " VALUES (CAST(:tenant AS bigint), 'LINK', 1, CAST(:secret AS text), now(), true, now(), 'x')",
+        "SELECT CAST(:secret AS bigint) AS number FROM tenant WHERE tenant_id = CAST(:tenant AS bigint)",
+    ],
+    ids=["invalid", "duplicate", "violation", "unencodable"],
+)
+async def test_an_error_quotes_no_value_of_a_parameter_or_a_row(shared: Database, statement: str) -> None:
+    secret = uuid4().hex
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        async with shared.transaction(1, Author("writer"), audited=False) as connection:
+            await connection.fetch(text(statement), {"secret": secret})
+    logged = "".join(format_exception(raised.value))
+    assert secret not in logged
+    assert "(sales)" not in logged
+    assert "Failing row" not in logged
