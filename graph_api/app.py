@@ -31,6 +31,7 @@ from graph_api.records.grants import GrantedServices
 from graph_api.settings import Settings
 from schema.execution.executor import Executor
 from schema.execution.external_record import Caller, Lookup
+from schema.execution.tenant_figures import TenantFigures
 from schema.root import schema
 
 # Seconds for which the status of the database is cached.
@@ -85,7 +86,8 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.authenticator = authenticator
         app.state.find_grants = find_grants
         documents = settings.registered_documents()
-        executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents, find_grants)
+        figures = app.state.figures = TenantFigures(database)
+        executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents, find_grants, figures)
         app.state.executor = executor
         direct["/graphql"] = GraphQLEndpoint(
             executor, authenticator, rate_limiter, app.state.admission, app.state.parse_admission, settings.request_limits
@@ -93,6 +95,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         try:
             yield
         finally:
+            await figures.close()
             await authenticator.close()
             await rate_limiter.close()
             await records.close()

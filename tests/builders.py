@@ -10,6 +10,7 @@ import httpx
 from db.database import Database
 from schema.execution.executor import Executor, Request
 from schema.execution.principal import Principal
+from schema.execution.tenant_figures import TenantFigures
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.root import schema
@@ -152,6 +153,7 @@ class Api:
     client: httpx.AsyncClient
     database: Database
     statements: Statements
+    figures: TenantFigures | None = None
 
     async def __call__(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> ApiResponse:
         response = await self.client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)

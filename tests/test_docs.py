@@ -398,6 +398,7 @@ async def test_the_demo_is_loaded_once(api: Api) -> None:
 NOT_PROFILED = re.compile(r"graph_api/http/(http_protocol|exchange)\.py|.*\.sql")
 # Each process enters these for a new document or a new statement only.
 ENTERED_ONCE = {
+    "db/lineage/figures.py",
     "schema/language/document_limits.py",
     "schema/execution/authorization.py",
     "schema/language/columns.py",
@@ -419,6 +420,10 @@ async def test_the_files_of_one_request_are_those_that_the_page_lists(api: Api) 
     assert all((ROOT / file).exists() for file in listed)
     # the first request builds the middleware
     await api("{ __typename }")
+    # figures of the tenant are read in the background
+    assert api.figures is not None
+    api.figures.of(1)
+    await api.figures.idle()
 
     async def entered() -> list[str]:
         """Return the files that the request enters, in order."""

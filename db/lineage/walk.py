@@ -115,6 +115,8 @@ class Walk:
     levels: Sequence[Sequence[int]]
     visible_levels: Sequence[Sequence[int]]
     truncation: Truncation | None
+    # the links that were examined
+    examined_count: int
 
     @property
     def asset_ids(self) -> list[int]:
@@ -260,7 +262,8 @@ def walk_of_levels(
         reason = TruncationReason.LINKS
     elif last["timed_out"] and last["depth"] < query.max_depth:
         reason = TruncationReason.TIME
-    return Walk(root_id, query, instant, levels, visible_levels, None if reason is None else Truncation.of(reason, bounds))
+    truncation = None if reason is None else Truncation.of(reason, bounds)
+    return Walk(root_id, query, instant, levels, visible_levels, truncation, last["examined"])
 
 
 @cache

@@ -171,9 +171,12 @@ class _RequestHandler:
     async def _run_one(self, content: Any) -> _Outcome:
         try:
             operation = parse_operation(content, self._request, self._authorization)
-            result = self._endpoint.executor.prepare_known(operation, self._principal)
+            executor = self._endpoint.executor
+            result = executor.prepare_known(operation, self._principal)
             if result is None:
                 result = await self._prepare(operation)
+            if not isinstance(result, PreparedOperation) and result.cost is not None:
+                result = await self._prepare_again(result, operation)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
@@ -216,6 +219,13 @@ class _RequestHandler:
                 prepared = executor.plan(prepared)
             await asyncio.sleep(time.perf_counter() - started)
         return prepared
+
+    async def _prepare_again(self, refused: Result, operation: Operation) -> PreparedOperation | Result:
+        """Prepare an operation again that was refused for its cost, if figures of the tenant can lower that."""
+        again = await self._endpoint.executor.prepare_again(refused, operation, self._principal)
+        if isinstance(again, PreparedOperation) and not again.is_planned:
+            return await self._prepare(operation)
+        return again
 
     async def _run(self, prepared: PreparedOperation) -> Result:
         """Run an operation, and charge its actual cost. One that uses the database runs in a slot, within its time, and only as

@@ -100,6 +100,7 @@ async def _load(request: Request, principal: Principal, rate_status: RateLimitSt
         failure = error
     finally:
         body.abandon()
+        state.figures.expire(principal.tenant_id)
         await state.rate_limiter.charge(rate_status, max(1, load.summary.rows))
     if body.disconnected:
         # Only the log shows this response.

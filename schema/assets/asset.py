@@ -20,7 +20,7 @@ from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ
 from schema.lineage.walk import LineageConnection, walk_connections
-from schema.lineage.walk_arguments import MaxDepth, WalkAfter, WalkFilter, WalkFirst
+from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, MaxDepth, WalkAfter, WalkFilter, WalkFirst
 from schema.temporal.history import Version, version_connections
 
 LABEL = "Name to display: the name of a product, the display name of an entity."
@@ -74,7 +74,7 @@ class Asset(Node):
         """Build the asset from a period of its history."""
         raise TypeError(f"{cls.__name__} does not implement from_version()")
 
-    @walk_cost()
+    @walk_cost(Direction.UPSTREAM)
     @list_size(by=("first",), of=("edges", "nodes", "links"))
     @batched(READ, "Assets that feed it, directly or through others. Null if the walk failed; then an error says why.")
     @staticmethod
@@ -83,13 +83,13 @@ class Asset(Node):
         info: Info,
         max_depth: MaxDepth = 5,
         filter: WalkFilter = None,
-        first: WalkFirst = 100,
+        first: WalkFirst = DEFAULT_WALK_PAGE_SIZE,
         after: WalkAfter = None,
         as_of: AsOf = None,
     ) -> list[LineageConnection | None]:
         return await walk_connections(info, assets, Direction.UPSTREAM, max_depth, filter, first, after, as_of)
 
-    @walk_cost()
+    @walk_cost(Direction.DOWNSTREAM)
     @list_size(by=("first",), of=("edges", "nodes", "links"))
     @batched(READ, "Assets that it feeds, directly or through others. Null if the walk failed; then an error says why.")
     @staticmethod
@@ -98,7 +98,7 @@ class Asset(Node):
         info: Info,
         max_depth: MaxDepth = 5,
         filter: WalkFilter = None,
-        first: WalkFirst = 100,
+        first: WalkFirst = DEFAULT_WALK_PAGE_SIZE,
         after: WalkAfter = None,
         as_of: AsOf = None,
     ) -> list[LineageConnection | None]:

@@ -1,6 +1,6 @@
 """The context of an operation, as its resolvers see it: principal, transaction, loaders, cost, and what is selected."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ from graphql import (
 from graphql.execution.values import VariableValues
 
 from db.errors import LimitExceeded
+from db.lineage.figures import Figures
 from db.lineage.walk import Walk
 from db.registries.service_grants import ServiceGrants
 from db.tenancy.api_key import KeySigner
@@ -27,8 +28,10 @@ from schema.execution.external_record import FindGrants, Lookup, PendingRecord
 from schema.execution.loading import Key, Loadable, Loaders, Shared, Value
 from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
+from schema.language.cost import LINKS_PER_OBJECT
 from schema.language.cursors import CursorCipher
 from schema.language.limits import Limits
+from schema.language.walk_extent import WalkExtent
 
 T = TypeVar("T")
 
@@ -39,23 +42,35 @@ class CostMeter:
 
     objects: int = 0
     walks: set[Walk] = field(default_factory=set)
-    # assets visited outside walks: by the search for paths, and by statistics of the whole graph
+    # links among the assets of walks, by the walk and the loader that reads them
+    links: dict[tuple[Any, Walk], int] = field(default_factory=dict)
+    # rows read outside walks: by the search for paths, and by statistics of the whole graph
     visited: int = 0
-    # assets that the walks begun so far may visit
+    # estimated cost of the walks that run now
     reserved: int = 0
+    # actual cost of the walks that have run
+    walked: int = 0
 
-    def reserve(self, assets: int, limit: int) -> None:
-        """Reserve the assets that a walk may visit. Raise LimitExceeded if a list above the walks is longer than assumed."""
-        self.reserved += assets
-        if self.reserved > limit:
+    def reserve(self, cost: int, limit: int) -> None:
+        """Reserve the cost of a walk. Raise LimitExceeded if it exceeds the limit together with what was walked before."""
+        if self.walked + self.visited + self.reserved + cost > limit:
             raise LimitExceeded(
-                f"The walks of the operation cost more than {limit}, because a list above them is longer than estimated."
-                " Start from fewer assets at once."
+                f"The walks of the operation cost more than {limit}, because they reach more or a list above them is longer than"
+                " estimated. Start from fewer assets at once."
             )
+        self.reserved += cost
+
+    def settle(self, reserved: int, walks: Iterable[Walk]) -> None:
+        """Replace a reserved cost by that of the walks that have run."""
+        self.reserved -= reserved
+        for walk in walks:
+            if walk not in self.walks:
+                self.walks.add(walk)
+                self.walked += WalkExtent.of(walk).cost(walk.query.bounds)
 
     @property
     def total(self) -> int:
-        return self.objects + self.visited + sum(walk.visited_count for walk in self.walks)
+        return self.objects + self.visited + self.walked + sum(it // LINKS_PER_OBJECT for it in self.links.values())
 
 
 @dataclass(slots=True)
@@ -69,6 +84,8 @@ class Context:
     transaction: Transaction
     find_grants: FindGrants
     cipher_of_tenant: Callable[[int], CursorCipher]
+    # those by which the cost was estimated; None: it was estimated by what the schema announces
+    figures: Figures | None = None
     records: list[PendingRecord] = field(default_factory=list)
     cost_meter: CostMeter = field(default_factory=CostMeter)
     _loaders: Loaders = field(init=False)

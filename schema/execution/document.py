@@ -25,6 +25,7 @@ from graphql.execution.values import VariableValues
 from graphql.validation import MaxIntrospectionDepthRule
 
 from db.errors import Forbidden, LimitExceeded, NotPersisted
+from db.lineage.figures import Figures
 from schema.execution.authorization import declared_scopes, required_scopes
 from schema.execution.federation import SubgraphSchema
 from schema.language.cost_estimator import CostEstimate, CostEstimates, CostEstimator
@@ -213,10 +214,16 @@ class Documents:
             )
         return operation
 
-    def estimate(self, prepared: PreparedDocument, operation: DocumentOperation, variables: dict[str, Any]) -> CostEstimate:
-        """Return the highest cost that an operation may have with these variables."""
-        estimate = self._estimator.estimate(operation.node, prepared.document, variables, prepared.cost_estimates)
-        if not operation.node.variable_definitions:
+    def estimate(
+        self,
+        prepared: PreparedDocument,
+        operation: DocumentOperation,
+        variables: dict[str, Any],
+        figures: Figures | None = None,
+    ) -> CostEstimate:
+        """Return the cost that an operation is expected to have with these variables, at most that which the schema announces."""
+        estimate = self._estimator.estimate(operation.node, prepared.document, variables, prepared.cost_estimates, figures)
+        if figures is None and not operation.node.variable_definitions:
             operation.estimate = estimate
         return estimate
 

@@ -23,6 +23,7 @@ from db.author import Author
 from db.connection import QueryStats
 from db.database import Database
 from db.errors import Forbidden, HeadwaterError, LimitExceeded, ReadOnly, TransactionConflict, Unauthenticated, Unavailable
+from db.lineage.figures import Figures
 from db.occasion import Occasion
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
@@ -32,6 +33,7 @@ from schema.execution.external_record import Caller, Fetch, FindGrants, fetch_no
 from schema.execution.federation import SubgraphSchema
 from schema.execution.general import execute_generally
 from schema.execution.principal import Principal
+from schema.execution.tenant_figures import TenantFigures
 from schema.execution.transaction import Transaction
 from schema.language.cost import FETCH_COST
 from schema.language.cost_estimator import CostEstimate
@@ -51,6 +53,9 @@ _WARNING_INTERVAL = 60
 
 # Tenants whose cipher of cursors is kept.
 _MAX_CIPHERS = 1_000
+
+# The estimated cost from which on figures of the tenant may lower it: it has a walk or long lists.
+FIGURES_FROM = 1_000
 
 _NO_VARIABLES = VariableValues({}, {})
 
@@ -102,6 +107,8 @@ class PreparedOperation(NamedTuple):
     operation: DocumentOperation
     estimate: CostEstimate
     execution: "_Execution"
+    # those that lowered the estimate
+    figures: Figures | None = None
 
     @property
     def is_planned(self) -> bool:
@@ -133,6 +140,7 @@ class Executor:
         key_signer: KeySigner | None = None,
         registered: RegisteredDocuments | None = None,
         find_grants: FindGrants = grant_any,
+        figures: TenantFigures | None = None,
     ) -> None:
         self._schema: GraphQLSchema = schema._schema
         self._database = database
@@ -143,13 +151,14 @@ class Executor:
         # without a signer, keys are signed and cursors sealed with a secret that no other process knows
         self._key_signer = key_signer or KeySigner(secrets.token_bytes())
         self._cipher_of_tenant = lru_cache(_MAX_CIPHERS)(partial(CursorCipher, self._key_signer.secret))
+        self._figures = figures
         self._documents = Documents(schema, self._limits, registered)
         for document_id, errors in self._documents.invalid_registered().items():
             log.warning("registered document is invalid", id=document_id, reason=errors[0].message)
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
         """Prepare a request, plan it and run it."""
-        prepared = self.prepare(request, principal)
+        prepared = await self.prepare_again(self.prepare(request, principal), request, principal)
         return prepared if isinstance(prepared, Response) else await self.run(self.plan(prepared), request_id)
 
     def prepare_known(self, request: Request, principal: Principal) -> "PreparedOperation | Response | None":
@@ -184,6 +193,11 @@ class Executor:
         if request.wants_resources and Scope.ADMIN not in principal.scopes:
             return _denied(principal, "Resource tracking", Scope.ADMIN)
         estimate = operation.estimate or self._documents.estimate(prepared, operation, request.variables or {})
+        figures = None
+        if estimate.requested >= FIGURES_FROM and self._figures is not None:
+            figures = self._figures.of(principal.tenant_id)
+            if figures is not None:
+                estimate = self._documents.estimate(prepared, operation, request.variables or {}, figures)
         if estimate.requested > self._limits.cost:
             too_expensive = LimitExceeded(
                 f"The estimated cost of the operation is {estimate.requested}. At most {self._limits.cost} is allowed. Request"
@@ -191,7 +205,16 @@ class Executor:
             )
             cost = OperationCost(estimate.requested, 0, self._limits.cost)
             return _refused([_graphql_error(too_expensive)])._replace(cost=cost)
-        return PreparedOperation(request, principal, prepared, operation, estimate, self._execution(request, prepared, operation))
+        execution = self._execution(request, prepared, operation)
+        return PreparedOperation(request, principal, prepared, operation, estimate, execution, figures)
+
+    async def prepare_again(
+        self, refused: "PreparedOperation | Response", request: Request, principal: Principal
+    ) -> "PreparedOperation | Response":
+        """Prepare a request again that was refused for its cost while no figures of the tenant were known, with the figures."""
+        if not isinstance(refused, Response) or refused.cost is None or self._figures is None:
+            return refused
+        return self.prepare(request, principal) if await self._figures.first(principal.tenant_id) else refused
 
     def plan(self, prepared: PreparedOperation) -> PreparedOperation:
         """Return an operation with its plan, which takes long if it has to be compiled. One that is not kept costs its fields."""
@@ -273,9 +296,17 @@ class Executor:
             variables = coerced
         return _Execution(operation.planned or self._documents.find_plan(prepared, operation, variables), variables)
 
-    def _context(self, principal: Principal, request_id: str, transaction: Transaction) -> Context:
+    def _context(self, prepared: "PreparedOperation", request_id: str, transaction: Transaction) -> Context:
+        """Build the context of an attempt."""
         return Context(
-            principal, request_id, self._limits, self._key_signer, transaction, self._find_grants, self._cipher_of_tenant
+            prepared.principal,
+            request_id,
+            self._limits,
+            self._key_signer,
+            transaction,
+            self._find_grants,
+            self._cipher_of_tenant,
+            prepared.figures,
         )
 
     async def _attempt(
@@ -289,7 +320,7 @@ class Executor:
                 return prefetched
         principal, writes = prepared.principal, prepared.writes
         transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=plan)
-        context = self._context(principal, request_id, transaction)
+        context = self._context(prepared, request_id, transaction)
         try:
             result = await self._execute(prepared, context)
         except asyncio.CancelledError:
@@ -321,7 +352,7 @@ class Executor:
         principal, variables = prepared.principal, prepared.execution.variables
         assert variables is not None, "an operation without variables that are valid has no plan"
         transaction = Transaction(self._database, principal.tenant_id, None, stats, writes=False, plan=plan, is_prefetched=True)
-        context = self._context(principal, request_id, transaction)
+        context = self._context(prepared, request_id, transaction)
         try:
             if not await prefetch(context, variables):
                 return None

@@ -6,13 +6,14 @@ An object costs 1 and a leaf nothing. The selection on the items of a list is mu
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import strawberry
 from strawberry.federation.schema_directives import Cost, ListSize
 from strawberry.types.field import StrawberryField
 
-from db.lineage.walk import Bounds
+from db.lineage.figures import Figures
+from db.lineage.walk import Bounds, Direction
 
 # Default cost of a mutation, which locks, looks up and writes a few rows.
 WRITE_COST = 10
@@ -20,11 +21,15 @@ WRITE_COST = 10
 LIFETIME_COST = 50
 # Cost of a record fetched from an external service.
 FETCH_COST = 10
-# Cost of reading every lineage link, for statistics or for the shape of the graph.
-GRAPH_COST = 5_000
+# Cost of reading every lineage link, for statistics or for the shape of the graph. That of a tenant of fewer links is less.
+GRAPH_COST = 50_000
+# Links that cost as much as an object where a statement reads them, and the answer does not hold them.
+LINKS_PER_OBJECT = 4
 
 _COST = "headwater.cost"
-_WALK_COUNT = "headwater.walk_count"
+_WALKS = "headwater.walks"
+_READS_LINKS = "headwater.reads_links"
+_READS_GRAPH = "headwater.reads_graph"
 _SIZE_ARGUMENT = "headwater.size_argument"
 
 Field = TypeVar("Field")
@@ -35,9 +40,35 @@ def cost(weight: int) -> Callable[[Field], Field]:
     return _declare(Cost(weight=weight), {_COST: weight})
 
 
-def walk_cost(count: int = 1) -> Callable[[Field], Field]:
-    """Declare that a field runs a number of walks, each of which costs the assets that a walk may visit."""
-    return _declare(Cost(weight=count * Bounds().assets), {_WALK_COUNT: count})
+class Walks(NamedTuple):
+    """Walks that a field runs: their number and directions, and how often it reads the links among their assets."""
+
+    number: int
+    directions: tuple[Direction, ...]
+    link_reads: int = 0
+
+
+def walk_cost(*directions: Direction, count: int = 1, link_reads: int = 0) -> Callable[[Field], Field]:
+    """Declare that a field runs walks in one of some directions, each of which costs the assets that it may visit. It reads the
+    links among their assets so many times, too."""
+    weight = count * Bounds().assets + link_reads * (Bounds().links // LINKS_PER_OBJECT)
+    return _declare(Cost(weight=weight), {_WALKS: Walks(count, directions, link_reads)})
+
+
+def links_cost(per_item_of: int = 1) -> Callable[[Field], Field]:
+    """Declare that a field reads the links among the assets of the walk above it. The SDL gives the cost of one item of a page
+    of a size: the links are read once for all of them."""
+    return _declare(Cost(weight=Bounds().links // LINKS_PER_OBJECT // per_item_of), {_READS_LINKS: True})
+
+
+def graph_cost() -> Callable[[Field], Field]:
+    """Declare that a field reads all lineage links of the tenant."""
+    return _declare(Cost(weight=GRAPH_COST), {_COST: GRAPH_COST, _READS_GRAPH: True})
+
+
+def graph_cost_of(figures: Figures | None) -> int:
+    """Return the cost of reading all lineage links of a tenant."""
+    return GRAPH_COST if figures is None else min(GRAPH_COST, 1 + figures.links // LINKS_PER_OBJECT)
 
 
 def without_cost(declared: StrawberryField) -> StrawberryField:
@@ -71,9 +102,19 @@ def declared_cost(metadata: Mapping[str, Any]) -> int | None:
     return metadata.get(_COST)
 
 
-def declared_walk_count(metadata: Mapping[str, Any]) -> int:
-    """Return the number of walks that a field declares."""
-    return cast(int, metadata.get(_WALK_COUNT, 0))
+def declared_walks(metadata: Mapping[str, Any]) -> Walks | None:
+    """Return the walks that a field declares, if any."""
+    return metadata.get(_WALKS)
+
+
+def reads_links(metadata: Mapping[str, Any]) -> bool:
+    """True if a field declares that it reads the links of the walk above it."""
+    return _READS_LINKS in metadata
+
+
+def reads_graph(metadata: Mapping[str, Any]) -> bool:
+    """True if a field declares that it reads all links of the tenant."""
+    return _READS_GRAPH in metadata
 
 
 def declared_size_argument(metadata: Mapping[str, Any]) -> str | None:

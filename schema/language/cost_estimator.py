@@ -24,7 +24,10 @@ from graphql import (
     VariableNode,
 )
 
+from db.lineage.figures import Figures
+from schema.language.cost import graph_cost_of
 from schema.language.cost_model import CostModel, FieldCost, ListLength
+from schema.language.walk_extent import WalkExtent, estimate_walk
 
 # JSON parsers that use doubles lose precision above this.
 _LARGEST = 2**53 - 1
@@ -44,7 +47,8 @@ class CostEstimate(NamedTuple):
 
 @dataclass(slots=True)
 class CostEstimates:
-    """Cached estimates of one operation, by the values of the variables that influence its cost."""
+    """Cached estimates of one operation, by the figures of a tenant, if it has some, and the values of the variables that
+    influence its cost. Tenants of equal figures share them."""
 
     variables: tuple[str, ...]
     by_values: dict[tuple[Any, ...], CostEstimate] = field(default_factory=dict)
@@ -62,14 +66,16 @@ class CostEstimator:
         document: DocumentNode,
         variables: Mapping[str, Any],
         cache: dict[str, CostEstimates],
+        figures: Figures | None = None,
     ) -> CostEstimate:
-        """Return the estimate of an operation with these variables. `cache` holds the estimates of a document, by operation."""
+        """Return the estimate of an operation with these variables, which the figures of the tenant lower. `cache` holds the
+        estimates of a document, by operation."""
         name = operation.name.value if operation.name else ""
         cached = cache.get(name)
-        if cached is not None and (known := cached.by_values.get(_cache_key(cached, variables))) is not None:
+        if cached is not None and (known := cached.by_values.get(_cache_key(cached, variables, figures))) is not None:
             return known
         fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
-        estimation = _Estimation(self._model.fields, fragments, operation, variables)
+        estimation = _Estimation(self._model, fragments, operation, variables, figures)
         root = self._model.root_types[operation.operation]
         requested = estimation.selection_cost(operation.selection_set, root).total
         is_mutation = operation.operation is OperationType.MUTATION
@@ -77,8 +83,10 @@ class CostEstimator:
         estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST))
         if cached is None:
             cached = cache[name] = CostEstimates(tuple(sorted(estimation.used_variables)))
-        if len(cached.by_values) < _CACHED_ESTIMATES:
-            cached.by_values[_cache_key(cached, variables)] = estimate
+        if len(cached.by_values) >= _CACHED_ESTIMATES:
+            # the oldest: figures change, and those of many tenants differ
+            del cached.by_values[next(iter(cached.by_values))]
+        cached.by_values[_cache_key(cached, variables, figures)] = estimate
         return estimate
 
 
@@ -88,9 +96,11 @@ class _SelectionCost(NamedTuple):
     total: int = 0
     # additional cost of each item of a list whose length a field above declares
     per_item: int = 0
+    # how often the links of the walk above are read
+    link_reads: int = 0
 
     def plus(self, other: "_SelectionCost") -> "_SelectionCost":
-        return _SelectionCost(self.total + other.total, self.per_item + other.per_item)
+        return _SelectionCost(self.total + other.total, self.per_item + other.per_item, self.link_reads + other.link_reads)
 
 
 class _Estimation:
@@ -98,13 +108,16 @@ class _Estimation:
 
     def __init__(
         self,
-        fields: Mapping[str, Mapping[str, FieldCost]],
+        model: CostModel,
         fragments: Mapping[str, FragmentDefinitionNode],
         operation: OperationDefinitionNode,
         variables: Mapping[str, Any],
+        figures: Figures | None,
     ) -> None:
         self.used_variables: set[str] = set()
-        self._fields = fields
+        self._limits = model.limits
+        self._figures = figures
+        self._fields = model.fields
         self._fragments = fragments
         self._variables = variables
         self._defaults = {it.variable.name.value: it.default_value for it in operation.variable_definitions or ()}
@@ -150,13 +163,40 @@ class _Estimation:
 
     def _field_cost(self, node: FieldNode, field_cost: FieldCost) -> _SelectionCost:
         below = self.selection_cost(node.selection_set, field_cost.type_name) if node.selection_set else _SelectionCost()
-        once = field_cost.cost + below.total
+        walk = self._walk(node, field_cost)
+        if walk is None:
+            once, link_reads = self._own_cost(field_cost) + below.total, below.link_reads + field_cost.reads_links
+        else:
+            assert field_cost.walks is not None, "an estimated walk is declared"
+            reads, link_reads = field_cost.walks.link_reads + below.link_reads, 0
+            bounds, number = self._limits.walk_bounds, field_cost.walks.number
+            # the object that the field returns costs 1, too, unless that exceeds what the schema announces
+            own = min(number * walk.cost(bounds) + 1, number * bounds.assets)
+            once = own + reads * walk.link_cost + below.total
         if field_cost.length is None:
-            return _SelectionCost(per_item=once) if field_cost.is_list else _SelectionCost(once)
+            return _SelectionCost(0, once, link_reads) if field_cost.is_list else _SelectionCost(once, 0, link_reads)
         length = self._length(field_cost.length, node)
         if field_cost.length.is_nested:
-            return _SelectionCost(once + length * below.per_item)
-        return _SelectionCost(length * once)
+            if walk is not None:
+                length = min(length, walk.assets)
+            elif self._figures is not None and field_cost.length.most is not None:
+                length = min(length, field_cost.length.most(self._figures))
+            return _SelectionCost(once + length * below.per_item, 0, link_reads)
+        return _SelectionCost(length * once, 0, link_reads)
+
+    def _own_cost(self, field_cost: FieldCost) -> int:
+        """Return the cost of a field itself, which runs no walk."""
+        return graph_cost_of(self._figures) if field_cost.reads_graph else field_cost.cost
+
+    def _walk(self, node: FieldNode, field_cost: FieldCost) -> WalkExtent | None:
+        """Estimate a walk of a field, if it runs one."""
+        if field_cost.walks is None:
+            return None
+        depths = [self._cost_value(it.value) for it in node.arguments or () if it.name.value == "maxDepth"]
+        # a value that is no number or out of the limits is refused at the field
+        depth = next((it for it in depths if type(it) is int), field_cost.depth)
+        limits = self._limits
+        return estimate_walk(limits.walk_bounds, self._figures, field_cost.walks.directions, min(depth, limits.max_walk_depth))
 
     def _fragment_cost(self, name: str) -> _SelectionCost:
         if name not in self._fragment_costs:
@@ -206,12 +246,13 @@ class _Estimation:
         return (1,)
 
 
-def _cache_key(estimates: CostEstimates, variables: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the values of the variables that influence the cost. A boolean becomes text, because True equals 1."""
+def _cache_key(estimates: CostEstimates, variables: Mapping[str, Any], figures: Figures | None) -> tuple[Any, ...]:
+    """Return the figures, and the values of the variables that influence the cost. A boolean becomes text, because True equals
+    1."""
     if not estimates.variables:
-        return ()
+        return (figures,)
     values = (_cost_value_of(variables[it]) if it in variables else Undefined for it in estimates.variables)
-    return tuple(str(it) if isinstance(it, bool) else it for it in values)
+    return (figures, *(str(it) if isinstance(it, bool) else it for it in values))
 
 
 def _cost_value_of(value: Any) -> CostValue:

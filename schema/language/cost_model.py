@@ -1,6 +1,6 @@
 """Cost model: the cost of every field of a schema, under the limits of the service."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -16,8 +16,17 @@ from graphql import (
 )
 from strawberry.federation.schema_directives import ListSize
 
-from schema.language.cost import declared_cost, declared_size_argument, declared_walk_count
+from db.lineage.figures import Figures
+from schema.language.cost import Walks, declared_cost, declared_size_argument, declared_walks, reads_graph, reads_links
 from schema.language.limits import Limits
+
+# The most items that a list of a type can have, by the figures of the tenant.
+_ITEMS: Mapping[str, Callable[[Figures], int]] = {
+    "Product": lambda figures: figures.products,
+    "Entity": lambda figures: figures.entities,
+    "Asset": lambda figures: figures.assets,
+    "LineageLink": lambda figures: figures.links,
+}
 
 
 class ListLength(NamedTuple):
@@ -27,6 +36,8 @@ class ListLength(NamedTuple):
     arguments: Sequence[str]
     # the lists are fields of what the field returns
     is_nested: bool
+    # the most items there can be; None: it is not known
+    most: Callable[[Figures], int] | None = None
 
 
 class FieldCost(NamedTuple):
@@ -36,6 +47,12 @@ class FieldCost(NamedTuple):
     type_name: str
     length: ListLength | None
     is_list: bool
+    # walks that the field runs, and their depth if no argument gives it
+    walks: Walks | None = None
+    depth: int = 0
+    # it reads the links of the walk above, or all links of the tenant
+    reads_links: bool = False
+    reads_graph: bool = False
 
 
 class CostModel:
@@ -48,6 +65,7 @@ class CostModel:
             if isinstance(graphql_type, GraphQLObjectType | GraphQLInterfaceType) and not name.startswith("__")
         }
         fields["Query"] |= _FEDERATION
+        self.limits = limits
         self.fields: Mapping[str, Mapping[str, FieldCost]] = fields
         self.root_types = {
             operation: root.name for operation in OperationType if (root := schema.get_root_type(operation)) is not None
@@ -67,15 +85,23 @@ def _field_cost(field: Any, limits: Limits) -> FieldCost:
     named_type = get_named_type(field.type)
     cost, length = 0 if is_leaf_type(named_type) else 1, None
     declared = field.extensions.get("strawberry-definition")
-    if declared is not None:
-        for directive in declared.directives:
-            if isinstance(directive, ListSize):
-                length = _list_length(directive, field, limits)
-        weight = declared_cost(declared.metadata)
-        cost = cost if weight is None else weight
-        if walks := declared_walk_count(declared.metadata):
-            cost = walks * limits.walk_bounds.assets
-    return FieldCost(cost, named_type.name, length, returns_list(field.type))
+    if declared is None:
+        return FieldCost(cost, named_type.name, length, returns_list(field.type))
+    for directive in declared.directives:
+        if isinstance(directive, ListSize):
+            length = _list_length(directive, field, limits)
+    weight = declared_cost(declared.metadata)
+    walks = declared_walks(declared.metadata)
+    return FieldCost(
+        cost if weight is None else weight,
+        named_type.name,
+        length,
+        returns_list(field.type),
+        walks,
+        0 if walks is None else field.args["maxDepth"].default_value,
+        reads_links(declared.metadata),
+        reads_graph(declared.metadata),
+    )
 
 
 def _list_length(directive: ListSize, field: Any, limits: Limits) -> ListLength:
@@ -86,4 +112,13 @@ def _list_length(directive: ListSize, field: Any, limits: Limits) -> ListLength:
     if arguments:
         defaults = [it for name in arguments if isinstance(it := field.args[name].default_value, int)]
         assumed = max(defaults) if defaults else min(assumed, limits.page_size)
-    return ListLength(assumed, arguments, is_nested=bool(directive.sized_fields))
+    is_nested = bool(directive.sized_fields)
+    return ListLength(assumed, arguments, is_nested, _most_items(field, directive) if is_nested else None)
+
+
+def _most_items(field: Any, directive: ListSize) -> Callable[[Figures], int] | None:
+    """Return the function of figures that bounds the lists of a page, by the type of its nodes."""
+    page = get_named_type(field.type)
+    if "nodes" not in (directive.sized_fields or ()) or not isinstance(page, GraphQLObjectType):
+        return None
+    return _ITEMS.get(get_named_type(page.fields["nodes"].type).name)

@@ -69,7 +69,7 @@ class LineageDiff:
 
 @strawberry.type
 class LineageDiffQueries:
-    @walk_cost(2)
+    @walk_cost(*Direction, count=2, link_reads=2)
     @resolver(READ, "Compare the walk from an asset at two instants. Null if the asset exists at neither.")
     async def lineage_diff(
         self,
@@ -120,6 +120,7 @@ class _WalkSnapshot(NamedTuple):
 async def _walk_snapshot(info: Info, root: int, instant: datetime, query: WalkQuery) -> _WalkSnapshot:
     walk = await load_walk(info, root, instant, query)
     links = await info.context.load(WHOLE_LINKS_OF_PAGE, WalkPage(walk, 0, walk.visible_count), query)
+    info.context.cost_meter.links[WHOLE_LINKS_OF_PAGE, walk] = len(links.rows)
     truncation = None if links.truncation_reason is None else walks.Truncation.of(links.truncation_reason, query.bounds)
     return _WalkSnapshot(
         set(chain.from_iterable(walk.visible_levels)), {it.link_id: it for it in links.rows}, walk.truncation or truncation

@@ -67,7 +67,7 @@ class PathMode(Enum):
 
 @strawberry.type
 class PathQueries:
-    @walk_cost(2)
+    @walk_cost(*Direction, count=2)
     @list_size(by=("first",), of=("paths",))
     @resolver(
         READ,

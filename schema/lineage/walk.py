@@ -24,14 +24,15 @@ from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, Wa
 from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info, of_selection, selects
 from schema.execution.loading import Batch, Computed, Loadable
-from schema.language.cost import list_size
+from schema.language.cost import links_cost, list_size
 from schema.language.cursors import CursorCipher
 from schema.language.fields import batched, each, field, resolver
 from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.scopes import READ
+from schema.language.walk_extent import estimate_walk
 from schema.lazy import ASSETS_BY_ID, LazyAsset, assets_from_rows
 from schema.lineage.truncation import Truncation
-from schema.lineage.walk_arguments import LineageFilter, walk_query
+from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, LineageFilter, walk_query
 
 Value = TypeVar("Value")
 
@@ -76,14 +77,16 @@ class LineageEdge:
     cursor: str = field(READ, "Cursor of the asset in this walk, at the instant of the walk.", resolver=_write_cursor)
     node: LazyAsset = field(READ, "The asset.")
     depth: int = field(READ, "Length of the shortest path from the root, in links.")
-    confidence: float = field(
-        READ,
-        "Confidence of its best path: the greatest product of the confidences along any path from the root, of any"
-        " length, through"
-        " the assets that the walk visits.",
+    confidence: float = links_cost(per_item_of=DEFAULT_WALK_PAGE_SIZE)(
+        field(
+            READ,
+            "Confidence of its best path: the greatest product of the confidences along any path from the root, of any"
+            " length, through"
+            " the assets that the walk visits.",
+        )
     )
-    links: list[LineageLink] = list_size(5)(
-        field(READ, "Links between it and the root or the assets that come before it in the walk.")
+    links: list[LineageLink] = links_cost(per_item_of=DEFAULT_WALK_PAGE_SIZE)(
+        list_size(5)(field(READ, "Links between it and the root or the assets that come before it in the walk."))
     )
 
 
@@ -155,6 +158,7 @@ class LineageConnection:
             await _nodes_of(info, connections),
         )
 
+    @links_cost()
     @batched(
         READ,
         "Links among the root and the assets that the walk returns. Each link comes once, on the page of the end that the walk"
@@ -174,6 +178,7 @@ class LineageConnection:
     def by_depth(self) -> list[DepthCount]:
         return [DepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.visible_levels, 1) if level]
 
+    @links_cost()
     @batched(
         READ,
         "Cycles among the root and all assets that the walk visits: strongly connected components of more than one"
@@ -276,6 +281,8 @@ async def _links_of(
     """Return the links of each page. `all_nodes` holds the assets of each page."""
     await _let_others_run(connections)
     pages = await info.context.load_all(LINKS_OF_PAGE, [it.walk_page for it in connections], _query_of(connections))
+    for connection, page in zip(connections, pages, strict=True):
+        info.context.cost_meter.links[LINKS_OF_PAGE, connection.walk] = len(page.rows)
     await _let_others_run(connections)
     return await asyncio.gather(
         *(_links_of_page(info, it, page.rows, nodes) for it, page, nodes in zip(connections, pages, all_nodes, strict=True))
@@ -292,7 +299,10 @@ async def _of_subgraphs(
         for page, links in zip(pages, await info.context.load_all(LINKS_OF_PAGE, pages, query), strict=True):
             if (subgraph := subgraph_of_page(page, links)) is not None:
                 info.context.prime(SUBGRAPH_OF_WALK, page.walk, query, value=subgraph)
-    return await info.context.load_all(declared, [it.walk for it in connections], query)
+    walks_below = [it.walk for it in connections]
+    for walk, graph in zip(walks_below, await info.context.load_all(SUBGRAPH_OF_WALK, walks_below, query), strict=True):
+        info.context.cost_meter.links[declared, walk] = len(graph.links)
+    return await info.context.load_all(declared, walks_below, query)
 
 
 async def _links_of_page(
@@ -325,19 +335,24 @@ async def walk_connections(
     # a page in the middle of a walk, or one that shows only some assets, reads its assets when they are known
     with_assets = parts.assets and after is None and query.assets == ALL_ASSETS
 
+    walk_cost = estimate_walk(query.bounds, info.context.figures, (direction,), max_depth).cost(query.bounds)
+    reserved = 0
+
     def begin(root: LazyAsset) -> tuple[WalkRoot, WalkStep | None]:
         """Check the cursor for a root, and reserve the cost of the walk. Return the step after which the page starts, too."""
+        nonlocal reserved
         pinned, step = as_of or root.pinned, None
         if after is not None:
             pinned, step = _read_cursor(_keyset(cipher, root, query).read(after, "after"), pinned)
-        meter.reserve(limits.walk_bounds.assets, limits.cost)
+        meter.reserve(walk_cost, limits.cost)
+        reserved += walk_cost
         return WalkRoot(root.asset_id, pinned, size if with_assets else 0), step
 
     starts = each(begin, roots)
     # an asset that several parents have in common has one page
     asked = {it[0]: (root, it[1]) for root, it in zip(roots, starts, strict=True) if not isinstance(it, Exception)}
     found = await info.context.load_all(FIRST_PAGE_OF_WALK, list(asked), query)
-    meter.walks.update(it.walk for it in found)
+    meter.settle(reserved, (it.walk for it in found))
     pages = {
         walk_root: _connection(root, walk_root.as_of, step, page, size, parts, cipher)
         for (walk_root, (root, step)), page in zip(asked.items(), found, strict=True)
@@ -390,7 +405,9 @@ def _connection(
 
 async def load_walk(info: Info, root: int, instant: datetime | None, query: WalkQuery) -> Walk:
     """Load a walk at an instant or else now, and meter its cost."""
-    info.context.cost_meter.reserve(info.context.limits.walk_bounds.assets, info.context.limits.cost)
+    meter = info.context.cost_meter
+    reserved = estimate_walk(query.bounds, info.context.figures, (query.direction,), query.max_depth).cost(query.bounds)
+    meter.reserve(reserved, info.context.limits.cost)
     found = await info.context.load(FIRST_PAGE_OF_WALK, WalkRoot(root, instant, 0), query)
-    info.context.cost_meter.walks.add(found.walk)
+    meter.settle(reserved, [found.walk])
     return found.walk

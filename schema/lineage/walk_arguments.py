@@ -14,6 +14,8 @@ from schema.language.asset_refs import AssetKind
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.limits import Limits
 
+DEFAULT_WALK_PAGE_SIZE = 100
+
 MaxDepth = Annotated[int, strawberry.argument(description="Maximum distance from the asset, in links.")]
 WalkFirst = Annotated[int, strawberry.argument(description="Maximum number of assets on the page.")]
 WalkAfter = Annotated[

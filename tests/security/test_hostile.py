@@ -6,13 +6,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import permutations
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from graph_api.http.http_protocol import MAX_HEAD_BYTES
 from graph_api.http.responses import GRAPHQL
 from tests.builders import REGISTER, product_fields
+from tests.graph_api.ingestion.lines import link_line, product_lines, to_jsonl
 from tests.schema.language.test_limits import HOSTILE
 from tests.security.service_harness import BODY_SECONDS, LIST, TIMEOUT, Client, Owner, Service, rejection
 
@@ -31,6 +34,15 @@ def walks(levels: int) -> str:
     for _ in range(levels):
         selected = f"upstream(first: 1000) {{ nodes {{ {selected} }} }}"
     return f"{{ products(first: 100) {{ nodes {{ {selected} }} }} }}"
+
+
+async def load_clique(client: Client, size: int) -> None:
+    """Load products that all feed each other."""
+    ends = [UUID(int=1_000 + number) for number in range(size)]
+    lines = [*product_lines(size), *(link_line(source, target, 0) for source, target in permutations(ends, 2))]
+    headers = {"Content-Type": "application/x-ndjson", "X-API-Key": await client.owner.key("write")}
+    response = await client.http.post("/api/v1/ingest", content=to_jsonl(lines), headers=headers, timeout=60)
+    assert response.json()["rejected"] == 0
 
 
 @asynccontextmanager
@@ -130,6 +142,7 @@ async def test_a_hostile_document_is_rejected_at_once(client: Client, key: str, 
 
 
 async def test_an_estimated_cost_of_a_billion_is_rejected_at_once(client: Client, key: str) -> None:
+    await load_clique(client, 100)
     async with other_tenant_is_served(client):
         started = time.monotonic()
         answer = await client(walks(2), key, {"Accept": GRAPHQL})

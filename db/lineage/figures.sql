@@ -1,0 +1,62 @@
+-- Read the figures of a tenant: the numbers of its products, entities and links, as its quotas count them, and the mean degrees
+-- that a walk meets, named by the end of a link at which links are counted, and the direction in which they are.
+--
+-- The degrees come from at most :sample links that are effective now, drawn evenly from the range of their ids: so from all
+-- links, if there are not more. Means over links, rather than over assets, weigh an asset by how often a walk meets it. A degree is
+-- counted up to :most. Each number takes a few index look-ups for each link, whatever the size of the tenant and its statistics.
+-- Parameters: :sample, the most links to draw; :most, the highest degree that is counted.
+-- Used by: db.lineage.figures.read_figures
+WITH number AS (
+  SELECT coalesce(sum(used) FILTER (WHERE kind = 'PRODUCT'), 0) AS products,
+    coalesce(sum(used) FILTER (WHERE kind = 'ENTITY'), 0) AS entities,
+    coalesce(sum(used) FILTER (WHERE kind = 'LINK'), 0) AS links
+  FROM quota
+  WHERE tenant_id = CAST(:tenant AS bigint)
+),
+ids AS (
+  SELECT
+    (SELECT link_id FROM lineage_link_effective WHERE tenant_id = CAST(:tenant AS bigint) AND valid_to = 'infinity'
+     ORDER BY link_id LIMIT 1) AS lowest,
+    (SELECT link_id FROM lineage_link_effective WHERE tenant_id = CAST(:tenant AS bigint) AND valid_to = 'infinity'
+     ORDER BY link_id DESC LIMIT 1) AS highest
+),
+-- the first link from each of evenly spaced ids on
+drawn AS (
+  SELECT DISTINCT link.link_id, link.source_id, link.target_id
+  FROM ids
+  CROSS JOIN generate_series(0, CAST(:sample AS bigint) - 1) AS step (number)
+  CROSS JOIN LATERAL (
+    SELECT l.link_id, l.source_id, l.target_id
+    FROM lineage_link_effective l
+    WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.valid_to = 'infinity'
+      AND l.link_id >= ids.lowest + (ids.highest - ids.lowest) * step.number / greatest(CAST(:sample AS bigint) - 1, 1)
+    ORDER BY l.link_id
+    LIMIT 1
+  ) link
+),
+-- each end once, however many of the drawn links it has
+degree AS (
+  SELECT ends.asset_id,
+    (SELECT count(*) FROM (
+      SELECT FROM lineage_link_effective l
+      WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.target_id = ends.asset_id AND l.valid_to = 'infinity'
+      LIMIT CAST(:most AS bigint)
+    ) counted) AS upstream,
+    (SELECT count(*) FROM (
+      SELECT FROM lineage_link_effective l
+      WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.source_id = ends.asset_id AND l.valid_to = 'infinity'
+      LIMIT CAST(:most AS bigint)
+    ) counted) AS downstream
+  FROM (SELECT source_id AS asset_id FROM drawn UNION SELECT target_id FROM drawn) ends
+),
+around AS (
+  SELECT avg(target.upstream) AS target_upstream, avg(source.upstream) AS source_upstream,
+    avg(source.downstream) AS source_downstream, avg(target.downstream) AS target_downstream
+  FROM drawn
+  JOIN degree source ON source.asset_id = drawn.source_id
+  JOIN degree target ON target.asset_id = drawn.target_id
+)
+SELECT number.products, number.entities, number.links, around.target_upstream, around.source_upstream, around.source_downstream,
+  around.target_downstream
+FROM number
+CROSS JOIN around

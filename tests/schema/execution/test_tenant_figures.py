@@ -1,0 +1,146 @@
+"""Figures of a tenant lower the estimated costs of its operations."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from db.database import Database
+from db.lineage.figures import Figures, Spread, read_figures
+from db.lineage.walk import Bounds, Direction
+from schema.execution.tenant_figures import RETRY_INTERVAL, TenantFigures
+from schema.language.walk_extent import WalkExtent, estimate_walk
+from tests.builders import Api
+from tests.graph_api.ingestion.lines import link_line, product_lines, to_jsonl
+
+pytestmark = pytest.mark.api
+
+SPARSE = Figures(30_000, 5_000, 75_000, Spread(4.0, 3.0), Spread(2.0, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("figures", "directions", "depth", "extent"),
+    [
+        (None, [Direction.UPSTREAM], 1, WalkExtent(5_000, 20_000)),
+        (SPARSE, [Direction.UPSTREAM], 1, WalkExtent(4, 4)),
+        (SPARSE, [Direction.UPSTREAM], 3, WalkExtent(4 + 12 + 36, 4 + 12 + 36)),
+        (SPARSE, [Direction.UPSTREAM], 100, WalkExtent(5_000, 20_000)),
+        # a series that converges
+        (SPARSE, [Direction.DOWNSTREAM], 100, WalkExtent(4, 4)),
+        (SPARSE, [Direction.DOWNSTREAM, Direction.UPSTREAM], 2, WalkExtent(16, 16)),
+        # a clique: it visits all, and examines each link
+        (Figures(100, 0, 9_900, Spread(99, 99), Spread(99, 99)), [Direction.UPSTREAM], 5, WalkExtent(100, 9_900)),
+        (Figures(0, 0, 0, Spread(0, 0), Spread(0, 0)), [Direction.UPSTREAM], 5, WalkExtent(0, 0)),
+    ],
+)
+def test_a_walk_is_estimated_by_the_figures_of_the_tenant(
+    figures: Figures | None, directions: list[Direction], depth: int, extent: WalkExtent
+) -> None:
+    assert estimate_walk(Bounds(), figures, tuple(directions), depth) == extent
+
+
+async def load(api: Api, lines: Iterable[dict[str, Any]]) -> None:
+    headers = {"Content-Type": "application/x-ndjson"}
+    response = await api.client.post("/api/v1/ingest", content=to_jsonl(lines), headers=headers)
+    assert response.json()["rejected"] == 0, response.json()
+
+
+async def load_graph(api: Api, products: int, links: Iterable[tuple[int, int]]) -> None:
+    await load(api, product_lines(products))
+    await load(api, [link_line(UUID(int=1_000 + source), UUID(int=1_000 + target), 0) for source, target in links])
+
+
+async def figures_of(database: Database) -> Figures:
+    async with database.snapshot(1, read_now=False) as connection:
+        return await read_figures(connection)
+
+
+async def test_the_figures_of_a_small_tenant_are_exact(api: Api) -> None:
+    assert await figures_of(api.database) == Figures(0, 0, 0, Spread(0, 0), Spread(0, 0))
+    # three feed a hub, which feeds two
+    await load_graph(api, 7, [(0, 3), (1, 3), (2, 3), (3, 4), (3, 5)])
+    # upstream: a target has 3, 3, 3, 1 and 1 links, a source 0, 0, 0, 3 and 3. Downstream: a source has 1, 1, 1, 2 and 2.
+    assert await figures_of(api.database) == Figures(7, 0, 5, Spread(2.2, 1.2), Spread(1.4, 1.2))
+
+
+async def layered(api: Api) -> None:
+    """Load 40 layers of 50 products, each of which has three links from the layer before."""
+    await load_graph(
+        api,
+        2_000,
+        ((50 * (layer - 1) + (number * 7 + step) % 50, 50 * layer + number)
+         for layer in range(1, 40) for number in range(50) for step in (0, 11, 23)),
+    )  # fmt: skip
+
+
+@pytest.mark.slow(8)
+async def test_pages_of_walks_run_at_the_default_limit(api: Api) -> None:
+    await layered(api)
+    neighbours = "{ products(first: 100) { nodes { name up: upstream(maxDepth: 1) { totalCount } down: downstream(maxDepth: 1)"
+    counts = (await api(neighbours + " { totalCount } } } }")).body
+    assert len(counts["data"]["products"]["nodes"]) == 100
+    # each walk finds three links, each product and connection is an object
+    assert counts["extensions"]["cost"]["requested"] == 1 + 100 * (1 + 2 * (3 + 1))
+    walks = "up: upstream(maxDepth: 3) { ...W } down: downstream(maxDepth: 3) { ...W }"
+    page = f"{{ products(first: 50) {{ nodes {{ name {walks} }} }} }} fragment W on LineageConnection"
+    body = (await api(page + " { edges { confidence depth node { label } } links { type source { label } } }")).body
+    assert "errors" not in body
+    cost = body["extensions"]["cost"]
+    assert cost["actual"] <= cost["requested"] < 50 * 2 * 1_000
+
+
+@pytest.mark.slow(8)
+async def test_what_is_really_expensive_is_refused_before_it_runs(api: Api) -> None:
+    await load_graph(api, 160, ((source, target) for source in range(160) for target in range(160) if source != target))
+    clique = "{ products(first: 100) { nodes { upstream(first: 100) { cycles edges { confidence } } } } }"
+    pages = "{ products(first: 50) { nodes { upstream { nodes { upstream(maxDepth: 2) { totalCount } } } } } }"
+    # the figures come with the first of them
+    await api(clique)
+    for query in (clique, pages):
+        api.statements.clear()
+        body = (await api(query)).body
+        assert body["errors"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
+        assert body["extensions"]["cost"]["actual"] == 0
+        assert len(api.statements) == 0
+
+
+async def test_a_request_that_is_refused_for_its_cost_waits_for_the_first_figures_once(api: Api) -> None:
+    await api.lineage("a -> b")
+    query = "{ products(first: 100) { nodes { upstream { totalCount } downstream { totalCount } } } }"
+    assert [it["upstream"]["totalCount"] for it in (await api(query)).data["products"]["nodes"]] == [0, 1]
+
+
+async def test_estimates_do_not_mix_tenants_and_loads_renew_figures(api: Api) -> None:
+    figures = TenantFigures(api.database)
+    assert figures.of(1) is None
+    assert figures.of(2) is None
+    await figures.idle()
+    empty = figures.of(1)
+    assert empty is not None
+    assert empty.products == 0
+    await load_graph(api, 3, [(0, 1)])
+    assert figures.of(1) is empty
+    figures.expire(1)
+    # those of before are used while the others are read
+    assert figures.of(1) is empty
+    await figures.idle()
+    assert figures.of(1) == Figures(3, 0, 1, Spread(1, 0), Spread(1, 0))
+    assert figures.of(2) == empty
+    await figures.close()
+
+
+async def test_figures_that_cannot_be_read_are_tried_again_later(api: Api) -> None:
+    now, unreachable = 0.0, Database("postgresql://nobody@127.0.0.1:1/none")
+    figures = TenantFigures(unreachable, clock=lambda: now)
+    assert figures.of(1) is None
+    assert not await figures.first(1)
+    figures._database = api.database
+    assert figures.of(1) is None
+    assert not await figures.first(1)
+    now = RETRY_INTERVAL
+    assert figures.of(1) is None
+    assert await figures.first(1)
+    assert figures.of(1) == await figures_of(api.database)
+    await figures.close()
+    await unreachable.close()
