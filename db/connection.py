@@ -107,6 +107,8 @@ class ReadConnection:
         # Loaders of a request run concurrently, but a connection runs one statement at a time.
         self._lock = asyncio.Lock()
         self._running: asyncio.Task[Any] | None = None
+        # links among the assets of walks that were read, for a bound of memory
+        self.links_read = 0.0
         # those of a request end with it
         self._computations: tuple[Computation, ...] = ()
 

@@ -127,6 +127,14 @@ class Settings(BaseSettings):
     max_lineage_links: Annotated[
         int, Field(ge=1, description="Maximum links that one lineage walk examines; beyond it, the result is marked truncated.")
     ] = 20_000
+    max_links_read: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Maximum links among the assets of its walks that one operation reads, each that is read for cycles or"
+            " confidences counted as a tenth; beyond it, the fields fail.",
+        ),
+    ] = 50_000
     lineage_timeout: Annotated[
         float,
         Field(
@@ -335,7 +343,9 @@ class Settings(BaseSettings):
             representations=self.max_representations,
             walk_page_size=self.max_lineage_page_size,
             max_walk_depth=self.max_lineage_depth,
-            walk_bounds=Bounds(self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000)),
+            walk_bounds=Bounds(
+                self.max_lineage_assets, self.max_lineage_links, round(self.lineage_timeout * 1000), self.max_links_read
+            ),
         )
 
     @property

@@ -6,7 +6,7 @@
 -- Parameters: :members, the asset ids of all sets, one set after the other; for each set its instant in :instants, and in
 --   :firsts, :page_starts and :lasts the subscripts of its first member, of the first on the page whose links are wanted,
 --   and of its last; :links the most links of a page; :max_examined the most links to examine in a set; :time after which
---   no set is examined.
+--   no set is examined; :max_rows the most rows of all sets.
 -- Tokens: {near} the column of the end from which links are examined; {far} that of the other end; {link_filter} conditions
 -- on a link `l`; {result} `_links_on_page` or `_links_as_graph`
 -- Used by: db.lineage.subgraph._links_among
@@ -43,3 +43,4 @@ CROSS JOIN LATERAL (
   )
   {result}
 ) result
+LIMIT CAST(:max_rows AS bigint)

@@ -1,6 +1,7 @@
 """Links among the assets of walks: those that belong to a page, and the subgraph of all visited assets."""
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from itertools import accumulate, chain, islice
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from db.associations.lineage_link import LinkRow
 from db.connection import ReadConnection
+from db.errors import LimitExceeded
 from db.lineage.walk import ALL_LINKS, Bounds, Direction, TruncationReason, Walk, WalkPage, WalkQuery, link_parameters
 from db.sql import MAX_SHAPES, Statement, render, statement
 
@@ -16,6 +18,9 @@ from db.sql import MAX_SHAPES, Statement, render, statement
 # bound of links allows, because the assets of the last level may have many links to assets outside of the set. A truncated answer
 # reports the bound, not this product, because the bound is what the settings hold and what an operator can raise.
 _EXAMINED_PER_LINK = 10
+
+# Links of graphs that take as much memory as one with all its columns.
+_GRAPH_LINKS_PER_LINK = 10
 
 
 _link_id: Callable[[Any], int] = itemgetter("link_id")
@@ -42,10 +47,10 @@ class PageLinks(NamedTuple):
 class Subgraph(NamedTuple):
     """The links among some assets, as parallel lists; with a reason, there may be more."""
 
-    sources: list[int]
-    targets: list[int]
-    confidences: list[float]
-    links: list[int]
+    sources: Sequence[int]
+    targets: Sequence[int]
+    confidences: Sequence[float]
+    links: Sequence[int]
     truncation_reason: TruncationReason | None
 
 
@@ -70,7 +75,11 @@ async def _links_of_pages(
     page_starts = [page.start + 1 for page in pages]
     selected = _COLUMNS.keys() if columns is None else _COLUMNS.keys() & columns
     statement = _page_links_statement(query.direction, query.links == ALL_LINKS, frozenset(selected))
-    for row in await _links_among(connection, statement, sets, instants, query, page_starts):
+    # one row more than allowed shows that there are too many; each page has another one without a link
+    max_rows = max(0, query.bounds.links_read - int(connection.links_read)) + len(pages) + 1
+    rows = await _links_among(connection, statement, sets, instants, query, page_starts, max_rows)
+    _count_links(connection, len(rows) - len(pages) if len(rows) < max_rows else max_rows, query.bounds)
+    for row in rows:
         index = row["ordinal"] - 1
         if row["link_id"] is None:
             reasons[index] = _truncation_reason(row, query.bounds)
@@ -112,15 +121,42 @@ async def subgraphs_among(
     """Find the links among the assets of each set, at the instant of the set."""
     subgraphs = [Subgraph([], [], [], [], None) for _ in sets]
     statement = _subgraph_statement(query.direction, query.links == ALL_LINKS)
-    for row in await _links_among(connection, statement, sets, instants, query, [0] * len(sets)):
-        subgraphs[row.ordinal - 1] = Subgraph(
-            sources=row.sources or [],
-            targets=row.targets or [],
-            confidences=row.confidences or [],
-            links=row.links or [],
-            truncation_reason=_truncation_reason(row, query.bounds),
-        )
+    for start, stop in _groups(sets, query.bounds.links * _EXAMINED_PER_LINK):
+        group, size = sets[start:stop], stop - start
+        for row in await _links_among(connection, statement, group, instants[start:stop], query, [0] * size, size):
+            _count_links(connection, len(row.links or ()) / _GRAPH_LINKS_PER_LINK, query.bounds)
+            # an array takes a fifth of the memory of a list with its numbers
+            subgraphs[start + row.ordinal - 1] = Subgraph(
+                sources=array("q", row.sources or ()),
+                targets=array("q", row.targets or ()),
+                confidences=array("d", row.confidences or ()),
+                links=array("q", row.links or ()),
+                truncation_reason=_truncation_reason(row, query.bounds),
+            )
     return subgraphs
+
+
+def _groups(sets: Sequence[Sequence[int]], max_links: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and the stop of groups of sets that one statement reads. Dense graphs of large sets need one each, so that
+    not all are in memory at a time before they are counted."""
+    start = links = 0
+    for index, members in enumerate(sets):
+        links += len(members) ** 2
+        if links > max_links and index > start:
+            yield start, index
+            start, links = index, len(members) ** 2
+    if start < len(sets):
+        yield start, len(sets)
+
+
+def _count_links(connection: ReadConnection, links: float, bounds: Bounds) -> None:
+    """Count links that were read. Raise LimitExceeded if the connection has read more than allowed."""
+    connection.links_read += links
+    if connection.links_read > bounds.links_read:
+        raise LimitExceeded(
+            f"The operation reads more than {bounds.links_read} links among the assets of its walks. A link that is read for"
+            f" cycles or confidences counts a tenth. Walk from fewer assets at once, walk fewer levels, or filter the walks."
+        )
 
 
 async def _links_among(
@@ -130,6 +166,7 @@ async def _links_among(
     instants: Sequence[datetime],
     query: WalkQuery,
     page_starts: Sequence[int],
+    max_rows: int,
 ) -> Sequence[Any]:
     """Run `links_among.sql`. The assets of a set from its page start on are on the page."""
     # subscripts begin with 1
@@ -145,6 +182,7 @@ async def _links_among(
             "instants": list(instants),
             "links": query.bounds.links,
             "max_examined": query.bounds.links * _EXAMINED_PER_LINK,
+            "max_rows": max_rows,
             "time": timedelta(milliseconds=query.bounds.milliseconds),
             **link_parameters(query.links),
         },

@@ -36,12 +36,14 @@ class TruncationReason(StrEnum):
 class Bounds:
     """The most that a walk may use: visited assets, examined links, and time. `_walk.sql` defines the counters.
 
-    Each walk has its own bounds of assets and links; the time is that of the statement, which its walks share.
+    Each walk has its own bounds of assets and links; the time is that of the statement, which its walks share. All walks of a
+    connection share what they read of the links among their assets.
     """
 
     assets: int = 5_000
     links: int = 20_000
     milliseconds: int = 10_000
+    links_read: int = 50_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -482,6 +482,47 @@ async def test_truncated_links_of_a_complete_walk_are_reported(api: Api, selecte
     assert response.data["product"]["downstream"]["truncated"] == {"reason": "LINKS", "limit": 3}
 
 
+@pytest.mark.parametrize(
+    ("selected", "links", "needed"),
+    [
+        ("links { uid }", 4, 8),
+        ("edges { links { uid } }", 4, 8),
+        ("cycles edges { confidence }", 40, 8),
+        ("cycles links { uid }", 4, 8),
+    ],
+)
+async def test_the_links_that_walks_of_an_operation_read_are_bounded(api: Api, selected: str, links: int, needed: int) -> None:
+    await api.lineage(*(f"{root} -> {root}{number}" for root in ("x", "y") for number in range(links)))
+    fragment = f"fragment walked on Product {{ downstream(maxDepth: 1) {{ {selected} }} }}"
+    query = f'{{ a: product(name: "x") {{ ...walked }} b: product(name: "y") {{ ...walked }} }} {fragment}'
+    for allowed in (needed, needed - 1, 1):
+        executor = Executor(schema, api.database, Settings(max_links_read=allowed).limits)
+        response = await executor.execute(Request(query, {}), OPEN_PRINCIPAL, "request")
+        codes = {it["extensions"]["code"] for it in response.errors}
+        assert codes == (set() if allowed == needed else {"LIMIT_EXCEEDED"})
+
+
+async def test_dense_graphs_of_many_walks_are_read_in_groups_and_counted(api: Api) -> None:
+    names = "abcdefghij"
+    await api.lineage(*(f"{source} -> {target}" for source in names for target in names if source != target))
+    query = "{ products { nodes { upstream { cycles } } } }"
+    complete = await api(query)
+    statements = []
+    # ten graphs of 90 links, which count a tenth each; a statement reads graphs that may have ten times the bound of links
+    for max_lineage_links, allowed in ((20_000, 90), (90, 90), (90, 89)):
+        limits = Settings(max_lineage_links=max_lineage_links, max_links_read=allowed).limits
+        response = await Executor(schema, api.database, limits).execute(
+            Request(query, {}, wants_resources=True), OPEN_PRINCIPAL, "request"
+        )
+        assert response.resources is not None
+        statements.append(response.resources["statements"])
+        if allowed == 90:
+            assert response.data == complete.data
+        else:
+            assert {it["extensions"]["code"] for it in response.errors} == {"LIMIT_EXCEEDED"}
+    assert statements[1] == statements[0] + 1
+
+
 async def test_a_walk_in_a_payload_sees_what_the_request_has_written(api: Api) -> None:
     await api.lineage("raw", "clean")
     query = """
