@@ -2,7 +2,8 @@
 
 import asyncio
 import hmac
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from math import inf
 from secrets import token_bytes
 from typing import NamedTuple
 
@@ -61,18 +62,19 @@ class Credentials(NamedTuple):
         return None if self.authorization is None or KEY_PREFIX in self.authorization else self.authorization
 
 
+class _LoadedKey(NamedTuple):
+    """A key, and the time of the loop at which it expires by the clock of the database, which all instants of a key go by."""
+
+    found: FoundKey
+    expires_at: float
+
+
 class _Remembered(NamedTuple):
-    """Principal of a key, the time of the loop until which it is known, and the end of the key."""
+    """Principal of a key, and the time of the loop until which it is known: nothing has to be looked up again until then, and the
+    key has not expired."""
 
     principal: Principal
     known_until: float
-    key_expires_at: datetime | None
-
-    def is_current(self) -> bool:
-        """True if nothing has to be looked up again, and the key has not expired."""
-        if self.known_until <= asyncio.get_running_loop().time():
-            return False
-        return self.key_expires_at is None or self.key_expires_at > datetime.now(UTC)
 
 
 class Authenticator:
@@ -120,10 +122,10 @@ class Authenticator:
     async def _authenticate_key(self, key: str, requested_tenant: str | None) -> Principal:
         """Return the principal of a key. It is remembered until something that it depends on must be looked up again."""
         remembered = self._remembered.get((key, requested_tenant))
-        if remembered is not None and remembered.is_current():
+        if remembered is not None and remembered.known_until > asyncio.get_running_loop().time():
             return remembered.principal
-        found = await self._verify_key(key)
-        known_until = min(self._keys.expires_at(found.name), self._last_used.expires_at(found.name))
+        found, expires_at = await self._verify_key(key)
+        known_until = min(expires_at, self._keys.expires_at(found.name), self._last_used.expires_at(found.name))
         if requested_tenant is None or not found.operator or requested_tenant == found.tenant:
             principal = require_tenant(key_principal(found), requested_tenant)
         else:
@@ -131,25 +133,26 @@ class Authenticator:
             known_until = min(known_until, self._tenants.expires_at(requested_tenant))
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[key, requested_tenant] = _Remembered(principal, known_until, found.expires_at)
+        self._remembered[key, requested_tenant] = _Remembered(principal, known_until)
         return principal
 
-    async def _verify_key(self, key: str) -> FoundKey:
-        """Return the row of a valid key, or raise Unauthenticated or Forbidden."""
+    async def _verify_key(self, key: str) -> _LoadedKey:
+        """Return a valid key, or raise Unauthenticated or Forbidden."""
         name = self.key_signer.verify(key)
         # the bootstrap key carries no signature, so a forged one is looked up only in the one tenant that can have it
         if name is None or (name.name == BOOTSTRAP and name.tenant_id != DEFAULT_TENANT_ID):
             raise Unauthenticated(UNKNOWN_KEY)
-        found = await self._keys.get(name)
-        if found is None or not hmac.compare_digest(found.digest, self.key_signer.digest(key)):
+        loaded = await self._keys.get(name)
+        if loaded is None or not hmac.compare_digest(loaded.found.digest, self.key_signer.digest(key)):
             raise Unauthenticated(UNKNOWN_KEY)
+        found = loaded.found
         if found.revoked_at is not None:
             raise Unauthenticated(f"The key {name} was revoked at {write_instant(found.revoked_at)}. Use another key.")
-        if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+        if found.expires_at is not None and loaded.expires_at <= asyncio.get_running_loop().time():
             raise Unauthenticated(f"The key {name} expired at {write_instant(found.expires_at)}. Use another key.")
         require_active(TenantStatus(name.tenant_id, found.tenant, found.suspended_because))
         await self._last_used.get(name)
-        return found
+        return loaded
 
     async def _authenticate_token(self, token: str) -> Principal:
         if self._tokens is None:
@@ -165,9 +168,14 @@ class Authenticator:
         require_active(status)
         return status
 
-    async def _load_key(self, name: KeyName) -> FoundKey | None:
+    async def _load_key(self, name: KeyName) -> _LoadedKey | None:
+        asked_at = asyncio.get_running_loop().time()
         async with self._database.snapshot(name.tenant_id) as connection:
-            return await api_key.find(connection, name.name)
+            found = await api_key.find(connection, name.name)
+        if found is None:
+            return None
+        seconds_left = inf if found.expires_at is None else (found.expires_at - connection.now).total_seconds()
+        return _LoadedKey(found, asked_at + seconds_left)
 
     async def _load_tenant(self, name: str) -> TenantStatus | None:
         async with self._database.snapshot(NO_TENANT_ID) as connection:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -243,17 +244,38 @@ async def test_key_is_valid_until_it_expires(
 async def test_cached_key_expires_on_time(
     database: Database, new_authenticator: Callable[..., Authenticator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.now(tz) + timedelta(hours=2)
-
-    _, key = await create_key(database, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    _, key = await create_key(database, expires_at=datetime.now(UTC) + timedelta(seconds=30))
     authenticator = new_authenticator(credential_seconds=60)
     await authenticate(authenticator, key)
-    monkeypatch.setattr("graph_api.auth.authenticator.datetime", Later)
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda time=loop.time: time() + 40)
     with pytest.raises(Unauthenticated, match="expired"):
         await authenticate(authenticator, key)
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["behind", "ahead"])
+async def test_a_key_expires_by_the_clock_of_the_database(
+    database: Database,
+    owner: asyncpg.Connection,
+    new_authenticator: Callable[..., Authenticator],
+    monkeypatch: pytest.MonkeyPatch,
+    hours: int,
+) -> None:
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    _, key = await create_key(database, expires_at=datetime.now(UTC) + timedelta(minutes=30))
+    clock = time.time
+    monkeypatch.setattr("time.time", lambda: clock() + 3600 * hours)
+    monkeypatch.setattr("graph_api.auth.authenticator.datetime", Shifted, raising=False)
+    authenticator = new_authenticator()
+    for _ in range(2):
+        await authenticate(authenticator, key)
+    await owner.execute("UPDATE api_key SET expires_at = now() - interval '30 minutes'")
+    with pytest.raises(Unauthenticated, match="expired"):
+        await authenticate(new_authenticator(), key)
 
 
 async def last_used_at(owner: asyncpg.Connection) -> datetime | None:
