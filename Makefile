@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # tests start many processes, each of which would compile the sources anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test soak coverage check check-style check-types check-imports check-schema conformance \
+.PHONY: demo test soak siege coverage check check-style check-types check-imports check-schema conformance \
   conformance-tools gateway bench schema graphiql constraints clean
 .DEFAULT_GOAL := demo
 
@@ -23,6 +23,9 @@ test: .venv/installed ## Run all Python tests in parallel against a real Postgre
 
 soak: .venv/installed ## Run the random tests at length; ARGS=--changed runs those whose subject changed since their last soak
 	$(BIN)/python -m tests.soak $(ARGS)
+
+siege: .venv/installed ## Attack the service beside polite tenants, each kind alone; ARGS=--help lists the options
+	$(BIN)/python -m tests.siege $(ARGS)
 
 coverage: .venv/installed ## Run all Python tests and report the lines and branches that none of them runs
 	$(BIN)/pytest -n auto --cov --cov-report=term-missing:skip-covered $(ARGS)

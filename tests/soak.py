@@ -1,7 +1,7 @@
-"""Run the random tests at length and record that they passed: `python -m tests.soak`.
+"""Run the random tests at length and the siege, and record that they passed: `python -m tests.soak`.
 
-tests/soaked.json holds, for each module of random tests, a digest of that module and of the sources that it tests, as of
-its last soak. `--changed` runs only the modules whose digest differs.
+tests/soaked.json holds, for each module of random tests and for the siege, a digest of it and of the sources that it tests,
+as of its last soak. `--changed` runs only the modules whose digest differs.
 """
 
 import argparse
@@ -46,6 +46,9 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
     "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
 }
+# The siege runs as a whole and alone, after the random tests: it measures durations.
+SIEGE = "tests/siege"
+SIEGE_SUBJECT = ("db", "schema", "graph_api", "tests/bench")
 SOURCES = (".py", ".sql")
 
 
@@ -55,25 +58,29 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", help="modules to run; all unless some are named")
     arguments = parser.parse_args()
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    digests = {module: digest(subject(module)) for module in arguments.modules or SUBJECTS}
+    digests = {module: digest(subject(module)) for module in arguments.modules or (*SUBJECTS, SIEGE)}
     modules = [it for it in digests if not arguments.changed or record.get(it) != digests[it]]
     if not modules:
         print("No subject of a random test has changed since its last soak.")
         return 0
     print("Soaking", *modules, sep="\n  ", flush=True)
-    command = [sys.executable, "-m", "pytest", "-n", "auto", "-m", "random", f"--hypothesis-profile={SOAK}", *modules]
-    if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
-        return status
-    # a source that changed meanwhile was not the one that ran
-    record |= {it: digests[it] for it in modules if digest(subject(it)) == digests[it]}
-    RECORD.write_text(json.dumps({it: record[it] for it in sorted(record) if it in SUBJECTS}, indent=2) + "\n")
-    print(f"Recorded in {RECORD.relative_to(ROOT)}. Commit it.")
+    random_tests = [it for it in modules if it != SIEGE]
+    tests = ["pytest", "-n", "auto", "-m", "random", f"--hypothesis-profile={SOAK}", *random_tests]
+    for soaked, command in ((random_tests, tests), ([it for it in modules if it == SIEGE], ["tests.siege"])):
+        if not soaked:
+            continue
+        if status := subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+            return status
+        # a source that changed meanwhile was not the one that ran
+        record |= {it: digests[it] for it in soaked if digest(subject(it)) == digests[it]}
+        RECORD.write_text(json.dumps({it: record[it] for it in sorted(record) if it in (*SUBJECTS, SIEGE)}, indent=2) + "\n")
+        print(f"Recorded in {RECORD.relative_to(ROOT)}. Commit it.")
     return 0
 
 
 def subject(module: str) -> tuple[str, ...]:
-    """Return the paths whose change calls for another soak of a module."""
-    return (module, *COMMON, *SUBJECTS[module])
+    """Return the paths whose change calls for another soak of a module, or of the siege."""
+    return (module, *(SIEGE_SUBJECT if module == SIEGE else (*COMMON, *SUBJECTS[module])))
 
 
 def digest(paths: Iterable[str]) -> str:

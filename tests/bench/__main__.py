@@ -41,11 +41,13 @@ from tests.bench.requests.fill import fill
 from tests.bench.requests.measure import Measurement, NotComparable
 from tests.bench.requests.memory import measure_memory
 from tests.bench.requests.servers import LoadClient, create_postgraphile_schema, serving
+from tests.siege.crowd import CrowdFailed
 
 # Errors that end a run with their message.
 FAILURES = (
     *(OtherData, NotComparable, NotVerified, ClientFailed, LoadFailed, ServerDidNotStart),
     overload.OverloadFailed,
+    CrowdFailed,
 )
 
 # A narrower table would lose columns when its output goes into a file.

@@ -10,7 +10,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
 class HttpConnection(asyncio.Protocol):
-    """One kept-alive connection with one request at a time. `status` is that of the last response."""
+    """One kept-alive connection with one request at a time. `status` is that of the last response, and `lost` is done when the
+    connection is."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
@@ -19,6 +20,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_start = 0
         self._body_end = 0
         self._response: asyncio.Future[bytes] | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport does not declare that it is one
@@ -63,11 +65,17 @@ class HttpConnection(asyncio.Protocol):
         return self._transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(None)
         self._fail(exc or ConnectionError("The server closed the connection."))
 
     def close(self) -> None:
         self._response = None
         self._transport.close()
+
+    async def leave(self) -> None:
+        """Close the connection, and wait until it is."""
+        self.close()
+        await asyncio.shield(self.lost)
 
     def abort(self) -> None:
         """Close the connection without waiting for a response."""
@@ -94,10 +102,11 @@ async def connected(port: int, count: int) -> AsyncIterator[list[HttpConnection]
             connection.close()
 
 
-def post(port: int, body: bytes, key: str) -> bytes:
-    """Return the bytes of a GraphQL request with an API key."""
+def post(port: int, body: bytes, key: str | None, path: str = "/graphql", content_type: str = "application/json") -> bytes:
+    """Return the bytes of a request with a body, of a GraphQL request by default, and with an API key or without one."""
+    credentials = "" if key is None else f"X-API-Key: {key}\r\n"
     head = (
-        f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n"
-        f"X-API-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n"
+        f"{credentials}Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

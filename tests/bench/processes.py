@@ -118,7 +118,7 @@ def main() -> None:
 
         serve()
     elif role == "crowd":
-        from tests.bench.overload.crowd import run
+        from tests.siege.crowd import run
 
         run(*map(Path, sys.argv[1:]))
     else:

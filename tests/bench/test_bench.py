@@ -168,7 +168,7 @@ def test_failures_of_an_overload_are_described() -> None:
         good,
         readers=Observations(1, observed, [0.1]),
         attackers={"10 000 aliases": aliases},
-        backends={("headwater", "active"): 15},
+        backends={("headwater", "active"): 26},
         settled=None,
     )
     assert list(Overload(overload.QUICK, good, good).failures()) == []
@@ -177,6 +177,6 @@ def test_failures_of_an_overload_are_described() -> None:
         "Readers beside attackers: outcome hung, 1 times.",
         "Readers beside attackers: outcome 429 RATE_LIMITED, 1 times.",
         "5 s after readers beside attackers, connections are still active",
-        "After readers beside attackers, the service has more than 14 connections",
+        "After readers beside attackers, the service has more than 25 connections",
         "Attack with 10 000 aliases: outcome 200, 1 times.",
     ]

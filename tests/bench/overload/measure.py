@@ -1,51 +1,37 @@
 """The service under overload: many clients read as fast as they get responses, first alone, then beside attackers."""
 
 import asyncio
-import base64
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import orjson
 import psutil
 
 from db import migrations
-from db.author import Author
-from db.database import Database
-from db.tenancy import api_key, tenant
-from db.tenancy.api_key import KeySigner
 from db.tenancy.scope import READ
-from graph_api.ingestion.jsonl import JsonLines
-from graph_api.ingestion.loading import Load
 from tests.bench.client import post
-from tests.bench.databases import KEY_SECRET, make_key, plain_address
-from tests.bench.loads import graph
-from tests.bench.loads.entities import entity_uid, surname
+from tests.bench.databases import KEY_SECRET, make_key
 from tests.bench.loads.graph import Scale
-from tests.bench.loads.measure import Databases, LoadFailed
-from tests.bench.overload.attacks import ATTACKS, Credentials
-from tests.bench.overload.crowd import Group, Plan, RequestKind
+from tests.bench.loads.measure import Databases
 from tests.bench.overload.reads import Read, reads
 from tests.bench.processes import Server, running
-from tests.bench.versions import VERSIONS, since
+from tests.siege.attacks import OVERLOAD, Credentials
+from tests.siege.crowd import Group, Plan, RequestKind, run_in_process
+from tests.siege.tenants import attacker_credentials, fill
 
 # Tenants of readers, and API keys of each.
 _TENANTS = 3
 _KEYS = 2
-# People of each tenant.
-_PEOPLE = 500
 # Seconds until a crowd starts: its process has to start, and its clients to connect.
 _START_DELAY = 1.5
 # Seconds after which no statement may run whose client has left.
 _SETTLE_TIMEOUT = 5.0
 # Most connections of the service with default settings, as documented.
-MOST_BACKENDS = 14
+MOST_BACKENDS = 25
 
 
 class OverloadFailed(Exception):
@@ -152,7 +138,7 @@ class Overload:
                 yield f"{_SETTLE_TIMEOUT:g} s after readers {name}, connections are still active: {it.backends}."
             if sum(number for (application, _), number in it.backends.items() if application == "headwater") > MOST_BACKENDS:
                 yield f"After readers {name}, the service has more than {MOST_BACKENDS} connections: {it.backends}."
-        for attack in ATTACKS:
+        for attack in OVERLOAD:
             if (observations := self.with_attackers.attackers.get(attack.name)) is None:
                 continue
             for outcome, durations in observations.outcomes.items():
@@ -168,9 +154,10 @@ async def measure_overload(databases: Databases, directory: Path, size: Overload
     address = databases.address(name)
     await migrations.upgrade(address)
     names = [f"reader-{number}" for number in range(_TENANTS)]
-    tenants = await _fill(address, [*names, "hostile"], directory, size)
+    scales = {**dict.fromkeys(names, size.scale), "hostile": replace(size.scale, hub=size.hub)}
+    tenants = await fill(address, scales, directory)
     readers = [await make_key(address, it, READ) for it in tenants[:-1] for _ in range(_KEYS)]
-    credentials = await _attacker_credentials(address, tenants[-1])
+    credentials = await attacker_credentials(address, tenants[-1])
     secret = directory / "jwt.secret"
     secret.write_text("of an issuer whose tokens are accepted only with a signature")
     environment = {
@@ -221,7 +208,10 @@ class _Measurement:
         began = time.monotonic()
         start = time.time() + _START_DELAY
         results = await asyncio.gather(
-            *(self._run_crowd(number, Plan(self._port, start, seconds, groups)) for number, groups in enumerate(crowds))
+            *(
+                run_in_process(self._directory / f"crowd-{number}", Plan(self._port, start, seconds, groups))
+                for number, groups in enumerate(crowds)
+            )
         )
         cpu, machine = _cpu_of(self._process) - cpu, _cpu_of_machine() - machine
         elapsed = time.monotonic() - began
@@ -262,19 +252,9 @@ class _Measurement:
                 [RequestKind(it.name, 1, [it.request(self._port, self._credentials)])],
                 it.behaviour,
             )
-            for it in ATTACKS
+            for it in OVERLOAD
             if it in clients
         ]
-
-    async def _run_crowd(self, number: int, plan: Plan) -> Any:
-        """Run a crowd in another process. Return its result."""
-        plan_file, result_file = (self._directory / f"crowd-{number}.{it}.json" for it in ("plan", "result"))
-        plan_file.write_bytes(orjson.dumps(plan))
-        log = self._directory / f"crowd-{number}.log"
-        with running(log, {}, "crowd", str(plan_file), str(result_file)) as process:
-            if await process.wait():
-                raise OverloadFailed(f"A crowd ended early: {process.output()[-2000:]}")
-        return orjson.loads(result_file.read_bytes())
 
     async def _settle(self) -> tuple[dict[tuple[str, str], int], float | None]:
         """Wait until no connection of the service is active. Return the connections, and the seconds, or None if that takes too
@@ -290,7 +270,7 @@ class _Measurement:
 
 
 # One attacker of each kind, and more of those that cost the service more than a refusal.
-_ORDER = [*ATTACKS, *(it for it in ATTACKS for _ in range(it.more))]
+_ORDER = [*OVERLOAD, *(it for it in OVERLOAD for _ in range(it.more))]
 
 
 def _cpu_of(process: psutil.Process) -> float:
@@ -306,75 +286,6 @@ def _cpu_of_machine() -> float:
 def _request(port: int, read: Read, sample: int, key: str) -> str:
     body = orjson.dumps({"query": read.document, "variables": read.variables(sample)})
     return post(port, body, key).decode()
-
-
-async def _fill(address: str, names: list[str], directory: Path, size: OverloadSize) -> list[int]:
-    """Create tenants with people and a graph in each, and a larger hub in the last. Return their ids."""
-    tenants = [await tenant.create(address, it, Author("bench")) for it in names]
-    database = Database(address, pool_size=1, statement_timeout=600)
-    owner = await asyncpg.connect(plain_address(address))
-    try:
-        for write in (_write_people, graph.write_assets, graph.write_links):
-            for tenant_id in tenants:
-                file = directory / "tenant.jsonl"
-                write(file, size.scale if tenant_id != tenants[-1] else replace(size.scale, hub=size.hub))
-                load = Load(database, tenant_id, Author("bench"), advanced=lambda *_: None, rejected=_fail_load)
-                with file.open("rb") as opened:
-                    await load.run(opened, JsonLines)
-            # Not after each load: one into a tenant that the statistics do not know takes many times as long as one
-            # without statistics.
-            await owner.execute("VACUUM ANALYZE")
-    finally:
-        await owner.close()
-        await database.close()
-    return tenants
-
-
-def _fail_load(error: Any) -> None:
-    raise LoadFailed(f"The data of the readers could not be loaded: {error}")
-
-
-def _write_people(path: Path, _: Scale) -> int:
-    """Write a file of people whose name and team change in their history. Return the number of its lines."""
-    types = (
-        {"kind": "entityType", "code": "PERSON", "label": "Person"},
-        {"kind": "detailType", "code": "email", "label": "Email", "format": "email"},
-        {"kind": "detailType", "code": "team", "label": "Team", "format": "text"},
-    )
-    people = (_person(number, version) for version in (0, VERSIONS - 1) for number in range(_PEOPLE))
-    lines = [orjson.dumps(it, option=orjson.OPT_APPEND_NEWLINE) for it in chain(types, people)]
-    path.write_bytes(b"".join(lines))
-    return len(lines)
-
-
-def _person(number: int, version: int) -> dict[str, Any]:
-    return {
-        "kind": "entity",
-        "uid": entity_uid(number),
-        "type": "PERSON",
-        "displayName": f"Person {number:06} {surname(number, version)}",
-        "details": [
-            {"type": "email", "value": f"person_{number}@shop.example"},
-            {"type": "team", "value": f"team {(number + version) % 500}"},
-        ],
-        "at": since(version),
-    }
-
-
-async def _attacker_credentials(address: str, tenant_id: int) -> Credentials:
-    """Return a key of a tenant, one that was revoked, one that another service signed, and a token without a signature."""
-    key, revoked = await make_key(address, tenant_id, READ), await make_key(address, tenant_id, READ)
-    database = Database(address, pool_size=1)
-    try:
-        async with database.transaction(tenant_id, Author("bench")) as connection:
-            await api_key.revoke(connection, revoked)
-    finally:
-        await database.close()
-    _, forged = KeySigner(KEY_SECRET[::-1].encode()).generate(tenant_id)
-    claims = {"iss": "https://idp.shop.example", "aud": "headwater", "sub": "eve", "tenant": "hostile", "scope": READ}
-    parts: tuple[dict[str, Any], ...] = ({"alg": "none"}, {**claims, "exp": round(time.time()) + 3600}, {})
-    unsigned = b".".join(base64.urlsafe_b64encode(orjson.dumps(it)).rstrip(b"=") for it in parts).decode()
-    return Credentials(key, revoked, forged, unsigned)
 
 
 def quantile(durations: list[float], percent: int) -> float:

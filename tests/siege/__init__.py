@@ -1,0 +1,1 @@
+"""The standing attack: every hostile kind beside polite tenants."""

@@ -1,0 +1,109 @@
+"""A small siege: each attack for a moment beside polite tenants. Bounds concern refusals, statements and memory, for the clock of
+a machine that runs other tests says little. `make siege` measures."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import asyncpg
+import psutil
+import pytest
+
+from tests.bench.overload.measure import MOST_BACKENDS
+from tests.bench.processes import running
+from tests.databases import shared_database
+from tests.processes import wait_until
+from tests.siege.attacks import ATTACKS, Attack
+from tests.siege.crowd import HUNG, LEFT, Plan, carry_out
+from tests.siege.measure import POLITE_SCALE, Ground, Phase, Siege, group_of, memory_of, outcomes_of, prepare
+from tests.siege.polite import CLIENTS, NEW_TEXT, QUERY, Event, Polite, refused
+from tests.siege.report import row
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("siege")]
+
+SECONDS = 0.5
+# Attackers of a kind: more would measure the client.
+MOST_ATTACKERS = 20
+# Bytes that the service may keep after an attack of this length, caches included.
+KEPT = 64e6
+
+_ACTIVE = """
+SELECT count(*), count(*) FILTER (WHERE state <> 'idle') AS active FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'headwater'
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service on a ground, which the tests of this module share: only attacks in turn show what they leave."""
+
+    ground: Ground
+    port: int
+    process: psutil.Process
+
+
+@pytest.fixture(scope="module")
+def service(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("siege")
+    with shared_database(server) as address:
+        ground = asyncio.run(prepare(address, directory, replace(POLITE_SCALE, hub=300, clique=20)))
+        with running(directory / "service.log", ground.settings, "service", "serve", "--port", "0") as service:
+            yield Service(ground, service.port(), psutil.Process(service.pid))
+
+
+@pytest.mark.slow(40)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda it: it.name)
+async def test_polite_tenants_are_answered_beside(attack: Attack, service: Service) -> None:
+    group = group_of(attack, service.port, service.ground.credentials)
+    plan = Plan(service.port, 0, SECONDS, [replace(group, clients=min(group.clients, MOST_ATTACKERS))], cut=True)
+    memory = memory_of(service.process)
+    async with Polite(service.port, service.ground.keys, service.ground.product).at_work(SECONDS) as polite:
+        await polite.wait_for(CLIENTS)
+        result = await carry_out(plan)
+        await polite.wait_for(CLIENTS)
+    assert refused(polite.events) == []
+    assert outcomes_of(result).keys() <= attack.documented | {LEFT}
+    await wait_until(lambda: is_at_rest(service.ground.address))
+
+    async def returned_memory() -> bool:
+        return memory_of(service.process) <= memory + KEPT
+
+    await wait_until(returned_memory)
+
+
+async def is_at_rest(address: str) -> bool:
+    """True if the service runs no statement. It never has more connections than documented."""
+    connection = await asyncpg.connect(address)
+    try:
+        found = await connection.fetchrow(_ACTIVE)
+    finally:
+        await connection.close()
+    assert found
+    assert found["count"] <= MOST_BACKENDS
+    return not found["active"]
+
+
+@pytest.mark.unit
+def test_aims_that_are_missed_are_described() -> None:
+    attack = ATTACKS[0]
+    good = Phase([0.01] * 100, [0.02], 0)
+    held = Siege(attack, 1, good, good, good, (100, 180, 125, 131), 0.0, {"200": 5, LEFT: 1})
+    assert list(held.misses()) == []
+    missed = replace(
+        held, during=Phase([0.01] * 90 + [3.0] * 10, [], 2), after=replace(good, refused=1), memory=(100, 180, 130, 150)
+    )
+    assert list(replace(missed, outcomes={"200 INTERNAL": 1, HUNG: 1}).misses()) == [
+        "polite p99 3,000 ms, not ≤ 150 ms",
+        "3 polite requests refused",
+        "memory +30% after 30 s",
+        "memory +15% by a second attack",
+        "outcomes 200 INTERNAL, hung",
+    ]
+    assert "| 10 → 10 → 10 | 10 → 3,000 → 10 | 0 → 2 → 1 |" in row(missed)
+
+
+@pytest.mark.unit
+def test_polite_queries_belong_to_the_phase_in_which_they_were_due() -> None:
+    events = [Event(QUERY, 1.0, 0.5, "200"), Event(QUERY, 2.5, 9.0, "503 UNAVAILABLE"), Event(NEW_TEXT, 2.6, 0.1, "200")]
+    phase = Phase.of(Polite(0, [], "", events), 2.0, 3.0)
+    assert (phase.queries, phase.new_texts, phase.refused) == ([9.0], [0.1], 1)
