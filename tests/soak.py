@@ -28,6 +28,7 @@ COMMON = (
     "tests/db",
 )
 INGESTION = ("graph_api/commands", "graph_api/ingestion", "tests/commands.py", "tests/processes.py", "tests/graph_api")
+SERVICE = ("graph_api", "schema", "tests/commands.py", "tests/processes.py", "tests/graph_api")
 
 # Modules of random tests, and what each of them uses besides.
 SUBJECTS: dict[str, tuple[str, ...]] = {
@@ -41,6 +42,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/db/temporal/test_change_log_machine.py": (),
     "tests/db/temporal/test_changes.py": (),
     "tests/db/tenancy/test_scope.py": (),
+    "tests/graph_api/commands/test_faults.py": SERVICE,
     "tests/graph_api/commands/test_ingest_csv.py": INGESTION,
     "tests/graph_api/commands/test_ingest_jsonl.py": INGESTION,
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),

@@ -4,15 +4,11 @@ import asyncio
 import os
 import pwd
 import re
-import shutil
 import signal
 import socket
 import stat
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -25,127 +21,21 @@ from db import migrations
 from db.embedded.server import EmbeddedServer
 from graph_api.commands.database import DATABASE
 from graph_api.graphiql.examples import EXAMPLES
-from tests.builders import REGISTER, UPDATE, day, iso, product_fields
+from tests.builders import REGISTER, UPDATE, product_fields
 from tests.commands import run_in_process
 from tests.graph_api.commands.service_processes import (
     ADDRESS,
     FIRST_KEY,
-    ServiceClient,
-    cluster_of,
     connect,
     postmaster_of,
     run_on,
     serve_on,
     start_on,
 )
+from tests.graph_api.commands.writers import WRITERS, Writers, all_owners, register_products
 from tests.processes import PATIENCE, CommandProcess, wait_for_end_of, wait_until
 
 pytestmark = pytest.mark.integration
-
-WRITERS = 4
-
-
-class Writers:
-    """Clients that write without pause, and remember what the service has acknowledged."""
-
-    def __init__(self, client: ServiceClient) -> None:
-        self._client = client
-        self.acknowledged: dict[str, str] = {}
-        self.error_codes: list[set[str]] = [set() for _ in range(WRITERS)]
-        self.disconnected = 0
-        self._done = False
-        self._progress = asyncio.Condition()
-
-    @asynccontextmanager
-    async def at_work(self) -> AsyncIterator["Writers"]:
-        async with asyncio.TaskGroup() as group:
-            for number in range(WRITERS):
-                group.create_task(self._write(number))
-            try:
-                yield self
-            finally:
-                self._done = True
-
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE), self._progress:
-            await self._progress.wait_for(condition)
-
-    async def wait_for_writes(self, count: int) -> None:
-        """Wait until so many more writes are acknowledged."""
-        enough = len(self.acknowledged) + count
-        await self.wait_until(lambda: len(self.acknowledged) >= enough)
-
-    async def _write(self, writer: int) -> None:
-        """Write to a product that all writers share and to one that only this one writes, in turn."""
-        turn = 0
-        while not self._done:
-            turn += 1
-            owner = f"{writer}-{turn}"
-            name = "orders" if turn % 2 else f"p{writer}"
-            try:
-                answer = await self._client(UPDATE, input={"product": {"name": name}, "owner": owner})
-            except httpx.TransportError:
-                self.disconnected += 1
-                return
-            # Without a database nobody can be authenticated, and nothing is executed.
-            assert answer.status == (200 if "data" in answer.body else 503)
-            async with self._progress:
-                if answer.errors:
-                    self.error_codes[writer].add(answer.code_and_field[0])
-                else:
-                    self.acknowledged[owner] = answer.data["updateProduct"]["product"]["validFrom"]
-                self._progress.notify_all()
-
-
-PRODUCTS = ["orders", *(f"p{writer}" for writer in range(WRITERS))]
-
-
-async def register_products(client: ServiceClient) -> None:
-    for name in PRODUCTS:
-        assert (await client(REGISTER, input=product_fields(name, at=iso(day(0))))).data
-
-
-async def all_owners(client: ServiceClient) -> dict[str, str]:
-    """Return all owners that the products have had, with the instants from which they were."""
-    owners: dict[str, str] = {}
-    for name in PRODUCTS:
-        owners |= await client.owners(name)
-    return owners
-
-
-def memory_disk() -> str | None:
-    """Return the memory disk if it has room for several clusters: a container has only 64 MB of it."""
-    memory = Path("/dev/shm")
-    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2_000_000_000 else None
-
-
-@pytest.fixture
-def new_data() -> Iterator[Path]:
-    """A data directory that does not exist yet.
-
-    The server of root runs as another user, who has to be able to enter the directory, which `tmp_path` forbids.
-    """
-    parent = Path(tempfile.mkdtemp(prefix="headwater-process-", dir=memory_disk())).resolve()
-    parent.chmod(0o755)
-    data = parent / "data"
-    yield data
-    if left := postmaster_of(data):
-        # SIGQUIT ends the server at once, and lets it remove its shared memory.
-        left.send_signal(signal.SIGQUIT)
-        asyncio.run(wait_for_end_of(left))
-    with suppress(FileNotFoundError):
-        shutil.rmtree((data / "postgres.socket").read_text().strip(), ignore_errors=True)
-    shutil.rmtree(cluster_of(data), ignore_errors=True)
-    shutil.rmtree(parent)
-
-
-@pytest.fixture
-def data(new_data: Path) -> Path:
-    """The data directory of a server that is migrated and not running."""
-    with EmbeddedServer.start(new_data, {"fsync": "off"}) as server:
-        server.ensure_database(DATABASE)
-        migrations.upgrade_now(server.address(DATABASE))
-    return new_data
 
 
 async def test_serve_rejects_a_database_that_is_not_migrated_and_names_the_remedy(new_data: Path) -> None:
