@@ -45,7 +45,9 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/graph_api/commands/test_faults.py": SERVICE,
     "tests/graph_api/commands/test_ingest_csv.py": INGESTION,
     "tests/graph_api/commands/test_ingest_jsonl.py": INGESTION,
+    "tests/graph_api/ingestion/test_spreadsheet_cells.py": ("graph_api/ingestion",),
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
+    "tests/schema/language/test_cursors.py": ("schema",),
     "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
 }
 # The siege runs as a whole and alone, after the random tests: it measures durations.

@@ -47,7 +47,9 @@ def service(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     directory = tmp_path_factory.mktemp("siege")
     with shared_database(server) as address:
         ground = asyncio.run(prepare(address, directory, replace(POLITE_SCALE, hub=300, clique=20)))
-        with running(directory / "service.log", ground.settings, "service", "serve", "--port", "0") as service:
+        # a tenant that has spent its rate attacks no more
+        settings = {**ground.settings, "HEADWATER_TENANT_RATE": "", "HEADWATER_KEY_RATE": ""}
+        with running(directory / "service.log", settings, "service", "serve", "--port", "0") as service:
             yield Service(ground, service.port(), psutil.Process(service.pid))
 
 
