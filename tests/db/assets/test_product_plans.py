@@ -22,11 +22,12 @@ from db.author import Author
 from db.connection import ReadConnection
 from db.database import Database
 from db.pagination import Page
+from db.sql import text
 from db.temporal.history import histories
 from db.temporal.kinds import PRODUCT
 from tests.builders import day
 from tests.databases import prepare_now
-from tests.db.plans import explained_plans, generic_plans
+from tests.db.plans import counted_work, explained_plans, generic_plans
 
 PRODUCTS = 4_000
 VERSIONS = 5
@@ -147,3 +148,15 @@ async def test_the_search_function_uses_the_trigram_index(database: Database, ad
         (row,) = (await list_products(connection, ProductQuery(), Page(1))).items
         found = await list_products(connection, ProductQuery(search=row.name.upper()), Page(2))
         assert [it.uid for it in found.items] == [row.uid]
+
+
+async def test_a_search_reads_no_row_of_another_tenant(database: Database) -> None:
+    for pattern, matching in (("%product%", PRODUCTS), ("%nothing%", 0)):
+        search = text(f"SELECT search_products(CAST(:tenant AS bigint), '{pattern}', now()) AS asset_id")
+        with counted_work(database) as counted:
+            async with database.snapshot(1) as connection:
+                assert len(await connection.fetch(search)) == matching
+        (read,) = [it for it in counted.work if "search_products" in it.text]
+        # no scan of the table, and each version once in each of two indexes at most
+        assert not read.entries["product_version"], read
+        assert read.entries.total() <= 2 * PRODUCTS * VERSIONS, read

@@ -75,9 +75,9 @@ async def test_security_definer_functions_compare_the_tenant_with_the_setting(ad
     assert [it["proname"] for it in functions] == sorted(["search_entities", "search_products", *TENANT_LOOKUPS])
     for it in functions:
         if it["proname"] not in TENANT_LOOKUPS:
-            assert "tenant_id = tenant\n" in it["prosrc"]
-            assert "tenant = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)" in it["prosrc"]
-        assert it["proconfig"] == ["search_path=public, pg_catalog, pg_temp"]
+            assert "tenant_id = (SELECT tenant)\n" in it["prosrc"]
+            assert "(SELECT tenant) = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)" in it["prosrc"]
+        assert it["proconfig"][0] == "search_path=public, pg_catalog, pg_temp"
         assert not it["is_public"]
 
 
