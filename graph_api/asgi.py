@@ -19,6 +19,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from db.errors import Unavailable
 from graph_api.app import create_app
+from graph_api.http.connection_limits import ConnectionLimits
 from graph_api.http.http_protocol import Connection
 from graph_api.log_writer import LogWriter
 from graph_api.logging_setup import configure_logging
@@ -49,7 +50,11 @@ def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: 
         factory=settings.workers > 1,
         workers=settings.workers,
         loop="uvloop",
-        http=partial(Connection, head_timeout=settings.body_timeout),  # type: ignore[arg-type]
+        http=partial(  # type: ignore[arg-type]
+            Connection,
+            head_timeout=settings.body_timeout,
+            limits=ConnectionLimits(settings.max_address_connections, settings.max_tenant_connections, settings.send_timeout),
+        ),
         ws="none",
         access_log=False,
         log_config=None,

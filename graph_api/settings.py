@@ -77,6 +77,26 @@ class Settings(BaseSettings):
             " parts of a load, before 408 is answered.",
         ),
     ] = 10
+    send_timeout: Annotated[
+        float,
+        Field(gt=0, description="Seconds for which a client may take nothing of its answer before its connection is closed."),
+    ] = 30
+    max_address_connections: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Maximum connections of one address to one process; further ones are closed. Trusted proxies have no"
+            " such limit.",
+        ),
+    ] = 250
+    max_tenant_connections: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Maximum connections to one process whose latest requests were those of one tenant; requests on further"
+            " ones are answered 503.",
+        ),
+    ] = 500
     max_batch: Annotated[
         int, Field(ge=0, le=100, description="Maximum operations in one request, sent as a JSON array; 0 disables batching.")
     ] = 0

@@ -15,6 +15,7 @@ from graph_api.auth.authenticator import Authenticator
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
 from graph_api.http.admission import Admission
+from graph_api.http.connection_limits import claim_connection
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, watched
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from graph_api.http.request import HttpRequest
@@ -83,6 +84,7 @@ class GraphQLEndpoint:
         try:
             credentials = headers.credentials()
             principal = await self._authenticator.authenticate(credentials)
+            claim_connection(scope, principal.tenant_id)
         except HeadwaterError as error:
             return error_response(request_id, status_of([error.code], 400), error, media_type=media_type, headers=_CLOSE)
         rate_status = await self.rate_limiter.status(principal.tenant_id, principal.rate_key)

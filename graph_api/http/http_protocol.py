@@ -20,6 +20,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from graph_api.http.connection_limits import ConnectionLimits, SendWatch
 from graph_api.http.exchange import Exchange
 
 # Bytes of a request line and its headers, and of what frames a body between two parts of it: the sizes of chunks, and trailers.
@@ -44,8 +45,8 @@ log = logging.getLogger("uvicorn.error")
 class Connection(asyncio.Protocol):
     """Protocol of one connection.
 
-    It closes connections that send no request, send a head too slowly, keep sending after their response, or send a head that is
-    too large. The time limit of a body is up to the endpoint.
+    It closes connections that send no request, send a head too slowly, keep sending after their response, send a head that is
+    too large, or do not take their response. The time limit of a body is up to the endpoint.
 
     Closing a socket with unread input makes the kernel reset the connection, and the client loses the response. So where more
     input may come, the connection is closed for writing first, and for reading a moment later.
@@ -59,6 +60,7 @@ class Connection(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         head_timeout: float,
+        limits: ConnectionLimits,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -71,6 +73,10 @@ class Connection(asyncio.Protocol):
         self._loop = _loop or asyncio.get_event_loop()
         self._keep_alive_timeout: float = config.timeout_keep_alive
         self._head_timeout = head_timeout
+        self._limits = limits
+        # what the connection is counted for
+        self._address: str | None = None
+        self._tenant_id: int | None = None
         self._parser = httptools.HttpRequestParser(self)
         # a request that is pipelined behind one with `Connection: close` is ignored instead of refused
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -100,12 +106,23 @@ class Connection(asyncio.Protocol):
         # uvloop's transport does not declare that it is one
         self._transport = cast(asyncio.Transport, transport)
         self.flow = FlowControl(self._transport)
+        self._send_watch = SendWatch(self._loop, self._transport, self._limits.send_timeout)
         self._server_address, self._client_address = get_local_addr(self._transport), get_remote_addr(self._transport)
+        if self._client_address is not None and not self._is_proxy(self._client_address[0]):
+            if not self._limits.admit_address(self._client_address[0]):
+                self._transport.close()
+                return
+            self._address = self._client_address[0]
         self._server_state.connections.add(self)  # type: ignore[arg-type]
         self._time_out_after(self._head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
+        if self._address is not None:
+            self._limits.leave_address(self._address)
+        if self._tenant_id is not None:
+            self._limits.leave_tenant(self._tenant_id)
+        self._send_watch.stop()
         if self._timer is not None:
             self._timer.cancel()
         if self._running is not None and not self._running.is_complete:
@@ -115,9 +132,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
+        self._send_watch.start()
 
     def resume_writing(self) -> None:
         self.flow.resume_writing()
+        self._start_next()
 
     def data_received(self, data: bytes) -> None:
         if self._is_discarding:
@@ -240,11 +259,12 @@ class Connection(asyncio.Protocol):
             "query_string": query_string,
             "headers": self._headers,
             "state": self._app_state.copy(),
+            "connection": self,
         }
         keeps_alive = version != "1.0" and self._parser.should_keep_alive()
         exchange = self._exchange = Exchange(self, scope, keeps_alive=keeps_alive, expects_continue=self._expects_continue)
         application = self._proxied if self._is_forwarded else self._application
-        if self._running is None or self._running.is_complete:
+        if (self._running is None or self._running.is_complete) and not self.flow.write_paused:
             self._start(exchange, application)
         else:
             self._pipelined.append((exchange, application))
@@ -295,17 +315,37 @@ class Connection(asyncio.Protocol):
             self.close()
         if self.is_closing():
             return
-        if self._pipelined:
-            self._start(*self._pipelined.popleft())
-            self._parse_requests(self._unparsed)
+        self._start_next()
         self.resume_reading()
-        if self._running is not exchange:
+        if self._running is not exchange or self._pipelined:
             return
         if not self._in_head:
             # the endpoint answered without reading the whole body
             self._time_out_after(self._head_timeout)
         elif not self._head_bytes:
             self._time_out_after(self._keep_alive_timeout)
+
+    def claim(self, tenant_id: int) -> bool:
+        """Count the connection for the tenant of its latest request. Return False if the tenant has too many."""
+        if tenant_id == self._tenant_id:
+            return True
+        if not self._limits.admit_tenant(tenant_id):
+            return False
+        if self._tenant_id is not None:
+            self._limits.leave_tenant(self._tenant_id)
+        self._tenant_id = tenant_id
+        return True
+
+    def _is_proxy(self, address: str) -> bool:
+        """True for an address that forwards connections of others."""
+        return isinstance(self._proxied, ProxyHeadersMiddleware) and address in self._proxied.trusted_hosts
+
+    def _start_next(self) -> None:
+        """Start the next request that waits, unless the client has yet to take the responses before."""
+        if self._pipelined and (self._running is None or self._running.is_complete) and not self.flow.write_paused:
+            self._start(*self._pipelined.popleft())
+            self._parse_requests(self._unparsed)
+            self.resume_reading()
 
     def resume_reading(self) -> None:
         """Read further input, unless there is some that was not parsed."""
@@ -326,6 +366,7 @@ class Connection(asyncio.Protocol):
         """Close the connection, at once if no more input is expected."""
         if self.is_closing() or not (self._unparsed or self._head_bytes or self._is_discarding or not self._in_head):
             self._transport.close()
+            self._send_watch.start()
             return
         self._unparsed = b""
         self._is_discarding = self._is_lingering = True
@@ -392,6 +433,7 @@ class Connection(asyncio.Protocol):
                 self._time_out_after(rest)
         elif self._is_lingering:
             self._transport.close()
+            self._send_watch.start()
         elif not self._transport.is_closing():
             if self._is_head_incomplete():
                 reason = f"The request line and headers did not arrive within {self._head_timeout:g} s."

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from db.audit_entry import READ
 from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
+from graph_api.http.connection_limits import claim_connection
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST
 from graph_api.http.rate_limits import RateLimitStatus
 from graph_api.http.request import request_of
@@ -42,6 +43,7 @@ async def ingest(request: Request) -> Response:
     incoming = request_of(request.scope)
     try:
         principal: Principal = await request.app.state.authenticator.authenticate(incoming.headers.credentials())
+        claim_connection(request.scope, principal.tenant_id)
         if Scope.WRITE not in principal.scopes:
             raise _missing_scope(principal)
     except HeadwaterError as error:

@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from db.errors import Unavailable
+from graph_api.http.connection_limits import TOO_MANY_CONNECTIONS, ConnectionLimits, claim_connection
 from graph_api.http.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
 
 pytestmark = pytest.mark.unit
@@ -25,7 +27,9 @@ class Transport:
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
-        self.is_closed = self.is_half_closed = self.is_paused = False
+        self.is_closed = self.is_half_closed = self.is_paused = self.is_aborted = False
+        # bytes that the client has yet to take
+        self.unsent = 0
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
@@ -35,6 +39,12 @@ class Transport:
 
     def close(self) -> None:
         self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_aborted = self.is_closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def is_closing(self) -> bool:
         return self.is_closed
@@ -55,9 +65,16 @@ async def echo_path(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def connect(application: ASGIApp, head_timeout: float = SLOW, keep_alive: float = SLOW) -> tuple[Connection, Transport]:
-    config = Config(application, log_config=None, timeout_keep_alive=cast(int, keep_alive))
-    connection, transport = Connection(config, ServerState(), {}, head_timeout=head_timeout), Transport()
+def connect(
+    application: ASGIApp,
+    head_timeout: float = SLOW,
+    keep_alive: float = SLOW,
+    limits: ConnectionLimits | None = None,
+    proxies: str = "10.0.0.1",
+) -> tuple[Connection, Transport]:
+    config = Config(application, log_config=None, timeout_keep_alive=cast(int, keep_alive), forwarded_allow_ips=proxies)
+    transport = Transport()
+    connection = Connection(config, ServerState(), {}, head_timeout=head_timeout, limits=limits or ConnectionLimits())
     connection.connection_made(cast(asyncio.Transport, transport))
     return connection, transport
 
@@ -175,6 +192,110 @@ async def test_requests_that_wait_behind_the_last_of_a_connection_are_not_answer
     await settle(lambda: transport.is_closed or transport.is_half_closed)
     assert len(transport.written) == 2
     assert not transport.is_paused
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+async def test_a_client_that_takes_nothing_of_its_response_is_disconnected(*, is_complete: bool) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application, limits=ConnectionLimits(send_timeout=0.1))
+    transport.unsent = 100_000
+    if is_complete:
+        # its keep-alive ends while the last bytes wait, too few to pause
+        connection.data_received(GET.replace(b"Host", b"Connection: close\r\nHost"))
+        await settle(lambda: transport.written)
+    else:
+        connection.data_received(GET)
+        await settle(lambda: transport.written)
+        connection.pause_writing()
+    # it is slow, but takes something
+    for _ in range(3):
+        await asyncio.sleep(0.07)
+        transport.unsent -= 1
+        assert not transport.is_aborted
+    await settle(lambda: transport.is_aborted)
+    connection.connection_lost(None)
+
+
+async def test_a_client_that_has_taken_its_response_is_watched_no_more() -> None:
+    connection, transport = connect(echo_path, limits=ConnectionLimits(send_timeout=0.02))
+    transport.unsent = 100_000
+    connection.pause_writing()
+    transport.unsent = 10
+    connection.resume_writing()
+    transport.unsent = 0
+    await asyncio.sleep(0.1)
+    assert not transport.is_aborted
+
+
+async def test_the_next_request_waits_until_the_response_before_is_taken() -> None:
+    paths: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        paths.append(scope["path"])
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application, keep_alive=0.02)
+    connection.data_received(GET)
+    await settle(lambda: transport.written)
+    transport.unsent = 100_000
+    connection.pause_writing()
+    connection.data_received(GET.replace(b"/a", b"/b") * 20)
+    await asyncio.sleep(0.05)
+    assert (paths, transport.is_paused, transport.is_closed) == (["/a"], True, False)
+    transport.unsent = 0
+    connection.resume_writing()
+    await settle(lambda: len(paths) == 21)
+    assert not transport.is_paused
+
+
+async def test_connections_of_an_address_are_bounded_and_those_of_a_proxy_are_not(caplog: pytest.LogCaptureFixture) -> None:
+    limits = ConnectionLimits(per_address=2)
+    first, second = (connect(echo_path, limits=limits) for _ in range(2))
+    refused = [connect(echo_path, limits=limits)[1].is_closed for _ in range(3)]
+    assert refused == [True] * 3
+    assert [it.getMessage() for it in caplog.records] == ["127.0.0.1 holds 2 connections. Further ones are closed."]
+    first[0].connection_lost(None)
+    admitted, transport = connect(echo_path, limits=limits)
+    admitted.data_received(GET)
+    await settle(lambda: transport.written == [OK])
+    for connection in (admitted, second[0]):
+        connection.connection_lost(None)
+    assert limits.by_address == {}
+    of_proxy = [connect(echo_path, limits=limits, proxies="127.0.0.1")[1].is_closed for _ in range(3)]
+    assert of_proxy == [False] * 3
+
+
+async def test_connections_of_a_tenant_are_bounded() -> None:
+    limits = ConnectionLimits(per_tenant=2)
+    refused: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            claim_connection(scope, int(scope["path"].strip("/")))
+        except Unavailable as error:
+            refused.append(error.message)
+        await echo_path(scope, receive, send)
+
+    connections = [connect(application, limits=limits, proxies="127.0.0.1") for _ in range(3)]
+
+    async def request(index: int, tenant: bytes) -> None:
+        connection, transport = connections[index]
+        transport.written.clear()
+        connection.data_received(GET.replace(b"/a", b"/" + tenant))
+        await settle(lambda: transport.written)
+
+    for index in (0, 0, 1, 2):
+        await request(index, b"7")
+    assert refused == [TOO_MANY_CONNECTIONS]
+    # a connection belongs to the tenant of its latest request
+    await request(0, b"8")
+    await request(2, b"7")
+    assert (limits.by_tenant, len(refused)) == ({8: 1, 7: 2}, 1)
+    for connection, _ in connections:
+        connection.connection_lost(None)
+    assert limits.by_tenant == {}
 
 
 async def test_a_trailer_is_no_header() -> None:

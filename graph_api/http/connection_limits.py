@@ -1,0 +1,107 @@
+"""Bounds of connections: how many an address and a tenant hold, and how long a client takes nothing of an answer."""
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from starlette.types import Scope
+
+from db.errors import Unavailable
+
+TOO_MANY_CONNECTIONS = "The tenant holds too many connections to this process. Use fewer, or close those that are idle."
+
+log = logging.getLogger("uvicorn.error")
+
+
+@dataclass(slots=True)
+class ConnectionLimits:
+    """Limits of connections, and the counts of those that are open.
+
+    A connection belongs to the tenant of its latest request.
+    """
+
+    per_address: int = 250
+    per_tenant: int = 500
+    # seconds for which a client may take nothing of an answer
+    send_timeout: float = 30.0
+    by_address: Counter[str] = field(default_factory=Counter)
+    by_tenant: Counter[int] = field(default_factory=Counter)
+    # addresses that were refused since they last had fewer connections, so that the log has one line for each
+    _refused: set[str] = field(default_factory=set)
+
+    def admit_address(self, address: str) -> bool:
+        """Count a connection of an address, or return False if it has too many."""
+        if self.by_address[address] >= self.per_address:
+            if address not in self._refused:
+                self._refused.add(address)
+                log.warning("%s holds %d connections. Further ones are closed.", address, self.per_address)
+            return False
+        self.by_address[address] += 1
+        return True
+
+    def leave_address(self, address: str) -> None:
+        """Count a connection of an address no more."""
+        self._refused.discard(address)
+        self.by_address[address] -= 1
+        if not self.by_address[address]:
+            del self.by_address[address]
+
+    def admit_tenant(self, tenant_id: int) -> bool:
+        """Count a connection of a tenant, or return False if it has too many."""
+        if self.by_tenant[tenant_id] >= self.per_tenant:
+            return False
+        self.by_tenant[tenant_id] += 1
+        return True
+
+    def leave_tenant(self, tenant_id: int) -> None:
+        """Count a connection of a tenant no more."""
+        self.by_tenant[tenant_id] -= 1
+        if not self.by_tenant[tenant_id]:
+            del self.by_tenant[tenant_id]
+
+
+class CountedConnection(Protocol):
+    """A connection that is counted for a tenant."""
+
+    def claim(self, tenant_id: int) -> bool: ...
+
+
+def claim_connection(scope: Scope, tenant_id: int) -> None:
+    """Count the connection of a request for its tenant. Raise Unavailable if the tenant has too many."""
+    connection: CountedConnection | None = scope.get("connection")
+    if connection is not None and not connection.claim(tenant_id):
+        raise Unavailable(TOO_MANY_CONNECTIONS)
+
+
+class SendWatch:
+    """Watch of a connection with unsent bytes: it is aborted when its client has taken none of them for some seconds."""
+
+    __slots__ = ("_loop", "_seconds", "_timer", "_transport", "_unsent")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._seconds = seconds
+        self._unsent = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Watch until nothing is unsent. Has no effect if nothing is, or if the watch runs."""
+        if self._timer is None and (unsent := self._transport.get_write_buffer_size()):
+            self._unsent = unsent
+            self._timer = self._loop.call_later(self._seconds, self._check)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        self._timer = None
+        if 0 < self._unsent <= self._transport.get_write_buffer_size():
+            log.warning("A client took nothing of its answer for %g s. Its connection is closed.", self._seconds)
+            self._transport.abort()
+        else:
+            self.start()
