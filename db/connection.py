@@ -274,7 +274,8 @@ class WriteConnection(ReadConnection):
             plural = next(kind.plural for kind in self.added if kind.name == exceeded.kind)
             raise LimitExceeded(
                 f"The quota of this tenant is {exceeded.allowed} {plural}; with this write it would have {exceeded.used}."
-                " Deleted ones count until they are purged."
+                " Deleted ones count until they are purged.",
+                blind=f"This write exceeds the quota of {plural} of this tenant. Deleted ones count until they are purged.",
             )
 
     @asynccontextmanager

@@ -24,14 +24,23 @@ OUTCOME_UNKNOWN = "It is unknown if the mutation was committed. With an idempote
 
 
 class HeadwaterError(Exception):
-    """An expected failure, with a message for the caller and the input field at fault if there is one."""
+    """An expected failure, with a message for the caller and the input field at fault if there is one.
+
+    `blind` is the message for a caller who may write but not read, if the message names something stored: it names only what the
+    caller sent.
+    """
 
     code: ClassVar[str]
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, blind: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.blind = blind
+
+    def message_for(self, *, may_read: bool) -> str:
+        """Return the message for a caller with or without the right to read."""
+        return self.message if may_read or self.blind is None else self.blind
 
 
 class BadInput(HeadwaterError):
@@ -78,9 +87,9 @@ class NameTaken(ResolvableConflict):
 
     def __init__(self, name: str | None = None) -> None:
         taken = "this name" if name is None else f"the name {name!r}"
-        super().__init__(
-            f"Another product has {taken} at that instant. Choose another name, or rename the other product first.", field="name"
-        )
+        message = "Another product has {} at that instant. Choose another name, or rename the other product first."
+        # the name may be that of a state which the caller restores
+        super().__init__(message.format(taken), field="name", blind=message.format("this name"))
 
 
 class Unauthenticated(HeadwaterError):

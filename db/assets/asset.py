@@ -232,16 +232,21 @@ def _check_identity(kind: Kind, spec: IdentitySpec, identity: Identity | None) -
     if identity is None:
         return Conflict(f"Another writer has just given the key {spec.key!r} to another {noun}. Try again.", field="key")
     if identity.kind != kind.name:
-        return Conflict(f"The uid {spec.uid} belongs to an asset of another kind ({identity.kind.lower()}).", field="uid")
+        belongs = f"The uid {spec.uid} belongs to an asset of another kind"
+        return Conflict(f"{belongs} ({identity.kind.lower()}).", field="uid", blind=f"{belongs}.")
     if spec.type is not None and identity.type != spec.type:
         return Conflict(
-            f"The {noun} {identity.uid} has the type {identity.type}, not {spec.type}. A type never changes.", field="type"
+            f"The {noun} {identity.uid} has the type {identity.type}, not {spec.type}. A type never changes.",
+            field="type",
+            blind=f"The {noun} has another type than {spec.type}. A type never changes.",
         )
     if spec.uid is not None and identity.uid != spec.uid:
-        return Conflict(f"The key {spec.key!r} belongs to another {spec.type}, with the uid {identity.uid}.", field="key")
+        belongs = f"The key {spec.key!r} belongs to another {spec.type}"
+        return Conflict(f"{belongs}, with the uid {identity.uid}.", field="key", blind=f"{belongs}.")
     if spec.key is not None and identity.key != spec.key:
         has = f"has the key {identity.key!r}" if identity.key is not None else "was created without a key"
-        return Conflict(f"The {noun} {identity.uid} {has}. A key never changes.", field="key")
+        blind = f"The {noun} does not have the key {spec.key!r}. A key never changes."
+        return Conflict(f"The {noun} {identity.uid} {has}. A key never changes.", field="key", blind=blind)
     return identity
 
 

@@ -161,8 +161,8 @@ async def create(
         return await asset.record(connection, ENTITY, identity, assertion)
     except Conflict as conflict:
         if conflict.field == "uid" and spec.uid is None:
-            message = f"The key {spec.key!r} belongs to a {spec.type} that exists, with the uid {identity.uid}."
-            raise Conflict(message, field="key") from conflict
+            belongs = f"The key {spec.key!r} belongs to a {spec.type} that exists"
+            raise Conflict(f"{belongs}, with the uid {identity.uid}.", field="key", blind=f"{belongs}.") from conflict
         raise
 
 

@@ -49,5 +49,7 @@ def _details(registry: TypeRegistry, details: Mapping[str, str]) -> dict[str, st
         registry.require_detail(code)
         error = format_error(registry.formats[code], value)
         if error is not None:
-            raise BadInput(f"The detail {code} {excerpt(value)} {error}", field="details")
+            of_type = f"The detail {code} {excerpt(value)}"
+            blind = f"{of_type} does not have the format of its type."
+            raise BadInput(f"{of_type} {error}", field="details", blind=blind)
     return dict(details)

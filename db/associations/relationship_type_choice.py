@@ -39,7 +39,7 @@ def _complete_ref(
     if ref.key is None or ref.type is not None:
         return ref
     if len(set(end_types)) > 1:
-        return BadInput(f"{name} is the key of several types. Give the code of one of them: {_codes(types)}.", field="type")
+        return _ambiguous(f"{name} is the key of several types", types)
     end_type = end_types[0]
     if end_type == ENTITY.name:
         return BadInput(f"{field} may be an entity of any type, so a key is not enough. Give its uid.", field=field)
@@ -56,12 +56,16 @@ def choose_type(
         matching = [it for it in matching if not end_types or getattr(it, field) in end_types]
         if not matching:
             allowed = ", or ".join(f"{it.origin} to {it.related}" for it in types)
-            return BadInput(f"{field} is a {end_types[0]}, but {name} relates {allowed}.", field=field)
+            return BadInput(
+                f"{field} is a {end_types[0]}, but {name} relates {allowed}.",
+                field=field,
+                blind=f"{name} does not relate an asset of the type of this {field}. Name another asset, or another type.",
+            )
     error = missing_end_error(RELATIONSHIP, refs, ends, now, allow_pending_ends=allow_pending_ends)
     if error is not None:
         return error
     if len(matching) > 1:
-        return BadInput(f"{name} may mean several types. Give the code of one of them: {_codes(matching)}.", field="type")
+        return _ambiguous(f"{name} may mean several types", matching)
     if ends.near == ends.far:
         return BadInput("origin and related are the same asset. Give two different assets.", field="related")
     return matching[0]
@@ -76,5 +80,7 @@ def _types_of(ref: AssetRef, asset: ResolvedAsset) -> tuple[str, ...]:
     return () if ref.product is None else (PRODUCT.name,)
 
 
-def _codes(types: Sequence[RelationshipTypeRow]) -> str:
-    return ", ".join(it.code for it in types)
+def _ambiguous(problem: str, types: Sequence[RelationshipTypeRow]) -> BadInput:
+    """Build the error for a name that types share."""
+    problem = f"{problem}. Give the code of one of them"
+    return BadInput(f"{problem}: {', '.join(it.code for it in types)}.", field="type", blind=f"{problem}.")

@@ -49,7 +49,9 @@ async def check_cardinality_of_type(connection: WriteConnection, type_id: int) -
         await connection.execute(_ENFORCE)
         return None
     return ResolvableConflict(
-        f"{_describe(row)} Both exist already, so the cardinality cannot change to this.", field="cardinality"
+        f"{_describe(row)} Both exist already, so the cardinality cannot change to this.",
+        field="cardinality",
+        blind="Relationships of the type exist that violate this cardinality.",
     )
 
 
@@ -58,7 +60,9 @@ def _conflict(row: Any, field: str) -> BatchConflict:
     relationships = (subject_of(RELATIONSHIP, row.relationship_id), subject_of(RELATIONSHIP, row.rival_id))
     # of several entries that create a stub, one may be the statement of the relationship, which then loses alone
     ends = (subject_of(ENTITY, asset_id) for asset_id in (row.far_id, row.rival_far_id, row.near_id))
-    return BatchConflict((*relationships, *ends), row.since, row.until, ResolvableConflict(_describe(row), field=field))
+    blind = "The cardinality of the type allows one relationship where there would be two. End the other one first."
+    error = ResolvableConflict(_describe(row), field=field, blind=blind)
+    return BatchConflict((*relationships, *ends), row.since, row.until, error)
 
 
 def _describe(row: Any) -> str:

@@ -164,4 +164,5 @@ def _restriction_error(targets: Sequence[Row]) -> ResolvableConflict | None:
         f"{restriction.type} restricts deletion: from {write_instant(restriction.since)} on, {restriction.label} is related to"
         f" {restriction.other} (relationship {restriction.uid}). End that relationship first.",
         field="uid",
+        blind="A relationship restricts this deletion. End that relationship first.",
     )

@@ -101,4 +101,5 @@ async def _lock_and_check_unused(
     return Conflict(
         f"{entities_have(use.entities)} or had a detail of the type {code!r}, deleted entities included. {consequence}",
         field=field,
+        blind=f"Entities have or had a detail of the type {code!r}, deleted entities included. {consequence}",
     )

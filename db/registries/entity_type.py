@@ -101,11 +101,15 @@ async def remove(connection: WriteConnection, code: str) -> None:
     use = await connection.fetch_one(_COUNT_USE, {"code": code})
     if use is not None and use.entities:
         raise Conflict(
-            f"{entities_have(use.entities)} the type {code!r}, deleted entities included. It cannot be removed.", field="code"
+            f"{entities_have(use.entities)} the type {code!r}, deleted entities included. It cannot be removed.",
+            field="code",
+            blind=f"Entities have the type {code!r}, deleted entities included. It cannot be removed.",
         )
     if use is not None and use.relationship_type is not None:
         raise Conflict(
-            f"The relationship type {use.relationship_type} relates entities of the type {code!r}. Remove it first.", field="code"
+            f"The relationship type {use.relationship_type} relates entities of the type {code!r}. Remove it first.",
+            field="code",
+            blind=f"A relationship type relates entities of the type {code!r}. Remove it first.",
         )
     await connection.execute(_REMOVE, {"code": code})
 

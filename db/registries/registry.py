@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Table, select
 
 from db.connection import WriteConnection
-from db.errors import HeadwaterError, NotFound
+from db.errors import HeadwaterError, NotFound, UnknownType
 from db.fields import excerpt
 from db.filters import TENANT
 from db.sql import Statement, compose
@@ -51,7 +51,12 @@ async def lock_type(connection: WriteConnection, statement: Statement, code: str
     return None
 
 
-def known_names(names: Collection[str]) -> str:
+def unknown_type(message: str, known: Collection[str], *, field: str) -> UnknownType:
+    """Build the error for a type that does not exist. Callers who may read are told the known names."""
+    return UnknownType(f"{message} {_known_names(known)}", field=field, blind=f"{message} Register it first.")
+
+
+def _known_names(names: Collection[str]) -> str:
     """Build the sentence of an error message that lists the known names."""
     if not names:
         return "None is registered yet."

@@ -12,7 +12,7 @@ from db.consistency.consistent_dict import ConsistentDict
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.fields import code, excerpt, line, storable
 from db.filters import TENANT, any_of, distinct
-from db.registries.registry import PutOutcome, known_names, put_one, select_entries
+from db.registries.registry import PutOutcome, put_one, select_entries, unknown_type
 from db.sql import compose, statement
 from db.tables import entity_type as entity_types
 from db.tables import relationship_type as relationship_types
@@ -111,17 +111,17 @@ class RelationshipTypes:
                     f"{excerpt(name)} is the reverse key of the relationship type {row.code}. Name the type by its key,"
                     f" {row.key!r}: it leads from {row.origin} to {row.related}.",
                     field=field,
+                    blind=f"{excerpt(name)} is the reverse key of a relationship type. Name the type by its key.",
                 )
-        known = known_names({row.key for row in self.rows})
-        raise UnknownType(f"There is no relationship type {excerpt(name)}. {known}", field=field)
+        raise unknown_type(f"There is no relationship type {excerpt(name)}.", {row.key for row in self.rows}, field=field)
 
     def directed_type_ids(self, key: str) -> DirectedTypeIds:
         """Return the types that an asset sees under a key or code, from their origin and from their other end."""
         forward = tuple(row.type_id for row in self.rows if key in (row.key, row.code))
         reverse = tuple(row.type_id for row in self.rows if key in (row.reverse_key, row.reverse_code))
         if not forward and not reverse:
-            known = known_names({name for row in self.rows for name in (row.key, row.reverse_key)})
-            raise UnknownType(f"No relationship type has the key or reverse key {excerpt(key)}. {known}", field="key")
+            known = {name for row in self.rows for name in (row.key, row.reverse_key)}
+            raise unknown_type(f"No relationship type has the key or reverse key {excerpt(key)}.", known, field="key")
         return DirectedTypeIds(forward, reverse)
 
 
@@ -201,7 +201,9 @@ async def remove(connection: WriteConnection, name: str) -> None:
     rows = [row for row in (await all_relationship_types(connection)).rows if name in (row.key, row.code)]
     if len(rows) > 1:
         codes = ", ".join(row.code for row in rows)
-        raise Conflict(f"Several relationship types have the key {name!r}: {codes}. Name one of them by its code.", field="code")
+        several = f"Several relationship types have the key {name!r}"
+        remedy = "Name one of them by its code."
+        raise Conflict(f"{several}: {codes}. {remedy}", field="code", blind=f"{several}. {remedy}")
     # the lock waits for writers that have used the type, and later writers wait for it, so the count below is exact
     if not rows or await _lock(connection, rows[0]) is None:
         raise NotFound(f"There is no relationship type {excerpt(name)}.", field="code")
@@ -209,7 +211,9 @@ async def remove(connection: WriteConnection, name: str) -> None:
     relationships = await _count_relationships(connection, row.type_id)
     if relationships:
         have = "1 relationship has" if relationships == 1 else f"{relationships} relationships have"
-        raise Conflict(f"{have} the type {row.code}, ended relationships included. It cannot be removed.", field="code")
+        consequence = "ended relationships included. It cannot be removed."
+        blind = f"Relationships have the type {name!r}, {consequence}"
+        raise Conflict(f"{have} the type {row.code}, {consequence}", field="code", blind=blind)
     await connection.execute(_REMOVE_KEYS, {"type": row.type_id, "near": [], "keys": [], "far": []})
     await connection.execute(_REMOVE, {"type": row.type_id})
 
@@ -250,6 +254,8 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutc
             f" both sides."
             f" Keep the reverseKey {before.reverse_key!r}.",
             field="reverseKey",
+            blind="The relationship type has relationships, which have an origin only if key or ends differ from both sides. Keep"
+            " the reverseKey.",
         )
     await connection.execute(_UPDATE, {**fields, "type": before.type_id})
     await _put_keys(connection, replace(row, type_id=before.type_id))
@@ -278,6 +284,7 @@ async def _put_keys(connection: WriteConnection, row: RelationshipTypeRow) -> No
         f"{field} is {taken.key!r}, which from {taken.near} to {taken.far} is {taken.use} of the relationship type {taken.code}."
         " Choose another.",
         field=field,
+        blind=f"{field} is taken by another relationship type between the same ends. Choose another.",
     )
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.connection import ReadConnection, WriteConnection
-from db.errors import UnknownType
 from db.fields import excerpt
-from db.registries.registry import known_names
+from db.registries.registry import unknown_type
 from db.sql import statement
 
 _TYPE_REGISTRY = statement("registries/type_registry")
@@ -24,12 +23,12 @@ class TypeRegistry:
     def require_entity(self, code: str, *, field: str = "type") -> None:
         """Raise UnknownType if no entity type has the code."""
         if code not in self.entities:
-            raise UnknownType(f"There is no entity type {excerpt(code)}. {known_names(self.entities)}", field=field)
+            raise unknown_type(f"There is no entity type {excerpt(code)}.", self.entities, field=field)
 
     def require_detail(self, code: str, *, field: str = "details") -> None:
         """Raise UnknownType if no detail type has the code."""
         if code not in self.formats:
-            raise UnknownType(f"There is no detail type {excerpt(code)}. {known_names(self.formats)}", field=field)
+            raise unknown_type(f"There is no detail type {excerpt(code)}.", self.formats, field=field)
 
 
 async def read_type_registry(connection: ReadConnection) -> TypeRegistry:

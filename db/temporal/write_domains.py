@@ -22,5 +22,6 @@ async def require_domains(
         where = f"in the domain {violation.domain}" if violation.domain is not None else "in no domain"
         allowed = ", ".join(sorted(domains))
         raise Forbidden(
-            f"The {violation.kind.lower()} {violation.uid} is {where}, but these credentials may write in {allowed} only."
+            f"The {violation.kind.lower()} {violation.uid} is {where}, but these credentials may write in {allowed} only.",
+            blind=f"A subject of this write is in another domain. These credentials may write in {allowed} only.",
         )

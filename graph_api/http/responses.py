@@ -73,10 +73,10 @@ def json_response(
     return JsonResponse(content, status, media_type, {**_HEADERS_BY_STATUS.get(status, {}), **(headers or {})})
 
 
-def error_entry(error: HeadwaterError) -> dict[str, Any]:
-    """Return an error as an entry of the `errors` of a GraphQL response."""
+def error_entry(error: HeadwaterError, *, may_read: bool = True) -> dict[str, Any]:
+    """Return an error as an entry of the `errors` of a GraphQL response. A caller who may not read is told nothing stored."""
     extensions = {"code": error.code} if error.field is None else {"code": error.code, "field": error.field}
-    return {"message": error.message, "extensions": extensions}
+    return {"message": error.message_for(may_read=may_read), "extensions": extensions}
 
 
 def status_of(codes: Iterable[str], default: int) -> int:

@@ -93,6 +93,7 @@ async def _load(request: Request, principal: Principal, rate_status: RateLimitSt
         on_error=options.on_error,
         dry_run=options.dry_run,
         grants=await state.find_grants(principal.tenant),
+        may_read=Scope.READ in principal.scopes,
     )
     failure: HeadwaterError | None = None
     body = BodyFile(request, load, state.request_limits.body_timeout)
@@ -135,7 +136,7 @@ def _response(
     }
     status = 200
     if failure is not None:
-        content["errors"] = [error_entry(failure)]
+        content["errors"] = [error_entry(failure, may_read=load.may_read)]
         status = 408 if timed_out else 503 if isinstance(failure, Unavailable | Timeout) else 400
     elif load.failed:
         status = 400

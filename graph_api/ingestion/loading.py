@@ -53,7 +53,8 @@ class Load:
     """The load of one file. Its summary counts what is kept, also when the load ends early.
 
     Calls `advanced` with the number of rows and of bytes that are done, and `rejected` with the error of each rejected row.
-    Without `grants`, the sources of its entity types may name any service.
+    Without `grants`, the sources of its entity types may name any service. The errors of a caller who may not read tell nothing
+    that is stored.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Load:
         on_error: OnError = OnError.STOP,
         dry_run: bool = False,
         grants: ServiceGrants | None = None,
+        may_read: bool = True,
     ) -> None:
         self.summary = Summary()
         # True if a bad row stopped the load, or is left at its end
@@ -81,6 +83,8 @@ class Load:
         self._on_error = on_error
         self._dry_run = dry_run
         self._grants = grants
+        # the errors may tell what is stored
+        self.may_read = may_read
         self._task: asyncio.Task[None] | None = None
         self._committing = False
         self._stopping = False
@@ -91,7 +95,7 @@ class Load:
         try:
             async with self._database.snapshot(self._tenant_id) as connection:
                 types, started_at = await read_type_registry(connection), connection.now
-            source = Source(await in_background(partial(parse, file)), types, started_at, self._grants)
+            source = Source(await in_background(partial(parse, file)), types, started_at, self._grants, may_read=self.may_read)
             await (self._load_and_roll_back(source) if self._dry_run else self._load(source, partial(self._commit, source)))
         except asyncio.CancelledError:
             if self.interrupted is None:

@@ -16,7 +16,7 @@ from db.registries.type_registry import TypeRegistry
 from db.temporal.kinds import ENTITY, PRODUCT
 from graph_api.ingestion.background import in_background
 from graph_api.ingestion.deferred_rows import DeferredRows
-from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, RowError
+from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, RowError, shorten
 
 # A batch ends after this many bytes of the file, however few rows they hold.
 BATCH_BYTES = 16 * 1024 * 1024
@@ -59,7 +59,15 @@ class Source:
     relationships between names to the last.
     """
 
-    def __init__(self, parser: Parser, types: TypeRegistry, started_at: datetime, grants: ServiceGrants | None = None) -> None:
+    def __init__(
+        self,
+        parser: Parser,
+        types: TypeRegistry,
+        started_at: datetime,
+        grants: ServiceGrants | None = None,
+        *,
+        may_read: bool = True,
+    ) -> None:
         self.parser = parser
         self.types = types
         self.phase = FIRST
@@ -67,6 +75,7 @@ class Source:
         self._rows_read = 0
         self._started_at = started_at
         self._grants = grants
+        self._may_read = may_read
         self._registry_entries: dict[tuple[type, str], RegistryEntry] = {}
 
     async def batches(self, source: RowSource) -> AsyncGenerator[Batch]:
@@ -149,6 +158,8 @@ class Source:
     def refuse(self, row: Row, error: HeadwaterError) -> Row | RowError:
         """Return the row to defer it, if later rows may resolve the error; otherwise return the error of the row."""
         row_error = self.parser.row_error(row.line, error)
+        if not self._may_read and error.blind is not None:
+            row_error = row_error._replace(message=shorten(error.blind))
         return row._replace(error=row_error) if isinstance(error, self.parser.resolvable) else row_error
 
 

@@ -259,7 +259,7 @@ class Executor:
             caller = Caller(request_id, principal.tenant, request.authorization, request.traceparent)
             errors += await resolve_records(result.data, context.records, self._fetch, caller)
             actual += FETCH_COST * len(context.records)
-        described = [describe(error, prepared.document) for error in errors]
+        described = [describe(error, prepared.document, may_read=Scope.READ in principal.scopes) for error in errors]
         return self._response(prepared, result.data, described, stats, started, ran=ran, actual=actual)
 
     def _response(

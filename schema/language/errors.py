@@ -17,11 +17,14 @@ _NAMED_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([\w.\
 log = structlog.get_logger("headwater.graphql")
 
 
-def describe(error: GraphQLError, document: DocumentNode | None = None) -> dict[str, Any]:
-    """Return an error as the response contains it. Log an unexpected exception and return an internal error for it."""
+def describe(error: GraphQLError, document: DocumentNode | None = None, *, may_read: bool = True) -> dict[str, Any]:
+    """Return an error as the response contains it. Log an unexpected exception and return an internal error for it.
+
+    A caller who may not read gets messages without anything stored.
+    """
     cause = _cause(error)
     if isinstance(cause, HeadwaterError):
-        message, code, field = cause.message, cause.code, cause.field
+        message, code, field = cause.message_for(may_read=may_read), cause.code, cause.field
     elif cause is None:
         message, code, field = error.message, BadInput.code, _field_at_fault(error, document)
     else:
