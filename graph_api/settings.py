@@ -133,6 +133,7 @@ class Settings(BaseSettings):
     max_root_fields: Annotated[int, Field(ge=1, description="Maximum root fields of an operation.")] = 10
     max_fragment_spreads: Annotated[int, Field(ge=0, description="Maximum fragment spreads of an operation.")] = 50
     max_cost: Annotated[int, Field(ge=1, description="Maximum cost of an operation; limits.md explains the cost.")] = 1_000_000
+    max_list_length: Annotated[int, Field(ge=1, le=100_000, description="Maximum items of a list in an argument.")] = 1_000
     max_page_size: Annotated[int, Field(ge=1, le=10_000, description="Maximum items of a page.")] = 100
     max_representations: Annotated[
         int, Field(ge=1, le=10_000, description="Maximum entity representations in one request of a federation gateway.")
@@ -359,6 +360,7 @@ class Settings(BaseSettings):
             root_fields=self.max_root_fields,
             spreads=self.max_fragment_spreads,
             cost=self.max_cost,
+            list_length=self.max_list_length,
             page_size=self.max_page_size,
             representations=self.max_representations,
             walk_page_size=self.max_lineage_page_size,

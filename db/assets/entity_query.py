@@ -26,7 +26,7 @@ from db.assets.entity import EntityRow
 from db.connection import ReadConnection
 from db.errors import BadInput
 from db.fields import excerpt
-from db.filters import AS_OF, TENANT, any_of, contains, contains_pattern
+from db.filters import AS_OF, TENANT, any_of, contains, contains_pattern, filters_of, is_among
 from db.pagination import Page, PageShape, Slice
 from db.registries.detail_format import format_error
 from db.registries.type_registry import read_type_registry
@@ -148,7 +148,7 @@ async def count_entities_by_domain(connection: ReadConnection, domains: Sequence
 async def _shape_of(connection: ReadConnection, query: EntityQuery) -> _Shape:
     """Return the shape of a query, for which a query with conditions on details reads their formats. Raise an error if a
     condition does not fit its type."""
-    filters = frozenset(name for name in _FILTERS if getattr(query, name) is not None)
+    filters = filters_of(query, _FILTERS)
     if not query.details:
         return _Shape(filters, ())
     registry = await read_type_registry(connection)
@@ -226,7 +226,7 @@ def _filtered(statement: Select[Any], shape: _Shape, instant: ColumnElement[Any]
         matching = func.search_entities(TENANT, bindparam("search", type_=Text), instant).column_valued("matching")
         statement = statement.where(versions.c.asset_id.in_(select(matching)))
     if "types" in shape.filters:
-        statement = statement.where(assets.c.type == any_of("types", Text))
+        statement = statement.where(is_among(assets.c.type, "types", shape.filters))
     if "domains" in shape.filters:
         statement = statement.where(_is_in_domain(any_of("domains", Text)))
     for detail in shape.details:

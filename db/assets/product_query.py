@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.assets.asset_list import (
     DOMAIN,
@@ -23,7 +22,7 @@ from db.assets.asset_list import (
 from db.assets.domain import DomainAt
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
-from db.filters import AS_OF, TENANT, any_of, contains_pattern
+from db.filters import AS_OF, TENANT, contains_pattern, filters_of, is_among, overlaps
 from db.pagination import Page, PageShape, Slice
 from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import product_version as versions
@@ -71,13 +70,15 @@ def cursor_key(row: ProductRow, order: ProductOrder) -> tuple[Any, ...]:
 async def list_products(connection: ReadConnection, query: ProductQuery, page: Page) -> Slice[ProductRow]:
     """Fetch a page of the products of a query."""
     fields = _PRODUCTS.fields_read(connection.asset_fields, query.order)
-    statement = _page_statement(_filters(query), query.order, query.descending, page.shape, fields)
+    statement = _page_statement(filters_of(query, _FILTERS), query.order, query.descending, page.shape, fields)
     return await _PRODUCTS.page(connection, statement, page, _parameters(query, query.as_of or connection.now_if_read))
 
 
 async def count_products(connection: ReadConnection, query: ProductQuery) -> int:
     """Count the products of a query."""
-    return await count(connection, _count_statement(_filters(query)), _parameters(query, query.as_of or connection.now_if_read))
+    return await count(
+        connection, _count_statement(filters_of(query, _FILTERS)), _parameters(query, query.as_of or connection.now_if_read)
+    )
 
 
 async def products_by_domain(
@@ -85,18 +86,13 @@ async def products_by_domain(
 ) -> list[Slice[ProductRow]]:
     """Fetch a page of the products of each domain, in order of the name."""
     fields = _PRODUCTS.fields_read(connection.asset_fields, ProductOrder.NAME)
-    statement = _page_by_domain_statement(_filters(query), page.shape, fields)
+    statement = _page_by_domain_statement(filters_of(query, _FILTERS), page.shape, fields)
     return await _PRODUCTS.page_by_domain(connection, domains, statement, page, _parameters(query))
 
 
 async def count_products_by_domain(connection: ReadConnection, domains: Sequence[DomainAt], query: ProductQuery) -> list[int]:
     """Count the products of each domain."""
-    return await count_by_domain(connection, domains, _count_by_domain_statement(_filters(query)), _parameters(query))
-
-
-def _filters(query: ProductQuery) -> _Filters:
-    """Name the filters that a query has."""
-    return frozenset(name for name in _FILTERS if getattr(query, name) is not None)
+    return await count_by_domain(connection, domains, _count_by_domain_statement(filters_of(query, _FILTERS)), _parameters(query))
 
 
 def _parameters(query: ProductQuery, as_of: datetime | None = None) -> dict[str, Any]:
@@ -148,7 +144,7 @@ def _filtered(statement: Select[Any], filters: _Filters, instant: ColumnElement[
         (versions.c.owner, "owners"),
     ):
         if name in filters:
-            statement = statement.where(column == any_of(name, Text))
+            statement = statement.where(is_among(column, name, filters))
     if "tags" in filters:
-        statement = statement.where(versions.c.tags.overlap(bindparam("tags", type_=ARRAY(Text))))
+        statement = statement.where(overlaps(versions.c.tags, "tags", filters))
     return statement

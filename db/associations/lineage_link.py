@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import BigInteger, Double, Select, Text, Uuid, bindparam, func, select
+from sqlalchemy import BigInteger, Double, Select, Uuid, bindparam, func, select
 
 from db.assets.asset import Deletion
 from db.associations import lineage_link_fields
@@ -15,7 +15,7 @@ from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, 
 from db.associations.effective import select_effective, where_ends
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError
-from db.filters import AS_OF, TENANT, any_of, distinct
+from db.filters import AS_OF, TENANT, any_of, distinct, filters_of, is_among
 from db.pagination import Page, PageShape, Slice
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import lineage_link as links
@@ -117,13 +117,13 @@ async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: d
 async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -> Slice[LinkRow]:
     """Read a page of the links that are effective at an instant, in the order in which they were first recorded."""
     rows = await connection.fetch(
-        _page_statement(_filters(query), page.shape), {**_parameters(connection, query), **page.parameters}
+        _page_statement(filters_of(query, _FILTERS), page.shape), {**_parameters(connection, query), **page.parameters}
     )
     return page.slice(rows, lambda row: cast(LinkRow, row))
 
 
 async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
-    row = await connection.fetch_one(_count_statement(_filters(query)), _parameters(connection, query))
+    row = await connection.fetch_one(_count_statement(filters_of(query, _FILTERS)), _parameters(connection, query))
     return int(row.links) if row else 0
 
 
@@ -197,11 +197,6 @@ def _resolved_state(state: LinkState, ends: Ends) -> ResolvedState:
     return ResolvedState(key, link_uid(ends.near.uid, ends.far.uid, state.producer), state.payload, state.at)
 
 
-def _filters(query: LinkQuery) -> _Filters:
-    """Name the filters that a query has."""
-    return frozenset(name for name in _FILTERS if getattr(query, name) is not None)
-
-
 def _parameters(connection: ReadConnection, query: LinkQuery) -> dict[str, Any]:
     return {"as_of": query.as_of or connection.now_if_read, **{name: getattr(query, name) for name in _FILTERS}}
 
@@ -221,9 +216,9 @@ def _filtered(statement: Select[Any], filters: _Filters) -> Select[Any]:
     source, target = (name if name in filters else None for name in ("source", "target"))
     statement = where_ends(statement, LINK, source, target)
     if "types" in filters:
-        statement = statement.where(effective.c.type == any_of("types", Text))
+        statement = statement.where(is_among(effective.c.type, "types", filters))
     if "producers" in filters:
-        statement = statement.where(effective.c.producer == any_of("producers", Text))
+        statement = statement.where(is_among(effective.c.producer, "producers", filters))
     if "min_confidence" in filters:
         statement = statement.where(effective.c.confidence >= bindparam("min_confidence", type_=Double))
     return statement

@@ -272,7 +272,7 @@ class Documents:
         except LimitExceeded as error:
             return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(error)])
         errors = validate(self._schema, document, RULES, max_errors=20)
-        return PreparedDocument(document, [self._limit_error(it) or it for it in errors])
+        return PreparedDocument(document, [self._limit_error(it) or _literal_error(it) or it for it in errors])
 
     def _limit_error(self, error: GraphQLError) -> GraphQLError | None:
         """Return the error of the limit that a document exceeds, if that is why graphql-core refused it."""
@@ -286,6 +286,13 @@ class Documents:
         else:
             return None
         return _graphql_error(LimitExceeded(message))
+
+
+def _literal_error(error: GraphQLError) -> GraphQLError | None:
+    """Return the error of a literal that Python refuses to convert: an integer of thousands of digits is out of any range."""
+    if not isinstance(error.original_error, ValueError):
+        return None
+    return GraphQLError("Int cannot represent an integer of thousands of digits. Give one of at most 32 bits.", error.nodes)
 
 
 def root_fields(operation: OperationDefinitionNode, document: DocumentNode) -> list[str]:

@@ -192,12 +192,10 @@ class Executor:
             return _denied(principal, operation.required_scopes[missing], missing)
         if request.wants_resources and Scope.ADMIN not in principal.scopes:
             return _denied(principal, "Resource tracking", Scope.ADMIN)
-        estimate = operation.estimate or self._documents.estimate(prepared, operation, request.variables or {})
-        figures = None
-        if estimate.requested >= FIGURES_FROM and self._figures is not None:
-            figures = self._figures.of(principal.tenant_id)
-            if figures is not None:
-                estimate = self._documents.estimate(prepared, operation, request.variables or {}, figures)
+        try:
+            estimate, figures = self._estimate(prepared, operation, request.variables or {}, principal.tenant_id)
+        except LimitExceeded as error:
+            return _refused([_graphql_error(error)], prepared.document)
         if estimate.requested > self._limits.cost:
             too_expensive = LimitExceeded(
                 f"The estimated cost of the operation is {estimate.requested}. At most {self._limits.cost} is allowed. Request"
@@ -207,6 +205,19 @@ class Executor:
             return _refused([_graphql_error(too_expensive)])._replace(cost=cost)
         execution = self._execution(request, prepared, operation)
         return PreparedOperation(request, principal, prepared, operation, estimate, execution, figures)
+
+    def _estimate(
+        self, prepared: PreparedDocument, operation: DocumentOperation, variables: dict[str, Any], tenant_id: int
+    ) -> tuple[CostEstimate, Figures | None]:
+        """Return the estimated cost of an operation, and the figures that lowered it. Raise LimitExceeded for a list that is too
+        long."""
+        estimate = operation.estimate or self._documents.estimate(prepared, operation, variables)
+        figures = None
+        if estimate.requested >= FIGURES_FROM and self._figures is not None:
+            figures = self._figures.of(tenant_id)
+            if figures is not None:
+                estimate = self._documents.estimate(prepared, operation, variables, figures)
+        return estimate, figures
 
     async def prepare_again(
         self, refused: "PreparedOperation | Response", request: Request, principal: Principal
@@ -253,7 +264,7 @@ class Executor:
         errors = [*(result.errors or ()), *commit_errors]
         # an error before execution, such as an invalid variable, has no path; one during execution has
         ran = bool(commit_errors) or not result.errors or any(error.path is not None for error in result.errors)
-        actual = context.cost_meter.total + (prepared.estimate.writes if ran else 0)
+        actual = context.cost_meter.total + (prepared.estimate.writes + prepared.estimate.lists if ran else 0)
         if context.records and result.data is not None:
             request = prepared.request
             caller = Caller(request_id, principal.tenant, request.authorization, request.traceparent)

@@ -1,10 +1,11 @@
 """Cost estimates: the highest cost that an operation may have, computed before it runs. See docs/limits.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from graphql import (
+    ArgumentNode,
     BooleanValueNode,
     DirectiveNode,
     DocumentNode,
@@ -27,10 +28,13 @@ from graphql import (
 from db.lineage.figures import Figures
 from schema.language.cost import graph_cost_of
 from schema.language.cost_model import CostModel, FieldCost, ListLength
+from schema.language.list_arguments import ITEMS_PER_COST, ListPosition, count_items, count_literal_items
 from schema.language.walk_extent import WalkExtent, estimate_walk
 
 # JSON parsers that use doubles lose precision above this.
 _LARGEST = 2**53 - 1
+# Digits of an integer literal from which on its value does not matter.
+_MAX_DIGITS = 20
 # Estimates that are cached for one operation whose variables influence the cost.
 _CACHED_ESTIMATES = 32
 
@@ -39,10 +43,11 @@ CostValue = bool | int | tuple[int] | None
 
 
 class CostEstimate(NamedTuple):
-    """Highest cost that an operation may have, and the part of it that its mutations cost."""
+    """Highest cost that an operation may have, and the parts of it that its mutations and the lists in its arguments cost."""
 
     requested: int
     writes: int
+    lists: int = 0
 
 
 @dataclass(slots=True)
@@ -51,6 +56,8 @@ class CostEstimates:
     influence its cost. Tenants of equal figures share them."""
 
     variables: tuple[str, ...]
+    # variables that may hold lists, and where they are used
+    lists: tuple[tuple[str, ListPosition], ...]
     by_values: dict[tuple[Any, ...], CostEstimate] = field(default_factory=dict)
 
 
@@ -80,9 +87,9 @@ class CostEstimator:
         requested = estimation.selection_cost(operation.selection_set, root).total
         is_mutation = operation.operation is OperationType.MUTATION
         writes = estimation.write_cost(operation.selection_set, root) if is_mutation else 0
-        estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST))
+        estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST), min(estimation.list_cost, _LARGEST))
         if cached is None:
-            cached = cache[name] = CostEstimates(tuple(sorted(estimation.used_variables)))
+            cached = cache[name] = CostEstimates(tuple(sorted(estimation.used_variables)), tuple(estimation.used_lists))
         if len(cached.by_values) >= _CACHED_ESTIMATES:
             # the oldest: figures change, and those of many tenants differ
             del cached.by_values[next(iter(cached.by_values))]
@@ -115,6 +122,9 @@ class _Estimation:
         figures: Figures | None,
     ) -> None:
         self.used_variables: set[str] = set()
+        self.used_lists: list[tuple[str, ListPosition]] = []
+        # of each argument once, however often its field runs
+        self.list_cost = 0
         self._limits = model.limits
         self._figures = figures
         self._fields = model.fields
@@ -163,6 +173,8 @@ class _Estimation:
 
     def _field_cost(self, node: FieldNode, field_cost: FieldCost) -> _SelectionCost:
         below = self.selection_cost(node.selection_set, field_cost.type_name) if node.selection_set else _SelectionCost()
+        if field_cost.lists and node.arguments:
+            below = below.plus(_SelectionCost(self._list_cost(node.arguments, field_cost)))
         walk = self._walk(node, field_cost)
         if walk is None:
             once, link_reads = self._own_cost(field_cost) + below.total, below.link_reads + field_cost.reads_links
@@ -183,6 +195,28 @@ class _Estimation:
                 length = min(length, field_cost.length.most(self._figures))
             return _SelectionCost(once + length * below.per_item, 0, link_reads)
         return _SelectionCost(length * once, 0, link_reads)
+
+    def _list_cost(self, arguments: Sequence[ArgumentNode], field_cost: FieldCost) -> int:
+        """Return the cost of the lists in the arguments of a field. That of its size argument is in the length of its list."""
+        cost = 0
+        for argument in arguments:
+            name = argument.name.value
+            if (position := field_cost.lists.get(name)) is None:
+                continue
+            if name == field_cost.size_argument:
+                position = position._replace(bound=max(position.bound, self._limits.page_size))
+            items = count_literal_items(position, argument.value, self._count_variable_items)
+            if name != field_cost.size_argument:
+                cost += items // ITEMS_PER_COST
+        self.list_cost += cost
+        return cost
+
+    def _count_variable_items(self, name: str, position: ListPosition) -> int:
+        self.used_lists.append((name, position))
+        if name in self._variables:
+            return count_items(position, self._variables[name])
+        default = self._defaults.get(name)
+        return 0 if default is None else count_literal_items(position, default, self._count_variable_items)
 
     def _own_cost(self, field_cost: FieldCost) -> int:
         """Return the cost of a field itself, which runs no walk."""
@@ -235,7 +269,7 @@ class _Estimation:
                     return _cost_value_of(self._variables[name])
                 return self._cost_value(self._defaults.get(name))
             case IntValueNode():
-                return _cost_value_of(int(value.value))
+                return _cost_value_of(_int_of(value.value))
             case BooleanValueNode():
                 return value.value
             case ListValueNode():
@@ -249,10 +283,17 @@ class _Estimation:
 def _cache_key(estimates: CostEstimates, variables: Mapping[str, Any], figures: Figures | None) -> tuple[Any, ...]:
     """Return the figures, and the values of the variables that influence the cost. A boolean becomes text, because True equals
     1."""
-    if not estimates.variables:
+    if not estimates.variables and not estimates.lists:
         return (figures,)
     values = (_cost_value_of(variables[it]) if it in variables else Undefined for it in estimates.variables)
-    return (figures, *(str(it) if isinstance(it, bool) else it for it in values))
+    # a list that is too long is refused, also if the estimate is known
+    lists = (count_items(at, variables[it]) // ITEMS_PER_COST if it in variables else Undefined for it, at in estimates.lists)
+    return (figures, *(str(it) if isinstance(it, bool) else it for it in values), *lists)
+
+
+def _int_of(literal: str) -> int:
+    """Return the value of an integer literal. Python refuses one of thousands of digits, which no argument takes either."""
+    return int(literal) if len(literal) < _MAX_DIGITS else -1 if literal.startswith("-") else _LARGEST
 
 
 def _cost_value_of(value: Any) -> CostValue:

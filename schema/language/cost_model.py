@@ -1,6 +1,7 @@
 """Cost model: the cost of every field of a schema, under the limits of the service."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -19,6 +20,7 @@ from strawberry.federation.schema_directives import ListSize
 from db.lineage.figures import Figures
 from schema.language.cost import Walks, declared_cost, declared_size_argument, declared_walks, reads_graph, reads_links
 from schema.language.limits import Limits
+from schema.language.list_arguments import ListPosition, has_lists
 
 # The most items that a list of a type can have, by the figures of the tenant.
 _ITEMS: Mapping[str, Callable[[Figures], int]] = {
@@ -53,6 +55,9 @@ class FieldCost(NamedTuple):
     # it reads the links of the walk above, or all links of the tenant
     reads_links: bool = False
     reads_graph: bool = False
+    # arguments that may hold lists, and the one that has the length of the list that the field returns
+    lists: Mapping[str, ListPosition] = MappingProxyType({})
+    size_argument: str | None = None
 
 
 class CostModel:
@@ -60,7 +65,7 @@ class CostModel:
 
     def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
         fields = {
-            name: {field_name: _field_cost(it, limits) for field_name, it in graphql_type.fields.items()}
+            name: {field_name: _field_cost(field_name, it, limits) for field_name, it in graphql_type.fields.items()}
             for name, graphql_type in schema.type_map.items()
             if isinstance(graphql_type, GraphQLObjectType | GraphQLInterfaceType) and not name.startswith("__")
         }
@@ -81,12 +86,16 @@ def returns_list(type_: GraphQLOutputType) -> bool:
     return is_list_type(get_nullable_type(type_))
 
 
-def _field_cost(field: Any, limits: Limits) -> FieldCost:
+def _field_cost(name: str, field: Any, limits: Limits) -> FieldCost:
     named_type = get_named_type(field.type)
     cost, length = 0 if is_leaf_type(named_type) else 1, None
     declared = field.extensions.get("strawberry-definition")
+    lists = {}
+    for argument_name, argument in field.args.items():
+        if has_lists(argument.type):
+            lists[argument_name] = ListPosition(argument.type, f"{name}({argument_name})", limits.list_length)
     if declared is None:
-        return FieldCost(cost, named_type.name, length, returns_list(field.type))
+        return FieldCost(cost, named_type.name, length, returns_list(field.type), lists=lists)
     for directive in declared.directives:
         if isinstance(directive, ListSize):
             length = _list_length(directive, field, limits)
@@ -101,6 +110,8 @@ def _field_cost(field: Any, limits: Limits) -> FieldCost:
         0 if walks is None else field.args["maxDepth"].default_value,
         reads_links(declared.metadata),
         reads_graph(declared.metadata),
+        lists,
+        declared_size_argument(declared.metadata),
     )
 
 

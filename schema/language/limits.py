@@ -20,6 +20,7 @@ class Limits:
     # of an operation
     cost: int = 1_000_000
     # of a field
+    list_length: int = 1_000
     page_size: int = 100
     representations: int = 1_000
     walk_page_size: int = 1_000
