@@ -182,10 +182,13 @@ class _RequestHandler:
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
-                result = await self._run(result)
+                ran = await self._run(result)
+                if isinstance(ran, _Outcome):
+                    return ran
+                result = ran
             else:
                 # parsing and validation cost time, too
-                await self._charge(1)
+                self._rate_status = await self._endpoint.rate_limiter.charge(self._rate_status, 1)
         except HeadwaterError as error:
             return self._reject(error, status_of([error.code], 400))
         self._operations.append(result.operation)
@@ -229,40 +232,42 @@ class _RequestHandler:
             return await self._prepare(operation)
         return again
 
-    async def _run(self, prepared: PreparedOperation) -> Result:
-        """Run an operation, and charge its actual cost. One that uses the database runs in a slot, within its time, and only as
-        long as the client is connected.
+    async def _run(self, prepared: PreparedOperation) -> Result | _Outcome:
+        """Charge the estimated cost of an operation and run it, or reject it if a rate limit is exceeded. Replace the estimate by
+        the actual cost when it ends. An operation that uses the database runs in a slot, within its time, and only as long as
+        the client is connected.
 
         One that began and has no result is charged its estimated cost.
         """
-        executor, cost = self._endpoint.executor, None
+        executor, limiter = self._endpoint.executor, self._endpoint.rate_limiter
+        charge = await limiter.enter(self._rate_status, max(1, prepared.estimate.requested))
+        self._rate_status = charge.status
+        if not charge.is_admitted:
+            return self._rate_limited() or self._reject(self._rate_status.error(), 429)
+        # what waits in vain for a slot costs nothing
+        cost = 0
         try:
             if prepared.uses_database:
 
                 async def run_in_slot() -> Result:
                     nonlocal cost
                     async with self._endpoint.admission.slot(self._principal.tenant_id, self._principal.rate_key):
-                        cost = prepared.estimate.requested
+                        cost = charge.cost
                         return await executor.run(prepared, self._request.request_id)
 
                 result = await watched(self._receive, self._endpoint.limits.request_timeout, run_in_slot())
             else:
                 # it waits for nothing
-                cost = prepared.estimate.requested
+                cost = charge.cost
                 result = await executor.run(prepared, self._request.request_id)
             if result.cost is not None:
-                cost = result.cost.actual
+                cost = max(1, result.cost.actual)
             return result
         except Timeout as error:
             advice = " It may have been committed; retry it only with an idempotencyKey." if prepared.writes else ""
             raise Timeout(f"{error.message}{advice}") from error
         finally:
-            # what waited in vain for a slot costs nothing
-            if cost is not None:
-                await self._charge(cost)
-
-    async def _charge(self, cost: int) -> None:
-        self._rate_status = await self._endpoint.rate_limiter.charge(self._rate_status, max(1, cost))
+            self._rate_status = await limiter.settle(charge, cost)
 
     def _rate_limited(self) -> _Outcome | None:
         """Return the rejection of a caller that has exceeded a rate limit, or None."""

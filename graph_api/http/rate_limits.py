@@ -111,11 +111,22 @@ class RateLimitStatus(NamedTuple):
 _NO_WINDOWS = RateLimitStatus()
 
 
+class Charge(NamedTuple):
+    """Estimated cost with which an operation has entered the windows of a caller, or was refused because one is exceeded."""
+
+    status: RateLimitStatus
+    cost: int
+    # the time at which each window ends
+    ends: tuple[float, ...] = ()
+    is_admitted: bool = True
+
+
 class RateLimiter:
     """Counter of cost in fixed windows, for one process or for all that share a Redis.
 
-    The cost of an operation is known after it ran, and is then charged in full. Operations that were admitted while cost was left
-    may therefore exceed a window; no more are admitted until it ends. While Redis does not answer, no limit applies.
+    An operation enters while cost is left, with its estimated cost, so that others cannot enter on what it is going to use. When
+    it ends, the estimate is replaced by the actual cost. So the last one to enter may exceed a window; no more are admitted until
+    it ends. While Redis does not answer, no limit applies.
     """
 
     def __init__(self, tenant_rate: str = "", key_rate: str = "", redis_url: str | None = None) -> None:
@@ -153,6 +164,48 @@ class RateLimiter:
             return RateLimitStatus()
         charged = tuple([_charged(window, it, cost) for window, it in zip(windows, spent, strict=True)])
         return status._replace(windows=charged)
+
+    async def enter(self, status: RateLimitStatus, cost: int) -> Charge:
+        """Charge the estimated cost of an operation, unless a window is exceeded."""
+        if self._shared_counts is None:
+            if status.retry_after:
+                return Charge(status, 0, is_admitted=False)
+            self._own_windows.charge(status, cost)
+            return Charge(status, cost, tuple([it.ends_at for it in status.windows]))
+        charged = await self.charge(status, cost)
+        charge = Charge(charged, cost, tuple([it.ends_at for it in charged.windows]))
+        # another process may have charged since the status was read
+        if any(it.spent - cost >= it.limit.amount for it in charged.windows):
+            return Charge(await self.settle(charge, 0), 0, is_admitted=False)
+        return charge
+
+    async def settle(self, charge: Charge, cost: int) -> RateLimitStatus:
+        """Replace the estimated cost of an operation by its actual cost, and return the windows. If a window has ended since it
+        was charged, only what exceeds the estimate is charged to the one that has followed it."""
+        status, more = charge.status, cost - charge.cost
+        if self._shared_counts is None:
+            self._own_windows.settle(charge, more)
+            return status
+        if more > 0:
+            return await self.charge(status, more)
+        if more == 0 or not status.windows:
+            return status
+        now = time.time()
+        windows: list[Window] = []
+        try:
+            for window in status.windows:
+                if window.ends_at > now:
+                    key = [(window.key, window.limit.item)]
+                    (spent,) = await self._shared_counts.add(key, more)
+                    if spent < 0:
+                        # it has ended just now, and this has begun another one
+                        (spent,) = await self._shared_counts.add(key, -more)
+                    window = Window(window.limit, window.key, spent, window.ends_at)
+                windows.append(window)
+        except self._shared_counts.errors as error:
+            self._disable(error)
+            return RateLimitStatus()
+        return status._replace(windows=tuple(windows))
 
     async def close(self) -> None:
         if self._shared_counts is not None:
@@ -200,6 +253,15 @@ class _OwnWindows:
                     window.spent, window.ends_at = 0, now + window.limit.seconds
             window.spent += cost
 
+    def settle(self, charge: Charge, more: int) -> None:
+        """Add to the cost of a charge, or take from it, as long as its windows last."""
+        now = time.time()
+        for window, ends_at in zip(charge.status.windows, charge.ends, strict=True):
+            if window.ends_at == ends_at and ends_at > now:
+                window.spent += more
+            elif more > 0:
+                self.charge(RateLimitStatus((window,)), more)
+
     def _sweep(self, now: float) -> None:
         """Remove windows that have ended, whenever the number of callers has doubled. Callers find theirs again."""
         if len(self._statuses) >= self._sweep_at:
@@ -210,8 +272,9 @@ class _OwnWindows:
 
 def _charged(window: Window, spent: int, cost: int) -> Window:
     """Return a window after a cost was added to what is now spent in it."""
-    # a cost that is all of it has begun a new window
-    ends_at = time.time() + window.limit.seconds if spent == cost else window.ends_at
+    # a cost that is all of it has begun a new window; one that was not known to have begun was begun by another a moment ago
+    now = time.time()
+    ends_at = now + window.limit.seconds if spent == cost or window.ends_at <= now else window.ends_at
     return Window(window.limit, window.key, spent, ends_at)
 
 

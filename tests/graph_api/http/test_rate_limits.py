@@ -5,7 +5,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,48 @@ async def test_admitted_cost_is_charged_in_full_and_an_exceeded_window_blocks_un
     await wait_until(has_ended)
     # cost beyond the limit is not carried over
     assert remaining(await limiter.status(1, "a")) == {"key": 10}
+
+
+async def ten_enter(limiters: Sequence[RateLimiter]) -> None:
+    """Let ten operations enter at once, and check that those which enter have paid, and get back what they did not use."""
+    statuses = [await limiters[number % len(limiters)].status(1, "a") for number in range(10)]
+    charges = [await limiters[number % len(limiters)].enter(it, 500) for number, it in enumerate(statuses)]
+    assert [it.is_admitted for it in charges] == [True] * 4 + [False] * 6
+    assert all(it.status.retry_after for it in charges[4:])
+    assert remaining(await limiters[0].status(1, "a")) == {"tenant": 3_100, "key": 0}
+    for number, charge in enumerate(charges[:4]):
+        await limiters[number % len(limiters)].settle(charge, (0, 7, 500, 600)[number])
+    assert remaining(await limiters[0].status(1, "a")) == {"tenant": 3_993, "key": 793}
+
+
+async def test_operations_enter_with_their_estimated_cost() -> None:
+    limiter = RateLimiter("5100/minute", "1900/minute")
+    await ten_enter([limiter])
+
+
+async def test_what_was_charged_to_a_window_that_has_ended_is_not_paid_back_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter, now = RateLimiter("", "100/minute"), 1_000.0
+    monkeypatch.setattr("graph_api.http.rate_limits.time.time", lambda: now)
+    less, more = [await limiter.enter(await limiter.status(1, "a"), 50) for _ in range(2)]
+    now += 61
+    await limiter.charge(await limiter.status(1, "a"), 10)
+    await limiter.settle(less, 1)
+    assert remaining(await limiter.status(1, "a")) == {"key": 90}
+    await limiter.settle(more, 55)
+    assert remaining(await limiter.status(1, "a")) == {"key": 85}
+
+
+@pytest.mark.api
+async def test_ten_at_once_cannot_enter_on_credit(address: str) -> None:
+    async with serving(address, key_rate="100/minute", tenant_rate="") as api:
+        query = "{ products { nodes { name } } }"
+        # 51 are estimated, 1 is used: there are no products
+        assert '"key";r=99' in (await api(query)).headers["ratelimit"]
+        answers = await asyncio.gather(*(api(query) for _ in range(10)))
+        assert Counter(it.status for it in answers) == {200: 2, 429: 8}
+        assert all(it.code_and_field == ("RATE_LIMITED", None) for it in answers if it.status == 429)
+        # what was not used is there again
+        assert '"key";r=96' in (await api(query)).headers["ratelimit"]
 
 
 async def test_the_status_is_rendered_as_structured_fields() -> None:
@@ -153,6 +196,15 @@ async def test_limiters_that_share_a_redis_share_their_counts(tmp_path: Path) ->
         assert 0 < spent.retry_after <= 60
         await first.close()
         await second.close()
+
+
+@pytest.mark.integration
+async def test_operations_of_processes_that_share_a_redis_enter_with_their_estimated_cost(tmp_path: Path) -> None:
+    async with redis(tmp_path) as url:
+        limiters = [RateLimiter("5100/minute", "1900/minute", url) for _ in range(2)]
+        await ten_enter(limiters)
+        for limiter in limiters:
+            await limiter.close()
 
 
 @pytest.mark.api
