@@ -82,6 +82,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.rate_limiter = rate_limiter
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
+        app.state.anonymous_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, kept=min(1, settings.max_loads - 1))
         app.state.authenticator = authenticator
         app.state.find_grants = find_grants
@@ -90,7 +91,13 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents, find_grants, figures)
         app.state.executor = executor
         direct["/graphql"] = GraphQLEndpoint(
-            executor, authenticator, rate_limiter, app.state.admission, app.state.parse_admission, settings.request_limits
+            executor,
+            authenticator,
+            rate_limiter,
+            app.state.admission,
+            app.state.parse_admission,
+            app.state.anonymous_admission,
+            settings.request_limits,
         ).respond
         try:
             yield

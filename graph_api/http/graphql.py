@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope
 
 from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
+from db.tenancy.tenant_ids import NO_TENANT_ID
 from graph_api.auth.authenticator import Authenticator
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
@@ -38,6 +39,9 @@ from schema.execution.principal import Principal
 
 _METHODS = ("GET", "HEAD", "POST")
 
+# Pause after a document of an anonymous request, as a multiple of the time that it took.
+_ANONYMOUS_PAUSE = 3
+
 _NO_HEADERS: Mapping[str, str] = {}
 
 # The rest of a body is not read, so the connection cannot be used again.
@@ -54,12 +58,14 @@ class GraphQLEndpoint:
         rate_limiter: RateLimiter,
         admission: Admission,
         parse_admission: Admission,
+        anonymous_admission: Admission,
         limits: RequestLimits,
     ) -> None:
         self.executor = executor
         self.rate_limiter = rate_limiter
         self.admission = admission
         self.parse_admission = parse_admission
+        self.anonymous_admission = anonymous_admission
         self.limits = limits
         self._authenticator = authenticator
 
@@ -212,18 +218,29 @@ class _RequestHandler:
 
         Parsing and planning block the event loop, and parsing is not charged if the document is rejected. So unknown documents
         are parsed, and plans that are not kept are compiled, one at a time, in fair order, and each is followed by a pause as
-        long as it took.
+        long as it took. That of an anonymous request is longer, and holds up only others of the kind.
         """
-        executor, principal = self._endpoint.executor, self._principal
+        principal = self._principal
         slot = self._endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key)
-        async with CancelOnDisconnect(self._receive), slot:
-            started = time.perf_counter()
-            # another request may have parsed or planned the same meanwhile
-            prepared = executor.prepare(operation, principal)
-            if isinstance(prepared, PreparedOperation):
-                prepared = executor.plan(prepared)
-            await asyncio.sleep(time.perf_counter() - started)
+        async with CancelOnDisconnect(self._receive):
+            if principal.tenant_id == NO_TENANT_ID:
+                async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
+                    async with slot:
+                        prepared, seconds = self._prepare_now(operation)
+                    await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
+            else:
+                async with slot:
+                    prepared, seconds = self._prepare_now(operation)
+                    await asyncio.sleep(seconds)
         return prepared
+
+    def _prepare_now(self, operation: Operation) -> tuple[PreparedOperation | Result, float]:
+        """Parse and plan an operation, unless another request has done so meanwhile. Return the seconds that it took, too."""
+        executor, started = self._endpoint.executor, time.perf_counter()
+        prepared = executor.prepare(operation, self._principal)
+        if isinstance(prepared, PreparedOperation):
+            prepared = executor.plan(prepared)
+        return prepared, time.perf_counter() - started
 
     async def _prepare_again(self, refused: Result, operation: Operation) -> PreparedOperation | Result:
         """Prepare an operation again that was refused for its cost, if figures of the tenant can lower that."""

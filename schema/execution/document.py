@@ -151,7 +151,9 @@ class Documents:
         self._exclusive = registered.exclusive
         self._hashes_by_id = {document_id: document_hash(text) for document_id, text in registered.texts.items()}
         self._hashes.update({text: self._hashes_by_id[document_id] for document_id, text in registered.texts.items()})
-        self._registered = {self._hashes_by_id[document_id]: self._parse(text) for document_id, text in registered.texts.items()}
+        self._registered = {
+            self._hashes_by_id[document_id]: self._parse(text, limits.tokens) for document_id, text in registered.texts.items()
+        }
         for document in self._registered.values():
             self._plan_registered(document)
 
@@ -180,7 +182,7 @@ class Documents:
         self._cache.move_to_end(hashed)
         return cached.prepared
 
-    def parse(self, query: str, tenant_id: int) -> PreparedDocument:
+    def parse(self, query: str, tenant_id: int, *, is_anonymous: bool = False) -> PreparedDocument:
         """Return the document with a text that a tenant sent, and cache it if it is valid."""
         hashed = self._hashes.get(query) or document_hash(query)
         if (registered := self._registered.get(hashed)) is not None:
@@ -194,7 +196,8 @@ class Documents:
             self._cache.move_to_end(hashed)
             cached.tenant_ids.add(tenant_id)
             return cached.prepared
-        prepared = self._parse(query)
+        tokens = self._limits.tokens
+        prepared = self._parse(query, min(tokens, self._limits.anonymous_tokens) if is_anonymous else tokens)
         if not prepared.errors and len(query) <= CACHED_DOCUMENT_CHARACTERS:
             prepared.hashed = hashed
             prepared.plans.max_weight = CACHED_DOCUMENT_CHARACTERS - len(query)
@@ -263,29 +266,29 @@ class Documents:
             del self._hashes[evicted.text]
             self._cached_weight -= evicted.weight
 
-    def _parse(self, text: str) -> PreparedDocument:
+    def _parse(self, text: str, tokens: int) -> PreparedDocument:
         try:
-            document = parse(text, max_tokens=self._limits.tokens)
+            document = parse(text, max_tokens=tokens)
             check_document(document, self._limits)
         except GraphQLError as error:
-            return PreparedDocument(DocumentNode(definitions=()), [self._limit_error(error) or error])
+            return PreparedDocument(DocumentNode(definitions=()), [_limit_error(error, tokens) or error])
         except LimitExceeded as error:
             return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(error)])
         errors = validate(self._schema, document, RULES, max_errors=20)
-        return PreparedDocument(document, [self._limit_error(it) or _literal_error(it) or it for it in errors])
+        return PreparedDocument(document, [_limit_error(it, tokens) or _literal_error(it) or it for it in errors])
 
-    def _limit_error(self, error: GraphQLError) -> GraphQLError | None:
-        """Return the error of the limit that a document exceeds, if that is why graphql-core refused it."""
-        if _TOO_MANY_TOKENS in error.message:
-            limit = self._limits.tokens
-            message = f"The document has more than {limit} tokens. At most {limit} are allowed. Split it into several requests."
-        elif _TOO_DEEP in error.message:
-            message = "The document is nested too deeply to be parsed. Nest its selections and values less deeply."
-        elif error.message == _TOO_MUCH_TO_COMPARE:
-            message = "Validation would have to compare too many fields with the same name. Select each field once."
-        else:
-            return None
-        return _graphql_error(LimitExceeded(message))
+
+def _limit_error(error: GraphQLError, tokens: int) -> GraphQLError | None:
+    """Return the error of the limit that a document exceeds, if that is why graphql-core refused it."""
+    if _TOO_MANY_TOKENS in error.message:
+        message = f"The document has more than {tokens} tokens. At most {tokens} are allowed. Split it into several requests."
+    elif _TOO_DEEP in error.message:
+        message = "The document is nested too deeply to be parsed. Nest its selections and values less deeply."
+    elif error.message == _TOO_MUCH_TO_COMPARE:
+        message = "Validation would have to compare too many fields with the same name. Select each field once."
+    else:
+        return None
+    return _graphql_error(LimitExceeded(message))
 
 
 def _literal_error(error: GraphQLError) -> GraphQLError | None:

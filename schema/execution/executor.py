@@ -177,7 +177,8 @@ class Executor:
             if request.query is None:
                 prepared = self._documents.by_id(request.document_id, principal.tenant_id)
             else:
-                prepared = self._documents.parse(request.query, principal.tenant_id)
+                is_anonymous = Scope.SELF not in principal.scopes
+                prepared = self._documents.parse(request.query, principal.tenant_id, is_anonymous=is_anonymous)
         except HeadwaterError as error:
             return _refused([_graphql_error(error)])
         if prepared.errors:

@@ -11,6 +11,8 @@ class Limits:
 
     # of a document
     tokens: int = 2_000
+    # of one that comes without a credential: three introspection queries
+    anonymous_tokens: int = 500
     depth: int = 16
     introspection_depth: int = 2
     aliases: int = 15

@@ -8,9 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
+from graphql import get_introspection_query
+from starlette.applications import Starlette
 
 from db.database import Database
 from db.tenancy.api_key import KeyName
+from db.tenancy.tenant_ids import NO_TENANT_ID
 from graph_api.app import create_app
 from graph_api.auth.authenticator import TOKENS_NOT_ACCEPTED
 from graph_api.settings import Settings
@@ -29,8 +32,9 @@ SDL = "{ _service { sdl } }"
 class CountingService:
     """Client of a service in this process, which counts the connections taken from the pool."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, app: Starlette) -> None:
         self.http = http
+        self.app = app
         self.connections = 0
 
     async def __call__(self, query: str = LIST, headers: dict[Any, Any] | None = None) -> ApiResponse:
@@ -55,7 +59,7 @@ async def counting_service(address: str, *, require_auth: bool = True, **setting
     all_settings = Settings(database_url=address, key_secret=SECRET, credential_seconds=60, **settings)
     app = create_app(all_settings, require_auth=require_auth)
     async with listening(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-        service = CountingService(http)
+        service = CountingService(http, app)
         count_connections(app.state.database, service)
         yield service
 
@@ -161,6 +165,26 @@ async def test_tokens_get_503_and_keys_work_while_the_jwks_cannot_be_fetched(
         # a malformed token is rejected without the keys
         assert rejection(await service(headers=bearer("a.b.c"))) == (401, "UNAUTHENTICATED")
         assert (await service(headers={"X-API-Key": await owner.key("read")})).status == 200
+
+
+async def test_new_documents_without_a_credential_are_small_and_hold_up_no_client(address: str, owner: Owner) -> None:
+    key = {"X-API-Key": await owner.key("read")}
+    fragments = "".join(f"fragment F{number} on __Type {{ kind name description }} " for number in range(45))
+    large = f"{{ __schema {{ types {{ {' '.join(f'...F{number}' for number in range(45))} }} }} }} {fragments}"
+    async with counting_service(address) as service:
+        assert (await service(large)).error["message"] == (
+            "The document has more than 500 tokens. At most 500 are allowed. Split it into several requests."
+        )
+        assert (await service(large, key)).data
+        # it is known now
+        assert (await service(large)).data
+        assert (await service(get_introspection_query())).data
+        # the pause after a document of a stranger
+        async with service.app.state.anonymous_admission.slot(NO_TENANT_ID, "another"):
+            stranger = asyncio.create_task(service("{ __schema { queryType { name } } }"))
+            assert (await service("{ viewer { tenant } }", key)).data
+            assert not stranger.done()
+        assert (await stranger).data
 
 
 async def test_without_anonymous_introspection_every_request_needs_credentials(address: str, owner: Owner) -> None:
