@@ -165,8 +165,9 @@ class Client:
             self.durations[kind.name, LEFT].append(time.perf_counter() - began)
             if self._connection is not None:
                 self._connection.abort()
-        if self._connection is not None:
-            await self._connection.leave()
+        finally:
+            if self._connection is not None:
+                await self._connection.leave()
 
     def _unique(self, request: str) -> str:
         if UNIQUE not in request:

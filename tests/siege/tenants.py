@@ -95,4 +95,4 @@ async def attacker_credentials(address: str, tenant_id: int) -> Credentials:
     claims = {"iss": "https://idp.shop.example", "aud": "headwater", "sub": "eve", "tenant": "hostile", "scope": READ}
     parts: tuple[dict[str, Any], ...] = ({"alg": "none"}, {**claims, "exp": round(time.time()) + 3600}, {})
     unsigned = b".".join(base64.urlsafe_b64encode(orjson.dumps(it)).rstrip(b"=") for it in parts).decode()
-    return Credentials(key, revoked, forged, unsigned, await make_key(address, tenant_id, WRITE))
+    return Credentials(key, revoked, forged, unsigned, await make_key(address, tenant_id, READ, WRITE))

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import asyncpg
+import orjson
 import psutil
 import pytest
 
+from tests.bench.client import post
 from tests.bench.overload.measure import MOST_BACKENDS
 from tests.bench.processes import running
 from tests.databases import shared_database
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
 from tests.siege.attacks import ATTACKS, Attack
-from tests.siege.crowd import HUNG, LEFT, Plan, carry_out
+from tests.siege.crowd import HUNG, LEFT, Group, Plan, RequestKind, carry_out
 from tests.siege.measure import POLITE_SCALE, Ground, Phase, Siege, group_of, memory_of, outcomes_of, prepare
 from tests.siege.polite import CLIENTS, NEW_TEXT, QUERY, Event, Polite, refused
 from tests.siege.report import row
@@ -31,6 +33,15 @@ _ACTIVE = """
 SELECT count(*), count(*) FILTER (WHERE state <> 'idle') AS active FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'headwater'
 """
+
+_WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'headwater' AND wait_event_type = 'Lock'
+"""
+_LOCK_HOSTILE = "SELECT FROM asset WHERE tenant_id = (SELECT tenant.tenant_id FROM tenant WHERE name = 'hostile') FOR UPDATE"
+_UPDATE = "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { changed } }"
+# Slots that a tenant may hold while another is active.
+HALF = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,39 @@ async def test_polite_tenants_are_answered_beside(attack: Attack, service: Servi
         return memory_of(service.process) <= memory + KEPT
 
     await wait_until(returned_memory)
+
+
+@pytest.mark.slow(5)
+async def test_long_operations_of_one_key_leave_slots_to_other_tenants(service: Service) -> None:
+    """All assets of the attackers are locked, so their updates last until the lock is released."""
+    port, credentials = service.port, service.ground.credentials
+    update = {"product": {"name": service.ground.product}, "owner": "eve"}
+    body = orjson.dumps({"query": _UPDATE, "variables": {"input": update}})
+    request = RequestKind("updates", 1, [post(port, body, credentials.writing).decode()])
+    observer = await asyncpg.connect(service.ground.address)
+    holder = await asyncpg.connect(service.ground.address)
+    try:
+        async with Polite(port, service.ground.keys, service.ground.product).at_work(SECONDS) as polite:
+            await polite.wait_for(CLIENTS)
+            transaction = holder.transaction()
+            await transaction.start()
+            await holder.execute(_LOCK_HOSTILE)
+            attackers = asyncio.create_task(carry_out(Plan(port, 0, PATIENCE, [Group("updates", 20, [request])], cut=True)))
+
+            async def attackers_wait() -> bool:
+                return bool(await observer.fetchval(_WAITING) >= HALF)
+
+            await wait_until(attackers_wait)
+            await polite.wait_for(2 * CLIENTS)
+            assert await observer.fetchval(_WAITING) == HALF
+            assert not attackers.done()
+            attackers.cancel()
+            await asyncio.wait([attackers])
+            await transaction.rollback()
+        assert refused(polite.events) == []
+    finally:
+        await holder.close()
+        await observer.close()
 
 
 async def is_at_rest(address: str) -> bool:
