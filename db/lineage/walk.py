@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -43,7 +43,8 @@ class Bounds:
     assets: int = 5_000
     links: int = 20_000
     milliseconds: int = 10_000
-    links_read: int = 50_000
+    # not in the repr, of which cursors carry a digest
+    links_read: int = field(default=50_000, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
