@@ -16,7 +16,7 @@ from schema.assets.product import ProductStatus
 from schema.associations.lineage_link import LineageType
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import graph_cost, graph_cost_of, list_size
+from schema.language.cost import graph_cost, graph_cost_of, list_size, scan_cost
 from schema.language.fields import field, resolver
 from schema.language.node_ids import AsOf
 from schema.language.pagination import checked_page_size
@@ -165,6 +165,7 @@ class Analytics:
     as_of: strawberry.Private[datetime]
     pinned: strawberry.Private[datetime | None]
 
+    @scan_cost("products", "links")
     @list_size(50)
     @resolver(READ, "Statistics of each domain, in order of the name.")
     async def domains(self, info: Info) -> list[DomainStats]:

@@ -265,7 +265,7 @@ class Executor:
         errors = [*(result.errors or ()), *commit_errors]
         # an error before execution, such as an invalid variable, has no path; one during execution has
         ran = bool(commit_errors) or not result.errors or any(error.path is not None for error in result.errors)
-        actual = context.cost_meter.total + (prepared.estimate.writes + prepared.estimate.lists if ran else 0)
+        actual = context.cost_meter.total + (prepared.estimate.writes + prepared.estimate.reads if ran else 0)
         if context.records and result.data is not None:
             request = prepared.request
             caller = Caller(request_id, principal.tenant, request.authorization, request.traceparent)

@@ -26,7 +26,13 @@ GRAPH_COST = 50_000
 # Links that cost as much as an object where a statement reads them, and the answer does not hold them.
 LINKS_PER_OBJECT = 4
 
+# Rows that cost as much as an object where a statement reads those of a whole tenant.
+ROWS_PER_OBJECT = 10
+# Characters from which on a search looks up candidates in an index. A shorter one may match all rows, each of which costs 1.
+INDEXED_SEARCH = 3
+
 _COST = "headwater.cost"
+_SCAN = "headwater.scan"
 _WALKS = "headwater.walks"
 _READS_LINKS = "headwater.reads_links"
 _READS_GRAPH = "headwater.reads_graph"
@@ -64,6 +70,47 @@ def links_cost(per_item_of: int = 1) -> Callable[[Field], Field]:
 def graph_cost() -> Callable[[Field], Field]:
     """Declare that a field reads all lineage links of the tenant."""
     return _declare(Cost(weight=GRAPH_COST), {_COST: GRAPH_COST, _READS_GRAPH: True})
+
+
+class Scan(NamedTuple):
+    """Rows of the tenant that a field reads, whatever it returns, by the figures that count them."""
+
+    figures: tuple[str, ...]
+    # only if it has an argument `search`
+    is_search: bool
+
+    def cost(self, figures: Figures | None, *, is_short: bool = False) -> int:
+        """Return the cost of the scan, which a search for so few characters that no index helps multiplies."""
+        most = GRAPH_COST if is_short or not self.is_search else GRAPH_COST // ROWS_PER_OBJECT
+        if figures is None:
+            return most
+        rows: int = sum(getattr(figures, it) for it in self.figures)
+        return min(most, rows if is_short else rows // ROWS_PER_OBJECT)
+
+
+def scan_cost(*figures: str) -> Callable[[Field], Field]:
+    """Declare that a field reads all rows that these figures count, once for all that it returns."""
+    return _declare(Cost(weight=GRAPH_COST), {_SCAN: Scan(figures, is_search=False)})
+
+
+def search_cost(*figures: str) -> Callable[[Field], Field]:
+    """Declare that a field searches the rows that these figures count, if it has an argument `search`."""
+
+    def declare(declared: Field) -> Field:
+        strawberry_field = cast(StrawberryField, declared)
+        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SCAN: Scan(figures, is_search=True)})
+        return declared
+
+    return declare
+
+
+# Announces the cost of a search on its argument.
+SEARCH_COST = Cost(weight=GRAPH_COST)
+
+
+def declared_scan(metadata: Mapping[str, Any]) -> Scan | None:
+    """Return the scan that a field declares, if any."""
+    return metadata.get(_SCAN)
 
 
 def graph_cost_of(figures: Figures | None) -> int:

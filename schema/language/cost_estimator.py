@@ -20,13 +20,14 @@ from graphql import (
     OperationType,
     SelectionNode,
     SelectionSetNode,
+    StringValueNode,
     Undefined,
     ValueNode,
     VariableNode,
 )
 
 from db.lineage.figures import Figures
-from schema.language.cost import graph_cost_of
+from schema.language.cost import INDEXED_SEARCH, Scan, graph_cost_of
 from schema.language.cost_model import CostModel, FieldCost, ListLength
 from schema.language.list_arguments import ITEMS_PER_COST, ListPosition, count_items, count_literal_items
 from schema.language.walk_extent import WalkExtent, estimate_walk
@@ -38,16 +39,20 @@ _MAX_DIGITS = 20
 # Estimates that are cached for one operation whose variables influence the cost.
 _CACHED_ESTIMATES = 32
 
-# The part of a value that influences the cost: a flag, a number, or the length of a list in a tuple.
-CostValue = bool | int | tuple[int] | None
+# The part of a value that influences the cost: a flag, a number, the length of a list in a tuple, or a text.
+CostValue = bool | int | tuple[int] | tuple[int, bool] | None
+
+# Texts, which are coerced to a list of one, and if they are short.
+_SHORT_TEXT, _LONG_TEXT = (1, True), (1, False)
 
 
 class CostEstimate(NamedTuple):
-    """Highest cost that an operation may have, and the parts of it that its mutations and the lists in its arguments cost."""
+    """Highest cost that an operation may have, and the parts of it that do not depend on the answer: those of mutations, and of
+    lists in arguments and of scans."""
 
     requested: int
     writes: int
-    lists: int = 0
+    reads: int = 0
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ class CostEstimator:
         requested = estimation.selection_cost(operation.selection_set, root).total
         is_mutation = operation.operation is OperationType.MUTATION
         writes = estimation.write_cost(operation.selection_set, root) if is_mutation else 0
-        estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST), min(estimation.list_cost, _LARGEST))
+        estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST), min(estimation.reads, _LARGEST))
         if cached is None:
             cached = cache[name] = CostEstimates(tuple(sorted(estimation.used_variables)), tuple(estimation.used_lists))
         if len(cached.by_values) >= _CACHED_ESTIMATES:
@@ -123,8 +128,8 @@ class _Estimation:
     ) -> None:
         self.used_variables: set[str] = set()
         self.used_lists: list[tuple[str, ListPosition]] = []
-        # of each argument once, however often its field runs
-        self.list_cost = 0
+        # cost of lists in arguments and of scans, each once, however often its field runs
+        self.reads = 0
         self._limits = model.limits
         self._figures = figures
         self._fields = model.fields
@@ -172,6 +177,10 @@ class _Estimation:
         raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
 
     def _field_cost(self, node: FieldNode, field_cost: FieldCost) -> _SelectionCost:
+        cost = self._cost_of_result(node, field_cost)
+        return cost if field_cost.scan is None else cost.plus(_SelectionCost(self._scan_cost(node, field_cost.scan)))
+
+    def _cost_of_result(self, node: FieldNode, field_cost: FieldCost) -> _SelectionCost:
         below = self.selection_cost(node.selection_set, field_cost.type_name) if node.selection_set else _SelectionCost()
         if field_cost.lists and node.arguments:
             below = below.plus(_SelectionCost(self._list_cost(node.arguments, field_cost)))
@@ -208,7 +217,19 @@ class _Estimation:
             items = count_literal_items(position, argument.value, self._count_variable_items)
             if name != field_cost.size_argument:
                 cost += items // ITEMS_PER_COST
-        self.list_cost += cost
+        self.reads += cost
+        return cost
+
+    def _scan_cost(self, node: FieldNode, scan: Scan) -> int:
+        """Return the cost of the rows that a field reads whatever it returns."""
+        is_short = False
+        if scan.is_search:
+            searches = [self._cost_value(it.value) for it in node.arguments or () if it.name.value == "search"]
+            if not searches or searches[0] is None:
+                return 0
+            is_short = searches[0] == _SHORT_TEXT
+        cost = scan.cost(self._figures, is_short=is_short)
+        self.reads += cost
         return cost
 
     def _count_variable_items(self, name: str, position: ListPosition) -> int:
@@ -274,6 +295,8 @@ class _Estimation:
                 return value.value
             case ListValueNode():
                 return (len(value.values),)
+            case StringValueNode():
+                return _cost_value_of(value.value)
             case None | NullValueNode():
                 return None
         # a single value is coerced to a list of one
@@ -302,4 +325,6 @@ def _cost_value_of(value: Any) -> CostValue:
         return value
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return max(0, min(int(value), 2**31))
+    if isinstance(value, str):
+        return _SHORT_TEXT if len(value.strip()) < INDEXED_SEARCH else _LONG_TEXT
     return (len(value),) if isinstance(value, list) else (1,)

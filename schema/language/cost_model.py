@@ -18,7 +18,16 @@ from graphql import (
 from strawberry.federation.schema_directives import ListSize
 
 from db.lineage.figures import Figures
-from schema.language.cost import Walks, declared_cost, declared_size_argument, declared_walks, reads_graph, reads_links
+from schema.language.cost import (
+    Scan,
+    Walks,
+    declared_cost,
+    declared_scan,
+    declared_size_argument,
+    declared_walks,
+    reads_graph,
+    reads_links,
+)
 from schema.language.limits import Limits
 from schema.language.list_arguments import ListPosition, has_lists
 
@@ -58,6 +67,7 @@ class FieldCost(NamedTuple):
     # arguments that may hold lists, and the one that has the length of the list that the field returns
     lists: Mapping[str, ListPosition] = MappingProxyType({})
     size_argument: str | None = None
+    scan: Scan | None = None
 
 
 class CostModel:
@@ -112,6 +122,7 @@ def _field_cost(name: str, field: Any, limits: Limits) -> FieldCost:
         reads_graph(declared.metadata),
         lists,
         declared_size_argument(declared.metadata),
+        declared_scan(declared.metadata),
     )
 
 

@@ -10,7 +10,7 @@ from db.temporal.differences import DifferenceRow
 from db.temporal.history import VersionPeriod
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
-from schema.language.cost import list_size
+from schema.language.cost import list_size, scan_cost
 from schema.language.fields import field, resolver
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.scopes import READ
@@ -39,6 +39,7 @@ class Difference:
 
 @strawberry.type
 class DifferenceQueries:
+    @scan_cost("products", "entities")
     @paged
     @resolver(
         READ,

@@ -5,12 +5,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from graphql import OperationDefinitionNode, parse
 
 from db.database import Database
 from db.lineage.figures import Figures, Spread, read_figures
 from db.lineage.walk import Bounds, Direction
 from schema.execution.tenant_figures import RETRY_INTERVAL, TenantFigures
+from schema.language.cost_estimator import CostEstimator
+from schema.language.cost_model import CostModel
+from schema.language.limits import Limits
 from schema.language.walk_extent import WalkExtent, estimate_walk
+from schema.root import schema
 from tests.builders import Api
 from tests.graph_api.ingestion.lines import link_line, product_lines, to_jsonl
 
@@ -144,3 +149,24 @@ async def test_figures_that_cannot_be_read_are_tried_again_later(api: Api) -> No
     assert figures.of(1) == await figures_of(api.database)
     await figures.close()
     await unreachable.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "cost"),
+    [
+        # a tenth of what they read
+        ('{ products(search: "abc", first: 3) { nodes { name } } }', 1 + 3 + 3_000),
+        ('{ entities(search: "abc", first: 3) { nodes { label } } }', 1 + 3 + 500),
+        ('{ diff(from: "2026-01-01", to: "2026-02-01", first: 3) { nodes { kind } } }', 1 + 3 + 3_500),
+        ("{ analytics { domains { products } } }", 1 + 50 + 10_500),
+        # all of it: no index helps
+        ('{ products(search: "a", first: 3) { nodes { name } } }', 1 + 3 + 30_000),
+        ("{ analytics { lineage { links longestPath cycles } } }", 1 + 3 * (75_000 // 4 + 1)),
+    ],
+)
+def test_what_reads_a_whole_tenant_costs_by_its_figures(query: str, cost: int) -> None:
+    document = parse(query)
+    (operation,) = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    model = CostModel(schema._schema, Limits())
+    assert CostEstimator(model).estimate(operation, document, {}, {}, SPARSE).requested == cost
