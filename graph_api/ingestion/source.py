@@ -1,5 +1,6 @@
 """The rows of a load in batches, validated against the registries, in a thread that works ahead of the database."""
 
+import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,10 @@ from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, R
 
 # A batch ends after this many bytes of the file, however few rows they hold.
 BATCH_BYTES = 16 * 1024 * 1024
+
+# After so many bad rows, the thread pauses for as long as they took. Good ones wait for the database, but bad ones would take
+# half of the interpreter's time from the requests that the process serves beside.
+_BAD_ROWS_PER_PAUSE = 100
 
 # Phases of a load. The name of a product denotes one asset only when everything else about products is written.
 FIRST = 0
@@ -85,8 +90,14 @@ class Source:
         def prepare() -> Batch | None:
             first_byte, count = source.bytes_read, 0
             batch: list[Row | RowError] = []
+            bad_rows, since = 0, time.thread_time()
             for item in unread:
                 count += 1
+                if isinstance(item, RowError):
+                    bad_rows += 1
+                    if bad_rows % _BAD_ROWS_PER_PAUSE == 0:
+                        time.sleep(time.thread_time() - since)
+                        since = time.thread_time()
                 if isinstance(item, Row) and (phase := _phase_of(item.statement)) > self.phase:
                     self.deferred[phase].add(item)
                 else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from graph_api.app import create_app
-from graph_api.asgi import configure_gc
+from graph_api.asgi import configure_interpreter
 from graph_api.settings import Settings
 from tests.bench.databases import plain_address
 from tests.builders import day
@@ -92,14 +93,15 @@ async def client(address: str) -> AsyncIterator[httpx.AsyncClient]:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            thresholds = gc.get_threshold()
+            thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
             # as in the service, or a collection would traverse all that the tests have loaded
-            configure_gc()
+            configure_interpreter()
             try:
                 yield client
             finally:
                 gc.unfreeze()
                 gc.set_threshold(*thresholds)
+                sys.setswitchinterval(interval)
 
 
 class Turns:
