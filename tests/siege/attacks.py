@@ -134,15 +134,15 @@ _CLIQUE = (
     f" ... on Product {{ {_CLIQUE_WALK} }} ... on Entity {{ {_CLIQUE_WALK} }} }} }}"
 )
 _FIELDS = "uid name owner status version label validFrom domain { name } upstream(first: 5) { nodes { uid label } }"
-# The documents differ in the name of their operation alone, so each of them is new.
-_NEW_TEXT = " ".join(
-    [
-        f"query q{UNIQUE} {{ products(first: 1) {{ nodes {{",
-        *(f"...f{number}" for number in range(45)),
-        "} } }",
-        *(f"fragment f{number} on Product {{ {_FIELDS} }}" for number in range(45)),
-    ]
-)
+
+
+def _new_text(fragments: int) -> str:
+    """Return a document with so many fragments that differs in the name of its operation alone, so that each is new."""
+    spreads = " ".join(f"...f{number}" for number in range(fragments))
+    definitions = " ".join(f"fragment f{number} on Product {{ {_FIELDS} }}" for number in range(fragments))
+    return f"query q{UNIQUE} {{ products(first: 1) {{ nodes {{ {spreads} }} }} }} {definitions}"
+
+
 _LARGE = (
     "query($uid: UUID!) { asset(uid: $uid) { downstream(maxDepth: 1, first: 1000) { edges { cursor depth confidence"
     " node { uid label validFrom createdAt ... on Product { name owner status version domain { name } } } } } } }"
@@ -165,7 +165,9 @@ ATTACKS = (
     Attack("changes over all time", _with_key(_CHANGES, {"from": _FROM, "to": _TO}), _BOUNDED),
     Attack("a diff over all time", _with_key(_DIFF, {"from": _FROM, "to": _TO}), _BOUNDED),
     Attack("ten searches", _with_key(f"{{ {_SEARCHES} }}"), _BOUNDED),
-    Attack("new texts by strangers", _without_key(_NEW_TEXT), _BOUNDED | {"401 UNAUTHENTICATED"}, clients=60),
+    Attack("new texts by strangers", _without_key(_new_text(45)), _BOUNDED | _REFUSED, clients=60),
+    Attack("smaller new texts by strangers", _without_key(_new_text(14)), _BOUNDED | _REFUSED, clients=60),
+    Attack("new texts by a key", _with_key(_new_text(45)), _BOUNDED),
     Attack("a load of bad lines", _bad_lines, frozenset({"200", "503 UNAVAILABLE", LEFT}), clients=1),
     Attack("slow readers", _with_key(_LARGE, {"uid": _HUB["uid"]}), frozenset({LEFT, CLOSED}), "reads slowly", clients=30),
     Attack("held connections", _health, frozenset({"200", CLOSED, LEFT}), "holds", clients=800),
