@@ -66,7 +66,7 @@ class Group:
 class Plan:
     """The port to connect to, the start by the clock of this machine, and the duration in seconds.
 
-    `cut`: clients leave at the end, instead of waiting for their responses.
+    `cut`: clients leave at the end, instead of waiting for their responses. `address`: they connect from it.
     """
 
     port: int
@@ -74,6 +74,7 @@ class Plan:
     seconds: float
     groups: list[Group]
     cut: bool = False
+    address: str = "127.0.0.1"
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ def run(plan: Path, result: Path) -> None:
 
 async def carry_out(plan: Plan) -> CrowdResult:
     """Carry out a plan in this process."""
-    clients = [Client(plan.port, group, number) for group in plan.groups for number in range(group.clients)]
+    clients = [Client(plan.port, group, number, plan.address) for group in plan.groups for number in range(group.clients)]
     await asyncio.gather(*(client.connect() for client in clients), return_exceptions=True)
     await asyncio.sleep(max(0, plan.start - time.time()))
     cpu = time.process_time()
@@ -128,11 +129,12 @@ async def carry_out(plan: Plan) -> CrowdResult:
 class Client:
     """A client of a group. It opens a new connection when it has lost its own."""
 
-    def __init__(self, port: int, group: Group, number: int) -> None:
+    def __init__(self, port: int, group: Group, number: int, address: str) -> None:
         self.group = group
         self.durations: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self.until_answered: list[float] = []
         self._port = port
+        self._source = (address, 0)
         self._random = random.Random(f"{group.name}/{number}")
         self._connection: HttpConnection | None = None
         behaviours: dict[str, Callable[[RequestKind, bytes, float], Awaitable[None]]] = {
@@ -148,7 +150,9 @@ class Client:
 
     async def connect(self) -> HttpConnection:
         if self._connection is None or self._connection.closed:
-            _, self._connection = await asyncio.get_running_loop().create_connection(HttpConnection, "127.0.0.1", self._port)
+            _, self._connection = await asyncio.get_running_loop().create_connection(
+                HttpConnection, "127.0.0.1", self._port, local_addr=self._source
+            )
         return self._connection
 
     async def run_until(self, end: float, *, cut: bool = False) -> None:
@@ -211,7 +215,7 @@ class Client:
 
     async def _pipeline(self, kind: RequestKind, request: bytes, end: float) -> None:
         """Write requests as fast as the connection takes them, and read all responses."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=self._source)
         reading = asyncio.create_task(self._count_responses(kind, reader))
         try:
             while time.perf_counter() < end and not reading.done():
@@ -241,6 +245,7 @@ class Client:
             connection.setblocking(False)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _READ_A_SECOND)
             try:
+                connection.bind(self._source)
                 await loop.sock_connect(connection, ("127.0.0.1", self._port))
                 await loop.sock_sendall(connection, request * _UNREAD)
                 while time.perf_counter() < end:
@@ -256,6 +261,9 @@ class Client:
         await self._send(kind, request)
         if self._connection is not None and not self._connection.closed:
             await asyncio.wait([self._connection.lost], timeout=max(0, end - time.perf_counter()))
+        else:
+            # many that are refused and connect again at once would measure the kernel
+            await asyncio.sleep(1)
 
     async def _send(self, kind: RequestKind, request: bytes) -> float | None:
         """Send a request once. Return how many seconds to wait before a retry, or None if the response asks for none."""

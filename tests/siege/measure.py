@@ -16,7 +16,7 @@ from tests.bench.overload.measure import quantile
 from tests.bench.processes import running
 from tests.siege.attacks import Attack, Credentials
 from tests.siege.crowd import LEFT, CrowdResult, Group, Plan, RequestKind, run_in_process
-from tests.siege.polite import NEW_TEXT, QUERY, Event, Polite, refused
+from tests.siege.polite import HOSTILE_ADDRESS, NEW_TEXT, QUERY, Event, Polite, refused
 from tests.siege.tenants import attacker_credentials, fill
 
 # Aims: the p99 of polite queries during an attack, as a multiple of the idle one and in seconds, whichever is greater; memory
@@ -189,7 +189,7 @@ class _Measurement:
     async def _attack(self) -> tuple[float, float, int, CrowdResult]:
         """Return the start and the end of an attack, the greatest memory, and the result."""
         start = time.time() + _START_DELAY
-        plan = Plan(self._plan.port, start, self._plan.seconds, self._plan.groups, cut=True)
+        plan = Plan(self._plan.port, start, self._plan.seconds, self._plan.groups, cut=True, address=HOSTILE_ADDRESS)
         crowd = asyncio.create_task(run_in_process(self._files, plan))
         peak = 0
         while not crowd.done():

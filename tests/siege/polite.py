@@ -1,6 +1,7 @@
 """Clients of other tenants that ask little: so many small queries a second, whatever the service does."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,9 @@ CLIENTS = 20
 NEW_TEXTS = 2
 # Of these, so many open a connection for each query.
 RECONNECTING = 5
+
+# Addresses of clients: the service trusts 127.0.0.1 as a proxy and limits it less. Only Linux has others of this machine.
+POLITE_ADDRESS, HOSTILE_ADDRESS = ("127.0.0.3", "127.0.0.2") if sys.platform == "linux" else ("127.0.0.1", "127.0.0.1")
 
 QUERY, NEW_TEXT = "query", "new text"
 # Longer than any request may take.
@@ -99,7 +103,9 @@ class Polite:
                 await connection.leave()
 
     async def _connect(self) -> HttpConnection:
-        _, connection = await asyncio.get_running_loop().create_connection(HttpConnection, "127.0.0.1", self.port)
+        _, connection = await asyncio.get_running_loop().create_connection(
+            HttpConnection, "127.0.0.1", self.port, local_addr=(POLITE_ADDRESS, 0)
+        )
         return connection
 
     async def _ask(self, connection: HttpConnection, request: bytes) -> str:

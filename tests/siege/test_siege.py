@@ -18,7 +18,7 @@ from tests.processes import PATIENCE, wait_until
 from tests.siege.attacks import ATTACKS, Attack
 from tests.siege.crowd import HUNG, LEFT, Group, Plan, RequestKind, carry_out
 from tests.siege.measure import POLITE_SCALE, Ground, Phase, Siege, group_of, memory_of, outcomes_of, prepare
-from tests.siege.polite import CLIENTS, NEW_TEXT, QUERY, Event, Polite, refused
+from tests.siege.polite import CLIENTS, HOSTILE_ADDRESS, NEW_TEXT, QUERY, Event, Polite, refused
 from tests.siege.report import row
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("siege")]
@@ -68,7 +68,9 @@ def service(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda it: it.name)
 async def test_polite_tenants_are_answered_beside(attack: Attack, service: Service) -> None:
     group = group_of(attack, service.port, service.ground.credentials)
-    plan = Plan(service.port, 0, SECONDS, [replace(group, clients=min(group.clients, MOST_ATTACKERS))], cut=True)
+    plan = Plan(
+        service.port, 0, SECONDS, [replace(group, clients=min(group.clients, MOST_ATTACKERS))], cut=True, address=HOSTILE_ADDRESS
+    )
     memory = memory_of(service.process)
     async with Polite(service.port, service.ground.keys, service.ground.product).at_work(SECONDS) as polite:
         await polite.wait_for(CLIENTS)
