@@ -38,7 +38,7 @@ from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.asset_refs import EntityKey
 from schema.language.columns import column, reads
-from schema.language.cost import FETCH_COST, LIFETIME_COST, SEARCH_COST, WRITE_COST, cost, list_size, search_cost
+from schema.language.cost import FETCH_COST, LIFETIME_COST, SCAN_WEIGHT, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
 from schema.language.fields import batched, carried, field, resolver, single_read
 from schema.language.inputs import (
     AT,
@@ -215,7 +215,7 @@ class EntityQueries:
         assert key is not None, "one of the two is given"
         return await entity_by_key(info, (key.type, key.key), as_of)
 
-    @search_cost("entities")
+    @scan_cost_with(SEARCH, "entities")
     # conditions on details read the types of details first
     @single_read(unless="filter")
     @paged
@@ -225,7 +225,7 @@ class EntityQueries:
         info: Info,
         search: Annotated[
             str | None,
-            strawberry.argument(description="Text that the display name contains, ignoring case.", directives=[SEARCH_COST]),
+            strawberry.argument(description="Text that the display name contains, ignoring case.", directives=[SCAN_WEIGHT]),
         ] = None,
         filter: Annotated[EntityFilter | None, strawberry.argument(description="Filter.")] = None,
         order_by: Annotated[EntityOrder, strawberry.argument(description="Order of the list.")] = BY_DISPLAY_NAME,

@@ -25,7 +25,7 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.columns import column, reads
-from schema.language.cost import LIFETIME_COST, SEARCH_COST, WRITE_COST, cost, list_size, search_cost
+from schema.language.cost import LIFETIME_COST, SCAN_WEIGHT, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
 from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
     AT,
@@ -174,7 +174,7 @@ class ProductQueries:
     ) -> Product | None:
         return await product_by_name(info, name, as_of)
 
-    @search_cost("products")
+    @scan_cost_with(SEARCH, "products")
     @single_read()
     @paged
     @resolver(READ, "Products at that instant. Search, filter and order apply to their state at that instant.")
@@ -184,7 +184,7 @@ class ProductQueries:
         search: Annotated[
             str | None,
             strawberry.argument(
-                description="Text that the name, the description or a tag contains, ignoring case.", directives=[SEARCH_COST]
+                description="Text that the name, the description or a tag contains, ignoring case.", directives=[SCAN_WEIGHT]
             ),
         ] = None,
         filter: Annotated[ProductFilter | None, strawberry.argument(description="Filter.")] = None,

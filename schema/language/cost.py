@@ -31,6 +31,9 @@ ROWS_PER_OBJECT = 10
 # Characters from which on a search looks up candidates in an index. A shorter one may match all rows, each of which costs 1.
 INDEXED_SEARCH = 3
 
+# Name of the argument that searches.
+SEARCH = "search"
+
 _COST = "headwater.cost"
 _SCAN = "headwater.scan"
 _WALKS = "headwater.walks"
@@ -76,8 +79,12 @@ class Scan(NamedTuple):
     """Rows of the tenant that a field reads, whatever it returns, by the figures that count them."""
 
     figures: tuple[str, ...]
-    # only if it has an argument `search`
-    is_search: bool
+    # only if it is given this argument
+    argument: str | None = None
+
+    @property
+    def is_search(self) -> bool:
+        return self.argument == SEARCH
 
     def cost(self, figures: Figures | None, *, is_short: bool = False) -> int:
         """Return the cost of the scan, which a search for so few characters that no index helps multiplies."""
@@ -90,22 +97,22 @@ class Scan(NamedTuple):
 
 def scan_cost(*figures: str) -> Callable[[Field], Field]:
     """Declare that a field reads all rows that these figures count, once for all that it returns."""
-    return _declare(Cost(weight=GRAPH_COST), {_SCAN: Scan(figures, is_search=False)})
+    return _declare(Cost(weight=GRAPH_COST), {_SCAN: Scan(figures)})
 
 
-def search_cost(*figures: str) -> Callable[[Field], Field]:
-    """Declare that a field searches the rows that these figures count, if it has an argument `search`."""
+def scan_cost_with(argument: str, *figures: str) -> Callable[[Field], Field]:
+    """Declare that a field reads all rows that these figures count if it is given an argument, which has `SCAN_WEIGHT`."""
 
     def declare(declared: Field) -> Field:
         strawberry_field = cast(StrawberryField, declared)
-        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SCAN: Scan(figures, is_search=True)})
+        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SCAN: Scan(figures, argument)})
         return declared
 
     return declare
 
 
-# Announces the cost of a search on its argument.
-SEARCH_COST = Cost(weight=GRAPH_COST)
+# Announces the cost of a scan on the argument that leads to it.
+SCAN_WEIGHT = Cost(weight=GRAPH_COST)
 
 
 def declared_scan(metadata: Mapping[str, Any]) -> Scan | None:

@@ -223,11 +223,11 @@ class _Estimation:
     def _scan_cost(self, node: FieldNode, scan: Scan) -> int:
         """Return the cost of the rows that a field reads whatever it returns."""
         is_short = False
-        if scan.is_search:
-            searches = [self._cost_value(it.value) for it in node.arguments or () if it.name.value == "search"]
-            if not searches or searches[0] is None:
+        if scan.argument is not None:
+            values = [self._cost_value(it.value) for it in node.arguments or () if it.name.value == scan.argument]
+            if not values or values[0] is None:
                 return 0
-            is_short = searches[0] == _SHORT_TEXT
+            is_short = scan.is_search and values[0] == _SHORT_TEXT
         cost = scan.cost(self._figures, is_short=is_short)
         self.reads += cost
         return cost

@@ -14,7 +14,7 @@ from db.temporal.changes import ChangeQuery, ChangeRow
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.language.asset_refs import AssetKind
-from schema.language.cost import list_size
+from schema.language.cost import SCAN_WEIGHT, list_size, scan_cost_with
 from schema.language.fields import field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.node_ids import write_id
@@ -70,6 +70,7 @@ Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Filter.
 
 @strawberry.type
 class ChangeQueries:
+    @scan_cost_with("filter", "products", "entities", "links")
     @paged
     @resolver(
         READ, "Changes of assets from one instant (inclusive) to another (exclusive), by what is recorded now, oldest first."
@@ -79,7 +80,7 @@ class ChangeQueries:
         info: Info,
         from_: From,
         to: To,
-        filter: Filter = None,
+        filter: Annotated[ChangeFilter | None, strawberry.argument(description="Filter.", directives=[SCAN_WEIGHT])] = None,
         first: First = None,
         after: After = None,
         last: Last = None,

@@ -158,12 +158,15 @@ async def test_figures_that_cannot_be_read_are_tried_again_later(api: Api) -> No
         ('{ products(search: "abc", first: 3) { nodes { name } } }', 1 + 3 + 3_000),
         ('{ entities(search: "abc", first: 3) { nodes { label } } }', 1 + 3 + 500),
         ('{ diff(from: "2026-01-01", to: "2026-02-01", first: 3) { nodes { kind } } }', 1 + 3 + 3_500),
+        ('{ changes(from: "2026-01-01", to: "2026-02-01", first: 3) { nodes { kind } } }', 1 + 3),
+        ('{ changes(from: "2026-01-01", to: "2026-02-01", first: 3, filter: { actors: ["a"] }) { nodes { kind } } }',
+         1 + 3 + 11_000),
         ("{ analytics { domains { products } } }", 1 + 50 + 10_500),
         # all of it: no index helps
         ('{ products(search: "a", first: 3) { nodes { name } } }', 1 + 3 + 30_000),
         ("{ analytics { lineage { links longestPath cycles } } }", 1 + 3 * (75_000 // 4 + 1)),
     ],
-)
+)  # fmt: skip
 def test_what_reads_a_whole_tenant_costs_by_its_figures(query: str, cost: int) -> None:
     document = parse(query)
     (operation,) = document.definitions
