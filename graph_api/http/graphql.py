@@ -42,6 +42,9 @@ _METHODS = ("GET", "HEAD", "POST")
 # Pause after a document of an anonymous request, as a multiple of the time that it took.
 _ANONYMOUS_PAUSE = 3
 
+# Seconds after which an anonymous request for which the queue is full is answered, so that those who retry at once are few.
+_ANONYMOUS_REFUSAL = 0.5
+
 _NO_HEADERS: Mapping[str, str] = {}
 
 # The rest of a body is not read, so the connection cannot be used again.
@@ -224,10 +227,14 @@ class _RequestHandler:
         slot = self._endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key)
         async with CancelOnDisconnect(self._receive):
             if principal.tenant_id == NO_TENANT_ID:
-                async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
-                    async with slot:
-                        prepared, seconds = self._prepare_now(operation)
-                    await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
+                try:
+                    async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
+                        async with slot:
+                            prepared, seconds = self._prepare_now(operation)
+                        await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
+                except Unavailable:
+                    await asyncio.sleep(_ANONYMOUS_REFUSAL)
+                    raise
             else:
                 async with slot:
                     prepared, seconds = self._prepare_now(operation)

@@ -187,6 +187,18 @@ async def test_new_documents_without_a_credential_are_small_and_hold_up_no_clien
         assert (await stranger).data
 
 
+async def test_a_stranger_for_whom_the_queue_is_full_is_refused_after_a_while(address: str, owner: Owner) -> None:
+    key = {"X-API-Key": await owner.key("read")}
+    async with (
+        counting_service(address, max_waiting=0) as service,
+        service.app.state.anonymous_admission.slot(NO_TENANT_ID, "another"),
+    ):
+        stranger = asyncio.create_task(service("{ __schema { queryType { name } } }"))
+        assert (await service("{ viewer { tenant } }", key)).data
+        assert not stranger.done()
+        assert rejection(await stranger) == (503, "UNAVAILABLE")
+
+
 async def test_without_anonymous_introspection_every_request_needs_credentials(address: str, owner: Owner) -> None:
     async with counting_service(address, anonymous_introspection=False) as service:
         queries = ("{ __typename }", "{ __schema { types { name } } }", '{ __type(name: "Product") { name } }', SDL, LIST)
