@@ -80,7 +80,9 @@ class HttpConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection without waiting for a response."""
         self._response = None
-        self._transport.abort()
+        # asyncio's transport fails if its connection is lost already
+        if not self.lost.done():
+            self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
         if self._response and not self._response.done():

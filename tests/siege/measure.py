@@ -16,7 +16,7 @@ from tests.bench.overload.measure import quantile
 from tests.bench.processes import running
 from tests.siege.attacks import Attack, Credentials
 from tests.siege.crowd import LEFT, CrowdResult, Group, Plan, RequestKind, run_in_process
-from tests.siege.polite import HOSTILE_ADDRESS, NEW_TEXT, QUERY, Event, Polite, refused
+from tests.siege.polite import CLIENTS, HOSTILE_ADDRESS, NEW_TEXT, QUERY, Event, Polite, refused
 from tests.siege.tenants import attacker_credentials, fill
 
 # Aims: the p99 of polite queries during an attack, as a multiple of the idle one and in seconds, whichever is greater; memory
@@ -24,8 +24,9 @@ from tests.siege.tenants import attacker_credentials, fill
 AIM_TIMES, AIM_SECONDS = 10, 0.15
 AIM_MEMORY, AIM_SECOND_ATTACK, SETTLE = 1.25, 1.05, 30.0
 
-# Seconds of polite queries before they are measured, until a crowd starts, and without a late answer after an attack.
-_WARM_UP, _START_DELAY, _QUIET = 2.0, 1.5, 2.0
+# Answers to each polite client before they are measured; seconds until a crowd starts, and without a late answer after an attack.
+_WARM_UP = 2
+_START_DELAY, _QUIET = 1.5, 2.0
 _SAMPLE = 0.1
 
 POLITE_SCALE = Scale(few=5, many=0, most=0, ordinary=2, chain=5, hub=5, clique=3, cycle=5, tree=5)
@@ -155,7 +156,8 @@ async def besiege(ground: Ground, attack: Attack, workers: int, seconds: float, 
         process = psutil.Process(service.pid)
         plan = Plan(port, 0.0, seconds, [group_of(attack, port, ground.credentials)], cut=True)
         async with Polite(port, ground.keys, ground.product).at_work() as polite:
-            await asyncio.sleep(_WARM_UP)
+            # workers that still start would count as slow ones
+            await polite.wait_for(_WARM_UP * CLIENTS)
             measurement = _Measurement(polite, process, plan, directory / "siege-crowd")
             return await measurement.run(attack, workers, seconds)
 
