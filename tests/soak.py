@@ -1,7 +1,8 @@
 """Run the random tests at length and the siege, and record that they passed: `python -m tests.soak`.
 
-tests/soaked.json holds, for each module of random tests and for the siege, a digest of it and of the sources that it tests,
-as of its last soak. `--changed` runs only the modules whose digest differs.
+tests/soaked.json holds, for each module of random tests, a digest of it and of the sources that it tests, as of its last soak.
+`--changed` runs only the modules whose digest differs. It leaves out the faults and the siege, which test the whole service: any
+change would call for them, and they take most of an hour.
 """
 
 import argparse
@@ -28,7 +29,6 @@ COMMON = (
     "tests/db",
 )
 INGESTION = ("graph_api/commands", "graph_api/ingestion", "tests/commands.py", "tests/processes.py", "tests/graph_api")
-SERVICE = ("graph_api", "schema", "tests/commands.py", "tests/processes.py", "tests/graph_api")
 
 # Modules of random tests, and what each of them uses besides.
 SUBJECTS: dict[str, tuple[str, ...]] = {
@@ -42,7 +42,6 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/db/temporal/test_change_log_machine.py": (),
     "tests/db/temporal/test_changes.py": (),
     "tests/db/tenancy/test_scope.py": (),
-    "tests/graph_api/commands/test_faults.py": SERVICE,
     "tests/graph_api/commands/test_ingest_csv.py": INGESTION,
     "tests/graph_api/commands/test_ingest_jsonl.py": INGESTION,
     "tests/graph_api/ingestion/test_spreadsheet_cells.py": ("graph_api/ingestion",),
@@ -50,9 +49,8 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/schema/language/test_cursors.py": ("schema",),
     "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
 }
-# The siege runs as a whole and alone, after the random tests: it measures durations.
-SIEGE = "tests/siege"
-SIEGE_SUBJECT = ("db", "schema", "graph_api", "tests/bench")
+# Faults at random moments, and the siege, which measures durations and so runs alone.
+FAULTS, SIEGE = "tests/graph_api/commands/test_faults.py", "tests/siege"
 SOURCES = (".py", ".sql")
 
 
@@ -62,29 +60,31 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", help="modules to run; all unless some are named")
     arguments = parser.parse_args()
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    digests = {module: digest(subject(module)) for module in arguments.modules or (*SUBJECTS, SIEGE)}
-    modules = [it for it in digests if not arguments.changed or record.get(it) != digests[it]]
+    chosen = arguments.modules or [*SUBJECTS, *(() if arguments.changed else (FAULTS, SIEGE))]
+    digests = {module: digest(subject(module)) for module in chosen if module in SUBJECTS}
+    modules = [it for it in chosen if not arguments.changed or record.get(it) != digests[it]]
     if not modules:
         print("No subject of a random test has changed since its last soak.")
         return 0
     print("Soaking", *modules, sep="\n  ", flush=True)
     random_tests = [it for it in modules if it != SIEGE]
-    tests = ["pytest", "-n", "auto", "-m", "random", f"--hypothesis-profile={SOAK}", *random_tests]
-    for soaked, command in ((random_tests, tests), ([it for it in modules if it == SIEGE], ["tests.siege"])):
-        if not soaked:
-            continue
-        if status := subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+    if random_tests:
+        if status := _run("pytest", "-n", "auto", "-m", "random", f"--hypothesis-profile={SOAK}", *random_tests):
             return status
         # a source that changed meanwhile was not the one that ran
-        record |= {it: digests[it] for it in soaked if digest(subject(it)) == digests[it]}
-        RECORD.write_text(json.dumps({it: record[it] for it in sorted(record) if it in (*SUBJECTS, SIEGE)}, indent=2) + "\n")
+        record |= {it: digests[it] for it in random_tests if it in digests and digest(subject(it)) == digests[it]}
+        RECORD.write_text(json.dumps({it: record[it] for it in sorted(record) if it in SUBJECTS}, indent=2) + "\n")
         print(f"Recorded in {RECORD.relative_to(ROOT)}. Commit it.")
-    return 0
+    return _run("tests.siege") if SIEGE in modules else 0
+
+
+def _run(*command: str) -> int:
+    return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
 
 
 def subject(module: str) -> tuple[str, ...]:
-    """Return the paths whose change calls for another soak of a module, or of the siege."""
-    return (module, *(SIEGE_SUBJECT if module == SIEGE else (*COMMON, *SUBJECTS[module])))
+    """Return the paths whose change calls for another soak of a module."""
+    return (module, *COMMON, *SUBJECTS[module])
 
 
 def digest(paths: Iterable[str]) -> str:

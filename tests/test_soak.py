@@ -2,7 +2,7 @@
 
 import re
 
-from tests.soak import ROOT, SUBJECTS, subject
+from tests.soak import FAULTS, ROOT, SUBJECTS, subject
 
 
 def test_every_module_of_random_tests_is_listed() -> None:
@@ -11,7 +11,7 @@ def test_every_module_of_random_tests_is_listed() -> None:
         for path in (ROOT / "tests").rglob("test_*.py")
         if re.search(r"pytest\.mark\.random\b", path.read_text())
     }
-    assert marked == SUBJECTS.keys()
+    assert marked == {*SUBJECTS, FAULTS}
 
 
 def test_every_listed_source_exists() -> None:
