@@ -14,6 +14,7 @@ from graphql import GraphQLObjectType
 from db.assets import product
 from db.author import Author
 from db.instants import write_instant
+from db.lineage.figures import read_figures
 from db.temporal.change_log import has_changes
 from db.temporal.verification import verify_tenant
 from db.tenancy import api_key
@@ -294,10 +295,12 @@ async def test_loading_another_tenants_export_is_like_loading_that_of_an_absent_
 
 
 async def all_answers(tenants: TwoTenants) -> list[str]:
-    """Return the responses of the own tenant to all queries, without instants."""
+    """Return the responses of the own tenant to all queries, without instants, and its figures."""
     values = values_of(tenants.own)
     operations = [await with_cursor(tenants, it, tenants.own) for it in generate_queries(values, values)]
-    return [without_instants(as_dict(await tenants.execute(tenants.own, it))) for it in operations]
+    answers = [without_instants(as_dict(await tenants.execute(tenants.own, it))) for it in operations]
+    async with tenants.database.snapshot(tenants.own.tenant_id) as connection:
+        return [*answers, str(await read_figures(connection))]
 
 
 async def check_isolation(tenants: TwoTenants, answers: list[str]) -> None:

@@ -33,8 +33,8 @@ SECRET = b"a secret of these tests, which is long enough"
 # The first id of each tenant in every sequence: numbers that appear nowhere else.
 FIRST_IDS = {1: 31_000_000_000, 2: 47_000_000_000, 3: 59_000_000_000}
 
-# Fewer assets than a walk from "raw" reaches, so that walks are truncated.
-LIMITS = Limits(walk_bounds=Bounds(assets=5))
+# Fewer assets than a walk from "raw" reaches, so that walks are truncated. No generated query is too expensive.
+LIMITS = Limits(walk_bounds=Bounds(assets=5), cost=2**31 - 1)
 # Hundreds of generated documents, which take longer to validate than to execute.
 DOCUMENTS = Documents(schema, LIMITS)
 
