@@ -60,10 +60,7 @@ def without_request(bodies: dict[str, Any]) -> list[Any]:
 @pytest.fixture
 async def graph(api: Api) -> Api:
     await api.lineage(*GRAPH)
-    # estimates are those by the figures of the tenant, which the first one asks for
-    await api('{ product(name: "raw") { upstream { totalCount } } }')
-    assert api.figures is not None
-    await api.figures.idle()
+    await api.know_figures()
     return api
 
 

@@ -126,6 +126,7 @@ async def test_golden_and_example_queries(demo_api: Api, monkeypatch: pytest.Mon
     """All together take no more statements than with graphql-core, and each at most one more: which calls share a statement
     depends on the order in which the statements of a level end."""
     planned, general = {}, {}
+    await demo_api.know_figures()
     for name, query in QUERIES.items():
         demo_api.statements.clear()
         planned[name] = (await demo_api(query)).body, len(demo_api.statements)
