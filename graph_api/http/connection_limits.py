@@ -88,7 +88,7 @@ class SendWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Watch until nothing is unsent. Has no effect if nothing is, or if the watch runs."""
+        """Watch until nothing is unsent, or until `stop`. Has no effect if nothing is unsent, or if the watch runs."""
         if self._timer is None and (unsent := self._transport.get_write_buffer_size()):
             self._unsent = unsent
             self._timer = self._loop.call_later(self._seconds, self._check)

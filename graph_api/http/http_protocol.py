@@ -136,6 +136,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.flow.resume_writing()
+        self._send_watch.stop()
         self._start_next()
 
     def data_received(self, data: bytes) -> None:

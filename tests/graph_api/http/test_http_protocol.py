@@ -229,6 +229,21 @@ async def test_a_client_that_has_taken_its_response_is_watched_no_more() -> None
     assert not transport.is_aborted
 
 
+async def test_the_time_to_take_a_response_is_not_that_of_an_earlier_one() -> None:
+    connection, transport = connect(echo_path, limits=ConnectionLimits(send_timeout=0.2))
+    transport.unsent = 100_000
+    connection.pause_writing()
+    transport.unsent = 0
+    connection.resume_writing()
+    await asyncio.sleep(0.15)
+    transport.unsent = 4_000_000
+    connection.pause_writing()
+    await asyncio.sleep(0.1)
+    assert not transport.is_aborted
+    await asyncio.sleep(0.2)
+    assert transport.is_aborted
+
+
 async def test_the_next_request_waits_until_the_response_before_is_taken() -> None:
     paths: list[str] = []
 
