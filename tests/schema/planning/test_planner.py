@@ -53,6 +53,15 @@ def test_introspection_is_not_planned(text: str) -> None:
         plan_of(text)
 
 
+async def test_each_set_of_conditions_has_a_plan(api: Api) -> None:
+    document = "query ($x: Boolean!, $y: Boolean!) { a: __typename @include(if: $x) b: __typename @skip(if: $y) }"
+    for _ in range(2):
+        for included in (True, False):
+            for skipped in (True, False):
+                data = (await api(document, x=included, y=skipped)).data
+                assert list(data) == ["a"] * included + ["b"] * (not skipped)
+
+
 async def test_an_operation_of_which_all_is_skipped_has_no_data(api: Api) -> None:
     query = 'query ($x: Boolean!) { product(name: "a") @include(if: $x) { name upstream { nodes { label } } } }'
     assert (await api(query, x=False)).data == {}
