@@ -23,6 +23,9 @@ from schema.language.pagination import checked_page_size
 from schema.language.scopes import READ
 from schema.lazy import assets_by_id
 
+# Decimal digits of an average that do not depend on the order in which its values are added.
+AVERAGE_DIGITS = 12
+
 PRODUCT_STATISTICS_BY_DOMAIN = Batch(analytics.product_statistics)
 CROSSING_LINKS_BY_DOMAIN = Batch(analytics.crossing_links)
 LINK_STATISTICS = Batch(analytics.link_statistics)
@@ -109,7 +112,9 @@ class LineageStats:
 
     @resolver(READ, "Average confidence, from 0 to 1. Null if there are no links.")
     async def average_confidence(self, info: Info) -> float | None:
-        return (await info.context.load(LINK_STATISTICS, self.as_of)).average_confidence
+        average = (await info.context.load(LINK_STATISTICS, self.as_of)).average_confidence
+        # the last digits depend on the order in which PostgreSQL adds the confidences
+        return None if average is None else round(average, AVERAGE_DIGITS)
 
     @resolver(READ, "Number of assets without upstream links.")
     def assets_without_upstream(self, info: Info) -> int:
