@@ -141,7 +141,7 @@ async def callers(address: str) -> AsyncIterator[Callers]:
             yield callers
 
 
-def told(message: str, request: str) -> set[str]:
+def values_revealed(message: str, request: str) -> set[str]:
     """Return what a message names of what is stored, beyond what the request named."""
     words = r"\bz\w+(?:@[\w.]+)?|[0-9a-f]{8}-[0-9a-f-]{27}|\b\d+\b|\((?:entity|product)\)|PRODUCT|an email|MANY_TO_ONE"
     return set(re.findall(words, message)) - set(re.findall(words, request))
@@ -163,13 +163,13 @@ async def test_errors_tell_a_key_that_only_writes_nothing_that_is_stored(
     for label, (line, code, field) in LINES.items():
         blind, full = [(await callers.load([line], *scopes))["faults"] for scopes in (("write",), ("read", "write"))]
         assert [(it["code"], it["field"]) for it in blind] == [(code, field or blind[0]["field"])], (label, blind, full)
-        assert told(blind[0]["message"], json.dumps(line)) == set(), (label, blind)
+        assert values_revealed(blind[0]["message"], json.dumps(line)) == set(), (label, blind)
         assert len(blind[0]["message"]) > 20
         untold += [label] if blind[0]["message"] == full[0]["message"] else []
     for label, (query, code) in MUTATIONS.items():
         error = await callers(query, "write")
         assert error["code"] == code, (label, error)
-        assert told(error["message"], query) == set(), (label, error)
+        assert values_revealed(error["message"], query) == set(), (label, error)
         untold += [label] if error == await callers(query, "read", "write") else []
     # the name is that of the line itself
     assert untold == ["name taken"] or untold == []
@@ -178,16 +178,16 @@ async def test_errors_tell_a_key_that_only_writes_nothing_that_is_stored(
     update = 'mutation {{ updateProduct(input: {{ product: {{ name: "zprivate" }}, owner: "{}" }}) {{ __typename }} }}'
     error = await callers(update.format("x"), "write:zsales")
     assert error["code"] == "FORBIDDEN"
-    assert told(error["message"], update) == {"zsales"}
+    assert values_revealed(error["message"], update) == {"zsales"}
     assert "zfinance" in (await callers(update.format("x"), "read", "write:zsales"))["message"]
 
     # nor are the sizes of the tenant
     await tenant.change(callers.owner.address, "default", Author("owner"), allowed={"products": 2})
     loaded = await callers.load([product(UID.format(9), "other", "sales")], "write")
     (error,) = loaded["errors"]
-    assert (error["extensions"]["code"], told(error["message"], "")) == ("LIMIT_EXCEEDED", set())
+    assert (error["extensions"]["code"], values_revealed(error["message"], "")) == ("LIMIT_EXCEEDED", set())
     (error,) = (await callers.load([product(UID.format(9), "other", "sales")], "read", "write"))["errors"]
-    assert told(error["message"], "") == {"2", "3"}
+    assert values_revealed(error["message"], "") == {"2", "3"}
 
     assert declared_sites() - raised == set(), "an error with a blind message has no attempt above"
 
