@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple, Self
 
@@ -93,25 +91,19 @@ class Admission:
     Requests without a credential wait behind all others.
     """
 
-    def __init__(
-        self,
-        slots: int,
-        max_waiting: int,
-        timeout: float,
-        *,
-        kept: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, slots: int, max_waiting: int, timeout: float, *, kept: int | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         self._max_waiting = max_waiting
         self._timeout = timeout
         self._slots = self._free = slots
         self._half = (slots + 1) // 2
         self._kept = min(KEPT_SLOTS, slots // 3) if kept is None else kept
-        self._clock = clock
         self._held: Counter[_Caller] = Counter()
         # in order of their last requests
         self._tenants: dict[int, _Tenant] = {}
         self._waiters: list[_Waiter] = []
+        # rings when others are no longer active, and a tenant that waits may have more than half
+        self._timer: asyncio.TimerHandle | None = None
         self._sequence = itertools.count()
 
     def slot(self, tenant_id: int, credential: str) -> Slot:
@@ -122,7 +114,7 @@ class Admission:
         """Assign a free slot. Return False if there is none for this caller."""
         tenant = self._tenants.pop(caller.tenant_id) if caller.tenant_id in self._tenants else _Tenant()
         self._tenants[caller.tenant_id] = tenant
-        tenant.wanted_at = self._clock()
+        tenant.wanted_at = self._loop.time()
         if self._waiters:
             # those that may have a slot now, because others are no longer active, precede
             self._assign_to_waiters()
@@ -137,18 +129,21 @@ class Admission:
             return self._free > 0
         if self._free <= self._kept:
             return False
-        return tenant.held < self._half or not self._has_active_others(tenant)
+        return tenant.held < self._half or (self._is_only_holder(tenant) and self._seconds_of_activity(tenant) <= 0)
 
-    def _has_active_others(self, tenant: _Tenant) -> bool:
-        if self._slots - self._free > tenant.held:
-            return True
+    def _is_only_holder(self, tenant: _Tenant) -> bool:
+        return tenant.held == self._slots - self._free
+
+    def _seconds_of_activity(self, tenant: _Tenant) -> float:
+        """Return the seconds for which others that hold no slot are still active; 0 or less if none is."""
         latest = next((it for it in reversed(self._tenants.values()) if it is not tenant), None)
-        return latest is not None and latest.wanted_at > self._clock() - ACTIVE_SECONDS
+        return 0 if latest is None else latest.wanted_at + ACTIVE_SECONDS - self._loop.time()
 
     async def _wait(self, caller: _Caller) -> None:
         self._reserve_queue_position(caller)
         waiter = _Waiter(caller)
         self._waiters.append(waiter)
+        self._start_timer()
         try:
             async with asyncio.timeout(self._timeout):
                 admitted = await waiter.admitted
@@ -200,6 +195,19 @@ class Admission:
     def _assign_to_waiters(self) -> None:
         while self._free and self._assign_next():
             pass
+        self._start_timer()
+
+    def _start_timer(self) -> None:
+        """Have slots assigned once others are no longer active, if a tenant that waits may have more of them then."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._free > self._kept:
+            for waiter in self._active_waiters():
+                tenant = self._tenants[waiter.caller.tenant_id]
+                if self._is_only_holder(tenant):
+                    self._timer = self._loop.call_later(self._seconds_of_activity(tenant), self._assign_to_waiters)
+                    return
 
     def _assign_next(self) -> bool:
         """Assign a free slot to the next waiter. Return False if none may have it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from db.errors import Unavailable
@@ -87,6 +87,10 @@ class Model:
             return None
         return [it for it in candidates if by_caller[self.callers[it]] == most_of_caller][-1]
 
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.assign_to_waiting()
+
     def leave(self, number: int) -> None:
         if number in self.waiting:
             self.waiting.remove(number)
@@ -139,6 +143,15 @@ class Requests:
             self.holding.discard(number)
 
 
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """Event loop whose time passes only when a test says so."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
 async def run_ready_tasks() -> None:
     """Let all tasks that can run do so."""
     for _ in range(6):
@@ -156,10 +169,16 @@ STEPS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(slots=st.integers(1, 10), max_waiting=st.integers(0, 8), steps=STEPS)
+# a tenant waits for more than half until another is no longer active
+@example(2, 8, [("arrive", 2), ("release", 0), ("arrive", 1), ("arrive", 1), ("pass time", 3)])
+# a tenant waits beside strangers, who wait behind it however long they have waited
+@example(2, 8, [("arrive", 1), ("arrive", 0), ("arrive", 1), ("arrive", 0), ("pass time", 3), ("release", 1)])
 def test_slots_are_assigned_as_in_the_model(slots: int, max_waiting: int, steps: list[tuple[str, int]]) -> None:
     async def play() -> None:
         model = Model(slots, max_waiting)
-        requests = Requests(Admission(slots, max_waiting, 60, clock=lambda: model.now))
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        requests = Requests(Admission(slots, max_waiting, 10_000))
         for number, (step, drawn) in enumerate(steps):
             assigned, held = len(model.assigned), {tenant: model.held(tenant) for tenant in TENANTS}
             if step == "arrive":
@@ -185,7 +204,8 @@ def test_slots_are_assigned_as_in_the_model(slots: int, max_waiting: int, steps:
                     model.leave(admitted)
                     requests.tasks[admitted].cancel()
             elif step == "pass time":
-                model.now += drawn % 4 * 4.0
+                model.pass_time(drawn % 4 * 4.0)
+                loop.now = model.now
             await run_ready_tasks()
             assert requests.holding == set(model.holding)
             assert sorted(requests.rejected) == sorted(model.rejected)
@@ -203,7 +223,8 @@ def test_slots_are_assigned_as_in_the_model(slots: int, max_waiting: int, steps:
         async with asyncio.timeout(TIMEOUT), requests.admission.slot(9, "z"):
             assert requests.admission._held.total() == 1, "a slot was lost"
 
-    asyncio.run(play())
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        runner.run(play())
 
 
 def check_promises(model: Model, assigned: int, held: dict[int, int]) -> None:
@@ -212,13 +233,13 @@ def check_promises(model: Model, assigned: int, held: dict[int, int]) -> None:
     free = model.slots - len(model.holding)
     for tenant in TENANTS:
         waits = any(model.callers[it][0] == tenant for it in model.waiting)
-        others_wait = any(model.callers[it][0] != tenant for it in model.waiting)
+        others_wait = any(model.callers[it][0] not in (tenant, NO_TENANT_ID) for it in model.waiting)
         # a tenant that holds none gets a free slot at once
         assert not (waits and free and not model.held(tenant))
         # a tenant that holds some leaves those that are kept
         if tenant in model.assigned[assigned:] and model.held(tenant) > held[tenant] > 0:
             assert free >= model.kept or len(model.assigned) > assigned + 1
-            # one that holds half gets no more while another waits
+            # one that holds half gets no more while another waits; strangers wait behind it
             assert 2 * model.held(tenant) <= model.slots + 1 or not others_wait
 
 
@@ -240,25 +261,29 @@ async def test_a_tenant_alone_holds_all_slots_but_those_that_are_kept(slots: int
 
 
 @pytest.mark.parametrize(("slots", "expected"), [(1, 1), (2, 1), (3, 2), (10, 5)])
-async def test_a_tenant_holds_half_of_the_slots_as_long_as_another_is_active(slots: int, expected: int) -> None:
-    now = 0.0
-    requests = Requests(Admission(slots, 40, TIMEOUT, clock=lambda: now))
-    async with requests.admission.slot(2, "b"):
-        pass
-    now += ACTIVE_SECONDS - 1
-    for number in range(20):
-        requests.arrive(number, 1, "a")
-    await run_ready_tasks()
-    assert len(requests.holding) == expected
-    now += 2
-    requests.arrive(20, 1, "a")
-    await run_ready_tasks()
-    # the slots go to those that wait longest
-    kept = 0 if slots < 3 else 1 if slots < 6 else 2
-    assert requests.holding == set(range(slots - kept))
-    for task in requests.tasks.values():
-        task.cancel()
-    await asyncio.gather(*requests.tasks.values(), return_exceptions=True)
+def test_a_tenant_holds_half_of_the_slots_as_long_as_another_is_active(slots: int, expected: int) -> None:
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        requests = Requests(Admission(slots, 40, TIMEOUT))
+        async with requests.admission.slot(2, "b"):
+            pass
+        loop.now += ACTIVE_SECONDS - 1
+        for number in range(20):
+            requests.arrive(number, 1, "a")
+        await run_ready_tasks()
+        assert len(requests.holding) == expected
+        # the slots go to those that wait longest, and none has to arrive or to end for it
+        loop.now += 1
+        await run_ready_tasks()
+        kept = 0 if slots < 3 else 1 if slots < 6 else 2
+        assert requests.holding == set(range(slots - kept))
+        for task in requests.tasks.values():
+            task.cancel()
+        await asyncio.gather(*requests.tasks.values(), return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        runner.run(play())
 
 
 async def test_a_request_that_waits_too_long_is_rejected_and_removed() -> None:
