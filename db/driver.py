@@ -53,9 +53,11 @@ _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _NOT_WRITABLE = ("25006", "53100")
 # query_canceled, transaction_timeout, lock_not_available
 _TIMEOUTS = ("57014", "25P04", "55P03")
-# Connection exceptions, invalid states of transactions, insufficient resources, interventions of operators, system errors: the
-# server refuses for a reason of its own.
-_UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58")
+# Connection exceptions, insufficient resources, interventions of operators, system errors: the server refuses for a reason of its
+# own.
+_UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
+# idle_in_transaction_session_timeout. Other states of a transaction are unexpected: only a defect of this service leads to them.
+_UNAVAILABLE_STATES = ("25P03",)
 # Data exceptions and violated constraints, whose messages quote values.
 _CLASSES_THAT_QUOTE = ("22", "23")
 UNAVAILABLE = "The database does not answer. Try again in a moment."
@@ -119,7 +121,7 @@ def domain_error(error: Exception, *, connection_lost: bool = False) -> Headwate
     # The driver raises a ValueError for a value that does not fit its parameter.
     if state in ("22021", "22P05") or is_unencodable(cause):
         return BadInput("A value holds a character or a number that cannot be stored, such as NUL.")
-    if connection_lost or state[:2] in _UNAVAILABLE_CLASSES:
+    if connection_lost or state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES:
         return Unavailable(UNAVAILABLE)
     if isinstance(cause, (OSError, asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)):
         # A migration changes what statements return; the connection that prepared them is closed.

@@ -6,6 +6,7 @@ from starlette.responses import Response
 from db.errors import HeadwaterError, ReadOnly
 from db.migrations import latest_revision
 from graph_api.http.responses import json_response
+from schema.language.errors import log_unavailable
 
 
 async def health(_: Request) -> Response:
@@ -19,6 +20,7 @@ async def ready(request: Request) -> Response:
     try:
         revision, is_read_only = await request.app.state.database_status.get(None)
     except HeadwaterError as error:
+        log_unavailable([error])
         return json_response({"status": "unavailable", "reason": error.message}, 503)
     if revision != latest_revision():
         reason = f"The database is at revision {revision}, this service needs {latest_revision()}. Run: headwater migrate"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from db.errors import Forbidden, HeadwaterError, RateLimited, Timeout, Unauthenticated, Unavailable
-from schema.language.errors import INTERNAL
+from schema.language.errors import INTERNAL, log_unavailable
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -74,7 +74,9 @@ def json_response(
 
 
 def error_entry(error: HeadwaterError, *, may_read: bool = True) -> dict[str, Any]:
-    """Return an error as an entry of the `errors` of a GraphQL response. A caller who may not read is told nothing stored."""
+    """Return an error as an entry of the `errors` of a GraphQL response, and log why something was unavailable. A caller who may
+    not read is told nothing stored."""
+    log_unavailable([error])
     extensions = {"code": error.code} if error.field is None else {"code": error.code, "field": error.field}
     return {"message": error.message_for(may_read=may_read), "extensions": extensions}
 

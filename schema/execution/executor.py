@@ -38,7 +38,7 @@ from schema.execution.transaction import Transaction
 from schema.language.cost import FETCH_COST
 from schema.language.cost_estimator import CostEstimate
 from schema.language.cursors import CursorCipher
-from schema.language.errors import code_of, describe
+from schema.language.errors import code_of, describe, error_behind, log_unavailable
 from schema.language.limits import Limits
 from schema.language.scopes import Scope, scope_label
 from schema.planning.cache import GENERAL, PlannedOperation
@@ -263,6 +263,8 @@ class Executor:
             await self._audit_failure(principal, author, [*commit_errors, *(result.errors or ())])
         # the transaction has ended: a slow service occupies no connection, and a failing one undoes nothing
         errors = [*(result.errors or ()), *commit_errors]
+        if errors:
+            log_unavailable(map(error_behind, errors))
         # an error before execution, such as an invalid variable, has no path; one during execution has
         ran = bool(commit_errors) or not result.errors or any(error.path is not None for error in result.errors)
         actual = context.cost_meter.total + (prepared.estimate.writes + prepared.estimate.reads if ran else 0)

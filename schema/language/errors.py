@@ -1,12 +1,13 @@
 """Errors of a response: a message, a path, a stable code and the field at fault. Never SQL, never a traceback."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from graphql import ArgumentNode, DocumentNode, FieldNode, GraphQLError, Node, ObjectFieldNode, Visitor, visit
 
-from db.errors import BadInput, HeadwaterError
+from db.errors import BadInput, HeadwaterError, Unavailable
 
 INTERNAL = "Internal error. Quote the requestId when you report it."
 
@@ -22,7 +23,7 @@ def describe(error: GraphQLError, document: DocumentNode | None = None, *, may_r
 
     A caller who may not read gets messages without anything stored.
     """
-    cause = _cause(error)
+    cause = error_behind(error)
     if isinstance(cause, HeadwaterError):
         message, code, field = cause.message_for(may_read=may_read), cause.code, cause.field
     elif cause is None:
@@ -39,20 +40,36 @@ def describe(error: GraphQLError, document: DocumentNode | None = None, *, may_r
     return described
 
 
+def log_unavailable(errors: Iterable[BaseException | None]) -> None:
+    """Log why something was unavailable, once for each cause: a statement that failed can be the cause of many errors.
+
+    The line names the type of the cause and its SQLSTATE, but not its message, which can hold what callers sent.
+    """
+    by_cause = {_root_cause(it): it for it in errors if isinstance(it, Unavailable) and it.__cause__ is not None}
+    for cause, error in by_cause.items():
+        log.warning("unavailable", reason=error.message, cause=type(cause).__name__, sqlstate=getattr(cause, "sqlstate", None))
+
+
 def code_of(error: GraphQLError) -> str:
     """Return the code that the response contains for an error."""
-    cause = _cause(error)
+    cause = error_behind(error)
     if isinstance(cause, HeadwaterError):
         return cause.code
     return BadInput.code if cause is None else "INTERNAL"
 
 
-def _cause(error: GraphQLError) -> BaseException | None:
+def error_behind(error: GraphQLError) -> BaseException | None:
     """Return the exception behind an error; None: the request is at fault."""
     cause: BaseException | None = error.original_error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
     return cause
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _field_at_fault(error: GraphQLError, document: DocumentNode | None) -> str | None:

@@ -1,7 +1,9 @@
 """A database that becomes read-only, as in a failover, and writable again: reads go on, and writes answer UNAVAILABLE."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import asyncpg
@@ -74,6 +76,22 @@ async def client(cluster: str) -> AsyncIterator[_Client]:
         yield _Client(http, cluster)
 
 
+def warnings(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
+    return [it for it in logs if it["log_level"] == "warning"]
+
+
+@asynccontextmanager
+async def missing(cluster: str, table: str) -> AsyncIterator[None]:
+    """Take a table away for the time of the block."""
+    owner = await asyncpg.connect(cluster)
+    try:
+        await owner.execute(f"ALTER TABLE {table} RENAME TO away")
+        yield
+        await owner.execute(f"ALTER TABLE away RENAME TO {table}")
+    finally:
+        await owner.close()
+
+
 async def test_reads_go_on_and_writes_are_unavailable_until_the_database_is_writable(client: _Client, cluster: str) -> None:
     owner = Owner(cluster)
     name = await owner.tenant()
@@ -90,10 +108,11 @@ async def test_reads_go_on_and_writes_are_unavailable_until_the_database_is_writ
     assert refused.error["extensions"]["code"] == "UNAVAILABLE"
     assert refused.error["message"] == ReadOnly().message
     # each once in a while, and not for each key or read
-    assert [it["event"] for it in logs if it["log_level"] == "warning"] == [
+    assert [it["event"] for it in warnings(logs)] == [
         "last use of a key not recorded",
         "read by an operator not audited",
         "failed mutation not audited",
+        "unavailable",
     ]
     assert (await client.http.get("/ready")).json() == {
         "status": "read-only",
@@ -105,11 +124,34 @@ async def test_reads_go_on_and_writes_are_unavailable_until_the_database_is_writ
     assert (await client(LIST, reading)).data["products"]["nodes"] == [{"name": "customers"}, {"name": "orders"}]
 
 
+async def test_the_log_says_why_the_database_was_unavailable(client: _Client, cluster: str) -> None:
+    key, unknown_yet = [await Owner(cluster).key("read") for _ in range(2)]
+    query = (
+        "query ($name: String!) { product(name: $name) { name } again: product(name: $name) { owner } products { totalCount } }"
+    )
+    async with missing(cluster, "product_version"):
+        with capture_logs() as logs:
+            answer = await client(query, key, name="a secret")
+    assert [it["extensions"]["code"] for it in answer.errors] == ["UNAVAILABLE"] * len(answer.errors)
+    assert len(answer.errors) > 1
+    # once for all fields, and without what was sent
+    (reason,) = {it["message"] for it in answer.errors}
+    cause = {"cause": "UndefinedTableError", "sqlstate": "42P01"}
+    assert warnings(logs) == [{"event": "unavailable", "log_level": "warning", "reason": reason, **cause}]
+    async with missing(cluster, "api_key"):
+        with capture_logs() as logs:
+            assert (await client(query, unknown_yet, name="a secret")).status == 503
+    assert [it["sqlstate"] for it in warnings(logs)] == ["42P01"]
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
         ("25006", ReadOnly),
-        ("25P02", Unavailable),
+        # of these, the service is to blame
+        ("25001", NoneType),
+        ("25P01", NoneType),
+        ("25P02", NoneType),
         ("25P03", Unavailable),
         ("25P04", Timeout),
         ("53100", ReadOnly),
@@ -125,6 +167,6 @@ async def test_reads_go_on_and_writes_are_unavailable_until_the_database_is_writ
         ("58P01", Unavailable),
     ],
 )
-def test_each_state_of_a_server_that_refuses_is_expected(state: str, expected: type[HeadwaterError]) -> None:
+def test_each_state_of_a_server_that_refuses_is_expected(state: str, expected: type[HeadwaterError | None]) -> None:
     error = asyncpg.PostgresError.new({"C": state, "M": "refused"})
     assert type(domain_error(error)) is expected
