@@ -37,6 +37,8 @@ def _supervise(server: EmbeddedServer, ended: threading.Event) -> None:
         try:
             if server.restart():
                 log.warning("database server restarted")
-        except HeadwaterError as error:
+        except Exception as error:
+            # whatever it is, nobody else starts the server again
             interval = _RETRY_INTERVAL
-            log.error("database server not restarted", reason=error.message)
+            details = {"reason": error.message} if isinstance(error, HeadwaterError) else {"exc_info": True}
+            log.error("database server not restarted", **details)
