@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.datastructures import URL
 from starlette.requests import ClientDisconnect
@@ -36,6 +37,8 @@ from schema.execution.executor import Executor, PreparedOperation
 from schema.execution.executor import Request as Operation
 from schema.execution.executor import Response as Result
 from schema.execution.principal import Principal
+
+T = TypeVar("T")
 
 _METHODS = ("GET", "HEAD", "POST")
 
@@ -186,8 +189,8 @@ class _RequestHandler:
             result = executor.prepare_known(operation, self._principal)
             if result is None:
                 result = await self._prepare(operation)
-            if not isinstance(result, PreparedOperation) and result.cost is not None:
-                result = await self._prepare_again(result, operation)
+            if isinstance(result, PreparedOperation) and result.lacks_figures:
+                result = await self._estimate_again(result)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
@@ -217,7 +220,25 @@ class _RequestHandler:
         return _Outcome(body, status)
 
     async def _prepare(self, operation: Operation) -> PreparedOperation | Result:
-        """Return the planned operation, or the result that explains why it cannot run.
+        """Return the operation, planned unless it lacks figures, or the result that explains why it cannot run."""
+        executor = self._endpoint.executor
+
+        def prepare() -> PreparedOperation | Result:
+            prepared = executor.prepare(operation, self._principal)
+            return executor.plan(prepared) if isinstance(prepared, PreparedOperation) and not prepared.lacks_figures else prepared
+
+        return await self._in_turn(prepare)
+
+    async def _estimate_again(self, prepared: PreparedOperation) -> PreparedOperation | Result:
+        """Estimate an operation with the first figures of the tenant, and plan it, or return the result that refuses it."""
+        executor = self._endpoint.executor
+        estimated = await watched(self._receive, self._endpoint.limits.request_timeout, executor.estimate_again(prepared))
+        if isinstance(estimated, PreparedOperation) and not estimated.is_planned:
+            return await self._in_turn(partial(executor.plan, estimated))
+        return estimated
+
+    async def _in_turn(self, prepare: Callable[[], T]) -> T:
+        """Parse or plan an operation when it is its turn.
 
         Parsing and planning block the event loop, and parsing is not charged if the document is rejected. So unknown documents
         are parsed, and plans that are not kept are compiled, one at a time, in fair order, and each is followed by a pause as
@@ -230,31 +251,16 @@ class _RequestHandler:
                 try:
                     async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
                         async with slot:
-                            prepared, seconds = self._prepare_now(operation)
+                            prepared, seconds = _timed(prepare)
                         await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
                 except Unavailable:
                     await asyncio.sleep(_ANONYMOUS_REFUSAL)
                     raise
             else:
                 async with slot:
-                    prepared, seconds = self._prepare_now(operation)
+                    prepared, seconds = _timed(prepare)
                     await asyncio.sleep(seconds)
         return prepared
-
-    def _prepare_now(self, operation: Operation) -> tuple[PreparedOperation | Result, float]:
-        """Parse and plan an operation, unless another request has done so meanwhile. Return the seconds that it took, too."""
-        executor, started = self._endpoint.executor, time.perf_counter()
-        prepared = executor.prepare(operation, self._principal)
-        if isinstance(prepared, PreparedOperation):
-            prepared = executor.plan(prepared)
-        return prepared, time.perf_counter() - started
-
-    async def _prepare_again(self, refused: Result, operation: Operation) -> PreparedOperation | Result:
-        """Prepare an operation again that was refused for its cost, if figures of the tenant can lower that."""
-        again = await self._endpoint.executor.prepare_again(refused, operation, self._principal)
-        if isinstance(again, PreparedOperation) and not again.is_planned:
-            return await self._prepare(operation)
-        return again
 
     async def _run(self, prepared: PreparedOperation) -> Result | _Outcome:
         """Charge the estimated cost of an operation and run it, or reject it if a rate limit is exceeded. Replace the estimate by
@@ -303,3 +309,9 @@ class _RequestHandler:
     def _reject(self, error: HeadwaterError, status: int, headers: Mapping[str, str] = _NO_HEADERS) -> _Outcome:
         self._codes.append(error.code)
         return _Outcome(error_body(self._request.request_id, error), status, headers)
+
+
+def _timed(prepare: Callable[[], T]) -> tuple[T, float]:
+    """Call a function. Return its result and the seconds that it took."""
+    started = time.perf_counter()
+    return prepare(), time.perf_counter() - started

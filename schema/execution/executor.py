@@ -109,6 +109,8 @@ class PreparedOperation(NamedTuple):
     execution: "_Execution"
     # those that lowered the estimate
     figures: Figures | None = None
+    # none are known yet, and without them it would be refused: the estimate is preliminary
+    lacks_figures: bool = False
 
     @property
     def is_planned(self) -> bool:
@@ -158,7 +160,9 @@ class Executor:
 
     async def execute(self, request: Request, principal: Principal, request_id: str) -> Response:
         """Prepare a request, plan it and run it."""
-        prepared = await self.prepare_again(self.prepare(request, principal), request, principal)
+        prepared = self.prepare(request, principal)
+        if isinstance(prepared, PreparedOperation) and prepared.lacks_figures:
+            prepared = await self.estimate_again(prepared)
         return prepared if isinstance(prepared, Response) else await self.run(self.plan(prepared), request_id)
 
     def prepare_known(self, request: Request, principal: Principal) -> "PreparedOperation | Response | None":
@@ -194,39 +198,41 @@ class Executor:
         if request.wants_resources and Scope.ADMIN not in principal.scopes:
             return _denied(principal, "Resource tracking", Scope.ADMIN)
         try:
-            estimate, figures = self._estimate(prepared, operation, request.variables or {}, principal.tenant_id)
+            estimate = operation.estimate or self._documents.estimate(prepared, operation, request.variables or {})
+            figures, lacks_figures = None, False
+            if estimate.requested >= FIGURES_FROM and self._figures is not None:
+                figures = self._figures.of(principal.tenant_id)
+                if figures is not None:
+                    estimate = self._documents.estimate(prepared, operation, request.variables or {}, figures)
+                else:
+                    lacks_figures = estimate.requested > self._limits.cost
         except LimitExceeded as error:
             return _refused([_graphql_error(error)], prepared.document)
-        if estimate.requested > self._limits.cost:
-            too_expensive = LimitExceeded(
-                f"The estimated cost of the operation is {estimate.requested}. At most {self._limits.cost} is allowed. Request"
-                " smaller pages, or fewer lists and walks below lists."
-            )
-            cost = OperationCost(estimate.requested, 0, self._limits.cost)
-            return _refused([_graphql_error(too_expensive)])._replace(cost=cost)
+        if not lacks_figures and estimate.requested > self._limits.cost:
+            return self._too_expensive(estimate)
         execution = self._execution(request, prepared, operation)
-        return PreparedOperation(request, principal, prepared, operation, estimate, execution, figures)
+        return PreparedOperation(request, principal, prepared, operation, estimate, execution, figures, lacks_figures)
 
-    def _estimate(
-        self, prepared: PreparedDocument, operation: DocumentOperation, variables: dict[str, Any], tenant_id: int
-    ) -> tuple[CostEstimate, Figures | None]:
-        """Return the estimated cost of an operation, and the figures that lowered it. Raise LimitExceeded for a list that is too
-        long."""
-        estimate = operation.estimate or self._documents.estimate(prepared, operation, variables)
-        figures = None
-        if estimate.requested >= FIGURES_FROM and self._figures is not None:
+    async def estimate_again(self, prepared: PreparedOperation) -> PreparedOperation | Response:
+        """Estimate an operation that lacks figures again when those of the tenant are known. Refuse it if it costs too much."""
+        assert self._figures is not None, "an operation lacks figures only where they are read"
+        tenant_id, estimate, figures = prepared.principal.tenant_id, prepared.estimate, None
+        if await self._figures.first(tenant_id):
             figures = self._figures.of(tenant_id)
-            if figures is not None:
-                estimate = self._documents.estimate(prepared, operation, variables, figures)
-        return estimate, figures
+            variables = prepared.request.variables or {}
+            estimate = self._documents.estimate(prepared.prepared_document, prepared.operation, variables, figures)
+        if estimate.requested > self._limits.cost:
+            return self._too_expensive(estimate)
+        return prepared._replace(estimate=estimate, figures=figures, lacks_figures=False)
 
-    async def prepare_again(
-        self, refused: "PreparedOperation | Response", request: Request, principal: Principal
-    ) -> "PreparedOperation | Response":
-        """Prepare a request again that was refused for its cost while no figures of the tenant were known, with the figures."""
-        if not isinstance(refused, Response) or refused.cost is None or self._figures is None:
-            return refused
-        return self.prepare(request, principal) if await self._figures.first(principal.tenant_id) else refused
+    def _too_expensive(self, estimate: CostEstimate) -> Response:
+        """Return the response that refuses an operation for its estimated cost."""
+        error = LimitExceeded(
+            f"The estimated cost of the operation is {estimate.requested}. At most {self._limits.cost} is allowed. Request"
+            " smaller pages, or fewer lists and walks below lists."
+        )
+        cost = OperationCost(estimate.requested, 0, self._limits.cost)
+        return _refused([_graphql_error(error)])._replace(cost=cost)
 
     def plan(self, prepared: PreparedOperation) -> PreparedOperation:
         """Return an operation with its plan, which takes long if it has to be compiled. One that is not kept costs its fields."""

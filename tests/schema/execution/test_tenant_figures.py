@@ -10,6 +10,7 @@ from graphql import OperationDefinitionNode, parse
 from db.database import Database
 from db.lineage.figures import Figures, Spread, read_figures
 from db.lineage.walk import Bounds, Direction
+from schema.execution.document import CACHED_DOCUMENT_CHARACTERS, Documents, PreparedDocument
 from schema.execution.tenant_figures import RETRY_INTERVAL, TenantFigures
 from schema.language.cost_estimator import CostEstimator
 from schema.language.cost_model import CostModel
@@ -114,6 +115,36 @@ async def test_a_request_that_is_refused_for_its_cost_waits_for_the_first_figure
     await api.lineage("a -> b")
     query = "{ products(first: 100) { nodes { upstream { totalCount } downstream { totalCount } } } }"
     assert [it["upstream"]["totalCount"] for it in (await api(query)).data["products"]["nodes"]] == [0, 1]
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of the documents that were parsed and validated."""
+    texts: list[str] = []
+    parse_document = Documents._parse
+
+    def noting_parse(documents: Documents, text: str, tokens: int) -> PreparedDocument:
+        texts.append(text)
+        return parse_document(documents, text, tokens)
+
+    monkeypatch.setattr(Documents, "_parse", noting_parse)
+    return texts
+
+
+async def test_a_document_that_is_not_cached_is_parsed_once_a_request(api: Api, parsed: list[str]) -> None:
+    padding = f"# {'x' * CACHED_DOCUMENT_CHARACTERS}"
+    walks = " ".join(f"up{number}: upstream {{ totalCount }}" for number in range(3))
+    query = f"{{ products(first: 100) {{ nodes {{ {walks} }} }} }} {padding}"
+    # without figures it would be refused
+    assert (await api(query)).data == {"products": {"nodes": []}}
+    assert len(parsed) == 1
+    assert (await api(query)).data == {"products": {"nodes": []}}
+    assert len(parsed) == 2
+    # figures are known, and do not lower it
+    history = "history(first: 1000) { nodes { asset { ... on Product { history(first: 1000) { totalCount nodes { id } } } } } }"
+    refused = (await api(f'{{ product(name: "a") {{ {history} }} }} {padding}')).body
+    assert refused["extensions"]["cost"]["requested"] > 1_000_000
+    assert len(parsed) == 3
 
 
 async def test_estimates_do_not_mix_tenants_and_loads_renew_figures(api: Api) -> None:
