@@ -15,6 +15,7 @@ from graph_api.asgi import configure_interpreter
 from graph_api.settings import Settings
 from tests.bench.databases import plain_address
 from tests.builders import day
+from tests.databases import prepare_now
 
 pytestmark = pytest.mark.api
 
@@ -77,11 +78,19 @@ OPERATIONS = {
 }
 
 
-@pytest.fixture
-async def client(address: str) -> AsyncIterator[httpx.AsyncClient]:
+@pytest.fixture(scope="module")
+def template(server: str) -> str:
+    return prepare_now(server, "long_answers", _fill)
+
+
+async def _fill(address: str) -> None:
     connection = await asyncpg.connect(plain_address(address))
     await connection.execute(_FILL)
     await connection.close()
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(
         database_url=address,
         max_page_size=ASSETS,
@@ -122,7 +131,6 @@ class Turns:
         self._handle.cancel()
 
 
-@pytest.mark.slow(20)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_no_turn_of_an_answer_of_ten_thousand_assets_takes_long(client: httpx.AsyncClient, name: str) -> None:
     longest: list[float] = []
