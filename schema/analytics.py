@@ -16,7 +16,7 @@ from schema.assets.product import ProductStatus
 from schema.associations.lineage_link import LineageType
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import graph_cost, graph_cost_of, list_size, scan_cost
+from schema.language.cost import LINKS_PER_OBJECT, list_size, scan_cost
 from schema.language.fields import field, resolver
 from schema.language.node_ids import AsOf
 from schema.language.pagination import checked_page_size
@@ -134,7 +134,7 @@ class LineageStats:
     async def most_downstream(self, info: Info, first: Most = 10) -> list[AssetDegree]:
         return await self._most(info, Direction.DOWNSTREAM, first)
 
-    @graph_cost()
+    @scan_cost("links", rows_per_object=LINKS_PER_OBJECT)
     @resolver(
         READ,
         "Length of the longest path, in links. The assets of a cycle count as one. Null if the computation exceeded its"
@@ -144,7 +144,7 @@ class LineageStats:
         metrics = await self._metrics(info)
         return None if metrics is None else metrics.longest_path
 
-    @graph_cost()
+    @scan_cost("links", rows_per_object=LINKS_PER_OBJECT)
     @resolver(
         READ,
         "Number of cycles: strongly connected components of more than one asset. Null if the computation exceeded its"
@@ -155,7 +155,6 @@ class LineageStats:
         return None if metrics is None else metrics.cycles
 
     async def _metrics(self, info: Info) -> GraphMetrics | None:
-        info.context.cost_meter.visited += graph_cost_of(info.context.figures)
         return await info.context.load(GRAPH_METRICS, self.as_of)
 
     async def _most(self, info: Info, direction: Direction, first: int) -> list[AssetDegree]:
@@ -177,10 +176,9 @@ class Analytics:
         names = await info.context.load(DOMAINS_AT, self.as_of)
         return [DomainStats(domain=Domain(name=it, as_of=self.as_of, pinned=self.pinned)) for it in names]
 
-    @graph_cost()
+    @scan_cost("links", rows_per_object=LINKS_PER_OBJECT)
     @resolver(READ, "Statistics of all lineage links.")
-    def lineage(self, info: Info) -> LineageStats:
-        info.context.cost_meter.visited += graph_cost_of(info.context.figures) - 1
+    def lineage(self) -> LineageStats:
         return LineageStats(as_of=self.as_of, pinned=self.pinned)
 
 

@@ -44,7 +44,7 @@ class CostMeter:
     walks: set[Walk] = field(default_factory=set)
     # links among the assets of walks, by the walk and the loader that reads them
     links: dict[tuple[Any, Walk], int] = field(default_factory=dict)
-    # rows read outside walks: by the search for paths, and by statistics of the whole graph
+    # rows that the search for paths has read
     visited: int = 0
     # estimated cost of the walks that run now
     reserved: int = 0

@@ -109,7 +109,7 @@ class PreparedOperation(NamedTuple):
     execution: "_Execution"
     # those that lowered the estimate
     figures: Figures | None = None
-    # none are known yet, and without them it would be refused: the estimate is preliminary
+    # none are known yet, without which it would be refused, or be charged for more than it reads: the estimate is preliminary
     lacks_figures: bool = False
 
     @property
@@ -205,7 +205,7 @@ class Executor:
                 if figures is not None:
                     estimate = self._documents.estimate(prepared, operation, request.variables or {}, figures)
                 else:
-                    lacks_figures = estimate.requested > self._limits.cost
+                    lacks_figures = estimate.requested > self._limits.cost or estimate.reads >= FIGURES_FROM
         except LimitExceeded as error:
             return _refused([_graphql_error(error)], prepared.document)
         if not lacks_figures and estimate.requested > self._limits.cost:

@@ -21,8 +21,8 @@ WRITE_COST = 10
 LIFETIME_COST = 50
 # Cost of a record fetched from an external service.
 FETCH_COST = 10
-# Cost of reading every lineage link, for statistics or for the shape of the graph. That of a tenant of fewer links is less.
-GRAPH_COST = 50_000
+# The most that a scan costs: a read of all rows of some kinds that a tenant has.
+MAX_SCAN_COST = 50_000
 # Links that cost as much as an object where a statement reads them, and the answer does not hold them.
 LINKS_PER_OBJECT = 4
 
@@ -38,7 +38,6 @@ _COST = "headwater.cost"
 _SCAN = "headwater.scan"
 _WALKS = "headwater.walks"
 _READS_LINKS = "headwater.reads_links"
-_READS_GRAPH = "headwater.reads_graph"
 _SIZE_ARGUMENT = "headwater.size_argument"
 
 Field = TypeVar("Field")
@@ -70,17 +69,13 @@ def links_cost(per_item_of: int = 1) -> Callable[[Field], Field]:
     return _declare(Cost(weight=Bounds().links // LINKS_PER_OBJECT // per_item_of), {_READS_LINKS: True})
 
 
-def graph_cost() -> Callable[[Field], Field]:
-    """Declare that a field reads all lineage links of the tenant."""
-    return _declare(Cost(weight=GRAPH_COST), {_COST: GRAPH_COST, _READS_GRAPH: True})
-
-
 class Scan(NamedTuple):
     """Rows of the tenant that a field reads, whatever it returns, by the figures that count them."""
 
     figures: tuple[str, ...]
     # only if it is given this argument
     argument: str | None = None
+    rows_per_object: int = ROWS_PER_OBJECT
 
     @property
     def is_search(self) -> bool:
@@ -88,16 +83,16 @@ class Scan(NamedTuple):
 
     def cost(self, figures: Figures | None, *, is_short: bool = False) -> int:
         """Return the cost of the scan, which a search for so few characters that no index helps multiplies."""
-        most = GRAPH_COST if is_short or not self.is_search else GRAPH_COST // ROWS_PER_OBJECT
+        most = MAX_SCAN_COST if is_short or not self.is_search else MAX_SCAN_COST // ROWS_PER_OBJECT
         if figures is None:
             return most
         rows: int = sum(getattr(figures, it) for it in self.figures)
-        return min(most, rows if is_short else rows // ROWS_PER_OBJECT)
+        return min(most, rows if is_short else rows // self.rows_per_object)
 
 
-def scan_cost(*figures: str) -> Callable[[Field], Field]:
+def scan_cost(*figures: str, rows_per_object: int = ROWS_PER_OBJECT) -> Callable[[Field], Field]:
     """Declare that a field reads all rows that these figures count, once for all that it returns."""
-    return _declare(Cost(weight=GRAPH_COST), {_SCAN: Scan(figures)})
+    return _declare(Cost(weight=MAX_SCAN_COST), {_SCAN: Scan(figures, rows_per_object=rows_per_object)})
 
 
 def scan_cost_with(argument: str, *figures: str) -> Callable[[Field], Field]:
@@ -112,17 +107,12 @@ def scan_cost_with(argument: str, *figures: str) -> Callable[[Field], Field]:
 
 
 # Announces the cost of a scan on the argument that leads to it.
-SCAN_WEIGHT = Cost(weight=GRAPH_COST)
+SCAN_WEIGHT = Cost(weight=MAX_SCAN_COST)
 
 
 def declared_scan(metadata: Mapping[str, Any]) -> Scan | None:
     """Return the scan that a field declares, if any."""
     return metadata.get(_SCAN)
-
-
-def graph_cost_of(figures: Figures | None) -> int:
-    """Return the cost of reading all lineage links of a tenant."""
-    return GRAPH_COST if figures is None else min(GRAPH_COST, 1 + figures.links // LINKS_PER_OBJECT)
 
 
 def without_cost(declared: StrawberryField) -> StrawberryField:
@@ -164,11 +154,6 @@ def declared_walks(metadata: Mapping[str, Any]) -> Walks | None:
 def reads_links(metadata: Mapping[str, Any]) -> bool:
     """True if a field declares that it reads the links of the walk above it."""
     return _READS_LINKS in metadata
-
-
-def reads_graph(metadata: Mapping[str, Any]) -> bool:
-    """True if a field declares that it reads all links of the tenant."""
-    return _READS_GRAPH in metadata
 
 
 def declared_size_argument(metadata: Mapping[str, Any]) -> str | None:

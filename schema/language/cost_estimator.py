@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -27,7 +28,7 @@ from graphql import (
 )
 
 from db.lineage.figures import Figures
-from schema.language.cost import INDEXED_SEARCH, Scan, graph_cost_of
+from schema.language.cost import INDEXED_SEARCH, Scan
 from schema.language.cost_model import CostModel, FieldCost, ListLength
 from schema.language.list_arguments import ITEMS_PER_COST, ListPosition, count_items, count_literal_items
 from schema.language.walk_extent import WalkExtent, estimate_walk
@@ -89,10 +90,11 @@ class CostEstimator:
         fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
         estimation = _Estimation(self._model, fragments, operation, variables, figures)
         root = self._model.root_types[operation.operation]
-        requested = estimation.selection_cost(operation.selection_set, root).total
+        cost = estimation.selection_cost(operation.selection_set, root)
         is_mutation = operation.operation is OperationType.MUTATION
         writes = estimation.write_cost(operation.selection_set, root) if is_mutation else 0
-        estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST), min(estimation.reads, _LARGEST))
+        requested, reads = cost.total + cost.scans, cost.lists + cost.scans
+        estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST), min(reads, _LARGEST))
         if cached is None:
             cached = cache[name] = CostEstimates(tuple(sorted(estimation.used_variables)), tuple(estimation.used_lists))
         if len(cached.by_values) >= _CACHED_ESTIMATES:
@@ -110,9 +112,13 @@ class _SelectionCost(NamedTuple):
     per_item: int = 0
     # how often the links of the walk above are read
     link_reads: int = 0
+    # cost of lists in arguments, which is part of the total, too: here once, however often a field runs
+    lists: int = 0
+    # cost of scans, which is no part of the total: a statement reads for all items of a list
+    scans: int = 0
 
     def plus(self, other: "_SelectionCost") -> "_SelectionCost":
-        return _SelectionCost(self.total + other.total, self.per_item + other.per_item, self.link_reads + other.link_reads)
+        return _SelectionCost(*map(add, self, other))
 
 
 class _Estimation:
@@ -128,8 +134,6 @@ class _Estimation:
     ) -> None:
         self.used_variables: set[str] = set()
         self.used_lists: list[tuple[str, ListPosition]] = []
-        # cost of lists in arguments and of scans, each once, however often its field runs
-        self.reads = 0
         self._limits = model.limits
         self._figures = figures
         self._fields = model.fields
@@ -177,16 +181,20 @@ class _Estimation:
         raise AssertionError("a selection is a field, a fragment spread or an inline fragment")
 
     def _field_cost(self, node: FieldNode, field_cost: FieldCost) -> _SelectionCost:
-        cost = self._cost_of_result(node, field_cost)
-        return cost if field_cost.scan is None else cost.plus(_SelectionCost(self._scan_cost(node, field_cost.scan)))
-
-    def _cost_of_result(self, node: FieldNode, field_cost: FieldCost) -> _SelectionCost:
         below = self.selection_cost(node.selection_set, field_cost.type_name) if node.selection_set else _SelectionCost()
         if field_cost.lists and node.arguments:
-            below = below.plus(_SelectionCost(self._list_cost(node.arguments, field_cost)))
+            lists = self._list_cost(node.arguments, field_cost)
+            below = below.plus(_SelectionCost(lists, lists=lists))
+        if field_cost.scan is not None:
+            below = below.plus(_SelectionCost(scans=self._scan_cost(node, field_cost.scan)))
+        total, per_item, link_reads = self._cost_of_result(node, field_cost, below)
+        return below._replace(total=total, per_item=per_item, link_reads=link_reads)
+
+    def _cost_of_result(self, node: FieldNode, field_cost: FieldCost, below: _SelectionCost) -> tuple[int, int, int]:
+        """Return the cost of what a field returns, in total, for each item and in reads of links."""
         walk = self._walk(node, field_cost)
         if walk is None:
-            once, link_reads = self._own_cost(field_cost) + below.total, below.link_reads + field_cost.reads_links
+            once, link_reads = field_cost.cost + below.total, below.link_reads + field_cost.reads_links
         else:
             assert field_cost.walks is not None, "an estimated walk is declared"
             reads, link_reads = field_cost.walks.link_reads + below.link_reads, 0
@@ -195,15 +203,15 @@ class _Estimation:
             own = min(number * walk.cost(bounds) + 1, number * bounds.assets)
             once = own + reads * walk.link_cost + below.total
         if field_cost.length is None:
-            return _SelectionCost(0, once, link_reads) if field_cost.is_list else _SelectionCost(once, 0, link_reads)
+            return (0, once, link_reads) if field_cost.is_list else (once, 0, link_reads)
         length = self._length(field_cost.length, node)
         if field_cost.length.is_nested:
             if walk is not None:
                 length = min(length, walk.assets)
             elif self._figures is not None and field_cost.length.most is not None:
                 length = min(length, field_cost.length.most(self._figures))
-            return _SelectionCost(once + length * below.per_item, 0, link_reads)
-        return _SelectionCost(length * once, 0, link_reads)
+            return once + length * below.per_item, 0, link_reads
+        return length * once, 0, link_reads
 
     def _list_cost(self, arguments: Sequence[ArgumentNode], field_cost: FieldCost) -> int:
         """Return the cost of the lists in the arguments of a field. That of its size argument is in the length of its list."""
@@ -217,7 +225,6 @@ class _Estimation:
             items = count_literal_items(position, argument.value, self._count_variable_items)
             if name != field_cost.size_argument:
                 cost += items // ITEMS_PER_COST
-        self.reads += cost
         return cost
 
     def _scan_cost(self, node: FieldNode, scan: Scan) -> int:
@@ -228,9 +235,7 @@ class _Estimation:
             if not values or values[0] is None:
                 return 0
             is_short = scan.is_search and values[0] == _SHORT_TEXT
-        cost = scan.cost(self._figures, is_short=is_short)
-        self.reads += cost
-        return cost
+        return scan.cost(self._figures, is_short=is_short)
 
     def _count_variable_items(self, name: str, position: ListPosition) -> int:
         self.used_lists.append((name, position))
@@ -238,10 +243,6 @@ class _Estimation:
             return count_items(position, self._variables[name])
         default = self._defaults.get(name)
         return 0 if default is None else count_literal_items(position, default, self._count_variable_items)
-
-    def _own_cost(self, field_cost: FieldCost) -> int:
-        """Return the cost of a field itself, which runs no walk."""
-        return graph_cost_of(self._figures) if field_cost.reads_graph else field_cost.cost
 
     def _walk(self, node: FieldNode, field_cost: FieldCost) -> WalkExtent | None:
         """Estimate a walk of a field, if it runs one."""

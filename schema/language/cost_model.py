@@ -25,7 +25,6 @@ from schema.language.cost import (
     declared_scan,
     declared_size_argument,
     declared_walks,
-    reads_graph,
     reads_links,
 )
 from schema.language.limits import Limits
@@ -61,9 +60,8 @@ class FieldCost(NamedTuple):
     # walks that the field runs, and their depth if no argument gives it
     walks: Walks | None = None
     depth: int = 0
-    # it reads the links of the walk above, or all links of the tenant
+    # it reads the links of the walk above
     reads_links: bool = False
-    reads_graph: bool = False
     # arguments that may hold lists, and the one that has the length of the list that the field returns
     lists: Mapping[str, ListPosition] = MappingProxyType({})
     size_argument: str | None = None
@@ -119,7 +117,6 @@ def _field_cost(name: str, field: Any, limits: Limits) -> FieldCost:
         walks,
         0 if walks is None else field.args["maxDepth"].default_value,
         reads_links(declared.metadata),
-        reads_graph(declared.metadata),
         lists,
         declared_size_argument(declared.metadata),
         declared_scan(declared.metadata),

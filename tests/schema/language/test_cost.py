@@ -24,7 +24,7 @@ from db.lineage.walk import Bounds
 from graph_api.graphiql.examples import EXAMPLES
 from schema.execution.executor import Executor, OperationCost, Request, Response
 from schema.execution.principal import Principal
-from schema.language.cost_estimator import CostEstimator
+from schema.language.cost_estimator import CostEstimate, CostEstimator
 from schema.language.cost_model import CostModel, returns_list
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
@@ -44,9 +44,13 @@ def directive_of(field: Any, type_: type) -> Any:
 
 
 def estimated(query: str, limits: Limits | None = None, /, **variables: Any) -> int:
+    return estimate(query, limits, **variables).requested
+
+
+def estimate(query: str, limits: Limits | None = None, /, **variables: Any) -> CostEstimate:
     document = parse(query)
     operation = next(it for it in document.definitions if isinstance(it, OperationDefinitionNode))
-    return CostEstimator(CostModel(schema._schema, limits or Limits())).estimate(operation, document, variables, {}).requested
+    return CostEstimator(CostModel(schema._schema, limits or Limits())).estimate(operation, document, variables, {})
 
 
 def test_every_list_of_objects_has_a_size() -> None:
@@ -107,7 +111,7 @@ def test_every_mutation_declares_its_cost() -> None:
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": None}, 1),
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": "abc"}, 1 + 5_000),
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": "  a  "}, 1 + 50_000),
-        ("{ analytics { lineage { mostUpstream(first: 3) { degree } } } }", {}, 1 + 50_000 + 3),
+        ("{ analytics { lineage { mostUpstream(first: 3) { degree } } } }", {}, 1 + 1 + 50_000 + 3),
         ('mutation { deleteProduct(input: { uid: "a" }) { uid } }', {}, 50),
     ],
 )  # fmt: skip
@@ -173,6 +177,16 @@ class RandomQuery:
         return f"{{ {' '.join(parts)} }}"
 
 
+# Fields that read all rows of a tenant, whatever they return.
+SCANS = {
+    ("Query", "diff"),
+    ("Analytics", "domains"),
+    ("Analytics", "lineage"),
+    ("LineageStats", "longestPath"),
+    ("LineageStats", "cycles"),
+}
+
+
 def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tuple[int, list[str]] | None) -> int:
     """Return the cost by its definition, with fragments expanded. `page` has the length and sized fields of the field above."""
     total = 0
@@ -184,7 +198,7 @@ def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tupl
         size, cost = directive_of(field, ListSize), directive_of(costed, Cost)
         if reads_links_of_walk(type_, node.name.value):
             cost = None
-        if (type_, node.name.value) in {("Query", "diff"), ("Analytics", "domains")}:
+        if (type_, node.name.value) in SCANS:
             # a scan, once for all that the field returns
             total, cost = total + 50_000, None
         requested = [int(it.value.value) for it in node.arguments or () if it.name.value in ("first", "last")]  # type: ignore[attr-defined]
@@ -261,6 +275,27 @@ async def test_the_actual_cost_counts_each_distinct_walk_once(demo_api: Api) -> 
     body = (await demo_api(f'{{ product(name: "board_pack") {{ a: {walk} b: {walk} }} }}')).body
     assert body["data"]["product"]["a"]["totalCount"] < whole["product"]["upstream"]["totalCount"]
     assert body["extensions"]["cost"]["actual"] == 3 + whole["product"]["upstream"]["totalCount"]
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "reads"),
+    [
+        ("{ a: analytics { ...F } b: analytics { ...F } } fragment F on Analytics { x: domains { products } lineage { links } }",
+         {}, 2 * 2 * 50_000),
+        ("{ a: analytics { ...F } b: analytics @skip(if: true) { ...F } } fragment F on Analytics { domains { products } }",
+         {}, 50_000),
+        ("query ($x: Boolean!) { analytics { domains @include(if: $x) { products } } }", {"x": False}, 0),
+        ("query ($x: Boolean!) { analytics { ...F @include(if: $x) } } fragment F on Analytics { domains { products } }",
+         {"x": True}, 50_000),
+        # a list in an argument is charged once, however often its field runs
+        ("query ($t: [String!]) { products { nodes { ...F } } }"
+         " fragment F on Product { relationships(types: $t) { totalCount } }", {"t": ["t"] * 30}, 3),
+        ("query ($t: [String!]) { a: products(filter: { tags: $t }) { totalCount } products(filter: { tags: $t })"
+         " @skip(if: true) { totalCount } }", {"t": ["t"] * 30}, 3),
+    ],
+)  # fmt: skip
+def test_reads_are_charged_as_often_as_they_are_selected(query: str, variables: dict[str, Any], reads: int) -> None:
+    assert estimate(query, **variables).reads == reads
 
 
 async def test_an_operation_beyond_the_limit_is_refused_before_it_runs(api: Api) -> None:
