@@ -2,8 +2,12 @@
 -- that a walk meets, named by the end of a link at which links are counted, and the direction in which they are.
 --
 -- The degrees come from at most :sample links that are effective now, drawn evenly from the range of their ids: so from all
--- links, if there are not more. Means over links, rather than over assets, weigh an asset by how often a walk meets it. A degree is
--- counted up to :most. Each number takes a few index look-ups for each link, whatever the size of the tenant and its statistics.
+-- links, if there are not more. Means over links, rather than over assets, weigh an asset by how often a walk meets it.
+--
+-- A degree is at most :most, which it also is for an asset with as many links of which some have ended: no more are read of it. So
+-- each number takes a few index look-ups for each link, whatever the tenant has and whatever the statistics say. Both look-ups of
+-- a degree name an order that only the index of the end has: without statistics, any index that begins with the tenant seems as
+-- good.
 -- Parameters: :sample, the most links to draw; :most, the highest degree that is counted.
 -- Used by: db.lineage.figures.read_figures
 WITH number AS (
@@ -37,16 +41,20 @@ drawn AS (
 -- each end once, however many of the drawn links it has
 degree AS (
   SELECT ends.asset_id,
-    (SELECT count(*) FROM (
-      SELECT FROM lineage_link_effective l
-      WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.target_id = ends.asset_id AND l.valid_to = 'infinity'
-      LIMIT CAST(:most AS bigint)
-    ) counted) AS upstream,
-    (SELECT count(*) FROM (
-      SELECT FROM lineage_link_effective l
-      WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.source_id = ends.asset_id AND l.valid_to = 'infinity'
-      LIMIT CAST(:most AS bigint)
-    ) counted) AS downstream
+    (SELECT CASE WHEN count(*) < CAST(:most AS bigint) THEN count(*) FILTER (WHERE valid_to = 'infinity') ELSE count(*) END
+     FROM (
+       SELECT l.valid_to FROM lineage_link_effective l
+       WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.target_id = ends.asset_id
+       ORDER BY l.source_id
+       LIMIT CAST(:most AS bigint)
+     ) found) AS upstream,
+    (SELECT CASE WHEN count(*) < CAST(:most AS bigint) THEN count(*) FILTER (WHERE valid_to = 'infinity') ELSE count(*) END
+     FROM (
+       SELECT l.valid_to FROM lineage_link_effective l
+       WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.source_id = ends.asset_id
+       ORDER BY l.target_id
+       LIMIT CAST(:most AS bigint)
+     ) found) AS downstream
   FROM (SELECT source_id AS asset_id FROM drawn UNION SELECT target_id FROM drawn) ends
 ),
 around AS (
