@@ -95,11 +95,15 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(
-        self, tenant_id: int, *, read_now: bool = True, generic_plans: bool = False
+        self, tenant_id: int, *, read_now: bool = True, generic_plans: bool = False, statement_timeout: float | None = None
     ) -> AsyncIterator[ReadConnection]:
         """Open a read-only transaction in which every statement sees the same data. Without `read_now` it costs one round trip
-        less, and its statements take None as an instant. With `generic_plans`, a connection plans each statement once."""
-        async with self._block(_READ_ONLY, tenant_id, _GENERIC_PLANS if generic_plans else "") as driver:
+        less, and its statements take None as an instant. With `generic_plans`, a connection plans each statement once. With a
+        `statement_timeout` in seconds, that of the connection does not apply."""
+        settings = _GENERIC_PLANS if generic_plans else ""
+        if statement_timeout is not None:
+            settings += f"; SET LOCAL statement_timeout = {round(statement_timeout * 1000)}"
+        async with self._block(_READ_ONLY, tenant_id, settings) as driver:
             reader = ReadConnection(driver, tenant_id)
             if read_now:
                 await reader.read_now()

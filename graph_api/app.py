@@ -31,7 +31,7 @@ from graph_api.records.grants import GrantedServices
 from graph_api.settings import Settings
 from schema.execution.executor import Executor
 from schema.execution.external_record import Caller, Lookup
-from schema.execution.tenant_figures import TenantFigures
+from schema.execution.tenant_figures import MAX_READINGS, TenantFigures
 from schema.root import schema
 
 # Seconds for which the status of the database is cached.
@@ -63,7 +63,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         database = Database(
             address,
             pool_size=settings.pool_size,
-            reserve=settings.max_loads + LOOKUP_CONNECTIONS,
+            reserve=settings.max_loads + LOOKUP_CONNECTIONS + MAX_READINGS,
             pool_timeout=settings.pool_timeout,
             statement_timeout=settings.statement_timeout,
             lock_timeout=settings.lock_timeout,

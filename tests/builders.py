@@ -162,8 +162,8 @@ class Api:
     async def know_figures(self) -> None:
         """Let the service read the figures of the tenant, so that estimates of the same operation are equal from now on."""
         assert self.figures is not None
-        self.figures.of(1)
-        await self.figures.idle()
+        self.figures.known(1)
+        await self.figures.wait_until_idle()
 
     async def execute_without_cost_limit(self, query: str, **variables: Any) -> dict[str, Any]:
         """Execute an operation without a cost limit, for tests of how many statements a large operation takes."""

@@ -188,7 +188,7 @@ async def serving(address: str) -> AsyncIterator[Api]:
             with recording(app.state.database) as recorded:
                 yield Api(client, app.state.database, recorded, app.state.figures)
                 await recorded.check(app.state.database)
-            await app.state.figures.idle()
+            await app.state.figures.wait_until_idle()
             assert app.state.database.connections_in_use == 0, "a request left its connection behind"
 
 

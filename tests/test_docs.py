@@ -421,8 +421,8 @@ async def test_the_files_of_one_request_are_those_that_the_page_lists(api: Api) 
     await api("{ __typename }")
     # figures of the tenant are read in the background
     assert api.figures is not None
-    api.figures.of(1)
-    await api.figures.idle()
+    api.figures.known(1)
+    await api.figures.wait_until_idle()
 
     async def entered() -> list[str]:
         """Return the files that the request enters, in order."""

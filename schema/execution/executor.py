@@ -201,7 +201,7 @@ class Executor:
             estimate = operation.estimate or self._documents.estimate(prepared, operation, request.variables or {})
             figures, lacks_figures = None, False
             if estimate.requested >= FIGURES_FROM and self._figures is not None:
-                figures = self._figures.of(principal.tenant_id)
+                figures = self._figures.known(principal.tenant_id)
                 if figures is not None:
                     estimate = self._documents.estimate(prepared, operation, request.variables or {}, figures)
                 else:
@@ -216,9 +216,13 @@ class Executor:
     async def estimate_again(self, prepared: PreparedOperation) -> PreparedOperation | Response:
         """Estimate an operation that lacks figures again when those of the tenant are known. Refuse it if it costs too much."""
         assert self._figures is not None, "an operation lacks figures only where they are read"
-        tenant_id, estimate, figures = prepared.principal.tenant_id, prepared.estimate, None
-        if await self._figures.first(tenant_id):
-            figures = self._figures.of(tenant_id)
+        estimate, figures = prepared.estimate, None
+        try:
+            figures = await self._figures.wait_for_first(prepared.principal.tenant_id)
+        except Unavailable as error:
+            if estimate.requested > self._limits.cost:
+                return _refused([_graphql_error(error)])
+        if figures is not None:
             variables = prepared.request.variables or {}
             estimate = self._documents.estimate(prepared.prepared_document, prepared.operation, variables, figures)
         if estimate.requested > self._limits.cost:

@@ -10,12 +10,14 @@ from typing import Any, Self
 import asyncpg
 import httpx
 import pytest
+import structlog
 import uvicorn
 
 from db.computation import Computation
 from db.lineage import analytics
 from db.lineage import path as paths
 from graph_api.app import create_app
+from graph_api.http.deadline import CLIENT_CLOSED_REQUEST
 from graph_api.settings import Settings
 from schema.execution import loading
 from schema.lineage import walk as walks
@@ -121,6 +123,17 @@ async def test_a_disconnect_cancels_the_statement(service: Service, address: str
             while database.connections_in_use:  # noqa: ASYNC110
                 await asyncio.sleep(0)
     assert (await service.execute("{ products { nodes { name } } }"))["data"] == {"products": {"nodes": []}}
+
+
+async def test_a_disconnect_ends_the_wait_for_figures(service: Service, address: str) -> None:
+    expensive = "{ products(first: 100) { nodes { upstream { totalCount } downstream { totalCount } } } }"
+    with structlog.testing.capture_logs() as logs:
+        async with locked(address, "lineage_link_effective") as wait_for_active:
+            async with service.abandoned_request(expensive):
+                await wait_for_active(1)
+            await service.app.state.figures.wait_until_idle()
+    # the statement for the figures ends after a second, the request has ended before
+    assert [it.get("status", it["event"]) for it in logs] == [CLIENT_CLOSED_REQUEST, "figures not read"]
 
 
 @pytest.mark.parametrize(

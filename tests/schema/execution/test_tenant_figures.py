@@ -1,24 +1,36 @@
 """Figures of a tenant lower the estimated costs of its operations."""
 
-from collections.abc import Iterable
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
+import structlog
 from graphql import OperationDefinitionNode, parse
 
 from db.database import Database
+from db.errors import Unavailable
 from db.lineage.figures import Figures, Spread, read_figures
 from db.lineage.walk import Bounds, Direction
+from db.rows import Row
+from schema.execution import tenant_figures
 from schema.execution.document import CACHED_DOCUMENT_CHARACTERS, Documents, PreparedDocument
-from schema.execution.tenant_figures import RETRY_INTERVAL, TenantFigures
+from schema.execution.executor import Executor, Request
+from schema.execution.principal import Principal
+from schema.execution.tenant_figures import RETRY_INTERVAL, STATEMENT_TIMEOUT, TenantFigures
 from schema.language.cost_estimator import CostEstimator
 from schema.language.cost_model import CostModel
 from schema.language.limits import Limits
+from schema.language.scopes import Scope
 from schema.language.walk_extent import WalkExtent, estimate_walk
 from schema.root import schema
 from tests.builders import Api
+from tests.conftest import FIGURES
 from tests.graph_api.ingestion.lines import link_line, product_lines, to_jsonl
+from tests.hooks import AttachedHook
 
 pytestmark = pytest.mark.api
 
@@ -156,37 +168,144 @@ async def test_the_first_statistics_of_a_process_cost_what_later_ones_do(api: Ap
 
 async def test_estimates_do_not_mix_tenants_and_loads_renew_figures(api: Api) -> None:
     figures = TenantFigures(api.database)
-    assert figures.of(1) is None
-    assert figures.of(2) is None
-    await figures.idle()
-    empty = figures.of(1)
+    assert figures.known(1) is None
+    assert figures.known(2) is None
+    await figures.wait_until_idle()
+    empty = figures.known(1)
     assert empty is not None
     assert empty.products == 0
     await load_graph(api, 3, [(0, 1)])
-    assert figures.of(1) is empty
+    assert figures.known(1) is empty
     figures.expire(1)
     # those of before are used while the others are read
-    assert figures.of(1) is empty
-    await figures.idle()
-    assert figures.of(1) == Figures(3, 0, 1, Spread(1, 0), Spread(1, 0))
-    assert figures.of(2) == empty
+    assert figures.known(1) is empty
+    await figures.wait_until_idle()
+    assert figures.known(1) == Figures(3, 0, 1, Spread(1, 0), Spread(1, 0))
+    assert figures.known(2) == empty
     await figures.close()
 
 
-async def test_figures_that_cannot_be_read_are_tried_again_later(api: Api) -> None:
+async def test_figures_are_read_again_soon_once_the_database_answers(api: Api) -> None:
     now, unreachable = 0.0, Database("postgresql://nobody@127.0.0.1:1/none")
     figures = TenantFigures(unreachable, clock=lambda: now)
-    assert figures.of(1) is None
-    assert not await figures.first(1)
+    for failures in range(4):
+        now = RETRY_INTERVAL * failures
+        assert figures.known(1) is None
+        with pytest.raises(Unavailable):
+            await figures.wait_for_first(1)
     figures._database = api.database
-    assert figures.of(1) is None
-    assert not await figures.first(1)
-    now = RETRY_INTERVAL
-    assert figures.of(1) is None
-    assert await figures.first(1)
-    assert figures.of(1) == await figures_of(api.database)
+    assert figures.known(1) is None
+    with pytest.raises(Unavailable):
+        await figures.wait_for_first(1)
+    now += RETRY_INTERVAL
+    assert figures.known(1) is None
+    assert await figures.wait_for_first(1) == await figures_of(api.database)
     await figures.close()
     await unreachable.close()
+
+
+async def test_a_request_is_not_too_expensive_because_figures_are_unavailable() -> None:
+    unreachable = Database("postgresql://nobody@127.0.0.1:1/none")
+    executor = Executor(schema, unreachable, figures=TenantFigures(unreachable))
+    query = "{ products(first: 100) { nodes { upstream { totalCount } downstream { totalCount } } } }"
+    for _ in range(2):
+        response = await executor.execute(Request(query), Principal(1, "tester", frozenset(Scope)), "request")
+        assert [error["extensions"]["code"] for error in response.errors] == ["UNAVAILABLE"]
+        assert not response.ran
+    await unreachable.close()
+
+
+class changed_readings(AttachedHook):  # noqa: N801
+    """Context manager that runs another statement before the reading of the figures of some tenants, and counts readings."""
+
+    def __init__(self, database: Database, statement: str, tenants: set[int]) -> None:
+        super().__init__(database)
+        self._statement = statement
+        self._tenants = tenants
+        self.begun: Counter[int] = Counter()
+        self.has_begun = asyncio.Event()
+
+    async def before(self, connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> str:
+        if text == FIGURES.text:
+            tenant_id = int(await connection.fetchval("SELECT current_setting('headwater.tenant_id')"))
+            self.begun[tenant_id] += 1
+            if tenant_id in self._tenants:
+                self.has_begun.set()
+                await connection.execute(self._statement)
+        return await super().before(connection, text, arguments)
+
+
+SLOW = "SELECT pg_sleep(30)"
+
+
+async def test_slow_readings_hold_up_no_other_tenant(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenant_figures, "STATEMENT_TIMEOUT", 0.2)
+    figures = TenantFigures(database)
+    with changed_readings(database, SLOW, {1, 2, 3}) as readings:
+        for tenant_id in (1, 2, 4, 3, 5):
+            figures.known(tenant_id)
+        await readings.has_begun.wait()
+        assert await figures.wait_for_first(4) is not None
+        assert await figures.wait_for_first(5) is not None
+        # the database answers, so this is no reason to try again later
+        assert await figures.wait_for_first(1) is None
+        await figures.wait_until_idle()
+        assert readings.begun == Counter(range(1, 6))
+    assert figures.known(2) is None
+
+
+async def test_a_request_waits_for_first_figures_for_a_bounded_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenant_figures, "MAX_WAIT", 0.01)
+    figures = TenantFigures(database)
+    with changed_readings(database, SLOW, {1}) as readings:
+        figures.known(1)
+        await readings.has_begun.wait()
+        async with asyncio.timeout(STATEMENT_TIMEOUT / 2):
+            assert await figures.wait_for_first(1) is None
+            await figures.close()
+    assert database.connections_in_use == 0
+
+
+async def test_figures_that_fail_are_tried_less_and_less_often(database: Database) -> None:
+    now = 0.0
+    figures = TenantFigures(database, clock=lambda: now)
+    waits = []
+    with changed_readings(database, "SELECT 1 / 0", {1}) as readings, structlog.testing.capture_logs() as logs:
+        for _ in range(9):
+            begun, started = readings.begun[1], now
+            while readings.begun[1] == begun:
+                figures.known(1)
+                assert await figures.wait_for_first(1) is None
+                now += RETRY_INTERVAL
+            waits.append(now - started)
+    assert waits == [5, 5, 10, 20, 40, 80, 160, 300, 300]
+    assert [it["event"] for it in logs] == ["figures not read"] * 9
+    figures.expire(1)
+    figures.known(1)
+    assert await figures.wait_for_first(1) is not None
+
+
+async def test_the_least_recently_used_figures_are_forgotten_with_their_reading(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant_figures, "MAX_TENANTS", 2)
+    figures = TenantFigures(database)
+    figures.known(2)
+    assert await figures.wait_for_first(2) is not None
+    with changed_readings(database, SLOW, {1}) as readings:
+        figures.known(1)
+        await readings.has_begun.wait()
+        waiting = asyncio.create_task(figures.wait_for_first(1))
+        await asyncio.sleep(0)
+        assert figures.known(2) is not None
+        figures.known(3)
+        async with asyncio.timeout(STATEMENT_TIMEOUT / 2):
+            assert await waiting is None
+            await figures.wait_until_idle()
+        assert readings.begun == Counter((1, 3))
+    assert figures.known(2) is not None
+    assert figures.known(3) is not None
+    assert database.connections_in_use == 0
 
 
 @pytest.mark.parametrize(
