@@ -3,6 +3,7 @@
 An object costs 1 and a leaf nothing. The selection on the items of a list is multiplied by the length of the list.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from types import MappingProxyType
@@ -28,8 +29,9 @@ LINKS_PER_OBJECT = 4
 
 # Rows that cost as much as an object where a statement reads those of a whole tenant.
 ROWS_PER_OBJECT = 10
-# Characters from which on a search looks up candidates in an index. A shorter one may match all rows, each of which costs 1.
-INDEXED_SEARCH = 3
+# Part of a search text by which the index finds candidates: its entries are three characters of a word. Any other search may read
+# all rows, each of which costs 1. PostgreSQL takes other letters as parts of words only where the locale of the database does.
+INDEXED_SEARCH = re.compile("[0-9A-Za-z]{3}")
 
 # Name of the argument that searches.
 SEARCH = "search"
@@ -81,13 +83,13 @@ class Scan(NamedTuple):
     def is_search(self) -> bool:
         return self.argument == SEARCH
 
-    def cost(self, figures: Figures | None, *, is_short: bool = False) -> int:
-        """Return the cost of the scan, which a search for so few characters that no index helps multiplies."""
-        most = MAX_SCAN_COST if is_short or not self.is_search else MAX_SCAN_COST // ROWS_PER_OBJECT
+    def cost(self, figures: Figures | None, *, is_indexed: bool = True) -> int:
+        """Return the cost of the scan, which is higher for a search for which the index does not help."""
+        most = MAX_SCAN_COST // ROWS_PER_OBJECT if self.is_search and is_indexed else MAX_SCAN_COST
         if figures is None:
             return most
         rows: int = sum(getattr(figures, it) for it in self.figures)
-        return min(most, rows if is_short else rows // self.rows_per_object)
+        return min(most, rows // self.rows_per_object if is_indexed else rows)
 
 
 def scan_cost(*figures: str, rows_per_object: int = ROWS_PER_OBJECT) -> Callable[[Field], Field]:

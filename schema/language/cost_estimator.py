@@ -43,8 +43,8 @@ _CACHED_ESTIMATES = 32
 # The part of a value that influences the cost: a flag, a number, the length of a list in a tuple, or a text.
 CostValue = bool | int | tuple[int] | tuple[int, bool] | None
 
-# Texts, which are coerced to a list of one, and if they are short.
-_SHORT_TEXT, _LONG_TEXT = (1, True), (1, False)
+# Texts, which are coerced to a list of one, and if an index helps to search for them.
+_INDEXED_TEXT, _OTHER_TEXT = (1, True), (1, False)
 
 
 class CostEstimate(NamedTuple):
@@ -229,13 +229,13 @@ class _Estimation:
 
     def _scan_cost(self, node: FieldNode, scan: Scan) -> int:
         """Return the cost of the rows that a field reads whatever it returns."""
-        is_short = False
+        is_indexed = True
         if scan.argument is not None:
             values = [self._cost_value(it.value) for it in node.arguments or () if it.name.value == scan.argument]
             if not values or values[0] is None:
                 return 0
-            is_short = scan.is_search and values[0] == _SHORT_TEXT
-        return scan.cost(self._figures, is_short=is_short)
+            is_indexed = not scan.is_search or values[0] == _INDEXED_TEXT
+        return scan.cost(self._figures, is_indexed=is_indexed)
 
     def _count_variable_items(self, name: str, position: ListPosition) -> int:
         self.used_lists.append((name, position))
@@ -327,5 +327,5 @@ def _cost_value_of(value: Any) -> CostValue:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return max(0, min(int(value), 2**31))
     if isinstance(value, str):
-        return _SHORT_TEXT if len(value.strip()) < INDEXED_SEARCH else _LONG_TEXT
+        return _INDEXED_TEXT if INDEXED_SEARCH.search(value) else _OTHER_TEXT
     return (len(value),) if isinstance(value, list) else (1,)

@@ -111,6 +111,12 @@ def test_every_mutation_declares_its_cost() -> None:
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": None}, 1),
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": "abc"}, 1 + 5_000),
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": "  a  "}, 1 + 50_000),
+        # the index finds words by three of their characters
+        ('{ products(search: "a-b") { totalCount } }', {}, 1 + 50_000),
+        ('{ products(search: "ab-cd ef") { totalCount } }', {}, 1 + 50_000),
+        ('{ products(search: "----") { totalCount } }', {}, 1 + 50_000),
+        ('{ products(search: "a-b0c") { totalCount } }', {}, 1 + 5_000),
+        ("query ($s: String) { products(search: $s) { totalCount } }", {"s": "日本語"}, 1 + 50_000),
         ("{ analytics { lineage { mostUpstream(first: 3) { degree } } } }", {}, 1 + 1 + 50_000 + 3),
         ('mutation { deleteProduct(input: { uid: "a" }) { uid } }', {}, 50),
     ],
