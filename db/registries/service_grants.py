@@ -34,8 +34,13 @@ class ServiceGrants:
                 f" or let the operator add it to HEADWATER_SERVICES, with this tenant in its option tenants.",
                 field="service",
             )
-        raise BadInput(
+        outside = (
             f"endpoint is {source['endpoint']!r}, which is outside the paths of the service {source['service']} that are"
-            f" configured for the tenant {self.tenant}: {', '.join(prefixes)}. Name a path at or below one of them.",
+            f" configured for the tenant {self.tenant}"
+        )
+        remedy = "Name a path at or below one of them."
+        raise BadInput(
+            f"{outside}: {', '.join(prefixes)}. {remedy}",
             field="endpoint",
+            blind=f"{outside}. {remedy}",
         )

@@ -15,6 +15,7 @@ from db.author import Author
 from db.errors import HeadwaterError
 from db.tenancy import tenant
 from graph_api.app import create_app
+from graph_api.records.configuration import Service
 from graph_api.settings import Settings
 from tests.security.service_harness import SECRET, Owner
 
@@ -66,6 +67,9 @@ STORED = [
     related("zknows", {"uid": ANN}, {"uid": EVE}),
 ]
 
+# A path of the service `crm`, the only one that is configured for the tenant.
+PATH = "/zcustomers"
+
 # Lines that fail, each for another reason, with the code and the field of the error.
 LINES: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "name taken": (product(UID.format(9), "zorders", "sales"), "CONFLICT", "name"),
@@ -84,6 +88,16 @@ LINES: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "cardinality violated": (relationship_type("zknows", "zknownBy", "zperson", "zperson", "ONE_TO_ONE"), "CONFLICT", None),
     "symmetry of a type in use": (relationship_type("zknows", "zknows", "zperson", "zperson", "MANY_TO_MANY"), "CONFLICT", None),
     "key taken": (relationship_type("other", "zstewardOf", "PRODUCT", "zperson", "MANY_TO_MANY"), "CONFLICT", "reverseKey"),
+    "path of a service that is not granted": (
+        {
+            "kind": "entityType",
+            "code": "other",
+            "label": "x",
+            "source": {"service": "crm", "endpoint": "/x", "lookupField": "id"},
+        },
+        "BAD_INPUT",
+        "endpoint",
+    ),
     "format of a detail type in use": ({"kind": "detailType", "code": "zmail", "label": "x"}, "CONFLICT", "format"),
 }
 
@@ -131,7 +145,8 @@ class Callers:
 
 @pytest.fixture
 async def callers(address: str) -> AsyncIterator[Callers]:
-    app = create_app(Settings(database_url=address, key_secret=SECRET))
+    services = {"crm": Service(address="https://crm.example", tenants={"default": [PATH]})}
+    app = create_app(Settings(database_url=address, key_secret=SECRET, services=services))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as http:
