@@ -1,5 +1,6 @@
 """The planned executor and graphql-core give the same results: data, errors, paths and cost."""
 
+import asyncio
 import gc
 import random
 import re
@@ -18,6 +19,7 @@ from graphql import (
 )
 from graphql.execution.values import get_variable_values
 
+from db.driver_connection import StatementHook
 from graph_api.graphiql.examples import EXAMPLES
 from schema.execution.general import CountingExecution
 from schema.planning import run as plan_run
@@ -122,10 +124,23 @@ DOCUMENTS = {it.stem: it.read_text() for it in sorted(GOLDEN.glob("*.graphql"))}
 QUERIES = {name: query for name, query in DOCUMENTS.items() if "mutation" not in query}
 
 
+class SlowDatabase(StatementHook):
+    """Lets each statement last longer than calls take to gather, as it does unless the machine is busy.
+
+    Which calls share a statement depends on what ends first, a statement or the gathering of calls: without this, one of the
+    queries takes one statement more now and then, with either executor.
+    """
+
+    async def before(self, _connection: Any, text: str, _arguments: Any) -> str:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return text
+
+
 async def test_golden_and_example_queries(demo_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All together take no more statements than with graphql-core, and each at most one more: which calls share a statement
-    depends on the order in which the statements of a level end."""
+    """The results are equal, and no query takes more statements than with graphql-core."""
     planned, general = {}, {}
+    demo_api.database.hooks.append(SlowDatabase())
     await demo_api.know_figures()
     for name, query in QUERIES.items():
         demo_api.statements.clear()
@@ -141,7 +156,6 @@ async def test_golden_and_example_queries(demo_api: Api, monkeypatch: pytest.Mon
         assert without_instants(planned_body["data"]) == without_instants(general_body["data"])
         assert planned_body["extensions"]["cost"] == general_body["extensions"]["cost"]
         assert planned_statements <= general_statements, (name, planned_statements, general_statements)
-    assert sum(it for _, it in planned.values()) <= sum(it for _, it in general.values())
 
 
 def without_instants(value: Any) -> Any:
