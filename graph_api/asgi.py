@@ -21,6 +21,7 @@ from db.errors import Unavailable
 from graph_api.app import create_app
 from graph_api.http.connection_limits import ConnectionLimits
 from graph_api.http.http_protocol import Connection
+from graph_api.http.send_limits import SendLimits
 from graph_api.log_writer import LogWriter
 from graph_api.logging_setup import configure_logging
 from graph_api.settings import Settings, read_settings
@@ -57,7 +58,8 @@ def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: 
         http=partial(  # type: ignore[arg-type]
             Connection,
             head_timeout=settings.body_timeout,
-            limits=ConnectionLimits(settings.max_address_connections, settings.max_tenant_connections, settings.send_timeout),
+            limits=ConnectionLimits(settings.max_address_connections, settings.max_tenant_connections),
+            send_limits=SendLimits(settings.send_timeout, settings.min_send_rate, settings.max_unsent_bytes),
         ),
         ws="none",
         access_log=False,

@@ -81,6 +81,22 @@ class Settings(BaseSettings):
         float,
         Field(gt=0, description="Seconds for which a client may take nothing of its answer before its connection is closed."),
     ] = 30
+    min_send_rate: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Bytes a second that a client has to take of an answer. After HEADWATER_SEND_TIMEOUT and the time for all"
+            " of it at this rate, its connection is closed.",
+        ),
+    ] = 10_000
+    max_unsent_bytes: Annotated[
+        int,
+        Field(
+            ge=16_777_216,
+            description="Maximum bytes of answers of one process that their clients have yet to take; beyond it, connections of"
+            " the tenant with the most are closed.",
+        ),
+    ] = 134_217_728
     max_address_connections: Annotated[
         int,
         Field(

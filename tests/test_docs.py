@@ -80,7 +80,7 @@ def test_every_limit_is_documented_with_its_default() -> None:
     for limit, name, _ in listed:
         documented = re.sub(r"(?<=\d) (?=\d{3}\b)", "", limit).split()[0]
         assert documented == str(Settings.model_fields[name.lower()].default), name
-    limits = re.compile(r"max_\w+|pool_\w+|tenant_rate|key_rate|(request|statement|lock|body|send|lineage)_timeout")
+    limits = re.compile(r"(max|min)_\w+|pool_\w+|tenant_rate|key_rate|(request|statement|lock|body|send|lineage)_timeout")
     assert {name.lower() for _, name, _ in listed} == {name for name in Settings.model_fields if limits.fullmatch(name)}
 
 

@@ -1,6 +1,5 @@
-"""Bounds of connections: how many an address and a tenant hold, and how long a client takes nothing of an answer."""
+"""Bounds of connections: how many an address and a tenant hold."""
 
-import asyncio
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,8 +23,6 @@ class ConnectionLimits:
 
     per_address: int = 250
     per_tenant: int = 500
-    # seconds for which a client may take nothing of an answer
-    send_timeout: float = 30.0
     by_address: Counter[str] = field(default_factory=Counter)
     by_tenant: Counter[int] = field(default_factory=Counter)
     # addresses that were refused since they last had fewer connections, so that the log has one line for each
@@ -73,35 +70,3 @@ def claim_connection(scope: Scope, tenant_id: int) -> None:
     connection: CountedConnection | None = scope.get("connection")
     if connection is not None and not connection.claim(tenant_id):
         raise Unavailable(TOO_MANY_CONNECTIONS)
-
-
-class SendWatch:
-    """Watch of a connection with unsent bytes: it is aborted when its client has taken none of them for some seconds."""
-
-    __slots__ = ("_loop", "_seconds", "_timer", "_transport", "_unsent")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float) -> None:
-        self._loop = loop
-        self._transport = transport
-        self._seconds = seconds
-        self._unsent = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        """Watch until nothing is unsent, or until `stop`. Has no effect if nothing is unsent, or if the watch runs."""
-        if self._timer is None and (unsent := self._transport.get_write_buffer_size()):
-            self._unsent = unsent
-            self._timer = self._loop.call_later(self._seconds, self._check)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _check(self) -> None:
-        self._timer = None
-        if 0 < self._unsent <= self._transport.get_write_buffer_size():
-            log.warning("A client took nothing of its answer for %g s. Its connection is closed.", self._seconds)
-            self._transport.abort()
-        else:
-            self.start()

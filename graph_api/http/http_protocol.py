@@ -20,8 +20,9 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from graph_api.http.connection_limits import ConnectionLimits, SendWatch
+from graph_api.http.connection_limits import ConnectionLimits
 from graph_api.http.exchange import Exchange
+from graph_api.http.send_limits import SendLimits, SendWatch
 
 # Bytes of a request line and its headers, and of what frames a body between two parts of it: the sizes of chunks, and trailers.
 MAX_HEAD_BYTES = 65_536
@@ -46,7 +47,7 @@ class Connection(asyncio.Protocol):
     """Protocol of one connection.
 
     It closes connections that send no request, send a head too slowly, keep sending after their response, send a head that is
-    too large, or do not take their response. The time limit of a body is up to the endpoint.
+    too large, or take their response too slowly. The time limit of a body is up to the endpoint.
 
     Closing a socket with unread input makes the kernel reset the connection, and the client loses the response. So where more
     input may come, the connection is closed for writing first, and for reading a moment later.
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol):
         *,
         head_timeout: float,
         limits: ConnectionLimits,
+        send_limits: SendLimits,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -74,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._keep_alive_timeout: float = config.timeout_keep_alive
         self._head_timeout = head_timeout
         self._limits = limits
+        self._send_limits = send_limits
         # what the connection is counted for
         self._address: str | None = None
         self._tenant_id: int | None = None
@@ -106,7 +109,7 @@ class Connection(asyncio.Protocol):
         # uvloop's transport does not declare that it is one
         self._transport = cast(asyncio.Transport, transport)
         self.flow = FlowControl(self._transport)
-        self._send_watch = SendWatch(self._loop, self._transport, self._limits.send_timeout)
+        self._send_watch = SendWatch(self._loop, self._transport, self._send_limits)
         self._server_address, self._client_address = get_local_addr(self._transport), get_remote_addr(self._transport)
         if self._client_address is not None and not self._is_proxy(self._client_address[0]):
             if not self._limits.admit_address(self._client_address[0]):
@@ -334,7 +337,7 @@ class Connection(asyncio.Protocol):
             return False
         if self._tenant_id is not None:
             self._limits.leave_tenant(self._tenant_id)
-        self._tenant_id = tenant_id
+        self._tenant_id = self._send_watch.tenant_id = tenant_id
         return True
 
     def _is_proxy(self, address: str) -> bool:

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, cast
 
 import pytest
+import uvloop
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -13,6 +16,7 @@ from uvicorn.server import ServerState
 from db.errors import Unavailable
 from graph_api.http.connection_limits import TOO_MANY_CONNECTIONS, ConnectionLimits, claim_connection
 from graph_api.http.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
+from graph_api.http.send_limits import SendLimits
 
 pytestmark = pytest.mark.unit
 
@@ -70,11 +74,19 @@ def connect(
     head_timeout: float = SLOW,
     keep_alive: float = SLOW,
     limits: ConnectionLimits | None = None,
+    send_limits: SendLimits | None = None,
     proxies: str = "10.0.0.1",
 ) -> tuple[Connection, Transport]:
     config = Config(application, log_config=None, timeout_keep_alive=cast(int, keep_alive), forwarded_allow_ips=proxies)
     transport = Transport()
-    connection = Connection(config, ServerState(), {}, head_timeout=head_timeout, limits=limits or ConnectionLimits())
+    connection = Connection(
+        config,
+        ServerState(),
+        {},
+        head_timeout=head_timeout,
+        limits=limits or ConnectionLimits(),
+        send_limits=send_limits or SendLimits(),
+    )
     connection.connection_made(cast(asyncio.Transport, transport))
     return connection, transport
 
@@ -199,7 +211,7 @@ async def test_a_client_that_takes_nothing_of_its_response_is_disconnected(*, is
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await echo_path(scope, receive, send)
 
-    connection, transport = connect(application, limits=ConnectionLimits(send_timeout=0.1))
+    connection, transport = connect(application, send_limits=SendLimits(0.1))
     transport.unsent = 100_000
     if is_complete:
         # its keep-alive ends while the last bytes wait, too few to pause
@@ -219,7 +231,7 @@ async def test_a_client_that_takes_nothing_of_its_response_is_disconnected(*, is
 
 
 async def test_a_client_that_has_taken_its_response_is_watched_no_more() -> None:
-    connection, transport = connect(echo_path, limits=ConnectionLimits(send_timeout=0.02))
+    connection, transport = connect(echo_path, send_limits=SendLimits(0.02))
     transport.unsent = 100_000
     connection.pause_writing()
     transport.unsent = 10
@@ -230,7 +242,7 @@ async def test_a_client_that_has_taken_its_response_is_watched_no_more() -> None
 
 
 async def test_the_time_to_take_a_response_is_not_that_of_an_earlier_one() -> None:
-    connection, transport = connect(echo_path, limits=ConnectionLimits(send_timeout=0.2))
+    connection, transport = connect(echo_path, send_limits=SendLimits(0.2))
     transport.unsent = 100_000
     connection.pause_writing()
     transport.unsent = 0
@@ -242,6 +254,100 @@ async def test_the_time_to_take_a_response_is_not_that_of_an_earlier_one() -> No
     assert not transport.is_aborted
     await asyncio.sleep(0.2)
     assert transport.is_aborted
+
+
+async def test_a_client_that_takes_its_response_too_slowly_is_disconnected(caplog: pytest.LogCaptureFixture) -> None:
+    connection, transport = connect(echo_path, send_limits=SendLimits(timeout=0.1, min_rate=500_000))
+    transport.unsent = 50_000
+    connection.pause_writing()
+    started = asyncio.get_running_loop().time()
+    # the client takes a byte in each turn
+    async with asyncio.timeout(SLOW):
+        while not transport.is_aborted:
+            transport.unsent -= 1
+            await asyncio.sleep(0.01)
+    assert asyncio.get_running_loop().time() - started >= 0.1 + 50_000 / 500_000
+    reason = "A client took less than 500000 bytes a second of its answer. Its connection is closed."
+    assert [it.getMessage() for it in caplog.records] == [reason]
+    connection.connection_lost(None)
+
+
+async def test_unsent_bytes_are_bounded_and_the_tenant_with_the_most_loses_its_oldest() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        claim_connection(scope, int(scope["path"].strip("/")))
+        await echo_path(scope, receive, send)
+
+    limits = SendLimits(max_bytes=1_000_000)
+    transports: list[Transport] = []
+    connections: list[Connection] = []
+
+    async def leave_unsent(tenant: bytes, size: int) -> None:
+        connection, transport = connect(application, send_limits=limits)
+        connection.data_received(GET.replace(b"/a", b"/" + tenant))
+        await settle(lambda: transport.written)
+        transport.unsent = size
+        connection.pause_writing()
+        await asyncio.sleep(0)
+        connections.append(connection)
+        transports.append(transport)
+
+    await leave_unsent(b"8", 400_000)
+    for _ in range(3):
+        await leave_unsent(b"7", 200_000)
+    assert not any(it.is_aborted for it in transports)
+    await leave_unsent(b"8", 100_000)
+    assert [it.is_aborted for it in transports] == [False, True, False, False, False]
+    # what a client has taken does not count
+    transports[0].unsent = 10
+    await leave_unsent(b"9", 450_000)
+    assert sum(it.is_aborted for it in transports) == 1
+    for connection in connections:
+        connection.connection_lost(None)
+    assert limits.watches == {}
+
+
+def test_a_client_that_reads_gets_its_whole_response_beside_many_that_do_not() -> None:
+    body = bytes(1_000_000)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        claim_connection(scope, int(scope["path"].strip("/")))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def serve(clients: ExitStack) -> None:
+        config, state = Config(application, log_config=None), ServerState()
+        limits, send_limits = ConnectionLimits(), SendLimits(max_bytes=5_000_000)
+
+        def make() -> Connection:
+            return Connection(config, state, {}, head_timeout=SLOW, limits=limits, send_limits=send_limits)
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        # so that the kernel keeps little of a response
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        server = await asyncio.get_running_loop().create_server(make, sock=listener)
+        address = listener.getsockname()
+        try:
+            for _ in range(20):
+                idle = clients.enter_context(socket.create_connection(address))
+                idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                idle.sendall(GET.replace(b"/a", b"/7") * 3)
+            reader, writer = await asyncio.open_connection(*address)
+            async with asyncio.timeout(SLOW):
+                for _ in range(10):
+                    writer.write(GET.replace(b"/a", b"/8"))
+                    await reader.readuntil(b"\r\n\r\n")
+                    assert await reader.readexactly(len(body)) == body
+            unsent = sum(it.unsent for it in send_limits.watches)
+            assert 2_000_000 < unsent <= send_limits.max_bytes
+            writer.close()
+        finally:
+            # the loop does not end before its connections
+            server.close()
+            clients.close()
+            await settle(lambda: not state.connections)
+
+    with ExitStack() as clients, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(clients))
 
 
 async def test_the_next_request_waits_until_the_response_before_is_taken() -> None:
