@@ -192,3 +192,17 @@ def prepare_now(server: str, name: str, fill: Callable[[str], Awaitable[None]]) 
     """Do as `prepare` does, for fixtures that are not functions of an event loop."""
     with asyncio.Runner() as runner:
         return runner.run(prepare(server, name, fill))
+
+
+def prepare_scripts(server: str, name: str, *scripts: str) -> str:
+    """Do as `prepare_now` does, with scripts that the owner of the tables runs."""
+
+    async def run(address: str) -> None:
+        owner = await asyncpg.connect(address)
+        try:
+            for script in scripts:
+                await owner.execute(script)
+        finally:
+            await owner.close()
+
+    return prepare_now(server, name, run)

@@ -18,7 +18,7 @@ from db.registries.relationship_type import DirectedTypeIds
 from db.rows import Row
 from db.sql import statement, text
 from tests.builders import day
-from tests.databases import prepare_now, shared_database
+from tests.databases import prepare_scripts, shared_database
 from tests.db.plans import rolled_back
 from tests.hooks import AttachedHook, belongs_to_session, explain
 
@@ -30,6 +30,9 @@ HUB = 1
 MIDDLE = RELATIONSHIPS // 2
 
 FORWARD_INDEX, REVERSE_INDEX = "relationship_effective_forward", "relationship_effective_reverse"
+
+_TABLES = ("asset", "asset_lifetime", "relationship", "relationship_version", "relationship_effective")
+_KEEP_STATISTICS = "; ".join(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in _TABLES)
 
 # The hub is the origin of every relationship of the first type, and the related end of every one of the second. Relationships of
 # the third type pair the other assets.
@@ -58,7 +61,7 @@ FROM relationship;
 @pytest.fixture(scope="module", params=["ANALYZE", "SELECT 1"], ids=["with statistics", "without statistics"])
 def filled_address(server: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database with these rows. The tests of this module roll back what they write."""
-    with shared_database(server, prepare_now(server, "relationship_plans", _fill)) as address:
+    with shared_database(server, prepare_scripts(server, "relationship_plans", _KEEP_STATISTICS, _FILL)) as address:
         with asyncio.Runner() as runner:
             runner.run(_execute(address, request.param))
         yield address
@@ -67,14 +70,6 @@ def filled_address(server: str, request: pytest.FixtureRequest) -> Iterator[str]
 async def _execute(address: str, statement: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute(statement)
-    await owner.close()
-
-
-async def _fill(address: str) -> None:
-    owner = await asyncpg.connect(address)
-    for table in ("asset", "asset_lifetime", "relationship", "relationship_version", "relationship_effective"):
-        await owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-    await owner.execute(_FILL)
     await owner.close()
 
 

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import asyncpg
 import pytest
 
 from db.associations.relationship import (
@@ -17,7 +16,7 @@ from db.database import Database
 from db.pagination import Page
 from db.registries.relationship_type import DirectedTypeIds
 from tests.builders import day
-from tests.databases import prepare_now
+from tests.databases import prepare_scripts
 from tests.db.plans import row_counts
 
 RAYS = 5_000
@@ -43,16 +42,7 @@ FROM relationship;
 
 @pytest.fixture(scope="module")
 def template(server: str) -> str:
-    return prepare_now(server, "relationship_statistics", _fill)
-
-
-async def _fill(address: str) -> None:
-    owner = await asyncpg.connect(address)
-    try:
-        for script in (_FILL, "VACUUM ANALYZE"):
-            await owner.execute(script)
-    finally:
-        await owner.close()
+    return prepare_scripts(server, "relationship_statistics", _FILL, "VACUUM ANALYZE")
 
 
 async def test_relationships_of_many_assets_are_found_by_their_ends(database: Database) -> None:

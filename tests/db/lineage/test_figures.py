@@ -2,13 +2,12 @@
 
 import math
 
-import asyncpg
 import pytest
 
 from db.database import Database
 from db.lineage.figures import MOST, SAMPLE, Spread, read_figures
 from tests.builders import day
-from tests.databases import prepare_now
+from tests.databases import prepare_scripts
 from tests.db.plans import counted_work
 
 PAIRS = 6_000
@@ -32,15 +31,7 @@ FROM (
 
 @pytest.fixture(scope="module")
 def template(server: str) -> str:
-    return prepare_now(server, "figures", _fill)
-
-
-async def _fill(address: str) -> None:
-    owner = await asyncpg.connect(address)
-    try:
-        await owner.execute(_FILL)
-    finally:
-        await owner.close()
+    return prepare_scripts(server, "figures", _FILL)
 
 
 async def test_figures_are_read_with_a_bounded_number_of_rows(database: Database) -> None:

@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import asyncpg
 import pytest
 
 from db.assets import entity, product
@@ -18,7 +17,7 @@ from db.lineage.product_walks import Step, walks_from_product
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import AssetFilter, Bounds, Direction, LinkFilter, Walk, WalkPage, WalkQuery, run_walks
 from tests.builders import day
-from tests.databases import prepare_now
+from tests.databases import prepare_scripts
 from tests.db.plans import explained_plans, generic_plans, row_counts
 
 ASSETS = 10_000
@@ -66,16 +65,7 @@ FROM product_version WHERE valid_from = '{LATER}' AND valid_to < 'infinity';
 
 @pytest.fixture(scope="module")
 def template(server: str) -> str:
-    return prepare_now(server, "walk_plans", _fill)
-
-
-async def _fill(address: str) -> None:
-    owner = await asyncpg.connect(address)
-    try:
-        for script in (_FILL, "VACUUM ANALYZE", _WRITE):
-            await owner.execute(script)
-    finally:
-        await owner.close()
+    return prepare_scripts(server, "walk_plans", _FILL, "VACUUM ANALYZE", _WRITE)
 
 
 async def _walks(connection: ReadConnection, query: WalkQuery, as_of: datetime | None) -> list[Walk]:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import asyncpg
 import pytest
 
 from db.database import Database
@@ -13,7 +12,7 @@ from db.lineage.first_page import WalkRoot, first_pages
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks, whole_links_of_pages
 from db.lineage.walk import ALL_ASSETS, AssetFilter, Bounds, Direction, LinkFilter, WalkPage, WalkQuery, run_walks
 from tests.builders import day
-from tests.databases import prepare_now
+from tests.databases import prepare_scripts
 from tests.db.plans import row_counts
 
 RAYS = 10_000
@@ -49,16 +48,7 @@ SELECT 1, 'LINK', id, 'SET', '{day(0)}', '{{}}', true, '{day(0)}', 'fill', 'fill
 
 @pytest.fixture(scope="module")
 def template(server: str) -> str:
-    return prepare_now(server, "walk_statistics", _fill)
-
-
-async def _fill(address: str) -> None:
-    owner = await asyncpg.connect(address)
-    try:
-        for script in (_FILL, "VACUUM ANALYZE"):
-            await owner.execute(script)
-    finally:
-        await owner.close()
+    return prepare_scripts(server, "walk_statistics", _FILL, "VACUUM ANALYZE")
 
 
 @pytest.mark.parametrize("query", FILTERS.values(), ids=FILTERS)

@@ -30,7 +30,7 @@ from db.temporal.history import changed_fields
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS, ENTITY, PRODUCT
 from tests.builders import START, day, product_fields
-from tests.databases import examples_database, prepare_now, temporary_database
+from tests.databases import examples_database, prepare_scripts, temporary_database
 from tests.db.plans import explained_plans, row_counts
 from tests.db.temporal.harness import Harness
 from tests.db.temporal.model import AcceptedChange, State, apply, fold, state_at
@@ -383,14 +383,7 @@ FROM period WHERE valid_to = created_at + 45 * interval '1 day';
 
 @pytest.fixture(scope="module")
 def full_template(server: str) -> str:
-    return prepare_now(server, "changes", _fill)
-
-
-async def _fill(address: str) -> None:
-    owner = await asyncpg.connect(address)
-    await owner.execute(_FILL)
-    await owner.execute("VACUUM ANALYZE")
-    await owner.close()
+    return prepare_scripts(server, "changes", _FILL, "VACUUM ANALYZE")
 
 
 @pytest.fixture

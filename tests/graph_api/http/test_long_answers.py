@@ -6,16 +6,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 
-import asyncpg
 import httpx
 import pytest
 
 from graph_api.app import create_app
 from graph_api.asgi import configure_interpreter
 from graph_api.settings import Settings
-from tests.bench.databases import plain_address
 from tests.builders import day
-from tests.databases import prepare_now
+from tests.databases import prepare_scripts
 
 pytestmark = pytest.mark.api
 
@@ -80,13 +78,7 @@ OPERATIONS = {
 
 @pytest.fixture(scope="module")
 def template(server: str) -> str:
-    return prepare_now(server, "long_answers", _fill)
-
-
-async def _fill(address: str) -> None:
-    connection = await asyncpg.connect(plain_address(address))
-    await connection.execute(_FILL)
-    await connection.close()
+    return prepare_scripts(server, "long_answers", _FILL)
 
 
 @pytest.fixture
