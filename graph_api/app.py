@@ -81,6 +81,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.database_status = SingleFlightCache(lambda _: database.status(), STATUS_TTL)
         app.state.rate_limiter = rate_limiter
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
+        app.state.body_admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.anonymous_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, kept=min(1, settings.max_loads - 1))
@@ -95,6 +96,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
             authenticator,
             rate_limiter,
             app.state.admission,
+            app.state.body_admission,
             app.state.parse_admission,
             app.state.anonymous_admission,
             settings.request_limits,

@@ -80,7 +80,7 @@ class Exchange:
         """Have the application answer. A response that it does not complete is broken off."""
         if self.is_body_complete:
             # it has arrived together with the head, so that nobody has to wait for it
-            self.scope["body"] = bytes(self.body)
+            self.scope["body"], self.body = bytes(self.body), bytearray()
         try:
             await application(self.scope, self.receive, self.send)
             if not self.is_complete and not self.is_disconnected:
@@ -124,7 +124,7 @@ class Exchange:
             self._has_news = False
         if self.is_disconnected or self.is_complete:
             return {"type": "http.disconnect"}
-        body, self.body = bytes(self.body), bytearray()
+        body, self.body = self.scope.pop("body", b"") or bytes(self.body), bytearray()
         return {"type": "http.request", "body": body, "more_body": not self.is_body_complete}
 
     async def send(self, message: Message) -> None:

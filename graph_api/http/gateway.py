@@ -62,6 +62,8 @@ class Gateway:
                 **optional,
             )
             REQUEST_FIELDS.reset(fields)
+            # the request refers to its scope: a cycle would keep both, with the body, until the garbage collector comes
+            del scope["state"]["request"]
 
     async def _answer(self, request: HttpRequest, receive: Receive, send: Send) -> None:
         """Send the response to a request, or to the error that it causes."""

@@ -22,7 +22,15 @@ from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, w
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from graph_api.http.request import HttpRequest
 from graph_api.http.request_limits import RequestLimits
-from graph_api.http.request_parsing import parse_operation, read_json_body, read_query_string
+from graph_api.http.request_parsing import (
+    BYTES_PER_COST,
+    LARGE_BODY_BYTES,
+    body_size,
+    parse_json,
+    parse_operation,
+    read_body,
+    read_query_string,
+)
 from graph_api.http.responses import (
     GRAPHQL,
     JSON,
@@ -63,6 +71,7 @@ class GraphQLEndpoint:
         authenticator: Authenticator,
         rate_limiter: RateLimiter,
         admission: Admission,
+        body_admission: Admission,
         parse_admission: Admission,
         anonymous_admission: Admission,
         limits: RequestLimits,
@@ -70,6 +79,7 @@ class GraphQLEndpoint:
         self.executor = executor
         self.rate_limiter = rate_limiter
         self.admission = admission
+        self.body_admission = body_admission
         self.parse_admission = parse_admission
         self.anonymous_admission = anonymous_admission
         self.limits = limits
@@ -143,29 +153,57 @@ class _RequestHandler:
 
     async def respond(self) -> Response:
         """Read and run the request, unless the client disconnects."""
-        outcome = self._rate_limited() or await self._read_and_run()
+        outcome = self._rate_limited()
+        if outcome is None:
+            outcome = await self._read_and_run()
+        elif self._is_post and body_size(self._request) > self._endpoint.limits.max_body_bytes:
+            # what is no body is not even discarded
+            outcome = outcome._replace(headers={**outcome.headers, **_CLOSE})
         self._request.operation, self._request.errors = ", ".join(self._operations), self._codes
         headers = {**self._rate_status.headers, **outcome.headers}
         return json_response(outcome.content, outcome.status, media_type=self._media_type, headers=headers)
 
     async def _read_and_run(self) -> _Outcome:
-        limits = self._endpoint.limits
         try:
-            if self._is_post:
-                content = await read_json_body(self._request, self._receive, limits.max_body_bytes, limits.body_timeout)
-            else:
-                content = read_query_string(self._request)
-        except Timeout as error:
-            return self._reject(error, 408, _CLOSE)
-        except LimitExceeded as error:
-            return self._reject(error, 413 if self._is_post else 414, _CLOSE)
-        except BadInput as error:
-            return self._reject(error, 400)
-        try:
+            try:
+                content = await self._read_json() if self._is_post else read_query_string(self._request)
+            except Timeout as error:
+                return self._reject(error, 408, _CLOSE)
+            except LimitExceeded as error:
+                return self._reject(error, 413 if self._is_post else 414, _CLOSE)
+            except Unavailable as error:
+                return self._reject(error, 503, _CLOSE)
+            except BadInput as error:
+                return self._reject(error, 400)
             return await (self._run_batch(content) if isinstance(content, list) else self._run_one(content))
         except ClientDisconnect:
             # only the log shows this response
             return self._reject(Unavailable("The client disconnected before its response."), CLIENT_CLOSED_REQUEST)
+
+    async def _read_json(self) -> Any:
+        """Read the JSON of the body.
+
+        Large bodies are read in slots of their own, so that a tenant has few of them in memory. They are charged by their size,
+        whatever they hold, and their JSON, which blocks the event loop, is parsed as documents are: one at a time, in fair order,
+        each followed by a pause as long as it took. A caller without a credential, who can only read the schema, sends none.
+        """
+        request, receive, endpoint, principal = self._request, self._receive, self._endpoint, self._principal
+        max_bytes, seconds = endpoint.limits.max_body_bytes, endpoint.limits.body_timeout
+        if principal.tenant_id == NO_TENANT_ID:
+            max_bytes = min(max_bytes, LARGE_BODY_BYTES)
+        if body_size(request) <= LARGE_BODY_BYTES or max_bytes <= LARGE_BODY_BYTES:
+            return parse_json(await read_body(request, receive, max_bytes, seconds))
+        async with endpoint.body_admission.slot(principal.tenant_id, principal.rate_key):
+            body = await read_body(request, receive, max_bytes, seconds)
+            if len(body) <= LARGE_BODY_BYTES:
+                return parse_json(body)
+            self._rate_status = await endpoint.rate_limiter.charge(self._rate_status, len(body) // BYTES_PER_COST)
+            async with CancelOnDisconnect(receive), endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key):
+                started = time.perf_counter()
+                try:
+                    return parse_json(body)
+                finally:
+                    await asyncio.sleep(time.perf_counter() - started)
 
     async def _run_batch(self, contents: list[Any]) -> _Outcome:
         """Run operations one after the other, each as if it were sent alone."""
@@ -200,7 +238,8 @@ class _RequestHandler:
                 result = ran
             else:
                 # parsing and validation cost time, too
-                self._rate_status = await self._endpoint.rate_limiter.charge(self._rate_status, 1)
+                cost = max(1, len(operation.query or "") // BYTES_PER_COST)
+                self._rate_status = await self._endpoint.rate_limiter.charge(self._rate_status, cost)
         except HeadwaterError as error:
             return self._reject(error, status_of([error.code], 400))
         self._operations.append(result.operation)

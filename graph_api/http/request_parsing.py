@@ -1,6 +1,7 @@
 """Parsing of GraphQL requests: a JSON body, or the query string of a GET."""
 
 import re
+from math import inf
 from typing import Any
 
 import orjson
@@ -17,23 +18,40 @@ from schema.execution.executor import Request as Operation
 # Characters of the query string of a GET.
 MAX_QUERY_STRING = 16_384
 
+# Bytes of a body from which on reading it and parsing its JSON takes longer than most operations, and the greatest body without
+# a credential.
+LARGE_BODY_BYTES = 16_384
+
+# Bytes of a large body, or of a refused document, that cost as much as an object.
+BYTES_PER_COST = 100
+
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-async def read_json_body(request: HttpRequest, receive: Receive, max_bytes: int, seconds: float) -> Any:
-    """Read the JSON of a body within limits of bytes and seconds."""
+def body_size(request: HttpRequest) -> float:
+    """Return the size of a body that has arrived, or that the client announces; infinite: it is not known."""
     # most bodies arrive together with their head, and the server passes them on at once
-    body: bytes | None = request.scope.get("body")
-    if body is None:
-        length = request.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > max_bytes:
-            raise _too_large(max_bytes)
-        try:
-            body = await within(seconds, _read_body(receive, max_bytes))
-        except Timeout as error:
-            raise Timeout(f"The request body did not arrive within {seconds:g} s.") from error
-    elif len(body) > max_bytes:
+    if (body := request.scope.get("body")) is not None:
+        return len(body)
+    length = request.headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() else inf
+
+
+async def read_body(request: HttpRequest, receive: Receive, max_bytes: int, seconds: float) -> bytes:
+    """Read a body within limits of bytes and seconds. The request keeps no copy of it."""
+    if inf > body_size(request) > max_bytes:
         raise _too_large(max_bytes)
+    body: bytes | None = request.scope.pop("body", None)
+    if body is not None:
+        return body
+    try:
+        return await within(seconds, _read_body(receive, max_bytes))
+    except Timeout as error:
+        raise Timeout(f"The request body did not arrive within {seconds:g} s.") from error
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse the JSON of a body."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

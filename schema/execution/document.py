@@ -46,6 +46,9 @@ CACHED_DOCUMENT_CHARACTERS = CACHE_CHARACTERS // 8
 OPERATION_LENGTH = 500
 NAME_LENGTH = 100
 
+# Characters of a document, spaces and comments included, for each token that it may have: graphql-core reads them one by one.
+CHARACTERS_PER_TOKEN = 32
+
 # Prefix of a document id that is a hash, as the appendix on persisted documents of GraphQL over HTTP defines it.
 HASH_PREFIX = "sha256:"
 
@@ -169,7 +172,7 @@ class Documents:
         """True if `parse` would have to parse and validate this text."""
         if query is None or self._exclusive:
             return False
-        return query not in self._hashes
+        return query not in self._hashes and len(query) <= self._limits.tokens * CHARACTERS_PER_TOKEN
 
     def by_id(self, document_id: str, tenant_id: int) -> PreparedDocument:
         """Return the document with an id or hash. Raise NotPersisted unless it is registered or the tenant has sent its text."""
@@ -196,8 +199,11 @@ class Documents:
             self._cache.move_to_end(hashed)
             cached.tenant_ids.add(tenant_id)
             return cached.prepared
-        tokens = self._limits.tokens
-        prepared = self._parse(query, min(tokens, self._limits.anonymous_tokens) if is_anonymous else tokens)
+        tokens = min(self._limits.tokens, self._limits.anonymous_tokens) if is_anonymous else self._limits.tokens
+        if len(query) > (characters := tokens * CHARACTERS_PER_TOKEN):
+            message = f"The document has {len(query)} characters. At most {characters} are allowed. Send values as variables."
+            return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(LimitExceeded(message))])
+        prepared = self._parse(query, tokens)
         if not prepared.errors and len(query) <= CACHED_DOCUMENT_CHARACTERS:
             prepared.hashed = hashed
             prepared.plans.max_weight = CACHED_DOCUMENT_CHARACTERS - len(query)

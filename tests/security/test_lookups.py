@@ -37,8 +37,8 @@ class CountingService:
         self.app = app
         self.connections = 0
 
-    async def __call__(self, query: str = LIST, headers: dict[Any, Any] | None = None) -> ApiResponse:
-        response = await self.http.post("/graphql", json={"query": query}, headers=headers)
+    async def __call__(self, query: str = LIST, headers: dict[Any, Any] | None = None, **variables: Any) -> ApiResponse:
+        response = await self.http.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
         return ApiResponse(response.status_code, response.json(), response.headers)
 
 
@@ -185,6 +185,14 @@ async def test_new_documents_without_a_credential_are_small_and_hold_up_no_clien
             assert (await service("{ viewer { tenant } }", key)).data
             assert not stranger.done()
         assert (await stranger).data
+
+
+async def test_a_stranger_sends_no_large_body(address: str, owner: Owner) -> None:
+    query = "{ __schema { queryType { name } } }"
+    async with counting_service(address) as service:
+        assert (await service(query, unused="x" * 16_000)).data
+        assert rejection(await service(query, unused="x" * 17_000)) == (413, "LIMIT_EXCEEDED")
+        assert (await service(query, {"X-API-Key": await owner.key("read")}, unused="x" * 17_000)).data
 
 
 async def test_a_stranger_for_whom_the_queue_is_full_is_refused_after_a_while(address: str, owner: Owner) -> None:

@@ -522,6 +522,18 @@ async def test_a_body_that_arrives_with_its_head_is_part_of_the_scope(*, togethe
     assert received == [{"type": "http.request", "body": body, "more_body": False}]
 
 
+async def test_a_body_that_was_taken_from_the_scope_is_not_kept_as_long_as_the_connection() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope.pop("body") == b"body"
+        await echo_path(scope, receive, send)
+
+    connection, transport = connect(application)
+    connection.data_received(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
+    await settle(lambda: transport.written)
+    assert connection._exchange is not None
+    assert not connection._exchange.body
+
+
 async def test_a_disconnect_is_reported_to_the_running_request_behind_which_others_wait() -> None:
     disconnected = asyncio.Event()
     started: list[str] = []

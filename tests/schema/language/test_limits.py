@@ -178,6 +178,16 @@ async def test_a_refused_document_has_a_code_and_no_data(api: Api) -> None:
     assert "data" not in answer
 
 
+@pytest.mark.parametrize(
+    "text", ["{ __typename }" + " " * 64_000, f'{{ product(name: "{"x" * 64_000}") {{ uid }} }}'], ids=["spaces", "a string"]
+)
+async def test_a_document_of_few_tokens_may_not_be_long_either(api: Api, text: str) -> None:
+    (error,) = (await api(text)).body["errors"]
+    assert error["message"] == f"The document has {len(text)} characters. At most 64000 are allowed. Send values as variables."
+    assert error["extensions"] == {"code": "LIMIT_EXCEEDED"}
+    assert (await api("{ __typename }" + " " * (64_000 - 14))).data == {"__typename": "Query"}
+
+
 # A fragment spreads only later ones, so that none is recursive.
 FRAGMENTS = 4
 NAMES = st.sampled_from(["a", "b", "c", "fields", "interfaces", "__schema"])
