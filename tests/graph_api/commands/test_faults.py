@@ -1,15 +1,18 @@
-"""Faults under writers: kills at random moments, a database that becomes read-only, and a full disk.
+"""Faults under writers: kills at random moments, wrong clocks, a database that becomes read-only, and a full disk.
 
 Nothing that was acknowledged is lost, the log and the versions agree, and the service works again without a restart.
 """
 
 import asyncio
+import json
 import os
 import random
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil
@@ -17,6 +20,7 @@ import pytest
 
 from db.embedded.server import EmbeddedServer
 from graph_api.commands.database import DATABASE
+from tests.builders import REGISTER_LINEAGE, UPDATE, iso, product_fields
 from tests.commands import run_in_process
 from tests.graph_api.commands.service_processes import ServiceClient, serve_on
 from tests.graph_api.commands.writers import Writers, all_owners, register_products
@@ -27,6 +31,17 @@ pytestmark = [pytest.mark.integration, pytest.mark.random]
 
 # Most writes, and most seconds after them, before a kill.
 MOST_WRITES, MOST_SECONDS = 40, 0.05
+
+
+@asynccontextmanager
+async def superuser(data: Path, database: str = "postgres") -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """Connect to the server of a data directory, without counting as a user that keeps it running."""
+    sockets = (data / "postgres.socket").read_text().strip()
+    connection = await asyncpg.connect(host=sockets, user="headwater", database=database)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def check(data: Path, client: ServiceClient, acknowledged: dict[str, str]) -> None:
@@ -93,15 +108,112 @@ async def test_a_worker_killed_at_random_moments_is_replaced_and_every_acknowled
         await check(data, client, writers.acknowledged)
 
 
-@asynccontextmanager
-async def superuser(data: Path) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """Connect to the server of a data directory, without counting as a user that keeps it running."""
-    sockets = (data / "postgres.socket").read_text().strip()
-    connection = await asyncpg.connect(host=sockets, user="headwater", database="postgres")
-    try:
-        yield connection
-    finally:
-        await connection.close()
+SHIFTED_CLOCK = Path(__file__).with_name("shifted_clock")
+HALF_AN_HOUR = timedelta(minutes=30)
+
+CREATE_KEY = """
+  mutation ($expiresAt: DateTime!) { createKey(input: { label: "x", scopes: ["read"], expiresAt: $expiresAt }) { secret } }
+"""
+WALK = """
+  query ($after: String) {
+    product(name: "orders") { downstream(first: 1, after: $after) { nodes { label } pageInfo { endCursor hasNextPage } } }
+  }
+"""
+READ = "query ($name: String!, $asOf: DateTime) { product(name: $name, asOf: $asOf) { owner validFrom } }"
+
+
+class WrongClock:
+    """A service whose clock is wrong, beside a database whose clock is right. What an earlier one returned is used again."""
+
+    def __init__(self) -> None:
+        self._cursor: str | None = None
+        self._once: dict[str, Any] | None = None
+
+    async def check(self, client: ServiceClient, database: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
+        """Check with a new product that every instant is one of the clock of the database."""
+
+        async def now() -> datetime:
+            instant = await database.fetchval("SELECT clock_timestamp()")
+            assert isinstance(instant, datetime)
+            return instant
+
+        started_at = await now()
+        line = json.dumps({"kind": "product", **product_fields(name, owner="loaded")})
+        loaded = await client.http.post("/api/v1/ingest", content=line, headers={"Content-Type": "application/jsonl"})
+        assert loaded.json()["created"] == 1
+        await self._check_read(client, name, "loaded", started_at, await now())
+        started_at = await now()
+        assert (await client(UPDATE, input={"product": {"name": name}, "owner": "updated"})).data
+        await self._check_read(client, name, "updated", started_at, await now())
+        early = {"product": {"name": name}, "owner": "early", "at": iso(await now() + HALF_AN_HOUR)}
+        assert (await client(UPDATE, input=early)).code_and_field == ("BAD_INPUT", "at")
+        await self._check_keys(client, database, await now())
+        await self._check_again(client, name)
+
+    async def _check_read(self, client: ServiceClient, name: str, owner: str, after: datetime, before: datetime) -> None:
+        read = (await client(READ, name=name)).data["product"]
+        assert read["owner"] == owner
+        assert after <= datetime.fromisoformat(read["validFrom"]) <= before
+        assert (await client(READ, name=name, asOf=iso(before))).data["product"] == read
+
+    async def _check_keys(self, client: ServiceClient, database: "asyncpg.Connection[asyncpg.Record]", now: datetime) -> None:
+        assert (await client(CREATE_KEY, expiresAt=iso(now - HALF_AN_HOUR))).code_and_field == ("BAD_INPUT", "expiresAt")
+        valid, expired = [
+            (await client(CREATE_KEY, expiresAt=iso(now + HALF_AN_HOUR))).data["createKey"]["secret"] for _ in range(2)
+        ]
+        await database.execute("UPDATE api_key SET expires_at = $1 WHERE name = $2", now - HALF_AN_HOUR, expired.split("_")[2])
+        for key, status in ((valid, 200), (expired, 401)):
+            assert (await client("{ products { totalCount } }", {"X-API-Key": key})).status == status
+
+    async def _check_again(self, client: ServiceClient, name: str) -> None:
+        """Use a cursor and an idempotency key of the previous service, and get those for the next one."""
+        if self._cursor is not None:
+            page = (await client(WALK, after=self._cursor)).data["product"]["downstream"]
+            assert ([it["label"] for it in page["nodes"]], page["pageInfo"]["hasNextPage"]) == (["p1"], False)
+        self._cursor = (await client(WALK)).data["product"]["downstream"]["pageInfo"]["endCursor"]
+        if self._once is not None:
+            assert (await client(UPDATE, input=self._once["input"])).data == self._once["data"]
+            other = await client(UPDATE, input={**self._once["input"], "owner": "other"})
+            assert other.code_and_field == ("CONFLICT", "idempotencyKey")
+        written = {"product": {"name": name}, "owner": "once", "idempotencyKey": name}
+        self._once = {"input": written, "data": (await client(UPDATE, input=written)).data}
+
+
+@pytest.mark.slow(20)
+@pytest.mark.parametrize("seed", seeds(1, 1))
+async def test_a_service_whose_clock_is_an_hour_off_goes_by_that_of_the_database(
+    data: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    acknowledged: dict[str, str] = {}
+    wrong_clock = WrongClock()
+    monkeypatch.setenv("PYTHONPATH", str(SHIFTED_CLOCK))
+    hours, rounds = chance.choice((-1, 1)), size(2, 30)
+    for number in range(rounds):
+        # the next service is wrong the other way
+        hours = -hours
+        monkeypatch.setenv("CLOCK_SHIFT", str(hours * 3_600))
+        async with serve_on(data, "--workers", str(chance.choice((1, 2)))) as (service, client):
+            if not number:
+                await register_products(client)
+                for target in ("p0", "p1"):
+                    link = {"source": {"product": "orders"}, "target": {"product": target}}
+                    assert (await client(REGISTER_LINEAGE, input=link)).data
+            async with superuser(data, DATABASE) as database:
+                await wrong_clock.check(client, database, f"clock-{number}")
+            line = await service.err.line_matching(r'"event":"request".*"timestamp":"([^"]+)"')
+            assert round((datetime.fromisoformat(line[1]) - datetime.now(UTC)) / timedelta(hours=1)) == hours
+            processes = [psutil.Process(service.process.pid), *workers_of(service)]
+            async with Writers(client, f"{number}-").at_work() as writers:
+                await writers.wait_for_writes(chance.randrange(MOST_WRITES))
+                if number < rounds - 1:
+                    for process in processes:
+                        process.kill()
+                    await service.exit_code()
+            acknowledged |= writers.acknowledged
+            if service.is_running:
+                await check(data, client, acknowledged)
+        await wait_for_end_of(*processes)
 
 
 async def endure(data: Path, fault: Callable[[], AbstractAsyncContextManager[None]], times: int) -> None:
