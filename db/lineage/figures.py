@@ -1,4 +1,4 @@
-"""Figures of a tenant: how many assets and links it has, and how far a walk among them spreads. Estimates of costs use them."""
+"""Figures of a tenant: how much it has of what operations read, and how far a walk spreads. Estimates of costs use them."""
 
 import math
 from typing import NamedTuple
@@ -7,11 +7,16 @@ from db.connection import ReadConnection
 from db.lineage.walk import Direction
 from db.sql import statement
 
-# Links from which the degrees are estimated, and the highest degree that is counted.
+# Links from which the degrees are estimated.
 SAMPLE = 200
+# The highest degree, and the most domains, that are counted.
 MOST = 1_000
+# Stretches of the change log from which its length is estimated, and entries that are counted of each.
+STRETCHES = 40
+ENTRIES = 10
 
 _READ = statement("lineage/figures")
+_PARAMETERS = {"sample": SAMPLE, "most": MOST, "stretches": STRETCHES, "entries": ENTRIES}
 
 
 class Spread(NamedTuple):
@@ -30,6 +35,9 @@ class Figures(NamedTuple):
     products: int
     entities: int
     links: int
+    # entries of the change log, and domains that products or entity types have had
+    changes: int
+    domains: int
     upstream: Spread
     downstream: Spread
 
@@ -44,11 +52,13 @@ class Figures(NamedTuple):
 
 async def read_figures(connection: ReadConnection) -> Figures:
     """Read the figures of the tenant with one statement."""
-    (row,) = await connection.fetch(_READ, {"sample": SAMPLE, "most": MOST})
+    (row,) = await connection.fetch(_READ, _PARAMETERS)
     return Figures(
         _rounded(row.products),
         _rounded(row.entities),
         _rounded(row.links),
+        _rounded(row.changes),
+        _rounded(row.domains),
         Spread(_tenths(row.target_upstream), _tenths(row.source_upstream)),
         Spread(_tenths(row.source_downstream), _tenths(row.target_downstream)),
     )

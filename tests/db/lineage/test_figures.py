@@ -2,6 +2,7 @@
 
 import math
 
+import asyncpg
 import pytest
 
 from db.database import Database
@@ -43,3 +44,36 @@ async def test_figures_are_read_with_a_bounded_number_of_rows(database: Database
     # one drawn link leads to the hub, of which no more links are counted
     assert figures.upstream == Spread(math.ceil(10 * (1 + (MOST - 1) / SAMPLE)) / 10, 0.0)
     assert figures.downstream == Spread(1.0, 0.0)
+
+
+# Logs: the numbers of the tenant's entries, and how many they are. Other tenants have the numbers between.
+LOGS = [
+    ("n FROM generate_series(1, 5000) n", 5_000),
+    ("7 * n FROM generate_series(1, 9000) n", 9_000),
+    # few entries far apart are all counted
+    ("100000 * n FROM generate_series(1, 150) n", 150),
+    # a load of many after a time of few
+    ("CASE WHEN n <= 100 THEN 1000 * n ELSE 100000 + n END FROM generate_series(1, 40000) n", 40_000),
+]
+
+
+@pytest.mark.parametrize(("numbers", "length"), LOGS)
+async def test_the_length_of_the_log_is_estimated_from_a_sample(
+    address: str, database: Database, numbers: str, length: int
+) -> None:
+    owner = await asyncpg.connect(address)
+    try:
+        await owner.execute(
+            "SET session_replication_role = replica;"
+            "INSERT INTO change (tenant_id, seq, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)"
+            " OVERRIDING SYSTEM VALUE"
+            f" SELECT 1, seq, 'PRODUCT', 1, 'SET', now(), '{{}}', true, now(), 'ann' FROM (SELECT {numbers}) entry (seq)"
+        )
+    finally:
+        await owner.close()
+    with counted_work(database) as counted:
+        async with database.snapshot(1, read_now=False) as connection:
+            figures = await read_figures(connection)
+    assert 0.9 * length <= figures.changes <= 1.1 * length
+    # those of the links included
+    assert counted.work[0].blocks.total() < MOST + 20 * SAMPLE, str(counted.work[0])

@@ -34,7 +34,7 @@ from tests.hooks import AttachedHook
 
 pytestmark = pytest.mark.api
 
-SPARSE = Figures(30_000, 5_000, 75_000, Spread(4.0, 3.0), Spread(2.0, 0.5))
+SPARSE = Figures(30_000, 5_000, 75_000, 200_000, 20, Spread(4.0, 3.0), Spread(2.0, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ SPARSE = Figures(30_000, 5_000, 75_000, Spread(4.0, 3.0), Spread(2.0, 0.5))
         (SPARSE, [Direction.DOWNSTREAM], 100, WalkExtent(4, 4)),
         (SPARSE, [Direction.DOWNSTREAM, Direction.UPSTREAM], 2, WalkExtent(16, 16)),
         # a clique: it visits all, and examines each link
-        (Figures(100, 0, 9_900, Spread(99, 99), Spread(99, 99)), [Direction.UPSTREAM], 5, WalkExtent(100, 9_900)),
-        (Figures(0, 0, 0, Spread(0, 0), Spread(0, 0)), [Direction.UPSTREAM], 5, WalkExtent(0, 0)),
+        (Figures(100, 0, 9_900, 10_000, 1, Spread(99, 99), Spread(99, 99)), [Direction.UPSTREAM], 5, WalkExtent(100, 9_900)),
+        (Figures(0, 0, 0, 0, 0, Spread(0, 0), Spread(0, 0)), [Direction.UPSTREAM], 5, WalkExtent(0, 0)),
     ],
 )
 def test_a_walk_is_estimated_by_the_figures_of_the_tenant(
@@ -75,11 +75,11 @@ async def figures_of(database: Database) -> Figures:
 
 
 async def test_the_figures_of_a_small_tenant_are_exact(api: Api) -> None:
-    assert await figures_of(api.database) == Figures(0, 0, 0, Spread(0, 0), Spread(0, 0))
+    assert await figures_of(api.database) == Figures(0, 0, 0, 0, 0, Spread(0, 0), Spread(0, 0))
     # three feed a hub, which feeds two
     await load_graph(api, 7, [(0, 3), (1, 3), (2, 3), (3, 4), (3, 5)])
     # upstream: a target has 3, 3, 3, 1 and 1 links, a source 0, 0, 0, 3 and 3. Downstream: a source has 1, 1, 1, 2 and 2.
-    assert await figures_of(api.database) == Figures(7, 0, 5, Spread(2.2, 1.2), Spread(1.4, 1.2))
+    assert await figures_of(api.database) == Figures(7, 0, 5, 12, 1, Spread(2.2, 1.2), Spread(1.4, 1.2))
 
 
 async def layered(api: Api) -> None:
@@ -180,7 +180,7 @@ async def test_estimates_do_not_mix_tenants_and_loads_renew_figures(api: Api) ->
     # those of before are used while the others are read
     assert figures.known(1) is empty
     await figures.wait_until_idle()
-    assert figures.known(1) == Figures(3, 0, 1, Spread(1, 0), Spread(1, 0))
+    assert figures.known(1) == Figures(3, 0, 1, 4, 1, Spread(1, 0), Spread(1, 0))
     assert figures.known(2) == empty
     await figures.close()
 
