@@ -51,9 +51,9 @@ class TenantFigures:
     Each tenant has at most one reading, and readings take turns in the order in which they were wanted. A reading is bounded in
     rows and in time, so tenants do not hold up each other's for long.
 
-    Figures are read again after a load by HTTP, which may add millions. After mutations, loads in other processes and purges
-    they are those of before for at most their lifetime. Estimates of a tenant that has grown meanwhile are too low for that
-    long. That moves none of the bounds of walks and pages, nor those of time, and what an operation has cost is charged.
+    Figures are read again after a load by HTTP, which may add millions. After mutations, loads in other processes and purges,
+    estimates use those of before for at most the lifetime. Where the tenant has grown, they are too low for that long. This is
+    no way around the limit: an operation whose walks have cost as much runs no further ones, and what it has cost is charged.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
