@@ -10,14 +10,14 @@ import psutil
 
 from db import migrations
 from db.tenancy.scope import READ
-from tests.bench.databases import KEY_SECRET, make_key
+from tests.bench.databases import make_key
 from tests.bench.loads.graph import Scale
 from tests.bench.overload.measure import quantile
 from tests.bench.processes import running
 from tests.siege.attacks import Attack, Credentials
 from tests.siege.crowd import LEFT, CrowdResult, Group, Plan, RequestKind, run_in_process
 from tests.siege.polite import CLIENTS, HOSTILE_ADDRESS, NEW_TEXT, QUERY, Event, Polite, refused
-from tests.siege.tenants import attacker_credentials, fill
+from tests.siege.tenants import attacker_credentials, fill, settings_of
 
 # Aims: the p99 of polite queries during an attack, as a multiple of the idle one and in seconds, whichever is greater; memory
 # some seconds after an attack as a share of that before it, and after a second attack as a share of that after the first.
@@ -107,17 +107,8 @@ async def prepare(address: str, directory: Path, hostile_scale: Scale = HOSTILE_
     await migrations.upgrade(address)
     scales = {"polite-1": POLITE_SCALE, "polite-2": POLITE_SCALE, "hostile": hostile_scale}
     *polite, hostile = await fill(address, scales, directory)
-    secret = directory / "jwt.secret"
-    secret.write_text("of an issuer whose tokens are accepted only with a signature")
-    settings = {
-        "HEADWATER_DATABASE_URL": address,
-        "HEADWATER_KEY_SECRET": KEY_SECRET,
-        "HEADWATER_JWT_ALGORITHM": "HS256",
-        "HEADWATER_JWT_ISSUER": "https://idp.shop.example",
-        "HEADWATER_JWT_AUDIENCE": "headwater",
-        "HEADWATER_JWT_KEYS": str(secret),
-    }
     keys = [await make_key(address, it, READ) for it in polite]
+    settings = settings_of(address, directory)
     return Ground(address, _PRODUCT, keys, await attacker_credentials(address, hostile), settings)
 
 

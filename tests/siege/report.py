@@ -3,6 +3,7 @@
 import os
 
 from tests.bench.overload.measure import quantile
+from tests.siege.attacks import Attack
 from tests.siege.measure import AIM_MEMORY, AIM_SECOND_ATTACK, AIM_SECONDS, AIM_TIMES, SETTLE, Phase, Siege
 from tests.siege.polite import CLIENTS, NEW_TEXTS
 
@@ -39,6 +40,13 @@ def row(measured: Siege) -> str:
         ", ".join(f"{outcome} × {count:,}" for outcome, count in sorted(measured.outcomes.items())),
         "; ".join(measured.misses()),
     )
+    return f"| {' | '.join(cells)} |"
+
+
+def failed_row(attack: Attack, workers: int, error: Exception) -> str:
+    """Return the row of an attack that could not be measured."""
+    reason = " ".join(f"{type(error).__name__} {error}".split()).replace("|", "/")
+    cells = (attack.name, str(workers), *[""] * (len(_COLUMNS) - 3), f"not measured: {reason[-300:]}")
     return f"| {' | '.join(cells)} |"
 
 

@@ -24,6 +24,8 @@ from tests.bench.loads.measure import LoadFailed
 from tests.bench.versions import VERSIONS, since
 from tests.siege.attacks import Credentials
 
+# Of tokens: those of attackers are of this issuer.
+_ISSUER, _AUDIENCE = "https://idp.shop.example", "headwater"
 # People of each tenant.
 _PEOPLE = 500
 
@@ -48,6 +50,20 @@ async def fill(address: str, scales: dict[str, Scale], directory: Path) -> list[
         await owner.close()
         await database.close()
     return list(tenants)
+
+
+def settings_of(address: str, directory: Path) -> dict[str, str]:
+    """Return the settings of a service under attack, which are the default ones, as environment variables."""
+    secret = directory / "jwt.secret"
+    secret.write_text("of an issuer whose tokens are accepted only with a signature")
+    return {
+        "HEADWATER_DATABASE_URL": address,
+        "HEADWATER_KEY_SECRET": KEY_SECRET,
+        "HEADWATER_JWT_ALGORITHM": "HS256",
+        "HEADWATER_JWT_ISSUER": _ISSUER,
+        "HEADWATER_JWT_AUDIENCE": _AUDIENCE,
+        "HEADWATER_JWT_KEYS": str(secret),
+    }
 
 
 def _fail_load(error: Any) -> None:
@@ -92,7 +108,7 @@ async def attacker_credentials(address: str, tenant_id: int) -> Credentials:
     finally:
         await database.close()
     _, forged = KeySigner(KEY_SECRET[::-1].encode()).generate(tenant_id)
-    claims = {"iss": "https://idp.shop.example", "aud": "headwater", "sub": "eve", "tenant": "hostile", "scope": READ}
+    claims = {"iss": _ISSUER, "aud": _AUDIENCE, "sub": "eve", "tenant": "hostile", "scope": READ}
     parts: tuple[dict[str, Any], ...] = ({"alg": "none"}, {**claims, "exp": round(time.time()) + 3600}, {})
     unsigned = b".".join(base64.urlsafe_b64encode(orjson.dumps(it)).rstrip(b"=") for it in parts).decode()
     return Credentials(key, revoked, forged, unsigned, await make_key(address, tenant_id, READ, WRITE))

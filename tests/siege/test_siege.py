@@ -15,8 +15,9 @@ from tests.bench.overload.measure import MOST_BACKENDS
 from tests.bench.processes import running
 from tests.databases import shared_database
 from tests.processes import PATIENCE, wait_until
+from tests.siege.__main__ import print_rows
 from tests.siege.attacks import ATTACKS, Attack
-from tests.siege.crowd import HUNG, LEFT, Group, Plan, RequestKind, carry_out
+from tests.siege.crowd import HUNG, LEFT, CrowdFailed, Group, Plan, RequestKind, carry_out
 from tests.siege.measure import POLITE_SCALE, Ground, Phase, Siege, group_of, memory_of, outcomes_of, prepare
 from tests.siege.polite import CLIENTS, HOSTILE_ADDRESS, NEW_TEXT, QUERY, Event, Polite, refused
 from tests.siege.report import row
@@ -148,6 +149,25 @@ def test_aims_that_are_missed_are_described() -> None:
         "outcomes 200 INTERNAL, hung",
     ]
     assert "| 10 → 10 → 10 | 10 → 3,000 → 10 | 0 → 2 → 1 |" in row(missed)
+
+
+@pytest.mark.unit
+async def test_a_row_that_cannot_be_measured_is_missed_and_the_next_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    good = Phase([0.01] * 100, [0.02], 0)
+
+    async def measure(attack: Attack, workers: int) -> Siege:
+        if attack is ATTACKS[0]:
+            raise CrowdFailed("A crowd ended early: a | b\nc")
+        if attack is ATTACKS[1]:
+            await asyncio.Event().wait()
+        return Siege(attack, workers, good, good, good, (100, 100, 100, 100), 0.0, {"200": 5})
+
+    assert await print_rows(measure, ATTACKS[:3], [2], 0.01) == 2
+    crashed, late, measured = capsys.readouterr().out.splitlines()
+    assert crashed.startswith(f"| {ATTACKS[0].name} | 2 |")
+    assert crashed.endswith("not measured: CrowdFailed A crowd ended early: a / b c |")
+    assert late.endswith("not measured: TimeoutError |")
+    assert crashed.count("|") == late.count("|") == measured.count("|") == 11
 
 
 @pytest.mark.unit

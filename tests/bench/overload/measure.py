@@ -14,14 +14,14 @@ import psutil
 from db import migrations
 from db.tenancy.scope import READ
 from tests.bench.client import post
-from tests.bench.databases import KEY_SECRET, make_key
+from tests.bench.databases import make_key
 from tests.bench.loads.graph import Scale
 from tests.bench.loads.measure import Databases
 from tests.bench.overload.reads import Read, reads
 from tests.bench.processes import Server, running
 from tests.siege.attacks import OVERLOAD, Credentials
 from tests.siege.crowd import Group, Plan, RequestKind, run_in_process
-from tests.siege.tenants import attacker_credentials, fill
+from tests.siege.tenants import attacker_credentials, fill, settings_of
 
 # Tenants of readers, and API keys of each.
 _TENANTS = 3
@@ -158,17 +158,7 @@ async def measure_overload(databases: Databases, directory: Path, size: Overload
     tenants = await fill(address, scales, directory)
     readers = [await make_key(address, it, READ) for it in tenants[:-1] for _ in range(_KEYS)]
     credentials = await attacker_credentials(address, tenants[-1])
-    secret = directory / "jwt.secret"
-    secret.write_text("of an issuer whose tokens are accepted only with a signature")
-    environment = {
-        "HEADWATER_DATABASE_URL": address,
-        "HEADWATER_KEY_SECRET": KEY_SECRET,
-        "HEADWATER_JWT_ALGORITHM": "HS256",
-        "HEADWATER_JWT_ISSUER": "https://idp.shop.example",
-        "HEADWATER_JWT_AUDIENCE": "headwater",
-        "HEADWATER_JWT_KEYS": str(secret),
-        **size.settings,
-    }
+    environment = {**settings_of(address, directory), **size.settings}
     with ExitStack() as stack:
         service = stack.enter_context(running(directory / "overload.log", environment, "service", "serve", "--port", "0"))
         measurement = _Measurement(directory, databases, name, service, size, readers, credentials)
