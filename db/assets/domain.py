@@ -1,6 +1,7 @@
 """Domains: the parts of an organisation that own data. A domain exists at an instant if a product or an entity type is in it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,10 +32,20 @@ async def domains_by_name(connection: ReadConnection, names: Sequence[str], inst
     return [name if name in existing else None for name in names]
 
 
-async def owners_by_domain(connection: ReadConnection, domains: Sequence[DomainAt]) -> list[list[str]]:
-    """List the owners of the products of each domain, in order."""
-    owners: list[list[str]] = [[] for _ in domains]
+@dataclass(slots=True)
+class DomainOwners:
+    """Owners of the products of a domain, in order, and the number of these products."""
+
+    owners: list[str] = field(default_factory=list)
+    products: int = 0
+
+
+async def owners_by_domain(connection: ReadConnection, domains: Sequence[DomainAt]) -> list[DomainOwners]:
+    """List the owners of the products of each domain."""
+    owners = [DomainOwners() for _ in domains]
     parameters = {"domains": [it.domain for it in domains], "instants": [it.instant for it in domains]}
     for row in await connection.fetch(_OWNERS, parameters):
-        owners[row.ordinal - 1].append(row.owner)
+        of_domain = owners[row.ordinal - 1]
+        of_domain.owners.append(row.owner)
+        of_domain.products += row.products
     return owners

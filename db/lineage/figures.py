@@ -45,6 +45,11 @@ class Figures(NamedTuple):
     def assets(self) -> int:
         return self.products + self.entities
 
+    @property
+    def products_of_domain(self) -> int:
+        """Mean number of products of a domain."""
+        return math.ceil(self.products / max(1, self.domains))
+
     def spread(self, direction: Direction) -> Spread:
         """Return the spread of walks in a direction."""
         return self.upstream if direction is Direction.UPSTREAM else self.downstream

@@ -17,7 +17,7 @@ from schema.assets.product import Product, ProductStatus
 from schema.execution.connections import fetch_connections
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import list_size
+from schema.language.cost import domain_cost, list_size
 from schema.language.fields import batched, field, resolver
 from schema.language.node_ids import AsOf
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
@@ -93,10 +93,15 @@ class Domain:
             count=lambda domain: info.context.load(ENTITY_COUNT_BY_DOMAIN, domain.key, query),
         )
 
+    @domain_cost("products_of_domain")
     @batched(READ, "Owners of the products of the domain at that instant, each once, in order.")
     @staticmethod
     async def owners(domains: Sequence["Domain"], info: Info) -> list[list[str]]:
-        return [*await info.context.load_all(OWNERS_BY_DOMAIN, [domain.key for domain in domains])]
+        keys = [domain.key for domain in domains]
+        owners = await info.context.load_all(OWNERS_BY_DOMAIN, keys)
+        # domains of one name and instant are read once
+        info.context.cost_meter.products += sum(it.products for it in dict(zip(keys, owners, strict=True)).values())
+        return [it.owners for it in owners]
 
     @property
     def key(self) -> DomainAt:

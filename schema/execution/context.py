@@ -28,7 +28,7 @@ from schema.execution.external_record import FindGrants, Lookup, PendingRecord
 from schema.execution.loading import Key, Loadable, Loaders, Shared, Value
 from schema.execution.principal import Principal
 from schema.execution.transaction import Transaction
-from schema.language.cost import LINKS_PER_OBJECT
+from schema.language.cost import COUNTED_PER_OBJECT, LINKS_PER_OBJECT, ROWS_PER_OBJECT
 from schema.language.cursors import CursorCipher
 from schema.language.limits import Limits
 from schema.language.walk_extent import WalkExtent
@@ -46,6 +46,10 @@ class CostMeter:
     links: dict[tuple[Any, Walk], int] = field(default_factory=dict)
     # rows that the search for paths has read
     visited: int = 0
+    # rows that were counted for totalCount
+    counted: int = 0
+    # products that were read for the owners of domains
+    products: int = 0
     # estimated cost of the walks that run now
     reserved: int = 0
     # actual cost of the walks that have run
@@ -70,7 +74,9 @@ class CostMeter:
 
     @property
     def total(self) -> int:
-        return self.objects + self.visited + self.walked + sum(it // LINKS_PER_OBJECT for it in self.links.values())
+        links = sum(it // LINKS_PER_OBJECT for it in self.links.values())
+        rows = self.counted // COUNTED_PER_OBJECT + self.products // ROWS_PER_OBJECT
+        return self.objects + self.visited + self.walked + links + rows
 
 
 @dataclass(slots=True)

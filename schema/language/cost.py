@@ -27,8 +27,12 @@ MAX_SCAN_COST = 50_000
 # Links that cost as much as an object where a statement reads them, and the answer does not hold them.
 LINKS_PER_OBJECT = 4
 
-# Rows that cost as much as an object where a statement reads those of a whole tenant.
+# Rows that cost as much as an object where a statement reads those of a whole tenant, or of a domain.
 ROWS_PER_OBJECT = 10
+# Rows that cost as much as an object where a statement only counts them.
+COUNTED_PER_OBJECT = 50
+# Domains that a tenant is taken to have, if their number is not known.
+ASSUMED_DOMAINS = 50
 # Part of a search text by which the index finds candidates: its entries are three characters of a word. Any other search may read
 # all rows, each of which costs 1. PostgreSQL takes other letters as parts of words only where the locale of the database does.
 INDEXED_SEARCH = re.compile("[0-9A-Za-z]{3}")
@@ -78,6 +82,10 @@ class Scan(NamedTuple):
     # only if it is given this argument
     argument: str | None = None
     rows_per_object: int = ROWS_PER_OBJECT
+    # the most that it costs
+    most: int = MAX_SCAN_COST
+    # it reads rows for each object: the estimate is that of a mean object, and the cost meter counts them
+    is_each: bool = False
 
     @property
     def is_search(self) -> bool:
@@ -85,7 +93,7 @@ class Scan(NamedTuple):
 
     def cost(self, figures: Figures | None, *, is_indexed: bool = True) -> int:
         """Return the cost of the scan, which is higher for a search for which the index does not help."""
-        most = MAX_SCAN_COST // ROWS_PER_OBJECT if self.is_search and is_indexed else MAX_SCAN_COST
+        most = self.most // ROWS_PER_OBJECT if self.is_search and is_indexed else self.most
         if figures is None:
             return most
         rows: int = sum(getattr(figures, it) for it in self.figures)
@@ -95,6 +103,12 @@ class Scan(NamedTuple):
 def scan_cost(*figures: str, rows_per_object: int = ROWS_PER_OBJECT) -> Callable[[Field], Field]:
     """Declare that a field reads all rows that these figures count, once for all that it returns."""
     return _declare(Cost(weight=MAX_SCAN_COST), {_SCAN: Scan(figures, rows_per_object=rows_per_object)})
+
+
+def domain_cost(figure: str) -> Callable[[Field], Field]:
+    """Declare that a field of a domain reads as many rows as this figure says of a mean domain."""
+    most = MAX_SCAN_COST // ASSUMED_DOMAINS
+    return _declare(Cost(weight=most), {_SCAN: Scan((figure,), most=most, is_each=True)})
 
 
 def scan_cost_with(argument: str, *figures: str) -> Callable[[Field], Field]:

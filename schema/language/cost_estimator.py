@@ -185,10 +185,12 @@ class _Estimation:
         if field_cost.lists and node.arguments:
             lists = self._list_cost(node.arguments, field_cost)
             below = below.plus(_SelectionCost(lists, lists=lists))
-        if field_cost.scan is not None:
-            below = below.plus(_SelectionCost(scans=self._scan_cost(node, field_cost.scan)))
         total, per_item, link_reads = self._cost_of_result(node, field_cost, below)
-        return below._replace(total=total, per_item=per_item, link_reads=link_reads)
+        cost = below._replace(total=total, per_item=per_item, link_reads=link_reads)
+        if field_cost.scan is None:
+            return cost
+        scan = self._scan_cost(node, field_cost.scan)
+        return cost.plus(_SelectionCost(scan) if field_cost.scan.is_each else _SelectionCost(scans=scan))
 
     def _cost_of_result(self, node: FieldNode, field_cost: FieldCost, below: _SelectionCost) -> tuple[int, int, int]:
         """Return the cost of what a field returns, in total, for each item and in reads of links."""

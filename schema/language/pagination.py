@@ -104,8 +104,10 @@ class Connection(Generic[T]):
         return [list(it.items) for it in connections]
 
     @resolver(READ, "Number of items of the whole list. Counted only if it is selected.")
-    async def total_count(self) -> int | None:
-        return await self.count()
+    async def total_count(self, info: strawberry.Info) -> int | None:
+        number = await self.count()
+        info.context.cost_meter.counted += number
+        return number
 
 
 class PageArguments(NamedTuple):

@@ -70,7 +70,7 @@ Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Filter.
 
 @strawberry.type
 class ChangeQueries:
-    @scan_cost_with("filter", "products", "entities", "links")
+    @scan_cost_with("filter", "changes")
     @paged
     @resolver(
         READ, "Changes of assets from one instant (inclusive) to another (exclusive), by what is recorded now, oldest first."

@@ -39,7 +39,7 @@ class Difference:
 
 @strawberry.type
 class DifferenceQueries:
-    @scan_cost("products", "entities")
+    @scan_cost("changes", "products", "entities")
     @paged
     @resolver(
         READ,

@@ -103,7 +103,7 @@ async def compare_domains(connection: ReadConnection, graphs: RandomGraphs, prod
     assert await domains_at(connection, [instant]) == [existing]
     owners = [sorted({it["owner"] for it in products.values() if it["domain"] == name}) for name in DOMAINS]
     readings = [DomainAt(name, instant) for name in DOMAINS]
-    assert await owners_by_domain(connection, readings) == owners
+    assert [it.owners for it in await owners_by_domain(connection, readings)] == owners
     statuses = [Counter(it["status"] for it in products.values() if it["domain"] == name) for name in DOMAINS]
     assert await analytics.product_statistics(connection, DOMAINS, instant) == [
         ProductStatistics(counts.total(), len(owned), counts) for owned, counts in zip(owners, statuses, strict=True)

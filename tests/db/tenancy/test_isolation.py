@@ -129,7 +129,7 @@ async def test_read_of_entities_without_predicate_returns_no_rows_of_another_ten
 # Expected rows with a product, an entity and a link between them; an asset of the tenant is named by its kind.
 STATISTICS: dict[str, list[tuple[Any, ...]]] = {
     "assets/domains": [("people",), ("sales",)],
-    "assets/owners_by_domain": [(1, "owner")],
+    "assets/owners_by_domain": [(1, "owner", 1)],
     "lineage/product_statistics": [("sales", "ACTIVE", 1, 1), ("sales", None, 1, 1)],
     "lineage/crossing_links": [("people", 1, 0), ("sales", 0, 1)],
     "lineage/link_statistics": [("DIRECT", 1, 1.0), (None, 1, 1.0)],
@@ -157,7 +157,7 @@ async def test_statistic_without_predicate_counts_no_rows_of_another_tenant(two_
         elif statement == "lineage/edges":
             actual = [([own[it] for it in row.sources], [own[it] for it in row.targets]) for row in rows]
         elif statement == "assets/owners_by_domain":
-            actual = [(row.ordinal, row.owner.removesuffix(f" {tenant_id}")) for row in rows]
+            actual = [(row.ordinal, row.owner.removesuffix(f" {tenant_id}"), row.products) for row in rows]
         else:
             actual = [tuple(row) for row in rows]
         assert sorted(actual, key=str) == sorted(STATISTICS[statement], key=str)

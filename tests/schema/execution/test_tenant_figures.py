@@ -29,7 +29,7 @@ from schema.language.walk_extent import WalkExtent, estimate_walk
 from schema.root import schema
 from tests.builders import Api
 from tests.conftest import FIGURES
-from tests.graph_api.ingestion.lines import link_line, product_lines, to_jsonl
+from tests.graph_api.ingestion.lines import link_line, product_line, product_lines, to_jsonl
 from tests.hooks import AttachedHook
 
 pytestmark = pytest.mark.api
@@ -314,10 +314,13 @@ async def test_the_least_recently_used_figures_are_forgotten_with_their_reading(
         # a tenth of what they read
         ('{ products(search: "abc", first: 3) { nodes { name } } }', 1 + 3 + 3_000),
         ('{ entities(search: "abc", first: 3) { nodes { label } } }', 1 + 3 + 500),
-        ('{ diff(from: "2026-01-01", to: "2026-02-01", first: 3) { nodes { kind } } }', 1 + 3 + 3_500),
+        ('{ diff(from: "2026-01-01", to: "2026-02-01", first: 3) { nodes { kind } } }', 1 + 3 + 23_500),
         ('{ changes(from: "2026-01-01", to: "2026-02-01", first: 3) { nodes { kind } } }', 1 + 3),
         ('{ changes(from: "2026-01-01", to: "2026-02-01", first: 3, filter: { actors: ["a"] }) { nodes { kind } } }',
-         1 + 3 + 11_000),
+         1 + 3 + 20_000),
+        # those of a mean domain, for each
+        ('{ domain(name: "a") { owners } }', 1 + 150),
+        ("{ products(first: 3) { nodes { domain { owners } } } }", 1 + 3 * (1 + 1 + 150)),
         ("{ analytics { domains { products } } }", 1 + 50 + 10_500),
         # all of it: no index helps
         ('{ products(search: "a", first: 3) { nodes { name } } }', 1 + 3 + 30_000),
@@ -330,3 +333,18 @@ def test_what_reads_a_whole_tenant_costs_by_its_figures(query: str, cost: int) -
     assert isinstance(operation, OperationDefinitionNode)
     model = CostModel(schema._schema, Limits())
     assert CostEstimator(model).estimate(operation, document, {}, {}, SPARSE).requested == cost
+
+
+async def test_counts_and_owners_cost_what_they_read(api: Api) -> None:
+    first = UUID(int=1_000)
+    await load(api, [*product_lines(150), *(product_line(first, "p0", number, owner=f"o{number}") for number in range(1, 150))])
+    for query, cost in (
+        # a fiftieth of what is counted
+        ("{ products(first: 1) { totalCount } }", 1 + 150 // 50),
+        ("{ domains { products(first: 1) { totalCount } } }", 1 + 1 + 150 // 50),
+        ('{ changes(first: 1, from: "2020-01-01", to: "2030-01-01") { totalCount } }', 1 + 299 // 50),
+        ('{ product(name: "p0") { history(first: 1) { totalCount } } }', 1 + 1 + 150 // 50),
+        # a tenth of the products of the domain, which are read once for all of one instant
+        ("{ products(first: 3) { nodes { domain { owners } } } }", 1 + 3 + 3 + 150 // 10),
+    ):
+        assert (await api(query)).body["extensions"]["cost"]["actual"] == cost, query
