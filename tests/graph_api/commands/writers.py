@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from uuid import NAMESPACE_URL, uuid5
 
 import httpx
 
@@ -49,14 +50,15 @@ class Writers:
         await self.wait_until(lambda: len(self.acknowledged) >= enough)
 
     async def _write(self, writer: int) -> None:
-        """Write to a product that all writers share and to one that only this one writes, in turn."""
+        """Write in turn to a product that all writers share, by its name, and to one that only this one writes, by its uid: that
+        takes one statement, which commits by itself."""
         turn = 0
         while not self._done:
             turn += 1
             owner = f"{self._prefix}{writer}-{turn}"
-            name = "orders" if turn % 2 else f"p{writer}"
+            product = {"name": "orders"} if turn % 2 else {"uid": PRODUCTS[f"p{writer}"]}
             try:
-                answer = await self._client(UPDATE, input={"product": {"name": name}, "owner": owner})
+                answer = await self._client(UPDATE, input={"product": product, "owner": owner})
             except httpx.TransportError:
                 self.disconnected += 1
                 if self._reconnects:
@@ -72,12 +74,13 @@ class Writers:
                 self._progress.notify_all()
 
 
-PRODUCTS = ["orders", *(f"p{writer}" for writer in range(WRITERS))]
+# the uids of the products by their names
+PRODUCTS = {name: str(uuid5(NAMESPACE_URL, name)) for name in ("orders", *(f"p{writer}" for writer in range(WRITERS)))}
 
 
 async def register_products(client: ServiceClient) -> None:
-    for name in PRODUCTS:
-        assert (await client(REGISTER, input=product_fields(name, at=iso(day(0))))).data
+    for name, uid in PRODUCTS.items():
+        assert (await client(REGISTER, input=product_fields(name, uid=uid, at=iso(day(0))))).data
 
 
 async def all_owners(client: ServiceClient) -> dict[str, str]:
