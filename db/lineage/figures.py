@@ -10,13 +10,13 @@ from db.sql import statement
 # Links from which the degrees are estimated.
 SAMPLE = 200
 # The highest degree, and the most domains, that are counted.
-MOST = 1_000
+MOST_COUNTED = 1_000
 # Stretches of the change log from which its length is estimated, and entries that are counted of each.
 STRETCHES = 40
 ENTRIES = 10
 
 _READ = statement("lineage/figures")
-_PARAMETERS = {"sample": SAMPLE, "most": MOST, "stretches": STRETCHES, "entries": ENTRIES}
+_PARAMETERS = {"sample": SAMPLE, "most": MOST_COUNTED, "stretches": STRETCHES, "entries": ENTRIES}
 
 
 class Spread(NamedTuple):

@@ -52,7 +52,7 @@ async def lock_type(connection: WriteConnection, statement: Statement, code: str
 
 
 def unknown_type(message: str, known: Collection[str], *, field: str) -> UnknownType:
-    """Build the error for a type that does not exist. Callers who may read are told the known names."""
+    """Build the error for a type that does not exist. It names those that exist to callers who may read."""
     return UnknownType(f"{message} {_known_names(known)}", field=field, blind=f"{message} Register it first.")
 
 

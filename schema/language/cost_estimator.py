@@ -1,4 +1,4 @@
-"""Cost estimates: the highest cost that an operation may have, computed before it runs. See docs/limits.md."""
+"""Cost estimates: what an operation is expected to cost, computed before it runs. See docs/limits.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,8 +48,12 @@ _INDEXED_TEXT, _OTHER_TEXT = (1, True), (1, False)
 
 
 class CostEstimate(NamedTuple):
-    """Highest cost that an operation may have, and the parts of it that do not depend on the answer: those of mutations, and of
-    lists in arguments and of scans."""
+    """Expected cost of an operation, and the parts of it that do not depend on the answer: those of mutations, and of lists in
+    arguments and of scans.
+
+    Lists have the length that was requested, or an assumed one. Without figures a walk costs the most that it can, with
+    figures what the means of the tenant give. So an operation may cost less, or more.
+    """
 
     requested: int
     writes: int

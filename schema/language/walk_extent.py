@@ -33,7 +33,8 @@ class WalkExtent(NamedTuple):
 
 @lru_cache(1_000)
 def estimate_walk(bounds: Bounds, figures: Figures | None, directions: Collection[Direction], depth: int) -> WalkExtent:
-    """Estimate a walk to a depth in that of some directions in which it costs most. Without figures it meets its bounds."""
+    """Estimate a walk to a depth by the mean spread of the tenant, in that of some directions in which it costs most. Without
+    figures it meets its bounds."""
     if figures is None:
         return WalkExtent(bounds.assets, bounds.links)
     most_assets, most_links = min(bounds.assets, figures.assets), min(bounds.links, figures.links)

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from db.database import Database
-from db.lineage.figures import MOST, SAMPLE, Spread, read_figures
+from db.lineage.figures import MOST_COUNTED, SAMPLE, Spread, read_figures
 from tests.builders import day
 from tests.databases import prepare_scripts
 from tests.db.plans import counted_work
@@ -40,9 +40,9 @@ async def test_figures_are_read_with_a_bounded_number_of_rows(database: Database
         async with database.snapshot(1, read_now=False) as connection:
             figures = await read_figures(connection)
     # a draw and the four degrees of its link read a few blocks each
-    assert counted.total < MOST + 20 * SAMPLE, str(counted.work[0])
+    assert counted.total < MOST_COUNTED + 20 * SAMPLE, str(counted.work[0])
     # one drawn link leads to the hub, of which no more links are counted
-    assert figures.upstream == Spread(math.ceil(10 * (1 + (MOST - 1) / SAMPLE)) / 10, 0.0)
+    assert figures.upstream == Spread(math.ceil(10 * (1 + (MOST_COUNTED - 1) / SAMPLE)) / 10, 0.0)
     assert figures.downstream == Spread(1.0, 0.0)
 
 
@@ -76,4 +76,4 @@ async def test_the_length_of_the_log_is_estimated_from_a_sample(
             figures = await read_figures(connection)
     assert 0.9 * length <= figures.changes <= 1.1 * length
     # those of the links included
-    assert counted.work[0].blocks.total() < MOST + 20 * SAMPLE, str(counted.work[0])
+    assert counted.work[0].blocks.total() < MOST_COUNTED + 20 * SAMPLE, str(counted.work[0])
