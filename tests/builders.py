@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 
 from db.database import Database
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.execution.principal import Principal
 from schema.execution.tenant_figures import TenantFigures
 from schema.language.limits import Limits

@@ -41,9 +41,10 @@ from graph_api.http.responses import (
     response_type,
     status_of,
 )
-from schema.execution.executor import Executor, PreparedOperation
-from schema.execution.executor import Request as Operation
-from schema.execution.executor import Response as Result
+from schema.execution.executor import Executor
+from schema.execution.operation import PreparedOperation
+from schema.execution.operation import Request as Operation
+from schema.execution.operation import Response as Result
 from schema.execution.principal import Principal
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from graph_api.http.browsers import PREFLIGHT_HEADERS
 from graph_api.http.deadline import within
 from graph_api.http.request import HttpRequest
 from schema.execution.document import HASH_PREFIX, document_hash
-from schema.execution.executor import Request as Operation
+from schema.execution.operation import Request as Operation
 
 # Characters of the query string of a GET.
 MAX_QUERY_STRING = 16_384

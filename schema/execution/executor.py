@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -23,7 +22,6 @@ from db.author import Author
 from db.connection import QueryStats
 from db.database import Database
 from db.errors import Forbidden, HeadwaterError, LimitExceeded, ReadOnly, TransactionConflict, Unauthenticated, Unavailable
-from db.lineage.figures import Figures
 from db.occasion import Occasion
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
@@ -32,6 +30,7 @@ from schema.execution.document import NAME_LENGTH, DocumentOperation, Documents,
 from schema.execution.external_record import Caller, Fetch, FindGrants, fetch_nothing, grant_any, resolve_records
 from schema.execution.federation import SubgraphSchema
 from schema.execution.general import execute_generally
+from schema.execution.operation import Execution, OperationCost, PreparedOperation, Request, Response
 from schema.execution.principal import Principal
 from schema.execution.tenant_figures import TenantFigures
 from schema.execution.transaction import Transaction
@@ -41,7 +40,7 @@ from schema.language.cursors import CursorCipher
 from schema.language.errors import code_of, describe, error_behind, log_unavailable
 from schema.language.limits import Limits
 from schema.language.scopes import Scope, scope_label
-from schema.planning.cache import GENERAL, PlannedOperation
+from schema.planning.cache import GENERAL
 from schema.planning.plan import Plan, Prefetch
 from schema.planning.run import run_plan
 
@@ -60,74 +59,6 @@ FIGURES_FROM = 1_000
 _NO_VARIABLES = VariableValues({}, {})
 
 log = structlog.get_logger("headwater.graphql")
-
-
-class Request(NamedTuple):
-    """GraphQL request: a document by its text, or else by its id."""
-
-    query: str | None
-    variables: dict[str, Any] | None = None
-    operation_name: str | None = None
-    # header of the caller, forwarded to services that are configured to receive it
-    authorization: str | None = None
-    # the response shall report the resources that the request used
-    wants_resources: bool = False
-    traceparent: str | None = None
-    # HASH_PREFIX and the hash of the text, or the id of a registered document
-    document_id: str = ""
-
-
-@dataclass(slots=True)
-class OperationCost:
-    """Cost of an operation: estimated, actual and the limit."""
-
-    requested: int
-    actual: int
-    limit: int
-
-
-class Response(NamedTuple):
-    """Result of a request. If nothing `ran`, the response has no data, which differs from data of null."""
-
-    data: dict[str, Any] | None
-    errors: list[dict[str, Any]]
-    ran: bool
-    operation: str = ""
-    resources: dict[str, Any] | None = None
-    # None: the request was refused before its cost was estimated
-    cost: OperationCost | None = None
-
-
-class PreparedOperation(NamedTuple):
-    """Operation that is valid, authorized and within the limits."""
-
-    request: Request
-    principal: Principal
-    prepared_document: PreparedDocument
-    operation: DocumentOperation
-    estimate: CostEstimate
-    execution: "_Execution"
-    # those that lowered the estimate
-    figures: Figures | None = None
-    # none are known yet, without which it would be refused, or be charged for more than it reads: the estimate is preliminary
-    lacks_figures: bool = False
-
-    @property
-    def is_planned(self) -> bool:
-        """False: its plan is not kept with the document, and has to be compiled."""
-        return self.execution.planned is not None
-
-    @property
-    def document(self) -> DocumentNode:
-        return self.prepared_document.document
-
-    @property
-    def writes(self) -> bool:
-        return self.operation.writes
-
-    @property
-    def uses_database(self) -> bool:
-        return self.operation.uses_database
 
 
 class Executor:
@@ -165,14 +96,14 @@ class Executor:
             prepared = await self.estimate_again(prepared)
         return prepared if isinstance(prepared, Response) else await self.run(self.plan(prepared), request_id)
 
-    def prepare_known(self, request: Request, principal: Principal) -> "PreparedOperation | Response | None":
+    def prepare_known(self, request: Request, principal: Principal) -> PreparedOperation | Response | None:
         """Prepare a request with a document and a plan that are kept, which takes no time; None: one of them is unknown."""
         if Scope.SCHEMA in principal.scopes and self._documents.needs_parsing(request.query):
             return None
         prepared = self.prepare(request, principal)
         return None if isinstance(prepared, PreparedOperation) and not prepared.is_planned else prepared
 
-    def prepare(self, request: Request, principal: Principal) -> "PreparedOperation | Response":
+    def prepare(self, request: Request, principal: Principal) -> PreparedOperation | Response:
         """Return the operation to run, or a response that refuses it. Does not use the database."""
         if Scope.SCHEMA not in principal.scopes:
             # before the document is read: validation errors would reveal the schema
@@ -247,7 +178,7 @@ class Executor:
         estimate = prepared.estimate._replace(requested=prepared.estimate.requested + planned.cost)
         return prepared._replace(estimate=estimate, execution=prepared.execution._replace(planned=planned))
 
-    async def run(self, prepared: "PreparedOperation", request_id: str) -> Response:
+    async def run(self, prepared: PreparedOperation, request_id: str) -> Response:
         """Run a planned operation. A mutation that conflicts with another writer is run again."""
         started = time.perf_counter()
         principal, operation, plan = prepared.principal, prepared.operation, prepared.execution.plan
@@ -288,7 +219,7 @@ class Executor:
 
     def _response(
         self,
-        prepared: "PreparedOperation",
+        prepared: PreparedOperation,
         data: dict[str, Any] | None,
         errors: list[dict[str, Any]],
         stats: QueryStats,
@@ -310,17 +241,17 @@ class Executor:
         cost = OperationCost(prepared.estimate.requested, actual, self._limits.cost)
         return Response(data, errors, ran, prepared.operation.label, resources, cost)
 
-    def _execution(self, request: Request, prepared: PreparedDocument, operation: DocumentOperation) -> "_Execution":
+    def _execution(self, request: Request, prepared: PreparedDocument, operation: DocumentOperation) -> Execution:
         """Coerce the variables of an operation, and find its plan if it is kept."""
         variables = _NO_VARIABLES
         if operation.node.variable_definitions:
             coerced = operation.coercion.values(request.variables or {})
             if isinstance(coerced, list):
-                return _Execution(GENERAL, None, coerced)
+                return Execution(GENERAL, None, coerced)
             variables = coerced
-        return _Execution(operation.planned or self._documents.find_plan(prepared, operation, variables), variables)
+        return Execution(operation.planned or self._documents.find_plan(prepared, operation, variables), variables)
 
-    def _context(self, prepared: "PreparedOperation", request_id: str, transaction: Transaction) -> Context:
+    def _context(self, prepared: PreparedOperation, request_id: str, transaction: Transaction) -> Context:
         """Build the context of an attempt."""
         return Context(
             prepared.principal,
@@ -334,7 +265,7 @@ class Executor:
         )
 
     async def _attempt(
-        self, prepared: "PreparedOperation", request_id: str, author: Author | None, stats: QueryStats
+        self, prepared: PreparedOperation, request_id: str, author: Author | None, stats: QueryStats
     ) -> "_Attempt":
         """Run the operation once, in a separate transaction, and commit a mutation that succeeded. Adds to `stats`."""
         plan = prepared.execution.plan
@@ -369,7 +300,7 @@ class Executor:
         return _Attempt(result, context, opened=transaction.opened, committed=True)
 
     async def _attempt_prefetched(
-        self, prepared: "PreparedOperation", plan: Plan, prefetch: Prefetch, request_id: str, stats: QueryStats
+        self, prepared: PreparedOperation, plan: Plan, prefetch: Prefetch, request_id: str, stats: QueryStats
     ) -> "_Attempt | None":
         """Run the operation with the data of one statement. Return None if that does not suit its arguments, or if the prefetch
         of its plan failed: a walk that fails shall cost the walk and not its root."""
@@ -400,7 +331,7 @@ class Executor:
             context.release()
         return None if transaction.was_reopened else _Attempt(result, context, opened=True)
 
-    async def _execute(self, prepared: "PreparedOperation", context: Context) -> ExecutionResult:
+    async def _execute(self, prepared: PreparedOperation, context: Context) -> ExecutionResult:
         """Execute the operation by its plan, or by graphql-core if it cannot be planned."""
         execution = prepared.execution
         if execution.variables is None:
@@ -426,20 +357,6 @@ class Executor:
         except HeadwaterError as error:
             # the caller gets the error of the mutation, which matters more
             log.warning("failed mutation not audited", operation=author.operation, reason=error.message)
-
-
-class _Execution(NamedTuple):
-    """The plan of an operation, if it is kept or compiled, and its variables, or their errors."""
-
-    planned: PlannedOperation | None
-    variables: VariableValues | None
-    errors: Sequence[GraphQLError] = ()
-
-    @property
-    def plan(self) -> Plan | None:
-        """None: graphql-core has to execute the operation."""
-        assert self.planned is not None, "an operation is planned before it runs"
-        return self.planned.plan
 
 
 class _Attempt(NamedTuple):

@@ -18,7 +18,8 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.execution.principal import Principal
 from schema.language.limits import Limits
 from schema.language.scopes import Scope

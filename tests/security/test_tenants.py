@@ -22,7 +22,7 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
-from schema.execution.executor import Response
+from schema.execution.operation import Response
 from schema.language.cursors import CursorCipher
 from tests.builders import day, iso
 from tests.databases import shared_database

@@ -17,8 +17,9 @@ from db.lineage.walk import Bounds
 from db.tenancy import api_key
 from db.tenancy.api_key import KeySigner
 from schema.execution.document import Documents
-from schema.execution.executor import Executor, Request, Response
+from schema.execution.executor import Executor
 from schema.execution.external_record import Caller, Lookup
+from schema.execution.operation import Request, Response
 from schema.execution.principal import Principal
 from schema.language.limits import Limits
 from schema.language.scopes import Scope

@@ -16,7 +16,8 @@ import pytest
 from db.database import Database
 from db.sql import text
 from db.temporal.verification import verify_tenant
-from schema.execution.executor import Executor, Request, Response
+from schema.execution.executor import Executor
+from schema.execution.operation import Request, Response
 from schema.execution.principal import Principal
 from schema.language.scopes import Scope
 from schema.root import schema

@@ -17,7 +17,8 @@ from db.sql import text
 from db.tenancy import audit, tenant
 from db.tenancy.audit import AuditRow
 from graph_api.ingestion import source
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.execution.principal import Principal
 from schema.language.scopes import parse_scopes
 from schema.root import schema

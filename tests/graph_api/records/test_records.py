@@ -27,7 +27,7 @@ from graph_api.records.addresses import is_public
 from graph_api.records.transports import CheckedAddresses, NotPublic
 from graph_api.settings import Settings
 from schema.execution.executor import Executor
-from schema.execution.executor import Request as Operation
+from schema.execution.operation import Request as Operation
 from schema.root import schema
 from schema.temporal.history import HISTORY_BY_SUBJECT
 from tests.builders import Api

@@ -5,7 +5,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.execution.principal import Principal
 from schema.language.scopes import Scope
 from schema.root import schema

@@ -19,7 +19,8 @@ from db.temporal.change_log import Operation, Outcome
 from db.temporal.kinds import ENTITY
 from db.temporal.verification import verify_tenant
 from graph_api.auth.principals import OPEN_PRINCIPAL
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.root import schema
 from tests.builders import CREATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, TYPES, UPDATE_ENTITY, day, detail_list, iso
 from tests.databases import examples_database

@@ -8,7 +8,8 @@ import pytest
 from db.author import Author
 from db.database import Database
 from db.registries import entity_type
-from schema.execution.executor import Executor, PreparedOperation, Request, Response
+from schema.execution.executor import Executor
+from schema.execution.operation import PreparedOperation, Request, Response
 from schema.execution.principal import Principal
 from schema.language.scopes import Scope, parse_scopes, scope_label
 from schema.root import schema

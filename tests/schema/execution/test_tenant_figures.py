@@ -18,7 +18,8 @@ from db.lineage.walk import Bounds, Direction
 from db.rows import Row
 from schema.execution import tenant_figures
 from schema.execution.document import CACHED_DOCUMENT_CHARACTERS, Documents, PreparedDocument
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.execution.principal import Principal
 from schema.execution.tenant_figures import RETRY_INTERVAL, STATEMENT_TIMEOUT, TenantFigures
 from schema.language.cost_estimator import CostEstimator

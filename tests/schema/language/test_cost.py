@@ -22,7 +22,8 @@ from strawberry.federation.schema_directives import Cost, ListSize
 
 from db.lineage.walk import Bounds
 from graph_api.graphiql.examples import EXAMPLES
-from schema.execution.executor import Executor, OperationCost, Request, Response
+from schema.execution.executor import Executor
+from schema.execution.operation import OperationCost, Request, Response
 from schema.execution.principal import Principal
 from schema.language.cost_estimator import CostEstimate, CostEstimator
 from schema.language.cost_model import CostModel, returns_list

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from schema.execution.executor import Executor, Request, Response
+from schema.execution.executor import Executor
+from schema.execution.operation import Request, Response
 from schema.execution.principal import Principal
 from schema.language.limits import Limits
 from schema.language.scopes import Scope

@@ -8,7 +8,8 @@ import pytest
 
 from graph_api.auth.principals import OPEN_PRINCIPAL
 from graph_api.settings import Settings
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.root import schema
 from tests.builders import DELETE, REGISTER_LINEAGE, REMOVE_LINEAGE, RESTORE, Api, day, iso
 

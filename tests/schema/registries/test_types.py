@@ -22,7 +22,8 @@ from db.registries.entity_type import EntityTypeRow
 from db.registries.type_registry import read_type_registry_locked
 from db.sql import compose
 from db.tables import domain, entity_detail
-from schema.execution.executor import Executor, Request
+from schema.execution.executor import Executor
+from schema.execution.operation import Request
 from schema.execution.principal import Principal
 from schema.language.scopes import Scope, parse_scopes
 from schema.root import schema
