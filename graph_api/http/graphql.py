@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple, TypeVar
 
 from starlette.datastructures import URL
@@ -149,6 +150,10 @@ class _RequestHandler:
         self._rate_status = rate_status
         self._media_type = media_type
         self._is_post = request.scope["method"] == "POST"
+        self._max_body_bytes = endpoint.limits.max_body_bytes
+        if principal.tenant_id == NO_TENANT_ID:
+            # who has no credential can only read the schema
+            self._max_body_bytes = min(self._max_body_bytes, LARGE_BODY_BYTES)
         self._operations: list[str] = []
         self._codes: list[str] = []
 
@@ -156,13 +161,28 @@ class _RequestHandler:
         """Read and run the request, unless the client disconnects."""
         outcome = self._rate_limited()
         if outcome is None:
-            outcome = await self._read_and_run()
+            outcome = await (self._run_in_body_slot() if self._is_post and self._may_be_large() else self._read_and_run())
         elif self._is_post and body_size(self._request) > self._endpoint.limits.max_body_bytes:
             # what is no body is not even discarded
             outcome = outcome._replace(headers={**outcome.headers, **_CLOSE})
         self._request.operation, self._request.errors = ", ".join(self._operations), self._codes
         headers = {**self._rate_status.headers, **outcome.headers}
         return json_response(outcome.content, outcome.status, media_type=self._media_type, headers=headers)
+
+    def _may_be_large(self) -> bool:
+        """True unless the body is small, or is refused for its size at once."""
+        size, max_bytes = body_size(self._request), self._max_body_bytes
+        return size > LARGE_BODY_BYTES and max_bytes > LARGE_BODY_BYTES and (size <= max_bytes or size == inf)
+
+    async def _run_in_body_slot(self) -> _Outcome:
+        """Read and run a request with a large body in a slot of its own, so that a tenant has few such bodies in memory: the
+        values in one take up to 25 times its size.
+        """
+        try:
+            async with self._endpoint.body_admission.slot(self._principal.tenant_id, self._principal.rate_key):
+                return await self._read_and_run()
+        except Unavailable as error:
+            return self._reject(error, 503, _CLOSE)
 
     async def _read_and_run(self) -> _Outcome:
         try:
@@ -184,27 +204,20 @@ class _RequestHandler:
     async def _read_json(self) -> Any:
         """Read the JSON of the body.
 
-        Large bodies are read in slots of their own, so that a tenant has few of them in memory. They are charged by their size,
-        whatever they hold, and their JSON, which blocks the event loop, is parsed as documents are: one at a time, in fair order,
-        each followed by a pause as long as it took. A caller without a credential, who can only read the schema, sends none.
+        A large body is charged by its size, whatever it holds, and its JSON, which blocks the event loop, is parsed as documents
+        are: one at a time, in fair order, followed by a pause as long as it took.
         """
-        request, receive, endpoint, principal = self._request, self._receive, self._endpoint, self._principal
-        max_bytes, seconds = endpoint.limits.max_body_bytes, endpoint.limits.body_timeout
-        if principal.tenant_id == NO_TENANT_ID:
-            max_bytes = min(max_bytes, LARGE_BODY_BYTES)
-        if body_size(request) <= LARGE_BODY_BYTES or max_bytes <= LARGE_BODY_BYTES:
-            return parse_json(await read_body(request, receive, max_bytes, seconds))
-        async with endpoint.body_admission.slot(principal.tenant_id, principal.rate_key):
-            body = await read_body(request, receive, max_bytes, seconds)
-            if len(body) <= LARGE_BODY_BYTES:
+        receive, endpoint, principal = self._receive, self._endpoint, self._principal
+        body = await read_body(self._request, receive, self._max_body_bytes, endpoint.limits.body_timeout)
+        if len(body) <= LARGE_BODY_BYTES:
+            return parse_json(body)
+        self._rate_status = await endpoint.rate_limiter.charge(self._rate_status, len(body) // BYTES_PER_COST)
+        async with CancelOnDisconnect(receive), endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key):
+            started = time.perf_counter()
+            try:
                 return parse_json(body)
-            self._rate_status = await endpoint.rate_limiter.charge(self._rate_status, len(body) // BYTES_PER_COST)
-            async with CancelOnDisconnect(receive), endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key):
-                started = time.perf_counter()
-                try:
-                    return parse_json(body)
-                finally:
-                    await asyncio.sleep(time.perf_counter() - started)
+            finally:
+                await asyncio.sleep(time.perf_counter() - started)
 
     async def _run_batch(self, contents: list[Any]) -> _Outcome:
         """Run operations one after the other, each as if it were sent alone."""

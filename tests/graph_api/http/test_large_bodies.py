@@ -14,7 +14,7 @@ import pytest
 from graph_api.http import graphql
 from graph_api.http.request import HttpRequest
 from graph_api.http.request_parsing import BYTES_PER_COST, LARGE_BODY_BYTES, parse_json
-from tests.graph_api.http.test_disconnect import TIMEOUT, Service
+from tests.graph_api.http.test_disconnect import TIMEOUT, Service, locked
 
 pytestmark = pytest.mark.api
 
@@ -26,12 +26,12 @@ KEY_RATE = 1_000_000
 SLOW = 0.4
 
 
-def operation(query: str, size: int, *, valid: bool = True) -> bytes:
-    """Return a body of this size, with a list of short texts as a variable."""
+def operation(query: str, size: int, *, padding: int = 0, valid: bool = True) -> bytes:
+    """Return a body of this size, with a list of short texts as a variable. Padding is added to it."""
     names = ["t"] * ((size - 200) // 4)
     body = orjson.dumps({"query": query, "variables": {"given": names}})
     assert len(body) <= size
-    return body[:-1] + b" " * (size - len(body)) + (b"}" if valid else b"!")
+    return body[:-1] + b" " * (size - len(body) + padding) + (b"}" if valid else b"!")
 
 
 class Client:
@@ -149,6 +149,20 @@ async def test_a_tenant_has_few_large_bodies_read_at_once(address: str) -> None:
         assert await clients[8].read() == 503
         assert not clients[8].is_kept
         assert await clients[9].post(small) == 200
+
+
+async def test_a_large_body_holds_its_slot_until_the_response(address: str) -> None:
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(Service(address, pool_size=10))
+        clients = [await stack.enter_async_context(client_of(service)) for _ in range(3)]
+        async with locked(address, "product_version") as wait_for_active:
+            for client in clients[:2]:
+                client.write(operation(TAGS, 4_000, padding=30_000))
+            clients[2].write(operation(TAGS, 4_000))
+            await wait_for_active(3)
+            assert service.app.state.body_admission._free == 8
+        assert [await client.read() for client in clients] == [200, 200, 200]
+        assert service.app.state.body_admission._free == 10
 
 
 async def test_a_caller_who_has_spent_the_rate_sends_no_body_beyond_the_limit(address: str) -> None:
