@@ -3,9 +3,10 @@
 import asyncio
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,14 @@ def memory_disk() -> str | None:
 
 @pytest.fixture
 def new_data() -> Iterator[Path]:
-    """A data directory that does not exist yet.
+    """A data directory that does not exist yet."""
+    with _data_directory() as data:
+        yield data
+
+
+@contextmanager
+def _data_directory() -> Iterator[Path]:
+    """Yield the path of a data directory, and delete at the end what it holds.
 
     The server of root runs as another user, who has to be able to enter the directory, which `tmp_path` forbids.
     """
@@ -43,10 +51,27 @@ def new_data() -> Iterator[Path]:
     shutil.rmtree(parent)
 
 
-@pytest.fixture
-def data(new_data: Path) -> Path:
+@pytest.fixture(scope="session")
+def migrated_data() -> Iterator[Path]:
     """The data directory of a server that is migrated and not running."""
-    with EmbeddedServer.start(new_data, {"fsync": "off"}) as server:
+    with _data_directory() as data:
+        _migrate(data)
+        yield data
+
+
+@pytest.fixture
+def data(migrated_data: Path, new_data: Path) -> Path:
+    """A data directory like `migrated_data` that only this test uses."""
+    if cluster_of(migrated_data).parent == migrated_data:
+        # its files belong to the user of the server
+        subprocess.run(["cp", "-a", migrated_data, new_data], check=True)
+    else:
+        # a directory that does not hold its cluster cannot be copied
+        _migrate(new_data)
+    return new_data
+
+
+def _migrate(data: Path) -> None:
+    with EmbeddedServer.start(data, {"fsync": "off"}) as server:
         server.ensure_database(DATABASE)
         migrations.upgrade_now(server.address(DATABASE))
-    return new_data
