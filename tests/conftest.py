@@ -1,15 +1,17 @@
 """Hooks and fixtures of all tests: one PostgreSQL server for the run, one clone of a template database for each test."""
 
+import asyncio
 import os
 import re
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 from db.author import Author
 from db.database import Database
@@ -21,7 +23,7 @@ from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests import randomness
 from tests.builders import Api, Statements
-from tests.databases import EMPTY, MIGRATED, SERVER_VARIABLE, RunServer, prepare_now, temporary_database
+from tests.databases import EMPTY, MIGRATED, SERVER_VARIABLE, Reset, RunServer, prepare_now, temporary_database
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -75,6 +77,17 @@ def _seconds(item: pytest.Item) -> float:
     """Return how long the tests take that go to one worker with this one, as its marker `slow` says."""
     slow = item.get_closest_marker("slow")
     return float(slow.args[0]) if slow is not None else 0.0
+
+
+@pytest.fixture(autouse=True)
+async def _end_left_tasks() -> AsyncIterator[None]:
+    """End the tasks that the test leaves, as the end of an event loop of its own would."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {current for current in [asyncio.current_task()] if current}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @pytest.fixture(scope="session")
@@ -164,9 +177,72 @@ class recording(StatementHook):  # noqa: N801
 
 
 @pytest.fixture
-async def api(address: str) -> AsyncIterator[Api]:
-    """The whole service in this process, over HTTP."""
+async def own_api(address: str) -> AsyncIterator[Api]:
+    """The whole service in this process, over HTTP, with a database at `address`, which only this test uses."""
     async with serving(address) as api:
+        yield api
+
+
+@pytest.fixture
+def api(own_api: Api) -> Api:
+    """The service that the tests of a folder or module use. Those that need no service of their own override it with
+    `shared_api`."""
+    return own_api
+
+
+class SharedService:
+    """A service that the tests of a process use one after the other. Each finds the database as it was created, and documents of
+    others in the cache.
+
+    It is for tests that see the service through its API. Those that need another connection to its database, an empty cache or
+    settings have a service of their own.
+    """
+
+    def __init__(self, server: str) -> None:
+        self.address = ""
+        self._server = server
+        self._opened = AsyncExitStack()
+        self._service: tuple[Starlette, Reset] | None = None
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Api]:
+        """Lend the service. It is replaced if a test fails to give it back as it was."""
+        app, reset = self._service or await self._open()
+        try:
+            async with api_of(app) as api:
+                yield api
+            await reset.run()
+            app.state.figures._entries.clear()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        self._service = None
+        await self._opened.aclose()
+
+    async def _open(self) -> tuple[Starlette, Reset]:
+        self.address = await self._opened.enter_async_context(temporary_database(self._server))
+        reset = await Reset.of(self.address)
+        self._opened.push_async_callback(reset.close)
+        # the requests of all its tests would exhaust the rate of one caller
+        app = open_app(self.address, tenant_rate="", key_rate="")
+        await self._opened.enter_async_context(app.router.lifespan_context(app))
+        self._service = app, reset
+        return self._service
+
+
+@pytest.fixture(scope="session")
+async def shared_service(server: str) -> AsyncIterator[SharedService]:
+    service = SharedService(server)
+    yield service
+    await service.close()
+
+
+@pytest.fixture
+async def shared_api(shared_service: SharedService) -> AsyncIterator[Api]:
+    """The whole service in this process, over HTTP. `SharedService` tells for which tests it is."""
+    async with shared_service.use() as api:
         yield api
 
 
@@ -179,17 +255,28 @@ async def demo_api(server: str, demo_template: str) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def serving(address: str) -> AsyncIterator[Api]:
-    """Serve a database without authentication. Check that every statement names the tenant and every connection is returned."""
+    """Serve a database without authentication."""
+    app = open_app(address)
+    async with app.router.lifespan_context(app), api_of(app) as api:
+        yield api
+
+
+def open_app(address: str, **settings: Any) -> Starlette:
+    """Build the service without authentication."""
     # a fixed secret, so that golden cursors stay the same
-    app = create_app(Settings(database_url=address, key_secret=_SECRET), require_auth=False)
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            with recording(app.state.database) as recorded:
-                yield Api(client, app.state.database, recorded, app.state.figures)
-                await recorded.check(app.state.database)
-            await app.state.figures.wait_until_idle()
-            assert app.state.database.connections_in_use == 0, "a request left its connection behind"
+    return create_app(Settings(database_url=address, key_secret=_SECRET, **settings), require_auth=False)
+
+
+@asynccontextmanager
+async def api_of(app: Starlette) -> AsyncIterator[Api]:
+    """Use a running service. Check that every statement names the tenant and every connection is returned."""
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        with recording(app.state.database) as recorded:
+            yield Api(client, app.state.database, recorded, app.state.figures)
+            await recorded.check(app.state.database)
+        await app.state.figures.wait_until_idle()
+        assert app.state.database.connections_in_use == 0, "a request left its connection behind"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 
 from db import migrations
 from db.embedded.server import EmbeddedServer
+from db.embedded.user import EmbeddedServerError
 
 # Address of the server of this run. The process that starts the run sets it; xdist workers inherit it.
 SERVER_VARIABLE = "HEADWATER_TEST_SERVER"
@@ -93,7 +94,12 @@ def _remove_abandoned(parent: Path) -> None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 continue
-        EmbeddedServer.start(directory).stop()
+        try:
+            EmbeddedServer.start(directory).stop()
+        except EmbeddedServerError:
+            # another run that starts at this moment may have deleted it
+            if directory.exists():
+                raise
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -156,6 +162,39 @@ async def temporary_database(server: str, template: str = MIGRATED) -> AsyncIter
     finally:
         await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         await connection.close()
+
+
+class Reset:
+    """Deletes what a test has written to a database that was cloned from a template without rows but the tenant's."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", script: str) -> None:
+        self._connection = connection
+        self._script = script
+
+    @classmethod
+    async def of(cls, address: str) -> "Reset":
+        connection = await asyncpg.connect(address)
+        return cls(connection, await connection.fetchval(_RESET_SCRIPT))
+
+    async def run(self) -> None:
+        """Leave the database as it was created. It fails if a transaction still holds a lock."""
+        await self._connection.execute(self._script)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+# A script that empties the tables and restarts their sequences, in one round trip. After TRUNCATE, which gives the tables new
+# files, all connections would plan their statements anew.
+_RESET_SCRIPT = """
+SELECT 'BEGIN; SET LOCAL lock_timeout = ''5s''; SET LOCAL session_replication_role = replica; '
+  || (SELECT string_agg(format('DELETE FROM %I.%I; ', schemaname, tablename), '')
+      FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('tenant', 'alembic_version'))
+  || (SELECT string_agg(format('SELECT setval(%L, %s, %L); ', format('%I.%I', schemaname, sequencename),
+        coalesce(last_value, start_value), last_value IS NOT NULL), '')
+      FROM pg_sequences WHERE schemaname = 'public')
+  || 'COMMIT'
+"""
 
 
 @contextmanager

@@ -230,17 +230,17 @@ async def test_domains_at_many_instants_share_a_statement(api: Api) -> None:
         assert holds["owners"] == [f"owner {number}"] == [it["owner"] for it in holds["products"]["nodes"]]
 
 
-async def test_each_tenant_has_separate_domains(api: Api, address: str) -> None:
+async def test_each_tenant_has_separate_domains(own_api: Api, address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (tenant_id, name) VALUES (7, 'other')")
     await owner.close()
-    executor = Executor(schema, api.database)
+    executor = Executor(schema, own_api.database)
 
     async def elsewhere(query: str) -> Any:
         return (await executor.execute(Request(query), Principal(7, "them", frozenset(Scope)), "request")).data
 
-    await api.register("orders", domain="sales", owner="ours")
-    await api.register("salaries", domain="people", owner="ours")
+    await own_api.register("orders", domain="sales", owner="ours")
+    await own_api.register("salaries", domain="people", owner="ours")
     assert await elsewhere("{ domains { name } }") == {"domains": []}
     await elsewhere(
         'mutation { registerProduct(input: { name: "orders", domain: "sales", owner: "theirs", schema: {} }) { changed } }'
@@ -249,4 +249,4 @@ async def test_each_tenant_has_separate_domains(api: Api, address: str) -> None:
     assert await elsewhere(everything) == {
         "domains": [{"name": "sales", "owners": ["theirs"], "products": {"totalCount": 1, "nodes": [{"owner": "theirs"}]}}]
     }
-    assert [it["owners"] for it in (await api(everything)).data["domains"]] == [["ours"], ["ours"]]
+    assert [it["owners"] for it in (await own_api(everything)).data["domains"]] == [["ours"], ["ours"]]

@@ -131,6 +131,11 @@ async def test_a_request_that_is_refused_for_its_cost_waits_for_the_first_figure
 
 
 @pytest.fixture
+def api(own_api: Api) -> Api:
+    return own_api
+
+
+@pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts of the documents that were parsed and validated."""
     texts: list[str] = []

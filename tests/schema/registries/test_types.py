@@ -365,20 +365,20 @@ async def test_types_are_loaded_by_code_in_one_statement(database: Database, sta
         assert len(statements) == 2
 
 
-async def test_each_tenant_has_separate_types(api: Api, address: str) -> None:
+async def test_each_tenant_has_separate_types(own_api: Api, address: str) -> None:
     owner = await asyncpg.connect(address)
     await owner.execute("INSERT INTO tenant (tenant_id, name) VALUES (7, 'other')")
     await owner.close()
-    executor = Executor(schema, api.database)
+    executor = Executor(schema, own_api.database)
 
     async def elsewhere(query: str, **content: Any) -> Any:
         response = await executor.execute(Request(query, {"input": content}), Principal(7, "them", frozenset(Scope)), "request")
         assert response.errors == []
         return response.data
 
-    await put_entity_type(api, label="ours", domain="ours")
-    await put_detail_type(api, label="ours", format="email")
-    await person(api, email="ann@shop.example")
+    await put_entity_type(own_api, label="ours", domain="ours")
+    await put_detail_type(own_api, label="ours", format="email")
+    await person(own_api, email="ann@shop.example")
     await elsewhere(PUT_ENTITY_TYPE, code="PERSON", label="theirs")
     await elsewhere(PUT_DETAIL_TYPE, code="email", label="theirs", format="email")
     # the use of a type by another tenant does not matter
@@ -389,7 +389,7 @@ async def test_each_tenant_has_separate_types(api: Api, address: str) -> None:
     await elsewhere(REMOVE_ENTITY_TYPE, code="PERSON")
     await elsewhere(REMOVE_DETAIL_TYPE, code="email")
     assert await elsewhere(TYPES) == {"entityTypes": [], "detailTypes": []}
-    ours = (await api(TYPES)).data
+    ours = (await own_api(TYPES)).data
     assert [(it["label"], it["domain"]) for it in ours["entityTypes"]] == [("ours", {"name": "ours"})]
     assert ours["detailTypes"] == [{"code": "email", "label": "ours", "format": "email"}]
 
@@ -440,80 +440,80 @@ async def create_person(connection: WriteConnection, **details: str) -> None:
     ],
 )
 async def test_removing_a_type_waits_for_a_writer_that_uses_it_and_is_refused(
-    api: Api, address: str, mutation: str, content: dict[str, str], field: str
+    own_api: Api, address: str, mutation: str, content: dict[str, str], field: str
 ) -> None:
-    await put_entity_type(api)
-    await put_detail_type(api, format="email")
-    async with unfinished(api, address) as (connection, queued):
+    await put_entity_type(own_api)
+    await put_detail_type(own_api, format="email")
+    async with unfinished(own_api, address) as (connection, queued):
         await create_person(connection, email="ann@shop.example")
-        running = asyncio.create_task(api(mutation, input=content))
+        running = asyncio.create_task(own_api(mutation, input=content))
         await queued()
     refused = await running
     assert refused.code_and_field == ("CONFLICT", field)
     assert refused.error["message"].startswith("1 entity")
-    assert await codes(api) == (["PERSON"], ["email"])
+    assert await codes(own_api) == (["PERSON"], ["email"])
 
 
-async def test_a_format_cannot_change_between_the_check_and_the_write_of_a_detail(api: Api, address: str) -> None:
-    await put_entity_type(api)
-    await put_detail_type(api, format="email")
-    async with unfinished(api, address) as (connection, queued):
+async def test_a_format_cannot_change_between_the_check_and_the_write_of_a_detail(own_api: Api, address: str) -> None:
+    await put_entity_type(own_api)
+    await put_detail_type(own_api, format="email")
+    async with unfinished(own_api, address) as (connection, queued):
         types = await read_type_registry_locked(connection, ["email"])
         assert types.formats["email"] == "email"
-        running = asyncio.create_task(api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "number"}))
+        running = asyncio.create_task(own_api(PUT_DETAIL_TYPE, input={"code": "email", "label": "Email", "format": "number"}))
         await queued()
         await entity.create(connection, IdentitySpec(type="PERSON"), "Ann", {"email": "ann@shop.example"})
     assert (await running).code_and_field == ("CONFLICT", "format")
 
 
 @pytest.mark.parametrize("registry", ["entity types", "detail types"])
-async def test_an_entity_of_a_type_that_is_being_removed_is_refused(api: Api, address: str, registry: str) -> None:
-    await put_entity_type(api)
-    await put_detail_type(api, format="email")
+async def test_an_entity_of_a_type_that_is_being_removed_is_refused(own_api: Api, address: str, registry: str) -> None:
+    await put_entity_type(own_api)
+    await put_detail_type(own_api, format="email")
     given = {"type": "PERSON", "displayName": "Ann", "details": [{"type": "email", "value": "ann@shop.example"}]}
-    async with unfinished(api, address) as (connection, queued):
+    async with unfinished(own_api, address) as (connection, queued):
         if registry == "entity types":
             await entity_type.remove(connection, "PERSON")
         else:
             await detail_type.remove(connection, "email")
-        running = asyncio.create_task(api(CREATE, input=given))
+        running = asyncio.create_task(own_api(CREATE, input=given))
         await queued()
     refused = await running
     assert refused.code_and_field == ("CONFLICT", None)
     assert "removed" in refused.error["message"]
-    assert await codes(api) == (([], ["email"]) if registry == "entity types" else (["PERSON"], []))
+    assert await codes(own_api) == (([], ["email"]) if registry == "entity types" else (["PERSON"], []))
 
 
-async def test_a_label_may_change_while_entities_of_the_type_are_written(api: Api, address: str) -> None:
-    await put_entity_type(api)
-    await put_detail_type(api, format="email")
-    async with unfinished(api, address) as (connection, _):
+async def test_a_label_may_change_while_entities_of_the_type_are_written(own_api: Api, address: str) -> None:
+    await put_entity_type(own_api)
+    await put_detail_type(own_api, format="email")
+    async with unfinished(own_api, address) as (connection, _):
         await create_person(connection, email="ann@shop.example")
         async with asyncio.timeout(5):
-            assert (await put_entity_type(api, label="Somebody")).data
-            assert (await put_detail_type(api, label="Address", format="email")).data
+            assert (await put_entity_type(own_api, label="Somebody")).data
+            assert (await put_detail_type(own_api, label="Address", format="email")).data
 
 
-async def test_the_last_of_two_concurrent_registrations_of_a_detail_type_wins(api: Api, address: str) -> None:
-    async with unfinished(api, address) as (connection, queued):
+async def test_the_last_of_two_concurrent_registrations_of_a_detail_type_wins(own_api: Api, address: str) -> None:
+    async with unfinished(own_api, address) as (connection, queued):
         await detail_type.put(connection, "email", "Email", "text")
-        running = asyncio.create_task(put_detail_type(api, format="email"))
+        running = asyncio.create_task(put_detail_type(own_api, format="email"))
         await queued()
     assert (await running).data["putDetailType"]["detailType"]["format"] == "email"
-    assert (await api(TYPES)).data["detailTypes"] == [{"code": "email", "label": "Email", "format": "email"}]
+    assert (await own_api(TYPES)).data["detailTypes"] == [{"code": "email", "label": "Email", "format": "email"}]
 
 
 @pytest.mark.parametrize(
     ("remove", "code", "index"),
     [(REMOVE_ENTITY_TYPE, "PERSON", "asset_key_taken"), (REMOVE_DETAIL_TYPE, "email", "entity_detail_by_value")],
 )
-async def test_counting_what_uses_a_type_takes_an_index(api: Api, address: str, remove: str, code: str, index: str) -> None:
-    await put_entity_type(api)
-    await put_detail_type(api)
+async def test_counting_what_uses_a_type_takes_an_index(own_api: Api, address: str, remove: str, code: str, index: str) -> None:
+    await put_entity_type(own_api)
+    await put_detail_type(own_api)
     owner = await asyncpg.connect(address)
     await owner.execute(_FILL)
     await owner.close()
-    with explained_plans(api.database) as explained:
-        assert (await api(remove, input={"code": code})).error["message"].startswith("20 entities")
+    with explained_plans(own_api.database) as explained:
+        assert (await own_api(remove, input={"code": code})).error["message"].startswith("20 entities")
     assert index in explained.indexes
     assert not explained.scanned_tables & {"asset", "entity_detail"}
