@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from typing import Any, NamedTuple, TypeVar
 
@@ -276,8 +275,9 @@ class _RequestHandler:
         """Return the operation, planned unless it lacks figures, or the result that explains why it cannot run."""
         executor = self._endpoint.executor
 
-        def prepare() -> PreparedOperation | Result:
-            prepared = executor.prepare(operation, self._principal)
+        async def prepare() -> PreparedOperation | Result:
+            read = await executor.read(operation, self._principal)
+            prepared = executor.prepare(operation, self._principal, read)
             return executor.plan(prepared) if isinstance(prepared, PreparedOperation) and not prepared.lacks_figures else prepared
 
         return await self._in_turn(prepare)
@@ -287,15 +287,19 @@ class _RequestHandler:
         executor = self._endpoint.executor
         estimated = await watched(self._receive, self._endpoint.limits.request_timeout, executor.estimate_again(prepared))
         if isinstance(estimated, PreparedOperation) and not estimated.is_planned:
-            return await self._in_turn(partial(executor.plan, estimated))
+
+            async def plan() -> PreparedOperation:
+                return executor.plan(estimated)
+
+            return await self._in_turn(plan)
         return estimated
 
-    async def _in_turn(self, prepare: Callable[[], T]) -> T:
+    async def _in_turn(self, prepare: Callable[[], Awaitable[T]]) -> T:
         """Parse or plan an operation when it is its turn.
 
-        Parsing and planning block the event loop, and parsing is not charged if the document is rejected. So unknown documents
-        are parsed, and plans that are not kept are compiled, one at a time, in fair order, and each is followed by a pause as
-        long as it took. That of an anonymous request is longer, and holds up only others of the kind.
+        A large document is parsed in a thread, which shares the interpreter with the event loop; all else blocks the loop. So
+        unknown documents are parsed, and plans that are not kept are compiled, one at a time, in fair order, and each is followed
+        by a pause as long as it took. That of an anonymous request is longer, and holds up only others of the kind.
         """
         principal = self._principal
         slot = self._endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key)
@@ -304,14 +308,14 @@ class _RequestHandler:
                 try:
                     async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
                         async with slot:
-                            prepared, seconds = _timed(prepare)
+                            prepared, seconds = await _timed(prepare)
                         await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
                 except Unavailable:
                     await asyncio.sleep(_ANONYMOUS_REFUSAL)
                     raise
             else:
                 async with slot:
-                    prepared, seconds = _timed(prepare)
+                    prepared, seconds = await _timed(prepare)
                     await asyncio.sleep(seconds)
         return prepared
 
@@ -364,7 +368,7 @@ class _RequestHandler:
         return _Outcome(error_body(self._request.request_id, error), status, headers)
 
 
-def _timed(prepare: Callable[[], T]) -> tuple[T, float]:
+async def _timed(prepare: Callable[[], Awaitable[T]]) -> tuple[T, float]:
     """Call a function. Return its result and the seconds that it took."""
     started = time.perf_counter()
-    return prepare(), time.perf_counter() - started
+    return await prepare(), time.perf_counter() - started

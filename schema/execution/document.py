@@ -1,5 +1,6 @@
 """Documents: parsed and validated once, cached, and identified by their hash."""
 
+import gc
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -185,8 +186,27 @@ class Documents:
         self._cache.move_to_end(hashed)
         return cached.prepared
 
-    def parse(self, query: str, tenant_id: int, *, is_anonymous: bool = False) -> PreparedDocument:
-        """Return the document with a text that a tenant sent, and cache it if it is valid."""
+    def read(self, query: str, *, is_anonymous: bool = False) -> PreparedDocument:
+        """Parse and validate a text. May be called in a thread.
+
+        Validation leaves up to 30 000 objects in cycles. Collections during it would keep them, and the garbage of many texts
+        would be collected at once, for half a second. So there are none until it ends, and then one of the youngest objects.
+        """
+        tokens = min(self._limits.tokens, self._limits.anonymous_tokens) if is_anonymous else self._limits.tokens
+        if len(query) > (characters := tokens * CHARACTERS_PER_TOKEN):
+            message = f"The document has {len(query)} characters. At most {characters} are allowed. Send values as variables."
+            return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(LimitExceeded(message))])
+        gc.disable()
+        try:
+            return self._parse(query, tokens)
+        finally:
+            gc.enable()
+            gc.collect(0)
+
+    def parse(
+        self, query: str, tenant_id: int, *, is_anonymous: bool = False, read: PreparedDocument | None = None
+    ) -> PreparedDocument:
+        """Return the document with a text that a tenant sent, read unless it was before, and cache it if it is valid."""
         hashed = self._hashes.get(query) or document_hash(query)
         if (registered := self._registered.get(hashed)) is not None:
             return registered
@@ -199,11 +219,7 @@ class Documents:
             self._cache.move_to_end(hashed)
             cached.tenant_ids.add(tenant_id)
             return cached.prepared
-        tokens = min(self._limits.tokens, self._limits.anonymous_tokens) if is_anonymous else self._limits.tokens
-        if len(query) > (characters := tokens * CHARACTERS_PER_TOKEN):
-            message = f"The document has {len(query)} characters. At most {characters} are allowed. Send values as variables."
-            return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(LimitExceeded(message))])
-        prepared = self._parse(query, tokens)
+        prepared = read or self.read(query, is_anonymous=is_anonymous)
         if not prepared.errors and len(query) <= CACHED_DOCUMENT_CHARACTERS:
             prepared.hashed = hashed
             prepared.plans.max_weight = CACHED_DOCUMENT_CHARACTERS - len(query)

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from math import inf
 from typing import Any, NamedTuple
 
 import structlog
@@ -19,6 +20,7 @@ from graphql.execution.values import VariableValues
 
 from db.audit_entry import READ
 from db.author import Author
+from db.computation import Computation, ComputationThread
 from db.connection import QueryStats
 from db.database import Database
 from db.errors import Forbidden, HeadwaterError, LimitExceeded, ReadOnly, TransactionConflict, Unauthenticated, Unavailable
@@ -55,6 +57,11 @@ _MAX_CIPHERS = 1_000
 
 # The estimated cost from which on figures of the tenant may lower it: it has a walk or long lists.
 FIGURES_FROM = 1_000
+
+# Characters of a text that is parsed and validated in the event loop, which takes up to 25 ms.
+_SMALL_TEXT = 2_000
+
+_READING = ComputationThread("headwater-documents")
 
 _NO_VARIABLES = VariableValues({}, {})
 
@@ -103,8 +110,20 @@ class Executor:
         prepared = self.prepare(request, principal)
         return None if isinstance(prepared, PreparedOperation) and not prepared.is_planned else prepared
 
-    def prepare(self, request: Request, principal: Principal) -> PreparedOperation | Response:
-        """Return the operation to run, or a response that refuses it. Does not use the database."""
+    async def read(self, request: Request, principal: Principal) -> PreparedDocument | None:
+        """Parse and validate the text of a request in a thread; None: it is small, known, or refused before."""
+        query = request.query
+        if query is None or len(query) <= _SMALL_TEXT or Scope.SCHEMA not in principal.scopes:
+            return None
+        if not self._documents.needs_parsing(query):
+            return None
+        is_anonymous = Scope.SELF not in principal.scopes
+        return await _READING.run(Computation(inf), lambda _: self._documents.read(query, is_anonymous=is_anonymous))
+
+    def prepare(
+        self, request: Request, principal: Principal, read: PreparedDocument | None = None
+    ) -> PreparedOperation | Response:
+        """Return the operation to run, or a response that refuses it. Does not use the database. `read`: its document."""
         if Scope.SCHEMA not in principal.scopes:
             # before the document is read: validation errors would reveal the schema
             return _denied(principal, "This API", Scope.SCHEMA)
@@ -113,7 +132,7 @@ class Executor:
                 prepared = self._documents.by_id(request.document_id, principal.tenant_id)
             else:
                 is_anonymous = Scope.SELF not in principal.scopes
-                prepared = self._documents.parse(request.query, principal.tenant_id, is_anonymous=is_anonymous)
+                prepared = self._documents.parse(request.query, principal.tenant_id, is_anonymous=is_anonymous, read=read)
         except HeadwaterError as error:
             return _refused([_graphql_error(error)])
         if prepared.errors:
