@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -22,7 +22,7 @@ from db.lineage.path import best_confidences
 from db.lineage.subgraph import links_of_pages, subgraph_of_page, subgraphs_of_walks, whole_links_of_pages
 from db.lineage.walk import ALL_ASSETS, Direction, Walk, WalkPage, WalkQuery, WalkStep
 from schema.associations.lineage_link import LineageLink, links_of
-from schema.execution.context import Info, of_selection, selects
+from schema.execution.context import Info, of_selection
 from schema.execution.loading import Batch, Computed, Loadable
 from schema.language.cost import links_cost, list_size
 from schema.language.cursors import CursorCipher
@@ -32,7 +32,7 @@ from schema.language.scopes import READ
 from schema.language.walk_extent import estimate_walk
 from schema.lazy import ASSETS_BY_ID, LazyAsset, assets_from_rows
 from schema.lineage.truncation import Truncation
-from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, LineageFilter, walk_query
+from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, LineageFilter, WalkParts, walk_query
 
 Value = TypeVar("Value")
 
@@ -90,29 +90,6 @@ class LineageEdge:
     )
 
 
-class _Parts(NamedTuple):
-    """The optional parts of walks that an operation selects."""
-
-    assets: bool
-    confidences: bool
-    links: bool
-    edge_links: bool
-    link_ends: bool
-    cycles: bool
-
-    @classmethod
-    def selected(cls, info: Info) -> "_Parts":
-        """Return the parts that are selected below the walk that is being resolved."""
-        return cls(
-            assets=selects(info, "nodes", "edges.node"),
-            confidences=selects(info, "edges.confidence"),
-            links=selects(info, "links"),
-            edge_links=selects(info, "edges.links"),
-            link_ends=selects(info, *(f"{of}.{end}" for of in ("links", "edges.links") for end in ("source", "target"))),
-            cycles=selects(info, "cycles"),
-        )
-
-
 @strawberry.type(description="A page of a walk: each asset once, nearest first, in a fixed order within a depth.")
 class LineageConnection:
     root: strawberry.Private[LazyAsset]
@@ -123,7 +100,7 @@ class LineageConnection:
     nodes_read: strawberry.Private[Mapping[int, LazyAsset] | None]
     after: strawberry.Private[WalkStep | None]
     pinned: strawberry.Private[datetime | None]
-    parts: strawberry.Private[_Parts]
+    parts: strawberry.Private[WalkParts]
     cursor_cipher: strawberry.Private[CursorCipher]
 
     @resolver(READ, "Position of this page in the walk.")
@@ -331,7 +308,7 @@ async def walk_connections(
     limits, meter, cipher = info.context.limits, info.context.cost_meter, info.context.cursor_cipher
     query = walk_query(limits, direction, max_depth, filter)
     size = checked_page_size("first", first, limits.walk_page_size)
-    parts = of_selection(info, _Parts.selected)
+    parts = of_selection(info, WalkParts.selected)
     # a page in the middle of a walk, or one that shows only some assets, reads its assets when they are known
     with_assets = parts.assets and after is None and query.assets == ALL_ASSETS
 
@@ -381,7 +358,7 @@ def _connection(
     after: WalkStep | None,
     found: FirstPage,
     size: int,
-    parts: _Parts,
+    parts: WalkParts,
     cipher: CursorCipher,
 ) -> LineageConnection:
     """Build the page of a walk."""

@@ -1,7 +1,7 @@
-"""Arguments of walks: how far they go, which links they examine, and which assets they return."""
+"""Requests of walks: how far they go, which links they examine, which assets they return, and which parts are selected."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import strawberry
 
@@ -10,6 +10,7 @@ from db.errors import BadInput, LimitExceeded
 from db.lineage import walk as walks
 from db.lineage.walk import Direction, WalkQuery
 from schema.associations.lineage_link import LineageType, parts_of
+from schema.execution.context import Info, selects
 from schema.language.asset_refs import AssetKind
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.limits import Limits
@@ -81,3 +82,26 @@ def walk_query(limits: Limits, direction: Direction, max_depth: int, filter: Lin
         walks.LinkFilter(**parts_of(link_fields)),
         walks.AssetFilter(**parts_of(asset_fields)),
     )
+
+
+class WalkParts(NamedTuple):
+    """The optional parts of walks that an operation selects."""
+
+    assets: bool
+    confidences: bool
+    links: bool
+    edge_links: bool
+    link_ends: bool
+    cycles: bool
+
+    @classmethod
+    def selected(cls, info: Info) -> "WalkParts":
+        """Return the parts that are selected below the walk that is being resolved."""
+        return cls(
+            assets=selects(info, "nodes", "edges.node"),
+            confidences=selects(info, "edges.confidence"),
+            links=selects(info, "links"),
+            edge_links=selects(info, "edges.links"),
+            link_ends=selects(info, *(f"{of}.{end}" for of in ("links", "edges.links") for end in ("source", "target"))),
+            cycles=selects(info, "cycles"),
+        )
