@@ -20,7 +20,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from graph_api.http.connection_limits import ConnectionLimits
+from db.tenancy.tenant_ids import NO_TENANT_ID
+from graph_api.http.connection_limits import ConnectionLimits, countable_address
 from graph_api.http.exchange import Exchange
 from graph_api.http.send_limits import SendLimits, SendWatch
 
@@ -79,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._send_limits = send_limits
         # what the connection is counted for
         self._address: str | None = None
-        self._tenant_id: int | None = None
+        self._holder: int | str | None = None
         self._parser = httptools.HttpRequestParser(self)
         # a request that is pipelined behind one with `Connection: close` is ignored instead of refused
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -112,10 +113,11 @@ class Connection(asyncio.Protocol):
         self._send_watch = SendWatch(self._loop, self._transport, self._send_limits)
         self._server_address, self._client_address = get_local_addr(self._transport), get_remote_addr(self._transport)
         if self._client_address is not None and not self._is_proxy(self._client_address[0]):
-            if not self._limits.admit_address(self._client_address[0]):
+            address = countable_address(self._client_address[0])
+            if not self._limits.admit_address(address):
                 self._transport.close()
                 return
-            self._address = self._client_address[0]
+            self._address = address
         self._server_state.connections.add(self)  # type: ignore[arg-type]
         self._time_out_after(self._head_timeout)
 
@@ -123,8 +125,8 @@ class Connection(asyncio.Protocol):
         self._server_state.connections.discard(self)
         if self._address is not None:
             self._limits.leave_address(self._address)
-        if self._tenant_id is not None:
-            self._limits.leave_tenant(self._tenant_id)
+        if self._holder is not None:
+            self._limits.leave(self._holder)
         self._send_watch.stop()
         if self._timer is not None:
             self._timer.cancel()
@@ -329,15 +331,21 @@ class Connection(asyncio.Protocol):
         elif not self._head_bytes:
             self._time_out_after(self._keep_alive_timeout)
 
-    def claim(self, tenant_id: int) -> bool:
-        """Count the connection for the tenant of its latest request. Return False if the tenant has too many."""
-        if tenant_id == self._tenant_id:
-            return True
-        if not self._limits.admit_tenant(tenant_id):
-            return False
-        if self._tenant_id is not None:
-            self._limits.leave_tenant(self._tenant_id)
-        self._tenant_id = self._send_watch.tenant_id = tenant_id
+    def claim(self, tenant_id: int, address: str) -> bool:
+        """Count the connection for the tenant of its latest request. Return False if the tenant has too many.
+
+        Without a credential it is counted for the address, if that is of a client behind a proxy; else it is already.
+        """
+        holder: int | str | None = tenant_id
+        if tenant_id == NO_TENANT_ID:
+            holder = countable_address(address) if address and self._address is None else None
+        if holder != self._holder:
+            if holder is not None and not self._limits.admit(holder):
+                return False
+            if self._holder is not None:
+                self._limits.leave(self._holder)
+            self._holder = holder
+        self._send_watch.tenant_id = tenant_id
         return True
 
     def _is_proxy(self, address: str) -> bool:

@@ -14,7 +14,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from db.errors import Unavailable
-from graph_api.http.connection_limits import TOO_MANY_CONNECTIONS, ConnectionLimits, claim_connection
+from db.tenancy.tenant_ids import NO_TENANT_ID
+from graph_api.http.connection_limits import TOO_MANY_CONNECTIONS, ConnectionLimits, claim_connection, countable_address
 from graph_api.http.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
 from graph_api.http.send_limits import SendLimits
 
@@ -417,6 +418,47 @@ async def test_connections_of_a_tenant_are_bounded() -> None:
     for connection, _ in connections:
         connection.connection_lost(None)
     assert limits.by_tenant == {}
+
+
+async def test_strangers_are_counted_by_their_address_and_not_together() -> None:
+    limits = ConnectionLimits(per_address=2, per_tenant=1)
+    refused: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            claim_connection({**scope, "client": (scope["path"].strip("/"), 1)}, NO_TENANT_ID)
+        except Unavailable:
+            refused.append(scope["path"])
+        await echo_path(scope, receive, send)
+
+    async def request(path: bytes, proxies: str) -> Connection:
+        connection, transport = connect(application, limits=limits, proxies=proxies)
+        connection.data_received(GET.replace(b"/a", b"/" + path))
+        await settle(lambda: transport.written)
+        return connection
+
+    direct = [await request(b"127.0.0.1", "10.0.0.1") for _ in range(2)]
+    assert (refused, limits.by_address, limits.by_tenant) == ([], {"127.0.0.1": 2}, {})
+    # a proxy forwards for others
+    forwarded = [await request(it, "127.0.0.1") for it in (b"2001:db8::1", b"2001:db8::2", b"2001:db8:0:1::1", b"2001:db8::3")]
+    assert refused == ["/2001:db8::3"]
+    assert limits.by_address == {"127.0.0.1": 2, "2001:db8::/64": 2, "2001:db8:0:1::/64": 1}
+    for connection in (*direct, *forwarded):
+        connection.connection_lost(None)
+    assert (limits.by_address, limits.by_tenant) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_an_address_is_counted_with_those_that_one_client_has(address: str, expected: str) -> None:
+    assert countable_address(address) == expected
 
 
 async def test_a_trailer_is_no_header() -> None:
