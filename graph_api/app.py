@@ -84,7 +84,9 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.body_admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.anonymous_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
-        app.state.load_admission = Admission(settings.max_loads, 0, settings.pool_timeout, kept=min(1, settings.max_loads - 1))
+        app.state.load_admission = Admission(
+            settings.max_loads, settings.max_waiting, settings.pool_timeout, kept=min(1, settings.max_loads - 1)
+        )
         app.state.authenticator = authenticator
         app.state.find_grants = find_grants
         documents = settings.registered_documents()

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
         Field(description="Set it to `transaction` if a pooler such as PgBouncer passes connections on after each transaction."),
     ] = None
     pool_timeout: Annotated[
-        float, Field(gt=0, description="Seconds an operation waits for a free slot before it is answered 503.")
+        float, Field(gt=0, description="Seconds an operation or a load waits for a free slot before it is answered 503.")
     ] = 10
     max_waiting: Annotated[
         int, Field(ge=0, le=10_000, description="Maximum operations that wait for a free slot; further ones are answered 503.")
@@ -55,13 +55,17 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=100,
-            description="Maximum concurrent loads by HTTP of one process; further ones are answered 503. The last is reserved"
-            " for tenants with no running load.",
+            description="Maximum concurrent loads by HTTP of one process; further ones wait for a slot. The last is reserved for"
+            " tenants with no running load.",
         ),
     ] = 3
     request_timeout: Annotated[
         float,
-        Field(gt=0, description="Seconds an operation may take, waiting included, before it is cancelled and answered 504."),
+        Field(
+            gt=0,
+            description="Seconds an operation may take, waiting included, and a dry run of a load by HTTP, before it is cancelled"
+            " and answered 504.",
+        ),
     ] = 30
     statement_timeout: Annotated[float, Field(gt=0, description="Seconds one SQL statement may take.")] = 30
     lock_timeout: Annotated[float, Field(gt=0, description="Seconds one SQL statement waits for a lock.")] = 10
@@ -73,10 +77,18 @@ class Settings(BaseSettings):
         float,
         Field(
             gt=0,
-            description="Seconds for the head of a request to arrive, for the body of an operation after it, and between two"
-            " parts of a load, before 408 is answered.",
+            description="Seconds for the head of a request to arrive, for the body of an operation after it, and for which a load"
+            " may bring nothing, before 408 is answered.",
         ),
     ] = 10
+    min_load_rate: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Bytes a second that a client has to send of a load. When the service has waited for"
+            " HEADWATER_BODY_TIMEOUT longer than this rate takes, 408 is answered.",
+        ),
+    ] = 10_000
     send_timeout: Annotated[
         float,
         Field(gt=0, description="Seconds for which a client may take nothing of its answer before its connection is closed."),
@@ -362,7 +374,7 @@ class Settings(BaseSettings):
     @property
     def request_limits(self) -> RequestLimits:
         """Limits that the HTTP endpoints enforce."""
-        return RequestLimits(self.max_body_bytes, self.body_timeout, self.max_batch, self.request_timeout)
+        return RequestLimits(self.max_body_bytes, self.body_timeout, self.min_load_rate, self.max_batch, self.request_timeout)
 
     @property
     def limits(self) -> Limits:

@@ -140,13 +140,14 @@ class CancelOnDisconnect(_CancellableBlock):
 class TimeLimit(_CancellableBlock):
     """Context manager that cancels its block and raises Timeout after some seconds, at a fifth of the cost of asyncio.timeout."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, message: str | None = None) -> None:
         self._seconds = seconds
+        self._message = message
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
         if self._was_cancelled(kind):
-            raise _timeout(self._seconds) from None
+            raise (_timeout(self._seconds) if self._message is None else Timeout(self._message)) from None
 
     def _start_timer(self) -> asyncio.TimerHandle:
         return self._loop.call_later(self._seconds, self._cancel)

@@ -1,6 +1,7 @@
 """POST /api/v1/ingest: JSON lines, loaded as they are received, in bounded memory."""
 
 import io
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -9,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db.audit_entry import READ
-from db.errors import BadInput, Forbidden, HeadwaterError, Timeout, Unauthenticated, Unavailable
+from db.errors import BadInput, Forbidden, HeadwaterError, RateLimited, Unauthenticated, Unavailable
 from graph_api.http.connection_limits import claim_connection
-from graph_api.http.deadline import CLIENT_CLOSED_REQUEST
-from graph_api.http.rate_limits import RateLimitStatus
+from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, TimeLimit
+from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from graph_api.http.request import request_of
+from graph_api.http.request_limits import RequestLimits
 from graph_api.http.responses import error_entry, error_response, json_response, status_of
 from graph_api.ingestion.http_body import BodyFile
 from graph_api.ingestion.jsonl import JsonLines
@@ -29,6 +31,8 @@ MEDIA_TYPES = ("application/x-ndjson", "application/jsonl")
 
 # Closes the connection: a client that gets an error may still be sending a body that is not worth reading.
 _CLOSE = {"Connection": "close"}
+
+_DRY_RUN_TIMEOUT = "The dry run took longer than {:g} s and was ended. Send fewer lines, or use headwater ingest --dry-run."
 
 
 class _Options(NamedTuple):
@@ -60,22 +64,42 @@ async def ingest(request: Request) -> Response:
     state = request.app.state
     rate_status = await state.rate_limiter.status(principal.tenant_id, principal.rate_key)
     if rate_status.retry_after:
-        headers = {**_CLOSE, **rate_status.headers, "Retry-After": str(rate_status.retry_after)}
-        return error_response(incoming.request_id, 429, rate_status.error(), headers=headers)
+        return error_response(incoming.request_id, 429, rate_status.error(), headers=_rate_headers(rate_status))
     try:
         # A dry run rolls back its own entry of the audit log.
         if principal.operator and options.dry_run:
             author = principal.author(incoming.request_id, "ingest, tried out")
             await state.database.record_audit(principal.tenant_id, author, READ)
-        # A load holds its connection for as long as the client sends.
+        # A load holds its slot for as long as the client sends.
         async with state.load_admission.slot(principal.tenant_id, principal.rate_key):
-            return await _load(request, principal, rate_status, options)
+            return await _load(request, principal, options)
     except Unavailable as error:
         return error_response(incoming.request_id, 503, error, headers=_CLOSE)
 
 
-async def _load(request: Request, principal: Principal, rate_status: RateLimitStatus, options: _Options) -> Response:
+class _Charge:
+    """Charges a load for its rows as they are written."""
+
+    def __init__(self, limiter: RateLimiter, principal: Principal) -> None:
+        self._limiter = limiter
+        self._principal = principal
+        self._charged = 0
+        self.rate_status = RateLimitStatus()
+
+    async def __call__(self, rows: int) -> RateLimited | None:
+        """Charge up to a number of rows. Return the error of a caller who has no cost left."""
+        status = await self._limiter.status(self._principal.tenant_id, self._principal.rate_key)
+        if rows > self._charged:
+            status = await self._limiter.charge(status, rows - self._charged)
+            self._charged = rows
+        self.rate_status = status
+        return status.error() if status.retry_after else None
+
+
+async def _load(request: Request, principal: Principal, options: _Options) -> Response:
     state = request.app.state
+    limits: RequestLimits = state.request_limits
+    charge = _Charge(state.rate_limiter, principal)
     row_errors: list[RowError] = []
 
     def reject(error: RowError) -> None:
@@ -92,24 +116,28 @@ async def _load(request: Request, principal: Principal, rate_status: RateLimitSt
         rejected=reject,
         on_error=options.on_error,
         dry_run=options.dry_run,
+        charge=charge,
         grants=await state.find_grants(principal.tenant),
         may_read=Scope.READ in principal.scopes,
     )
     failure: HeadwaterError | None = None
-    body = BodyFile(request, load, state.request_limits.body_timeout)
+    body = BodyFile(request, load, limits)
+    # Its transaction keeps PostgreSQL from removing dead rows, those of other tenants included.
+    time_limit = TimeLimit(limits.request_timeout, _DRY_RUN_TIMEOUT.format(limits.request_timeout))
     try:
-        await load.run(io.BufferedReader(body), JsonLines)
+        async with time_limit if options.dry_run else nullcontext():
+            await load.run(io.BufferedReader(body), JsonLines)
     except HeadwaterError as error:
         failure = error
     finally:
         body.abandon()
         state.figures.expire(principal.tenant_id)
-        await state.rate_limiter.charge(rate_status, max(1, load.summary.rows))
+        await charge(max(1, load.summary.rows))
     if body.disconnected:
         # Only the log shows this response.
         disconnected = Unavailable("The client disconnected before its lines were loaded.")
         return error_response(request_of(request.scope).request_id, CLIENT_CLOSED_REQUEST, disconnected)
-    return _response(request, load, row_errors, failure, timed_out=body.timed_out)
+    return _response(request, load, row_errors, failure, charge.rate_status, timed_out=body.timed_out)
 
 
 def _missing_scope(principal: Principal) -> HeadwaterError:
@@ -123,7 +151,13 @@ def _missing_scope(principal: Principal) -> HeadwaterError:
 
 
 def _response(
-    request: Request, load: Load, row_errors: list[RowError], failure: HeadwaterError | None, *, timed_out: bool
+    request: Request,
+    load: Load,
+    row_errors: list[RowError],
+    failure: HeadwaterError | None,
+    rate_status: RateLimitStatus,
+    *,
+    timed_out: bool,
 ) -> Response:
     """Return the counts of what is kept, also if the load ended early, with the first row errors."""
     content: dict[str, Any] = {
@@ -134,14 +168,21 @@ def _response(
         "rows": load.summary.rows,
         "faults": [error._asdict() for error in row_errors],
     }
-    status = 200
+    status, headers = 200, _CLOSE
     if failure is not None:
         content["errors"] = [error_entry(failure, may_read=load.may_read)]
-        status = 408 if timed_out else 503 if isinstance(failure, Unavailable | Timeout) else 400
+        status = 408 if timed_out else status_of([failure.code], 400)
+        if isinstance(failure, RateLimited):
+            headers = _rate_headers(rate_status)
     elif load.failed:
         status = 400
     content["extensions"] = {"requestId": request_of(request.scope).request_id}
-    return json_response(content, status, headers=None if status == 200 else _CLOSE)
+    return json_response(content, status, headers=None if status == 200 else headers)
+
+
+def _rate_headers(rate_status: RateLimitStatus) -> dict[str, str]:
+    """Return the headers for a caller who has no cost left."""
+    return {**_CLOSE, **rate_status.headers, "Retry-After": str(rate_status.retry_after)}
 
 
 def _options(parameters: QueryParams) -> _Options:

@@ -9,21 +9,24 @@ from starlette.requests import ClientDisconnect, Request
 
 from db.errors import BadInput, Timeout
 from graph_api.http.deadline import TimeLimit
+from graph_api.http.request_limits import RequestLimits
 from graph_api.ingestion.loading import Load
 
 
 class BodyFile(io.RawIOBase):
     """File for a thread that requests each piece of the body from the event loop.
 
-    Nothing is read ahead, so a client sends no faster than the database writes. A client that disconnects, or sends nothing for
-    `body_timeout` seconds, ends the load.
+    Nothing is read ahead, so a client sends no faster than the database writes. A client that disconnects, or for which the file
+    has waited `body_timeout` seconds longer than `min_load_rate` takes, ends the load. A client that sends faster than that may
+    not be slower in return: it never has more than `body_timeout` seconds left.
     """
 
-    def __init__(self, request: Request, load: Load, body_timeout: float) -> None:
+    def __init__(self, request: Request, load: Load, limits: RequestLimits) -> None:
         super().__init__()
         self.disconnected = False
         self.timed_out = False
-        self._body_timeout = body_timeout
+        self._limits = limits
+        self._seconds_left = limits.body_timeout
         self._request = request
         self._pieces = request.stream()
         self._load = load
@@ -52,14 +55,22 @@ class BodyFile(io.RawIOBase):
 
     async def _next_piece(self) -> bytes:
         """Return the next piece, or nothing at the end of the body."""
+        timeout, rate = self._limits.body_timeout, self._limits.min_load_rate
+        started = self._loop.time()
         try:
-            async with TimeLimit(self._body_timeout):
+            async with TimeLimit(
+                self._seconds_left,
+                f"The body was received at less than {rate:g} bytes a second, and {timeout:g} s later than that."
+                " Send it faster, or in several loads.",
+            ):
                 async for piece in self._pieces:
                     if piece:
+                        waited = self._loop.time() - started
+                        self._seconds_left = min(timeout, self._seconds_left - waited + len(piece) / rate)
                         return piece
-        except Timeout as error:
+        except Timeout:
             self.timed_out = True
-            raise Timeout(f"No part of the body was received for {self._body_timeout:g} s.") from error
+            raise
         except ClientDisconnect as error:
             self.disconnected = True
             raise BadInput("The request ended before its body did.") from error

@@ -49,10 +49,15 @@ class _RollBack(Exception):
     """Rolls back the transaction of a `with` statement, and is suppressed around it."""
 
 
+async def _charge_nothing(_: int) -> None:
+    """Let a load go on, whatever its number of rows."""
+
+
 class Load:
     """The load of one file. Its summary counts what is kept, also when the load ends early.
 
-    Calls `advanced` with the number of rows and of bytes that are done, and `rejected` with the error of each rejected row.
+    Calls `advanced` with the number of rows and of bytes that are done, `rejected` with the error of each rejected row, and
+    `charge` with the number of rows before and after each batch: if it returns an error before one, that ends the load.
     Without `grants`, the sources of its entity types may name any service. The errors of a caller who may not read tell nothing
     that is stored.
     """
@@ -67,6 +72,7 @@ class Load:
         rejected: Callable[[RowError], None],
         on_error: OnError = OnError.STOP,
         dry_run: bool = False,
+        charge: Callable[[int], Awaitable[HeadwaterError | None]] = _charge_nothing,
         grants: ServiceGrants | None = None,
         may_read: bool = True,
     ) -> None:
@@ -82,6 +88,7 @@ class Load:
         self._rejected = rejected
         self._on_error = on_error
         self._dry_run = dry_run
+        self._charge = charge
         self._grants = grants
         # the errors may tell what is stored
         self.may_read = may_read
@@ -150,6 +157,8 @@ class Load:
         deferred = DeferredRows()
         async with aclosing(source.batches(rows)) as batches:
             async for batch in batches:
+                if (refusal := await self._charge(self.summary.rows)) is not None:
+                    raise refusal
                 written = await write(batch)
                 if written.stopped_by is not None:
                     self.failed = True
@@ -163,6 +172,7 @@ class Load:
                 for error in written.errors:
                     self._reject(error)
                 self._advanced(self.summary.rows, source.bytes_done(self.summary.rows))
+                await self._charge(self.summary.rows)
                 if self._stopping:
                     break
         return deferred

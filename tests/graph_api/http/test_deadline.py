@@ -12,6 +12,7 @@ import pytest
 from db.database import Database
 from db.errors import Unavailable
 from db.sql import text
+from graph_api.ingestion import source
 from tests.graph_api.http.test_disconnect import REGISTER, TIMEOUT, Service, locked
 from tests.graph_api.ingestion.lines import product_lines, to_jsonl
 from tests.graph_api.ingestion.load_service import LoadService, summary
@@ -101,11 +102,11 @@ async def test_an_idle_transaction_is_ended_by_the_database(address: str) -> Non
 
 @asynccontextmanager
 async def sending(
-    service: Service, path: str, media_type: str
+    service: Service, path: str, media_type: str, length: int = 1000
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect and send a request head with a Content-Length of 1000."""
+    """Connect and send a request head with a Content-Length."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\nContent-Length: 1000\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
     writer.write(head.encode())
     try:
         yield reader, writer
@@ -113,27 +114,32 @@ async def sending(
         writer.transport.abort()
 
 
+async def response_to_drops(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, float]:
+    """Send a space every hundredth of a second. Return the response, and the seconds that it took."""
+
+    async def drip() -> None:
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0.01)
+
+    started = time.monotonic()
+    dripping = asyncio.create_task(drip())
+    response = b""
+    async with asyncio.timeout(TIMEOUT):
+        # bytes that the service never reads may end the connection with a reset
+        with suppress(ConnectionResetError):
+            while chunk := await reader.read(4096):
+                response += chunk
+    dripping.cancel()
+    return response, time.monotonic() - started
+
+
 async def test_a_slow_body_is_rejected_after_its_time_limit(address: str) -> None:
     async with (
         Service(address, body_timeout=LIMIT) as service,
         sending(service, "/graphql", "application/json") as (reader, writer),
     ):
-
-        async def drip() -> None:
-            while not writer.is_closing():
-                writer.write(b" ")
-                await asyncio.sleep(0.01)
-
-        started = time.monotonic()
-        dripping = asyncio.create_task(drip())
-        response = b""
-        async with asyncio.timeout(TIMEOUT):
-            # bytes that the service never reads may end the connection with a reset
-            with suppress(ConnectionResetError):
-                while chunk := await reader.read(4096):
-                    response += chunk
-        duration = time.monotonic() - started
-        dripping.cancel()
+        response, duration = await response_to_drops(reader, writer)
         assert response.startswith(b"HTTP/1.1 408 ")
         assert b'"code":"TIMEOUT"' in response
         assert LIMIT <= duration < LIMIT + 2
@@ -153,7 +159,7 @@ async def test_a_load_without_progress_is_ended_and_reports_its_result(address: 
         assert await service.post(to_jsonl(product_lines(1))) == (200, summary(1, 0, 0, 0))
 
 
-async def test_a_slow_load_with_progress_is_not_ended(address: str) -> None:
+async def test_a_slow_load_above_the_least_rate_is_not_ended(address: str) -> None:
     content = to_jsonl(product_lines(3))
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -161,12 +167,41 @@ async def test_a_slow_load_with_progress_is_not_ended(address: str) -> None:
             await asyncio.sleep(LIMIT / 2)
             yield content[start : start + 100]
 
-    async with LoadService(address, body_timeout=LIMIT) as service:
+    async with LoadService(address, body_timeout=LIMIT, min_load_rate=300) as service:
         assert await service.post(chunks()) == (200, summary(3, 0, 0, 0))
 
 
+async def test_a_load_below_the_least_rate_is_ended_however_fast_it_began(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "BATCH", 50)
+    content = to_jsonl(product_lines(55))
+    async with (
+        LoadService(address, body_timeout=LIMIT, min_load_rate=1_000) as service,
+        sending(service, "/api/v1/ingest", "application/jsonl", 2 * len(content)) as (reader, writer),
+    ):
+        writer.write(content)
+        response, duration = await response_to_drops(reader, writer)
+        assert response.startswith(b"HTTP/1.1 408 ")
+        assert b"less than 1000 bytes a second" in response
+        assert b'"created":50' in response
+        # at this rate, the first lines alone would take longer
+        assert LIMIT <= duration < len(content) / 1_000
+
+
+async def test_a_dry_run_ends_with_its_transaction_after_the_time_of_an_operation(address: str) -> None:
+    async with LoadService(address, request_timeout=LIMIT) as service:
+        async with sending(service, "/api/v1/ingest?dry_run=true", "application/jsonl") as (reader, writer):
+            response, duration = await response_to_drops(reader, writer)
+        assert response.startswith(b"HTTP/1.1 504 ")
+        assert b"The dry run took longer than 0.3 s" in response
+        assert b'"code":"TIMEOUT"' in response
+        assert LIMIT <= duration < LIMIT + 2
+        await wait_for_returned_connections(service)
+        # another load takes longer, for it has no transaction while it waits
+        assert await service.post(to_jsonl(product_lines(1))) == (200, summary(1, 0, 0, 0))
+
+
 async def test_the_maximum_of_loads_is_enforced_and_leaves_slots_for_operations(address: str) -> None:
-    async with LoadService(address, max_loads=2) as service:
+    async with LoadService(address, max_loads=2, pool_timeout=LIMIT) as service:
         database = service.app.state.database
 
         async def is_running() -> bool:
@@ -184,3 +219,29 @@ async def test_the_maximum_of_loads_is_enforced_and_leaves_slots_for_operations(
                 assert (status, code_of(body)) == (503, "UNAVAILABLE")
         await wait_for_returned_connections(service)
         assert await service.post(to_jsonl(product_lines(1))) == (200, summary(1, 0, 0, 0))
+
+
+async def test_loads_wait_for_a_slot_and_those_of_a_tenant_without_one_precede(address: str) -> None:
+    async with LoadService(address, max_loads=3) as service:
+        slots = service.app.state.load_admission
+        order: list[str] = []
+
+        async def busy_load() -> None:
+            async with slots.slot(2, "a second load"):
+                order.append("a tenant with a load")
+
+        async def load() -> None:
+            assert await service.post(to_jsonl(product_lines(1))) == (200, summary(1, 0, 0, 0))
+            order.append("a tenant without")
+
+        async with slots.slot(2, "a load"), slots.slot(3, "a load"):
+            async with slots.slot(4, "a load"):
+                loads = [asyncio.create_task(it()) for it in (busy_load, load)]
+
+                async def both_wait() -> bool:
+                    return len(slots._waiters) == len(loads)
+
+                await wait_until(both_wait)
+            await loads[1]
+        await loads[0]
+        assert order == ["a tenant without", "a tenant with a load"]

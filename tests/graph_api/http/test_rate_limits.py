@@ -17,10 +17,11 @@ import structlog
 from db.errors import BadInput
 from graph_api.http import rate_limits
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
+from graph_api.ingestion import source
 from tests.builders import Api
 from tests.graph_api.http.test_browsers import serving
 from tests.graph_api.ingestion.lines import product_lines, to_jsonl
-from tests.graph_api.ingestion.load_service import LoadService
+from tests.graph_api.ingestion.load_service import LoadService, summary
 from tests.graph_api.records.remote import TIMEOUT, raw_server
 from tests.processes import wait_until
 
@@ -154,6 +155,22 @@ async def test_a_load_is_charged_its_number_of_rows(address: str) -> None:
         assert (await service.post(to_jsonl(product_lines(6))))[0] == 200
         status, body = await service.post(to_jsonl(product_lines(6)))
         assert (status, body["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMITED")
+        assert (await service.send("{ __typename }")).status_code == 429
+
+
+@pytest.mark.api
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_load_is_charged_by_batch_and_ends_when_it_exceeds_a_limit(
+    address: str, monkeypatch: pytest.MonkeyPatch, *, dry_run: bool
+) -> None:
+    monkeypatch.setattr(source, "BATCH", 10)
+    async with LoadService(address, key_rate="15/minute") as service:
+        # the batch that exceeds the limit is written, and the next one is not
+        status, body = await service.post(to_jsonl(product_lines(100)), dry_run=str(dry_run).lower())
+        (error,) = body.pop("errors")
+        assert (status, error["extensions"]["code"], body) == (429, "RATE_LIMITED", summary(20, 0, 0, 0))
+        assert re.fullmatch(r"Rate limit of the key exceeded\. Retry in \d+ s\.", error["message"])
+        assert await service.count_changes() == (0 if dry_run else 20)
         assert (await service.send("{ __typename }")).status_code == 429
 
 
