@@ -20,6 +20,7 @@ from uvicorn.supervisors.multiprocess import Process
 from db.errors import Unavailable
 from graph_api.app import create_app
 from graph_api.http.connection_limits import ConnectionLimits
+from graph_api.http.discarding import DiscardPace
 from graph_api.http.http_protocol import Connection
 from graph_api.http.send_limits import SendLimits
 from graph_api.log_writer import LogWriter
@@ -60,6 +61,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, require_auth: 
             head_timeout=settings.body_timeout,
             limits=ConnectionLimits(settings.max_address_connections, settings.max_tenant_connections),
             send_limits=SendLimits(settings.send_timeout, settings.min_send_rate, settings.max_unsent_bytes),
+            discard_pace=DiscardPace(),
         ),
         ws="none",
         access_log=False,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from http import HTTPStatus
+from math import inf
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Scope
@@ -10,6 +11,10 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 _STATUS_LINES = {it.value: f"HTTP/1.1 {it.value} {it.phrase}\r\n".encode() for it in HTTPStatus}
 _STATUSES_WITHOUT_BODY = (204, 304)
+
+# Announced bytes of a body that is discarded after the response, so that the connection can be used again. One that has more is
+# closed.
+_MAX_UNREAD_BYTES = 65_536
 
 # All that a header may contain, besides the end of its line.
 _TEXT = bytes([9, *range(32, 127), *range(128, 256)])
@@ -154,12 +159,20 @@ class Exchange:
         connection.write(head + body)
         if is_last:
             self.is_complete = True
+            # the connection keeps its last exchange, and nobody reads the rest of the body
+            self.body = bytearray()
             self.notify()
             connection.on_response_complete(self)
+
+    def _announced_bytes(self) -> float:
+        """Return the size of the body that the request announces, which is infinite for one in chunks."""
+        return next((int(value) for name, value in self.scope["headers"] if name == b"content-length"), inf)
 
     def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Return the head of the response, and note how its body is delimited."""
         fields = dict(headers)
+        if not self.is_body_complete and self._announced_bytes() > _MAX_UNREAD_BYTES:
+            self.keeps_alive = False
         lines: list[tuple[bytes, bytes]] = [*self._connection.date_header(), *headers]
         if b"close" in fields.get(b"connection", b"").lower():
             self.keeps_alive = False

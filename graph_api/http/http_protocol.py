@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from db.tenancy.tenant_ids import NO_TENANT_ID
 from graph_api.http.connection_limits import ConnectionLimits, countable_address
+from graph_api.http.discarding import LINGER_SECONDS, DiscardPace
 from graph_api.http.exchange import Exchange
 from graph_api.http.send_limits import SendLimits, SendWatch
 
@@ -31,15 +32,11 @@ MAX_HEAD_BYTES = 65_536
 # Requests that are received while another one of their connection is answered. Those after them are not even parsed.
 MAX_PIPELINED = 4
 
-# The parser cannot be stopped at the end of a request, so it is given the bytes up to the end of a head, and so many of a body.
-# Those behind a body can hold requests beyond `MAX_PIPELINED`.
+# The parser cannot be stopped at the end of a request, so it is given the bytes up to the end of a head, or of a body of a known
+# length, and so many of another body. Those behind a body can hold requests beyond `MAX_PIPELINED`.
 _BODY_SLICE_BYTES = 1_024
 
 _END_OF_HEAD = b"\r\n\r\n"
-
-# Seconds for which, and bytes up to which, a closed connection still reads and discards what the client sends.
-_LINGER_SECONDS = 2.0
-_LINGER_BYTES = 8_388_608
 
 log = logging.getLogger("uvicorn.error")
 
@@ -64,6 +61,7 @@ class Connection(asyncio.Protocol):
         head_timeout: float,
         limits: ConnectionLimits,
         send_limits: SendLimits,
+        discard_pace: DiscardPace,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -78,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._head_timeout = head_timeout
         self._limits = limits
         self._send_limits = send_limits
+        self._discard_pace = discard_pace
         # what the connection is counted for
         self._address: str | None = None
         self._holder: int | str | None = None
@@ -98,7 +97,6 @@ class Connection(asyncio.Protocol):
         self._is_behind = False
         # input is discarded after an error in it, and while the connection lingers
         self._is_discarding = self._is_lingering = False
-        self._discarded_bytes = 0
         # The time at which the connection times out. The timer may ring before, and then waits for the rest.
         self._deadline = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -146,14 +144,22 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_discarding:
-            self._discarded_bytes += len(data)
-            if self._discarded_bytes > _LINGER_BYTES:
-                self._transport.close()
+            self._await_turn_to_discard()
             return
         if self._unparsed:
             self._unparsed += data
         else:
             self._parse_requests(data)
+
+    def _await_turn_to_discard(self) -> None:
+        """Read no further piece of what is discarded before it is the turn of this connection."""
+        self.flow.pause_reading()
+        if (seconds := self._discard_pace.reserve(self._loop.time())) is not None:
+            self._loop.call_later(seconds, self._discard_next)
+
+    def _discard_next(self) -> None:
+        if not self._transport.is_closing():
+            self.flow.resume_reading()
 
     def _parse_requests(self, data: bytes) -> None:
         """Parse requests until as many wait as may. Keep what is behind them, and read no more."""
@@ -186,6 +192,10 @@ class Connection(asyncio.Protocol):
 
     def _parse_body(self, data: bytes, start: int) -> int | None:
         """Parse a slice of a body. Return its end, or None if nothing after it is to be parsed."""
+        if self._body_left:
+            part = data[start : start + self._body_left]
+            self._body_left -= len(part)
+            return start + len(part) if self._parse(part) else None
         part = data[start : start + _BODY_SLICE_BYTES]
         self._framing_bytes += len(part)
         if self._framing_bytes > MAX_HEAD_BYTES:
@@ -222,6 +232,8 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._expects_continue = self._is_forwarded = False
+        # bytes of a body that have yet to arrive, if its length is known
+        self._body_left = 0
         # it arrives together with the end of the request before, so its bytes were not counted
         self._is_behind = not self._head_bytes
 
@@ -236,6 +248,8 @@ class Connection(asyncio.Protocol):
         self._headers.append((name, value))
         if name == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
+        elif name == b"content-length" and value.isdigit():
+            self._body_left = int(value)
         elif name.startswith(b"x-forwarded-"):
             self._is_forwarded = True
 
@@ -326,7 +340,7 @@ class Connection(asyncio.Protocol):
         if self._running is not exchange or self._pipelined:
             return
         if not self._in_head:
-            # the endpoint answered without reading the whole body
+            # the endpoint answered without reading the whole body, and little is missing
             self._time_out_after(self._head_timeout)
         elif not self._head_bytes:
             self._time_out_after(self._keep_alive_timeout)
@@ -384,7 +398,7 @@ class Connection(asyncio.Protocol):
         self._is_discarding = self._is_lingering = True
         self.flow.resume_reading()
         self._transport.write_eof()
-        self._time_out_after(_LINGER_SECONDS)
+        self._time_out_after(LINGER_SECONDS)
 
     def _start(self, exchange: "Exchange", application: ASGIApp) -> None:
         self._running = exchange

@@ -86,6 +86,15 @@ def _health(port: int, _: Credentials) -> str:
     return f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
 
 
+def _unread_body(port: int, _: Credentials) -> str:
+    return f"POST /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 100000000000\r\n\r\n"
+
+
+def _refused_body(port: int, credentials: Credentials) -> str:
+    head = f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    return f"{head}X-API-Key: {credentials.forged}\r\nContent-Length: 100000000000\r\n\r\n"
+
+
 def _bad_lines(port: int, credentials: Credentials) -> str:
     body = b'{"kind": "none"}\n' * 300_000
     return post(port, body, credentials.writing, "/api/v1/ingest?on_error=skip", "application/x-ndjson").decode()
@@ -170,6 +179,8 @@ ATTACKS = (
     Attack("new texts by a key", _with_key(_new_text(45)), _BOUNDED),
     Attack("a load of bad lines", _bad_lines, frozenset({"200", "503 UNAVAILABLE", LEFT}), clients=1),
     Attack("slow readers", _with_key(_LARGE, {"uid": _HUB["uid"]}), frozenset({LEFT, CLOSED}), "reads slowly", clients=30),
+    Attack("a body that nobody reads", _unread_body, frozenset({"405", CLOSED, LEFT}), "sends on", clients=50),
+    Attack("refused bodies", _refused_body, frozenset({"401", CLOSED, LEFT}), "sends on", clients=50),
     Attack("held connections", _health, frozenset({"200", CLOSED, LEFT}), "holds", clients=800),
     *OVERLOAD,
 )

@@ -25,6 +25,8 @@ _PIPELINED = 64
 # Requests that a slow reader sends before it reads, and the bytes that it reads a second.
 _UNREAD = 20
 _READ_A_SECOND = 4_096
+# Bytes of a body without an end that are written at once.
+_PART = b" " * 262_144
 # Longer than the service lets any request take.
 _HANGS = 45.0
 # How long a client that leaves waits before it does.
@@ -53,7 +55,7 @@ class Group:
     `retries`: a client waits as long as the response asks and sends the same request again. `rushes`: it never waits. `drips`: it
     sends a byte a second of the last line. `leaves`: it closes the connection before the response is there. `pipelines`: it
     writes requests back to back and reads all responses. `reads slowly`: it sends requests and reads little of the responses.
-    `holds`: it sends one request and keeps the connection.
+    `holds`: it sends one request and keeps the connection. `sends on`: it sends a head, and a body without an end.
     """
 
     name: str
@@ -145,6 +147,7 @@ class Client:
             "pipelines": self._pipeline,
             "reads slowly": self._read_slowly,
             "holds": self._hold,
+            "sends on": self._send_on,
         }
         self._behave = behaviours[group.behaviour]
 
@@ -215,11 +218,26 @@ class Client:
 
     async def _pipeline(self, kind: RequestKind, request: bytes, end: float) -> None:
         """Write requests as fast as the connection takes them, and read all responses."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=self._source)
+        await self._write_on(kind, b"", request * _PIPELINED, end)
+
+    async def _send_on(self, kind: RequestKind, head: bytes, end: float) -> None:
+        """Send a head, and a body as fast as the connection takes it."""
+        await self._write_on(kind, head, _PART, end)
+
+    async def _write_on(self, kind: RequestKind, first: bytes, part: bytes, end: float) -> None:
+        """Write a part again and again, and read all responses, until the server closes the connection."""
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=self._source)
+        except OSError:
+            # not again at once: the client would do nothing else
+            await asyncio.sleep(_LEAVES_AFTER)
+            self.durations[kind.name, CLOSED].append(0.0)
+            return
         reading = asyncio.create_task(self._count_responses(kind, reader))
         try:
+            writer.write(first)
             while time.perf_counter() < end and not reading.done():
-                writer.write(request * _PIPELINED)
+                writer.write(part)
                 await writer.drain()
         except OSError:
             self.durations[kind.name, CLOSED].append(0.0)

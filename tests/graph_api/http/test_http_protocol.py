@@ -1,6 +1,7 @@
 """The protocol of a connection: a request in bytes, messages for an application, and its response in bytes."""
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from uvicorn.server import ServerState
 from db.errors import Unavailable
 from db.tenancy.tenant_ids import NO_TENANT_ID
 from graph_api.http.connection_limits import TOO_MANY_CONNECTIONS, ConnectionLimits, claim_connection, countable_address
+from graph_api.http.discarding import LINGER_SECONDS, DiscardPace
 from graph_api.http.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
 from graph_api.http.send_limits import SendLimits
 
@@ -77,6 +79,7 @@ def connect(
     limits: ConnectionLimits | None = None,
     send_limits: SendLimits | None = None,
     proxies: str = "10.0.0.1",
+    discard_pace: DiscardPace | None = None,
 ) -> tuple[Connection, Transport]:
     config = Config(application, log_config=None, timeout_keep_alive=cast(int, keep_alive), forwarded_allow_ips=proxies)
     transport = Transport()
@@ -87,6 +90,7 @@ def connect(
         head_timeout=head_timeout,
         limits=limits or ConnectionLimits(),
         send_limits=send_limits or SendLimits(),
+        discard_pace=discard_pace or DiscardPace(),
     )
     connection.connection_made(cast(asyncio.Transport, transport))
     return connection, transport
@@ -320,7 +324,9 @@ def test_a_client_that_reads_gets_its_whole_response_beside_many_that_do_not() -
         limits, send_limits = ConnectionLimits(), SendLimits(max_bytes=5_000_000)
 
         def make() -> Connection:
-            return Connection(config, state, {}, head_timeout=SLOW, limits=limits, send_limits=send_limits)
+            return Connection(
+                config, state, {}, head_timeout=SLOW, limits=limits, send_limits=send_limits, discard_pace=DiscardPace()
+            )
 
         listener = socket.create_server(("127.0.0.1", 0))
         # so that the kernel keeps little of a response
@@ -631,6 +637,60 @@ async def test_a_slow_head_is_refused_and_the_rest_of_the_input_is_discarded() -
     assert (transport.is_half_closed, transport.is_closed) == (True, False)
     connection.data_received(b"y" * 100)
     assert len(transport.written) == 2
+
+
+@pytest.mark.parametrize(
+    ("framing", "part", "is_kept"),
+    [
+        (b"Content-Length: 65536", b"x", True),
+        (b"Content-Length: 65537", b"x", False),
+        (b"Content-Length: 100000000000", b"x", False),
+        (b"Transfer-Encoding: chunked", b"1\r\nx\r\n", False),
+    ],
+)
+async def test_a_connection_whose_body_nobody_reads_is_closed_unless_little_is_announced(
+    framing: bytes, part: bytes, *, is_kept: bool
+) -> None:
+    connection, transport = connect(echo_path)
+    connection.data_received(b"POST /a HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n%b" % (framing, part))
+    await settle(lambda: transport.written)
+    assert transport.written == [OK if is_kept else OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")]
+    assert transport.is_half_closed is not is_kept
+    assert connection._exchange is not None
+    assert not connection._exchange.body
+    if is_kept:
+        connection.data_received(b"x" * 65_535 + GET)
+        await settle(lambda: len(transport.written) == 2)
+        assert transport.written[1] == OK
+
+
+async def test_a_connection_discards_a_piece_in_each_turn() -> None:
+    connection, transport = connect(echo_path)
+    connection.data_received(b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await settle(lambda: transport.is_half_closed)
+    for _ in range(3):
+        connection.data_received(b"x" * 262_144)
+        # the transport reads no more before others had their turn
+        assert transport.is_paused
+        await settle(lambda: not transport.is_paused)
+    assert not transport.is_closed
+    connection.data_received(b"x")
+    transport.close()
+    await asyncio.sleep(0.02)
+    assert transport.is_paused
+
+
+def test_connections_discard_one_after_the_other() -> None:
+    pace = DiscardPace()
+    reserved = [pace.reserve(100.0) for _ in range(2_000)]
+    turns = [it for it in reserved if it is not None]
+    assert turns[0] == 0
+    assert {round(after - before, 6) for before, after in itertools.pairwise(turns)} == {round(turns[1], 6)}
+    # later ones are closed before it would be their turn, and keep no others waiting
+    assert LINGER_SECONDS - turns[1] <= turns[-1] < LINGER_SECONDS
+    assert len(turns) < len(reserved)
+    assert pace.reserve(100.0 + LINGER_SECONDS) == pytest.approx(0, abs=turns[1])
+    assert pace.reserve(200.0) == 0
 
 
 # Requests that have been received but for their last byte.
