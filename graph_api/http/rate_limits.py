@@ -5,12 +5,13 @@ import re
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import structlog
 from limits import RateLimitItem, parse_many
 
 from db.errors import RateLimited
-from graph_api.http.redis_counts import RedisCounts
+from graph_api.http.redis_counts import RedisCounts, Span
 
 # Number of callers from which on windows that have ended are removed.
 _MIN_SWEEP = 1_000
@@ -47,16 +48,18 @@ def policy_of(limits: Sequence[Limit]) -> str:
 class Window:
     """Cost that a caller has spent of one limit, and the time at which the window ends.
 
-    A window begins with the first cost in it, as in the storages of `limits`.
+    A window begins with the first cost in it.
     """
 
-    __slots__ = ("ends_at", "key", "limit", "spent")
+    __slots__ = ("__weakref__", "ends_at", "key", "limit", "redis_end", "spent")
 
-    def __init__(self, limit: Limit, key: str, spent: int = 0, ends_at: float = 0.0) -> None:
+    def __init__(self, limit: Limit, key: str, spent: int = 0, ends_at: float = 0.0, redis_end: int = 0) -> None:
         self.limit = limit
         self.key = key
         self.spent = spent
         self.ends_at = ends_at
+        # identifies a window in Redis
+        self.redis_end = redis_end
 
     @property
     def name(self) -> str:
@@ -65,12 +68,6 @@ class Window:
     @property
     def remaining(self) -> int:
         return max(0, self.limit.amount - self.spent)
-
-    @property
-    def seconds(self) -> int:
-        """Seconds until the window ends. One that has not begun has its whole length left."""
-        seconds = math.ceil(self.ends_at - time.time())
-        return seconds if seconds > 0 else self.limit.seconds
 
 
 class RateLimitStatus(NamedTuple):
@@ -85,8 +82,9 @@ class RateLimitStatus(NamedTuple):
         """Seconds until every window has cost left; 0 if that is the case now."""
         seconds = 0
         for window in self.windows:
-            if window.spent >= window.limit.amount:
-                seconds = max(seconds, window.seconds)
+            # one that has ended while the operation waited is no obstacle
+            if window.spent >= window.limit.amount and (left := window.ends_at - time.time()) > 0:
+                seconds = max(seconds, math.ceil(left))
         return seconds
 
     def error(self) -> RateLimited:
@@ -116,7 +114,7 @@ class Charge(NamedTuple):
 
     status: RateLimitStatus
     cost: int
-    # the time at which each window ends
+    # the time at which each window ends: those of this process go on, and begin anew
     ends: tuple[float, ...] = ()
     is_admitted: bool = True
 
@@ -142,28 +140,15 @@ class RateLimiter:
             return self._own_windows.status(tenant_id, credential)
         if time.monotonic() < self._disabled_until:
             return RateLimitStatus()
-        keys = [limit.key(tenant_id, credential) for limit in self._limits]
-        try:
-            counts = await self._shared_counts.get(keys)
-        except self._shared_counts.errors as error:
-            self._disable(error)
-            return RateLimitStatus()
-        windows = zip(self._limits, keys, counts, strict=True)
-        return RateLimitStatus(tuple([Window(limit, key, *count) for limit, key, count in windows]), policy_of(self._limits))
+        windows = tuple([Window(limit, limit.key(tenant_id, credential)) for limit in self._limits])
+        return await self._count(RateLimitStatus(windows, policy_of(self._limits)), 0)
 
     async def charge(self, status: RateLimitStatus, cost: int) -> RateLimitStatus:
         """Add a cost to the windows of a caller, and return them."""
         if self._shared_counts is None:
             self._own_windows.charge(status, cost)
             return status
-        windows = status.windows
-        try:
-            spent = await self._shared_counts.add([(it.key, it.limit.item) for it in windows], cost)
-        except self._shared_counts.errors as error:
-            self._disable(error)
-            return RateLimitStatus()
-        charged = tuple([_charged(window, it, cost) for window, it in zip(windows, spent, strict=True)])
-        return status._replace(windows=charged)
+        return await self._count(status, cost)
 
     async def enter(self, status: RateLimitStatus, cost: int) -> Charge:
         """Charge the estimated cost of an operation, unless a window is exceeded."""
@@ -172,10 +157,9 @@ class RateLimiter:
                 return Charge(status, 0, is_admitted=False)
             self._own_windows.charge(status, cost)
             return Charge(status, cost, tuple([it.ends_at for it in status.windows]))
-        charged = await self.charge(status, cost)
-        charge = Charge(charged, cost, tuple([it.ends_at for it in charged.windows]))
+        charge = Charge(await self._count(status, cost), cost)
         # another process may have charged since the status was read
-        if any(it.spent - cost >= it.limit.amount for it in charged.windows):
+        if any(it.spent - cost >= it.limit.amount for it in charge.status.windows):
             return Charge(await self.settle(charge, 0), 0, is_admitted=False)
         return charge
 
@@ -186,30 +170,24 @@ class RateLimiter:
         if self._shared_counts is None:
             self._own_windows.settle(charge, more)
             return status
-        if more > 0:
-            return await self.charge(status, more)
-        if more == 0 or not status.windows:
-            return status
-        now = time.time()
-        windows: list[Window] = []
-        try:
-            for window in status.windows:
-                if window.ends_at > now:
-                    key = [(window.key, window.limit.item)]
-                    (spent,) = await self._shared_counts.add(key, more)
-                    if spent < 0:
-                        # it has ended just now, and this has begun another one
-                        (spent,) = await self._shared_counts.add(key, -more)
-                    window = Window(window.limit, window.key, spent, window.ends_at)
-                windows.append(window)
-        except self._shared_counts.errors as error:
-            self._disable(error)
-            return RateLimitStatus()
-        return status._replace(windows=tuple(windows))
+        return await self._count(status, more) if more else status
 
     async def close(self) -> None:
         if self._shared_counts is not None:
             await self._shared_counts.close()
+
+    async def _count(self, status: RateLimitStatus, cost: int) -> RateLimitStatus:
+        """Add a cost to windows in Redis, or take a negative one from those of a status, and return the current ones."""
+        if self._shared_counts is None or not status.windows:
+            return status
+        spans = [Span(it.key, it.limit.seconds, it.redis_end) for it in status.windows]
+        try:
+            counts = await self._shared_counts.add(spans, cost)
+        except self._shared_counts.errors as error:
+            self._disable(error)
+            return RateLimitStatus()
+        windows = [Window(it.limit, it.key, *count) for it, count in zip(status.windows, counts, strict=True)]
+        return status._replace(windows=tuple(windows))
 
     def _disable(self, error: Exception) -> None:
         self._disabled_until = time.monotonic() + RETRY_INTERVAL
@@ -217,12 +195,17 @@ class RateLimiter:
 
 
 class _OwnWindows:
-    """Windows of the callers of this process. They are counted in place, so that a request looks them up once."""
+    """Windows of the callers of this process. They are counted in place, so that a request looks them up once.
+
+    There is one window of a key, as long as it lasts or a request holds it.
+    """
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         self._limits = limits
         # by key, as the credentials of a tenant share one; and by caller
-        self._windows: dict[str, Window] = {}
+        self._windows: WeakValueDictionary[str, Window] = WeakValueDictionary()
+        # those that had not ended at the last sweep
+        self._lasting: list[Window] = []
         self._statuses: dict[tuple[int, str], RateLimitStatus] = {}
         self._sweep_at = _MIN_SWEEP
 
@@ -247,10 +230,7 @@ class _OwnWindows:
         now = time.time()
         for window in status.windows:
             if window.ends_at <= now:
-                # it may have been removed while the operation ran
-                window = self._windows.setdefault(window.key, window)
-                if window.ends_at <= now:
-                    window.spent, window.ends_at = 0, now + window.limit.seconds
+                window.spent, window.ends_at = 0, now + window.limit.seconds
             window.spent += cost
 
     def settle(self, charge: Charge, more: int) -> None:
@@ -265,17 +245,9 @@ class _OwnWindows:
     def _sweep(self, now: float) -> None:
         """Remove windows that have ended, whenever the number of callers has doubled. Callers find theirs again."""
         if len(self._statuses) >= self._sweep_at:
-            self._windows = {key: it for key, it in self._windows.items() if it.ends_at > now}
+            self._lasting = [it for it in self._windows.values() if it.ends_at > now]
             self._statuses.clear()
-            self._sweep_at = max(_MIN_SWEEP, 2 * len(self._windows))
-
-
-def _charged(window: Window, spent: int, cost: int) -> Window:
-    """Return a window after a cost was added to what is now spent in it."""
-    # a cost that is all of it has begun a new window; one that was not known to have begun was begun by another a moment ago
-    now = time.time()
-    ends_at = now + window.limit.seconds if spent == cost or window.ends_at <= now else window.ends_at
-    return Window(window.limit, window.key, spent, ends_at)
+            self._sweep_at = max(_MIN_SWEEP, 2 * len(self._lasting))
 
 
 def parse_rate(rate: str) -> RateLimitItem:

@@ -90,6 +90,29 @@ async def test_what_was_charged_to_a_window_that_has_ended_is_not_paid_back_to_t
     assert remaining(await limiter.status(1, "a")) == {"key": 85}
 
 
+async def test_a_refund_after_a_sweep_goes_to_the_window_that_was_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "_MIN_SWEEP", 10)
+    limiter = RateLimiter("", "100/minute")
+    # it waits, while others come and go
+    waiting = await limiter.status(1, "a")
+    for number in range(30):
+        await limiter.status(1, f"caller {number}")
+    await limiter.charge(await limiter.status(1, "a"), 10)
+    charge = await limiter.enter(waiting, 50)
+    assert remaining(charge.status) == {"key": 40}
+    assert remaining(await limiter.settle(charge, 1)) == remaining(await limiter.status(1, "a")) == {"key": 89}
+
+
+async def test_an_operation_that_waited_until_an_exceeded_window_ended_enters(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter, now = RateLimiter("", "100/minute"), 1_000.0
+    monkeypatch.setattr("graph_api.http.rate_limits.time.time", lambda: now)
+    waiting = await limiter.status(1, "a")
+    await limiter.charge(await limiter.status(1, "a"), 100)
+    assert not (await limiter.enter(waiting, 1)).is_admitted
+    now += 61
+    assert (await limiter.enter(waiting, 1)).is_admitted
+
+
 @pytest.mark.api
 async def test_ten_at_once_cannot_enter_on_credit(address: str) -> None:
     async with serving(address, key_rate="100/minute", tenant_rate="") as api:
@@ -222,6 +245,33 @@ async def test_operations_of_processes_that_share_a_redis_enter_with_their_estim
         await ten_enter(limiters)
         for limiter in limiters:
             await limiter.close()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("ahead", [-3_600, 3_600])
+async def test_a_refund_goes_to_the_window_of_redis_that_was_charged(
+    ahead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with redis(tmp_path) as url:
+        one, other = RateLimiter("", "100/second", url), RateLimiter("", "100/second", url)
+        less, late, more = [await one.enter(await one.status(1, "a"), 20) for _ in range(3)]
+        with monkeypatch.context() as clock:
+            # the clock of the process is set meanwhile, and says nothing about the window
+            now = time.time() + ahead
+            clock.setattr(time, "time", lambda: now)
+            assert remaining(await one.settle(less, 1)) == remaining(await other.status(1, "a")) == {"key": 59}
+
+            async def has_ended() -> bool:
+                return remaining(await other.status(1, "a")) == {"key": 100}
+
+            await wait_until(has_ended)
+            # a window that has ended is not begun anew by a refund
+            assert remaining(await one.settle(late, 0)) == {"key": 100}
+            await spend(other, 50)
+            assert remaining(await one.settle(late, 0)) == {"key": 50}
+            assert remaining(await one.settle(more, 25)) == remaining(await other.status(1, "a")) == {"key": 45}
+        await one.close()
+        await other.close()
 
 
 @pytest.mark.api
