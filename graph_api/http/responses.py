@@ -74,8 +74,8 @@ def json_response(
 
 
 def error_entry(error: HeadwaterError, *, may_read: bool = True) -> dict[str, Any]:
-    """Return an error as an entry of the `errors` of a GraphQL response, and log why something was unavailable. A caller who may
-    not read is told nothing stored."""
+    """Return an error as an entry of the `errors` of a GraphQL response, and log why something was unavailable. The
+    message to a caller who may not read contains nothing stored."""
     log_unavailable([error])
     extensions = {"code": error.code} if error.field is None else {"code": error.code, "field": error.field}
     return {"message": error.message_for(may_read=may_read), "extensions": extensions}
