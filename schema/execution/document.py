@@ -1,7 +1,6 @@
 """Documents: parsed and validated once, cached, and identified by their hash."""
 
 import gc
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -28,6 +27,7 @@ from graphql.validation import MaxIntrospectionDepthRule
 from db.errors import Forbidden, LimitExceeded, NotPersisted
 from db.lineage.figures import Figures
 from schema.execution.authorization import declared_scopes, required_scopes
+from schema.execution.document_cache import DocumentCache
 from schema.execution.federation import SubgraphSchema
 from schema.language.cost_estimator import CostEstimate, CostEstimates, CostEstimator
 from schema.language.cost_model import CostModel
@@ -38,8 +38,8 @@ from schema.planning.cache import DocumentPlans, PlannedOperation
 from schema.planning.coercion import InputCoercions, VariableCoercion
 from schema.planning.planner import Planner
 
-# Characters of all cached documents, whose parsed form takes about 200 times their size, and of one of them, so that one document
-# cannot evict all others. Plans count as their weight in characters.
+# Characters of all cached documents, whose parsed form takes about 200 times their size, and of one of them, so that a tenant can
+# have several beside those of others. Plans count as their weight in characters.
 CACHE_CHARACTERS = 262_144
 CACHED_DOCUMENT_CHARACTERS = CACHE_CHARACTERS // 8
 
@@ -123,19 +123,6 @@ class PreparedDocument:
     hashed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedDocument:
-    """A cached document, and the tenants that have sent its text. Other tenants cannot find it by its hash."""
-
-    text: str
-    prepared: PreparedDocument
-    tenant_ids: set[int]
-
-    @property
-    def weight(self) -> int:
-        return len(self.text) + self.prepared.plans.weight
-
-
 class Documents:
     """Parses and plans documents. Keeps all registered documents and a cache of the valid ones that were used last."""
 
@@ -146,11 +133,9 @@ class Documents:
         self._estimator = CostEstimator(CostModel(self._schema, limits))
         self._scopes = declared_scopes(schema)
         self._coercions = InputCoercions()
-        # by hash
-        self._cache: OrderedDict[str, _CachedDocument] = OrderedDict()
+        self._cache: DocumentCache[PreparedDocument] = DocumentCache(CACHE_CHARACTERS)
         # hashes of all documents that are kept, by text
         self._hashes: dict[str, str] = {}
-        self._cached_weight = 0
         registered = registered or RegisteredDocuments()
         self._exclusive = registered.exclusive
         self._hashes_by_id = {document_id: document_hash(text) for document_id, text in registered.texts.items()}
@@ -181,10 +166,9 @@ class Documents:
         hashed = document_id.removeprefix(HASH_PREFIX) if by_hash else self._hashes_by_id.get(document_id, "")
         if (registered := self._registered.get(hashed)) is not None:
             return registered
-        if (cached := self._cache.get(hashed)) is None or tenant_id not in cached.tenant_ids:
+        if (cached := self._cache.find(hashed, tenant_id)) is None:
             raise NotPersisted
-        self._cache.move_to_end(hashed)
-        return cached.prepared
+        return cached
 
     def read(self, query: str, *, is_anonymous: bool = False) -> PreparedDocument:
         """Parse and validate a text. May be called in a thread.
@@ -215,18 +199,14 @@ class Documents:
                 "This service runs only registered documents. Send the id of one as documentId, or its exact text as query."
                 " HEADWATER_PERSISTED_DOCUMENTS registers documents."
             )
-        if (cached := self._cache.get(hashed)) is not None:
-            self._cache.move_to_end(hashed)
-            cached.tenant_ids.add(tenant_id)
-            return cached.prepared
+        if (cached := self._cache.send(hashed, tenant_id)) is not None:
+            return cached
         prepared = read or self.read(query, is_anonymous=is_anonymous)
         if not prepared.errors and len(query) <= CACHED_DOCUMENT_CHARACTERS:
             prepared.hashed = hashed
             prepared.plans.max_weight = CACHED_DOCUMENT_CHARACTERS - len(query)
-            self._cache[hashed] = _CachedDocument(query, prepared, {tenant_id})
             self._hashes[query] = hashed
-            self._cached_weight += len(query)
-            self._evict()
+            self._forget(self._cache.add(hashed, query, prepared, tenant_id))
         return prepared
 
     def operation(self, prepared: PreparedDocument, name: str | None) -> DocumentOperation | None:
@@ -266,11 +246,8 @@ class Documents:
         weight = prepared.plans.weight
         planned = prepared.plans.plan(self._planner, operation.node, prepared.document, variables)
         self.find_plan(prepared, operation, variables)
-        cached = self._cache.get(prepared.hashed)
         # a document that was evicted meanwhile takes its plans with it
-        if cached is not None and cached.prepared is prepared:
-            self._cached_weight += prepared.plans.weight - weight
-            self._evict()
+        self._forget(self._cache.grow(prepared.hashed, prepared, prepared.plans.weight - weight))
         return planned
 
     def _plan_registered(self, prepared: PreparedDocument) -> None:
@@ -281,12 +258,10 @@ class Documents:
             if isinstance(node, OperationDefinitionNode) and not prepared.plans.conditions(node, prepared.document):
                 prepared.plans.plan(self._planner, node, prepared.document, VariableValues({}, {}))
 
-    def _evict(self) -> None:
-        """Remove the documents that were used least recently, until the others are within the bound."""
-        while self._cached_weight > CACHE_CHARACTERS:
-            evicted = self._cache.popitem(last=False)[1]
-            del self._hashes[evicted.text]
-            self._cached_weight -= evicted.weight
+    def _forget(self, texts: list[str]) -> None:
+        """Forget the hashes of documents that are no longer cached."""
+        for text in texts:
+            del self._hashes[text]
 
     def _parse(self, text: str, tokens: int) -> PreparedDocument:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from schema.execution.document import CACHE_CHARACTERS
 from tests.builders import REGISTER, ApiResponse, product_fields
 from tests.graph_api.auth.issuer import jwks, token
 from tests.security.service_harness import LIST, Client, Owner, Service, rejection, serving, token_settings
@@ -48,6 +49,15 @@ async def credentials(owner: Owner, tenant: str) -> dict[str, tuple[str, dict[st
         "operator in another tenant": (keys["operator"], {"X_Headwater_Tenant": tenant}),
         "token": ("", {"Authorization": f"Bearer {token(tenant=tenant, scope='read')}"}),
     }
+
+
+async def test_documents_of_strangers_remove_none_of_a_tenant(client: Client, owner: Owner) -> None:
+    key, text = await owner.key("read", of=await owner.tenant()), f"{LIST} {MARKER} beside strangers"
+    assert (await send(client, key, {"query": text})).data
+    large = f"{SCHEMA} # {'x' * 15_000}"
+    for number in range(CACHE_CHARACTERS // len(large) + 2):
+        assert (await send(client, "", {"query": f"{large}{number}"})).status == 200
+    assert (await send(client, key, {"documentId": document_id(text)})).data
 
 
 async def test_an_id_grants_the_same_as_the_text(client: Client, owner: Owner) -> None:

@@ -188,7 +188,8 @@ async def test_large_documents_are_not_cached_and_recently_used_ones_are_kept(ap
         assert (await post(api, by_hash(used))).data
     assert (await post(api, by_hash(TWO))).errors == [NOT_FOUND]
     documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
-    assert documents._cached_weight == sum(it.weight for it in documents._cache.values()) <= CACHE_CHARACTERS
+    assert documents._cache.weight <= CACHE_CHARACTERS
+    assert {it.text for it in documents._cache._documents.values()} == documents._hashes.keys()
 
 
 async def test_an_unknown_id_in_a_batch_does_not_affect_other_operations(address: str) -> None:
@@ -237,8 +238,7 @@ async def test_registered_documents_are_available_by_id_hash_and_text(address: s
             assert (await get(api, {"documentId": name, "variables": variables}, PREFLIGHT_HEADER)).status_code == 200
         # registered documents do not take space in the cache
         documents: Documents = api.client._transport.app.state.executor._documents  # type: ignore[attr-defined]
-        assert [it.text for it in documents._cache.values()] == [REGISTER]
-        assert documents._cached_weight == sum(it.weight for it in documents._cache.values())
+        assert [it.text for it in documents._cache._documents.values()] == [REGISTER]
         assert (await api("{ __typename }")).data
         assert (await post(api, by_hash("{ __typename }"))).data
 

@@ -98,8 +98,7 @@ async def test_plans_count_in_the_bound_of_cached_documents(api: Api) -> None:
     of_one_field = [it for it in COMBINATIONS if sum(it.values()) == 1][:4]
     costs = [(await api(text, None, **it)).body["extensions"]["cost"]["actual"] for it in of_one_field]
     assert costs == [0, 0, 1, 1]
-    cached = documents._cache.values()
-    assert documents._cached_weight == sum(it.weight for it in cached) == sum(len(it.text) for it in cached) + 18
+    assert documents._cache.weight == sum(len(it.text) for it in documents._cache._documents.values()) + 18
 
 
 async def send(port: int, query: str, variables: dict[str, Any]) -> bytes:
