@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TypeVar
 
+from db.admission import Admission
 from db.errors import Timeout
 
 T = TypeVar("T")
@@ -39,15 +40,18 @@ class Computation:
 
 
 class ComputationThread:
-    """A thread for computations. One at a time: several would keep the event loop waiting for the interpreter lock."""
+    """A thread for computations, in turns of the tenants. One at a time: several would keep the event loop waiting for the
+    interpreter lock."""
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(1, name)
+        self._admission = Admission(1)
 
-    async def run(self, computation: Computation, compute: Callable[[Computation], T]) -> T:
+    async def run(self, tenant_id: int, computation: Computation, compute: Callable[[Computation], T]) -> T:
         """Return the result of a function, whose time begins with its turn. Cancel it if the caller is cancelled.
 
-        A caller with several computations awaits each before the next, so that those of other callers have their turns.
+        A caller with several computations awaits each before the next, so that those of other callers have their turns. No
+        credential is known here, so those of one tenant have theirs in order.
         """
 
         def run() -> T:
@@ -56,7 +60,8 @@ class ComputationThread:
             return compute(computation)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+            async with self._admission.slot(tenant_id, ""):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, run)
         finally:
             computation.cancel()
 

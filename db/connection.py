@@ -171,7 +171,7 @@ class ReadConnection:
         computation = Computation(seconds)
         self._computations += (computation,)
         try:
-            return await thread.run(computation, compute)
+            return await thread.run(self.tenant_id, computation, compute)
         finally:
             self._computations = tuple(it for it in self._computations if it is not computation)
 

@@ -1,11 +1,9 @@
 """The connections of a process: the only module that begins and ends transactions, and reads without one."""
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from math import inf
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -28,9 +26,6 @@ _STATUS = text(
     "SELECT version_num, pg_is_in_recovery() OR CAST(current_setting('default_transaction_read_only') AS boolean) AS is_read_only"
     " FROM alembic_version"
 )
-
-# Seconds for which the disk is taken to be full after a write has failed.
-_FULL_DISK_SECONDS = 10.0
 
 _SET_TENANT = text("SELECT set_config('headwater.tenant_id', CAST(CAST(:tenant AS bigint) AS text), false)")
 
@@ -57,8 +52,6 @@ class Database:
         behind_pooler: bool = False,
     ) -> None:
         self.hooks: list[StatementHook] = []
-        # the time at which the disk was last too full for a write
-        self._full_disk_at = -inf
         settings = {
             "role": SERVICE_ROLE,
             "timezone": "UTC",
@@ -77,8 +70,7 @@ class Database:
 
         def pool(size: int, **more_settings: str) -> Pool:
             arguments = connect_arguments(address), {**session_settings, **more_settings}, self.hooks
-            open_connection = partial(connect, *arguments, prepares=not behind_pooler, on_full_disk=self._note_full_disk)
-            return Pool(open_connection, size=size, timeout=pool_timeout)
+            return Pool(partial(connect, *arguments, prepares=not behind_pooler), size=size, timeout=pool_timeout)
 
         # The reserve is for work that admission does not limit, such as authentication: it has to proceed while operations hold
         # all other connections.
@@ -152,7 +144,6 @@ class Database:
         tenant = "" if tenant_id is None else int(tenant_id)
         set_tenant = f"; SET LOCAL headwater.tenant_id = '{tenant}'{settings}"
         driver = await self._begin(f"{begin}{self._local_settings}{set_tenant}")
-        driver.is_reading = begin is _READ_ONLY
         try:
             yield driver
             await driver.execute("COMMIT")
@@ -160,7 +151,6 @@ class Database:
             try:
                 await driver.roll_back()
             finally:
-                driver.is_reading = False
                 await self.pool.release(driver)
 
     async def _begin(self, opening: str) -> DriverConnection:
@@ -179,17 +169,10 @@ class Database:
                 return driver
 
     async def status(self) -> DatabaseStatus:
-        """Return the status of the database. Only a write shows that the disk is full, so that is believed for some seconds."""
+        """Return the status of the database."""
         async with self._block(_READ_ONLY, None) as driver:
             rows = await driver.fetch(_STATUS.text)
-        if not rows:
-            return DatabaseStatus(None, False)
-        was_full = time.monotonic() - self._full_disk_at < _FULL_DISK_SECONDS
-        return DatabaseStatus(str(rows[0].version_num), rows[0].is_read_only or was_full)
-
-    def _note_full_disk(self) -> None:
-        """Note that a write failed for lack of disk."""
-        self._full_disk_at = time.monotonic()
+            return DatabaseStatus(str(rows[0].version_num), rows[0].is_read_only) if rows else DatabaseStatus(None, False)
 
     @property
     def connections_in_use(self) -> int:

@@ -49,8 +49,8 @@ EXAMPLE_ADDRESS = "postgresql://user:password@host:5432/database"
 ADDRESS_OPTIONS = {"host", "port", "ssl", "passfile", "timeout", "command_timeout", "target_session_attrs"}
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
-_READ_ONLY_TRANSACTION = "25006"
-_DISK_FULL = "53100"
+# read_only_sql_transaction, disk_full
+_NOT_WRITABLE = ("25006", "53100")
 # query_canceled, transaction_timeout, lock_not_available
 _TIMEOUTS = ("57014", "25P04", "55P03")
 # Connection exceptions, insufficient resources, interventions of operators, system errors: the server refuses for a reason of its
@@ -61,10 +61,6 @@ _UNAVAILABLE_STATES = ("25P03",)
 # Data exceptions and violated constraints, whose messages quote values.
 _CLASSES_THAT_QUOTE = ("22", "23")
 UNAVAILABLE = "The database does not answer. Try again in a moment."
-NO_ROOM_TO_READ = (
-    "The disk of the database is full, and this read needs a temporary file there. Ask for less at once, or try again in a"
-    " moment."
-)
 
 
 def driver_address(address: str) -> URL:
@@ -104,8 +100,8 @@ def translated_errors() -> Iterator[None]:
         raise translated from error
 
 
-def domain_error(error: Exception, *, connection_lost: bool = False, reading: bool = False) -> HeadwaterError | None:
-    """Translate an error of the driver, in a transaction that reads only or another one. None: it is unexpected."""
+def domain_error(error: Exception, *, connection_lost: bool = False) -> HeadwaterError | None:
+    """Translate an error of the driver. None: it is unexpected."""
     # migrations run through SQLAlchemy, which wraps the error of the driver twice
     cause = (error.orig and error.orig.__cause__) if isinstance(error, DBAPIError) else error
     state: str = getattr(cause, "sqlstate", None) or ""
@@ -114,9 +110,7 @@ def domain_error(error: Exception, *, connection_lost: bool = False, reading: bo
         return CONSTRAINT_ERRORS[constraint]()
     if state in ("40001", "40P01"):
         return TransactionConflict("Concurrent writers changed the same data. Try again.")
-    if state == _DISK_FULL and reading:
-        return Unavailable(NO_ROOM_TO_READ)
-    if state in (_READ_ONLY_TRANSACTION, _DISK_FULL):
+    if state in _NOT_WRITABLE:
         return ReadOnly()
     if state in _TIMEOUTS:
         return Timeout("The database took longer than a request may.")

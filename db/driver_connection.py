@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -39,23 +39,13 @@ class StatementHook:
 
 
 class DriverConnection:
-    """A connection to the server that a pool keeps. It calls `on_full_disk` when a write fails for lack of disk."""
+    """A connection to the server that a pool keeps."""
 
-    __slots__ = ("_connection", "_hooks", "_on_full_disk", "_released_at", "is_reading", "is_usable", "tenant_id")
+    __slots__ = ("_connection", "_hooks", "_released_at", "is_usable", "tenant_id")
 
-    def __init__(
-        self,
-        connection: "asyncpg.Connection[Row]",
-        hooks: Sequence[StatementHook],
-        on_full_disk: Callable[[], None],
-        *,
-        is_reading: bool,
-    ) -> None:
+    def __init__(self, connection: "asyncpg.Connection[Row]", hooks: Sequence[StatementHook]) -> None:
         self._connection = connection
         self._hooks = hooks
-        self._on_full_disk = on_full_disk
-        # True if its session or its transaction is read-only.
-        self.is_reading = is_reading
         # The tenant of the session, outside of a transaction; None if it is not known for certain.
         self.tenant_id: int | None = None
         # False after an error that leaves the state of the connection unknown, such as a cancellation.
@@ -150,14 +140,10 @@ class DriverConnection:
         lost = self._connection.is_closed()
         if not refused or lost or isinstance(error, asyncpg.PostgresConnectionError):
             self.is_usable = False
-        translated: HeadwaterError | None = None
-        if isinstance(error, Exception):
-            translated = domain_error(error, connection_lost=lost, reading=self.is_reading)
+        translated = domain_error(error, connection_lost=lost) if isinstance(error, Exception) else None
         if isinstance(translated, ReadOnly):
             # an address with several hosts may lead to another server, which accepts writes
             self.is_usable = False
-            if isinstance(error, asyncpg.DiskFullError):
-                self._on_full_disk()
         remove_values(error)
         return translated
 
@@ -170,17 +156,8 @@ def _decode_jsonb(value: bytes) -> Any:
     return orjson.loads(value[1:])
 
 
-def _ignore() -> None:
-    """Do nothing."""
-
-
 async def connect(
-    arguments: dict[str, Any],
-    server_settings: dict[str, str],
-    hooks: Sequence[StatementHook] = (),
-    *,
-    prepares: bool = True,
-    on_full_disk: Callable[[], None] = _ignore,
+    arguments: dict[str, Any], server_settings: dict[str, str], hooks: Sequence[StatementHook] = (), *, prepares: bool = True
 ) -> DriverConnection:
     """Connect. Values of jsonb are Python values in both directions. Unless `prepares` is false, statements stay prepared."""
     with translated_errors():
@@ -202,5 +179,4 @@ async def connect(
         except BaseException:
             connection.terminate()
             raise
-    is_reading = server_settings.get("default_transaction_read_only") == "on"
-    return DriverConnection(connection, hooks, on_full_disk, is_reading=is_reading)
+    return DriverConnection(connection, hooks)

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from db.admission import Admission, release_slot
 from db.database import Database
 from db.errors import BadInput, NotFound
 from db.tenancy.tenant import only_tenant_of
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
-from graph_api.http.admission import Admission, release_slot
 from graph_api.http.gateway import Gateway, Respond
 from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
@@ -73,7 +73,8 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         async def fetch(requested: Mapping[Lookup, int], caller: Caller) -> Mapping[Lookup, Any]:
             # the database is not used any more, so other operations can have the slot
             release_slot()
-            return await records(requested, caller)
+            async with app.state.fetch_admission.slot(caller.tenant_id, caller.credential):
+                return await records(requested, caller)
 
         authenticator = Authenticator(database, settings.auth_config(), require_auth=require_auth)
         app.state.database = database
@@ -81,6 +82,8 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         app.state.database_status = SingleFlightCache(lambda _: database.status(), STATUS_TTL)
         app.state.rate_limiter = rate_limiter
         app.state.admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
+        # the records of an operation take much memory
+        app.state.fetch_admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.body_admission = Admission(settings.pool_size, settings.max_waiting, settings.pool_timeout)
         app.state.parse_admission = Admission(1, settings.max_waiting, settings.pool_timeout)
         app.state.anonymous_admission = Admission(1, settings.max_waiting, settings.pool_timeout)

@@ -19,7 +19,7 @@ from db.tables import quota
 from db.tables import tenant as tenants
 from db.temporal.kinds import ENTITY, LINK, PRODUCT
 from db.tenancy.audit import record_owner_write
-from db.tenancy.tenant_ids import NO_TENANT_ID
+from db.tenant_ids import NO_TENANT_ID
 
 # Names of the kinds that a quota limits, by their plural.
 LIMITED = {kind.plural: kind.name for kind in (PRODUCT, ENTITY, LINK)}

@@ -17,7 +17,7 @@ from db.occasion import Occasion
 from db.tenancy import api_key, tenant
 from db.tenancy.api_key import BOOTSTRAP, KEY_PREFIX, FoundKey, KeyName, KeySigner
 from db.tenancy.tenant import TenantStatus
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
 from graph_api.auth.config import AuthConfig
 from graph_api.auth.key_secret import key_signer
 from graph_api.auth.principals import (

@@ -2,7 +2,7 @@
 
 from db.tenancy.api_key import FoundKey
 from db.tenancy.tenant import TenantStatus
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID, NO_TENANT_ID
 from graph_api.auth.tokens import Claims
 from schema.execution.principal import Principal
 from schema.language.scopes import Scope, parse_scopes

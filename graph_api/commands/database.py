@@ -11,7 +11,7 @@ from db.database import Database
 from db.embedded.server import EmbeddedServer
 from db.errors import NotFound, Unavailable
 from db.tenancy.tenant import tenant_id_of
-from db.tenancy.tenant_ids import NO_TENANT_ID
+from db.tenant_ids import NO_TENANT_ID
 from graph_api.auth.key_secret import load_or_create_secret
 from graph_api.commands.output import naming_file
 from graph_api.commands.supervision import supervised

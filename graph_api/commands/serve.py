@@ -7,7 +7,7 @@ import structlog
 
 from db.tenancy import api_key
 from db.tenancy.scope import SCOPES
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID
 from graph_api import asgi
 from graph_api.auth.key_secret import key_signer
 from graph_api.commands.author import author_of

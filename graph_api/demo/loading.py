@@ -21,7 +21,7 @@ from db.registries.type_registry import TypeRegistry, read_type_registry
 from db.temporal.change_log import Assertion, Operation, has_changes, raise_first_error
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID
 from graph_api.demo import entities, lineage, products, relationships
 
 # Source, target and producer of a link, by names.

@@ -11,12 +11,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope
 
+from db.admission import Admission
 from db.errors import BadInput, HeadwaterError, LimitExceeded, Timeout, Unavailable
-from db.tenancy.tenant_ids import NO_TENANT_ID
+from db.tenant_ids import NO_TENANT_ID
 from graph_api.auth.authenticator import Authenticator
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
-from graph_api.http.admission import Admission
 from graph_api.http.connection_limits import claim_connection
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, watched
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus

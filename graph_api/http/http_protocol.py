@@ -20,7 +20,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from db.tenancy.tenant_ids import NO_TENANT_ID
+from db.tenant_ids import NO_TENANT_ID
 from graph_api.http.connection_limits import ConnectionLimits, countable_address
 from graph_api.http.discarding import LINGER_SECONDS, DiscardPace
 from graph_api.http.exchange import Exchange

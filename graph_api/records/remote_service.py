@@ -3,12 +3,14 @@
 import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
 import orjson
 import structlog
 
+from db.admission import Admission, Slot
 from db.errors import NotFound, Unavailable
 from db.fields import JSON_DEPTH, depth_of
 from graph_api.records.configuration import Service
@@ -29,7 +31,7 @@ log = structlog.get_logger("headwater.records")
 
 
 class RemoteService:
-    """Client of one service in this process. At most `concurrency` requests run at once."""
+    """Client of one service in this process. At most `concurrency` requests run at once, in turns of the tenants."""
 
     def __init__(self, name: str, service: Service) -> None:
         self._name = name
@@ -37,7 +39,7 @@ class RemoteService:
         self._origin = httpx.URL(f"{service.parts.scheme}://{service.parts.netloc}")
         self._base_path = service.parts.path.rstrip("/")
         self.concurrency = service.concurrency
-        self._semaphore = asyncio.Semaphore(service.concurrency)
+        self._admission = Admission(service.concurrency)
         self._running: set[asyncio.Task[None]] = set()
         self._transport = CheckedAddresses(OneShotTransport(), allow_private=service.private, connect_timeout=service.timeout)
         configured = {name: value.get_secret_value() for name, value in service.headers.items()}
@@ -61,18 +63,19 @@ class RemoteService:
         """Request batches one after the other; several workers take from the same iterator.
 
         A cancelled worker leaves its running request to its timeout: HTTP that is cut off in the middle would leave its
-        connection and the semaphore in an undefined state.
+        connection in an undefined state, and the service has not ended it.
         """
         for batch in batches:
-            await self._semaphore.acquire()
+            slot = self._admission.slot(caller.tenant_id, caller.credential)
+            await slot.acquire()
             fetch = asyncio.create_task(self._fetch(batch, results, caller))
             self._running.add(fetch)
-            fetch.add_done_callback(self._release)
+            fetch.add_done_callback(partial(self._release, slot))
             await asyncio.wait([fetch])
 
-    def _release(self, fetch: asyncio.Task[None]) -> None:
+    def _release(self, slot: Slot, fetch: asyncio.Task[None]) -> None:
         self._running.discard(fetch)
-        self._semaphore.release()
+        slot.release()
 
     async def _fetch(self, batch: list[Lookup], results: RecordResults, caller: Caller) -> None:
         try:

@@ -118,7 +118,9 @@ class Executor:
         if not self._documents.needs_parsing(query):
             return None
         is_anonymous = Scope.SELF not in principal.scopes
-        return await _READING.run(Computation(inf), lambda _: self._documents.read(query, is_anonymous=is_anonymous))
+        return await _READING.run(
+            principal.tenant_id, Computation(inf), lambda _: self._documents.read(query, is_anonymous=is_anonymous)
+        )
 
     def prepare(
         self, request: Request, principal: Principal, read: PreparedDocument | None = None
@@ -230,7 +232,14 @@ class Executor:
         actual = context.cost_meter.total + (prepared.estimate.writes + prepared.estimate.reads if ran else 0)
         if context.records and result.data is not None:
             request = prepared.request
-            caller = Caller(request_id, principal.tenant, request.authorization, request.traceparent)
+            caller = Caller(
+                request_id,
+                principal.tenant,
+                principal.tenant_id,
+                principal.rate_key,
+                request.authorization,
+                request.traceparent,
+            )
             errors += await resolve_records(result.data, context.records, self._fetch, caller)
             actual += FETCH_COST * len(context.records)
         described = [describe(error, prepared.document, may_read=Scope.READ in principal.scopes) for error in errors]

@@ -35,6 +35,9 @@ class Caller:
 
     request_id: str
     tenant: str
+    tenant_id: int
+    # key under which slots are counted
+    credential: str
     authorization: str | None = field(default=None, repr=False)
     traceparent: str | None = None
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from db.errors import HeadwaterError
 from db.tenancy.scope import READ, WRITE
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID
 from tests.bench import report
 from tests.bench.databases import (
     NotVerified,

@@ -14,7 +14,7 @@ from db.embedded.server import EmbeddedServer
 from db.temporal.verification import verify_tenant
 from db.tenancy import api_key
 from db.tenancy.api_key import KeySigner
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID
 
 DATABASE_VARIABLE = "HEADWATER_BENCH_DATABASE_URL"
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from db.database import Database
 from db.tenancy.api_key import KeyName
-from db.tenancy.tenant_ids import NO_TENANT_ID
+from db.tenant_ids import NO_TENANT_ID
 from graph_api.app import create_app
 from graph_api.auth.authenticator import TOKENS_NOT_ACCEPTED
 from graph_api.settings import Settings

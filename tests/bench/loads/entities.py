@@ -4,7 +4,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
 
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID
 from tests.bench.versions import VERSIONS
 
 # first and last parts of surnames

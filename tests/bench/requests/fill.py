@@ -9,7 +9,7 @@ import orjson
 from db import migrations
 from db.author import Author
 from db.database import Database
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
 from tests.bench.databases import OtherData, plain_address, verify

@@ -18,10 +18,7 @@ import asyncpg
 import psutil
 import pytest
 
-from db.database import Database
 from db.embedded.server import EmbeddedServer
-from db.errors import Unavailable
-from db.sql import text
 from graph_api.commands.database import DATABASE
 from tests.builders import REGISTER_LINEAGE, UPDATE, iso, product_fields
 from tests.commands import run_in_process
@@ -222,11 +219,6 @@ async def test_a_service_whose_clock_is_an_hour_off_goes_by_that_of_the_database
 async def endure(data: Path, fault: Callable[[], AbstractAsyncContextManager[None]], times: int) -> None:
     """Write during a fault that comes and goes. Writes are unavailable meanwhile, reads go on, and nothing is restarted."""
     async with serve_on(data) as (service, client):
-
-        async def is_read_only() -> bool:
-            ready = await client.http.get("/ready")
-            return (ready.status_code, ready.json()["status"]) == (200, "read-only")
-
         await register_products(client)
         async with Writers(client).at_work() as writers:
             for _ in range(times):
@@ -235,7 +227,6 @@ async def endure(data: Path, fault: Callable[[], AbstractAsyncContextManager[Non
                     codes.clear()
                 async with fault():
                     await writers.wait_until(lambda: all(writers.error_codes))
-                    await wait_until(is_read_only)
                     read = await client("{ products(first: 100) { totalCount } }")
                     assert read.data["products"]["totalCount"] > 1
                 assert set.union(*writers.error_codes) == {"UNAVAILABLE"}
@@ -273,19 +264,6 @@ def small_disk(new_data: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", directory], check=True)
 
 
-# Reads what the memory for a statement does not hold.
-LARGE_READ = text("SELECT count(*) FROM generate_series(1, 1000000) AS number WHERE CAST(:tenant AS bigint) = 1")
-
-
-async def check_large_reads(database: Database) -> None:
-    """Check the message of reads for whose temporary files the disk has no room."""
-    with pytest.raises(Unavailable, match="this read needs a temporary file"):
-        await database.single_read(1).fetch(LARGE_READ)
-    async with database.snapshot(1) as connection:
-        with pytest.raises(Unavailable, match="this read needs a temporary file"):
-            await connection.fetch(LARGE_READ)
-
-
 async def test_writes_are_unavailable_while_the_disk_is_full_and_reads_go_on(small_disk: Path, data: Path) -> None:
     @asynccontextmanager
     async def full() -> AsyncIterator[None]:
@@ -294,21 +272,16 @@ async def test_writes_are_unavailable_while_the_disk_is_full_and_reads_go_on(sma
             while file.write(bytes(4096)):
                 pass
         try:
-            await check_large_reads(database)
             yield
         finally:
             filler.unlink()
 
     space = small_disk / "space"
     space.mkdir(mode=0o700)
-    with await asyncio.to_thread(EmbeddedServer.start, data) as server:
+    with await asyncio.to_thread(EmbeddedServer.start, data):
         async with superuser(data) as owner:
             user = Path((data / "postgres.socket").read_text().strip()).stat()
             os.chown(space, user.st_uid, user.st_gid)
             await owner.execute(f"CREATE TABLESPACE small LOCATION '{space}'")
             await owner.execute(f"ALTER DATABASE {DATABASE} SET TABLESPACE small")
-        database = Database(server.address(DATABASE))
-        try:
-            await endure(data, full, size(1, 10))
-        finally:
-            await database.close()
+    await endure(data, full, size(1, 10))

@@ -2,7 +2,7 @@
 
 from db.author import Author
 from db.temporal.verification import verify_tenant
-from db.tenancy.tenant_ids import DEFAULT_TENANT_ID
+from db.tenant_ids import DEFAULT_TENANT_ID
 from graph_api import demo
 from tests.builders import Api
 

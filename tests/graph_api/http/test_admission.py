@@ -10,9 +10,9 @@ import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from db.admission import ACTIVE_SECONDS, Admission, Slot
 from db.errors import Unavailable
-from db.tenancy.tenant_ids import NO_TENANT_ID
-from graph_api.http.admission import ACTIVE_SECONDS, Admission, Slot
+from db.tenant_ids import NO_TENANT_ID
 from graph_api.records.configuration import Service as Remote
 from tests.graph_api.http.test_disconnect import TIMEOUT, Service, locked
 from tests.graph_api.records.remote import remote

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 from starlette.requests import ClientDisconnect
 
+from db.admission import Admission
 from db.errors import Timeout
 from graph_api.http import deadline
-from graph_api.http.admission import Admission
 from graph_api.http.deadline import CancelOnDisconnect, TimeLimit
 from graph_api.http.rate_limits import RateLimiter
 from graph_api.http.request import RequestHeaders, request_id_of

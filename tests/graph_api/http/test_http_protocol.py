@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from db.errors import Unavailable
-from db.tenancy.tenant_ids import NO_TENANT_ID
+from db.tenant_ids import NO_TENANT_ID
 from graph_api.http.connection_limits import TOO_MANY_CONNECTIONS, ConnectionLimits, claim_connection, countable_address
 from graph_api.http.discarding import LINGER_SECONDS, DiscardPace
 from graph_api.http.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED, Connection

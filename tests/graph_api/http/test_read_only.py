@@ -11,8 +11,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from db import database, migrations
-from db.driver import NO_ROOM_TO_READ, domain_error
+from db import migrations
+from db.driver import domain_error
 from db.embedded.server import EmbeddedServer
 from db.errors import HeadwaterError, ReadOnly, Timeout, Unavailable
 from db.migrations import latest_revision
@@ -76,12 +76,6 @@ async def client(cluster: str) -> AsyncIterator[_Client]:
         yield _Client(http, cluster)
 
 
-FULL_DISK = """
-CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;
-CREATE TRIGGER fail BEFORE INSERT ON product_version EXECUTE FUNCTION fail()
-"""
-
-
 def warnings(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
     return [it for it in logs if it["log_level"] == "warning"]
 
@@ -130,28 +124,6 @@ async def test_reads_go_on_and_writes_are_unavailable_until_the_database_is_writ
     assert (await client(LIST, reading)).data["products"]["nodes"] == [{"name": "customers"}, {"name": "orders"}]
 
 
-async def test_a_write_that_fails_for_lack_of_disk_makes_the_service_read_only_for_some_seconds(
-    client: _Client, cluster: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = await Owner(cluster).key("read", "write")
-    owner = await asyncpg.connect(cluster)
-    try:
-        await owner.execute(FULL_DISK)
-        refused = await client(REGISTER, key, input=product_fields("orders"))
-    finally:
-        await owner.execute("DROP FUNCTION fail CASCADE")
-        await owner.close()
-    assert refused.error["message"] == ReadOnly().message
-    assert await client.status() == "read-only"
-    assert (await client(REGISTER, key, input=product_fields("orders"))).data
-    monkeypatch.setattr(database, "_FULL_DISK_SECONDS", 0)
-
-    async def is_over() -> bool:
-        return await client.status() == "ok"
-
-    await wait_until(is_over)
-
-
 async def test_the_log_says_why_the_database_was_unavailable(client: _Client, cluster: str) -> None:
     key, unknown_yet = [await Owner(cluster).key("read") for _ in range(2)]
     query = (
@@ -198,9 +170,3 @@ async def test_the_log_says_why_the_database_was_unavailable(client: _Client, cl
 def test_each_state_of_a_server_that_refuses_is_expected(state: str, expected: type[HeadwaterError | None]) -> None:
     error = asyncpg.PostgresError.new({"C": state, "M": "refused"})
     assert type(domain_error(error)) is expected
-
-
-def test_a_read_that_fails_for_lack_of_disk_does_not_say_that_reads_go_on() -> None:
-    error = domain_error(asyncpg.PostgresError.new({"C": "53100", "M": "could not write to file"}), reading=True)
-    assert type(error) is Unavailable
-    assert error.message == NO_ROOM_TO_READ

@@ -87,14 +87,18 @@ class Tenants:
 
 
 @asynccontextmanager
-async def serving(address: str, crm: Remote, *, others: tuple[str, ...] = ("beta",), **option: Any) -> AsyncIterator[Tenants]:
+async def serving(
+    address: str, crm: Remote, *, others: tuple[str, ...] = ("beta",), settings: dict[str, Any] | None = None, **option: Any
+) -> AsyncIterator[Tenants]:
     """Run a service whose operator configured `crm` with a secret header, with these tenants beside `default`."""
     owner = Owner(address)
     for name in others:
         await tenant.create(address, name, Author("owner"))
     keys = {name: await owner.key("read", "write", of=name) for name in ("default", *others)}
     services = {"crm": Service(address=f"{crm.address}/api", headers={"X-Api-Key": SecretStr("of the operator")}, **option)}
-    app = create_app(Settings(database_url=address, services=services, key_secret=SECRET, credential_seconds=0))
+    app = create_app(
+        Settings(database_url=address, services=services, key_secret=SECRET, credential_seconds=0, **(settings or {}))
+    )
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as http:

@@ -2,12 +2,13 @@
 
 import asyncio
 import itertools
+import math
 from collections import Counter
 from contextvars import ContextVar
 from typing import NamedTuple, Self
 
 from db.errors import Unavailable
-from db.tenancy.tenant_ids import NO_TENANT_ID
+from db.tenant_ids import NO_TENANT_ID
 
 # Slots that are kept for tenants that hold none, if there are three times as many in all.
 KEPT_SLOTS = 2
@@ -47,7 +48,8 @@ class _Waiter:
 
 
 class Slot:
-    """Permission to use the database for the block of an `async with`. Releasing it twice has no effect."""
+    """Permission to use what an admission guards, for the block of an `async with`, or from `acquire` to `release`. Releasing it
+    twice has no effect."""
 
     def __init__(self, admission: "Admission", caller: _Caller) -> None:
         self._admission = admission
@@ -55,15 +57,18 @@ class Slot:
         self._is_held = False
 
     async def __aenter__(self) -> Self:
-        if not self._admission._try_assign(self._caller):
-            await self._admission._wait(self._caller)
-        self._is_held = True
+        await self.acquire()
         self._token = _CURRENT_SLOT.set(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         _CURRENT_SLOT.reset(self._token)
         self.release()
+
+    async def acquire(self) -> None:
+        if not self._admission._try_assign(self._caller):
+            await self._admission._wait(self._caller)
+        self._is_held = True
 
     def release(self) -> None:
         if self._is_held:
@@ -81,7 +86,7 @@ def release_slot() -> None:
 
 
 class Admission:
-    """Slots of one process, and a bounded queue of requests that wait for one.
+    """Slots of one process, and a queue of requests that wait for one, so many at most, and so many seconds.
 
     Some slots are kept for tenants that hold none, and a tenant holds at most half of all, rounded up, if another one is active:
     it holds a slot, or wanted one lately. Within these bounds a free slot goes to the tenant with the fewest, among equals to the
@@ -91,8 +96,9 @@ class Admission:
     Requests without a credential wait behind all others.
     """
 
-    def __init__(self, slots: int, max_waiting: int, timeout: float, *, kept: int | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self, slots: int, max_waiting: float = math.inf, timeout: float | None = None, *, kept: int | None = None
+    ) -> None:
         self._max_waiting = max_waiting
         self._timeout = timeout
         self._slots = self._free = slots
@@ -114,7 +120,7 @@ class Admission:
         """Assign a free slot. Return False if there is none for this caller."""
         tenant = self._tenants.pop(caller.tenant_id) if caller.tenant_id in self._tenants else _Tenant()
         self._tenants[caller.tenant_id] = tenant
-        tenant.wanted_at = self._loop.time()
+        tenant.wanted_at = asyncio.get_running_loop().time()
         if self._waiters:
             # those that may have a slot now, because others are no longer active, precede
             self._assign_to_waiters()
@@ -137,7 +143,7 @@ class Admission:
     def _seconds_of_activity(self, tenant: _Tenant) -> float:
         """Return the seconds for which others that hold no slot are still active; 0 or less if none is."""
         latest = next((it for it in reversed(self._tenants.values()) if it is not tenant), None)
-        return 0 if latest is None else latest.wanted_at + ACTIVE_SECONDS - self._loop.time()
+        return 0 if latest is None else latest.wanted_at + ACTIVE_SECONDS - asyncio.get_running_loop().time()
 
     async def _wait(self, caller: _Caller) -> None:
         self._reserve_queue_position(caller)
@@ -206,7 +212,8 @@ class Admission:
             for waiter in self._active_waiters():
                 tenant = self._tenants[waiter.caller.tenant_id]
                 if self._is_only_holder(tenant):
-                    self._timer = self._loop.call_later(self._seconds_of_activity(tenant), self._assign_to_waiters)
+                    loop = asyncio.get_running_loop()
+                    self._timer = loop.call_later(self._seconds_of_activity(tenant), self._assign_to_waiters)
                     return
 
     def _assign_next(self) -> bool:
