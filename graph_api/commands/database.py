@@ -2,27 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from db import migrations
 from db.database import Database
 from db.embedded.server import EmbeddedServer
 from db.errors import NotFound, Unavailable
+from db.revision import latest_revision, revision_of
 from db.tenancy.tenant import tenant_id_of
 from db.tenant_ids import NO_TENANT_ID
 from graph_api.auth.key_secret import load_or_create_secret
+from graph_api.command_settings import CommandSettings, read_settings_of
 from graph_api.commands.output import naming_file
 from graph_api.commands.supervision import supervised
-from graph_api.settings import Settings, read_settings
 
 # Name of the database on the embedded server.
 DATABASE = "headwater"
 
+S = TypeVar("S", bound=CommandSettings)
+
 
 @contextmanager
-def running_database(settings: Settings) -> Iterator[Settings]:
+def running_database(settings: S) -> Iterator[S]:
     """Yield the settings with the address of a database that runs.
 
     Without a given address the embedded server runs for the time of the block, and is started again if it ends. The key secret is
@@ -38,21 +40,26 @@ def running_database(settings: Settings) -> Iterator[Settings]:
 
 
 @contextmanager
-def migrated_database(data: Path | None, **overrides: Any) -> Iterator[Settings]:
-    """Yield the settings, with these overrides, and the address of a database that runs and is migrated."""
-    with running_database(read_settings(data=data, **overrides)) as settings:
-        asyncio.run(_require_migrated(settings))
-        yield settings
+def migrated_database(settings: S) -> Iterator[S]:
+    """Yield the settings with the address of a database that runs and is migrated."""
+    with running_database(settings) as running:
+        asyncio.run(_require_migrated(running))
+        yield running
 
 
-def address_of(settings: Settings) -> str:
+def migrated_database_of(data: Path | None) -> AbstractContextManager[CommandSettings]:
+    """Open the migrated database of a command that needs no other settings."""
+    return migrated_database(read_settings_of(CommandSettings, data=data))
+
+
+def address_of(settings: CommandSettings) -> str:
     """Return the address of the database in settings that `running_database` has completed."""
     assert settings.database_url is not None
     return settings.database_url
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, **options: Any) -> AsyncIterator[Database]:
+async def open_database(settings: CommandSettings, **options: Any) -> AsyncIterator[Database]:
     """Open a pool of one connection, and close it at the end of the block."""
     database = Database(address_of(settings), pool_size=1, **options)
     try:
@@ -75,8 +82,8 @@ def unknown_tenant(name: str) -> NotFound:
     return NotFound(f"There is no tenant called {name!r}. See: headwater tenants list", field="tenant")
 
 
-async def _require_migrated(settings: Settings) -> None:
-    applied, latest = await migrations.revision_of(address_of(settings)), migrations.latest_revision()
+async def _require_migrated(settings: CommandSettings) -> None:
+    applied, latest = await revision_of(address_of(settings)), latest_revision()
     if applied != latest:
         raise Unavailable(f"The database is at revision {applied or 'none'}, this version needs {latest}. Run: headwater migrate")
 

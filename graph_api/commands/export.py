@@ -11,11 +11,11 @@ import click
 from rich.console import Console
 
 from db.instants import read_instant
-from graph_api.commands.database import migrated_database, open_database, tenant_named
+from graph_api.command_settings import CommandSettings
+from graph_api.commands.database import migrated_database_of, open_database, tenant_named
 from graph_api.commands.output import naming_file
 from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.progress import Progress
-from graph_api.settings import Settings
 
 # Seconds one statement may take: it reads all that a tenant has.
 STATEMENT_TIMEOUT = 3600
@@ -25,11 +25,11 @@ REPORTED = 1_000
 
 def export_jsonl(file: Path, as_of: str | None, tenant: str, data: Path | None) -> None:
     instant = None if as_of is None else read_instant(as_of)
-    with migrated_database(data) as settings, _writing(file) as write:
+    with migrated_database_of(data) as settings, _writing(file) as write:
         asyncio.run(_export(settings, tenant, write, instant))
 
 
-async def _export(settings: Settings, tenant: str, write: Callable[[bytes], None], as_of: datetime | None) -> None:
+async def _export(settings: CommandSettings, tenant: str, write: Callable[[bytes], None], as_of: datetime | None) -> None:
     count = 0
     async with open_database(settings, statement_timeout=STATEMENT_TIMEOUT) as database:
         tenant_id = await tenant_named(database, tenant)

@@ -17,8 +17,9 @@ from rich.console import Console
 from db.author import Author
 from db.errors import BadInput
 from db.tenancy.tenant import only_tenant_of
+from graph_api.command_settings import CommandSettings
 from graph_api.commands.author import author_of
-from graph_api.commands.database import migrated_database, open_database, tenant_named
+from graph_api.commands.database import migrated_database_of, open_database, tenant_named
 from graph_api.commands.output import naming_file
 from graph_api.commands.signals import forwarding_signals
 from graph_api.ingestion.csv import CsvFile
@@ -29,7 +30,6 @@ from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.progress import Progress, Rejects
 from graph_api.ingestion.relationship_csv import RelationshipFile
 from graph_api.records.grants import GrantedServices
-from graph_api.settings import Settings
 
 # Seconds one statement may take.
 STATEMENT_TIMEOUT = 600
@@ -80,7 +80,7 @@ def _ingest(parser: type[CsvFile | JsonLines], file: Path, rejects: Path | None,
         if rejects is not None and rejects.exists() and file.exists() and rejects.samefile(file):
             raise BadInput(f"--rejects {rejects} is the file to load. Name another file.")
         # an invalid setting leaves the rejects of an earlier load as they are
-        settings = stack.enter_context(migrated_database(data))
+        settings = stack.enter_context(migrated_database_of(data))
         rejects_file = None
         if rejects is not None:
             with naming_file(rejects):
@@ -94,7 +94,7 @@ def _ingest(parser: type[CsvFile | JsonLines], file: Path, rejects: Path | None,
 
 
 async def _load(
-    settings: Settings,
+    settings: CommandSettings,
     file: BinaryIO,
     parser: type[CsvFile | JsonLines],
     rejects_file: TextIO | None,

@@ -14,11 +14,11 @@ from db.errors import NotFound, Timeout, TransactionConflict
 from db.retry import retry_on_conflict
 from db.temporal.kinds import KINDS
 from db.tenancy.tenant import Tenant, all_tenants
+from graph_api.command_settings import CommandSettings
 from graph_api.commands.author import author_of
-from graph_api.commands.database import address_of, migrated_database
+from graph_api.commands.database import address_of, migrated_database_of
 from graph_api.commands.signals import forwarding_signals
 from graph_api.ingestion.progress import Progress
-from graph_api.settings import Settings
 
 # Attempts of a transaction that conflicts with other writers.
 ATTEMPTS = 5
@@ -27,7 +27,7 @@ MAX_DELAY = 0.2
 
 
 def purge(tenant: str | None, dry_run: bool, data: Path | None) -> int:
-    with migrated_database(data) as settings:
+    with migrated_database_of(data) as settings:
         interrupted = asyncio.run(_purge(settings, tenant, dry_run=dry_run))
     if interrupted is None:
         return 0
@@ -35,7 +35,7 @@ def purge(tenant: str | None, dry_run: bool, data: Path | None) -> int:
     return 128 + interrupted
 
 
-async def _purge(settings: Settings, tenant: str | None, *, dry_run: bool) -> int | None:
+async def _purge(settings: CommandSettings, tenant: str | None, *, dry_run: bool) -> int | None:
     """Run the purge, and return the number of the signal that interrupted it, if one did."""
     running = Purge(
         address_of(settings),

@@ -12,13 +12,13 @@ from graph_api import asgi
 from graph_api.auth.key_secret import key_signer
 from graph_api.commands.author import author_of
 from graph_api.commands.database import migrated_database, open_database
-from graph_api.settings import Settings
+from graph_api.settings import Settings, read_settings
 
 log = structlog.get_logger("headwater")
 
 
 def serve(host: str | None, port: int | None, workers: int | None, data: Path | None) -> None:
-    with migrated_database(data, host=host, port=port, workers=workers) as settings:
+    with migrated_database(read_settings(data=data, host=host, port=port, workers=workers)) as settings:
         created = asyncio.run(_create_bootstrap_key(settings))
         details = {"bootstrap_key": "made"} if created else {}
         asgi.serve(settings, lambda address: log.info("serving", address=address, **details))

@@ -8,10 +8,10 @@ import click
 from db.errors import BadInput
 from db.tenancy import tenant
 from db.tenancy.tenant import LIMITED, Quota, Tenant, all_tenants
+from graph_api.command_settings import CommandSettings
 from graph_api.commands.author import author_of
-from graph_api.commands.database import address_of, migrated_database, unknown_tenant
+from graph_api.commands.database import address_of, migrated_database_of, unknown_tenant
 from graph_api.commands.output import print_table
-from graph_api.settings import Settings
 
 # Value of an option that removes a limit.
 NONE = "none"
@@ -20,26 +20,26 @@ LARGEST = 2**31 - 1
 
 
 def create(name: str, data: Path | None) -> None:
-    with migrated_database(data) as settings:
+    with migrated_database_of(data) as settings:
         asyncio.run(tenant.create(address_of(settings), name, author_of("tenants create")))
     click.echo(f"Created the tenant {name}.")
 
 
 def show(data: Path | None) -> None:
-    with migrated_database(data) as settings:
+    with migrated_database_of(data) as settings:
         _print(asyncio.run(all_tenants(address_of(settings))))
 
 
 def suspend(name: str, reason: str, data: Path | None) -> None:
     if not reason.strip():
         raise BadInput("--reason is empty. Give the reason that is shown to callers.", field="reason")
-    with migrated_database(data) as settings:
+    with migrated_database_of(data) as settings:
         _change(settings, name, "tenants suspend", settings={"suspended_because": reason.strip()})
     click.echo(f"Suspended the tenant {name}: {reason.strip()}")
 
 
 def resume(name: str, data: Path | None) -> None:
-    with migrated_database(data) as settings:
+    with migrated_database_of(data) as settings:
         _change(settings, name, "tenants resume", settings={"suspended_because": None})
     click.echo(f"Resumed the tenant {name}.")
 
@@ -50,7 +50,7 @@ def change_settings(
     options = {"products": products, "entities": entities, "links": links}
     allowed = {kind: _number(kind, value) for kind, value in options.items() if value is not None}
     retention = {} if retention_days is None else {"retention_days": _number("retention-days", retention_days)}
-    with migrated_database(data) as settings:
+    with migrated_database_of(data) as settings:
         if allowed or retention:
             _change(settings, name, "tenants settings", settings=retention, allowed=allowed)
         tenants = [it for it in asyncio.run(all_tenants(address_of(settings))) if it.name == name]
@@ -59,7 +59,7 @@ def change_settings(
     _print(tenants)
 
 
-def _change(running: Settings, name: str, operation: str, **changes: object) -> None:
+def _change(running: CommandSettings, name: str, operation: str, **changes: object) -> None:
     asyncio.run(tenant.change(address_of(running), name, author_of(operation), **changes))  # type: ignore[arg-type]
 
 

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db.errors import HeadwaterError, ReadOnly
-from db.migrations import latest_revision
+from db.revision import latest_revision
 from graph_api.http.responses import json_response
 from schema.language.errors import log_unavailable
 

@@ -25,6 +25,19 @@ from graph_api.cli import main
 main()
 """
 
+# Commands that neither serve, nor use the schema, nor migrate; and what those import that do.
+LIGHT_COMMANDS = ("audit", "export", "ingest", "keys", "purge", "tenants", "verify")
+SERVICE_ONLY = {"alembic", "graphql", "httpx", "jwt", "limits", "schema", "starlette", "strawberry", "uvicorn"}
+IMPORT_COMMANDS = f"""
+import sys
+from importlib import import_module
+for command in {LIGHT_COMMANDS}:
+    import_module("graph_api.commands." + command)
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
+import graph_api.commands.migrate
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+
 QUICK = [
     (["--version"], 0),
     (["--help"], 0),
@@ -48,6 +61,15 @@ def test_help_version_and_refused_arguments_import_no_heavy_module(arguments: li
     _, _, imported = command.stdout.rpartition("imported: ")
     assert "click" in imported.split()
     assert not HEAVY & set(imported.split())
+
+
+@pytest.mark.integration
+def test_only_commands_that_serve_import_the_schema_and_only_those_that_migrate_import_alembic() -> None:
+    command = subprocess.run([sys.executable, "-c", IMPORT_COMMANDS], capture_output=True, text=True, check=True)
+    light, with_migrate = (set(line.split()) for line in command.stdout.splitlines())
+    assert "sqlalchemy" in light
+    assert not SERVICE_ONLY & light
+    assert SERVICE_ONLY & with_migrate == {"alembic"}
 
 
 @pytest.mark.integration

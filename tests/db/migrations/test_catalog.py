@@ -23,6 +23,7 @@ from db.connection import ReadConnection
 from db.database import Database
 from db.errors import Conflict
 from db.pagination import Page
+from db.revision import latest_revision
 from db.temporal.history import histories
 from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS, KINDS, PRODUCT
 from db.temporal.verification import verify_tenant
@@ -262,7 +263,7 @@ async def upgraded(empty_address: str) -> str:
             await connection.execute(script)
     finally:
         await connection.close()
-    assert await migrations.upgrade(empty_address) == (BEFORE_RENAMES, migrations.latest_revision())
+    assert await migrations.upgrade(empty_address) == (BEFORE_RENAMES, latest_revision())
     return empty_address
 
 

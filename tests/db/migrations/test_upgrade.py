@@ -1,9 +1,11 @@
 """Tests of migrations: repeated and concurrent ones, their tables, and addresses that cannot be used."""
 
 import asyncio
+from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -11,22 +13,26 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from db import migrations
 from db.driver import driver_address
 from db.errors import HeadwaterError, Unavailable
+from db.revision import latest_revision, revision_of
 from db.tables import metadata
 from tests.databases import in_database
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
+def test_the_latest_revision_is_the_one_that_alembic_ends_with() -> None:
+    assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_heads() == [latest_revision()]
+
+
 async def test_repeated_upgrade_changes_nothing(empty_address: str) -> None:
-    latest = migrations.latest_revision()
-    assert await migrations.revision_of(empty_address) is None
+    latest = latest_revision()
     assert await migrations.upgrade(empty_address) == (None, latest)
     assert await migrations.upgrade(empty_address) == (latest, latest)
-    assert await migrations.revision_of(empty_address) == latest
+    assert await revision_of(empty_address) == latest
 
 
 async def test_concurrent_upgrades_run_once(empty_address: str) -> None:
-    latest = migrations.latest_revision()
+    latest = latest_revision()
     outcomes = await asyncio.gather(*(migrations.upgrade(empty_address) for _ in range(4)))
     assert sorted(before or "" for before, _ in outcomes) == ["", latest, latest, latest]
 
@@ -66,7 +72,7 @@ async def test_every_index_begins_with_the_tenant(address: str) -> None:
 
 async def test_server_that_does_not_answer_is_unavailable(server: str) -> None:
     with pytest.raises(Unavailable):
-        await migrations.revision_of("postgresql://nobody@127.0.0.1:1/nothing")
+        await revision_of("postgresql://nobody@127.0.0.1:1/nothing")
 
 
 UNUSABLE = ["postgresql://x@y:99999999/z", "postgresql://x@y/z?connect_timeout=10", "postgresql://x@y/z?sslmode=nonsense"]
@@ -78,13 +84,14 @@ UNUSABLE = ["postgresql://x@y:99999999/z", "postgresql://x@y/z?connect_timeout=1
 )
 async def test_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(HeadwaterError):
-        await migrations.revision_of(address)
+        await migrations.upgrade(address)
 
 
 async def test_address_may_use_the_options_of_libpq(server: str) -> None:
-    assert await migrations.revision_of(server + "&sslmode=disable") is None
+    with pytest.raises(Unavailable, match="was not migrated"):
+        await revision_of(server + "&sslmode=disable")
     with pytest.raises(Unavailable, match="does not exist"):
-        await migrations.revision_of(in_database(server, "nothing_of_this_name"))
+        await revision_of(in_database(server, "nothing_of_this_name"))
 
 
 async def test_user_without_privileges_cannot_upgrade(empty_address: str) -> None:

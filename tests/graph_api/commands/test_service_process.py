@@ -18,8 +18,8 @@ import orjson
 import psutil
 import pytest
 
-from db import migrations
 from db.embedded.server import EmbeddedServer
+from db.revision import latest_revision
 from graph_api.commands.database import DATABASE
 from graph_api.graphiql.examples import EXAMPLES
 from tests.builders import REGISTER, UPDATE, product_fields
@@ -49,7 +49,7 @@ async def test_serve_rejects_a_database_that_is_not_migrated_and_names_the_remed
 async def test_two_concurrent_migrations_succeed_a_third_changes_nothing_and_the_service_is_ready(new_data: Path) -> None:
     both = await asyncio.gather(run_on(new_data, "migrate"), run_on(new_data, "migrate"))
     assert [it.code for it in both] == [0, 0], [it.err for it in both]
-    latest = migrations.latest_revision()
+    latest = latest_revision()
     migrated, unchanged = f"Migrated from nothing to {latest}.", f"The database is at revision {latest}."
     assert sorted(it.out for it in both) == sorted([[migrated], [unchanged]])
     third = await run_on(new_data, "migrate")

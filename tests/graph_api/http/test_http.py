@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from db.driver_connection import StatementHook
-from db.migrations import latest_revision
+from db.revision import latest_revision
 from db.sql import text
 from graph_api.app import create_app
 from graph_api.settings import Settings

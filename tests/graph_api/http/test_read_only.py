@@ -15,7 +15,7 @@ from db import migrations
 from db.driver import domain_error
 from db.embedded.server import EmbeddedServer
 from db.errors import HeadwaterError, ReadOnly, Timeout, Unavailable
-from db.migrations import latest_revision
+from db.revision import latest_revision
 from graph_api.app import create_app
 from graph_api.settings import Settings
 from tests.builders import REGISTER, ApiResponse, product_fields
