@@ -13,6 +13,9 @@ from graph_api.http.request import HttpRequest
 from graph_api.http.responses import add_security_headers, internal_error
 from graph_api.logging_setup import REQUEST_FIELDS
 
+# Characters of a path that the log keeps: a line that is as long as a request head would let a stranger fill the disk.
+_LOGGED_PATH_LENGTH = 500
+
 # Returns the response to a request.
 Respond = Callable[[HttpRequest, Receive], Awaitable[Response]]
 
@@ -54,7 +57,7 @@ class Gateway:
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=scope["path"][:_LOGGED_PATH_LENGTH],
                 status=request.status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 2),
                 request_id=request.request_id,

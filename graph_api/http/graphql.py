@@ -261,7 +261,8 @@ class _RequestHandler:
         if result.errors:
             body["errors"] = result.errors
             codes = [error["extensions"]["code"] for error in result.errors]
-            self._codes += codes
+            # each once: hundreds of fields can fail alike
+            self._codes += dict.fromkeys(codes)
             if not result.ran:
                 status = status_of(codes, 400 if self._media_type == GRAPHQL else 200)
         extensions = body["extensions"] = {"requestId": self._request.request_id}

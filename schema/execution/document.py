@@ -43,7 +43,8 @@ from schema.planning.planner import Planner
 CACHE_CHARACTERS = 262_144
 CACHED_DOCUMENT_CHARACTERS = CACHE_CHARACTERS // 8
 
-# Characters of an operation, and of its name, that the audit log keeps. The limit of the name leaves room for the root fields.
+# Characters of an operation that the audit log keeps, and of its name that each log keeps. The limit of the name leaves room for
+# the root fields.
 OPERATION_LENGTH = 500
 NAME_LENGTH = 100
 
@@ -103,10 +104,10 @@ class DocumentOperation:
         self.estimate: CostEstimate | None = None
         # set when it is first found, if no @skip or @include depends on variables
         self.planned: PlannedOperation | None = None
-        self.label = f"{node.operation.value} {name}".strip()
+        self.label = f"{node.operation.value} {name[:NAME_LENGTH]}".strip()
         # as the audit log records it: its type, its name and its root fields
         fields = " ".join(root_fields(node, document))
-        self.audit_text = f"{f'{node.operation.value} {name[:NAME_LENGTH]}'.strip()} {{ {fields} }}"[:OPERATION_LENGTH]
+        self.audit_text = f"{self.label} {{ {fields} }}"[:OPERATION_LENGTH]
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from db.driver_connection import StatementHook
 from db.revision import latest_revision
@@ -39,6 +40,17 @@ async def test_the_change_log_has_the_request_id(api: Api) -> None:
     async with api.database.snapshot(1) as connection:
         row = await connection.fetch_one(text("SELECT request_id, actor FROM change WHERE tenant_id = CAST(:tenant AS bigint)"))
     assert tuple(row or ()) == ("traced", "anonymous")
+
+
+async def test_log_lines_are_short_whatever_a_client_sends(api: Api) -> None:
+    fields = " ".join(f"a{number}: products(first: 1000) {{ totalCount }}" for number in range(10))
+    with structlog.testing.capture_logs() as logs:
+        assert (await api.client.get("/" + "x" * 10_000)).status_code == 404
+        assert (await api(f"query {'x' * 10_000} {{ __typename }}")).data
+        assert len((await api(f"{{ {fields} }}")).errors) == 10
+    path, name, codes = [it for it in logs if it["event"] == "request"]
+    assert (path["path"], name["operation"]) == ("/" + "x" * 499, f"query {'x' * 100}")
+    assert codes["errors"] == ["LIMIT_EXCEEDED"]
 
 
 @pytest.mark.parametrize(
