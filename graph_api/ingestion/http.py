@@ -32,6 +32,9 @@ MEDIA_TYPES = ("application/x-ndjson", "application/jsonl")
 # Closes the connection: a client that gets an error may still be sending a body that is not worth reading.
 _CLOSE = {"Connection": "close"}
 
+# A load costs 1 for so many bytes, if that is more than its rows cost.
+_BYTES_PER_COST = 1_000
+
 _DRY_RUN_TIMEOUT = "The dry run took longer than {:g} s and was ended. Send fewer lines, or use headwater ingest --dry-run."
 
 
@@ -78,7 +81,7 @@ async def ingest(request: Request) -> Response:
 
 
 class _Charge:
-    """Charges a load for its rows as they are written."""
+    """Charges a load for its rows as they are written, or for the bytes that are received, if these cost more."""
 
     def __init__(self, limiter: RateLimiter, principal: Principal) -> None:
         self._limiter = limiter
@@ -86,12 +89,21 @@ class _Charge:
         self._charged = 0
         self.rate_status = RateLimitStatus()
 
-    async def __call__(self, rows: int) -> RateLimited | None:
-        """Charge up to a number of rows. Return the error of a caller who has no cost left."""
+    async def rows(self, count: int) -> RateLimited | None:
+        """Charge for a number of rows in all. Return the error of a caller who has no cost left."""
+        return await self._charge(count)
+
+    async def bytes(self, count: int) -> RateLimited | None:
+        """Charge for a number of bytes in all, of which rows may be deferred or lines empty, likewise."""
+        return await self._charge(count // _BYTES_PER_COST)
+
+    async def _charge(self, cost: int) -> RateLimited | None:
+        more = cost - self._charged
+        # the rows and the bytes are charged by two tasks
+        self._charged = max(self._charged, cost)
         status = await self._limiter.status(self._principal.tenant_id, self._principal.rate_key)
-        if rows > self._charged:
-            status = await self._limiter.charge(status, rows - self._charged)
-            self._charged = rows
+        if more > 0:
+            status = await self._limiter.charge(status, more)
         self.rate_status = status
         return status.error() if status.retry_after else None
 
@@ -116,12 +128,12 @@ async def _load(request: Request, principal: Principal, options: _Options) -> Re
         rejected=reject,
         on_error=options.on_error,
         dry_run=options.dry_run,
-        charge=charge,
+        charge=charge.rows,
         grants=await state.find_grants(principal.tenant),
         may_read=Scope.READ in principal.scopes,
     )
     failure: HeadwaterError | None = None
-    body = BodyFile(request, load, limits)
+    body = BodyFile(request, load, limits, charge.bytes)
     # Its transaction keeps PostgreSQL from removing dead rows, those of other tenants included.
     time_limit = TimeLimit(limits.request_timeout, _DRY_RUN_TIMEOUT.format(limits.request_timeout))
     try:
@@ -132,7 +144,7 @@ async def _load(request: Request, principal: Principal, options: _Options) -> Re
     finally:
         body.abandon()
         state.figures.expire(principal.tenant_id)
-        await charge(max(1, load.summary.rows))
+        await charge.rows(max(1, load.summary.rows))
     if body.disconnected:
         # Only the log shows this response.
         disconnected = Unavailable("The client disconnected before its lines were loaded.")

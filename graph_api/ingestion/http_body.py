@@ -2,15 +2,19 @@
 
 import asyncio
 import io
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from db.errors import BadInput, Timeout
+from db.errors import BadInput, HeadwaterError, Timeout
 from graph_api.http.deadline import TimeLimit
 from graph_api.http.request_limits import RequestLimits
 from graph_api.ingestion.loading import Load
+
+# Bytes that are received before they are charged.
+_CHARGED_BYTES = 262_144
 
 
 class BodyFile(io.RawIOBase):
@@ -19,13 +23,19 @@ class BodyFile(io.RawIOBase):
     Nothing is read ahead, so a client sends no faster than the database writes. A client that disconnects, or for which the file
     has waited `body_timeout` seconds longer than `min_load_rate` takes, ends the load. A client that sends faster than that may
     not be slower in return: it never has more than `body_timeout` seconds left.
+
+    Calls `charge` with the number of bytes that were read now and then. If it returns an error, and more follows, the load ends.
     """
 
-    def __init__(self, request: Request, load: Load, limits: RequestLimits) -> None:
+    def __init__(
+        self, request: Request, load: Load, limits: RequestLimits, charge: Callable[[int], Awaitable[HeadwaterError | None]]
+    ) -> None:
         super().__init__()
         self.disconnected = False
         self.timed_out = False
         self._limits = limits
+        self._charge = charge
+        self._charged = self._received = 0
         self._seconds_left = limits.body_timeout
         self._request = request
         self._pieces = request.stream()
@@ -54,7 +64,19 @@ class BodyFile(io.RawIOBase):
                 running.cancel()
 
     async def _next_piece(self) -> bytes:
-        """Return the next piece, or nothing at the end of the body."""
+        """Return the next piece, or nothing at the end of the body. Charge for those before it now and then."""
+        piece = await self._receive()
+        if not piece:
+            self._watcher = self._watcher or asyncio.create_task(self._watch())
+        elif self._received - self._charged >= _CHARGED_BYTES:
+            self._charged = self._received
+            if (refusal := await self._charge(self._received)) is not None:
+                raise refusal
+        self._received += len(piece)
+        return piece
+
+    async def _receive(self) -> bytes:
+        """Receive the next piece in the time that is left."""
         timeout, rate = self._limits.body_timeout, self._limits.min_load_rate
         started = self._loop.time()
         try:
@@ -74,7 +96,6 @@ class BodyFile(io.RawIOBase):
         except ClientDisconnect as error:
             self.disconnected = True
             raise BadInput("The request ended before its body did.") from error
-        self._watcher = self._watcher or asyncio.create_task(self._watch())
         return b""
 
     async def _watch(self) -> None:

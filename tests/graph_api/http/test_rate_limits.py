@@ -20,6 +20,7 @@ from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from graph_api.ingestion import source
 from tests.builders import Api
 from tests.graph_api.http.test_browsers import serving
+from tests.graph_api.http.test_deadline import sending
 from tests.graph_api.ingestion.lines import product_lines, to_jsonl
 from tests.graph_api.ingestion.load_service import LoadService, summary
 from tests.graph_api.records.remote import TIMEOUT, raw_server
@@ -194,6 +195,20 @@ async def test_a_load_is_charged_by_batch_and_ends_when_it_exceeds_a_limit(
         assert (status, error["extensions"]["code"], body) == (429, "RATE_LIMITED", summary(20, 0, 0, 0))
         assert re.fullmatch(r"Rate limit of the key exceeded\. Retry in \d+ s\.", error["message"])
         assert await service.count_changes() == (0 if dry_run else 20)
+        assert (await service.send("{ __typename }")).status_code == 429
+
+
+@pytest.mark.api
+async def test_bytes_of_a_load_that_are_no_rows_are_charged_while_they_are_received(address: str) -> None:
+    async with (
+        LoadService(address, key_rate="500/minute") as service,
+        sending(service, "/api/v1/ingest", "application/jsonl", 2**40) as (reader, writer),
+    ):
+        writer.write(b"\n" * 700_000)
+        response = await asyncio.wait_for(reader.readuntil(b"}"), TIMEOUT)
+        assert response.startswith(b"HTTP/1.1 429 ")
+        assert re.search(rb"\r\nratelimit: .*\r\nretry-after: [1-9]\d?\r\n", response, re.IGNORECASE)
+        assert b"Rate limit of the key exceeded" in response
         assert (await service.send("{ __typename }")).status_code == 429
 
 
