@@ -1,10 +1,9 @@
 """Supervision of the embedded server while a command uses it."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import structlog
 
 from db.embedded.server import EmbeddedServer
 from db.errors import HeadwaterError
@@ -13,7 +12,8 @@ from db.errors import HeadwaterError
 _INTERVAL = 0.5
 _RETRY_INTERVAL = 5.0
 
-log = structlog.get_logger("headwater.database")
+# Of the standard library: without a configuration, as in an export, it writes to standard error.
+log = logging.getLogger("headwater.database")
 
 
 @contextmanager
@@ -37,8 +37,10 @@ def _supervise(server: EmbeddedServer, ended: threading.Event) -> None:
         try:
             if server.restart():
                 log.warning("database server restarted")
-        except Exception as error:
+        except HeadwaterError as error:
+            interval = _RETRY_INTERVAL
+            log.error("database server not restarted: %s", error.message)
+        except Exception:
             # whatever it is, nobody else starts the server again
             interval = _RETRY_INTERVAL
-            details = {"reason": error.message} if isinstance(error, HeadwaterError) else {"exc_info": True}
-            log.error("database server not restarted", **details)
+            log.exception("database server not restarted")

@@ -27,7 +27,7 @@ main()
 
 # Commands that neither serve, nor use the schema, nor migrate; and what those import that do.
 LIGHT_COMMANDS = ("audit", "export", "ingest", "keys", "purge", "tenants", "verify")
-SERVICE_ONLY = {"alembic", "graphql", "httpx", "jwt", "limits", "schema", "starlette", "strawberry", "uvicorn"}
+SERVICE_ONLY = {"alembic", "graphql", "httpx", "jwt", "limits", "schema", "starlette", "strawberry", "structlog", "uvicorn"}
 IMPORT_COMMANDS = f"""
 import sys
 from importlib import import_module
