@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from math import inf
 from typing import Any, NamedTuple, TypeVar
 
@@ -41,11 +41,14 @@ from graph_api.http.responses import (
     response_type,
     status_of,
 )
+from graph_api.http.single_flight import SingleFlight
+from schema.execution.document import PreparedDocument
 from schema.execution.executor import Executor
 from schema.execution.operation import PreparedOperation
 from schema.execution.operation import Request as Operation
 from schema.execution.operation import Response as Result
 from schema.execution.principal import Principal
+from schema.planning.cache import PlannedOperation
 
 T = TypeVar("T")
 
@@ -84,6 +87,9 @@ class GraphQLEndpoint:
         self.parse_admission = parse_admission
         self.anonymous_admission = anonymous_admission
         self.limits = limits
+        # by tenant, whose requests have their turns in order of arrival; and by text, or by plan
+        self.readings = SingleFlight[tuple[int, str], _Reading]()
+        self.plannings = SingleFlight[tuple[int, Hashable], PlannedOperation]()
         self._authenticator = authenticator
 
     async def respond(self, request: HttpRequest, receive: Receive) -> Response:
@@ -117,6 +123,15 @@ class GraphQLEndpoint:
         url = str(URL(scope=scope).replace(query=""))
         page = render_page(EXAMPLES, url, require_auth=self._authenticator.require_auth)
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+class _Reading(NamedTuple):
+    """A document that was read for an operation, and the operation prepared from it."""
+
+    operation: Operation
+    # None: it was known, or is not read
+    document: PreparedDocument | None
+    prepared: PreparedOperation | Result
 
 
 class _Outcome(NamedTuple):
@@ -273,27 +288,53 @@ class _RequestHandler:
         return _Outcome(body, status)
 
     async def _prepare(self, operation: Operation) -> PreparedOperation | Result:
-        """Return the operation, planned unless it lacks figures, or the result that explains why it cannot run."""
-        executor = self._endpoint.executor
+        """Return the operation, planned unless it lacks figures, or the result that explains why it cannot run.
 
-        async def prepare() -> PreparedOperation | Result:
-            read = await executor.read(operation, self._principal)
-            prepared = executor.prepare(operation, self._principal, read)
-            return executor.plan(prepared) if isinstance(prepared, PreparedOperation) and not prepared.lacks_figures else prepared
+        Requests of a tenant that send one new text at the same time wait for one turn, in which it is read for all of them, and
+        planned for the first.
+        """
+        executor, principal = self._endpoint.executor, self._principal
 
-        return await self._in_turn(prepare)
+        async def read() -> _Reading:
+            document = await executor.read(operation, principal)
+            prepared = executor.prepare(operation, principal, document)
+            if isinstance(prepared, PreparedOperation) and not prepared.lacks_figures:
+                prepared = executor.plan(prepared)
+            return _Reading(operation, document, prepared)
+
+        document: PreparedDocument | None = None
+        if executor.needs_parsing(operation, principal):
+            key = principal.tenant_id, operation.query or ""
+            async with CancelOnDisconnect(self._receive):
+                reading = await self._endpoint.readings.run(key, lambda: self._in_turn(read))
+            if reading.operation is operation:
+                return reading.prepared
+            document = reading.document
+        prepared = executor.prepare(operation, principal, document)
+        if isinstance(prepared, PreparedOperation) and not prepared.lacks_figures:
+            return await self._plan(prepared)
+        return prepared
 
     async def _estimate_again(self, prepared: PreparedOperation) -> PreparedOperation | Result:
         """Estimate an operation with the first figures of the tenant, and plan it, or return the result that refuses it."""
         executor = self._endpoint.executor
         estimated = await watched(self._receive, self._endpoint.limits.request_timeout, executor.estimate_again(prepared))
-        if isinstance(estimated, PreparedOperation) and not estimated.is_planned:
+        return await self._plan(estimated) if isinstance(estimated, PreparedOperation) else estimated
 
-            async def plan() -> PreparedOperation:
-                return executor.plan(estimated)
+    async def _plan(self, prepared: PreparedOperation) -> PreparedOperation:
+        """Return an operation with its plan. One that is not kept is compiled in a turn, once for those who wait for it."""
+        if prepared.is_planned:
+            return prepared
 
-            return await self._in_turn(plan)
-        return estimated
+        async def plan() -> PlannedOperation:
+            planned = self._endpoint.executor.plan(prepared).execution.planned
+            assert planned is not None, "it is planned now"
+            return planned
+
+        key = self._principal.tenant_id, prepared.plan_key
+        async with CancelOnDisconnect(self._receive):
+            planned = await self._endpoint.plannings.run(key, lambda: self._in_turn(plan))
+        return prepared.with_plan(planned)
 
     async def _in_turn(self, prepare: Callable[[], Awaitable[T]]) -> T:
         """Parse or plan an operation when it is its turn.
@@ -304,20 +345,19 @@ class _RequestHandler:
         """
         principal = self._principal
         slot = self._endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key)
-        async with CancelOnDisconnect(self._receive):
-            if principal.tenant_id == NO_TENANT_ID:
-                try:
-                    async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
-                        async with slot:
-                            prepared, seconds = await _timed(prepare)
-                        await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
-                except Unavailable:
-                    await asyncio.sleep(_ANONYMOUS_REFUSAL)
-                    raise
-            else:
-                async with slot:
-                    prepared, seconds = await _timed(prepare)
-                    await asyncio.sleep(seconds)
+        if principal.tenant_id == NO_TENANT_ID:
+            try:
+                async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
+                    async with slot:
+                        prepared, seconds = await _timed(prepare)
+                    await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
+            except Unavailable:
+                await asyncio.sleep(_ANONYMOUS_REFUSAL)
+                raise
+        else:
+            async with slot:
+                prepared, seconds = await _timed(prepare)
+                await asyncio.sleep(seconds)
         return prepared
 
     async def _run(self, prepared: PreparedOperation) -> Result | _Outcome:

@@ -105,19 +105,23 @@ class Executor:
 
     def prepare_known(self, request: Request, principal: Principal) -> PreparedOperation | Response | None:
         """Prepare a request with a document and a plan that are kept, which takes no time; None: one of them is unknown."""
-        if Scope.SCHEMA in principal.scopes and self._documents.needs_parsing(request.query):
+        if self.needs_parsing(request, principal):
             return None
         prepared = self.prepare(request, principal)
         return None if isinstance(prepared, PreparedOperation) and not prepared.is_planned else prepared
 
+    def needs_parsing(self, request: Request, principal: Principal) -> bool:
+        """True if the text of a request is unknown, and the caller may have it read."""
+        return Scope.SCHEMA in principal.scopes and self._documents.needs_parsing(request.query)
+
     async def read(self, request: Request, principal: Principal) -> PreparedDocument | None:
-        """Parse and validate the text of a request in a thread; None: it is small, known, or refused before."""
+        """Parse and validate the text of a request, a large one in a thread; None: it needs no parsing."""
         query = request.query
-        if query is None or len(query) <= _SMALL_TEXT or Scope.SCHEMA not in principal.scopes:
-            return None
-        if not self._documents.needs_parsing(query):
+        if query is None or not self.needs_parsing(request, principal):
             return None
         is_anonymous = Scope.SELF not in principal.scopes
+        if len(query) <= _SMALL_TEXT:
+            return self._documents.read(query, is_anonymous=is_anonymous)
         return await _READING.run(
             principal.tenant_id, Computation(inf), lambda _: self._documents.read(query, is_anonymous=is_anonymous)
         )
@@ -191,13 +195,11 @@ class Executor:
         return _refused([_graphql_error(error)])._replace(cost=cost)
 
     def plan(self, prepared: PreparedOperation) -> PreparedOperation:
-        """Return an operation with its plan, which takes long if it has to be compiled. One that is not kept costs its fields."""
+        """Return an operation with its plan, which takes long if it has to be compiled."""
         variables = prepared.execution.variables
         if prepared.is_planned or variables is None:
             return prepared
-        planned = self._documents.plan(prepared.prepared_document, prepared.operation, variables)
-        estimate = prepared.estimate._replace(requested=prepared.estimate.requested + planned.cost)
-        return prepared._replace(estimate=estimate, execution=prepared.execution._replace(planned=planned))
+        return prepared.with_plan(self._documents.plan(prepared.prepared_document, prepared.operation, variables))
 
     async def run(self, prepared: PreparedOperation, request_id: str) -> Response:
         """Run a planned operation. A mutation that conflicts with another writer is run again."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from graphql import DocumentNode, GraphQLError
 from graphql.execution.values import VariableValues
@@ -13,6 +13,7 @@ from schema.execution.principal import Principal
 from schema.language.cost_estimator import CostEstimate
 from schema.planning.cache import PlannedOperation
 from schema.planning.plan import Plan
+from schema.planning.planner import conditions_of
 
 
 class Request(NamedTuple):
@@ -83,6 +84,18 @@ class PreparedOperation(NamedTuple):
     def is_planned(self) -> bool:
         """False: its plan is not kept with the document, and has to be compiled."""
         return self.execution.planned is not None
+
+    @property
+    def plan_key(self) -> tuple[DocumentOperation, tuple[bool, ...]]:
+        """Key of the plan: the operation, and the values of its variables in @skip and @include."""
+        assert self.execution.variables is not None, "without variables there is no plan"
+        names = self.prepared_document.plans.conditions(self.operation.node, self.document)
+        return self.operation, tuple(conditions_of(names, self.execution.variables).values())
+
+    def with_plan(self, planned: PlannedOperation) -> Self:
+        """Return the operation with its plan. One that is not kept costs its fields."""
+        estimate = self.estimate._replace(requested=self.estimate.requested + planned.cost)
+        return self._replace(estimate=estimate, execution=self.execution._replace(planned=planned))
 
     @property
     def document(self) -> DocumentNode:

@@ -325,6 +325,8 @@ async def send(port: int, query: str) -> tuple[int, dict[str, str], Any]:
 @pytest.mark.api
 async def test_five_hundred_concurrent_requests_are_all_answered_and_rejections_are_immediate(address: str) -> None:
     async with Service(address, pool_size=10, max_waiting=40) as service:
+        # none of them waits for the document to be read
+        assert "errors" not in await service.execute(LIST)
         # rejected requests do not wait for the database
         with structlog.testing.capture_logs() as logs:
             async with asyncio.timeout(30), locked(address, "product_version") as wait_for_active:
@@ -431,12 +433,12 @@ async def test_only_an_unknown_document_waits_for_a_parse_slot(address: str) -> 
 
 
 async def test_parsing_is_followed_by_a_pause_of_the_same_length(address: str) -> None:
-    body = json.dumps({"query": f"{{ {'a ' * 3_000} }}"}).encode()
-    head = f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    bodies = [json.dumps({"query": f"{{ {name * 3_000} }}"}).encode() for name in ("a ", "b ")]
+    head = "POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     async with asyncio.timeout(TIMEOUT), Service(address, max_waiting=0) as service:
         clients = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(2)]
-        for _, writer in clients:
-            writer.write(head.encode() + body)
+        for (_, writer), body in zip(clients, bodies, strict=True):
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answers = sorted([(await reader.readline()).split()[1] for reader, _ in clients])
         for _, writer in clients:
             writer.close()

@@ -5,17 +5,20 @@ import gc
 import itertools
 import json
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from schema.execution.document import CACHED_DOCUMENT_CHARACTERS, Documents
+from schema.execution.document import CACHED_DOCUMENT_CHARACTERS, Documents, PreparedDocument
+from schema.execution.executor import Executor
 from schema.planning.cache import CACHED_PLANS
 from schema.planning.plan import Plan
 from schema.planning.planner import Planner
 from tests.builders import Api
 from tests.graph_api.http.test_disconnect import TIMEOUT, Service
 from tests.graph_api.http.test_long_answers import Turns
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.api
 
@@ -24,6 +27,8 @@ _DECLARED = ", ".join(f"${it}: Boolean!" for it in FLAGS)
 # It uses no database, so only planning takes time.
 MANY = f"query ({_DECLARED}) {{ {' '.join(f'{it}: __typename @include(if: ${it})' for it in FLAGS)} }}"
 COMBINATIONS = [dict(zip(FLAGS, it, strict=True)) for it in itertools.product([False, True], repeat=len(FLAGS))]
+# It makes a text large, and takes no time.
+COMMENT = "x" * 3_000
 # Seconds of one planning, so long that the duration of everything else does not matter.
 SLOW = 0.02
 # Longest turn of the event loop, in seconds of the processor.
@@ -71,6 +76,8 @@ async def test_eight_plans_are_kept_and_each_further_one_costs_its_fields(api: A
         costs.append(cost["actual"])
     assert costs == [0] * CACHED_PLANS + [sum(it.values()) for it in COMBINATIONS[CACHED_PLANS:300]]
     assert len(planned) == 300
+    # the step of this task holds the future that it awaited last
+    await asyncio.sleep(0)
     assert plans() - before == CACHED_PLANS
     # a kept plan is neither compiled nor charged again
     assert (await api(MANY, None, **COMBINATIONS[3])).body["extensions"]["cost"]["actual"] == 0
@@ -161,6 +168,96 @@ async def test_a_new_document_keeps_the_event_loop_for_moments(address: str) -> 
             turns.stop()
             longest.append(max(turns.seconds))
     assert min(longest) <= LONGEST_TURN, longest
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that were parsed."""
+    texts: list[str] = []
+    parse = Documents._parse
+
+    def noting_parse(documents: Documents, text: str, tokens: int) -> PreparedDocument:
+        texts.append(text)
+        return parse(documents, text, tokens)
+
+    monkeypatch.setattr(Documents, "_parse", noting_parse)
+    return texts
+
+
+@pytest.fixture
+def wait_for_arrivals(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Awaitable[None]]:
+    """A function that waits until so many operations have arrived."""
+    arrivals: list[None] = []
+    prepare_known = Executor.prepare_known
+
+    def noting_prepare_known(*arguments: Any) -> Any:
+        arrivals.append(None)
+        return prepare_known(*arguments)
+
+    async def wait(number: int) -> None:
+        async def have_arrived() -> bool:
+            return len(arrivals) == number
+
+        await wait_until(have_arrived)
+
+    monkeypatch.setattr(Executor, "prepare_known", noting_prepare_known)
+    return wait
+
+
+@pytest.mark.parametrize(
+    ("query", "read_again"),
+    [
+        (f"{{ __typename }} #{COMMENT}", 0),
+        (f"{{ nothing }} #{COMMENT}", 1),
+        ("{ __typename small: __typename }", 0),
+    ],
+    ids=["large", "invalid", "small"],
+)
+async def test_a_new_text_that_many_send_at_once_is_read_once(
+    address: str,
+    parsed: list[str],
+    planned: list[float],
+    wait_for_arrivals: Callable[[int], Awaitable[None]],
+    query: str,
+    read_again: int,
+) -> None:
+    async with asyncio.timeout(3 * TIMEOUT), Service(address, max_waiting=5) as service:
+        async with service.app.state.parse_admission.slot(1, "another"):
+            many = [asyncio.create_task(send(service.port, query, {})) for _ in range(60)]
+            await wait_for_arrivals(60)
+        assert await asyncio.gather(*many) == [b"200"] * 60
+        assert parsed.count(query) == 1
+        assert len(planned) <= 1
+        # without the requests, what is not cached is not kept
+        assert await send(service.port, query, {}) == b"200"
+        assert parsed.count(query) == 1 + read_again
+
+
+async def test_a_plan_that_many_need_at_once_is_compiled_once(
+    address: str, planned: list[float], wait_for_arrivals: Callable[[int], Awaitable[None]]
+) -> None:
+    async with asyncio.timeout(3 * TIMEOUT), Service(address, max_waiting=2) as service:
+        assert await send(service.port, MANY, COMBINATIONS[0]) == b"200"
+        async with service.app.state.parse_admission.slot(1, "another"):
+            many = [asyncio.create_task(send(service.port, MANY, COMBINATIONS[1 + it % 2])) for it in range(60)]
+            await wait_for_arrivals(61)
+        assert await asyncio.gather(*many) == [b"200"] * 60
+        assert len(planned) == 3
+
+
+async def test_a_client_that_leaves_does_not_end_the_reading_for_others(
+    address: str, parsed: list[str], wait_for_arrivals: Callable[[int], Awaitable[None]]
+) -> None:
+    async with asyncio.timeout(3 * TIMEOUT), Service(address, max_waiting=1) as service:
+        async with service.app.state.parse_admission.slot(1, "another"):
+            async with service.abandoned_request(large_document(0)):
+                await wait_for_arrivals(1)
+                stays = asyncio.create_task(send(service.port, large_document(0), {}))
+                await wait_for_arrivals(2)
+            # there is no room for another one as long as it waits
+            assert await send(service.port, large_document(1), {}) == b"503"
+        assert await stays == b"200"
+        assert parsed.count(large_document(0)) == 1
 
 
 async def test_a_new_document_leaves_no_garbage(api: Api) -> None:
