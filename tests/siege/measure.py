@@ -100,6 +100,8 @@ class Siege:
             yield f"memory {second / after - 1:+.0%} by a second attack"
         if unexpected := self.outcomes.keys() - self.attack.documented - {LEFT}:
             yield f"outcomes {', '.join(sorted(unexpected))}"
+        if not self.outcomes.keys() & self.attack.sufficient:
+            yield "no request had a documented outcome"
 
 
 async def prepare(address: str, directory: Path, hostile_scale: Scale = HOSTILE_SCALE) -> Ground:

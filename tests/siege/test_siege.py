@@ -1,5 +1,5 @@
-"""A small siege: each attack for a moment beside polite tenants. Bounds concern refusals, statements and memory, for the clock of
-a machine that runs other tests says little. `make siege` measures."""
+"""A small siege: one request of each attack, and each attack for a moment beside polite tenants. Bounds concern outcomes,
+statements and memory, for the clock of a machine that runs other tests says little. `make siege` measures."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import orjson
 import psutil
 import pytest
 
-from tests.bench.client import post
+from tests.bench.client import HttpConnection, post
 from tests.bench.overload.measure import MOST_BACKENDS
 from tests.bench.processes import running
 from tests.databases import shared_database
 from tests.processes import PATIENCE, wait_until
 from tests.siege.__main__ import print_rows
 from tests.siege.attacks import ATTACKS, Attack
-from tests.siege.crowd import HUNG, LEFT, CrowdFailed, Group, Plan, RequestKind, carry_out
+from tests.siege.crowd import HUNG, LEFT, CrowdFailed, Group, Plan, RequestKind, carry_out, outcome_of
 from tests.siege.measure import POLITE_SCALE, Ground, Phase, Siege, group_of, memory_of, outcomes_of, prepare
 from tests.siege.polite import CLIENTS, HOSTILE_ADDRESS, NEW_TEXT, QUERY, Event, Polite, refused
 from tests.siege.report import row
@@ -58,16 +58,18 @@ class Service:
 def service(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("siege")
     with shared_database(server) as address:
-        ground = asyncio.run(prepare(address, directory, replace(POLITE_SCALE, hub=300, clique=20)))
+        ground = asyncio.run(prepare(address, directory, replace(POLITE_SCALE, hub=300, clique=100)))
         # a tenant that has spent its rate attacks no more
         settings = {**ground.settings, "HEADWATER_TENANT_RATE": "", "HEADWATER_KEY_RATE": ""}
         with running(directory / "service.log", settings, "service", "serve", "--port", "0") as service:
             yield Service(ground, service.port(), psutil.Process(service.pid))
 
 
-@pytest.mark.slow(40)
+@pytest.mark.slow(50)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda it: it.name)
 async def test_polite_tenants_are_answered_beside(attack: Attack, service: Service) -> None:
+    if attack.alone is not None:
+        assert await outcome_alone(attack, service) == attack.alone
     group = group_of(attack, service.port, service.ground.credentials)
     plan = Plan(
         service.port, 0, SECONDS, [replace(group, clients=min(group.clients, MOST_ATTACKERS))], cut=True, address=HOSTILE_ADDRESS
@@ -78,7 +80,9 @@ async def test_polite_tenants_are_answered_beside(attack: Attack, service: Servi
         result = await carry_out(plan)
         await polite.wait_for(CLIENTS)
     assert refused(polite.events) == []
-    assert outcomes_of(result).keys() <= attack.documented | {LEFT}
+    outcomes = outcomes_of(result).keys()
+    assert outcomes, "nobody attacked"
+    assert outcomes <= attack.documented | {LEFT}
     await wait_until(lambda: is_at_rest(service.ground.address))
 
     async def returned_memory() -> bool:
@@ -120,6 +124,19 @@ async def test_long_operations_of_one_key_leave_slots_to_other_tenants(service: 
         await observer.close()
 
 
+async def outcome_alone(attack: Attack, service: Service) -> str:
+    """Return the outcome of one request of an attack, awaited for as long as it takes."""
+    loop = asyncio.get_running_loop()
+    address = (HOSTILE_ADDRESS, 0)
+    _, connection = await loop.create_connection(HttpConnection, "127.0.0.1", service.port, local_addr=address)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            body = await connection.send(attack.request(service.port, service.ground.credentials).encode())
+        return outcome_of(connection, body)
+    finally:
+        connection.abort()
+
+
 async def is_at_rest(address: str) -> bool:
     """True if the service runs no statement. It never has more connections than documented."""
     connection = await asyncpg.connect(address)
@@ -147,7 +164,13 @@ def test_aims_that_are_missed_are_described() -> None:
         "memory +30% after 30 s",
         "memory +15% by a second attack",
         "outcomes 200 INTERNAL, hung",
+        "no request had a documented outcome",
     ]
+    for outcomes in ({}, {LEFT: 5}):
+        assert list(replace(held, outcomes=outcomes).misses()) == ["no request had a documented outcome"]
+    leaving = next(it for it in ATTACKS if it.alone is None)
+    assert list(replace(held, attack=leaving, outcomes={LEFT: 5}).misses()) == []
+    assert list(replace(held, attack=leaving, outcomes={}).misses()) == ["no request had a documented outcome"]
     assert "| 10 → 10 → 10 | 10 → 3,000 → 10 | 0 → 2 → 1 |" in row(missed)
 
 
