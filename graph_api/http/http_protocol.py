@@ -1,18 +1,15 @@
-"""HTTP/1.1 connections: from the bytes of a request to an ASGI application, and from its response to bytes.
+"""HTTP/1.1 connections: from a request to an ASGI application, and from its response to bytes.
 
-uvicorn runs the server, and httptools parses. The protocol between them is written here: it bounds the time and the size of
+uvicorn runs the server, and `RequestParser` reads the requests. The protocol between them is written here: it bounds the time of
 request heads, lets a client read the response before its connection is closed, and does for a request only what it needs.
 """
 
 import asyncio
-import logging
 from collections import deque
 from http import HTTPStatus
 from math import inf
 from typing import Any, cast
-from urllib.parse import unquote
 
-import httptools
 from starlette.types import ASGIApp, Scope
 from uvicorn.config import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -24,21 +21,11 @@ from db.tenant_ids import NO_TENANT_ID
 from graph_api.http.connection_limits import ConnectionLimits, countable_address
 from graph_api.http.discarding import LINGER_SECONDS, DiscardPace
 from graph_api.http.exchange import Exchange
+from graph_api.http.request_parser import Head, RequestParser
 from graph_api.http.send_limits import SendLimits, SendWatch
-
-# Bytes of a request line and its headers, and of what frames a body between two parts of it: the sizes of chunks, and trailers.
-MAX_HEAD_BYTES = 65_536
 
 # Requests that are received while another one of their connection is answered. Those after them are not even parsed.
 MAX_PIPELINED = 4
-
-# The parser cannot be stopped at the end of a request, so it is given the bytes up to the end of a head, or of a body of a known
-# length, and so many of another body. Those behind a body can hold requests beyond `MAX_PIPELINED`.
-_BODY_SLICE_BYTES = 1_024
-
-_END_OF_HEAD = b"\r\n\r\n"
-
-log = logging.getLogger("uvicorn.error")
 
 
 class Connection(asyncio.Protocol):
@@ -80,23 +67,15 @@ class Connection(asyncio.Protocol):
         # what the connection is counted for
         self._address: str | None = None
         self._holder: int | str | None = None
-        self._parser = httptools.HttpRequestParser(self)
-        # a request that is pipelined behind one with `Connection: close` is ignored instead of refused
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        # it is stopped by an error in the input, and while the connection lingers; input is discarded then
+        self._parser = RequestParser(self)
         # the request that is received, the one that is answered, and those that wait for it
         self._exchange: Exchange | None = None
         self._running: Exchange | None = None
         self._pipelined: deque[tuple[Exchange, ASGIApp]] = deque()
         # what was read and is not parsed, for too many requests wait; while there is any, no more is read
         self._unparsed = b""
-        # True until the head of a request is complete; what follows is its body
-        self._in_head = True
-        self._head_bytes = 0
-        # bytes since a part of the body that are none of it
-        self._framing_bytes = 0
-        self._is_behind = False
-        # input is discarded after an error in it, and while the connection lingers
-        self._is_discarding = self._is_lingering = False
+        self._is_lingering = False
         # The time at which the connection times out. The timer may ring before, and then waits for the rest.
         self._deadline = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -143,7 +122,7 @@ class Connection(asyncio.Protocol):
         self._start_next()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_discarding:
+        if self._parser.is_stopped:
             self._await_turn_to_discard()
             return
         if self._unparsed:
@@ -164,149 +143,58 @@ class Connection(asyncio.Protocol):
     def _parse_requests(self, data: bytes) -> None:
         """Parse requests until as many wait as may. Keep what is behind them, and read no more."""
         start, size = 0, len(data)
-        while start < size and not self._is_discarding:
+        while start < size and not self._parser.is_stopped:
             if len(self._pipelined) >= MAX_PIPELINED:
                 self._unparsed = data[start:]
                 self.flow.pause_reading()
                 return
-            end = self._parse_head(data, start) if self._in_head else self._parse_body(data, start)
-            start = end or size
+            start = self._parser.parse(data, start)
         self._unparsed = b""
-
-    def _parse_head(self, data: bytes, start: int) -> int | None:
-        """Parse a head, or the part of it that is there. Return its end, or None if nothing after it is to be parsed."""
-        room = MAX_HEAD_BYTES - self._head_bytes
-        if not room:
-            self._reject_large_head()
-            return None
-        begins = not self._head_bytes
-        found = data.find(_END_OF_HEAD, start, start + room)
-        end = min(len(data), start + room) if found < 0 else found + len(_END_OF_HEAD)
-        part = data[start:end]
-        self._head_bytes += len(part)
-        is_last = not self._parse(part)
-        # the first head has the time since the connection was made
-        if begins and self._exchange is not None and self._is_head_incomplete():
-            self._time_out_after(self._head_timeout)
-        return None if is_last else end
-
-    def _parse_body(self, data: bytes, start: int) -> int | None:
-        """Parse a slice of a body. Return its end, or None if nothing after it is to be parsed."""
-        if self._body_left:
-            part = data[start : start + self._body_left]
-            self._body_left -= len(part)
-            return start + len(part) if self._parse(part) else None
-        part = data[start : start + _BODY_SLICE_BYTES]
-        self._framing_bytes += len(part)
-        if self._framing_bytes > MAX_HEAD_BYTES:
-            self._reject(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"Between two parts of a body there may be at most {MAX_HEAD_BYTES} bytes of chunk sizes and trailers.",
-            )
-            return None
-        return start + len(part) if self._parse(part) else None
-
-    def _parse(self, data: bytes) -> bool:
-        """Give the parser data. Return False if it reads no further request."""
-        try:
-            self._parser.feed_data(data)
-            if self._is_behind and not self._is_discarding:
-                # of a head that began behind another request, the parser tells what it has understood
-                self._is_behind = False
-                self._head_bytes = max(1, self._parsed_head_bytes())
-                self._time_out_after(self._head_timeout)
-        except httptools.HttpParserError:
-            log.warning("Invalid HTTP request received.")
-            self._reject(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
-        except httptools.HttpParserUpgrade:
-            # the request is answered all the same, for an upgrade is an offer, but the parser reads no request after it
-            assert self._exchange is not None, "an upgrade is part of a request"
-            self._exchange.keeps_alive = False
-        else:
-            return True
-        return False
 
     # Called by the parser
 
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._expects_continue = self._is_forwarded = False
-        # bytes of a body that have yet to arrive, if its length is known
-        self._body_left = 0
-        # it arrives together with the end of the request before, so its bytes were not counted
-        self._is_behind = not self._head_bytes
+    def on_head_begin(self) -> None:
+        # the first head has the time since the connection was made
+        if self._exchange is not None:
+            self._time_out_after(self._head_timeout)
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            # a trailer is no header: proxies in front of the service, and authentication, have not seen it
-            return
-        name = name.lower()
-        self._headers.append((name, value))
-        if name == b"expect":
-            self._expects_continue = value.lower() == b"100-continue"
-        elif name == b"content-length" and value.isdigit():
-            self._body_left = int(value)
-        elif name.startswith(b"x-forwarded-"):
-            self._is_forwarded = True
-
-    def on_headers_complete(self) -> None:
-        if self._is_behind:
-            self._is_behind = False
-            if self._parsed_head_bytes() > MAX_HEAD_BYTES:
-                self._reject_large_head()
-        if self._is_discarding:
-            return
-        self._in_head = False
-        self._framing_bytes = 0
+    def on_head(self, head: Head) -> None:
         self._deadline = inf
-        version = self._parser.get_http_version()
-        path, raw_path, query_string = _split_url(self._url)
         scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
+            "http_version": head.version,
             "server": self._server_address,
             "client": self._client_address,
             "scheme": "http",
-            "method": self._parser.get_method().decode("ascii"),
+            "method": head.method,
             "root_path": "",
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query_string,
-            "headers": self._headers,
+            "path": head.path,
+            "raw_path": head.raw_path,
+            "query_string": head.query_string,
+            "headers": head.headers,
             "state": self._app_state.copy(),
             "connection": self,
         }
-        keeps_alive = version != "1.0" and self._parser.should_keep_alive()
-        exchange = self._exchange = Exchange(self, scope, keeps_alive=keeps_alive, expects_continue=self._expects_continue)
-        application = self._proxied if self._is_forwarded else self._application
+        exchange = Exchange(self, scope, keeps_alive=head.keeps_alive, expects_continue=head.expects_continue)
+        self._exchange = exchange
+        application = self._proxied if head.is_forwarded else self._application
         if (self._running is None or self._running.is_complete) and not self.flow.write_paused:
             self._start(exchange, application)
         else:
             self._pipelined.append((exchange, application))
 
-    def on_body(self, body: bytes) -> None:
-        if self._is_discarding:
-            return
-        self._framing_bytes = 0
+    def on_body_part(self, part: bytes) -> None:
         exchange = self._exchange
         assert exchange is not None, "a body follows its head"
         if exchange.is_complete:
             return
-        exchange.body += body
+        exchange.body += part
         if len(exchange.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         exchange.notify()
 
-    def on_message_complete(self) -> None:
-        if self._is_discarding:
-            return
-        self._in_head = True
-        self._head_bytes = 0
+    def on_request_end(self) -> None:
         exchange = self._exchange
         assert exchange is not None, "the end follows the head"
         if exchange.is_complete:
@@ -314,6 +202,36 @@ class Connection(asyncio.Protocol):
         else:
             exchange.is_body_complete = True
             exchange.notify()
+
+    def on_upgrade(self) -> None:
+        # the request is answered all the same, for an upgrade is an offer
+        assert self._exchange is not None, "an upgrade is part of a request"
+        self._exchange.keeps_alive = False
+
+    def on_error(self, status: HTTPStatus, reason: str) -> None:
+        """Answer an error in the input, and read no further request. If an earlier request is running, only it is answered."""
+        self._parser.stop()
+        self._unparsed = b""
+        running = self._running
+        if running is not None and not running.is_complete:
+            if running is not self._exchange or running.is_body_complete:
+                # the client would take the error for the response to the earlier request
+                running.keeps_alive = False
+                self._pipelined.clear()
+                self._deadline = inf
+                return
+            # the error is in the body of the running request, which gets no further
+            running.disconnect()
+            if running.has_started:
+                self.close()
+                return
+        text = reason.encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        )
+        self._transport.write(head.encode() + text)
+        self.close()
 
     # Called by the exchange, and by the server
 
@@ -339,10 +257,10 @@ class Connection(asyncio.Protocol):
         self.resume_reading()
         if self._running is not exchange or self._pipelined:
             return
-        if not self._in_head:
+        if self._parser.is_in_body:
             # the endpoint answered without reading the whole body, and little is missing
             self._time_out_after(self._head_timeout)
-        elif not self._head_bytes:
+        elif not self._parser.is_in_head:
             self._time_out_after(self._keep_alive_timeout)
 
     def claim(self, tenant_id: int, address: str) -> bool:
@@ -390,12 +308,14 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection, at once if no more input is expected."""
-        if self.is_closing() or not (self._unparsed or self._head_bytes or self._is_discarding or not self._in_head):
+        parser = self._parser
+        if self.is_closing() or not (self._unparsed or parser.is_in_head or parser.is_in_body or parser.is_stopped):
             self._transport.close()
             self._send_watch.start()
             return
         self._unparsed = b""
-        self._is_discarding = self._is_lingering = True
+        parser.stop()
+        self._is_lingering = True
         self.flow.resume_reading()
         self._transport.write_eof()
         self._time_out_after(LINGER_SECONDS)
@@ -405,42 +325,6 @@ class Connection(asyncio.Protocol):
         # the server waits for these before it ends
         exchange.task = self._loop.create_task(exchange.run(application))
         self._server_state.tasks.add(exchange.task)
-
-    def _reject(self, status: HTTPStatus, reason: str) -> None:
-        """Answer an error in the input, and read no further request. If an earlier request is running, only it is answered."""
-        self._is_discarding = True
-        self._unparsed = b""
-        running = self._running
-        if running is not None and not running.is_complete:
-            if running is not self._exchange or running.is_body_complete:
-                # the client would take the error for the response to the earlier request
-                running.keeps_alive = False
-                self._pipelined.clear()
-                self._deadline = inf
-                return
-            # the error is in the body of the running request, which gets no further
-            running.disconnect()
-            if running.has_started:
-                self.close()
-                return
-        text = reason.encode()
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
-        )
-        self._transport.write(head.encode() + text)
-        self.close()
-
-    def _is_head_incomplete(self) -> bool:
-        return self._in_head and self._head_bytes > 0
-
-    def _parsed_head_bytes(self) -> int:
-        """Return the size of what was parsed of a head, at least."""
-        return len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
-
-    def _reject_large_head(self) -> None:
-        reason = f"The request line and headers may have at most {MAX_HEAD_BYTES} bytes."
-        self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
 
     def _time_out_after(self, seconds: float) -> None:
         """Set the deadline. A timer that rings before it is kept, so that most requests on a connection start none."""
@@ -461,16 +345,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             self._send_watch.start()
         elif not self._transport.is_closing():
-            if self._is_head_incomplete():
+            if self._parser.is_in_head:
                 reason = f"The request line and headers did not arrive within {self._head_timeout:g} s."
-                self._reject(HTTPStatus.REQUEST_TIMEOUT, reason)
+                self.on_error(HTTPStatus.REQUEST_TIMEOUT, reason)
             else:
                 self.close()
-
-
-def _split_url(url: bytes) -> tuple[str, bytes, bytes]:
-    """Return the path of a URL, decoded and as it was sent, and the query string."""
-    parsed = httptools.parse_url(url)
-    raw_path: bytes = parsed.path
-    path = raw_path.decode("ascii")
-    return unquote(path) if "%" in path else path, raw_path, parsed.query or b""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from graph_api.http.http_protocol import MAX_HEAD_BYTES
+from graph_api.http.request_parser import MAX_HEAD_BYTES
 from graph_api.http.responses import GRAPHQL
 from tests.builders import REGISTER, product_fields
 from tests.graph_api.ingestion.lines import link_line, product_lines, to_jsonl

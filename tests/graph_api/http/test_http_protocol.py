@@ -18,7 +18,8 @@ from db.errors import Unavailable
 from db.tenant_ids import NO_TENANT_ID
 from graph_api.http.connection_limits import TOO_MANY_CONNECTIONS, ConnectionLimits, claim_connection, countable_address
 from graph_api.http.discarding import LINGER_SECONDS, DiscardPace
-from graph_api.http.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
+from graph_api.http.http_protocol import MAX_PIPELINED, Connection
+from graph_api.http.request_parser import MAX_HEAD_BYTES
 from graph_api.http.send_limits import SendLimits
 
 pytestmark = pytest.mark.unit
