@@ -394,7 +394,7 @@ async def test_the_demo_is_loaded_once(api: Api) -> None:
 
 
 # Files on the page that no profile shows: uvicorn's protocol is not part of the application, and SQL is not Python.
-NOT_PROFILED = re.compile(r"graph_api/http/(http_protocol|exchange)\.py|.*\.sql")
+NOT_PROFILED = re.compile(r"graph_api/http/(http_protocol|request_parser|exchange)\.py|.*\.sql")
 # Each process enters these for a new document or a new statement only.
 ENTERED_ONCE = {
     "db/lineage/figures.py",
