@@ -267,13 +267,27 @@ class Documents:
     def _parse(self, text: str, tokens: int) -> PreparedDocument:
         try:
             document = parse(text, max_tokens=tokens)
+            _unlink_tokens(document)
             check_document(document, self._limits)
         except GraphQLError as error:
+            # its frames refer to the tokens
+            error.__traceback__ = None
             return PreparedDocument(DocumentNode(definitions=()), [_limit_error(error, tokens) or error])
         except LimitExceeded as error:
             return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(error)])
         errors = validate(self._schema, document, RULES, max_errors=20)
         return PreparedDocument(document, [_limit_error(it, tokens) or _literal_error(it) or it for it in errors])
+
+
+def _unlink_tokens(document: DocumentNode) -> None:
+    """Let the tokens of a document refer to the next one only, so that it is freed as soon as nothing refers to it.
+
+    Each refers to the previous one, too, which nothing reads: a cycle, which only a collection of all objects would free.
+    """
+    token = document.loc.start_token if document.loc else None
+    while token is not None:
+        token.prev = None
+        token = token.next
 
 
 def _limit_error(error: GraphQLError, tokens: int) -> GraphQLError | None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from graphql import Token
 
 from schema.execution.document import CACHED_DOCUMENT_CHARACTERS, Documents, PreparedDocument
 from schema.execution.executor import Executor
@@ -268,3 +269,36 @@ async def test_a_new_document_leaves_no_garbage(api: Api) -> None:
     assert document.errors == []
     # the cycles that validation leaves are collected at its end; what others allocated meanwhile is little
     assert gc.collect() < 1_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{ __typename } #" + "x" * CACHED_DOCUMENT_CHARACTERS, id="too large to be cached"),
+        pytest.param("{ a: nothing { __typename } }", id="invalid"),
+        pytest.param("{ __typename", id="no document"),
+        pytest.param("{ " + "products { nodes { upstream { " * 9 + "totalCount" + " } } }" * 9 + " }", id="too deep"),
+        pytest.param("{ " + "a: __typename " * 20 + "}", id="too many aliases"),
+        pytest.param("{ " + "__typename " * 2_001 + "}", id="too many tokens"),
+    ],
+)
+async def test_a_document_that_is_not_cached_is_freed_with_its_response(api: Api, text: str) -> None:
+    async def send() -> None:
+        assert (await api(text)).status == 200
+
+    await send()
+    gc.collect()
+    threshold = gc.get_threshold()
+    # no collection but that of the youngest objects after a document was read: those of all objects are rare
+    gc.set_threshold(0)
+    try:
+        before = count_tokens()
+        await send()
+        assert count_tokens() == before
+    finally:
+        gc.set_threshold(*threshold)
+
+
+def count_tokens() -> int:
+    """Count the tokens of documents that exist."""
+    return sum(type(it) is Token for it in gc.get_objects())
