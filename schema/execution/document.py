@@ -269,12 +269,11 @@ class Documents:
             document = parse(text, max_tokens=tokens)
             _unlink_tokens(document)
             check_document(document, self._limits)
-        except GraphQLError as error:
-            # its frames refer to the tokens
+        except (GraphQLError, LimitExceeded) as error:
+            # its frames refer to the tokens, and those of the callers to this error
             error.__traceback__ = None
-            return PreparedDocument(DocumentNode(definitions=()), [_limit_error(error, tokens) or error])
-        except LimitExceeded as error:
-            return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(error)])
+            refusal = _graphql_error(error) if isinstance(error, LimitExceeded) else _limit_error(error, tokens) or error
+            return PreparedDocument(DocumentNode(definitions=()), [refusal])
         errors = validate(self._schema, document, RULES, max_errors=20)
         return PreparedDocument(document, [_limit_error(it, tokens) or _literal_error(it) or it for it in errors])
 

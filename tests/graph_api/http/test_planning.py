@@ -279,6 +279,7 @@ async def test_a_new_document_leaves_no_garbage(api: Api) -> None:
         pytest.param("{ __typename", id="no document"),
         pytest.param("{ " + "products { nodes { upstream { " * 9 + "totalCount" + " } } }" * 9 + " }", id="too deep"),
         pytest.param("{ " + "a: __typename " * 20 + "}", id="too many aliases"),
+        pytest.param(f"{{ {'...f ' * 51} }} fragment f on Query {{ __typename }}", id="too many fragments"),
         pytest.param("{ " + "__typename " * 2_001 + "}", id="too many tokens"),
     ],
 )
