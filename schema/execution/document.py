@@ -175,7 +175,8 @@ class Documents:
         """Parse and validate a text. May be called in a thread.
 
         Validation leaves up to 30 000 objects in cycles. Collections during it would keep them, and the garbage of many texts
-        would be collected at once, for half a second. So there are none until it ends, and then one of the youngest objects.
+        would be collected at once, for half a second. So there are none until it ends. Then the next allocation begins one if
+        there are many new objects.
         """
         tokens = min(self._limits.tokens, self._limits.anonymous_tokens) if is_anonymous else self._limits.tokens
         if len(query) > (characters := tokens * CHARACTERS_PER_TOKEN):
@@ -186,7 +187,6 @@ class Documents:
             return self._parse(query, tokens)
         finally:
             gc.enable()
-            gc.collect(0)
 
     def parse(
         self, query: str, tenant_id: int, *, is_anonymous: bool = False, read: PreparedDocument | None = None
