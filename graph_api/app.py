@@ -22,6 +22,7 @@ from graph_api.graphiql import page
 from graph_api.http.gateway import Gateway, Respond
 from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
+from graph_api.http.preparation import Preparation
 from graph_api.http.rate_limits import RateLimiter
 from graph_api.http.request import request_of
 from graph_api.http.responses import error_response
@@ -96,14 +97,19 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
         figures = app.state.figures = TenantFigures(database)
         executor = Executor(schema, database, settings.limits, fetch, authenticator.key_signer, documents, find_grants, figures)
         app.state.executor = executor
+        preparation = Preparation(
+            executor,
+            app.state.parse_admission,
+            app.state.anonymous_admission,
+            settings.request_limits.request_timeout,
+        )
         direct["/graphql"] = GraphQLEndpoint(
             executor,
             authenticator,
             rate_limiter,
             app.state.admission,
             app.state.body_admission,
-            app.state.parse_admission,
-            app.state.anonymous_admission,
+            preparation,
             settings.request_limits,
         ).respond
         try:

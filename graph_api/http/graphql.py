@@ -1,10 +1,8 @@
 """The GraphQL endpoint: GraphQL over HTTP, and GraphiQL for browsers."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Mapping
 from math import inf
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from starlette.datastructures import URL
 from starlette.requests import ClientDisconnect
@@ -19,6 +17,7 @@ from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
 from graph_api.http.connection_limits import claim_connection
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, watched
+from graph_api.http.preparation import Preparation
 from graph_api.http.rate_limits import RateLimiter, RateLimitStatus
 from graph_api.http.request import HttpRequest
 from graph_api.http.request_limits import RequestLimits
@@ -41,24 +40,12 @@ from graph_api.http.responses import (
     response_type,
     status_of,
 )
-from graph_api.http.single_flight import SingleFlight
-from schema.execution.document import PreparedDocument
 from schema.execution.executor import Executor
 from schema.execution.operation import PreparedOperation
-from schema.execution.operation import Request as Operation
 from schema.execution.operation import Response as Result
 from schema.execution.principal import Principal
-from schema.planning.cache import PlannedOperation
-
-T = TypeVar("T")
 
 _METHODS = ("GET", "HEAD", "POST")
-
-# Pause after a document of an anonymous request, as a multiple of the time that it took.
-_ANONYMOUS_PAUSE = 3
-
-# Seconds after which an anonymous request for which the queue is full is answered, so that those who retry at once are few.
-_ANONYMOUS_REFUSAL = 0.5
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -76,20 +63,15 @@ class GraphQLEndpoint:
         rate_limiter: RateLimiter,
         admission: Admission,
         body_admission: Admission,
-        parse_admission: Admission,
-        anonymous_admission: Admission,
+        preparation: Preparation,
         limits: RequestLimits,
     ) -> None:
         self.executor = executor
         self.rate_limiter = rate_limiter
         self.admission = admission
         self.body_admission = body_admission
-        self.parse_admission = parse_admission
-        self.anonymous_admission = anonymous_admission
+        self.preparation = preparation
         self.limits = limits
-        # by tenant, whose requests have their turns in order of arrival; and by text, or by plan
-        self.readings = SingleFlight[tuple[int, str], _Reading]()
-        self.plannings = SingleFlight[tuple[int, Hashable], PlannedOperation]()
         self._authenticator = authenticator
 
     async def respond(self, request: HttpRequest, receive: Receive) -> Response:
@@ -123,15 +105,6 @@ class GraphQLEndpoint:
         url = str(URL(scope=scope).replace(query=""))
         page = render_page(EXAMPLES, url, require_auth=self._authenticator.require_auth)
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
-
-
-class _Reading(NamedTuple):
-    """A document that was read for an operation, and the operation prepared from it."""
-
-    operation: Operation
-    # None: it was known, or is not read
-    document: PreparedDocument | None
-    prepared: PreparedOperation | Result
 
 
 class _Outcome(NamedTuple):
@@ -226,12 +199,12 @@ class _RequestHandler:
         if len(body) <= LARGE_BODY_BYTES:
             return parse_json(body)
         self._rate_status = await endpoint.rate_limiter.charge(self._rate_status, len(body) // BYTES_PER_COST)
-        async with CancelOnDisconnect(receive), endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key):
-            started = time.perf_counter()
-            try:
-                return parse_json(body)
-            finally:
-                await asyncio.sleep(time.perf_counter() - started)
+
+        async def parse() -> Any:
+            return parse_json(body)
+
+        async with CancelOnDisconnect(receive):
+            return await endpoint.preparation.in_turn(principal, parse)
 
     async def _run_batch(self, contents: list[Any]) -> _Outcome:
         """Run operations one after the other, each as if it were sent alone."""
@@ -251,12 +224,11 @@ class _RequestHandler:
     async def _run_one(self, content: Any) -> _Outcome:
         try:
             operation = parse_operation(content, self._request, self._authorization)
-            executor = self._endpoint.executor
-            result = executor.prepare_known(operation, self._principal)
+            result = self._endpoint.executor.prepare_known(operation, self._principal)
             if result is None:
-                result = await self._prepare(operation)
+                result = await self._endpoint.preparation.prepare(operation, self._principal, self._receive)
             if isinstance(result, PreparedOperation) and result.lacks_figures:
-                result = await self._estimate_again(result)
+                result = await self._endpoint.preparation.estimate_again(result, self._principal, self._receive)
             if isinstance(result, PreparedOperation):
                 if result.writes and not self._is_post:
                     return self._reject(BadInput("A GET cannot run a mutation. Use POST."), 405, {"Allow": "POST"})
@@ -286,79 +258,6 @@ class _RequestHandler:
         if result.resources is not None:
             extensions["resources"] = result.resources
         return _Outcome(body, status)
-
-    async def _prepare(self, operation: Operation) -> PreparedOperation | Result:
-        """Return the operation, planned unless it lacks figures, or the result that explains why it cannot run.
-
-        Requests of a tenant that send one new text at the same time wait for one turn, in which it is read for all of them, and
-        planned for the first.
-        """
-        executor, principal = self._endpoint.executor, self._principal
-
-        async def read() -> _Reading:
-            document = await executor.read(operation, principal)
-            prepared = executor.prepare(operation, principal, document)
-            if isinstance(prepared, PreparedOperation) and not prepared.lacks_figures:
-                prepared = executor.plan(prepared)
-            return _Reading(operation, document, prepared)
-
-        document: PreparedDocument | None = None
-        if executor.needs_parsing(operation, principal):
-            key = principal.tenant_id, operation.query or ""
-            async with CancelOnDisconnect(self._receive):
-                reading = await self._endpoint.readings.run(key, lambda: self._in_turn(read))
-            if reading.operation is operation:
-                return reading.prepared
-            document = reading.document
-        prepared = executor.prepare(operation, principal, document)
-        if isinstance(prepared, PreparedOperation) and not prepared.lacks_figures:
-            return await self._plan(prepared)
-        return prepared
-
-    async def _estimate_again(self, prepared: PreparedOperation) -> PreparedOperation | Result:
-        """Estimate an operation with the first figures of the tenant, and plan it, or return the result that refuses it."""
-        executor = self._endpoint.executor
-        estimated = await watched(self._receive, self._endpoint.limits.request_timeout, executor.estimate_again(prepared))
-        return await self._plan(estimated) if isinstance(estimated, PreparedOperation) else estimated
-
-    async def _plan(self, prepared: PreparedOperation) -> PreparedOperation:
-        """Return an operation with its plan. One that is not kept is compiled in a turn, once for those who wait for it."""
-        if prepared.is_planned:
-            return prepared
-
-        async def plan() -> PlannedOperation:
-            planned = self._endpoint.executor.plan(prepared).execution.planned
-            assert planned is not None, "it is planned now"
-            return planned
-
-        key = self._principal.tenant_id, prepared.plan_key
-        async with CancelOnDisconnect(self._receive):
-            planned = await self._endpoint.plannings.run(key, lambda: self._in_turn(plan))
-        return prepared.with_plan(planned)
-
-    async def _in_turn(self, prepare: Callable[[], Awaitable[T]]) -> T:
-        """Parse or plan an operation when it is its turn.
-
-        A large document is parsed in a thread, which shares the interpreter with the event loop; all else blocks the loop. So
-        unknown documents are parsed, and plans that are not kept are compiled, one at a time, in fair order, and each is followed
-        by a pause as long as it took. That of an anonymous request is longer, and holds up only others of the kind.
-        """
-        principal = self._principal
-        slot = self._endpoint.parse_admission.slot(principal.tenant_id, principal.rate_key)
-        if principal.tenant_id == NO_TENANT_ID:
-            try:
-                async with self._endpoint.anonymous_admission.slot(principal.tenant_id, principal.rate_key):
-                    async with slot:
-                        prepared, seconds = await _timed(prepare)
-                    await asyncio.sleep(seconds * _ANONYMOUS_PAUSE)
-            except Unavailable:
-                await asyncio.sleep(_ANONYMOUS_REFUSAL)
-                raise
-        else:
-            async with slot:
-                prepared, seconds = await _timed(prepare)
-                await asyncio.sleep(seconds)
-        return prepared
 
     async def _run(self, prepared: PreparedOperation) -> Result | _Outcome:
         """Charge the estimated cost of an operation and run it, or reject it if a rate limit is exceeded. Replace the estimate by
@@ -407,9 +306,3 @@ class _RequestHandler:
     def _reject(self, error: HeadwaterError, status: int, headers: Mapping[str, str] = _NO_HEADERS) -> _Outcome:
         self._codes.append(error.code)
         return _Outcome(error_body(self._request.request_id, error), status, headers)
-
-
-async def _timed(prepare: Callable[[], Awaitable[T]]) -> tuple[T, float]:
-    """Call a function. Return its result and the seconds that it took."""
-    started = time.perf_counter()
-    return await prepare(), time.perf_counter() - started
