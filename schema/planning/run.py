@@ -1,7 +1,7 @@
 """Runs of plans: values are found and completed for all parents of a level at once."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from itertools import accumulate, chain
 from operator import attrgetter
@@ -13,12 +13,16 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import inspect
 
 from schema.language.fields import FindAll
+from schema.planning.paths import (
+    FindPath,
+    PathOf,
+    path_from,
+    path_of_field,
+    path_of_item,
+    path_of_root,
+    path_of_selected,
+)
 from schema.planning.plan import FAILED, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan
-
-# Returns the path of a value in the response, by its index among the values of a level.
-PathOf = Callable[[int], list[str | int]]
-# Returns the path of one value.
-FindPath = Callable[[], list[str | int]]
 
 # Items of a list that are completed before other tasks get a turn.
 CHUNK_SIZE = 500
@@ -78,14 +82,14 @@ class _PlanRun:
 
     async def data(self) -> dict[str, Any] | None:
         """Run the plan and return the data of the response."""
-        (data,) = await self._objects(self._plan.root, [None], _root_path, is_serial=self._plan.is_serial)
+        (data,) = await self._objects(self._plan.root, [None], path_of_root, is_serial=self._plan.is_serial)
         return None if data is FAILED else data
 
     # Values of fields
 
     async def _field(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
         """Find and complete the values of a field that may have to wait."""
-        field_path = _field_path(path, field.key)
+        field_path = path_of_field(path, field.key)
         if field.resolver is not None and field.resolver.find_all is not None:
             values = await self._find_all(field, field.resolver, field.resolver.find_all, sources, field_path)
             return await self._complete_async(field, field.value, values, field_path)
@@ -109,7 +113,7 @@ class _PlanRun:
 
     def _field_now(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
         """Find and complete the values of a field that has nothing to wait for."""
-        field_path = _field_path(path, field.key)
+        field_path = path_of_field(path, field.key)
         return self._complete(field, field.value, self._values(field, sources, field_path), field_path)
 
     def _values(self, field: FieldPlan, sources: Sequence[Any], path: PathOf) -> list[Any]:
@@ -177,7 +181,7 @@ class _PlanRun:
         """Complete values. Between chunks of a long list, other tasks get a turn."""
         if plan.item is not None:
             items, lists = self._flatten(field, values, path)
-            item_path = _item_path(lists, path)
+            item_path = path_of_item(lists, path)
             if plan.is_async:
                 completed = await self._complete_async(field, plan.item, items, item_path)
             elif len(items) <= CHUNK_SIZE:
@@ -186,7 +190,7 @@ class _PlanRun:
                 completed = []
                 for start in range(0, len(items), CHUNK_SIZE):
                     chunk = items[start : start + CHUNK_SIZE]
-                    completed += self._complete(field, plan.item, chunk, _shifted(item_path, start))
+                    completed += self._complete(field, plan.item, chunk, path_from(item_path, start))
                     await asyncio.sleep(0)
             return self._regroup(field, plan, lists, completed, path)
         if not plan.is_async:
@@ -197,14 +201,14 @@ class _PlanRun:
             return completed if plan.is_non_null else _failed_to_null(completed)
         groups = self._groups(field, plan, values, path)
         completed = self._settle_exceptional(field, plan, values, path)
-        shaped = await _all(self._objects(it, [values[i] for i in of], _selected(path, of)) for it, of in groups)
+        shaped = await _all(self._objects(it, [values[i] for i in of], path_of_selected(path, of)) for it, of in groups)
         return self._scatter(plan, completed, groups, shaped)
 
     def _complete(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[Any]:
         """Complete values that have nothing to wait for."""
         if plan.item is not None:
             items, lists = self._flatten(field, values, path)
-            completed = self._complete(field, plan.item, items, _item_path(lists, path))
+            completed = self._complete(field, plan.item, items, path_of_item(lists, path))
             return self._regroup(field, plan, lists, completed, path)
         if plan.serialize is not None:
             return [self._leaf(field, plan, value, path, index) for index, value in enumerate(values)]
@@ -214,7 +218,7 @@ class _PlanRun:
             return completed if plan.is_non_null else _failed_to_null(completed)
         groups = self._groups(field, plan, values, path)
         completed = self._settle_exceptional(field, plan, values, path)
-        shaped = [self._objects_now(it, [values[i] for i in of], _selected(path, of)) for it, of in groups]
+        shaped = [self._objects_now(it, [values[i] for i in of], path_of_selected(path, of)) for it, of in groups]
         return self._scatter(plan, completed, groups, shaped)
 
     def _leaf(self, field: FieldPlan, plan: ValuePlan, value: Any, path: PathOf, index: int) -> Any:
@@ -364,7 +368,7 @@ class _PlanRun:
                 value = deferred[field.slot][index]
             else:
                 (value,) = self._attributes(field, [source])
-                value = self._leaf(field, field.value, value, _field_path(path, field.key), index)
+                value = self._leaf(field, field.value, value, path_of_field(path, field.key), index)
             if value is FAILED:
                 self._failures += 1
                 return FAILED
@@ -394,35 +398,3 @@ def _sole_type(plan: ValuePlan, values: Sequence[Any]) -> ObjectPlan | None:
 
 def _failed_to_null(values: list[Any]) -> list[Any]:
     return [None if it is FAILED else it for it in values] if FAILED in values else values
-
-
-def _root_path(_: int) -> list[str | int]:
-    return []
-
-
-def _field_path(path: PathOf, key: str) -> PathOf:
-    """Return the path of a field of an object by the index of the object."""
-    return lambda index: [*path(index), key]
-
-
-def _selected(path: PathOf, indexes: Sequence[int]) -> PathOf:
-    """Return the path of a value by its index among the selected ones."""
-    return lambda index: path(indexes[index])
-
-
-def _shifted(path: PathOf, start: int) -> PathOf:
-    return lambda index: path(start + index)
-
-
-def _item_path(lists: Sequence[Any], path: PathOf) -> PathOf:
-    """Return the path of an item by its index among the items of all lists."""
-
-    def item_path(index: int) -> list[str | int]:
-        for number, value in enumerate(lists):
-            length = len(value) if isinstance(value, list) else 0
-            if index < length:
-                return [*path(number), index]
-            index -= length
-        raise IndexError(index)
-
-    return item_path
