@@ -32,6 +32,7 @@ from schema.execution.federation import SubgraphSchema
 from schema.language.cost_estimator import CostEstimate, CostEstimates, CostEstimator
 from schema.language.cost_model import CostModel
 from schema.language.document_limits import check_document
+from schema.language.errors import graphql_error
 from schema.language.limits import Limits
 from schema.language.scopes import Scope
 from schema.planning.cache import DocumentPlans, PlannedOperation
@@ -181,7 +182,7 @@ class Documents:
         tokens = min(self._limits.tokens, self._limits.anonymous_tokens) if is_anonymous else self._limits.tokens
         if len(query) > (characters := tokens * CHARACTERS_PER_TOKEN):
             message = f"The document has {len(query)} characters. At most {characters} are allowed. Send values as variables."
-            return PreparedDocument(DocumentNode(definitions=()), [_graphql_error(LimitExceeded(message))])
+            return PreparedDocument(DocumentNode(definitions=()), [graphql_error(LimitExceeded(message))])
         gc.disable()
         try:
             return self._parse(query, tokens)
@@ -272,7 +273,7 @@ class Documents:
         except (GraphQLError, LimitExceeded) as error:
             # its frames refer to the tokens, and those of the callers to this error
             error.__traceback__ = None
-            refusal = _graphql_error(error) if isinstance(error, LimitExceeded) else _limit_error(error, tokens) or error
+            refusal = graphql_error(error) if isinstance(error, LimitExceeded) else _limit_error(error, tokens) or error
             return PreparedDocument(DocumentNode(definitions=()), [refusal])
         errors = validate(self._schema, document, RULES, max_errors=20)
         return PreparedDocument(document, [_limit_error(it, tokens) or _literal_error(it) or it for it in errors])
@@ -299,7 +300,7 @@ def _limit_error(error: GraphQLError, tokens: int) -> GraphQLError | None:
         message = "Validation would have to compare too many fields with the same name. Select each field once."
     else:
         return None
-    return _graphql_error(LimitExceeded(message))
+    return graphql_error(LimitExceeded(message))
 
 
 def _literal_error(error: GraphQLError) -> GraphQLError | None:
@@ -335,7 +336,3 @@ def root_fields(operation: OperationDefinitionNode, document: DocumentNode) -> l
 def document_hash(text: str) -> str:
     """Return the SHA-256 of a document's text: 64 hexadecimal digits."""
     return sha256(text.encode()).hexdigest()
-
-
-def _graphql_error(error: LimitExceeded) -> GraphQLError:
-    return GraphQLError(error.message, original_error=error)

@@ -9,13 +9,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 import structlog
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    GraphQLSchema,
-    located_error,
-)
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, located_error
 from graphql.execution.values import VariableValues
 
 from db.audit_entry import READ
@@ -23,7 +17,7 @@ from db.author import Author
 from db.computation import Computation, ComputationThread
 from db.connection import QueryStats
 from db.database import Database
-from db.errors import Forbidden, HeadwaterError, LimitExceeded, ReadOnly, TransactionConflict, Unauthenticated, Unavailable
+from db.errors import HeadwaterError, LimitExceeded, ReadOnly, TransactionConflict, Unavailable
 from db.occasion import Occasion
 from db.retry import retry_on_conflict
 from db.tenancy.api_key import KeySigner
@@ -32,16 +26,16 @@ from schema.execution.document import NAME_LENGTH, DocumentOperation, Documents,
 from schema.execution.external_record import Caller, Fetch, FindGrants, fetch_nothing, grant_any, resolve_records
 from schema.execution.federation import SubgraphSchema
 from schema.execution.general import execute_generally
-from schema.execution.operation import Execution, OperationCost, PreparedOperation, Request, Response
+from schema.execution.operation import Execution, OperationCost, PreparedOperation, Request, Response, denied, refused
 from schema.execution.principal import Principal
 from schema.execution.tenant_figures import TenantFigures
 from schema.execution.transaction import Transaction
 from schema.language.cost import FETCH_COST
 from schema.language.cost_estimator import CostEstimate
 from schema.language.cursors import CursorCipher
-from schema.language.errors import code_of, describe, error_behind, log_unavailable
+from schema.language.errors import code_of, describe, error_behind, graphql_error, log_unavailable
 from schema.language.limits import Limits
-from schema.language.scopes import Scope, scope_label
+from schema.language.scopes import Scope
 from schema.planning.cache import GENERAL
 from schema.planning.plan import Plan, Prefetch
 from schema.planning.run import run_plan
@@ -132,7 +126,7 @@ class Executor:
         """Return the operation to run, or a response that refuses it. Does not use the database. `read`: its document."""
         if Scope.SCHEMA not in principal.scopes:
             # before the document is read: validation errors would reveal the schema
-            return _denied(principal, "This API", Scope.SCHEMA)
+            return denied(principal, "This API", Scope.SCHEMA)
         try:
             if request.query is None:
                 prepared = self._documents.by_id(request.document_id, principal.tenant_id)
@@ -140,19 +134,19 @@ class Executor:
                 is_anonymous = Scope.SELF not in principal.scopes
                 prepared = self._documents.parse(request.query, principal.tenant_id, is_anonymous=is_anonymous, read=read)
         except HeadwaterError as error:
-            return _refused([_graphql_error(error)])
+            return refused([graphql_error(error)])
         if prepared.errors:
-            return _refused(prepared.errors, prepared.document)
+            return refused(prepared.errors, prepared.document)
         name = request.operation_name
         operation = prepared.operations.get(name) or self._documents.operation(prepared, name)
         if operation is None:
             has = f"no operation named {name[:NAME_LENGTH]!r}" if name else "several operations"
-            return _refused([GraphQLError(f"The document has {has}. Set operationName to the name of one that it has.")])
+            return refused([GraphQLError(f"The document has {has}. Set operationName to the name of one that it has.")])
         if not operation.scopes <= principal.scopes:
             missing = next(it for it in operation.required_scopes if it not in principal.scopes)
-            return _denied(principal, operation.required_scopes[missing], missing)
+            return denied(principal, operation.required_scopes[missing], missing)
         if request.wants_resources and Scope.ADMIN not in principal.scopes:
-            return _denied(principal, "Resource tracking", Scope.ADMIN)
+            return denied(principal, "Resource tracking", Scope.ADMIN)
         try:
             estimate = operation.estimate or self._documents.estimate(prepared, operation, request.variables or {})
             figures, lacks_figures = None, False
@@ -163,7 +157,7 @@ class Executor:
                 else:
                     lacks_figures = estimate.requested > self._limits.cost or estimate.reads >= FIGURES_FROM
         except LimitExceeded as error:
-            return _refused([_graphql_error(error)], prepared.document)
+            return refused([graphql_error(error)], prepared.document)
         if not lacks_figures and estimate.requested > self._limits.cost:
             return self._too_expensive(estimate)
         execution = self._execution(request, prepared, operation)
@@ -177,7 +171,7 @@ class Executor:
             figures = await self._figures.wait_for_first(prepared.principal.tenant_id)
         except Unavailable as error:
             if estimate.requested > self._limits.cost:
-                return _refused([_graphql_error(error)])
+                return refused([graphql_error(error)])
         if figures is not None:
             variables = prepared.request.variables or {}
             estimate = self._documents.estimate(prepared.prepared_document, prepared.operation, variables, figures)
@@ -192,7 +186,7 @@ class Executor:
             " smaller pages, or fewer lists and walks below lists."
         )
         cost = OperationCost(estimate.requested, 0, self._limits.cost)
-        return _refused([_graphql_error(error)])._replace(cost=cost)
+        return refused([graphql_error(error)])._replace(cost=cost)
 
     def plan(self, prepared: PreparedOperation) -> PreparedOperation:
         """Return an operation with its plan, which takes long if it has to be compiled."""
@@ -326,7 +320,7 @@ class Executor:
             await transaction.commit()
         except HeadwaterError as error:
             failed = ExecutionResult(None, result.errors)
-            return _Attempt(failed, context, opened=True, commit_errors=[_graphql_error(error)])
+            return _Attempt(failed, context, opened=True, commit_errors=[graphql_error(error)])
         return _Attempt(result, context, opened=transaction.opened, committed=True)
 
     async def _attempt_prefetched(
@@ -400,23 +394,3 @@ class _Attempt(NamedTuple):
     # it was rolled back because of a conflict with another writer
     conflicted: bool = False
     commit_errors: Sequence[GraphQLError] = ()
-
-
-def _denied(principal: Principal, coordinate: str, scope: Scope) -> Response:
-    """Return the response to a principal without a scope: authenticate, if it is anonymous."""
-    error: HeadwaterError
-    if Scope.SELF in principal.scopes:
-        error = Forbidden(f"{coordinate} requires {scope_label(scope)}, which the credentials of this request do not have.")
-    else:
-        error = Unauthenticated(
-            f"{coordinate} requires authentication. Send an API key as X-API-Key, or a key or token as Authorization: Bearer."
-        )
-    return _refused([_graphql_error(error)])
-
-
-def _refused(errors: list[GraphQLError], document: DocumentNode | None = None) -> Response:
-    return Response(None, [describe(error, document) for error in errors], ran=False)
-
-
-def _graphql_error(error: HeadwaterError) -> GraphQLError:
-    return GraphQLError(error.message, original_error=error)

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple, Self
 from graphql import DocumentNode, GraphQLError
 from graphql.execution.values import VariableValues
 
+from db.errors import Forbidden, HeadwaterError, Unauthenticated
 from db.lineage.figures import Figures
 from schema.execution.document import DocumentOperation, PreparedDocument
 from schema.execution.principal import Principal
 from schema.language.cost_estimator import CostEstimate
+from schema.language.errors import describe, graphql_error
+from schema.language.scopes import Scope, scope_label
 from schema.planning.cache import PlannedOperation
 from schema.planning.plan import Plan
 from schema.planning.planner import conditions_of
@@ -108,3 +111,20 @@ class PreparedOperation(NamedTuple):
     @property
     def uses_database(self) -> bool:
         return self.operation.uses_database
+
+
+def denied(principal: Principal, coordinate: str, scope: Scope) -> Response:
+    """Return the response to a principal without a scope: authenticate, if it is anonymous."""
+    error: HeadwaterError
+    if Scope.SELF in principal.scopes:
+        error = Forbidden(f"{coordinate} requires {scope_label(scope)}, which the credentials of this request do not have.")
+    else:
+        error = Unauthenticated(
+            f"{coordinate} requires authentication. Send an API key as X-API-Key, or a key or token as Authorization: Bearer."
+        )
+    return refused([graphql_error(error)])
+
+
+def refused(errors: list[GraphQLError], document: DocumentNode | None = None) -> Response:
+    """Return the response to a request of which nothing runs."""
+    return Response(None, [describe(error, document) for error in errors], ran=False)

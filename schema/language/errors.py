@@ -50,6 +50,11 @@ def log_unavailable(errors: Iterable[BaseException | None]) -> None:
         log.warning("unavailable", reason=error.message, cause=type(cause).__name__, sqlstate=getattr(cause, "sqlstate", None))
 
 
+def graphql_error(error: HeadwaterError) -> GraphQLError:
+    """Return the error of a response for an error of Headwater."""
+    return GraphQLError(error.message, original_error=error)
+
+
 def code_of(error: GraphQLError) -> str:
     """Return the code that the response contains for an error."""
     cause = error_behind(error)
