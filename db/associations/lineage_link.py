@@ -10,8 +10,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from sqlalchemy import BigInteger, Double, Select, Uuid, bindparam, func, select
 
 from db.assets.asset import Deletion
+from db.assets.reference import AssetRef
 from db.associations import lineage_link_fields
-from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, missing_end_error, resolve_and_lock, write
+from db.associations.association import EndRefs, Ends, ResolvedState, missing_end_error, resolve_and_lock, write
 from db.associations.effective import select_effective, where_ends
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError

@@ -10,7 +10,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select
 
 from db.assets.asset import Deletion
-from db.associations.association import AssetRef, EndRefs, Ends, ResolvedState, resolve_and_lock, resolve_ends, write
+from db.assets.reference import AssetRef
+from db.associations.association import EndRefs, Ends, ResolvedState, resolve_and_lock, resolve_ends, write
 from db.associations.effective import is_identity_of, select_effective, where_ends
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.associations.stub import Stub, create_stubs, sourced_types

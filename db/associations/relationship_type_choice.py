@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from db.associations.association import UNRESOLVED, AssetRef, EndRefs, Ends, ResolvedAsset, missing_end_error
+from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset
+from db.associations.association import EndRefs, Ends, missing_end_error
 from db.errors import BadInput, HeadwaterError
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes
 from db.temporal.kinds import ENTITY, PRODUCT, RELATIONSHIP

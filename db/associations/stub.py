@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from db.assets.asset import IdentitySpec, add_or_lock_each
 from db.assets.entity import entity_uid_by_key
-from db.associations.association import UNRESOLVED, ResolvedAsset
+from db.assets.reference import UNRESOLVED, ResolvedAsset
 from db.associations.relationship_fields import is_identifier
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import WriteResult, subject_change

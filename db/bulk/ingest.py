@@ -15,8 +15,9 @@ from uuid import UUID
 
 from db.assets.asset import Deletion, IdentitySpec, add_or_lock_each, identities
 from db.assets.product import add_domains_of_products
+from db.assets.reference import UNRESOLVED, AssetRef
 from db.associations import lineage_link, relationship
-from db.associations.association import UNRESOLVED, AssetRef, EndRefs, resolve_ends
+from db.associations.association import EndRefs, resolve_ends
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import (
     BatchConflict,

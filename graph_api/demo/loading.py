@@ -7,8 +7,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from db.assets import asset, entity, entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
-from db.associations.association import AssetRef
 from db.author import Author
 from db.bulk.ingest import AssetState, BatchEntry, ingest, register
 from db.connection import WriteConnection

@@ -11,8 +11,8 @@ from uuid import UUID
 from db.assets import entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
-from db.associations.association import AssetRef
 from db.bulk.ingest import AssetState, RegistryEntry
 from db.errors import BadInput
 from db.fields import refuse_unstorable

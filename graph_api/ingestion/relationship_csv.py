@@ -1,6 +1,6 @@
 """CSV files of relationships: each row states a whole relationship from an instant on."""
 
-from db.associations.association import AssetRef
+from db.assets.reference import AssetRef
 from db.associations.relationship import RelationshipState
 from db.associations.relationship_fields import validate_state
 from db.errors import BadInput, HeadwaterError, NotFound, ResolvableConflict, UnknownType

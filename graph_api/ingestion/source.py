@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from db.assets.entity_fields import validate_state
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
-from db.associations.association import AssetRef
 from db.bulk.ingest import BATCH, AssetState, BatchEntry, RegistryEntry
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.entity_type import EntityTypeRow

@@ -36,7 +36,6 @@ from schema.execution.context import Info
 from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
-from schema.language.asset_refs import EntityKey
 from schema.language.columns import column, reads
 from schema.language.cost import FETCH_COST, LIFETIME_COST, SCAN_WEIGHT, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
 from schema.language.fields import batched, carried, field, resolver, single_read
@@ -54,6 +53,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
+from schema.language.references import EntityKey
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import asset_type
 from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType

@@ -41,6 +41,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
+from schema.language.references import ProductRef
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyDomain, asset_type, domain_at
 
@@ -119,12 +120,6 @@ class ProductFilter:
     statuses: list[ProductStatus] | None = optional_input_field("Any of these statuses.")
     owners: list[str] | None = optional_input_field("Any of these owners.")
     tags: list[str] | None = optional_input_field("Any of these tags.")
-
-
-@strawberry.input(one_of=True, description="Reference to a product, by exactly one of these fields.")
-class ProductRef:
-    uid: UUID | None = optional_input_field("Uid of the product.")
-    name: str | None = optional_input_field("Name of the product at that instant.")
 
 
 @strawberry.input(description="A product to register.")

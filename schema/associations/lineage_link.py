@@ -18,7 +18,6 @@ from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
-from schema.language.asset_refs import AssetRef, asset_ref
 from schema.language.columns import backed_by_row, column, reads
 from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import batched, field, resolver
@@ -35,6 +34,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, Node, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, ends_of
 

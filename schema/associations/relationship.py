@@ -17,7 +17,6 @@ from schema.execution.connections import fetch_connection, fetch_connections, re
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
-from schema.language.asset_refs import AssetRef, asset_ref
 from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import field, resolver
 from schema.language.inputs import (
@@ -33,6 +32,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import AsOf, Node, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, assets_by_id, ends_of
 from schema.registries.relationship_type import RelationshipType, registry_of

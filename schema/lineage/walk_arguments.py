@@ -11,9 +11,9 @@ from db.lineage import walk as walks
 from db.lineage.walk import Direction, WalkQuery
 from schema.associations.lineage_link import LineageType, parts_of
 from schema.execution.context import Info, selects
-from schema.language.asset_refs import AssetKind
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.limits import Limits
+from schema.language.references import AssetKind
 
 DEFAULT_WALK_PAGE_SIZE = 100
 

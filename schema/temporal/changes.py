@@ -13,12 +13,12 @@ from db.temporal import changes
 from db.temporal.changes import ChangeQuery, ChangeRow
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
-from schema.language.asset_refs import AssetKind
 from schema.language.cost import SCAN_WEIGHT, list_size, scan_cost_with
 from schema.language.fields import field, resolver
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.node_ids import write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.references import AssetKind
 from schema.language.scopes import READ
 from schema.lazy import ASSET_TYPES, LazyAsset
 from schema.temporal.history import FieldChange, field_changes

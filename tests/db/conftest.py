@@ -9,8 +9,8 @@ import pytest
 
 from db.assets import entity, product
 from db.assets.asset import IdentitySpec
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
-from db.associations.association import AssetRef
 from db.author import Author
 from db.database import Database
 from db.registries import detail_type, entity_type, relationship_type

@@ -9,8 +9,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from db.assets.reference import AssetRef
 from db.associations import relationship
-from db.associations.association import AssetRef
 from db.consistency.cardinality import _CONFLICTS_AMONG
 from db.database import Database
 from db.pagination import Page

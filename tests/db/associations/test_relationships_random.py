@@ -12,8 +12,8 @@ import pytest
 
 from db.assets import asset, product_fields
 from db.assets.asset import Deletion, IdentitySpec
+from db.assets.reference import AssetRef
 from db.associations import relationship
-from db.associations.association import AssetRef
 from db.associations.relationship import RelationshipQuery, RelationshipState, relationship_uid
 from db.author import Author
 from db.bulk.ingest import AssetState, BatchEntry, ingest

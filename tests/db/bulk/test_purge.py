@@ -16,8 +16,8 @@ import pytest
 from db import bulk
 from db.assets import asset, entity, product
 from db.assets.asset import IdentitySpec
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
-from db.associations.association import AssetRef
 from db.author import Author
 from db.bulk import ingest, purge
 from db.bulk.purge import PurgeCursor, Removed, count_past_retention, purge_step

@@ -7,7 +7,7 @@ import pytest
 
 from db.assets import product_fields
 from db.assets.asset import Deletion, IdentitySpec
-from db.associations.association import AssetRef
+from db.assets.reference import AssetRef
 from db.associations.relationship import RelationshipState, relationship_uid
 from db.author import Author
 from db.bulk.ingest import AssetState, BatchEntry, ingest

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from db.assets import asset, product
+from db.assets.reference import AssetRef
 from db.associations import lineage_link
-from db.associations.association import AssetRef
 from db.author import Author
 from db.connection import WriteConnection
 from db.database import Database

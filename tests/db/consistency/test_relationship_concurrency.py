@@ -12,8 +12,8 @@ import pytest
 
 from db.assets import asset, product
 from db.assets.asset import Deletion
+from db.assets.reference import AssetRef
 from db.associations import relationship
-from db.associations.association import AssetRef
 from db.associations.relationship import RelationshipState, relationship_uid
 from db.author import Author
 from db.bulk.ingest import ingest
@@ -379,7 +379,7 @@ async def test_a_type_that_is_put_while_a_writer_relates_by_it_is_unknown_to_tha
         assert await attempt(database, put("MANY_TO_ONE")) is None
 
     read_types = "FROM relationship_type \nWHERE"
-    steps = {read_types: [put_meanwhile], str(statement("associations/resolve_ends")): [tighten]}
+    steps = {read_types: [put_meanwhile], str(statement("assets/resolve_references")): [tighten]}
     assert isinstance(await attempt(database, interleaved(relate(1, 2, 1), steps)), UnknownType | None)
     assert not steps[read_types]
     await assert_consistent(database)

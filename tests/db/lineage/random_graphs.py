@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from db.assets.asset import Deletion, IdentitySpec, add_or_lock_each
+from db.assets.reference import AssetRef
 from db.associations import lineage_link
-from db.associations.association import AssetRef
 from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_changes
 from db.errors import HeadwaterError

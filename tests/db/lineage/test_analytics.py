@@ -13,8 +13,8 @@ import pytest
 from db.assets import product
 from db.assets.domain import DomainAt, domains_at, owners_by_domain
 from db.assets.entity_query import EntityQuery, count_entities_by_domain
+from db.assets.reference import AssetRef
 from db.associations import lineage_link
-from db.associations.association import AssetRef
 from db.author import Author
 from db.connection import ReadConnection, WriteConnection
 from db.database import Database

@@ -7,8 +7,8 @@ import pytest
 
 from db.assets import entity
 from db.assets.asset import Deletion, IdentitySpec
+from db.assets.reference import AssetRef
 from db.associations import relationship
-from db.associations.association import AssetRef
 from db.author import Author
 from db.bulk.ingest import ingest
 from db.connection import WriteConnection

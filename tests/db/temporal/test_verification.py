@@ -7,8 +7,8 @@ import pytest
 
 from db.assets import entity, product
 from db.assets.asset import IdentitySpec
+from db.assets.reference import AssetRef
 from db.associations import relationship
-from db.associations.association import AssetRef
 from db.author import Author
 from db.database import Database
 from db.registries import entity_type, relationship_type

@@ -171,7 +171,7 @@ OF_RELATIONSHIPS: dict[str, Any] = {
     "associations/count_relationships_of_assets": lambda row: row.relationships,
     "registries/count_relationship_type_use": lambda row: row.relationships,
     "consistency/on_delete_targets": lambda row: row.other_id,
-    "associations/resolve_ends": lambda row: row.id,
+    "assets/resolve_references": lambda row: row.id,
     "registries/lock_relationship_types_shared": lambda row: row.id,
     "registries/relationship_keys_taken": lambda row: row.code,
     "associations/sourced_types": lambda row: row.code,
@@ -198,13 +198,13 @@ async def test_statement_on_relationships_without_predicate_returns_no_rows_of_a
                 "near": ["PRODUCT"], "far": ["PERSON"], "now": day(1), "uids": [None], "types": ["PERSON"], "products": [None],
                 **{f"after_{number}": -1 for number in range(3)}, **{f"before_{number}": 2**62 for number in range(3)},
             }  # fmt: skip
-            parameters["keys"] = ["7"] if statement == "associations/resolve_ends" else ["owned_by"]
+            parameters["keys"] = ["7"] if statement == "assets/resolve_references" else ["owned_by"]
             rows = await connection.fetch(unguarded, parameters)
         assert sorted(OF_RELATIONSHIPS[statement](row) for row in rows) == {
             "associations/related": sorted([own["PRODUCT"], own["ENTITY"]]),
             "consistency/on_delete_targets": sorted([own["PRODUCT"], own["ENTITY"]]),
             "associations/relationships_of_assets": [own["RELATIONSHIP"]] * 2,
-            "associations/resolve_ends": [own["ENTITY"]],
+            "assets/resolve_references": [own["ENTITY"]],
             "registries/lock_relationship_types_shared": [type_id],
             "registries/relationship_keys_taken": [],
             "associations/sourced_types": ["PERSON"],

@@ -12,8 +12,8 @@ import pytest
 from db.assets import asset, entity, product, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship
-from db.associations.association import AssetRef
 from db.author import Author
 from db.bulk import ingest
 from db.bulk.purge import PurgeCursor, purge_step

@@ -15,8 +15,8 @@ from strawberry.utils.str_converters import to_camel_case
 
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
-from db.associations.association import AssetRef
 from db.bulk.ingest import AssetState
 from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.associations.association import AssetRef
+from db.assets.reference import AssetRef
 from db.associations.relationship import RelationshipState
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, ResolvableConflict, UnknownType
 from graph_api.ingestion.csv_cells import EMPTY

@@ -2,7 +2,7 @@
 -- key. Return whether the asset is alive then, and whether it ever was until then. A reference to nothing has no row.
 -- Parameters: :uids; :products, :types, :keys and :instants, one for each, null where a reference has none; :now the
 --   earliest instant that counts as now.
--- Used by: db.associations.association.resolve
+-- Used by: db.assets.reference.resolve
 WITH requested AS MATERIALIZED (
   SELECT e.uid, e.product, e.type, e.key, e.ordinal,
     coalesce(e.instant, greatest(clock_timestamp(), CAST(:now AS timestamptz))) AS instant

@@ -1,0 +1,74 @@
+"""References to assets, and the one way to resolve them to identities."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from db.connection import ReadConnection
+from db.fields import storable
+from db.sql import statement
+
+_RESOLVE = statement("assets/resolve_references")
+
+
+class AssetRef(NamedTuple):
+    """Reference to an asset by uid, by product name, or by entity type and key.
+
+    A key without an entity type belongs to an end of a relationship, whose type says what it is the key of.
+    """
+
+    uid: UUID | None = None
+    product: str | None = None
+    type: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        if self.uid is not None:
+            return f"asset with the uid {self.uid}"
+        if self.product is not None:
+            return f"product named {self.product[:100]!r}"
+        return f"{(self.type or 'asset')[:100]} with the key {(self.key or '')[:100]!r}"
+
+
+class ResolvedAsset(NamedTuple):
+    """The asset that a reference means, whether it is alive at the instant, and whether it ever was until then."""
+
+    asset_id: int
+    uid: UUID
+    kind: str
+    type: str | None
+    alive: bool
+    ever_alive: bool
+
+
+UNRESOLVED = ResolvedAsset(0, UUID(int=0), "", None, alive=False, ever_alive=False)
+
+
+async def resolve(
+    connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime | None]
+) -> list[ResolvedAsset]:
+    """Resolve references, each at its instant or now. Reads of this connection without an instant then read at that now."""
+    ordinals: dict[tuple[AssetRef, datetime | None], int] = {}
+    for ref_at in zip(refs, instants, strict=True):
+        ordinals.setdefault(ref_at, len(ordinals) + 1)
+    requested = list(ordinals)
+    await connection.ensure_now()
+    rows = await connection.fetch(
+        _RESOLVE,
+        {
+            "uids": [ref.uid for ref, _ in requested],
+            "products": [storable(ref.product) for ref, _ in requested],
+            "types": [storable(ref.type) for ref, _ in requested],
+            "keys": [storable(ref.key) for ref, _ in requested],
+            "instants": [instant for _, instant in requested],
+            "now": connection.now,
+        },
+    )
+    resolved: dict[int, ResolvedAsset] = {}
+    for row in rows:
+        resolved[row.ordinal] = ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.ever_alive)
+        _, instant = requested[row.ordinal - 1]
+        if instant is None:
+            connection.advance_now(row.instant)
+    return [resolved.get(ordinals[ref_at], UNRESOLVED) for ref_at in zip(refs, instants, strict=True)]
