@@ -40,7 +40,7 @@ from schema.tenancy.viewer import ViewerQueries
 # Each subgraph resolves only its own ids, so a gateway hides these fields, and several subgraphs may define them.
 NOT_COMPOSED = {"inaccessible": True, "shareable": True}
 
-# The types that an id may name, besides Version.
+# The types that an id may name, besides AssetVersion.
 NODE_TYPES: tuple[type[Asset | LineageLink | Relationship], ...] = (*ASSET_TYPES.values(), LineageLink, Relationship)
 
 
@@ -107,7 +107,7 @@ async def _find(info: Info, id: str) -> Node | None:
     for node_type in NODE_TYPES:
         if type_name == node_type.__name__:
             return await node_type.find(info, uid, instant)
-    if type_name == "Version" and instant is not None:
+    if type_name == "AssetVersion" and instant is not None:
         identity = await info.context.load(IDENTITY_BY_UID, uid)
         if identity is not None:
             return await version_by_start(info, ASSET_TYPES[identity.kind], identity.asset_id, uid, instant)

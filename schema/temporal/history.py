@@ -35,7 +35,7 @@ class FieldChange:
 
 
 @strawberry.type(description="A period in the history of an asset in which its state did not change.")
-class Version(Node):
+class AssetVersion(Node):
     id: strawberry.ID = field(READ, "Id of this version, made of the uid and its start.")
     asset: LazyAsset = field(READ, "The asset in this period.")
     valid_from: datetime = field(READ, "Start of the period.")
@@ -48,10 +48,10 @@ class Version(Node):
     actor: str | None = field(READ, "Actor who made the change.")
 
 
-def version_of(asset_type: type[LazyAsset], uid: UUID, row: VersionRow) -> Version:
+def version_of(asset_type: type[LazyAsset], uid: UUID, row: VersionRow) -> AssetVersion:
     """Build a version of an asset from its row."""
-    return Version(
-        id=write_id("Version", uid, row.valid_from),
+    return AssetVersion(
+        id=write_id("AssetVersion", uid, row.valid_from),
         asset=asset_type.from_version(uid, row),
         valid_from=row.valid_from,
         valid_to=row.valid_to,
@@ -86,7 +86,7 @@ async def version_connections(info: Info, assets: Sequence[LazyAsset], arguments
     )
 
 
-async def version_by_start(info: Info, asset_type: type[LazyAsset], asset_id: int, uid: UUID, start: datetime) -> Version | None:
+async def version_by_start(info: Info, asset_type: type[LazyAsset], asset_id: int, uid: UUID, start: datetime) -> AssetVersion | None:
     """Return the version of an asset that starts at an instant."""
     page = Page(1, after=(start - MICROSECOND,), before=(start + MICROSECOND,))
     versions = await info.context.load(HISTORY_BY_SUBJECT, asset_id, asset_type.kind, page)

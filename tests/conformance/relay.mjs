@@ -113,7 +113,7 @@ await check("pages of a history are the same at present and as of an instant", a
   }
   expectEqual(found[0], found[1]);
   const [first] = found[0][0];
-  expectEqual(first, `Version:${UID}@${found[0][0][1].split("@")[1]}`);
+  expectEqual(first, `AssetVersion:${UID}@${found[0][0][1].split("@")[1]}`);
   return `${found[0].length} versions, from ${found[0][0][2]} to ${found[0].at(-1)[2]}`;
 });
 
@@ -214,10 +214,10 @@ for (const [when, asOf] of [["at present", null], ["as of an instant", "2026-05-
       expectEqual(structuredClone(await another.refetch(fragment, reference, before.id)), before);
       expectEqual(structuredClone(await refetch(fragment, reference, before.id)), before);
       // the id of a version has the instant of its start, at any instant of the read
-      if (before.__typename !== "Version") expectEqual(before.id.split("@")[1], asOf ?? undefined);
+      if (before.__typename !== "AssetVersion") expectEqual(before.id.split("@")[1], asOf ?? undefined);
       types.push(`${before.__typename} ${before.id}`);
     }
-    expectEqual(types.map((it) => it.split(" ")[0]), ["Product", "Entity", "LineageLink", "Relationship", "Version"]);
+    expectEqual(types.map((it) => it.split(" ")[0]), ["Product", "Entity", "LineageLink", "Relationship", "AssetVersion"]);
     return types.map((it) => it.split(" ")[1]).join("\n");
   });
 }

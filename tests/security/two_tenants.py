@@ -300,7 +300,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "Query.lineagePaths.to": [uids[it] for it in ("report", "table", only) if it in uids],
         "LineageLinkFilter.target": [uids[it] for it in ("clean", "person") if it in uids],
         "RelationshipFilter.related": [uids[it] for it in ("person", "other") if it in uids],
-        "ID": [*(f"Version:{uid}@{iso(day(0))}" for uid in assets), *ids, *(f"{it}@{AT}" for it in ids)],
+        "ID": [*(f"AssetVersion:{uid}@{iso(day(0))}" for uid in assets), *ids, *(f"{it}@{AT}" for it in ids)],
         "_Any": [
             *({"__typename": it.partition(":")[0], "id": it} for it in ids[:3]),
             *({"__typename": kind, "uid": uid} for kind, uid in zip(("Product", "Entity"), assets, strict=False)),

@@ -205,7 +205,7 @@ graphql`
         id
       }
     }
-    ... on Version {
+    ... on AssetVersion {
       validFrom
       asset {
         id

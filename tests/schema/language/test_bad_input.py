@@ -123,7 +123,7 @@ async def test_a_registration_without_a_required_field_names_it(api: Api, missin
         ('mutation { updateProduct(input: { product: { name: "nobody" }, owner: "x" }) { changed } }', "NOT_FOUND", "product"),
         ('mutation { updateProduct(input: { product: {}, owner: "x" }) { changed } }', "BAD_INPUT", "product"),
         ('{ product(name: "x", asOf: "9999-12-31T23:59:59.999999Z") { name } }', "BAD_INPUT", "asOf"),
-        ('{ node(id: "Version:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@0001-01-01T00:00:00Z") { id } }', "BAD_INPUT", "id"),
+        ('{ node(id: "AssetVersion:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@0001-01-01T00:00:00Z") { id } }', "BAD_INPUT", "id"),
         ('{ product(name: "a\\u0000") { name } }', "BAD_INPUT", "name"),
         ('{ products(filter: { owners: ["a\\u0000"] }) { totalCount } }', "BAD_INPUT", None),
         ("{ products(", "BAD_INPUT", None),
