@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The principal that writes, with its request. The audit log also records the credential and the operation."""
+    """The principal that writes, with its request. The audit log also records the operation."""
 
     actor: str
     request_id: str | None = None
@@ -15,3 +15,5 @@ class Author:
     operator: bool = False
     # domains in which it may write; None: all
     domains: frozenset[str] | None = None
+    # producer of what it reports, if it reports for one
+    producer: str | None = None

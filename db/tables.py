@@ -118,6 +118,8 @@ change = Table(
     Column("recorded_at", DateTime(timezone=True), nullable=False),
     Column("actor", Text, nullable=False),
     Column("request_id", Text),
+    Column("credential", Text),
+    Column("producer", Text),
 )
 
 idempotency_key = Table(

@@ -4,8 +4,8 @@
 -- in one batch) is left to rebuild_versions.sql. The caller has locked the subjects.
 -- Parameters: :kind; :subjects ids; :operations, :payloads, :instants (null: now) and :creating (true if the subject
 --   must not exist yet), one for each; :with_states, true if states are to be returned; :reject_restatement, true if a request
---   may not state a subject twice at one instant; :tolerance, how far in the future an instant may be; :actor and :request_id
---   of the log entries; those of tenancy/_audit.sql.
+--   may not state a subject twice at one instant; :tolerance, how far in the future an instant may be; :producer
+--   of the log entries; those of tenancy/_audit.sql, of which the log entries have :actor, :credential and :request_id.
 -- Returns: one row a change, in the order of the batch: subject_id; instant from which the change is valid; now; verdict,
 --   explained in db.temporal.change_log.Verdict; changed, true if the change changed the state; created, true if it is the
 --   first change of its subject; changes_lifetime, true if the subject began or ceased to exist with it; is_new_subject,
@@ -135,9 +135,10 @@ judged AS (
 ),
 -- The log gets the accepted changes, including those that change nothing.
 appended AS (
-  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
+  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id,
+    credential, producer)
   SELECT CAST(:tenant AS bigint), CAST(:kind AS text), subject_id, operation, instant, payload, verdict <> 'UNCHANGED', now,
-    CAST(:actor AS text), CAST(:request_id AS text)
+    CAST(:actor AS text), CAST(:request_id AS text), CAST(:credential AS text), CAST(:producer AS text)
   FROM judged
   WHERE verdict IN ('UNCHANGED', 'IN_ORDER', 'OUT_OF_ORDER')
   ORDER BY instant, ordinal

@@ -1,7 +1,7 @@
 -- Lock an asset, and append a PATCH of it to the change log if that is simple: if the asset exists and the change is later than
 -- all others of it in the log. That is a change that is IN_ORDER or UNCHANGED to append_changes.sql, which judges all others.
 -- Parameters: :uid of the asset; :payload of the PATCH; :instant, null for now; :tolerance, how far in the future an instant may
---   be; those of tenancy/_audit.sql.
+--   be; :producer of the log entry; those of tenancy/_audit.sql.
 -- Returns: the identity of the asset, if there is one; beside it instant of the change; changed, true if it changed the state;
 --   state, valid_from and created_at of the version that is valid then. They are null if nothing was appended.
 -- Tokens: {kind}, {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
@@ -65,9 +65,10 @@ opened AS (
   CROSS JOIN LATERAL jsonb_populate_record(CAST(NULL AS {versions}), c.state) AS after
 ),
 appended AS (
-  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
+  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id,
+    credential, producer)
   SELECT CAST(:tenant AS bigint), '{kind}', id, 'PATCH', instant, CAST(:payload AS jsonb), changed, now, CAST(:actor AS text),
-    CAST(:request_id AS text)
+    CAST(:request_id AS text), CAST(:credential AS text), CAST(:producer AS text)
   FROM accepted
 ),
 {include tenancy/_audit}

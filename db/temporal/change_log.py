@@ -135,6 +135,7 @@ async def append_changes(
             "with_states": with_states,
             "reject_restatement": reject_restatement,
             "tolerance": TOLERANCE,
+            "producer": connection.author.producer,
             **connection.audit_entry(),
         },
     )
@@ -163,7 +164,14 @@ async def append_in_order(
     """
     row = await connection.fetch_one(
         kind.statement("temporal/append_in_order", audited_rows="accepted"),
-        {"uid": uid, "payload": payload, "instant": at, "tolerance": TOLERANCE, **connection.audit_entry()},
+        {
+            "uid": uid,
+            "payload": payload,
+            "instant": at,
+            "tolerance": TOLERANCE,
+            "producer": connection.author.producer,
+            **connection.audit_entry(),
+        },
     )
     if row is not None and row.instant is not None:
         connection.note_audit_entry()

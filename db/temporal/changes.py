@@ -74,6 +74,7 @@ class ChangeRow:
     at: datetime
     recorded_at: datetime
     actor: str
+    credential: str | None
     request_id: str | None
     changed: list[Changed]
     before: VersionPeriod | None
@@ -169,6 +170,7 @@ def _change(row: Any) -> ChangeRow:
         at=row.at,
         recorded_at=row.recorded_at,
         actor=row.actor,
+        credential=row.credential,
         request_id=row.request_id,
         changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state),
         before=version_period(

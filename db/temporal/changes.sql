@@ -11,7 +11,8 @@ SELECT '{kind}' AS kind, candidate.at, candidate.subject_id, a.uid, a.type, a.ke
   END AS change,
   NULLIF(v.valid_to, 'infinity') AS valid_to, coalesce(v.created_at, previous.created_at) AS created_at,
   CASE WHEN v.valid_from IS NOT NULL THEN {state} END AS state,
-  previous.valid_from AS from_before, previous.state AS state_before, cause.recorded_at, cause.actor, cause.request_id
+  previous.valid_from AS from_before, previous.state AS state_before, cause.recorded_at, cause.actor,
+  cause.credential, cause.request_id
 FROM ({candidates}) candidate
 JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = candidate.subject_id
 LEFT JOIN {versions} v ON v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = candidate.subject_id AND v.valid_from = candidate.at
@@ -23,5 +24,5 @@ LEFT JOIN LATERAL (
   LIMIT 1
 ) previous ON previous.valid_to = candidate.at
 JOIN LATERAL (
-  SELECT c.recorded_at, c.actor, c.request_id {include _change_author}
+  SELECT c.recorded_at, c.actor, c.credential, c.request_id {include _change_author}
 ) cause ON true

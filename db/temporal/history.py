@@ -41,6 +41,7 @@ class VersionRow(VersionPeriod):
 
     recorded_at: datetime
     actor: str
+    credential: str | None
     changed: list[Changed]
 
 
@@ -122,6 +123,7 @@ def _version(kind: Kind, row: Any) -> VersionRow:
         state=row.state,
         recorded_at=row.recorded_at,
         actor=row.actor,
+        credential=row.credential,
         changed=changed_fields(kind, row.state_before, row.state),
     )
 

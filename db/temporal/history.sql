@@ -4,7 +4,8 @@
 -- Tokens: {direction}, ASC or DESC; {versions}, {subject}, {state}, {state_before} of the kind.
 -- Used by: db.temporal.history.histories
 SELECT requested.subject_id, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, v.created_at, {state} AS state,
-  previous.state AS state_before, cause.recorded_at, cause.actor
+  previous.state AS state_before, cause.recorded_at, cause.actor,
+  cause.credential
 FROM unnest(CAST(:subjects AS bigint[])) AS requested (subject_id)
 CROSS JOIN LATERAL (
   SELECT a.type, a.key
@@ -30,7 +31,7 @@ LEFT JOIN LATERAL (
 ) previous ON previous.valid_to = v.valid_from
 -- Of the log entries at the instant at which a version begins, the last that changed the state caused it.
 JOIN LATERAL (
-  SELECT c.recorded_at, c.actor
+  SELECT c.recorded_at, c.actor, c.credential
   FROM change c
   WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = CAST(:kind AS text) AND c.subject_id = requested.subject_id
     AND c.change_ts = v.valid_from

@@ -97,6 +97,7 @@ class FoundKey:
     """A key with the attributes of its tenant that authentication needs."""
 
     name: KeyName
+    label: str
     digest: bytes
     scopes: tuple[str, ...]
     operator: bool

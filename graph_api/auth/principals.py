@@ -19,14 +19,13 @@ def anonymous_principal(*, may_introspect: bool) -> Principal:
 def key_principal(key: FoundKey) -> Principal:
     """Build the principal of a key in its own tenant."""
     scopes, domains = parse_scopes(key.scopes)
-    return Principal(key.name.tenant_id, str(key.name), scopes, domains, key.tenant, str(key.name))
+    return Principal(key.name.tenant_id, key.label, scopes, domains, key.tenant, str(key.name))
 
 
 def operator_principal(key: FoundKey, tenant: TenantStatus) -> Principal:
     """Build the principal of an operator key in another tenant."""
     scopes, domains = parse_scopes(key.scopes)
-    credential = str(key.name)
-    return Principal(tenant.tenant_id, credential, scopes, domains, tenant.name, credential, operator=True)
+    return Principal(tenant.tenant_id, key.label, scopes, domains, tenant.name, str(key.name), operator=True)
 
 
 def token_principal(claims: Claims, tenant: TenantStatus) -> Principal:

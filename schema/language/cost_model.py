@@ -36,7 +36,7 @@ _ITEMS: Mapping[str, Callable[[Figures], int]] = {
     "Entity": lambda figures: figures.entities,
     "Asset": lambda figures: figures.assets,
     "LineageLink": lambda figures: figures.links,
-    "Change": lambda figures: figures.changes,
+    "RecordedChange": lambda figures: figures.changes,
 }
 
 

@@ -21,7 +21,7 @@ from schema.language.pagination import After, Before, Connection, First, Keyset,
 from schema.language.references import AssetKind
 from schema.language.scopes import READ
 from schema.lazy import ASSET_TYPES, LazyAsset
-from schema.temporal.history import FieldChange, field_changes
+from schema.temporal.history import ACTOR, CREDENTIAL, FieldChange, field_changes
 
 
 @strawberry.enum(description="Kind of a change.")
@@ -33,7 +33,7 @@ class ChangeKind(Enum):
 
 
 @strawberry.type(description="A change of one asset at one instant. All writes for the same asset and instant form one change.")
-class Change:
+class RecordedChange:
     id: strawberry.ID = field(READ, "Unique id, made of the uid and the instant.")
     cursor: str = field(READ, "Cursor of this change in its list.")
     kind: ChangeKind = field(READ, "Kind of the change.")
@@ -42,7 +42,8 @@ class Change:
     before: LazyAsset | None = field(READ, "The asset until that instant. Null if it did not exist.")
     at: datetime = field(READ, "Instant from which the change is valid.")
     recorded_at: datetime = field(READ, "Instant at which the change was recorded. It may be later than `at`.")
-    actor: str | None = field(READ, "Actor who made the change.")
+    actor: str | None = field(READ, ACTOR)
+    credential: str | None = field(READ, CREDENTIAL)
     request_id: str | None = field(READ, "Id of the request that made the change.")
     fields: list[FieldChange] = list_size(10)(
         field(READ, "Fields that differ from before. For a created, deleted or restored asset: every field.")
@@ -85,7 +86,7 @@ class ChangeQueries:
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Change]:
+    ) -> Connection[RecordedChange]:
         query = query_of(from_, to, filter)
         keyset = Keyset(info.context.cursor_cipher, "changes", query, key=(datetime, int))
         return await fetch_connection(
@@ -108,9 +109,9 @@ def query_of(since: datetime, until: datetime, filter: ChangeFilter | None) -> C
     return ChangeQuery(since, until, **{name: None if part is None else tuple(part) for name, part in parts})
 
 
-def _change(row: ChangeRow, cursor: str) -> Change:
-    return Change(
-        id=write_id("Change", row.uid, row.at),
+def _change(row: ChangeRow, cursor: str) -> RecordedChange:
+    return RecordedChange(
+        id=write_id("RecordedChange", row.uid, row.at),
         cursor=cursor,
         kind=ChangeKind[row.kind],
         uid=row.uid,
@@ -119,6 +120,7 @@ def _change(row: ChangeRow, cursor: str) -> Change:
         at=row.at,
         recorded_at=row.recorded_at,
         actor=row.actor,
+        credential=row.credential,
         request_id=row.request_id,
         fields=field_changes(row.changed),
     )

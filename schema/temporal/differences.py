@@ -27,7 +27,7 @@ class DifferenceKind(Enum):
 
 
 @strawberry.type(description="An asset that differs between two instants.")
-class Difference:
+class RecordedDifference:
     kind: DifferenceKind = field(READ, "Kind of the difference.")
     uid: UUID = field(READ, "Uid of the asset.")
     before: LazyAsset | None = field(READ, "The asset at the earlier instant. Null if it did not exist.")
@@ -56,7 +56,7 @@ class DifferenceQueries:
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Difference]:
+    ) -> Connection[RecordedDifference]:
         query = query_of(from_, to, filter)
         return await fetch_connection(
             info,
@@ -69,8 +69,8 @@ class DifferenceQueries:
         )
 
 
-def _difference(row: DifferenceRow) -> Difference:
-    return Difference(
+def _difference(row: DifferenceRow) -> RecordedDifference:
+    return RecordedDifference(
         kind=DifferenceKind[row.kind],
         uid=row.uid,
         before=_asset(row, row.before),

@@ -24,6 +24,12 @@ from schema.lazy import LazyAsset
 HISTORY_BY_SUBJECT = Batch(histories)
 HISTORY_COUNT_BY_SUBJECT = Batch(count_histories)
 
+ACTOR = "Actor who made the change: the label of an API key, or the subject of a token."
+CREDENTIAL = (
+    "Credential with which it was made: the prefix of an API key, `token`, `none` on a service that requires none, or `command"
+    " line`. Null if it was recorded before credentials were."
+)
+
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -45,7 +51,8 @@ class AssetVersion(Node):
         field(READ, "Fields that differ from the previous version. For the first version: every field.")
     )
     recorded_at: datetime = field(READ, "Instant at which this state was recorded. It may be later than validFrom.")
-    actor: str | None = field(READ, "Actor who made the change.")
+    actor: str | None = field(READ, ACTOR)
+    credential: str | None = field(READ, CREDENTIAL)
 
 
 def version_of(asset_type: type[LazyAsset], uid: UUID, row: VersionRow) -> AssetVersion:
@@ -59,6 +66,7 @@ def version_of(asset_type: type[LazyAsset], uid: UUID, row: VersionRow) -> Asset
         changed=field_changes(row.changed),
         recorded_at=row.recorded_at,
         actor=row.actor,
+        credential=row.credential,
     )
 
 
@@ -86,7 +94,9 @@ async def version_connections(info: Info, assets: Sequence[LazyAsset], arguments
     )
 
 
-async def version_by_start(info: Info, asset_type: type[LazyAsset], asset_id: int, uid: UUID, start: datetime) -> AssetVersion | None:
+async def version_by_start(
+    info: Info, asset_type: type[LazyAsset], asset_id: int, uid: UUID, start: datetime
+) -> AssetVersion | None:
     """Return the version of an asset that starts at an instant."""
     page = Page(1, after=(start - MICROSECOND,), before=(start + MICROSECOND,))
     versions = await info.context.load(HISTORY_BY_SUBJECT, asset_id, asset_type.kind, page)

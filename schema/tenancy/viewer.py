@@ -60,7 +60,9 @@ class ViewerLimits:
 @strawberry.type(description="The principal of the request.")
 class Viewer:
     tenant: str = field(SELF, "Name of the tenant.")
-    actor: str = field(SELF, "Name under which changes of this principal are recorded.")
+    actor: str = field(
+        SELF, "Name under which changes of this principal are recorded: the label of an API key, or the subject of a token."
+    )
     scopes: list[str] = field(
         SELF, "Scopes of the principal: `read`, `write`, `admin`, or `write:` with a domain, such as `write:sales`."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import REGISTER, product_fields
+from tests.builders import REGISTER, UPDATE, product_fields
 from tests.graph_api.auth.issuer import token
 from tests.processes import wait_until
 from tests.security.service_harness import LIST, Client, Owner, Service, key_prefix, rejection
@@ -59,7 +59,25 @@ async def test_the_audit_log_has_actor_credential_outcome_and_request_id(client:
     await client(key=key)
     prefix = key_prefix(key)
     rows = [(it.actor, it.credential, it.operator, it.outcome, it.request_id) for it in await owner.audit_rows(name, 2)]
-    assert rows == [(prefix, prefix, False, "CONFLICT", "write-2"), (prefix, prefix, False, "KEPT", "write-1")]
+    assert rows == [("test", prefix, False, "CONFLICT", "write-2"), ("test", prefix, False, "KEPT", "write-1")]
+
+
+async def test_changes_and_versions_name_the_label_of_a_key_or_the_subject_of_a_token_and_the_credential(
+    client: Client, owner: Owner
+) -> None:
+    name = await owner.tenant()
+    key = await owner.key("read", "write", of=name)
+    await client(REGISTER, key, input=product_fields(owner="o1", at="2026-01-01"))
+    by_token = {"Authorization": f"Bearer {token(tenant=name, sub='bob', scope='read write')}"}
+    await client(UPDATE, headers=by_token, input={"product": {"name": "orders"}, "owner": "o2"})
+    query = """{
+      changes(from: "2026-01-01", to: "2999-01-01") { nodes { actor credential } }
+      products { nodes { history { nodes { actor credential } } } }
+    }"""
+    answer = (await client(query, key)).data
+    authors = [{"actor": "test", "credential": key_prefix(key)}, {"actor": "bob", "credential": "token"}]
+    assert answer["changes"]["nodes"] == authors
+    assert answer["products"]["nodes"][0]["history"]["nodes"] == authors
 
 
 async def test_an_administrator_can_request_resource_statistics(client: Client, owner: Owner) -> None:

@@ -160,9 +160,10 @@ opened AS (
   FROM closed
 ),
 logged AS (
-  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
+  INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id,
+    credential)
   SELECT 1, 'PRODUCT', asset_id, 'PATCH', valid_to, jsonb_build_object('description', CAST($2 AS text)), true,
-    clock_timestamp(), 'bench', $3
+    clock_timestamp(), 'bench', $3, 'bench'
   FROM closed
 ),
 audited AS (

@@ -127,7 +127,8 @@ async def test_key_is_accepted_in_either_header_and_a_wrong_one_is_never_ignored
     authenticator = new_authenticator()
     for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"bearer   {key} "}):
         principal = await authenticator.authenticate(credentials(headers))
-        assert (principal.tenant_id, principal.actor, principal.scope_names) == (1, row.prefix, ["read", "write:sales"])
+        assert (principal.tenant_id, principal.actor, principal.credential) == (1, "nightly", row.prefix)
+        assert principal.scope_names == ["read", "write:sales"]
     wrong: list[dict[str, str]] = [
         {"x-api-key": "wrong", "authorization": f"Bearer {key}"},
         {"x-api-key": ""},
@@ -205,7 +206,7 @@ async def test_key_is_revoked_by_its_prefix_or_as_a_whole(
             assert await revoke(connection, row.prefix) == (revoked, False)
         with pytest.raises(Unauthenticated, match=f"The key {row.prefix} was revoked at"):
             await authenticate(new_authenticator(), key)
-        assert (await authenticate(new_authenticator(), valid)).actor == other.prefix
+        assert (await authenticate(new_authenticator(), valid)).credential == other.prefix
 
 
 async def test_key_of_another_tenant_cannot_be_revoked(two_tenants: Database) -> None:
@@ -325,7 +326,7 @@ async def test_authentication_succeeds_if_the_use_cannot_be_recorded(address: st
         async with owner.transaction():
             await owner.execute("LOCK TABLE api_key IN EXCLUSIVE MODE")
             with structlog.testing.capture_logs() as logs:
-                assert (await authenticate(authenticator, key)).actor == row.prefix
+                assert (await authenticate(authenticator, key)).credential == row.prefix
         assert [(it["event"], it["key"]) for it in logs] == [("last use of a key not recorded", row.prefix)]
     finally:
         await database.close()
@@ -376,7 +377,8 @@ async def test_only_an_operator_key_acts_in_another_existing_tenant(
         ["read", "write:sales"],
     )
     author = in_other.author("request", "write")
-    assert (author.actor, author.operator, author.domains) == (str(name), True, frozenset({"sales"}))
+    assert (author.actor, author.credential, author.operator) == ("operator", str(name), True)
+    assert author.domains == frozenset({"sales"})
     for missing in ("another", "", "1"):
         with pytest.raises(Forbidden, match="There is no tenant called"):
             await authenticate(authenticator, key, x_headwater_tenant=missing)

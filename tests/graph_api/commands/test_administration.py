@@ -183,7 +183,7 @@ async def test_a_key_is_accepted_until_it_is_revoked_and_both_are_audited(comman
     prefix = key[: len("hw_1_") + 10]
     async with commands.serve(credential_seconds="0.2") as address:
         assert (await query_service(address, key)).data == {
-            "viewer": {"tenant": "default", "actor": prefix, "scopes": ["read", "write:sales"]}
+            "viewer": {"tenant": "default", "actor": "the loader", "scopes": ["read", "write:sales"]}
         }
         unknown = await query_service(address, key[:-1] + ("a" if key[-1] != "a" else "b"))
         assert (unknown.status, unknown.code_and_field[0]) == (401, "UNAUTHENTICATED")

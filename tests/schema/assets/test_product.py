@@ -78,7 +78,9 @@ async def test_nested_fields_inherit_the_instant(api: Api) -> None:
 async def test_an_id_returns_the_same_snapshot(api: Api) -> None:
     product = await api.register()
     await api.update("orders", name="purchases", at=day(10))
-    node = "query ($id: ID!) { node(id: $id) { id __typename ... on Product { name } ... on AssetVersion { changed { field } } } }"
+    node = (
+        "query ($id: ID!) { node(id: $id) { id __typename ... on Product { name } ... on AssetVersion { changed { field } } } }"
+    )
     then = f"Product:{product['uid']}@{iso(day(5))}"
     assert (await api(node, id=then)).data["node"] == {"id": then, "__typename": "Product", "name": "orders"}
     now = product["id"]
@@ -86,7 +88,11 @@ async def test_an_id_returns_the_same_snapshot(api: Api) -> None:
     plain = f"Product:{product['uid']}"
     assert (await api(node, id=plain)).data["node"]["name"] == "purchases"
     version = f"AssetVersion:{product['uid']}@{iso(day(10))}"
-    assert (await api(node, id=version)).data["node"] == {"id": version, "__typename": "AssetVersion", "changed": [{"field": "name"}]}
+    assert (await api(node, id=version)).data["node"] == {
+        "id": version,
+        "__typename": "AssetVersion",
+        "changed": [{"field": "name"}],
+    }
     for nothing in (
         f"Product:{uuid4()}",
         f"Product:{product['uid']}@{iso(day(-5))}",

@@ -104,7 +104,12 @@ async def test_a_history_is_a_list_of_changes(api: Api) -> None:
     assert [it["kind"] for it in (created, updated, deleted, restored)] == ["CREATED", "UPDATED", "DELETED", "RESTORED"]
     for change, number in ((created, 0), (updated, 10), (deleted, 20), (restored, 30)):
         at = iso(day(number))
-        assert (change["id"], change["uid"], change["at"], change["actor"]) == (f"Change:{uid}@{at}", uid, at, "anonymous")
+        assert (change["id"], change["uid"], change["at"], change["actor"]) == (
+            f"RecordedChange:{uid}@{at}",
+            uid,
+            at,
+            "anonymous",
+        )
         assert change["recordedAt"] > iso(day(100))
         if change is not deleted:
             assert (change["asset"]["id"], change["asset"]["asOf"]) == (f"Product:{uid}@{at}", at)
