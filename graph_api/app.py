@@ -19,6 +19,7 @@ from db.tenancy.tenant import only_tenant_of
 from graph_api.auth.authenticator import Authenticator
 from graph_api.auth.ttl_cache import SingleFlightCache
 from graph_api.graphiql import page
+from graph_api.http.browsers import CrossOriginPolicy
 from graph_api.http.gateway import Gateway, Respond
 from graph_api.http.graphql import GraphQLEndpoint
 from graph_api.http.health import health, ready
@@ -45,10 +46,12 @@ LOOKUP_CONNECTIONS = 2
 def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
     """Build the application. The settings must have a database URL.
 
-    Without `require_auth`, every request acts as the open principal, and requests from other machines are rejected.
+    Without `require_auth`, every request acts as the open principal, requests from other machines are rejected, and pages of any
+    origin on this machine may read responses.
     """
     assert settings.database_url is not None, "the caller sets the database URL"
     address = settings.database_url
+    cross_origin_policy = CrossOriginPolicy(settings.cors_origins, loopback=not require_auth)
     # requests for GraphQL pass no router
     direct: dict[str, Respond] = {}
 
@@ -111,6 +114,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
             app.state.body_admission,
             preparation,
             settings.request_limits,
+            cross_origin_policy,
         ).respond
         try:
             yield
@@ -135,7 +139,7 @@ def create_app(settings: Settings, *, require_auth: bool = True) -> Starlette:
     )
     routed = ExceptionMiddleware(app.router, app.exception_handlers)
     # instead of the middlewares that Starlette would build
-    app.middleware_stack = Gateway(routed, direct, settings.cors_origins, loopback_only=not require_auth)
+    app.middleware_stack = Gateway(routed, direct, cross_origin_policy, loopback_only=not require_auth)
     return app
 
 

@@ -1,7 +1,7 @@
 """The outermost ASGI application: what all requests have in common."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from starlette.responses import Response
@@ -28,10 +28,12 @@ class Gateway:
     It answers unhandled errors with 500. A path in `direct` is answered by a function, without the router.
     """
 
-    def __init__(self, router: ASGIApp, direct: Mapping[str, Respond], origins: Sequence[str], *, loopback_only: bool) -> None:
+    def __init__(
+        self, router: ASGIApp, direct: Mapping[str, Respond], cross_origin_policy: CrossOriginPolicy, *, loopback_only: bool
+    ) -> None:
         self._router = router
         self._direct = direct
-        self._cross_origin_policy = CrossOriginPolicy(origins) if origins else None
+        self._cross_origin_policy = cross_origin_policy
         self._loopback_only = loopback_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,9 +41,9 @@ class Gateway:
             await self._router(scope, receive, send)
             return
         request = HttpRequest(scope)
-        policy = self._cross_origin_policy
-        if policy is not None and policy.is_preflight(scope, request.headers):
-            await _send_preflight_response(policy, scope, receive, send)
+        # a page whose name resolves to this machine is not even told what pages may do
+        if self._cross_origin_policy.is_preflight(scope, request.headers) and self._is_admitted(request):
+            await _send_preflight_response(self._cross_origin_policy, scope, receive, send)
             return
         started = time.perf_counter()
         scope.setdefault("state", {})["request"] = request
@@ -68,12 +70,16 @@ class Gateway:
             # the request refers to its scope: a cycle would keep both, with the body, until the garbage collector comes
             del scope["state"]["request"]
 
+    def _is_admitted(self, request: HttpRequest) -> bool:
+        """False for a request from another machine, or for another host, to a service that admits only this machine."""
+        return not self._loopback_only or is_loopback_request(request)
+
     async def _answer(self, request: HttpRequest, receive: Receive, send: Send) -> None:
         """Send the response to a request, or to the error that it causes."""
         scope = request.scope
         is_routed = False
         try:
-            if self._loopback_only and not is_loopback_request(request):
+            if not self._is_admitted(request):
                 response = not_loopback_response(request)
             elif (respond := self._direct.get(scope["path"])) is not None:
                 response = await respond(request, receive)
@@ -105,8 +111,7 @@ class Gateway:
         add_security_headers(headers)
         headers.append((b"x-request-id", request.request_id.encode()))
         headers.append((b"traceparent", request.traceparent.encode()))
-        if self._cross_origin_policy is not None:
-            headers.extend(self._cross_origin_policy.response_headers(request.headers.get(b"origin")))
+        headers.extend(self._cross_origin_policy.response_headers(request.headers.get(b"origin")))
 
 
 async def _send_preflight_response(policy: CrossOriginPolicy, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,6 +15,7 @@ from db.tenant_ids import NO_TENANT_ID
 from graph_api.auth.authenticator import Authenticator
 from graph_api.graphiql.examples import EXAMPLES
 from graph_api.graphiql.page import CONTENT_SECURITY_POLICY, render_page
+from graph_api.http.browsers import CrossOriginPolicy
 from graph_api.http.connection_limits import claim_connection
 from graph_api.http.deadline import CLIENT_CLOSED_REQUEST, CancelOnDisconnect, watched
 from graph_api.http.preparation import Preparation
@@ -54,7 +55,7 @@ _CLOSE = {"Connection": "close"}
 
 
 class GraphQLEndpoint:
-    """The endpoint that runs the operation of a POST, or of a GET with a preflight header, and shows GraphiQL to browsers."""
+    """The endpoint that runs the operation of a POST, or of a GET that no page can forge, and shows GraphiQL to browsers."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class GraphQLEndpoint:
         body_admission: Admission,
         preparation: Preparation,
         limits: RequestLimits,
+        cross_origin_policy: CrossOriginPolicy,
     ) -> None:
         self.executor = executor
         self.rate_limiter = rate_limiter
@@ -72,6 +74,7 @@ class GraphQLEndpoint:
         self.body_admission = body_admission
         self.preparation = preparation
         self.limits = limits
+        self.cross_origin_policy = cross_origin_policy
         self._authenticator = authenticator
 
     async def respond(self, request: HttpRequest, receive: Receive) -> Response:
@@ -174,7 +177,7 @@ class _RequestHandler:
     async def _read_and_run(self) -> _Outcome:
         try:
             try:
-                content = await self._read_json() if self._is_post else read_query_string(self._request)
+                content = await self._read_json() if self._is_post else self._read_query_string()
             except Timeout as error:
                 return self._reject(error, 408, _CLOSE)
             except LimitExceeded as error:
@@ -187,6 +190,10 @@ class _RequestHandler:
         except ClientDisconnect:
             # only the log shows this response
             return self._reject(Unavailable("The client disconnected before its response."), CLIENT_CLOSED_REQUEST)
+
+    def _read_query_string(self) -> dict[str, Any]:
+        self._endpoint.cross_origin_policy.refuse_forgeable_get(self._request.headers)
+        return read_query_string(self._request)
 
     async def _read_json(self) -> Any:
         """Read the JSON of the body.

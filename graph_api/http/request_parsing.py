@@ -9,7 +9,6 @@ from starlette.datastructures import QueryParams
 from starlette.types import Receive
 
 from db.errors import BadInput, LimitExceeded, Timeout
-from graph_api.http.browsers import PREFLIGHT_HEADERS
 from graph_api.http.deadline import within
 from graph_api.http.request import HttpRequest
 from schema.execution.document import HASH_PREFIX, document_hash
@@ -61,11 +60,6 @@ def parse_json(body: bytes) -> Any:
 def read_query_string(request: HttpRequest) -> dict[str, Any]:
     """Read the query string of a GET into the shape of a JSON body."""
     query_string = request.scope["query_string"]
-    if not any(request.headers.get(name.lower().encode(), b"").strip() for name in PREFLIGHT_HEADERS):
-        raise BadInput(
-            f"A GET runs a query only with the header {PREFLIGHT_HEADERS[0]} and a value, which protects against requests from"
-            " other web pages. Add the header, or use POST with JSON. Browsers that accept text/html get GraphiQL."
-        )
     if len(query_string) > MAX_QUERY_STRING:
         raise LimitExceeded(f"The query string is longer than {MAX_QUERY_STRING} characters. Use POST.")
     content: dict[str, Any] = {}

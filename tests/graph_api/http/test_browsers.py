@@ -1,4 +1,4 @@
-"""Browsers: CORS, security headers, GET with a preflight header, and batches."""
+"""Browsers: CORS, security headers, GET that no page can forge, and batches."""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,7 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from db.errors import BadInput
 from graph_api.app import create_app
+from graph_api.http.browsers import CrossOriginPolicy
+from graph_api.http.request import RequestHeaders
 from graph_api.settings import Settings
 from tests.builders import REGISTER, Api, Statements, product_fields
 
@@ -18,8 +21,8 @@ PREFLIGHT_HEADER = {"GraphQL-Require-Preflight": "1"}
 
 
 @asynccontextmanager
-async def serving(address: str, **settings: Any) -> AsyncIterator[Api]:
-    app = create_app(Settings(database_url=address, **settings), require_auth=False)
+async def serving(address: str, *, require_auth: bool = False, **settings: Any) -> AsyncIterator[Api]:
+    app = create_app(Settings(database_url=address, **settings), require_auth=require_auth)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -30,9 +33,61 @@ def cors(response: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name.startswith("access-control")}
 
 
-async def test_without_configured_origins_there_are_no_cors_headers(api: Api) -> None:
-    assert cors(await api.client.options("/graphql", headers=PREFLIGHT)) == {}
-    assert cors(await api.client.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": PAGE})) == {}
+async def test_without_configured_origins_there_are_no_cors_headers(address: str) -> None:
+    async with serving(address, require_auth=True, key_secret="a secret of the tests, made at random") as api:
+        for origin in (PAGE, "http://localhost:5173"):
+            preflight = await api.client.options("/graphql", headers={**PREFLIGHT, "origin": origin})
+            answer = await api.client.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": origin})
+            assert (preflight.status_code, cors(preflight), cors(answer)) == (405, {}, {})
+            assert "vary" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost:5173", "http://localhost", "https://localhost:8443", "http://127.0.0.1:3000", "http://[::1]:3000"],
+)
+async def test_the_demo_allows_pages_of_this_machine(api: Api, origin: str) -> None:
+    requested = {**PREFLIGHT, "origin": origin, "access-control-request-headers": "content-type, x-api-key"}
+    preflight = await api.client.options("/graphql", headers=requested)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, origin)
+    answers = [
+        await api.client.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": origin}),
+        await api.client.get("/graphql", params={"query": "{ __typename }"}, headers={"origin": origin}),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+        assert answer.headers["vary"] == "Origin"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        PAGE,
+        "null",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example:5173",
+        "http://localhost:5173.evil.example",
+        "http://evil.example#http://localhost",
+        "http://127x0x0x1",
+        "file://localhost",
+    ],
+)
+async def test_the_demo_allows_no_page_of_another_machine(api: Api, origin: str) -> None:
+    preflight = await api.client.options("/graphql", headers={**PREFLIGHT, "origin": origin})
+    answer = await api.client.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": origin})
+    forged = await api.client.get("/graphql", params={"query": "{ __typename }"}, headers={"origin": origin})
+    assert (preflight.status_code, forged.status_code) == (400, 400)
+    assert all("access-control-allow-origin" not in it.headers for it in (preflight, answer, forged))
+
+
+async def test_the_host_is_checked_before_all_that_browsers_send(api: Api) -> None:
+    """A page whose name resolves to this machine is of the same origin as the service, for the browser."""
+    rebound = {"host": "evil.example", "origin": "http://localhost:5173", "sec-fetch-site": "same-origin"}
+    preflight = await api.client.options("/graphql", headers={**PREFLIGHT, **rebound})
+    read = await api.client.get("/graphql", params={"query": "{ __typename }"}, headers={**PREFLIGHT_HEADER, **rebound})
+    assert (preflight.status_code, read.status_code) == (403, 403)
+    assert [it.json()["errors"][0]["extensions"]["code"] for it in (preflight, read)] == ["FORBIDDEN", "FORBIDDEN"]
 
 
 async def test_a_page_of_a_configured_origin_may_send_requests_and_read_errors(address: str) -> None:
@@ -113,6 +168,52 @@ async def test_a_get_runs_a_query_only_with_a_preflight_header(api: Api, header:
         response = await api.client.get("/graphql", params=parameters, headers=headers)
         assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_INPUT")
         assert "GraphQL-Require-Preflight" in response.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": PAGE},
+        {"origin": PAGE, "sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-origin"},
+    ],
+    ids=str,
+)
+async def test_a_get_runs_a_query_if_the_browser_vouches_for_its_page(address: str, headers: dict[str, str]) -> None:
+    async with serving(address, cors_origins=[PAGE]) as api:
+        response = await api.client.get("/graphql", params={"query": "{ __typename }"}, headers=headers)
+        assert (response.status_code, response.json()["data"]) == (200, {"__typename": "Query"})
+
+
+# Headers that a page of any origin can have a browser send with a GET, or that say nothing.
+FORGEABLE = [
+    {"accept": "application/json"},
+    {"accept": "application/graphql-response+json"},
+    {"origin": "null"},
+    {"origin": "https://evil.example"},
+    {"origin": f"{PAGE}.evil.example"},
+    {"sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "none"},
+    {"sec-fetch-site": "cross-site, same-origin"},
+]
+
+
+def test_credentials_that_a_browser_adds_by_itself_do_not_protect_a_get() -> None:
+    policy = CrossOriginPolicy([PAGE])
+    policy.refuse_forgeable_get(RequestHeaders([(b"authorization", b"bearer any")]))
+    # a browser adds Basic and Negotiate to requests of any page, once the user has signed in
+    for header in ((b"authorization", b"Basic YW5uOg=="), (b"authorization", b"Bearer "), (b"x-api-key", b" ")):
+        with pytest.raises(BadInput):
+            policy.refuse_forgeable_get(RequestHeaders([header]))
+
+
+@pytest.mark.parametrize("origins", [[PAGE], ["*"]], ids=str)
+async def test_a_get_that_any_page_can_forge_is_rejected(address: str, origins: list[str]) -> None:
+    async with serving(address, cors_origins=origins) as api:
+        for headers in FORGEABLE + ([{"origin": PAGE}] if origins == ["*"] else []):
+            response = await api.client.get("/graphql", params={"query": "{ __typename }"}, headers=headers)
+            assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_INPUT"), headers
 
 
 async def test_a_get_cannot_run_a_mutation(api: Api) -> None:

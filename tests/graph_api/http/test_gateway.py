@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from graph_api.http.browsers import CrossOriginPolicy
 from graph_api.http.gateway import Gateway
 from tests.graph_api.http.test_http_protocol import GET, connect, settle
 
@@ -24,7 +25,7 @@ async def test_an_error_while_a_response_is_sent_is_answered_500_with_the_reques
     async def respond(_: object, receive: Receive) -> Response:
         return Response("secret", headers={"x-name": "a\nb"})
 
-    connection, transport = connect(Gateway(not_found, {"/a": respond}, (), loopback_only=False))
+    connection, transport = connect(Gateway(not_found, {"/a": respond}, CrossOriginPolicy(()), loopback_only=False))
     with capture_logs() as records:
         connection.data_received(QUOTED)
         await settle(lambda: len(records) == 2)
@@ -50,7 +51,7 @@ async def test_a_response_that_has_begun_is_broken_off_after_an_error() -> None:
         async def router(scope: Scope, receive: Receive, send: Send) -> None:
             await (await respond(scope, receive))(scope, receive, send)
 
-        connection, transport = connect(Gateway(router, direct, (), loopback_only=False))
+        connection, transport = connect(Gateway(router, direct, CrossOriginPolicy(()), loopback_only=False))
         with capture_logs() as records:
             connection.data_received(QUOTED)
             await settle(lambda: transport.is_closed)  # noqa: B023
