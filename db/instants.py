@@ -33,6 +33,11 @@ def read_instant(written: object) -> datetime:
     return instant
 
 
+def stored_instant(value: str | datetime | None) -> datetime | None:
+    """Return an instant that was read from a column, or in JSON."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
 def write_instant(value: datetime) -> str:
     """Format an instant: UTC, with six decimals or none."""
     if value.tzinfo is UTC:

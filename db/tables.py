@@ -93,6 +93,9 @@ entity_type = Table(
     Column("label", Text, nullable=False),
     Column("domain", Text),
     Column("source", JSONB),
+    Column("created_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True)),
+    Column("actor", Text),
 )
 
 detail_type = Table(
@@ -102,6 +105,10 @@ detail_type = Table(
     Column("code", Text, primary_key=True),
     Column("label", Text, nullable=False),
     Column("format", Text),
+    Column("role", Text),
+    Column("created_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True)),
+    Column("actor", Text),
 )
 
 change = Table(
@@ -246,6 +253,9 @@ relationship_type = Table(
     Column("related_type", Text, Computed("")),
     Column("one_origin", Boolean, Computed("")),
     Column("one_related", Boolean, Computed("")),
+    Column("created_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True)),
+    Column("actor", Text),
 )
 
 relationship_key = Table(

@@ -1,7 +1,7 @@
 -- Read the details of entities, each entity at its own instant, with the detail type and the validity of each detail.
 -- Parameters: :assets ids; :instants, one for each; :types codes to read, NULL for all.
 -- Used by: db.assets.entity.details_by_entity
-SELECT wanted.ordinal, t.code, t.label, t.format, d.value, d.valid_from, NULLIF(d.valid_to, 'infinity') AS valid_to
+SELECT wanted.ordinal, t.code, t.label, t.format, t.role, t.created_at, t.updated_at, t.actor, d.value, d.valid_from, NULLIF(d.valid_to, 'infinity') AS valid_to
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS wanted (asset_id, instant, ordinal)
 CROSS JOIN LATERAL (
   SELECT *

@@ -7,9 +7,12 @@ from db import fields
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.detail_format import FORMATS
-from db.registries.registry import PutOutcome, entities_have, lock_type, put_one, select_entries
+from db.registries.registry import PutOutcome, RegistryRecord, entities_have, lock_type, put_one, record_of, select_entries
 from db.sql import statement
 from db.tables import detail_type as detail_types
+
+# The part that the details of a type play for their entity.
+ROLES = ("DESCRIPTION", "URL", "OWNER", "TAG")
 
 _ALL = select_entries(detail_types, detail_types.c.code)
 _COUNT_USE = statement("registries/count_detail_type_use")
@@ -19,33 +22,40 @@ _REMOVE = statement("registries/remove_detail_type")
 
 
 @dataclass(frozen=True, slots=True)
-class DetailTypeRow:
+class DetailTypeRow(RegistryRecord):
     """A detail type. Without a format its values are any text."""
 
     code: str
     label: str
     format: str | None
+    role: str | None = None
 
 
 async def all_detail_types(connection: ReadConnection) -> list[DetailTypeRow]:
     """List all detail types in order of the code."""
     rows = await connection.fetch(_ALL)
-    return [DetailTypeRow(row.code, row.label, row.format) for row in rows]
+    return [DetailTypeRow(row.code, row.label, row.format, row.role, **record_of(row)) for row in rows]
 
 
-async def put(connection: WriteConnection, code: str, label: str, format_: str | None = None) -> DetailTypeRow:
+async def put(
+    connection: WriteConnection, code: str, label: str, format_: str | None = None, role: str | None = None
+) -> DetailTypeRow:
     """Register a detail type, or replace the one with this code. The format of a type in use cannot change."""
-    return await put_one(connection, validate_state(code, label, format_), put_each)
+    return await put_one(connection, validate_state(code, label, format_, role), put_each)
 
 
-def validate_state(code: str, label: str, format_: str | None = None) -> DetailTypeRow:
+def validate_state(code: str, label: str, format_: str | None = None, role: str | None = None) -> DetailTypeRow:
     """Validate a whole detail type."""
     if format_ is not None and format_ not in FORMATS:
         raise BadInput(
             f"format is {fields.excerpt(format_)}. It must be one of {', '.join(FORMATS)}, or left out for any text.",
             field="format",
         )
-    return DetailTypeRow(fields.code("code", code), fields.line("label", label), format_)
+    if role is not None and role not in ROLES:
+        raise BadInput(
+            f"role is {fields.excerpt(role)}. It must be one of {', '.join(ROLES)}, or left out for none.", field="role"
+        )
+    return DetailTypeRow(fields.code("code", code), fields.line("label", label), format_, role)
 
 
 async def put_each(connection: WriteConnection, rows: Sequence[DetailTypeRow]) -> list[PutOutcome | HeadwaterError]:
@@ -82,10 +92,12 @@ async def _put(connection: WriteConnection, rows: Sequence[DetailTypeRow], *, re
             "codes": [row.code for row in rows],
             "labels": [row.label for row in rows],
             "formats": [row.format for row in rows],
+            "roles": [row.role for row in rows],
             "replace_format": replace_format,
+            "actor": connection.author.actor,
         },
     )
-    return {row.code: PutOutcome(row.created, row.changed) for row in written}
+    return {row.code: PutOutcome(row.created, row.changed, RegistryRecord(**record_of(row))) for row in written}
 
 
 async def _lock_and_check_unused(

@@ -13,7 +13,7 @@ from db.errors import BadInput, Conflict
 from db.filters import TENANT, any_of, distinct
 from db.registries.domain import add_domains
 from db.registries.endpoint import read_endpoint
-from db.registries.registry import PutOutcome, entities_have, lock_type, put_one, select_entries
+from db.registries.registry import PutOutcome, RegistryRecord, entities_have, lock_type, put_one, record_of, select_entries
 from db.registries.service_grants import ServiceGrants
 from db.sql import compose, statement
 from db.tables import entity_type as entity_types
@@ -28,7 +28,7 @@ _REMOVE = statement("registries/remove_entity_type")
 
 
 @dataclass(frozen=True, slots=True)
-class EntityTypeRow:
+class EntityTypeRow(RegistryRecord):
     """An entity type. A source has the keys service, endpoint, lookup_field and is_local."""
 
     code: str
@@ -87,9 +87,10 @@ async def put_each(connection: WriteConnection, rows: Sequence[EntityTypeRow]) -
             "labels": [row.label for row in rows],
             "domains": [row.domain for row in rows],
             "sources": [None if row.source is None else orjson.dumps(row.source).decode() for row in rows],
+            "actor": connection.author.actor,
         },
     )
-    outcomes = {row.code: PutOutcome(row.created, row.changed) for row in written}
+    outcomes = {row.code: PutOutcome(row.created, row.changed, RegistryRecord(**record_of(row))) for row in written}
     return [outcomes[row.code] for row in rows]
 
 
@@ -124,4 +125,4 @@ def _source(source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entity_type(row: Any) -> EntityTypeRow:
-    return EntityTypeRow(row.code, row.label, row.domain, row.source)
+    return EntityTypeRow(row.code, row.label, row.domain, row.source, **record_of(row))

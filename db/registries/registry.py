@@ -1,6 +1,8 @@
 """Mechanisms that the registries of entity types, detail types and relationship types share."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Table, select
@@ -12,17 +14,29 @@ from db.filters import TENANT
 from db.sql import Statement, compose
 from db.temporal.change_log import raise_first_error
 
-Entry = TypeVar("Entry")
-
 # An error message names this many of the known names.
 _NAMED = 10
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryRecord:
+    """When an entry of a registry was registered and last changed, and by whom. None: before this was recorded."""
+
+    created_at: datetime | None = field(default=None, compare=False)
+    updated_at: datetime | None = field(default=None, compare=False)
+    actor: str | None = field(default=None, compare=False)
+
+
+Entry = TypeVar("Entry", bound=RegistryRecord)
+
+
 class PutOutcome(NamedTuple):
-    """Outcome of putting an entry: true if it is new, and true if it differs from the entry that was registered before."""
+    """Outcome of putting an entry: true if it is new, true if it differs from the entry that was registered before, and the
+    record of the entry that is registered now."""
 
     created: bool
     changed: bool
+    record: RegistryRecord = RegistryRecord()
 
 
 def select_entries(table: Table, *order: ColumnElement[Any]) -> Statement:
@@ -35,9 +49,14 @@ async def put_one(
     entry: Entry,
     put_each: Callable[[WriteConnection, Sequence[Entry]], Awaitable[Sequence[PutOutcome | HeadwaterError]]],
 ) -> Entry:
-    """Put a single entry, and return it."""
-    raise_first_error(await put_each(connection, [entry]))
-    return entry
+    """Put a single entry, and return it as it is registered now."""
+    (outcome,) = raise_first_error(await put_each(connection, [entry]))
+    return replace(entry, **record_of(outcome.record))
+
+
+def record_of(source: Any) -> dict[str, Any]:
+    """Return the fields of a `RegistryRecord` from another record or from a row."""
+    return {"created_at": source.created_at, "updated_at": source.updated_at, "actor": source.actor}
 
 
 async def lock_type(connection: WriteConnection, statement: Statement, code: str, *, label: str) -> NotFound | None:

@@ -12,7 +12,7 @@ from db.consistency.consistent_dict import ConsistentDict
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.fields import code, excerpt, line, storable
 from db.filters import TENANT, any_of, distinct
-from db.registries.registry import PutOutcome, put_one, select_entries, unknown_type
+from db.registries.registry import PutOutcome, RegistryRecord, put_one, record_of, select_entries, unknown_type
 from db.sql import compose, statement
 from db.tables import entity_type as entity_types
 from db.tables import relationship_type as relationship_types
@@ -42,7 +42,7 @@ _UPDATE = statement("registries/update_relationship_type")
 
 
 @dataclass(frozen=True, slots=True)
-class RelationshipTypeRow:
+class RelationshipTypeRow(RegistryRecord):
     """A type of relationships that lead from an origin to a related asset. Each end is an entity type or a kind of asset."""
 
     origin: str
@@ -236,18 +236,19 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutc
         "cardinality": row.cardinality,
         "on_delete": row.on_delete,
         "foreign_key_field": row.foreign_key_field,
+        "actor": connection.author.actor,
     }
     before = await _lock(connection, row)
     added = await connection.fetch_one(_ADD, fields) if before is None else None
     if added is not None:
         await _put_keys(connection, replace(row, type_id=added.id))
-        return PutOutcome(created=True, changed=True)
+        return PutOutcome(created=True, changed=True, record=RegistryRecord(**record_of(added)))
     # another writer may have added it since the first attempt to lock it
     before = before or await _lock(connection, row)
     if before is None:
         raise _concurrent_removal()
     if before == row:
-        return PutOutcome(created=False, changed=False)
+        return PutOutcome(created=False, changed=False, record=RegistryRecord(**record_of(before)))
     if before.is_symmetric != row.is_symmetric and await _count_relationships(connection, before.type_id):
         raise Conflict(
             f"The relationship type {row.code} has relationships, which have an origin only if key or ends differ from"
@@ -257,7 +258,7 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutc
             blind="The relationship type has relationships, which have an origin only if key or ends differ from both sides. Keep"
             " the reverseKey.",
         )
-    await connection.execute(_UPDATE, {**fields, "type": before.type_id})
+    (updated,) = await connection.fetch(_UPDATE, {**fields, "type": before.type_id})
     await _put_keys(connection, replace(row, type_id=before.type_id))
     if before.cardinality != row.cardinality:
         await defer_cardinality(connection)
@@ -265,7 +266,7 @@ async def _put(connection: WriteConnection, row: RelationshipTypeRow) -> PutOutc
         await connection.execute(_SYNC_EFFECTIVE, {"type": before.type_id})
         if (conflict := await check_cardinality_of_type(connection, before.type_id)) is not None:
             raise conflict
-    return PutOutcome(created=False, changed=True)
+    return PutOutcome(created=False, changed=True, record=RegistryRecord(**record_of(updated)))
 
 
 async def _put_keys(connection: WriteConnection, row: RelationshipTypeRow) -> None:
@@ -332,4 +333,5 @@ def _row(row: Any) -> RelationshipTypeRow:
         on_delete=row.on_delete,
         foreign_key_field=row.foreign_key_field,
         type_id=row.id,
+        **record_of(row),
     )

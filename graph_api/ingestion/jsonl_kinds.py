@@ -100,7 +100,7 @@ def _entity_type(content: dict[str, Any]) -> RegistryEntry:
 
 
 def _detail_type(content: dict[str, Any]) -> RegistryEntry:
-    return detail_type.validate_state(_text(content, "code"), content["label"], content.get("format"))
+    return detail_type.validate_state(_text(content, "code"), content["label"], content.get("format"), content.get("role"))
 
 
 def _link(content: dict[str, Any]) -> lineage_link.LinkState:
@@ -145,7 +145,7 @@ KINDS = {
     "product": LineKind(Fields("name domain owner schema", "uid description tags status version at"), _product),
     "entity": LineKind(Fields("type displayName", "uid key details at"), _entity),
     "entityType": LineKind(Fields("code label", "domain source"), _entity_type),
-    "detailType": LineKind(Fields("code label", "format"), _detail_type),
+    "detailType": LineKind(Fields("code label", "format role"), _detail_type),
     "relationshipType": LineKind(
         Fields("key reverseKey origin related cardinality", "onDelete foreignKeyField"), _relationship_type
     ),

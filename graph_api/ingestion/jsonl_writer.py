@@ -34,7 +34,13 @@ async def _contents(connection: ReadConnection, as_of: datetime | None) -> Async
             "source": None if entity_type.source is None else _source(entity_type.source),
         }
     for detail_type in await all_detail_types(connection):
-        yield {"kind": "detailType", "code": detail_type.code, "label": detail_type.label, "format": detail_type.format}
+        yield {
+            "kind": "detailType",
+            "code": detail_type.code,
+            "label": detail_type.label,
+            "format": detail_type.format,
+            "role": detail_type.role,
+        }
     relationship_types = await all_relationship_types(connection)
     for type_ in relationship_types.rows:
         yield {

@@ -12,6 +12,7 @@ from db.assets.entity import DetailRow
 from db.assets.entity_query import DetailCondition
 from db.connection import ReadConnection
 from db.errors import BadInput, LimitExceeded
+from db.instants import stored_instant
 from schema.assets.search import searchable
 from schema.execution.loading import Batch
 from schema.language.columns import backed_by_row, column
@@ -23,10 +24,6 @@ from schema.registries.detail_type import DetailType
 DETAIL_CONDITIONS = 10
 
 
-def _instant(value: str | datetime | None) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
 @backed_by_row
 @strawberry.type(description="One detail of an entity, with the period in which it has this value.")
 class EntityDetail:
@@ -35,13 +32,13 @@ class EntityDetail:
     valid_from: datetime = column(
         READ,
         "Start of the period in which the detail has this value, whatever else changed.",
-        compute=lambda row, _: _instant(row["valid_from"]),
+        compute=lambda row, _: stored_instant(row["valid_from"]),
         reads=(DETAIL_PERIODS,),
     )
     valid_to: datetime | None = column(
         READ,
         "End of that period. Null if it continues.",
-        compute=lambda row, _: _instant(row["valid_to"]),
+        compute=lambda row, _: stored_instant(row["valid_to"]),
         reads=(DETAIL_PERIODS,),
     )
 

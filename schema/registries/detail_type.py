@@ -2,18 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
+from enum import Enum
 from typing import Annotated, Any, ClassVar
 
 import strawberry
 
+from db.assets.asset_fields import DETAIL_TYPE_RECORDS
+from db.instants import stored_instant
 from db.registries import detail_type as detail_types
 from db.registries.detail_format import FORMATS
 from schema.execution.context import Info
-from schema.language.columns import backed_by_row, column
+from schema.language.columns import Compute, backed_by_row, column
 from schema.language.cost import WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
 from schema.language.scopes import READ, WRITE
+from schema.registries.record import ACTOR, CREATED_AT, UPDATED_AT
+
+
+@strawberry.enum(description="Role of the details of a type: what they tell about their entity.")
+class DetailRole(Enum):
+    DESCRIPTION = strawberry.enum_value("DESCRIPTION", description="The detail is the description of the entity.")
+    URL = strawberry.enum_value("URL", description="The detail is the address of a page about the entity.")
+    OWNER = strawberry.enum_value("OWNER", description="The detail is the owner of the entity.")
+    TAG = strawberry.enum_value(
+        "TAG", description="The detail holds tags of the entity: one, or several with commas between them."
+    )
+
+
+def _record_column(description: str, compute: Compute) -> Any:
+    """Declare a field that the details of an entity carry only if it is read."""
+    return column(READ, description, compute=compute, reads=(DETAIL_TYPE_RECORDS,))
 
 
 @backed_by_row
@@ -22,6 +42,14 @@ class DetailType:
     code: str = column(READ, "Code of the type, unique.")
     label: str = column(READ, "Display name of the type.")
     format: str | None = column(READ, f"Format of its values: {', '.join(FORMATS)}. Null is any text.")
+    role: DetailRole | None = _record_column(
+        "Role of its details. Null if they have none. Where an entity has details of several types with one role, the first in"
+        " order of the code counts; tags come from all of them.",
+        lambda row, _: None if row["role"] is None else DetailRole[row["role"]],
+    )
+    created_at: datetime | None = _record_column(CREATED_AT, lambda row, _: stored_instant(row["created_at"]))
+    updated_at: datetime | None = _record_column(UPDATED_AT, lambda row, _: stored_instant(row["updated_at"]))
+    actor: str | None = _record_column(ACTOR, lambda row, _: row["actor"])
 
     row: strawberry.Private[Mapping[str, Any]]
     # types are not versioned
@@ -41,6 +69,9 @@ class PutDetailTypeInput:
     format: str | None = optional_input_field(
         f"Format of its values: {', '.join(FORMATS)}. Defaults to any text. It cannot change once a detail of the type"
         f" was written."
+    )
+    role: DetailRole | None = optional_input_field(
+        "Role of its details. Defaults to none. Types are not versioned, so it takes effect at once and at every instant."
     )
 
 
@@ -64,7 +95,8 @@ class DetailTypeMutations:
     @resolver(WRITE, "Register a detail type, or replace its definition. CONFLICT if the format of a type in use would change.")
     async def put_detail_type(self, info: Info, input: Annotated[PutDetailTypeInput, INPUT]) -> DetailTypePayload:
         connection = await info.context.transaction.writer()
-        row = await detail_types.put(connection, input.code, input.label, provided_fields(input).get("format"))
+        given = provided_fields(input)
+        row = await detail_types.put(connection, input.code, input.label, given.get("format"), given.get("role"))
         info.context.invalidate()
         return DetailTypePayload(detail_type=DetailType.of(asdict(row)))
 

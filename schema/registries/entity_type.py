@@ -9,6 +9,7 @@ import strawberry
 from db.connection import ReadConnection
 from db.registries import entity_type as entity_types
 from db.registries.entity_type import EntityTypeRow
+from db.registries.registry import record_of
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import WRITE_COST, cost, list_size
@@ -16,6 +17,7 @@ from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
 from schema.language.scopes import READ, WRITE
 from schema.lazy import LazyDomain, domain_at
+from schema.registries.record import ACTOR, CREATED_AT, UPDATED_AT
 
 
 @strawberry.federation.type(description="The service that holds the records of an entity type.", shareable=True)
@@ -32,6 +34,9 @@ class EntityType:
     label: str = field(READ, "Display name of the type.")
     domain: LazyDomain | None = field(READ, "The domain that owns entities of this type.")
     source: RecordSource | None = field(READ, "Service that holds the external records. Null if there is none.")
+    created_at: datetime | None = field(READ, CREATED_AT)
+    updated_at: datetime | None = field(READ, UPDATED_AT)
+    actor: str | None = field(READ, ACTOR)
 
     @classmethod
     def of(cls, row: EntityTypeRow, as_of: datetime, pinned: datetime | None) -> "EntityType":
@@ -41,6 +46,7 @@ class EntityType:
             label=row.label,
             domain=None if row.domain is None else domain_at(row.domain, as_of, pinned),
             source=None if row.source is None else RecordSource(**row.source),
+            **record_of(row),
         )
 
 

@@ -1,6 +1,7 @@
 """The registry of relationship types."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import strawberry
 
 from db.connection import ReadConnection
 from db.registries import relationship_type as relationship_types
+from db.registries.registry import record_of
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes
 from schema.execution.context import Info
 from schema.execution.loading import Batch
@@ -15,6 +17,7 @@ from schema.language.cost import WRITE_COST, cost, list_size
 from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
 from schema.language.scopes import READ, WRITE
+from schema.registries.record import ACTOR, CREATED_AT, UPDATED_AT
 
 END = "PRODUCT or ENTITY for any asset of that kind, or the code of an entity type."
 
@@ -52,6 +55,9 @@ class RelationshipType:
     cardinality: Cardinality = field(READ, "Number of relationships that an asset may have at one instant.")
     on_delete: OnDelete = field(READ, "Effect of deleting an asset at either end.")
     foreign_key_field: str | None = field(READ, "Field by which another system refers to the related end.")
+    created_at: datetime | None = field(READ, CREATED_AT)
+    updated_at: datetime | None = field(READ, UPDATED_AT)
+    actor: str | None = field(READ, ACTOR)
 
     @classmethod
     def of(cls, row: RelationshipTypeRow) -> "RelationshipType":
@@ -64,6 +70,7 @@ class RelationshipType:
             cardinality=Cardinality[row.cardinality],
             on_delete=OnDelete[row.on_delete],
             foreign_key_field=row.foreign_key_field,
+            **record_of(row),
         )
 
 

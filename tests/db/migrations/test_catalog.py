@@ -23,6 +23,11 @@ from db.connection import ReadConnection
 from db.database import Database
 from db.errors import Conflict
 from db.pagination import Page
+from db.registries import entity_type
+from db.registries.detail_type import all_detail_types
+from db.registries.entity_type import all_entity_types
+from db.registries.registry import record_of
+from db.registries.relationship_type import all_relationship_types
 from db.revision import latest_revision
 from db.temporal.history import histories
 from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS, KINDS, PRODUCT
@@ -339,6 +344,20 @@ async def test_upgraded_data_is_read(upgraded_database: Database) -> None:
             assert await lineage_link.count_links(connection, lineage_link.LinkQuery(as_of=instant)) == links
         related = relationship.RelationshipQuery(origin=RAW, as_of=day(9))
         assert await relationship.count_relationships(connection, related) == 1
+
+
+async def test_upgraded_types_have_no_record_until_they_change(upgraded_database: Database) -> None:
+    async with upgraded_database.snapshot(1) as connection:
+        types = (
+            *await all_entity_types(connection),
+            *await all_detail_types(connection),
+            *(await all_relationship_types(connection)).rows,
+        )
+        assert [record_of(it) for it in types] == [{"created_at": None, "updated_at": None, "actor": None}] * 3
+    async with upgraded_database.transaction(1, Author("bo")) as connection:
+        for label, actor in (("Person", None), ("Somebody", "bo")):
+            put = await entity_type.put(connection, "PERSON", label)
+            assert (put.created_at, put.updated_at is None, put.actor) == (None, actor is None, actor)
 
 
 async def versions(connection: ReadConnection, uid: UUID) -> list[str]:

@@ -50,9 +50,13 @@ STATE = """
       ELSE content
     END::text AS content
   FROM stored JOIN subject USING (kind, id)
-  UNION ALL SELECT 'entity type', code, to_jsonb(entity_type)::text FROM entity_type
-  UNION ALL SELECT 'detail type', code, to_jsonb(detail_type)::text FROM detail_type
-  UNION ALL SELECT 'relationship type', key, (to_jsonb(relationship_type) - 'id')::text FROM relationship_type
+  -- who put a type, and when, is that of each database
+  UNION ALL SELECT part, code, (content - '{id,created_at,updated_at,actor}'::text[])::text
+  FROM (
+    SELECT 'entity type', code, to_jsonb(entity_type) FROM entity_type
+    UNION ALL SELECT 'detail type', code, to_jsonb(detail_type) FROM detail_type
+    UNION ALL SELECT 'relationship type', key, to_jsonb(relationship_type) FROM relationship_type
+  ) type (part, code, content)
   ORDER BY 1, 2, 3
 """
 

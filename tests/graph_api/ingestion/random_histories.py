@@ -15,7 +15,7 @@ NAMESPACE = UUID("5c1a5c1a-0000-4000-8000-000000000000")
 TYPES: list[dict[str, Any]] = [
     {"kind": "entityType", "code": "TABLE", "label": "Table", "domain": "it"},
     {"kind": "detailType", "code": "email", "label": "Email", "format": "email"},
-    {"kind": "detailType", "code": "note", "label": "Note"},
+    {"kind": "detailType", "code": "note", "label": "Note", "role": "DESCRIPTION"},
 ]
 # An entity shows any number of products. It has one product at a time as its home, and neither can be deleted meanwhile.
 SEEN_IN = relationship_type.validate_state("seenIn", "shows", "PRODUCT", "ENTITY", "MANY_TO_MANY")

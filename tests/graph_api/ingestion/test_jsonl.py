@@ -102,8 +102,8 @@ def test_types_are_parsed() -> None:
     stored = {"service": "crm", "endpoint": "/customers/{key}", "lookup_field": "id", "is_local": True}
     assert statement_of(**TYPE_LINE, domain="sales", source=source) == EntityTypeRow("TABLE", "Table", "sales", stored)
     assert statement_of(**TYPE_LINE) == EntityTypeRow("TABLE", "Table", None, None)
-    assert statement_of(kind="detailType", code="email", label="Email", format="email") == DetailTypeRow(
-        "email", "Email", "email"
+    assert statement_of(kind="detailType", code="email", label="Email", format="email", role="OWNER") == DetailTypeRow(
+        "email", "Email", "email", "OWNER"
     )
 
 
@@ -189,6 +189,7 @@ def test_byte_order_marks_both_line_endings_blank_lines_and_a_missing_last_line_
         ({**TYPE_LINE, "source": {"service": "crm"}}, "source", "endpoint is missing."),
         ({**TYPE_LINE, "source": {"service": "crm", "endpoint": "//evil", "lookupField": "id"}}, "endpoint", "must be a path"),
         ({"kind": "detailType", "code": "a", "label": "A", "format": "shoe"}, "format", "format is 'shoe'. It must be one of"),
+        ({"kind": "detailType", "code": "a", "label": "A", "role": "BOSS"}, "role", "role is 'BOSS'. It must be one of"),
         ({**RELATIONSHIP_TYPE_LINE, "cardinality": "SOME"}, "cardinality", "cardinality is 'SOME'. It must be one of"),
         ({**RELATIONSHIP_TYPE_LINE, "onDelete": 1}, "onDelete", "onDelete is 1. It must be one of"),
         ({**RELATIONSHIP_TYPE_LINE, "reverseKey": "a b"}, "reverseKey", "reverseKey is not a code. A code begins with a letter"),
