@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from tests.conformance import explorer, federation, http, package, persisted, python, relay, typescript
+from tests.conformance import caches, explorer, federation, http, package, persisted, python, relay, typescript
 from tests.conformance.stage import HERE, CannotRun, Result, Stage, find_node
 
 SUITES: dict[str, Callable[[Stage], None]] = {
@@ -16,6 +16,7 @@ SUITES: dict[str, Callable[[Stage], None]] = {
     "http": http.run,
     "persisted": persisted.run,
     "relay": relay.run,
+    "caches": caches.run,
     "typescript": typescript.run,
     "python": python.run,
     "explorer": explorer.run,
