@@ -1,4 +1,4 @@
-"""What entries of registries say of themselves: when and by whom they were put, and the roles of details."""
+"""Tests of what entries of registries say of themselves: when and by whom they were put, and the roles of details."""
 
 from datetime import datetime
 from typing import Any
