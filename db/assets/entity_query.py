@@ -1,7 +1,7 @@
 """Lists of entities: searched, filtered and ordered as they were at an instant, of a whole tenant or of each domain."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -29,7 +29,6 @@ from db.fields import excerpt
 from db.filters import AS_OF, TENANT, any_of, contains, contains_pattern, filters_of, is_among
 from db.pagination import Page, PageShape, Slice
 from db.registries.detail_format import format_error
-from db.registries.type_registry import read_type_registry
 from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import asset as assets
 from db.tables import entity_detail as entity_details
@@ -47,7 +46,7 @@ class EntityOrder(StrEnum):
 @dataclass(frozen=True, slots=True)
 class DetailCondition:
     """Condition that an entity has a detail of a type with a value that meets every part. The range includes `least` and
-    `most`."""
+    `most`, which compare by the format of the type."""
 
     type: str
     equals: str | None = None
@@ -55,6 +54,7 @@ class DetailCondition:
     contains: str | None = None
     least: str | None = None
     most: str | None = None
+    format: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def cursor_key(row: EntityRow, order: EntityOrder) -> tuple[Any, ...]:
 
 async def list_entities(connection: ReadConnection, query: EntityQuery, page: Page) -> Slice[EntityRow]:
     """Fetch a page of the entities of a query."""
-    shape = await _shape_of(connection, query)
+    shape = _shape_of(query)
     fields = _ENTITIES.fields_read(connection.asset_fields, query.order)
     statement = _page_statement(shape, query.order, query.descending, page.shape, fields)
     return await _ENTITIES.page(connection, statement, page, _parameters(query, shape, query.as_of or connection.now_if_read))
@@ -125,7 +125,7 @@ async def list_entities(connection: ReadConnection, query: EntityQuery, page: Pa
 
 async def count_entities(connection: ReadConnection, query: EntityQuery) -> int:
     """Count the entities of a query."""
-    shape = await _shape_of(connection, query)
+    shape = _shape_of(query)
     return await count(connection, _count_statement(shape), _parameters(query, shape, query.as_of or connection.now_if_read))
 
 
@@ -133,7 +133,7 @@ async def entities_by_domain(
     connection: ReadConnection, domains: Sequence[DomainAt], query: EntityQuery, page: Page
 ) -> list[Slice[EntityRow]]:
     """Fetch a page of the entities of each domain, in order of the display name."""
-    shape = await _shape_of(connection, query)
+    shape = _shape_of(query)
     fields = _ENTITIES.fields_read(connection.asset_fields, EntityOrder.DISPLAY_NAME)
     statement = _page_by_domain_statement(shape, page.shape, fields)
     return await _ENTITIES.page_by_domain(connection, domains, statement, page, _parameters(query, shape))
@@ -141,29 +141,23 @@ async def entities_by_domain(
 
 async def count_entities_by_domain(connection: ReadConnection, domains: Sequence[DomainAt], query: EntityQuery) -> list[int]:
     """Count the entities of each domain."""
-    shape = await _shape_of(connection, query)
+    shape = _shape_of(query)
     return await count_by_domain(connection, domains, _count_by_domain_statement(shape), _parameters(query, shape))
 
 
-async def _shape_of(connection: ReadConnection, query: EntityQuery) -> _Shape:
-    """Return the shape of a query, for which a query with conditions on details reads their formats. Raise an error if a
-    condition does not fit its type."""
-    filters = filters_of(query, _FILTERS)
-    if not query.details:
-        return _Shape(filters, ())
-    registry = await read_type_registry(connection)
+def _shape_of(query: EntityQuery) -> _Shape:
+    """Return the shape of a query. Raise an error if a condition on a detail does not fit the format of its type."""
     shapes = []
     for number, condition in enumerate(query.details):
-        registry.require_detail(condition.type, field="type")
-        format_ = registry.formats[condition.type]
+        format_ = condition.format
         if format_ in ("date", "number"):
-            for field, bound in (("from", condition.least), ("to", condition.most)):
+            for name, bound in (("from", condition.least), ("to", condition.most)):
                 error = None if bound is None else format_error(format_, bound)
                 if error is not None:
-                    raise BadInput(f"{field} {excerpt(bound)} {error}", field=field)
+                    raise BadInput(f"{name} {excerpt(bound)} {error}", field=name)
         parts = frozenset(part for part in _PARTS if getattr(condition, part) is not None)
         shapes.append(_DetailShape(number, parts, format_ == "number"))
-    return _Shape(filters, tuple(shapes))
+    return _Shape(filters_of(query, _FILTERS), tuple(shapes))
 
 
 def _parameters(query: EntityQuery, shape: _Shape, as_of: datetime | None = None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Mechanisms that the registries of entity types, detail types and relationship types share."""
 
+from bisect import bisect
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,7 +16,11 @@ from db.sql import Statement, compose
 from db.temporal.change_log import raise_first_error
 
 # An error message names this many of the known names.
-_NAMED = 10
+_NAMED = 20
+
+# Known names are compared with an unknown one if they are near in order, this many on either side.
+_COMPARED = 500
+_COMPARED_LETTERS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +75,37 @@ async def lock_type(connection: WriteConnection, statement: Statement, code: str
     return None
 
 
-def unknown_type(message: str, known: Collection[str], *, field: str) -> UnknownType:
-    """Build the error for a type that does not exist. It names those that exist to callers who may read."""
-    return UnknownType(f"{message} {_known_names(known)}", field=field, blind=f"{message} Register it first.")
+def unknown_type(message: str, known: Collection[str], *, field: str, like: str | None = None) -> UnknownType:
+    """Build the error for a type that does not exist. It names those that exist to callers who may read: in order, or, with
+    `like`, those first that are most like this name. The comparison takes long for the many rows of a load."""
+    return UnknownType(f"{message} {_known_names(known, like)}", field=field, blind=f"{message} Register it first.")
 
 
-def _known_names(names: Collection[str]) -> str:
+def _known_names(names: Collection[str], like: str | None) -> str:
     """Build the sentence of an error message that lists the known names."""
     if not names:
         return "None is registered yet."
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"There are {', '.join(sorted(names)[:_NAMED])}{more}."
+    listed = sorted(names) if like is None else _nearest(sorted(names), like)
+    return f"There are {', '.join(listed[:_NAMED])}{more}."
+
+
+def _nearest(names: Sequence[str], like: str) -> list[str]:
+    """Order names by the pairs of letters that they share with a text, the most first."""
+    position = bisect(names, like)
+    compared = names[max(position - _COMPARED, 0) : position + _COMPARED]
+    wanted = _letter_pairs(like)
+
+    def distance(name: str) -> float:
+        pairs = _letter_pairs(name)
+        return -len(pairs & wanted) / len(pairs | wanted)
+
+    return sorted(compared, key=distance)
+
+
+def _letter_pairs(text: str) -> set[str]:
+    padded = f" {text[:_COMPARED_LETTERS].casefold()} "
+    return {padded[index : index + 2] for index in range(len(padded) - 1)}
 
 
 def entities_have(entities: int) -> str:

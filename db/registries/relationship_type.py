@@ -100,8 +100,9 @@ class RelationshipTypes:
         self.rows = list(rows)
         self.by_id = ConsistentDict({row.type_id: row for row in self.rows})
 
-    def matching(self, name: str, *, field: str) -> list[RelationshipTypeRow]:
-        """Return the types with a name: a code, or a key, which types with different ends may share."""
+    def matching(self, name: str, *, field: str, like: str | None = None) -> list[RelationshipTypeRow]:
+        """Return the types with a name: a code, or a key, which types with different ends may share. The error for an unknown
+        name lists the keys that are most like `like` first."""
         rows = [row for row in self.rows if name in (row.key, row.code)]
         if rows:
             return rows
@@ -113,7 +114,9 @@ class RelationshipTypes:
                     field=field,
                     blind=f"{excerpt(name)} is the reverse key of a relationship type. Name the type by its key.",
                 )
-        raise unknown_type(f"There is no relationship type {excerpt(name)}.", {row.key for row in self.rows}, field=field)
+        raise unknown_type(
+            f"There is no relationship type {excerpt(name)}.", {row.key for row in self.rows}, field=field, like=like
+        )
 
     def directed_type_ids(self, key: str) -> DirectedTypeIds:
         """Return the types that an asset sees under a key or code, from their origin and from their other end."""
@@ -121,7 +124,7 @@ class RelationshipTypes:
         reverse = tuple(row.type_id for row in self.rows if key in (row.reverse_key, row.reverse_code))
         if not forward and not reverse:
             known = {name for row in self.rows for name in (row.key, row.reverse_key)}
-            raise unknown_type(f"No relationship type has the key or reverse key {excerpt(key)}.", known, field="key")
+            raise unknown_type(f"No relationship type has the key or reverse key {excerpt(key)}.", known, field="key", like=key)
         return DirectedTypeIds(forward, reverse)
 
 

@@ -80,7 +80,7 @@ class Domain:
         last: Last = None,
         before: Before = None,
     ) -> list[Connection[Entity]]:
-        query = EntityQuery(**query_parts(filter))
+        query = EntityQuery(**await query_parts(info, filter))
         cipher = info.context.cursor_cipher
         return await fetch_connections(
             info,

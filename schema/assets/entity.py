@@ -16,6 +16,7 @@ from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.entity_query import EntityQuery
 from db.errors import BadInput
 from db.fields import refuse_unstorable
+from db.registries.type_registry import TypeCode
 from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
@@ -27,7 +28,8 @@ from schema.assets.entity_detail import (
     DetailInput,
     EntityDetail,
     changed_details,
-    conditions_of,
+    check_conditions,
+    condition_of,
     details_of,
 )
 from schema.assets.search import searchable
@@ -57,6 +59,7 @@ from schema.language.references import EntityKey
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import asset_type
 from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType
+from schema.registries.filter_types import require_types
 
 ENTITY_BY_UID = Batch(entities.entities_by_uid)
 ENTITY_BY_KEY = Batch(entities.entities_by_key)
@@ -240,7 +243,7 @@ class EntityQueries:
             order=entity_query.EntityOrder[order_by.field.name],
             descending=order_by.direction is OrderDirection.DESC,
             as_of=as_of,
-            **query_parts(filter),
+            **await query_parts(info, filter),
         )
         key: type = str if query.order is entity_query.EntityOrder.DISPLAY_NAME else datetime
         return await fetch_connection(
@@ -325,8 +328,14 @@ def _changed_fields(content: dict[str, Any]) -> dict[str, Any]:
     return {**fields, **({"details": details} if details else {})}
 
 
-def query_parts(filter: EntityFilter | None) -> dict[str, Any]:
-    """Convert the fields of a filter to those of a query."""
+async def query_parts(info: Info, filter: EntityFilter | None) -> dict[str, Any]:
+    """Convert the fields of a filter to those of a query. Raise an error if a type that it names does not exist."""
     fields = {name: value for name, value in (provided_fields(filter) or {}).items() if value is not None}
-    conditions = conditions_of(fields.pop("details", []))
-    return {**{name: tuple(value) for name, value in fields.items()}, "details": conditions}
+    conditions = fields.pop("details", [])
+    check_conditions(conditions)
+    types = [("types", TypeCode(True, it)) for it in fields.get("types", ())]
+    types += [("type", TypeCode(False, it["type"])) for it in conditions]
+    known = await require_types(info, types)
+    formats = [it.format for it in known[len(known) - len(conditions) :]]
+    details = tuple(condition_of(it, format_) for it, format_ in zip(conditions, formats, strict=True))
+    return {**{name: tuple(value) for name, value in fields.items()}, "details": details}

@@ -105,14 +105,14 @@ def changed_details(content: dict[str, Any]) -> dict[str, str | None]:
     return details
 
 
-def conditions_of(filters: list[dict[str, Any]]) -> tuple[DetailCondition, ...]:
-    """Convert the conditions of a filter to those of a query."""
+def check_conditions(filters: Sequence[dict[str, Any]]) -> None:
+    """Raise an error if a filter has too many conditions on details."""
     if len(filters) > DETAIL_CONDITIONS:
         raise LimitExceeded(f"details has {len(filters)} conditions. At most {DETAIL_CONDITIONS} are allowed.", field="details")
-    return tuple(_condition(it) for it in filters)
 
 
-def _condition(fields: dict[str, Any]) -> DetailCondition:
+def condition_of(fields: dict[str, Any], format_: str | None) -> DetailCondition:
+    """Convert a condition of a filter to that of a query. The format is that of the type which it names."""
     among = fields.get("in_")
     return DetailCondition(
         type=fields["type"],
@@ -121,4 +121,5 @@ def _condition(fields: dict[str, Any]) -> DetailCondition:
         contains=searchable(fields.get("contains"), field="contains"),
         least=fields.get("from_"),
         most=fields.get("to"),
+        format=format_,
     )

@@ -16,7 +16,7 @@ from schema.assets.product import PRODUCT_BY_NAME
 from schema.execution.context import Context
 from schema.language.pagination import checked_page_size
 from schema.lineage.walk import FIRST_PAGE_OF_WALK
-from schema.lineage.walk_arguments import walk_query
+from schema.lineage.walk_arguments import unfiltered_walk_query
 from schema.planning.plan import FieldPlan, ObjectPlan, Prefetch, Resolver
 
 _DIRECTIONS = {"upstream": Direction.UPSTREAM, "downstream": Direction.DOWNSTREAM}
@@ -104,7 +104,7 @@ def _prefetch(product: Resolver, walks: Sequence[_Walk]) -> Prefetch:
         for walk in walks:
             given = walk.resolver.arguments.values(variables)
             first = checked_page_size("first", given["first"], limits.walk_page_size)
-            steps.append(Step(walk_query(limits, walk.direction, given["max_depth"], None), first))
+            steps.append(Step(unfiltered_walk_query(limits, walk.direction, given["max_depth"]), first))
         if any(it.query.max_depth > 1 for it in steps[1:]):
             # they would walk again from most assets that the step before has found
             return False

@@ -262,4 +262,4 @@ async def related_connections(
 
 def _type_ids(types: RelationshipTypes, names: Sequence[str]) -> tuple[int, ...]:
     """Return the ids of the types that a filter names by key or code."""
-    return tuple(sorted({it.type_id for name in names for it in types.matching(name, field="types")}))
+    return tuple(sorted({it.type_id for name in names for it in types.matching(name, field="types", like=name)}))

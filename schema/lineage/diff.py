@@ -83,7 +83,7 @@ class LineageDiffQueries:
     ) -> LineageDiff | None:
         if to <= from_:
             raise BadInput(f"to is {write_instant(to)}. It must be after from ({write_instant(from_)}).", field="to")
-        query = walk_query(info.context.limits, Direction(direction.name), max_depth, filter)
+        query = await walk_query(info, Direction(direction.name), max_depth, filter)
         roots = await asyncio.gather(*(asset_id_at(info, uid, instant) for instant in (from_, to)))
         root = roots[0] or roots[1]
         if root is None:

@@ -85,7 +85,7 @@ class PathQueries:
         as_of: AsOf = None,
     ) -> LineagePaths | None:
         limit = checked_page_size("first", first, info.context.limits.page_size)
-        query = walk_query(info.context.limits, Direction.DOWNSTREAM, max_depth, filter)
+        query = await walk_query(info, Direction.DOWNSTREAM, max_depth, filter)
         origin, goal = await asyncio.gather(*(asset_id_at(info, uid, as_of) for uid in (from_, to)))
         if origin is None or goal is None:
             return None

@@ -306,7 +306,7 @@ async def walk_connections(
 ) -> list[Any]:
     """Walk from many roots and return a page of each walk. Cursors carry the instant, at which later pages are read."""
     limits, meter, cipher = info.context.limits, info.context.cost_meter, info.context.cursor_cipher
-    query = walk_query(limits, direction, max_depth, filter)
+    query = await walk_query(info, direction, max_depth, filter)
     size = checked_page_size("first", first, limits.walk_page_size)
     parts = of_selection(info, WalkParts.selected)
     # a page in the middle of a walk, or one that shows only some assets, reads its assets when they are known

@@ -1,5 +1,6 @@
 """Requests of walks: how far they go, which links they examine, which assets they return, and which parts are selected."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
@@ -9,11 +10,13 @@ from db.associations.lineage_link_fields import confidence_of
 from db.errors import BadInput, LimitExceeded
 from db.lineage import walk as walks
 from db.lineage.walk import Direction, WalkQuery
+from db.registries.type_registry import TypeCode
 from schema.associations.lineage_link import LineageType, parts_of
 from schema.execution.context import Info, selects
 from schema.language.inputs import optional_input_field, provided_fields
 from schema.language.limits import Limits
 from schema.language.references import AssetKind
+from schema.registries.filter_types import require_types
 
 DEFAULT_WALK_PAGE_SIZE = 100
 
@@ -62,26 +65,27 @@ WalkFilter = Annotated[
 ]
 
 
-def walk_query(limits: Limits, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
-    """Build the query of a walk. Check its arguments against the limits."""
+async def walk_query(info: Info, direction: Direction, max_depth: int, filter: LineageFilter | None) -> WalkQuery:
+    """Build the query of a walk. Check its arguments against the limits, and that the types exist that its filter names."""
+    query = unfiltered_walk_query(info.context.limits, direction, max_depth)
+    if filter is None:
+        return query
+    fields = provided_fields(filter)
+    link_fields, asset_fields = fields.get("links") or {}, fields.get("assets") or {}
+    if link_fields.get("min_confidence") is not None:
+        confidence_of("minConfidence", link_fields["min_confidence"])
+    await require_types(info, [("entityTypes", TypeCode(True, it)) for it in asset_fields.get("entity_types") or ()])
+    return replace(query, links=walks.LinkFilter(**parts_of(link_fields)), assets=walks.AssetFilter(**parts_of(asset_fields)))
+
+
+def unfiltered_walk_query(limits: Limits, direction: Direction, max_depth: int) -> WalkQuery:
+    """Build the query of a walk without filters. Check its arguments against the limits."""
     limit = limits.max_walk_depth
     if max_depth < 1:
         raise BadInput(f"maxDepth is {max_depth}. It must be at least 1.", field="maxDepth")
     if max_depth > limit:
         raise LimitExceeded(f"maxDepth is {max_depth}. At most {limit} is allowed.", field="maxDepth")
-    if filter is None:
-        return WalkQuery(direction, max_depth, limits.walk_bounds)
-    fields = provided_fields(filter)
-    link_fields, asset_fields = fields.get("links") or {}, fields.get("assets") or {}
-    if link_fields.get("min_confidence") is not None:
-        confidence_of("minConfidence", link_fields["min_confidence"])
-    return WalkQuery(
-        direction,
-        max_depth,
-        limits.walk_bounds,
-        walks.LinkFilter(**parts_of(link_fields)),
-        walks.AssetFilter(**parts_of(asset_fields)),
-    )
+    return WalkQuery(direction, max_depth, limits.walk_bounds)
 
 
 class WalkParts(NamedTuple):

@@ -134,7 +134,7 @@ READS: dict[str, tuple[Callable[[EntityRow], Read], str]] = {
         "entity_detail_by_value",
     ),
     "numeric range": (
-        lambda row: with_detail(type="level", least=row.details["level"], most=row.details["level"]),
+        lambda row: with_detail(type="level", format="number", least=row.details["level"], most=row.details["level"]),
         "entity_detail_by_number",
     ),
 }

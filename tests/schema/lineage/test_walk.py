@@ -219,7 +219,8 @@ async def test_link_filters_prune_and_asset_filters_hide(api: Api) -> None:
     assert await filtered(assets={"domains": ["sales"]}) == {"guess": 1, "report": 2, "mail": 3}
     assert await filtered(assets={"domains": ["finance"]}) == {"clean": 1}
     assert await filtered(assets={"kinds": ["ENTITY"]}) == {}
-    assert await filtered(assets={"entityTypes": ["NONE"]}) == {}
+    await api.put_types()
+    assert await filtered(assets={"entityTypes": ["PERSON"]}) == {}
     found = await walk(api, filter={"assets": {"domains": ["sales"]}})
     assert found["totalCount"] == 3
     assert found["byDepth"] == [{"depth": 1, "count": 1}, {"depth": 2, "count": 1}, {"depth": 3, "count": 1}]
