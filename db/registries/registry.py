@@ -25,7 +25,8 @@ _COMPARED_LETTERS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryRecord:
-    """When an entry of a registry was registered and last changed, and by whom. None: before this was recorded."""
+    """The instants at which an entry of a registry was registered and last changed, and the actor who changed it. None: this was
+    not recorded yet."""
 
     created_at: datetime | None = field(default=None, compare=False)
     updated_at: datetime | None = field(default=None, compare=False)

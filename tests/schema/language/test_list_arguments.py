@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from db.author import Author
+from db.registries import entity_type
 from schema.execution.executor import Executor
 from schema.execution.operation import Request, Response
 from schema.execution.principal import Principal
@@ -121,6 +123,8 @@ async def test_an_integer_of_5_000_digits_is_bad_input(api: Api, query: str, sig
 )
 async def test_many_values_of_a_filter_find_what_a_few_find(api: Api, list_: str, filtered: str, value: str) -> None:
     await api.put_types()
+    async with api.database.transaction(1, Author("tester")) as connection:
+        await entity_type.put_each(connection, [entity_type.validate_state(it, it) for it in ITEMS])
     await api.create("Ann")
     await api.create("orders", type="TABLE")
     await api.register("a", tags=["raw", "core"], owner="ann", domain="sales")
