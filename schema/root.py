@@ -16,8 +16,8 @@ from schema.assets.entity import Entity, EntityMutations, EntityQueries
 from schema.assets.federation import resolve_references
 from schema.assets.product import Product, ProductMutations, ProductQueries
 from schema.assets.product_walks import PREFETCHES
-from schema.associations.lineage_link import LineageLink, LinkMutations, LinkQueries
-from schema.associations.relationship import Relationship, RelationshipMutations, RelationshipQueries
+from schema.associations.lineage_link import LineageLink, LineageLinkVersion, LinkMutations, LinkQueries
+from schema.associations.relationship import Relationship, RelationshipMutations, RelationshipQueries, RelationshipVersion
 from schema.execution.context import Info
 from schema.execution.federation import SubgraphSchema, tagged
 from schema.language.cost import list_size
@@ -25,7 +25,7 @@ from schema.language.fields import resolver
 from schema.language.node_ids import AsOf, Node, read_id
 from schema.language.scalars import SCALARS
 from schema.language.scopes import READ
-from schema.lazy import ASSET_TYPES, IDENTITY_BY_UID, find_asset
+from schema.lazy import ASSET_TYPES, find_asset
 from schema.lineage.diff import LineageDiffQueries
 from schema.lineage.path import PathQueries
 from schema.registries.detail_type import DetailTypeMutations, DetailTypeQueries
@@ -33,15 +33,22 @@ from schema.registries.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.registries.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
 from schema.temporal.changes import ChangeQueries
 from schema.temporal.differences import DifferenceQueries
-from schema.temporal.history import version_by_start
+from schema.temporal.history import AssetVersion
 from schema.tenancy.api_key import ApiKeyMutations, ApiKeyQueries
 from schema.tenancy.viewer import ViewerQueries
 
 # Each subgraph resolves only its own ids, so a gateway hides these fields, and several subgraphs may define them.
 NOT_COMPOSED = {"inaccessible": True, "shareable": True}
 
-# The types that an id may name, besides AssetVersion.
-NODE_TYPES: tuple[type[Asset | LineageLink | Relationship], ...] = (*ASSET_TYPES.values(), LineageLink, Relationship)
+# The types that an id may name.
+NODE_TYPES: tuple[type[Asset | LineageLink | Relationship | AssetVersion | LineageLinkVersion | RelationshipVersion], ...] = (
+    *ASSET_TYPES.values(),
+    LineageLink,
+    Relationship,
+    AssetVersion,
+    LineageLinkVersion,
+    RelationshipVersion,
+)
 
 
 @tagged
@@ -107,10 +114,6 @@ async def _find(info: Info, id: str) -> Node | None:
     for node_type in NODE_TYPES:
         if type_name == node_type.__name__:
             return await node_type.find(info, uid, instant)
-    if type_name == "AssetVersion" and instant is not None:
-        identity = await info.context.load(IDENTITY_BY_UID, uid)
-        if identity is not None:
-            return await version_by_start(info, ASSET_TYPES[identity.kind], identity.asset_id, uid, instant)
     return None
 
 

@@ -1,13 +1,40 @@
 """Composed reads of effective associations, which lineage links and relationships share."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, cast
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Uuid, bindparam, func, select, text
 
-from db.filters import AS_OF, TENANT
+from db.connection import ReadConnection
+from db.filters import AS_OF, TENANT, any_of, distinct
+from db.sql import Statement, compose
 from db.tables import asset as assets
 from db.temporal.kind import AssociationKind, valid_at
+
+
+def identity_columns(kind: AssociationKind) -> tuple[str, ...]:
+    """List the columns of the row of an association that do not change: its id, its uid, its ends and its discriminator."""
+    return kind.subject, "uid", *kind.ends, next(iter(kind.parts))
+
+
+@cache
+def _identities_statement(kind: AssociationKind) -> Statement:
+    columns = kind.identities.c
+    subject, *others = identity_columns(kind)
+    by_uid = select(columns.id.label(subject), *(columns[name] for name in others))
+    return compose(by_uid.where(columns.tenant_id == TENANT, columns.uid == any_of("uids", Uuid)))
+
+
+async def association_identities(
+    connection: ReadConnection, uids: Sequence[UUID], kind: AssociationKind
+) -> list[Mapping[str, Any] | None]:
+    """Find the identities of associations by uid, in the order of the uids, whether or not they were ever effective. An unknown
+    uid has None."""
+    rows = await connection.fetch(_identities_statement(kind), {"uids": distinct(uids)})
+    found = {row.uid: cast(Mapping[str, Any], row) for row in rows}
+    return [found.get(uid) for uid in uids]
 
 
 def is_identity_of(kind: AssociationKind) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError
 from db.filters import AS_OF, TENANT, any_of, distinct, filters_of, is_among
 from db.pagination import Page, PageShape, Slice
-from db.sql import MAX_SHAPES, Statement, compose, statement
+from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import lineage_link as links
 from db.tables import lineage_link_effective as effective
 from db.temporal.change_log import Outcome, raise_first_error
@@ -29,7 +29,6 @@ _COLUMNS = ("source_id", "target_id", "producer", "type", "transformation", "con
 _SELECT = select_effective(LINK, _COLUMNS)
 _BY_UID = compose(_SELECT.where(links.c.uid == any_of("uids", Uuid)))
 _BY_ID = compose(_SELECT.where(effective.c.link_id == any_of("links", BigInteger)))
-_OBSERVATIONS = statement("associations/link_observations")
 
 # Filters of a query, by the parameter that holds their value.
 _FILTERS = ("source", "target", "types", "producers", "min_confidence")
@@ -67,11 +66,13 @@ class LinkRow(Protocol):
     def __getitem__(self, name: str) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LinkObservation:
-    """The time at which the state of a link was recorded, and the instant of the last assertion of the link."""
+class LinkObservation(Protocol):
+    """When a link was first effective, who made it as it is and when that was recorded, and when it was last asserted."""
 
+    created_at: datetime
     recorded_at: datetime
+    actor: str
+    credential: str | None
     last_seen_at: datetime
 
 
@@ -128,11 +129,15 @@ async def count_links(connection: ReadConnection, query: LinkQuery) -> int:
     return int(row.links) if row else 0
 
 
-async def link_observations(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[LinkObservation]:
-    """Read the observations of links, each given by its id and the instant at which it was read."""
-    parameters = {"links": [link_id for link_id, _ in readings], "instants": [instant for _, instant in readings]}
-    rows = await connection.fetch(_OBSERVATIONS, parameters)
-    by_ordinal = {row.ordinal: LinkObservation(row.recorded_at, row.last_seen_at) for row in rows}
+async def link_observations(
+    connection: ReadConnection, readings: Sequence[tuple[int, datetime, datetime]]
+) -> list[LinkObservation]:
+    """Read the observations of links, each given by its id, the start of its period, and the instant at which it was read."""
+    subjects, starts, instants = zip(*readings, strict=True)
+    rows = await connection.fetch(
+        LINK.statement("associations/link_observations"), {"subjects": subjects, "starts": starts, "instants": instants}
+    )
+    by_ordinal = {row.ordinal: cast(LinkObservation, row) for row in rows}
     return [by_ordinal[ordinal] for ordinal in range(1, len(readings) + 1)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select
@@ -57,9 +57,8 @@ class RelationshipState(NamedTuple):
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RelationshipRow:
-    """A relationship at one instant."""
+class RelationshipRow(Protocol):
+    """A relationship at one instant. Its columns are read by attribute or by name."""
 
     relationship_id: int
     uid: UUID
@@ -70,6 +69,17 @@ class RelationshipRow:
     valid_from: datetime
     valid_to: datetime | None
     as_of: datetime
+
+    def __getitem__(self, name: str) -> Any: ...
+
+
+class RelationshipRecord(Protocol):
+    """When a relationship was first effective, and who made it as it is and when that was recorded."""
+
+    created_at: datetime
+    recorded_at: datetime
+    actor: str
+    credential: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +111,21 @@ async def relationships_by_uid(
     connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None
 ) -> list[RelationshipRow | None]:
     rows = await connection.fetch(_BY_UID, {"uids": distinct(uids), "as_of": as_of or connection.now_if_read})
-    by_uid = {row.uid: _relationship_row(row, row.as_of) for row in rows}
+    by_uid = {row.uid: cast(RelationshipRow, row) for row in rows}
     return [by_uid.get(uid) for uid in uids]
 
 
 async def relationship_by_id(connection: ReadConnection, relationship_id: int, instant: datetime) -> RelationshipRow | None:
     """Read the relationship with this id if it is effective at an instant."""
     row = await connection.fetch_one(_BY_ID, {"relationship": relationship_id, "as_of": instant})
-    return None if row is None else _relationship_row(row, instant)
+    return None if row is None else cast(RelationshipRow, row)
 
 
 async def list_relationships(connection: ReadConnection, query: RelationshipQuery, page: Page) -> Slice[RelationshipRow]:
     """Read a page of the relationships that are effective at an instant, in the order in which they were first recorded."""
     parameters = {**_query_parameters(connection, query), **page.parameters}
     rows = await connection.fetch(_page_statement(_filters(query), page.shape), parameters)
-    return page.slice(rows, lambda row: _relationship_row(row, row.as_of))
+    return page.slice(rows, lambda row: cast(RelationshipRow, row))
 
 
 async def count_relationships(connection: ReadConnection, query: RelationshipQuery) -> int:
@@ -151,10 +161,7 @@ async def relationships_of_assets(
     for number in range(3):
         parameters |= {f"after_{number}": after[number], f"before_{number}": before[number]}
     rows = _by_ordinal(await connection.fetch(_OF_ASSETS[page.direction], parameters), len(readings))
-    return [
-        page.slice(of_asset, partial(_relationship_row, instant=instant))
-        for of_asset, (_, instant) in zip(rows, readings, strict=True)
-    ]
+    return [page.slice(of_asset, lambda row: cast(RelationshipRow, row)) for of_asset in rows]
 
 
 async def count_relationships_of_assets(
@@ -164,6 +171,16 @@ async def count_relationships_of_assets(
     rows = await connection.fetch(_COUNT_OF_ASSETS, _parameters(readings, types))
     counts = {row.ordinal: row.relationships for row in rows}
     return [counts.get(ordinal, 0) for ordinal in range(1, len(readings) + 1)]
+
+
+async def relationship_records(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[RelationshipRecord]:
+    """Read the records of relationships, each given by its id and the start of its period."""
+    subjects, starts = zip(*readings, strict=True)
+    rows = await connection.fetch(
+        RELATIONSHIP.statement("associations/relationship_records"), {"subjects": subjects, "starts": starts}
+    )
+    by_ordinal = {row.ordinal: cast(RelationshipRecord, row) for row in rows}
+    return [by_ordinal[ordinal] for ordinal in range(1, len(readings) + 1)]
 
 
 async def relate(connection: WriteConnection, state: RelationshipState) -> Outcome:
@@ -324,18 +341,3 @@ def _filtered(statement: Select[Any], filters: _Filters) -> Select[Any]:
     if "types" in filters:
         statement = statement.where(relationships.c.type_id == any_of("types", BigInteger))
     return statement
-
-
-def _relationship_row(row: Any, instant: datetime) -> RelationshipRow:
-    """Build a relationship from a row that has its columns, read at an instant."""
-    return RelationshipRow(
-        relationship_id=row.relationship_id,
-        uid=row.uid,
-        type_id=row.type_id,
-        origin_id=row.origin_id,
-        related_id=row.related_id,
-        attributes=row.attributes,
-        valid_from=row.valid_from,
-        valid_to=row.valid_to,
-        as_of=instant,
-    )

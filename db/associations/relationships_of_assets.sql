@@ -6,7 +6,7 @@
 -- Tokens: {direction} ASC or DESC.
 -- Used by: db.associations.relationship.relationships_of_assets
 SELECT page.relationship_id, i.uid, page.type_id, page.origin_id, page.related_id, page.attributes, page.valid_from,
-  NULLIF(page.valid_to, 'infinity') AS valid_to, requested.ordinal
+  NULLIF(page.valid_to, 'infinity') AS valid_to, requested.instant AS as_of, requested.ordinal
 FROM unnest(CAST(:assets AS bigint[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS requested (asset_id, instant, ordinal)
 CROSS JOIN LATERAL (
   SELECT near.*

@@ -1,8 +1,8 @@
 -- Count the versions of each subject.
 -- Parameters: :subjects ids.
--- Tokens: {versions}, {subject} of the kind.
+-- Tokens: {periods}, {subject} of the kind.
 -- Used by: db.temporal.history.count_histories
 SELECT v.{subject} AS subject_id, count(*) AS versions
-FROM {versions} v
+FROM {periods} v
 WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = ANY(CAST(:subjects AS bigint[]))
 GROUP BY v.{subject}

@@ -1,4 +1,4 @@
-"""Version history of assets: the periods in which the state did not change, and the fields that differ between them."""
+"""Version history of subjects: the periods in which the state did not change, and the fields that differ between them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,6 @@ async def histories(connection: ReadConnection, subject_ids: Sequence[int], kind
     rows = await connection.fetch(
         kind.statement("temporal/history", direction=page.direction),
         {
-            "kind": kind.name,
             "subjects": list(subject_ids),
             "after": page.after[0] if page.after else None,
             "before": page.before[0] if page.before else None,

@@ -79,6 +79,7 @@ class Kind:
         return {
             "kind": self.name,
             "versions": self.versions.name,
+            "periods": self.versions.name,
             "identities": self.identities.name,
             "is_association": "false",
             "subject": self.subject,
@@ -90,6 +91,9 @@ class Kind:
             # `v`: a version, and `p`: the previous one
             "state": self.state_of("v"),
             "state_before": self.state_of("p"),
+            "created_at": "v.created_at",
+            # `candidate`: a subject and an instant
+            "author": render("temporal/_change_author", {"kind": self.name}),
             # `after`: the state after a change as a row of the version table; its fields, and its payload
             "after": _column_list(self.fields, "after"),
             "values": self.state_of("after"),
@@ -137,9 +141,22 @@ class AssociationKind(Kind):
         near, far = self.ends
         identity = (near, far, *self.parts)
         columns = (*identity, *self.fields)
+        first = f"SELECT e.valid_from FROM {self.effective.name} e WHERE e.tenant_id = CAST(:tenant AS bigint)"
+        author = {
+            "kind": self.name,
+            "versions": self.versions.name,
+            "identities": self.identities.name,
+            "subject": self.subject,
+            "near": near,
+            "far": far,
+        }
         return {
             **super().sql_params,
             "is_association": "true",
+            # the periods of the history are those in which both ends exist
+            "periods": self.effective.name,
+            "created_at": f"({first} AND e.{self.subject} = v.{self.subject} ORDER BY e.valid_from LIMIT 1)",
+            "author": render("temporal/_association_author", author),
             "owner_asset_id": (
                 f"(SELECT i.{self.owner} FROM {self.identities.name} i"
                 " WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.id = n.subject_id)"

@@ -21,7 +21,7 @@ from schema.language.pagination import After, Before, Connection, First, Last, P
 from schema.language.scopes import READ
 from schema.lineage.walk import LineageConnection, walk_connections
 from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, MaxDepth, WalkAfter, WalkFilter, WalkFirst
-from schema.temporal.history import AssetVersion, version_connections
+from schema.temporal.history import AssetVersion, asset_histories
 
 LABEL = "Name to display: the name of a product, the display name of an entity."
 
@@ -152,4 +152,4 @@ class Asset(Node):
     async def history(
         assets: Sequence["Asset"], info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> list[Connection[AssetVersion]]:
-        return await version_connections(info, assets, PageArguments(first, after, last, before))
+        return await asset_histories(info, assets, PageArguments(first, after, last, before))

@@ -11,9 +11,17 @@ from strawberry.scalars import JSON
 from strawberry.utils.str_converters import to_camel_case
 
 from db.associations import lineage_link as links
-from db.associations.lineage_link import LinkObservation, LinkQuery, LinkRow
+from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
 from db.fields import refuse_unstorable
+from db.temporal.kinds import LINK
+from schema.associations.association import (
+    Association,
+    association_histories,
+    association_version,
+    each_in_its_period,
+    records_of,
+)
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
@@ -32,11 +40,12 @@ from schema.language.inputs import (
     optional_input_field,
     provided_fields,
 )
-from schema.language.node_ids import ID, AsOf, Node, write_id
+from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, ends_of
+from schema.temporal.history import Version
 
 LINK_BY_UID = Batch(links.links_by_uid)
 LINK_OBSERVATION = Batch(links.link_observations)
@@ -51,7 +60,7 @@ class LineageType(Enum):
 
 @backed_by_row
 @strawberry.type(description="A lineage link, as it was at one instant: one asset feeds another, as a producer reported it.")
-class LineageLink(Node):
+class LineageLink(Association):
     id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("LineageLink", row.uid, pinned), reads=("uid",))
     uid: UUID = column(READ, "Stable uid. It is the same for the same source, target and producer.")
     source: LazyAsset = reads("as_of")(field(READ, "The asset that feeds the target."))
@@ -61,24 +70,38 @@ class LineageLink(Node):
     confidence: float = column(READ, "Confidence in the link, from 0 to 1.")
     metadata: JSON = column(READ, "Further facts about the link, as a JSON object.")
     producer: str | None = column(READ, "The producer that reported the link. Null if none was given.")
-    valid_from: datetime = column(READ, "Start of the period in which the link was unchanged and both ends existed.")
-    valid_to: datetime | None = column(READ, "End of that period. Null if it continues.")
 
+    kind = LINK
+    recorded = LINK_OBSERVATION
     row: strawberry.Private[LinkRow]
-    # the requested instant, if any
-    pinned: strawberry.Private[datetime | None]
 
-    @reads("as_of")
-    @batched(READ, "Instant at which this state was recorded. It may be later than validFrom.")
-    @staticmethod
-    async def recorded_at(links: Sequence["LineageLink"], info: Info) -> list[datetime]:
-        return [it.recorded_at for it in await _observations(info, links)]
+    @property
+    def record_key(self) -> tuple[int, datetime, datetime]:
+        return self.row.link_id, self.row.valid_from, self.row.as_of
 
-    @reads("as_of")
+    @reads("valid_from", "as_of")
     @batched(READ, "Instant of the latest report of the link, up to the instant of this read.")
     @staticmethod
     async def last_seen_at(links: Sequence["LineageLink"], info: Info) -> list[datetime | None]:
-        return [it.last_seen_at for it in await _observations(info, links)]
+        return [it.last_seen_at for it in await records_of(info, links)]
+
+    @reads("uid", "producer")
+    @paged
+    @batched(
+        READ,
+        "All versions of the link, oldest first, each with what changed: the periods in which it existed with both of its ends."
+        " The history does not depend on asOf.",
+    )
+    @staticmethod
+    async def history(
+        links: Sequence["LineageLink"],
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> list["Connection[LineageLinkVersion]"]:
+        return await association_histories(info, links, LineageLinkVersion, PageArguments(first, after, last, before))
 
     @classmethod
     def of(cls, row: LinkRow, ends: Mapping[int, LazyAsset], pinned: datetime | None) -> "LineageLink":
@@ -104,8 +127,18 @@ class LineageLink(Node):
         return None if row is None else (await links_of(info, [row], pinned))[0]
 
 
-async def _observations(info: Info, links: Sequence[LineageLink]) -> Sequence[LinkObservation]:
-    return await info.context.load_all(LINK_OBSERVATION, [(it.row.link_id, it.row.as_of) for it in links])
+@strawberry.type(description="A period in the history of a lineage link in which its state did not change and both ends existed.")
+class LineageLinkVersion(Version):
+    row: strawberry.Private[Any]
+
+    @batched(READ, "The link in this period.")
+    @staticmethod
+    async def link(versions: Sequence["LineageLinkVersion"], info: Info) -> list[LineageLink]:
+        return await each_in_its_period([links_of(info, [it.row], it.row.as_of) for it in versions])
+
+    @classmethod
+    async def find(cls, info: Info, uid: UUID, start: datetime | None) -> "LineageLinkVersion | None":
+        return await association_version(info, LINK, cls, uid, start)
 
 
 async def links_of(

@@ -13,12 +13,15 @@ from db.associations import relationship as relationships
 from db.associations import relationship_fields
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
+from db.temporal.kinds import RELATIONSHIP
+from schema.associations.association import Association, association_histories, association_version, each_in_its_period
 from schema.execution.connections import fetch_connection, fetch_connections, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
+from schema.language.columns import backed_by_row, column
 from schema.language.cost import WRITE_COST, cost
-from schema.language.fields import field, resolver
+from schema.language.fields import batched, field, resolver
 from schema.language.inputs import (
     AT,
     INPUT,
@@ -30,14 +33,16 @@ from schema.language.inputs import (
     optional_input_field,
     provided_fields,
 )
-from schema.language.node_ids import AsOf, Node, write_id
+from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, assets_by_id, ends_of
 from schema.registries.relationship_type import RelationshipType, registry_of
+from schema.temporal.history import Version
 
 RELATIONSHIP_BY_UID = Batch(relationships.relationships_by_uid)
+RECORD_OF_RELATIONSHIP = Batch(relationships.relationship_records)
 RELATIONSHIPS_OF_ASSET = Batch(relationships.relationships_of_assets)
 RELATIONSHIP_COUNT_OF_ASSET = Batch(relationships.count_relationships_of_assets)
 RELATED_TO_ASSET = Batch(relationships.related_to_assets)
@@ -63,20 +68,65 @@ AssetEnd = Annotated[RelationshipDirection, strawberry.argument(description="The
 BOTH = RelationshipDirection("BOTH")
 
 
+@backed_by_row
 @strawberry.type(description="A relationship of two assets, of a registered type, as it was at one instant.")
-class Relationship(Node):
-    uid: UUID = field(READ, "Stable uid. It is the same for the same type and ends.")
+class Relationship(Association):
+    id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("Relationship", row.uid, pinned), reads=("uid",))
+    uid: UUID = column(READ, "Stable uid. It is the same for the same type and ends.")
     type: RelationshipType = field(READ, "Type of the relationship.")
     origin: LazyAsset = field(READ, "The asset at the origin of the relationship.")
     related: LazyAsset = field(READ, "The asset at its related end.")
-    attributes: JSON = field(READ, "Further facts about the relationship, as a JSON object.")
-    valid_from: datetime = field(READ, "Start of the period in which the relationship was unchanged and both ends existed.")
-    valid_to: datetime | None = field(READ, "End of that period. Null if it continues.")
+    attributes: JSON = column(READ, "Further facts about the relationship, as a JSON object.")
+
+    kind = RELATIONSHIP
+    recorded = RECORD_OF_RELATIONSHIP
+    row: strawberry.Private[RelationshipRow]
+
+    @paged
+    @batched(
+        READ,
+        "All versions of the relationship, oldest first, each with what changed: the periods in which it existed with both of its"
+        " ends. The history does not depend on asOf.",
+    )
+    @staticmethod
+    async def history(
+        relationships: Sequence["Relationship"],
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> list["Connection[RelationshipVersion]"]:
+        return await association_histories(info, relationships, RelationshipVersion, PageArguments(first, after, last, before))
+
+    @classmethod
+    def of(
+        cls, row: RelationshipRow, type_: RelationshipType, ends: Mapping[int, LazyAsset], pinned: datetime | None
+    ) -> "Relationship":
+        """Build a relationship from its row, its type and its ends; `pinned` is the requested instant, if any."""
+        relationship = cls.__new__(cls)
+        relationship.row, relationship.pinned, relationship.type = row, pinned, type_
+        relationship.origin, relationship.related = ends[row.origin_id], ends[row.related_id]
+        return relationship
 
     @classmethod
     async def find(cls, info: Info, uid: UUID, pinned: datetime | None) -> "Relationship | None":
         row = await info.context.load(RELATIONSHIP_BY_UID, uid, pinned)
         return None if row is None else (await relationships_of(info, [row], pinned))[0]
+
+
+@strawberry.type(description="A period in the history of a relationship in which it did not change and both ends existed.")
+class RelationshipVersion(Version):
+    row: strawberry.Private[Any]
+
+    @batched(READ, "The relationship in this period.")
+    @staticmethod
+    async def relationship(versions: Sequence["RelationshipVersion"], info: Info) -> list[Relationship]:
+        return await each_in_its_period([relationships_of(info, [it.row], it.row.as_of) for it in versions])
+
+    @classmethod
+    async def find(cls, info: Info, uid: UUID, start: datetime | None) -> "RelationshipVersion | None":
+        return await association_version(info, RELATIONSHIP, cls, uid, start)
 
 
 async def relationships_of(
@@ -87,19 +137,7 @@ async def relationships_of(
         return []
     types = await registry_of(info)
     ends = await ends_of(info, [(row.origin_id, row.related_id) for row in rows], rows[0].as_of, pinned, known)
-    return [
-        Relationship(
-            id=write_id("Relationship", row.uid, pinned),
-            uid=row.uid,
-            type=RelationshipType.of(types.by_id[row.type_id]),
-            origin=ends[row.origin_id],
-            related=ends[row.related_id],
-            attributes=JSON(row.attributes),
-            valid_from=row.valid_from,
-            valid_to=row.valid_to,
-        )
-        for row in rows
-    ]
+    return [Relationship.of(row, RelationshipType.of(types.by_id[row.type_id]), ends, pinned) for row in rows]
 
 
 @strawberry.input(description="Filter of relationships. A relationship matches if it matches every given field.")

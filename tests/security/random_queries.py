@@ -75,12 +75,13 @@ class Document:
         declarations = f"({', '.join(self._declared)})" if self._declared else ""
         return GeneratedOperation(coordinate, f"{kind}{declarations} {selection}", self.variables, [step.name for step in path])
 
-    def along(self, path: Sequence[Step], selection: str) -> str:
-        """Return a root selection that has a selection at the end of a path."""
+    def along(self, path: Sequence[Step], selection: str, *, of_one: bool = False) -> str:
+        """Return a root selection that has a selection at the end of a path; with `of_one`, of the first item of each page."""
         for step in reversed(path):
+            page = {"first": 1} if of_one and "first" in _fields(step.parent)[step.name].args else {}
             field_type = get_named_type(_fields(step.parent)[step.name].type).name
             typed = selection if step.type == field_type else _on(step.type, selection)
-            selection = f"{{ __typename {self.call(step.parent, step.name)} {typed} }}"
+            selection = f"{{ __typename {self.call(step.parent, step.name, page)} {typed} }}"
         return selection
 
     def call(self, parent: str, name: str, values: Mapping[str, Any] | None = None) -> str:
@@ -147,11 +148,12 @@ def generate_queries(own: Values, tested: Values) -> Iterator[GeneratedOperation
                 for it, argument in definition.args.items()
                 if is_required_argument(argument) or it == NEEDED_ARGUMENT.get(coordinate)
             }
-            page = _field_query(own, path, coordinate, definition, needed, 1 if path else 2)
-            yield page
+            yield _field_query(own, path, coordinate, definition, needed, 1 if path else 2)
             for it, argument in definition.args.items():
                 if it in ("after", "before"):
-                    with_cursor = _field_query(own, path, coordinate, definition, {**needed, it: None}, 1)
+                    # a cursor belongs to the list of one parent
+                    page = _field_query(own, path, coordinate, definition, needed, 1, of_one=True)
+                    with_cursor = _field_query(own, path, coordinate, definition, {**needed, it: None}, 1, of_one=True)
                     (variable,) = [key for key, value in with_cursor.variables.items() if value is None]
                     yield GeneratedOperation(
                         f"{coordinate}({it})", with_cursor.text, with_cursor.variables, page.path, page, variable
@@ -176,7 +178,14 @@ def _product_walks(own: Values, tested: Values) -> Iterator[GeneratedOperation]:
 
 
 def _field_query(
-    own: Values, path: Sequence[Step], coordinate: str, definition: GraphQLField, arguments: Mapping[str, Any], depth: int
+    own: Values,
+    path: Sequence[Step],
+    coordinate: str,
+    definition: GraphQLField,
+    arguments: Mapping[str, Any],
+    depth: int,
+    *,
+    of_one: bool = False,
 ) -> GeneratedOperation:
     """Build a query of one field, at the end of a path. The coordinate may name the tested argument in parentheses."""
     parent, name = coordinate.partition("(")[0].split(".")
@@ -184,7 +193,7 @@ def _field_query(
     type_ = get_named_type(definition.type)
     call = f"{document.call(parent, name, arguments)} {document.select(type_, depth)}"
     step = Step(parent, name, type_.name)
-    return document.operation(coordinate, document.along(path, f"{{ __typename {call} }}"), [*path, step])
+    return document.operation(coordinate, document.along(path, f"{{ __typename {call} }}", of_one=of_one), [*path, step])
 
 
 def alternatives(coordinate: str, name: str, type_: Any, values: Values) -> list[Any]:
@@ -213,8 +222,8 @@ def paths() -> dict[str, list[Step]]:
     for type_name in (queue := ["Query"]):
         for name, definition in sorted(_fields(type_name).items(), key=lambda it: is_list_type(get_nullable_type(it[1].type))):
             type_ = get_named_type(definition.type)
-            # the types in the unions of federation are reached by other fields, too
-            if is_leaf_type(type_) or isinstance(type_, GraphQLUnionType):
+            # the types in the unions of federation, and nodes, are reached by other fields, too
+            if is_leaf_type(type_) or isinstance(type_, GraphQLUnionType) or type_.name == "Node":
                 continue
             for possible in _object_types(type_):
                 if possible.name not in shortest:

@@ -260,6 +260,8 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
     yield "updateEntity", None, {"uid": uids["person"], "displayName": f"anna {marker}", "details": details, **later}
     ends = {"source": {"product": "raw"}, "target": {"product": "clean"}, "producer": "dbt"}
     yield "registerLineage", None, {**ends, "metadata": {"again": marker}, **later}
+    ends = {"origin": {"product": "raw"}, "related": {"uid": uids["person"]}}
+    yield "relate", None, {"type": "owned", **ends, "attributes": {"again": marker}, **later}
     for day_number, verb in ((12, "delete"), (14, "restore"), (16, "delete")):
         options = {"at": iso(day(day_number)), "idempotencyKey": f"{day_number}"}
         yield f"{verb}Product", None, {"uid": uids["gone"], **options}
@@ -286,6 +288,8 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
     associations = [uids[it] for it in ("link 0", "relationship steward person") if it in uids]
     ids = [f"{kind}:{uid}" for kind, uid in zip(("Product", "Entity", "Product"), assets, strict=False)]
     ids += [f"{kind}:{uid}" for kind, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
+    versions = [f"AssetVersion:{uid}" for uid in assets]
+    versions += [f"{it}Version:{uid}" for it, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
     return {
         "Int": [3],
         "Int:first": [10],
@@ -300,7 +304,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "Query.lineagePaths.to": [uids[it] for it in ("report", "table", only) if it in uids],
         "LineageLinkFilter.target": [uids[it] for it in ("clean", "person") if it in uids],
         "RelationshipFilter.related": [uids[it] for it in ("person", "other") if it in uids],
-        "ID": [*(f"AssetVersion:{uid}@{iso(day(0))}" for uid in assets), *ids, *(f"{it}@{AT}" for it in ids)],
+        "ID": [*(f"{it}@{iso(day(0))}" for it in versions), *ids, *(f"{it}@{AT}" for it in ids)],
         "_Any": [
             *({"__typename": it.partition(":")[0], "id": it} for it in ids[:3]),
             *({"__typename": kind, "uid": uid} for kind, uid in zip(("Product", "Entity"), assets, strict=False)),
