@@ -67,7 +67,7 @@ class LinkRow(Protocol):
 
 
 class LinkObservation(Protocol):
-    """When a link was first effective, who made it as it is and when that was recorded, and when it was last asserted."""
+    """The first instant of a link, the author and the time of the change that made it as it is, and its last assertion."""
 
     created_at: datetime
     recorded_at: datetime

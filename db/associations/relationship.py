@@ -74,7 +74,7 @@ class RelationshipRow(Protocol):
 
 
 class RelationshipRecord(Protocol):
-    """When a relationship was first effective, and who made it as it is and when that was recorded."""
+    """The first instant of a relationship, and the author and the time of the change that made it as it is."""
 
     created_at: datetime
     recorded_at: datetime
