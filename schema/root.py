@@ -1,8 +1,8 @@
 """The schema: the queries and mutations of all concepts, and the fields that read any object by its id."""
 
 import asyncio
-from functools import partial
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -11,9 +11,9 @@ from strawberry.schema.config import StrawberryConfig
 from db.errors import LimitExceeded
 from schema.analytics import AnalyticsQueries
 from schema.assets.asset import Asset
-from schema.assets.domain import DomainQueries
+from schema.assets.domain import Domain, DomainQueries
 from schema.assets.entity import Entity, EntityMutations, EntityQueries
-from schema.assets.federation import resolve_references
+from schema.assets.federation import REFERENCES
 from schema.assets.product import Product, ProductMutations, ProductQueries
 from schema.assets.product_walks import PREFETCHES
 from schema.associations.lineage_link import LineageLink, LineageLinkVersion, LinkMutations, LinkQueries
@@ -41,10 +41,11 @@ from schema.tenancy.viewer import ViewerQueries
 NOT_COMPOSED = {"inaccessible": True, "shareable": True}
 
 # The types that an id may name.
-NODE_TYPES: tuple[type[Asset | LineageLink | Relationship | AssetVersion | LineageLinkVersion | RelationshipVersion], ...] = (
+NODE_TYPES: Sequence[type[Any]] = (
     *ASSET_TYPES.values(),
     LineageLink,
     Relationship,
+    Domain,
     AssetVersion,
     LineageLinkVersion,
     RelationshipVersion,
@@ -110,10 +111,11 @@ class Mutation(
 
 
 async def _find(info: Info, id: str) -> Node | None:
-    type_name, uid, instant = read_id(id)
+    type_name, key, instant = read_id(id)
     for node_type in NODE_TYPES:
         if type_name == node_type.__name__:
-            return await node_type.find(info, uid, instant)
+            found: Node | None = await node_type.find(info, key, instant)
+            return found
     return None
 
 
@@ -122,7 +124,7 @@ schema = SubgraphSchema(
     mutation=Mutation,
     types=[Product, Entity],
     prefetches=PREFETCHES,
-    references={it.__name__ if it else "Asset": partial(resolve_references, it) for it in (None, Entity, Product)},
+    references=REFERENCES,
     config=StrawberryConfig(scalar_map=SCALARS),
     federation_version="2.9",
 )

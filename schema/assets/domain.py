@@ -19,7 +19,7 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import domain_cost, list_size
 from schema.language.fields import batched, field, resolver
-from schema.language.node_ids import AsOf
+from schema.language.node_ids import ID, AsOf, Node, write_domain_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.scopes import READ
 from schema.lazy import domain_type
@@ -33,9 +33,16 @@ ENTITIES_BY_DOMAIN = Batch(entity_query.entities_by_domain)
 ENTITY_COUNT_BY_DOMAIN = Batch(entity_query.count_entities_by_domain)
 
 
+def _id_of(self: "Domain") -> strawberry.ID:
+    return write_domain_id(self.name, self.pinned)
+
+
 @domain_type
-@strawberry.type(description="A part of the organisation that owns data, as it was at one instant.")
-class Domain:
+@strawberry.federation.type(
+    keys=["id", "name"], description="A part of the organisation that owns data, as it was at one instant."
+)
+class Domain(Node):
+    id: strawberry.ID = field(READ, ID, resolver=_id_of)
     name: str = field(READ, "Unique name of the domain.")
 
     as_of: strawberry.Private[datetime]
@@ -108,6 +115,14 @@ class Domain:
         """The key of the loaders."""
         return DomainAt(self.name, self.as_of)
 
+    @classmethod
+    async def find(cls, info: Info, name: str, pinned: datetime | None) -> "Domain | None":
+        """Return the domain with a name, at the requested instant or else now."""
+        connection = await info.context.transaction.reader()
+        instant = await connection.instant(pinned)
+        known_name = await info.context.load(DOMAIN_BY_NAME, name, instant)
+        return None if known_name is None else cls(name=known_name, as_of=instant, pinned=pinned)
+
 
 @strawberry.type
 class DomainQueries:
@@ -128,7 +143,4 @@ class DomainQueries:
         self, info: Info, name: Annotated[str, strawberry.argument(description="Name of the domain.")], as_of: AsOf = None
     ) -> Domain | None:
         refuse_unstorable("name", name)
-        connection = await info.context.transaction.reader()
-        instant = await connection.instant(as_of)
-        known_name = await info.context.load(DOMAIN_BY_NAME, name, instant)
-        return None if known_name is None else Domain(name=known_name, as_of=instant, pinned=as_of)
+        return await Domain.find(info, name, as_of)

@@ -76,7 +76,7 @@ class EntityOrderField(Enum):
 
 @asset_type
 @strawberry.federation.type(
-    keys=["id", "uid"],
+    keys=["id", "uid", "key type { code }"],
     description="An entity of a registered type with its details, such as a person, a table or a job, as it was at one instant.",
 )
 class Entity(Asset):

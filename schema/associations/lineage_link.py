@@ -59,7 +59,10 @@ class LineageType(Enum):
 
 
 @backed_by_row
-@strawberry.type(description="A lineage link, as it was at one instant: one asset feeds another, as a producer reported it.")
+@strawberry.federation.type(
+    keys=["id", "uid"],
+    description="A lineage link, as it was at one instant: one asset feeds another, as a producer reported it.",
+)
 class LineageLink(Association):
     id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("LineageLink", row.uid, pinned), reads=("uid",))
     uid: UUID = column(READ, "Stable uid. It is the same for the same source, target and producer.")

@@ -69,7 +69,9 @@ BOTH = RelationshipDirection("BOTH")
 
 
 @backed_by_row
-@strawberry.type(description="A relationship of two assets, of a registered type, as it was at one instant.")
+@strawberry.federation.type(
+    keys=["id", "uid"], description="A relationship of two assets, of a registered type, as it was at one instant."
+)
 class Relationship(Association):
     id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("Relationship", row.uid, pinned), reads=("uid",))
     uid: UUID = column(READ, "Stable uid. It is the same for the same type and ends.")

@@ -28,7 +28,7 @@ class RecordSource:
     is_local: bool = field(READ, "True if the records are the entities of this service.")
 
 
-@strawberry.type(description="A type of entity, such as a person or a table.")
+@strawberry.federation.type(keys=["code"], description="A type of entity, such as a person or a table.")
 class EntityType:
     code: str = field(READ, "Code of the type, unique.")
     label: str = field(READ, "Display name of the type.")
@@ -48,6 +48,12 @@ class EntityType:
             source=None if row.source is None else RecordSource(**row.source),
             **record_of(row),
         )
+
+    @classmethod
+    async def find(cls, info: Info, code: str, pinned: datetime | None) -> "EntityType | None":
+        """Return the type with a code. Its domain is read at the requested instant or else now."""
+        connection = await info.context.transaction.reader()
+        return await info.context.load(ENTITY_TYPE_BY_CODE, (code, await connection.instant(pinned), pinned))
 
 
 async def _entity_types_by_code(

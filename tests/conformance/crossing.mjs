@@ -1,6 +1,7 @@
 // Queries that cross from one subgraph to another, through a gateway.
 import { check, expectEqual } from "./results.mjs";
 import { NOW_ID, PAST, PAST_ID, UID, UNKNOWN_UID, asset, coded, product, sorted } from "./mesh.mjs";
+import { textOf as aboutText } from "./orders.mjs";
 import { textOf } from "./reviews.mjs";
 import { watcherOf } from "./watches.mjs";
 
@@ -121,6 +122,67 @@ export async function checkThroughGateway(ask) {
     expectEqual(errors, []);
     for (const { id, watchers } of [data.product, ...data.entities.nodes]) expectEqual(watchers, watchersOf(id));
     return `${route(hops)}: Product.watchers and Entity.watchers, at ${PAST}`;
+  });
+
+  await check("from orders to Headwater: a customer is found by its type and number", async () => {
+    const numbers = ["4101-1", "4107-1", "4101-2", "9999-1"];
+    const query = `query ($numbers: [ID!]!) {
+      orders(numbers: $numbers) { number customer { id key displayName type { code label } } }
+    }`;
+    const { data, errors, hops } = await ask(query, { numbers });
+    expectEqual(errors, []);
+    const type = { code: "CUSTOMER", label: "Customer" };
+    const [first, second, again, unknown] = data.orders.map((it) => it.customer);
+    expectEqual([first, second, again].map((it) => [it.key, it.type]), [["4101", type], ["4107", type], ["4101", type]]);
+    expectEqual([unknown, again], [null, first]);
+    const reference = (key) => ({ __typename: "Entity", key, type: { code: "CUSTOMER" } });
+    expectEqual(representationsTo("headwater", hops), [["4101", "4107", "4101", "9999"].map(reference)]);
+    expectEqual(hops.at(-1).statements, 2);
+    return `${route(hops)}: ${first.displayName} and ${second.displayName}, and the type of both; an unknown number is null`;
+  });
+
+  await check("from Headwater to orders: an entity is sent by its key and type", async () => {
+    const query = `{ entities(filter: { types: ["CUSTOMER"] }, first: 3) { nodes { key orders { number customer { displayName } } } } }`;
+    const { data, errors, hops } = await ask(query);
+    expectEqual(errors, []);
+    const { nodes } = data.entities;
+    expectEqual(nodes.map((it) => it.orders.map(({ number }) => number)), nodes.map((it) => [`${it.key}-1`]));
+    expectEqual(nodes.every((it) => it.orders[0].customer.displayName), true);
+    return `${route(hops)}: ${nodes.length} customers, each with its orders, and the customers of these again`;
+  });
+
+  await check("links and relationships cross inside their ids, there and back, at present and then", async () => {
+    const query = `query ($asOf: DateTime) {
+      lineageLinks(first: 1, asOf: $asOf) { nodes { id confidence incidents { text link { id confidence source { id } } } } }
+      relationships(first: 1, asOf: $asOf) { nodes { id validFrom approvals { text relationship { id validFrom origin { id } } } } }
+    }`;
+    const sent = [];
+    for (const asOf of [null, "2026-05-01T00:00:00Z"]) {
+      const { data, errors } = await ask(query, { asOf });
+      expectEqual(errors, []);
+      const [{ incidents: [incident], ...link }] = data.lineageLinks.nodes;
+      const [{ approvals: [approval], ...relationship }] = data.relationships.nodes;
+      const { source, ...sameLink } = incident.link;
+      const { origin, ...sameRelationship } = approval.relationship;
+      expectEqual([incident.text, approval.text], [link.id, relationship.id].map(aboutText));
+      expectEqual([sameLink, sameRelationship], [link, relationship]);
+      for (const { id } of [link, relationship, source, origin]) expectEqual(id.split("@")[1], asOf ?? undefined);
+      sent.push(link.id, relationship.id);
+    }
+    return sent.join("\n");
+  });
+
+  await check("a domain crosses by its name, and is read at present", async () => {
+    const { data, errors } = await ask(`{
+      domain(name: "web", asOf: "${PAST}") { id budget { text domain { id owners } } }
+      budget(domain: "web") { domain { id } }
+      nothing: budget(domain: "nothing") { text domain { id } }
+    }`);
+    expectEqual(errors, []);
+    const { id, budget } = data.domain;
+    expectEqual([id, budget.text, budget.domain.id, data.budget.domain.id], [`Domain:web@${PAST}`, aboutText("web"), "Domain:web", "Domain:web"]);
+    expectEqual([budget.domain.owners.length > 0, data.nothing.domain], [true, null]);
+    return `${id}; by its name: ${budget.domain.id}`;
   });
 
   await check("the gateway sends the hash of an operation, and its text once", async () => {

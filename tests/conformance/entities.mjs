@@ -107,7 +107,8 @@ export async function checkEntities(address) {
 export async function checkAuthentication({ address, key, stranger_key: strangerKey, stranger_uid: strangerUid }) {
   const graphql = `${address}/graphql`;
   const keys = [product({ uid: UID }), asset({ uid: UID }), product({ id: PAST_ID }), product({ name: "customers" })];
-  const theirs = [product({ uid: strangerUid }), asset({ id: `Product:${strangerUid}` }), product({ name: "secret" })];
+  const theirDomain = { __typename: "Domain", name: "theirs" };
+  const theirs = [product({ uid: strangerUid }), asset({ id: `Product:${strangerUid}` }), product({ name: "secret" }), theirDomain];
   const known = product({ id: NOW_ID, name: "customers" });
 
   await check("without a valid key entities are refused, and the schema is returned", async () => {
@@ -122,10 +123,10 @@ export async function checkAuthentication({ address, key, stranger_key: stranger
 
   await check("assets of another tenant are null, and the other representations are resolved", async () => {
     const resolved = await resolve(graphql, [keys[0], ...theirs, keys[3]], { "X-API-Key": key });
-    expectEqual(resolved, { status: 200, entities: [known, null, null, null, known], errors: [] });
+    expectEqual(resolved, { status: 200, entities: [known, ...theirs.map(() => null), known], errors: [] });
     const reversed = await resolve(graphql, [...keys, theirs[0]], { "X-API-Key": strangerKey });
     const its = product({ id: `Product:${strangerUid}`, name: "secret" });
     expectEqual(reversed, { status: 200, entities: [null, null, null, null, its], errors: [] });
-    return "by uid, by id and by name, as Product and as Asset; and vice versa";
+    return "by uid, by id and by name, as Product, as Asset and as Domain; and vice versa";
   });
 }

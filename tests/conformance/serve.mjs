@@ -1,7 +1,8 @@
 // node serve.mjs <address of Headwater> [port]
-// Serves a gateway over Headwater and two small subgraphs: docs/federation.md.
+// Serves a gateway over Headwater and three small subgraphs: docs/federation.md.
 import { compose, startGateway, startSubgraph } from "./gateway.mjs";
 import { callService } from "./mesh.mjs";
+import * as orders from "./orders.mjs";
 import * as reviews from "./reviews.mjs";
 import * as watches from "./watches.mjs";
 
@@ -10,7 +11,7 @@ const [address, port = "4000"] = process.argv.slice(2);
 try {
   const { data, errors: callErrors } = await callService(address, "{ _service { sdl } }");
   if (!data) throw new Error(`${address}: ${callErrors[0]?.message}`);
-  const small = await Promise.all([reviews, watches].map((it) => startSubgraph(it)));
+  const small = await Promise.all([orders, reviews, watches].map((it) => startSubgraph(it)));
   const { supergraphSdl, errors } = compose([{ name: "headwater", url: address, sdl: data._service.sdl }, ...small]);
   if (errors.length) throw new Error(errors.join("\n"));
   const gateway = await startGateway(supergraphSdl);

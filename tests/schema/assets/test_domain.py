@@ -250,3 +250,52 @@ async def test_each_tenant_has_separate_domains(own_api: Api, address: str) -> N
         "domains": [{"name": "sales", "owners": ["theirs"], "products": {"totalCount": 1, "nodes": [{"owner": "theirs"}]}}]
     }
     assert [it["owners"] for it in (await own_api(everything)).data["domains"]] == [["ours"], ["ours"]]
+
+
+NODE = "query ($id: ID!) { node(id: $id) { __typename id ... on Domain { name products(first: 9) { nodes { id } } } } }"
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("sales", "sales"),
+        ("people & ops", "people%20%26%20ops"),
+        ("a@2026-01-01T00:00:00Z", "a%402026-01-01T00%3A00%3A00Z"),
+        ("100%/é:_.-~", "100%25%2F%C3%A9%3A_.-~"),
+        ("🦆", "%F0%9F%A6%86"),
+        ("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101", "2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101"),
+    ],
+)
+async def test_the_id_of_a_domain_contains_its_name_and_the_instant(api: Api, name: str, encoded: str) -> None:
+    product_id = f"Product:{(await api.register('orders', domain=name))['uid']}"
+    await api.update("orders", domain="other", at=day(10))
+    then = iso(day(5))
+    past, current = f"Domain:{encoded}@{then}", f"Domain:{encoded}"
+    everywhere = """
+      query ($name: String!, $asOf: DateTime!) {
+        domain(name: $name, asOf: $asOf) { id }
+        domains(asOf: $asOf) { id }
+        product(name: "orders", asOf: $asOf) { domain { id } }
+        changes(from: "2026-01-01", to: "2026-01-02") { nodes { asset { ... on Product { domain { id } } } } }
+      }
+    """
+    data = (await api(everywhere, name=name, asOf=then)).data
+    (change,) = data["changes"]["nodes"]
+    assert [data["domain"], *data["domains"], data["product"]["domain"]] == [{"id": past}] * 3
+    assert change["asset"]["domain"] == {"id": f"Domain:{encoded}@{iso(day(0))}"}
+    found = {"__typename": "Domain", "id": past, "name": name, "products": {"nodes": [{"id": f"{product_id}@{then}"}]}}
+    assert (await api(NODE, id=past)).data["node"] == found
+    assert (await api(NODE, id=current)).data["node"] is None
+    nodes = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    api.statements.clear()
+    found = (await api(nodes, ids=[past, "Domain:other", current, f"Domain:nobody@{then}", "Domain:other"])).data["nodes"]
+    assert found == [{"id": past}, {"id": "Domain:other"}, None, None, {"id": "Domain:other"}]
+    # one for each instant
+    assert len(api.statements) == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["", "a b", "a%2", "%61", "%c3%a9", "%FF", "a%00", "a/b", "é", "a@", "a@2026-01-01", "@", "a%ED%A0%80"]
+)
+async def test_an_invalid_id_of_a_domain_is_refused(api: Api, key: str) -> None:
+    assert (await api(NODE, id=f"Domain:{key}")).code_and_field == ("BAD_INPUT", "id")

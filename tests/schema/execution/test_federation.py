@@ -126,7 +126,149 @@ async def test_more_representations_than_the_limit_are_refused(api: Api) -> None
 
 def test_every_type_with_keys_has_a_reference_resolver() -> None:
     keyed = {it["type"] for it in re.finditer(r"^(?:type|interface) (?P<type>\w+).* @key", schema.as_str(), re.MULTILINE)}
-    assert keyed == schema.references.keys() == {"Asset", "Entity", "Product"}
+    assert keyed == schema.references.keys() == {
+        "Asset", "Domain", "Entity", "EntityType", "LineageLink", "Product", "Relationship",
+    }  # fmt: skip
+
+
+OBJECTS = """
+  query ($refs: [_Any!]!) {
+    _entities(representations: $refs) {
+      __typename
+      ... on Node { id }
+      ... on Entity { displayName }
+      ... on LineageLink { confidence source { id } }
+      ... on Relationship { attributes origin { id } }
+      ... on Domain { name owners }
+      ... on EntityType { label domain { id } }
+    }
+  }
+"""
+
+
+def entity_ref(code: Any = "PERSON", key: Any = "4101") -> dict[str, Any]:
+    return {"__typename": "Entity", "key": key, "type": {"code": code}}
+
+
+async def test_an_entity_is_found_by_its_type_and_key(api: Api) -> None:
+    await api.put_types()
+    uids = [(await api.create(name, type="PERSON", key=key))["uid"] for name, key in (("ann", "4101"), ("bo", "4102"))]
+    refs = [entity_ref(), entity_ref(key="4102"), entity_ref(key="nobody"), entity_ref("TABLE"), entity_ref("NOTHING")]
+    api.statements.clear()
+    answer = await api(OBJECTS, refs=[*refs, {**entity_ref(), "id": f"Entity:{uids[1]}"}])
+    assert [it and it["displayName"] for it in answer.data["_entities"]] == ["ann", "bo", None, None, None, "bo"]
+    assert answer.data["_entities"][0]["id"] == f"Entity:{uids[0]}"
+    # one for the keys, one for the id
+    assert len(api.statements) == 2
+    # without a transaction; the first such request sets the tenant of the session
+    for _ in range(2):
+        before = api.statements.all_statements
+        assert [it and it["label"] for it in (await api(ASSETS, refs=refs)).data["_entities"]] == ["ann", "bo", None, None, None]
+    assert api.statements.all_statements - before == 1
+
+
+async def test_entity_types_are_found_by_their_code(api: Api) -> None:
+    await api.put_types()
+    refs = [{"__typename": "EntityType", "code": it} for it in ("PERSON", "TABLE", "NOTHING")]
+    api.statements.clear()
+    assert (await api(OBJECTS, refs=refs)).data["_entities"] == [
+        {"__typename": "EntityType", "label": "Person", "domain": {"id": "Domain:people"}},
+        {"__typename": "EntityType", "label": "Table", "domain": None},
+        None,
+    ]
+    assert len(api.statements) == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"key": "4101"},
+        {"type": {"code": "PERSON"}},
+        {"key": "4101", "type": None},
+        {"key": "4101", "type": "PERSON"},
+        {"key": "4101", "type": {"label": "Person"}},
+        {"key": 4101, "type": {"code": "PERSON"}},
+        {"key": None, "type": {"code": "PERSON"}},
+        {"key": "a\0b", "type": {"code": "PERSON"}},
+        {"key": "4101", "type": {"code": "PERSON\0"}},
+        {"name": "ann"},
+    ],
+    ids=str,
+)
+async def test_an_invalid_key_of_an_entity_fails_without_the_others(api: Api, bad: dict[str, Any]) -> None:
+    await api.put_types()
+    await api.create("ann", type="PERSON", key="4101")
+    answer = await api(OBJECTS, refs=[{"__typename": "Entity", **bad}, entity_ref()])
+    assert [it and it["displayName"] for it in answer.body["data"]["_entities"]] == [None, "ann"]
+    assert [it["extensions"]["code"] for it in answer.errors] == ["BAD_INPUT"]
+    assert answer.errors[0]["extensions"]["field"] in ("representations", "key", "code")
+
+
+async def test_links_relationships_and_domains_are_found_at_the_instant_of_their_id(api: Api) -> None:
+    await api.put_types()
+    await api.put_relationship_type()
+    for name in ("a", "b", "c"):
+        await api.register(name, domain="people & ops")
+    ann = {"uid": (await api.create("ann"))["uid"]}
+    links, relationships = [], []
+    for instant, confidence in ((day(0), 0.5), (day(10), 1.0)):
+        links = [(await api.link("a", it, at=instant, confidence=confidence))["uid"] for it in ("b", "c")]
+        related = [await api.relate("steward", {"product": it}, ann, at=instant, attributes={"at": confidence}) for it in "ab"]
+        relationships = [it.data["relate"]["relationship"]["uid"] for it in related]
+    for name in ("a", "b", "c"):
+        await api.update(name, domain="sales", at=day(10))
+    domain = "people%20%26%20ops"
+    for type_name, keys, statements, then, now in (
+        ("LineageLink", links, 2, {"confidence": 0.5}, {"confidence": 1.0}),
+        ("Relationship", relationships, 3, {"attributes": {"at": 0.5}}, {"attributes": {"at": 1.0}}),
+        ("Domain", [domain], 2, {"name": "people & ops", "owners": ["ann"]}, None),
+        ("Domain", ["sales"], 2, None, {"name": "sales", "owners": ["ann"]}),
+    ):
+        for suffix, state in ((f"@{iso(day(5))}", then), ("", now)):
+            ids = [f"{type_name}:{key}{suffix}" for key in keys]
+            api.statements.clear()
+            found = (await api(OBJECTS, refs=[{"__typename": type_name, "id": it} for it in ids])).data["_entities"]
+            if state is None:
+                assert found == [None]
+                continue
+            expected = [{"__typename": type_name, "id": it, **state} for it in ids]
+            assert [{name: it[name] for name in expected[0]} for it in found] == expected
+            # the ends of links and relationships, and the owners of domains, take one
+            assert len(api.statements) == statements, ids
+    refs = [
+        {"__typename": "Relationship", "uid": relationships[0]},
+        {"__typename": "LineageLink", "uid": links[1]},
+        {"__typename": "Domain", "name": "sales"},
+        {"__typename": "Domain", "name": "people & ops"},
+        {"__typename": "LineageLink", "id": f"LineageLink:{uuid4()}"},
+        {"__typename": "LineageLink", "id": f"Relationship:{relationships[0]}"},
+        {"__typename": "Domain", "id": f"LineageLink:{links[0]}"},
+        {"__typename": "EntityType", "code": "NOTHING"},
+    ]
+    assert [it and it["id"] for it in (await api(OBJECTS, refs=refs)).data["_entities"]] == [
+        f"Relationship:{relationships[0]}",
+        f"LineageLink:{links[1]}",
+        "Domain:sales",
+        *[None] * 5,
+    ]
+
+
+async def test_an_invalid_key_of_a_link_or_a_domain_fails_without_the_others(api: Api) -> None:
+    await api.register("a")
+    bad: list[dict[str, Any]] = [
+        {"__typename": name, **keys}
+        for name in ("LineageLink", "Relationship", "Domain", "EntityType")
+        for keys in ({}, {"id": "rubbish"}, {"uid": "rubbish"}, {"id": f"{name}:%41"}, {"name": 5})
+    ]
+    bad += [{"__typename": "Domain", "name": "a\0b"}, {"__typename": "Domain", "id": "Domain:%FF"}]
+    answer = await api(OBJECTS, refs=[*bad, {"__typename": "Domain", "name": "sales"}])
+    assert answer.body["data"]["_entities"] == [
+        *[None] * len(bad),
+        {"__typename": "Domain", "id": "Domain:sales", "name": "sales", "owners": ["ann"]},
+    ]
+    assert sorted(it["path"][1] for it in answer.errors) == list(range(len(bad)))
+    assert {it["extensions"]["code"] for it in answer.errors} == {"BAD_INPUT"}
 
 
 def test_root_fields_are_tagged_by_the_scope_that_they_require() -> None:
