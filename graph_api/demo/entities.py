@@ -14,11 +14,11 @@ ENTITY_TYPES: list[tuple[str, str, str | None, dict[str, Any] | None]] = [
     ("CUSTOMER", "Customer", None, {"service": "crm", "endpoint": "/customers", "lookup_field": "id"}),
 ]  # fmt: skip
 
-# code, label, format
-DETAIL_TYPES: list[tuple[str, str, str | None]] = [
+# code, label, format, role
+DETAIL_TYPES: list[tuple[str, str, str | None] | tuple[str, str, str | None, str]] = [
     ("email", "Email", "email"),
     ("phone", "Phone", "phone"),
-    ("url", "Web address", "uri"),
+    ("url", "Web address", "uri", "URL"),
     ("joined", "First working day", "date"),
     ("role", "Role", "text"),
     ("schedule", "Schedule", None),

@@ -18,12 +18,21 @@ from schema.language.cost import list_size, walk_cost
 from schema.language.fields import batched
 from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
+from schema.language.references import AssetKind
 from schema.language.scopes import READ
+from schema.lazy import LazyDomain
 from schema.lineage.walk import LineageConnection, walk_connections
 from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, MaxDepth, WalkAfter, WalkFilter, WalkFirst
 from schema.temporal.history import AssetVersion, asset_histories
 
 LABEL = "Name to display: the name of a product, the display name of an entity."
+TYPE_LABEL = "Display name of the type: `Product`, or the label of the type of an entity."
+ASSET_KEY = "Key by which users name the asset: the name of a product, the key of an entity in the system that it comes from."
+DESCRIPTION = "Content and purpose of the asset. That of an entity is its detail with the role `DESCRIPTION`."
+DOMAIN = "Domain that owns the asset: that of a product, or that of the type of an entity."
+OWNER = "Owner of the asset. That of an entity is its detail with the role `OWNER`."
+URL = "Address of a page about the asset: the detail of an entity with the role `URL`. Null for a product."
+TAGS = "Tags of the asset. Those of an entity are its details with the role `TAG`, which commas separate."
 
 
 @strawberry.federation.interface(
@@ -32,7 +41,15 @@ LABEL = "Name to display: the name of a product, the display name of an entity."
 )
 class Asset(Node):
     uid: UUID = column(READ, "Stable uid. It never changes.")
+    asset_kind: AssetKind = column(READ, "Kind of the asset.", "kind", name="kind")
     label: str = column(READ, LABEL)
+    type_label: str = column(READ, TYPE_LABEL)
+    key: str | None = column(READ, ASSET_KEY)
+    description: str | None = column(READ, DESCRIPTION)
+    domain: LazyDomain | None = column(READ, DOMAIN)
+    owner: str | None = column(READ, OWNER)
+    url: str | None = column(READ, URL)
+    tags: list[str] = column(READ, TAGS)
     as_of: datetime = column(READ, "Instant at which the asset was read.")
     valid_from: datetime = column(READ, "Start of the period in which the asset did not change.")
     valid_to: datetime | None = column(READ, "End of that period. Null if it continues.")

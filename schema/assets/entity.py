@@ -21,7 +21,7 @@ from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY
-from schema.assets.asset import LABEL, Asset
+from schema.assets.asset import LABEL, TYPE_LABEL, Asset
 from schema.assets.entity_detail import (
     DETAILS_BY_ENTITY,
     DetailFilter,
@@ -32,6 +32,7 @@ from schema.assets.entity_detail import (
     condition_of,
     details_of,
 )
+from schema.assets.entity_node import domain_field, role_field, tags_field, type_label_field
 from schema.assets.search import searchable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
@@ -57,7 +58,7 @@ from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
 from schema.language.references import EntityKey
 from schema.language.scopes import DOMAIN, READ
-from schema.lazy import asset_type
+from schema.lazy import LazyDomain, asset_type
 from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType
 from schema.registries.filter_types import require_types
 
@@ -88,6 +89,12 @@ class Entity(Asset):
         " qualified name.",
     )
     display_name: str = column(READ, "Name to display.")
+    type_label: str = type_label_field(TYPE_LABEL)
+    domain: LazyDomain | None = domain_field("Domain that owns entities of this type.")
+    description: str | None = role_field("DESCRIPTION", "Detail of the entity with the role `DESCRIPTION`.")
+    owner: str | None = role_field("OWNER", "Detail of the entity with the role `OWNER`.")
+    url: str | None = role_field("URL", "Detail of the entity with the role `URL`.")
+    tags: list[str] = tags_field("Tags in the details with the role `TAG`, each once. Commas separate those of one detail.")
 
     kind: ClassVar[Kind] = ENTITY
     by_uid = ENTITY_BY_UID

@@ -18,7 +18,7 @@ from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import PRODUCT
-from schema.assets.asset import LABEL, Asset
+from schema.assets.asset import LABEL, TYPE_LABEL, Asset
 from schema.assets.search import searchable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
@@ -75,6 +75,8 @@ class SchemaField:
 class Product(Asset):
     id: strawberry.ID = column(READ, ID, compute=lambda row, pinned: write_id("Product", row.uid, pinned))
     label: str = column(READ, LABEL, "name")
+    type_label: str = column(READ, TYPE_LABEL, compute=lambda *_: "Product")
+    key: str | None = column(READ, "Name of the product, by which users refer to it.", "name")
     name: str = column(READ, "Name, unique at every instant. It may change; the uid does not.")
     domain: LazyDomain = column(
         READ,
@@ -88,6 +90,7 @@ class Product(Asset):
     status: ProductStatus = column(READ, "Status of the product.")
     version: str = column(READ, "Semantic version.")
     tags: list[str] = column(READ, "Tags of the product.")
+    url: str | None = column(READ, "Null: a product has no address.", compute=lambda *_: None)
 
     kind: ClassVar[Kind] = PRODUCT
     by_uid = PRODUCT_BY_UID
