@@ -39,8 +39,8 @@ REGISTER = (
 UPDATE = (
     "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { changed product { id uid name owner validFrom } } }"
 )
-DELETE = "mutation ($input: DeleteInput!) { deleteProduct(input: $input) { uid changed } }"
-RESTORE = "mutation ($input: RestoreInput!) { restoreProduct(input: $input) { changed product { id uid name } } }"
+DELETE = "mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { uid changed } }"
+RESTORE = "mutation ($input: RestoreProductInput!) { restoreProduct(input: $input) { changed product { id uid name } } }"
 
 CREATE_ENTITY = """
   mutation ($input: CreateEntityInput!) { createEntity(input: $input) {
@@ -52,9 +52,9 @@ UPDATE_ENTITY = """
     changed entity { id displayName validFrom details { type { code } value validFrom validTo } }
   } }
 """
-DELETE_ENTITY = "mutation ($input: DeleteInput!) { deleteEntity(input: $input) { uid changed } }"
+DELETE_ENTITY = "mutation ($input: DeleteEntityInput!) { deleteEntity(input: $input) { uid changed } }"
 RESTORE_ENTITY = """
-  mutation ($input: RestoreInput!) { restoreEntity(input: $input) {
+  mutation ($input: RestoreEntityInput!) { restoreEntity(input: $input) {
     changed entity { displayName details { type { code } value validFrom } }
   } }
 """
@@ -77,7 +77,7 @@ REGISTER_LINEAGE = """
     changed link { id uid type transformation confidence metadata producer validFrom validTo lastSeenAt }
   } }
 """
-REMOVE_LINEAGE = "mutation ($input: DeleteInput!) { removeLineage(input: $input) { uid changed } }"
+REMOVE_LINEAGE = "mutation ($input: RemoveLineageInput!) { removeLineage(input: $input) { uid changed } }"
 
 PUT_RELATIONSHIP_TYPE = """
   mutation ($input: PutRelationshipTypeInput!) { putRelationshipType(input: $input) {
@@ -90,7 +90,7 @@ RELATE = """
     changed relationship { id uid type { code } origin { label } related { label } attributes validFrom validTo }
   } }
 """
-UNRELATE = "mutation ($input: DeleteInput!) { unrelate(input: $input) { uid changed } }"
+UNRELATE = "mutation ($input: UnrelateInput!) { unrelate(input: $input) { uid changed } }"
 
 
 def detail_list(details: dict[str, str]) -> list[dict[str, str]]:
@@ -198,7 +198,7 @@ class Api:
         """Update an entity. `details` is a mapping."""
         if "details" in changes:
             changes["details"] = detail_list(changes["details"])
-        return await self(UPDATE_ENTITY, input={"uid": uid, **changes, **({"at": iso(at)} if at else {})})
+        return await self(UPDATE_ENTITY, input={"entity": {"uid": uid}, **changes, **({"at": iso(at)} if at else {})})
 
     async def link(self, source: str, target: str, *, at: datetime | None = None, **changes: Any) -> dict[str, Any]:
         """Register a link between two products, by default as of day 0."""

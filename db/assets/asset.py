@@ -1,15 +1,18 @@
 """Identities of assets. An identity is given once and never changes; writers lock it to change its asset."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select
 
+from db.assets.reference import AssetRef, missing_asset_error
 from db.connection import ReadConnection, WriteConnection
 from db.consistency import lifecycle
-from db.errors import Conflict, HeadwaterError, NotFound
+from db.errors import Conflict, HeadwaterError, NotFound, TransactionConflict
+from db.fields import storable
 from db.filters import TENANT, any_of, distinct
 from db.rows import BuiltRow, Row
 from db.sql import compose, statement
@@ -28,6 +31,7 @@ from db.temporal.kind import Kind
 _ADD = statement("assets/add_assets")
 _LOCK = statement("assets/lock_assets")
 _LOCK_BY_UID = statement("assets/lock_assets_by_uid")
+_LOCK_BY_REFERENCE = statement("assets/lock_by_reference")
 _BY_UID = compose(select(assets).where(assets.c.tenant_id == TENANT, assets.c.uid == any_of("uids", Uuid)))
 
 
@@ -96,9 +100,39 @@ async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[I
     return [found.get(uid) for uid in uids]
 
 
-async def lock(connection: WriteConnection, kind: Kind, uid: UUID, *, field: str) -> Identity:
-    """Lock an asset until the transaction ends. Raise NotFound that names `field` if no asset has the uid."""
-    return _require_identity(kind, (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid), uid, field)
+async def lock(
+    connection: WriteConnection,
+    kind: Kind,
+    ref: UUID | AssetRef,
+    *,
+    at: datetime | None = None,
+    field: str,
+    or_deleted: bool = False,
+) -> Identity:
+    """Lock the asset of a kind that a uid or reference names at an instant, until the transaction ends.
+
+    With `or_deleted`, a name that no product has means the product that was deleted with it. Raise NotFound that names `field` if
+    there is no such asset.
+    """
+    named = AssetRef(ref) if isinstance(ref, UUID) else ref
+    if (uid := named.uid) is not None:
+        return _require_identity(kind, (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid), uid, field)
+    parameters = {
+        "product": storable(named.product),
+        "type": storable(named.type),
+        "key": storable(named.key),
+        "instant": at,
+        "now": connection.now_if_read,
+        "or_deleted": or_deleted,
+    }
+    first = await connection.fetch_one(_LOCK_BY_REFERENCE, parameters)
+    # a writer who held the lock until now may have given the name to another asset
+    locked = first and await connection.fetch_one(_LOCK_BY_REFERENCE, parameters)
+    if first is None or locked is None:
+        raise missing_asset_error(named, await connection.instant(at), field=field)
+    if locked.id != first.id:
+        raise TransactionConflict(f"Another writer has just given another asset what names the {named}. Try again.")
+    return _identity(locked)
 
 
 async def record(connection: WriteConnection, kind: Kind, identity: Identity, assertion: Assertion) -> Outcome:
@@ -170,22 +204,40 @@ async def add_or_lock_each(
     return [_check_identity(kind, spec, next(anonymous) if spec.is_anonymous else index.find(spec)) for spec in specs]
 
 
-async def delete(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
+async def delete(
+    connection: WriteConnection, kind: Kind, ref: UUID | AssetRef, *, at: datetime | None = None, field: str = "uid"
+) -> Outcome:
     """Delete an asset at an instant, and the assets to which its relationships cascade. Earlier versions stay readable."""
-    identity = await lock(connection, kind, uid, field="uid")
-    return await lifecycle.delete(connection, kind, identity.asset_id, at)
+    identity = await lock(connection, kind, ref, at=at, field=field, or_deleted=True)
+    with _errors_of(field):
+        outcome = await lifecycle.delete(connection, kind, identity.asset_id, at)
+    return outcome._replace(uid=identity.uid)
 
 
-async def restore(connection: WriteConnection, kind: Kind, uid: UUID, *, at: datetime | None = None) -> Outcome:
+async def restore(
+    connection: WriteConnection, kind: Kind, ref: UUID | AssetRef, *, at: datetime | None = None, field: str = "uid"
+) -> Outcome:
     """Restore an asset at an instant, with the state of its last version before it."""
-    identity = await lock(connection, kind, uid, field="uid")
+    identity = await lock(connection, kind, ref, at=at, field=field, or_deleted=True)
     last = await connection.fetch_one(kind.statement("assets/last_state"), {"subject": identity.asset_id, "instant": at})
     if last is None:
         raise NotFound(
-            f"The {kind.label} {uid} has no state to restore: it does not exist before that instant. Give a later at.",
+            f"The {kind.label} {identity.uid} has no state to restore: it does not exist before that instant. Give a later at.",
             field="at",
         )
-    return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.SET, last.state, at))
+    with _errors_of(field):
+        return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.SET, last.state, at))
+
+
+@contextmanager
+def _errors_of(field: str) -> Iterator[None]:
+    """Name the field of the reference to an asset in errors about this asset."""
+    try:
+        yield
+    except HeadwaterError as error:
+        if error.field == "uid":
+            error.field = field
+        raise
 
 
 def _identity(row: Row) -> Identity:
@@ -195,7 +247,9 @@ def _identity(row: Row) -> Identity:
 def _require_identity(kind: Kind, identity: Identity | None, uid: UUID, field: str) -> Identity:
     """Return the identity that was found with a uid. Raise NotFound that names `field` if there is none of the kind."""
     if identity is None or identity.kind != kind.name:
-        raise NotFound(f"There is no {kind.label} with the uid {uid}.", field=field)
+        missing = f"There is no {kind.label} with the uid {uid}."
+        of_another = "" if identity is None else f" It is the uid of an asset of another kind ({identity.kind.lower()})."
+        raise NotFound(missing + of_another, field=field, blind=missing)
     return identity
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from db.assets import asset, entity_fields
 from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.asset_list import select_assets
+from db.assets.reference import AssetRef
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict
 from db.filters import AS_OF, any_of, distinct
@@ -166,8 +167,10 @@ async def create(
         raise
 
 
-async def update(connection: WriteConnection, uid: UUID, fields: Mapping[str, Any], *, at: datetime | None = None) -> Outcome:
-    """Change some fields of an entity. A detail whose value is None is removed."""
+async def update(
+    connection: WriteConnection, ref: UUID | AssetRef, fields: Mapping[str, Any], *, at: datetime | None = None
+) -> Outcome:
+    """Change some fields of the entity that a uid or reference names at that instant. A detail whose value is None is removed."""
     payload = entity_fields.validate_patch(await read_type_registry_locked(connection, fields.get("details", ())), fields)
-    identity = await asset.lock(connection, ENTITY, uid, field="uid")
+    identity = await asset.lock(connection, ENTITY, ref, at=at, field="entity")
     return await asset.record(connection, ENTITY, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))

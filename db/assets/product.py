@@ -10,20 +10,18 @@ from sqlalchemy import BigInteger, Text, Uuid, bindparam
 
 from db.assets import asset, product_fields
 from db.assets.asset_list import select_assets
+from db.assets.reference import AssetRef
 from db.connection import ReadConnection, WriteConnection
-from db.errors import NotFound, TransactionConflict
 from db.filters import AS_OF, any_of, distinct
-from db.instants import write_instant
 from db.registries.domain import add_domains
 from db.rows import BuiltRow
-from db.sql import MAX_SHAPES, Statement, compose, statement
+from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import asset as assets
 from db.tables import product_version as versions
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.history import VersionPeriod
 from db.temporal.kinds import PRODUCT
 
-_LOCK_BY_NAME = statement("assets/lock_product_by_name")
 _BY_ASSET = compose(select_assets(PRODUCT, AS_OF).where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
 
 
@@ -95,33 +93,32 @@ async def register(
 
 async def update(
     connection: WriteConnection,
-    ref: UUID | str,
+    ref: UUID | AssetRef,
     fields: Mapping[str, Any],
     *,
     at: datetime | None = None,
 ) -> Outcome:
-    """Change some fields of the product with this uid, or with this name at that instant."""
+    """Change some fields of the product that a uid or reference names at that instant."""
     payload = product_fields.validate_patch(fields)
-    if isinstance(ref, UUID):
-        if "domain" not in payload:
-            return await asset.patch(connection, PRODUCT, ref, payload, at, field="product")
-        # a domain is added after the lock, as all writers do
-        identity = await asset.lock(connection, PRODUCT, ref, field="product")
-    else:
-        identity = await _lock_by_name(connection, ref, at)
+    uid = ref.uid if isinstance(ref, AssetRef) else ref
+    if uid is not None and "domain" not in payload:
+        return await asset.patch(connection, PRODUCT, uid, payload, at, field="product")
+    # a domain is added after the lock, as all writers do
+    identity = await asset.lock(connection, PRODUCT, ref, at=at, field="product")
     return await _record(connection, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
 
 
 async def update_at_once(
-    connection: WriteConnection, ref: UUID | str, fields: Mapping[str, Any], *, at: datetime | None = None
+    connection: WriteConnection, ref: UUID | AssetRef, fields: Mapping[str, Any], *, at: datetime | None = None
 ) -> Outcome | None:
     """Change some fields of a product with one statement. Return None if that takes more, or is an error; then nothing was
     written."""
     payload = product_fields.validate_patch(fields)
-    if isinstance(ref, str) or "domain" in payload or at is not None:
+    uid = ref.uid if isinstance(ref, AssetRef) else ref
+    if uid is None or "domain" in payload or at is not None:
         # an update of an earlier instant is likely to be late, and the attempt would be in vain
         return None
-    return await asset.patch_at_once(connection, PRODUCT, ref, payload)
+    return await asset.patch_at_once(connection, PRODUCT, uid, payload)
 
 
 async def add_domains_of_products(connection: WriteConnection, payloads: Iterable[Mapping[str, Any] | None]) -> None:
@@ -132,20 +129,6 @@ async def add_domains_of_products(connection: WriteConnection, payloads: Iterabl
 async def _record(connection: WriteConnection, identity: asset.Identity, assertion: Assertion) -> Outcome:
     await add_domains_of_products(connection, [assertion.payload])
     return await asset.record(connection, PRODUCT, identity, assertion)
-
-
-async def _lock_by_name(connection: WriteConnection, name: str, at: datetime | None) -> asset.Identity:
-    """Lock the product with this name at an instant."""
-    parameters = {"name": name, "instant": at, "now": connection.now_if_read}
-    first = await connection.fetch_one(_LOCK_BY_NAME, parameters)
-    # a writer who held the lock until now may have renamed the product
-    locked = first and await connection.fetch_one(_LOCK_BY_NAME, parameters)
-    if first is None or locked is None:
-        await connection.ensure_now()
-        raise NotFound(f"There is no product with the name {name!r} at {write_instant(at or connection.now)}.", field="product")
-    if locked.id != first.id:
-        raise TransactionConflict(f"Another writer has just given the name {name!r} to another product. Try again.")
-    return asset.Identity(locked.id, locked.uid, PRODUCT.name, None, None)
 
 
 @lru_cache(MAX_SHAPES)

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from db.connection import ReadConnection
+from db.errors import NotFound
 from db.fields import storable
+from db.instants import write_instant
 from db.sql import statement
 
 _RESOLVE = statement("assets/resolve_references")
@@ -29,6 +31,12 @@ class AssetRef(NamedTuple):
         if self.product is not None:
             return f"product named {self.product[:100]!r}"
         return f"{(self.type or 'asset')[:100]} with the key {(self.key or '')[:100]!r}"
+
+
+def missing_asset_error(ref: AssetRef, instant: datetime, *, field: str) -> NotFound:
+    """Build the error of a reference that names no asset at an instant."""
+    when = f" at {write_instant(instant)}" if ref.product is not None else ""
+    return NotFound(f"There is no {ref}{when}.", field=field)
 
 
 class ResolvedAsset(NamedTuple):

@@ -14,11 +14,11 @@ SELECT r.ordinal, r.instant, a.id, a.uid, a.kind, a.type, coalesce(l.valid_to > 
   l.valid_to IS NOT NULL AS ever_alive
 FROM requested r
 CROSS JOIN LATERAL (
-  SELECT a.id, a.uid, a.kind, a.type FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = r.uid
+  SELECT a.id, a.uid, a.kind, a.type, a.key FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = r.uid
   UNION ALL
-  SELECT a.id, a.uid, a.kind, a.type FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.type = r.type AND a.key = r.key
+{include _entity_by_key}
   UNION ALL
-  SELECT a.id, a.uid, a.kind, a.type
+  SELECT a.id, a.uid, a.kind, a.type, a.key
   FROM product_version v
   JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = v.asset_id
   WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.name = r.product AND v.valid_from <= r.instant AND v.valid_to > r.instant

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.assets.asset import Deletion
-from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, resolve
+from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, missing_asset_error, resolve
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.batch_conflicts import Results, WriteResult, subject_change
 from db.consistency.lifecycle import lock_by_id
@@ -92,8 +92,7 @@ def missing_end_error(
     for column, ref, asset in ((kind.ends[0], refs.near, ends.near), (kind.ends[1], refs.far, ends.far)):
         field = column.removesuffix("_id")
         if asset is UNRESOLVED:
-            when = f" at {write_instant(instant)}" if ref.product is not None else ""
-            return NotFound(f"There is no {ref}{when}.", field=field)
+            return missing_asset_error(ref, instant, field=field)
         if not asset.alive and not allow_pending_ends:
             return NotFound(
                 f"The {ref} does not exist at {write_instant(instant)}. A {kind.label} needs both of its ends.", field=field

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, cast
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Double, Select, Uuid, bindparam, func, select
 
@@ -14,6 +14,7 @@ from db.assets.reference import AssetRef
 from db.associations import lineage_link_fields
 from db.associations.association import EndRefs, Ends, ResolvedState, missing_end_error, resolve_and_lock, write
 from db.associations.effective import select_effective, where_ends
+from db.associations.reference import LinkRef, link_uid, lock_ends_of_link, of_reference
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError
 from db.filters import AS_OF, TENANT, any_of, distinct, filters_of, is_among
@@ -33,8 +34,6 @@ _BY_ID = compose(_SELECT.where(effective.c.link_id == any_of("links", BigInteger
 # Filters of a query, by the parameter that holds their value.
 _FILTERS = ("source", "target", "types", "producers", "min_confidence")
 _Filters = frozenset[str]
-
-_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/link")
 
 
 class LinkState(NamedTuple):
@@ -86,11 +85,6 @@ class LinkQuery:
     producers: tuple[str, ...] | None = None
     min_confidence: float | None = None
     as_of: datetime | None = None
-
-
-def link_uid(source: UUID, target: UUID, producer: str | None) -> UUID:
-    """Derive the uid of the link that a producer reports between two assets."""
-    return uuid5(_NAMESPACE, f"{source}\0{target}\0{producer or ''}")
 
 
 def content_of(row: LinkRow) -> tuple[Any, ...]:
@@ -156,10 +150,12 @@ async def register(
     return outcome
 
 
-async def remove(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """End a link at an instant."""
-    (outcome,) = raise_first_error(await upsert_each(connection, [], deletions=[Deletion(uid, at)]))
-    return outcome
+async def remove(connection: WriteConnection, ref: LinkRef, *, at: datetime | None = None) -> Outcome:
+    """End the link that a reference names at an instant."""
+    (uid,) = raise_first_error([await lock_ends_of_link(connection, ref, at, field="link")])
+    (outcome,) = await upsert_each(connection, [], deletions=[Deletion(uid, at)])
+    (outcome,) = raise_first_error([of_reference(LINK, outcome, ref, field="link")])
+    return outcome._replace(uid=uid)
 
 
 async def upsert_each(

@@ -1,9 +1,27 @@
-"""References to lineage links and relationships."""
+"""References to lineage links and relationships, and the one way to resolve them to uids."""
 
+from datetime import datetime
 from typing import NamedTuple, TypeAlias
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from db.assets.reference import AssetRef
+from db.associations.association import EndRefs, Ends, missing_end_error, resolve_and_lock, resolve_ends
+from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
+from db.connection import ReadConnection, WriteConnection
+from db.errors import BadInput, HeadwaterError, NotFound
+from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes, lock_types_shared
+from db.sql import statement
+from db.temporal.change_log import Outcome
+from db.temporal.kind import AssociationKind
+from db.temporal.kinds import LINK
+
+_LINKS_BETWEEN = statement("associations/links_between")
+
+_LINK_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/link")
+_RELATIONSHIP_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/relationship")
+
+# Producers that an error lists.
+_LISTED = 10
 
 
 class LinkEnds(NamedTuple):
@@ -15,6 +33,12 @@ class LinkEnds(NamedTuple):
     # true: the only link there is between the ends, whatever its producer
     any_producer: bool = False
 
+    def __str__(self) -> str:
+        if self.any_producer:
+            return f"link from the {self.source} to the {self.target}"
+        producer = "without a producer" if self.producer is None else f"of the producer {self.producer[:100]!r}"
+        return f"link {producer} from the {self.source} to the {self.target}"
+
 
 class RelationshipEnds(NamedTuple):
     """The type of a relationship by key or code, and its ends."""
@@ -23,7 +47,125 @@ class RelationshipEnds(NamedTuple):
     origin: AssetRef
     related: AssetRef
 
+    def __str__(self) -> str:
+        return f"relationship {self.type[:100]} from the {self.origin} to the {self.related}"
+
 
 # A link or a relationship, by uid or by its ends.
 LinkRef: TypeAlias = UUID | LinkEnds
 RelationshipRef: TypeAlias = UUID | RelationshipEnds
+
+
+def link_uid(source: UUID, target: UUID, producer: str | None) -> UUID:
+    """Derive the uid of the link that a producer reports between two assets."""
+    return uuid5(_LINK_NAMESPACE, f"{source}\0{target}\0{producer or ''}")
+
+
+def relationship_uid(type_: RelationshipTypeRow, origin: UUID, related: UUID) -> UUID:
+    """Derive the uid of the relationship of a type between two assets."""
+    return uuid5(_RELATIONSHIP_NAMESPACE, f"{type_.code}\0{origin}\0{related}")
+
+
+def in_stored_order(type_: RelationshipTypeRow, ends: Ends) -> Ends:
+    """Return the ends of a relationship as origin and related end.
+
+    Two assets have one relationship of a symmetric type, in whichever order they are given.
+    """
+    return Ends(ends.far, ends.near) if type_.is_symmetric and ends.near.uid > ends.far.uid else ends
+
+
+def of_reference(
+    kind: AssociationKind, outcome: Outcome | HeadwaterError, ref: LinkRef | RelationshipRef, *, field: str
+) -> Outcome | HeadwaterError:
+    """Return the outcome of a write to what a reference names. The error of an unknown uid becomes that of the reference."""
+    if not isinstance(outcome, NotFound) or outcome.field != "uid":
+        return outcome
+    named = f"{kind.label} with the uid {ref}" if isinstance(ref, UUID) else str(ref)
+    return NotFound(f"There is no {named}.", field=field)
+
+
+async def resolve_link(connection: ReadConnection, ref: LinkRef, at: datetime, *, field: str) -> UUID | HeadwaterError:
+    """Return the uid of the link that a reference names at an instant, or the reason that there is none.
+
+    An error names a part of the reference, which is the input `field`.
+    """
+    if isinstance(ref, UUID):
+        return ref
+    refs = EndRefs(ref.source, ref.target, at)
+    ends = await resolve_ends(connection, {0: refs})
+    return await _uid_of_link(connection, ref, refs, ends[0], field)
+
+
+async def lock_ends_of_link(
+    connection: WriteConnection, ref: LinkRef, at: datetime | None, *, field: str
+) -> UUID | HeadwaterError:
+    """Return what `resolve_link` does, and lock the ends that the reference names against changes."""
+    if isinstance(ref, UUID):
+        return ref
+    refs = EndRefs(ref.source, ref.target, at)
+    ends = await resolve_and_lock(connection, {0: refs}, allow_pending_ends=True)
+    return await _uid_of_link(connection, ref, refs, ends[0], field)
+
+
+async def resolve_relationship(
+    connection: ReadConnection, types: RelationshipTypes, ref: RelationshipRef, at: datetime, *, field: str
+) -> UUID | HeadwaterError:
+    """Return the uid of the relationship that a reference names at an instant, or the reason that there is none.
+
+    An error names a part of the reference, which is the input `field`.
+    """
+    if isinstance(ref, UUID):
+        return ref
+    candidates = candidate_types(types, ref.type, EndRefs(ref.origin, ref.related, at))
+    if isinstance(candidates, BadInput):
+        return _within(candidates, field)
+    ends = await resolve_ends(connection, {0: candidates.refs})
+    return _uid_of_relationship(connection, candidates, ends[0], field)
+
+
+async def lock_ends_of_relationship(
+    connection: WriteConnection, ref: RelationshipRef, at: datetime | None, *, field: str
+) -> UUID | HeadwaterError:
+    """Return what `resolve_relationship` does, and lock the types and the ends that the reference names against changes."""
+    if isinstance(ref, UUID):
+        return ref
+    types = await lock_types_shared(connection, {ref.type})
+    candidates = candidate_types(types, ref.type, EndRefs(ref.origin, ref.related, at))
+    if isinstance(candidates, BadInput):
+        return _within(candidates, field)
+    ends = await resolve_and_lock(connection, {0: candidates.refs}, allow_pending_ends=True)
+    return _uid_of_relationship(connection, candidates, ends[0], field)
+
+
+async def _uid_of_link(connection: ReadConnection, ref: LinkEnds, refs: EndRefs, ends: Ends, field: str) -> UUID | HeadwaterError:
+    error = missing_end_error(LINK, refs, ends, connection.now, allow_pending_ends=True)
+    if error is not None:
+        return _within(error, field)
+    if not ref.any_producer:
+        return link_uid(ends.near.uid, ends.far.uid, ref.producer)
+    parameters = {"source": ends.near.asset_id, "target": ends.far.asset_id, "instant": refs.at or connection.now}
+    links = await connection.fetch(_LINKS_BETWEEN, {**parameters, "limit": _LISTED + 1})
+    found = [it for it in links if it.valid] or links
+    if not found:
+        return NotFound(f"There is no {ref}.", field=field)
+    if len(found) == 1:
+        uid: UUID = found[0].uid
+        return uid
+    problem = f"There are several links from the {ref.source} to the {ref.target}. Give the producer of one of them"
+    producers = ["null" if it.producer is None else repr(it.producer[:100]) for it in found[:_LISTED]]
+    listed = ", ".join([*producers, "…"] if len(found) > _LISTED else producers)
+    return BadInput(f"{problem}: {listed}.", field=f"{field}.ends.producer", blind=f"{problem}.")
+
+
+def _uid_of_relationship(connection: ReadConnection, candidates: TypeCandidates, ends: Ends, field: str) -> UUID | HeadwaterError:
+    type_ = choose_type(candidates, ends, connection.now, allow_pending_ends=True)
+    if isinstance(type_, HeadwaterError):
+        return _within(type_, field)
+    origin, related = in_stored_order(type_, ends)
+    return relationship_uid(type_, origin.uid, related.uid)
+
+
+def _within(error: HeadwaterError, field: str) -> HeadwaterError:
+    """Return the error of a field of `ends` with the whole path of that field."""
+    error.field = f"{field}.ends.{error.field}"
+    return error

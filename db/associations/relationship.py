@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, cast
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select
 
@@ -13,6 +13,7 @@ from db.assets.asset import Deletion
 from db.assets.reference import AssetRef
 from db.associations.association import EndRefs, Ends, ResolvedState, resolve_and_lock, resolve_ends, write
 from db.associations.effective import is_identity_of, select_effective, where_ends
+from db.associations.reference import RelationshipRef, in_stored_order, lock_ends_of_relationship, of_reference, relationship_uid
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.associations.stub import Stub, create_stubs, sourced_types
 from db.connection import ReadConnection, WriteConnection
@@ -36,8 +37,6 @@ _RELATED = {it: statement("associations/related", direction=it) for it in DIRECT
 _COUNT_RELATED = statement("associations/count_related")
 _OF_ASSETS = {it: statement("associations/relationships_of_assets", direction=it) for it in DIRECTIONS}
 _COUNT_OF_ASSETS = statement("associations/count_relationships_of_assets")
-
-_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/relationship")
 
 # Filters of a query, by the parameter that holds their value.
 _FILTERS = ("types", "origin", "related")
@@ -90,11 +89,6 @@ class RelationshipQuery:
     origin: UUID | None = None
     related: UUID | None = None
     as_of: datetime | None = None
-
-
-def relationship_uid(type_: RelationshipTypeRow, origin: UUID, related: UUID) -> UUID:
-    """Derive the uid of the relationship of a type between two assets."""
-    return uuid5(_NAMESPACE, f"{type_.code}\0{origin}\0{related}")
 
 
 def cursor_key(row: RelationshipRow) -> tuple[Any, ...]:
@@ -189,10 +183,12 @@ async def relate(connection: WriteConnection, state: RelationshipState) -> Outco
     return outcome
 
 
-async def unrelate(connection: WriteConnection, uid: UUID, *, at: datetime | None = None) -> Outcome:
-    """End a relationship at an instant."""
-    (outcome,) = raise_first_error(await upsert_each(connection, [], deletions=[Deletion(uid, at)]))
-    return outcome
+async def unrelate(connection: WriteConnection, ref: RelationshipRef, *, at: datetime | None = None) -> Outcome:
+    """End the relationship that a reference names at an instant."""
+    (uid,) = raise_first_error([await lock_ends_of_relationship(connection, ref, at, field="relationship")])
+    (outcome,) = await upsert_each(connection, [], deletions=[Deletion(uid, at)])
+    (outcome,) = raise_first_error([of_reference(RELATIONSHIP, outcome, ref, field="relationship")])
+    return outcome._replace(uid=uid)
 
 
 async def upsert_each(
@@ -286,10 +282,7 @@ async def _create_stubs(
 
 
 def _resolved_state(state: RelationshipState, type_: RelationshipTypeRow, ends: Ends) -> ResolvedState:
-    origin, related = ends
-    if type_.is_symmetric and origin.uid > related.uid:
-        # two assets have one relationship of a symmetric type, in whichever order they are given
-        origin, related = related, origin
+    origin, related = in_stored_order(type_, ends)
     key = (origin.asset_id, related.asset_id, type_.type_id, type_.one_origin, type_.one_related)
     return ResolvedState(key, relationship_uid(type_, origin.uid, related.uid), state.payload, state.at)
 

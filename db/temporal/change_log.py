@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
     `at` is the instant from which it is valid, and `changed` is true if it changed the state. `created` is true if the subject is
     new. `replayed` is true if the log held the same change already; then `at` and `changed` are those of the first time.
     `version` is the version that is valid then, if states were wanted and it is known without a further read, and `row` the asset
-    with this version.
+    with this version. `uid` is that of the subject, if the write has found it.
     """
 
     subject_id: int
@@ -92,6 +92,7 @@ class Outcome(NamedTuple):
     replayed: bool = False
     version: CurrentVersion | None = None
     row: Any = None
+    uid: UUID | None = None
 
 
 async def record_changes(
@@ -212,6 +213,12 @@ async def rebuild_since(connection: WriteConnection, kind: Kind, path: str, rows
     if since:
         parameters = {"kind": kind.name, "subjects": list(since), "instants": list(since.values())}
         await connection.execute(kind.statement(path), parameters)
+
+
+async def uid_of_subject(connection: ReadConnection, kind: Kind, subject_id: int) -> UUID | None:
+    """Return the uid of a subject of a kind. None: it was purged."""
+    row = await connection.fetch_one(kind.statement("temporal/uid_of_subject"), {"subject": subject_id})
+    return None if row is None else row.uid
 
 
 async def has_changes(connection: ReadConnection) -> bool:

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from db.assets import asset, entity, entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.reference import AssetRef
-from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
+from db.associations import lineage_link, lineage_link_fields, reference, relationship, relationship_fields
 from db.author import Author
 from db.bulk.ingest import AssetState, BatchEntry, ingest, register
 from db.connection import WriteConnection
@@ -175,12 +175,12 @@ def _entity_state(types: TypeRegistry, ref: IdentitySpec, name: str, since: str,
 
 
 def _link_uid(source: str, target: str, producer: str | None) -> UUID:
-    return lineage_link.link_uid(_uid(source), _uid(target), producer)
+    return reference.link_uid(_uid(source), _uid(target), producer)
 
 
 def _relationship_uids(type_: RelationshipTypeRow, origins: Sequence[str], related: str) -> list[UUID]:
     ends = [(_end_uid(type_.origin, origin), _end_uid(type_.related, related)) for origin in origins]
-    return [relationship.relationship_uid(type_, *it) for it in ends]
+    return [reference.relationship_uid(type_, *it) for it in ends]
 
 
 def _end(type_: str, name: str) -> AssetRef:

@@ -44,11 +44,10 @@ from schema.language.cost import FETCH_COST, LIFETIME_COST, SCAN_WEIGHT, SEARCH,
 from schema.language.fields import batched, carried, field, resolver, single_read
 from schema.language.inputs import (
     AT,
+    END,
     INPUT,
     KEY,
-    DeleteInput,
     DeletePayload,
-    RestoreInput,
     idempotency_key_of,
     input_field,
     optional_input_field,
@@ -56,7 +55,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
-from schema.language.references import EntityKey
+from schema.language.references import EntityKey, EntityRef, entity_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyDomain, asset_type
 from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType
@@ -189,10 +188,24 @@ class CreateEntityInput:
 
 @strawberry.input(description="Changes of an entity. Fields that are left out stay as they are.")
 class UpdateEntityInput:
-    uid: UUID = input_field("Uid of the entity.")
+    entity: EntityRef = input_field("The entity to change.")
     display_name: str | None = optional_input_field("New name to display.")
     details: list[DetailInput] | None = optional_input_field("Details to add or to change. The others stay as they are.")
     remove_details: list[str] | None = optional_input_field("Types of the details to remove.")
+    at: datetime | None = optional_input_field(AT)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
+@strawberry.input(description="An entity to delete.")
+class DeleteEntityInput:
+    entity: EntityRef = input_field("The entity to delete.")
+    at: datetime | None = optional_input_field(END)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
+@strawberry.input(description="A deleted entity to restore to its last state.")
+class RestoreEntityInput:
+    entity: EntityRef = input_field("The entity to restore.")
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
@@ -288,26 +301,34 @@ class EntityMutations:
         content = provided_fields(input)
         idempotency_key = idempotency_key_of("updateEntity", content)
         at = content.get("at")
-        fields = _changed_fields(content)
-        outcome = await write_once(
-            info, idempotency_key, lambda connection: entities.update(connection, input.uid, fields, at=at)
-        )
+        ref, fields = entity_ref(content["entity"]), _changed_fields(content)
+        outcome = await write_once(info, idempotency_key, lambda connection: entities.update(connection, ref, fields, at=at))
         return await _payload(info, outcome, at)
 
     @cost(LIFETIME_COST)
     @resolver(DOMAIN, "Delete an entity, with all its details, from that instant on. Reads at earlier instants still return it.")
-    async def delete_entity(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
+    async def delete_entity(self, info: Info, input: Annotated[DeleteEntityInput, INPUT]) -> DeletePayload:
+        content = provided_fields(input)
+        ref = entity_ref(content["entity"])
         return await delete_once(
-            info, "deleteEntity", "Entity", input, lambda connection, at: assets.delete(connection, ENTITY, input.uid, at=at)
+            info,
+            "deleteEntity",
+            ENTITY,
+            "Entity",
+            content,
+            lambda connection, at: assets.delete(connection, ENTITY, ref, at=at, field="entity"),
         )
 
     @cost(LIFETIME_COST)
     @resolver(DOMAIN, "Restore a deleted entity, with its details, to its last state, from that instant on.")
-    async def restore_entity(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> EntityPayload:
+    async def restore_entity(self, info: Info, input: Annotated[RestoreEntityInput, INPUT]) -> EntityPayload:
         content = provided_fields(input)
         idempotency_key = idempotency_key_of("restoreEntity", content)
         at = content.get("at")
-        outcome = await write_once(info, idempotency_key, lambda connection: assets.restore(connection, ENTITY, input.uid, at=at))
+        ref = entity_ref(content["entity"])
+        outcome = await write_once(
+            info, idempotency_key, lambda connection: assets.restore(connection, ENTITY, ref, at=at, field="entity")
+        )
         return await _payload(info, outcome, at)
 
 

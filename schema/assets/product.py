@@ -29,11 +29,10 @@ from schema.language.cost import LIFETIME_COST, SCAN_WEIGHT, SEARCH, WRITE_COST,
 from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
     AT,
+    END,
     INPUT,
     KEY,
-    DeleteInput,
     DeletePayload,
-    RestoreInput,
     idempotency_key_of,
     input_field,
     optional_input_field,
@@ -41,7 +40,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
-from schema.language.references import ProductRef
+from schema.language.references import ProductRef, product_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyDomain, asset_type, domain_at
 
@@ -157,6 +156,20 @@ class UpdateProductInput:
     idempotency_key: str | None = optional_input_field(KEY)
 
 
+@strawberry.input(description="A product to delete.")
+class DeleteProductInput:
+    product: ProductRef = input_field("The product to delete. A name may be that of a product which was deleted with it.")
+    at: datetime | None = optional_input_field(END)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
+@strawberry.input(description="A deleted product to restore to its last state.")
+class RestoreProductInput:
+    product: ProductRef = input_field("The product to restore. A name is that which it had when it was deleted.")
+    at: datetime | None = optional_input_field(AT)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
 @strawberry.type(description="Result of a mutation of a product.")
 class ProductPayload:
     product: Product = field(READ, "The product from that instant on.")
@@ -231,7 +244,7 @@ class ProductMutations:
     async def update_product(self, info: Info, input: Annotated[UpdateProductInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
         key = idempotency_key_of("updateProduct", content)
-        (ref,) = content.pop("product").values()
+        ref = product_ref(content.pop("product"))
         at = content.pop("at", None)
         outcome = await write_once(
             info,
@@ -243,9 +256,16 @@ class ProductMutations:
 
     @cost(LIFETIME_COST)
     @resolver(DOMAIN, "Delete a product from that instant on. Reads at earlier instants still return it.")
-    async def delete_product(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
+    async def delete_product(self, info: Info, input: Annotated[DeleteProductInput, INPUT]) -> DeletePayload:
+        content = provided_fields(input)
+        ref = product_ref(content["product"])
         return await delete_once(
-            info, "deleteProduct", "Product", input, lambda connection, at: assets.delete(connection, PRODUCT, input.uid, at=at)
+            info,
+            "deleteProduct",
+            PRODUCT,
+            "Product",
+            content,
+            lambda connection, at: assets.delete(connection, PRODUCT, ref, at=at, field="product"),
         )
 
     @cost(LIFETIME_COST)
@@ -254,11 +274,12 @@ class ProductMutations:
         "Restore a deleted product to its last state, from that instant on. CONFLICT if another product has its name at that"
         " instant, or a relationship that would return exceeds its cardinality.",
     )
-    async def restore_product(self, info: Info, input: Annotated[RestoreInput, INPUT]) -> ProductPayload:
+    async def restore_product(self, info: Info, input: Annotated[RestoreProductInput, INPUT]) -> ProductPayload:
         content = provided_fields(input)
         key = idempotency_key_of("restoreProduct", content)
         at = content.get("at")
-        outcome = await write_once(info, key, lambda connection: assets.restore(connection, PRODUCT, input.uid, at=at))
+        ref = product_ref(content["product"])
+        outcome = await write_once(info, key, lambda connection: assets.restore(connection, PRODUCT, ref, at=at, field="product"))
         return await _payload(info, outcome, at)
 
 

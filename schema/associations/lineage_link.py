@@ -31,9 +31,9 @@ from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import batched, field, resolver
 from schema.language.inputs import (
     AT,
+    END,
     INPUT,
     KEY,
-    DeleteInput,
     DeletePayload,
     idempotency_key_of,
     input_field,
@@ -42,7 +42,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
-from schema.language.references import AssetRef, asset_ref
+from schema.language.references import AssetRef, LinkRef, asset_ref, link_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, ends_of
 from schema.temporal.history import Version
@@ -181,6 +181,13 @@ class RegisterLineageInput:
     idempotency_key: str | None = optional_input_field(KEY)
 
 
+@strawberry.input(description="A lineage link to remove.")
+class RemoveLineageInput:
+    link: LinkRef = input_field("The link to remove.")
+    at: datetime | None = optional_input_field(END)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
 @strawberry.type(description="Result of a mutation of a lineage link.")
 class LineageLinkPayload:
     link: LineageLink = field(READ, "The link from that instant on.")
@@ -241,9 +248,11 @@ class LinkMutations:
 
     @cost(WRITE_COST)
     @resolver(DOMAIN, "Remove a lineage link from an instant on. Reads at earlier instants still return it.")
-    async def remove_lineage(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
+    async def remove_lineage(self, info: Info, input: Annotated[RemoveLineageInput, INPUT]) -> DeletePayload:
+        content = provided_fields(input)
+        ref = link_ref(content["link"])
         return await delete_once(
-            info, "removeLineage", "LineageLink", input, lambda connection, at: links.remove(connection, input.uid, at=at)
+            info, "removeLineage", LINK, "LineageLink", content, lambda connection, at: links.remove(connection, ref, at=at)
         )
 
 

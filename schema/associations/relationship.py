@@ -24,9 +24,9 @@ from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import batched, field, resolver
 from schema.language.inputs import (
     AT,
+    END,
     INPUT,
     KEY,
-    DeleteInput,
     DeletePayload,
     idempotency_key_of,
     input_field,
@@ -35,7 +35,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
-from schema.language.references import AssetRef, asset_ref
+from schema.language.references import AssetRef, RelationshipRef, asset_ref, relationship_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, assets_by_id, ends_of
 from schema.registries.relationship_type import RelationshipType, registry_of
@@ -162,6 +162,13 @@ class RelateInput:
     idempotency_key: str | None = optional_input_field(KEY)
 
 
+@strawberry.input(description="A relationship to remove.")
+class UnrelateInput:
+    relationship: RelationshipRef = input_field("The relationship to remove.")
+    at: datetime | None = optional_input_field(END)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
 @strawberry.type(description="Result of a mutation of a relationship.")
 class RelationshipPayload:
     relationship: Relationship = field(READ, "The relationship from that instant on.")
@@ -222,13 +229,16 @@ class RelationshipMutations:
 
     @cost(WRITE_COST)
     @resolver(DOMAIN, "Remove a relationship from an instant on. Reads at earlier instants still return it.")
-    async def unrelate(self, info: Info, input: Annotated[DeleteInput, INPUT]) -> DeletePayload:
+    async def unrelate(self, info: Info, input: Annotated[UnrelateInput, INPUT]) -> DeletePayload:
+        content = provided_fields(input)
+        ref = relationship_ref(content["relationship"])
         return await delete_once(
             info,
             "unrelate",
+            RELATIONSHIP,
             "Relationship",
-            input,
-            lambda connection, at: relationships.unrelate(connection, input.uid, at=at),
+            content,
+            lambda connection, at: relationships.unrelate(connection, ref, at=at),
         )
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Any
 
 from db.connection import WriteConnection
 from db.errors import NotFound
-from db.temporal.change_log import Outcome
+from db.temporal.change_log import Outcome, uid_of_subject
+from db.temporal.kind import Kind
 from db.tenancy.idempotency import IdempotencyKey, run_once
 from schema.execution.context import Info
-from schema.language.inputs import DeleteInput, DeletePayload, idempotency_key_of, provided_fields
+from schema.language.inputs import DeletePayload, idempotency_key_of
 
 Write = Callable[[WriteConnection], Awaitable[Outcome]]
 WriteAtOnce = Callable[[WriteConnection], Awaitable[Outcome | None]]
@@ -33,15 +35,18 @@ async def write_once(info: Info, key: IdempotencyKey | None, write: Write, at_on
 async def delete_once(
     info: Info,
     mutation: str,
+    kind: Kind,
     type_name: str,
-    input: DeleteInput,
+    content: dict[str, Any],
     delete: Callable[[WriteConnection, datetime | None], Awaitable[Outcome]],
 ) -> DeletePayload:
     """Run a deletion once per idempotency key. `type_name` is the GraphQL type that the deleted id names."""
-    content = provided_fields(input)
-    key = idempotency_key_of(mutation, content)
-    outcome = await write_once(info, key, lambda connection: delete(connection, content.get("at")))
-    return DeletePayload.of(type_name, input, changed=outcome.changed)
+    key, at = idempotency_key_of(mutation, content), content.get("at")
+    outcome = await write_once(info, key, lambda connection: delete(connection, at))
+    uid = outcome.uid or await uid_of_subject(await info.context.transaction.reader(), kind, outcome.subject_id)
+    if uid is None:
+        raise lost_result_error(f"The {kind.label}")
+    return DeletePayload.of(type_name, uid, at, changed=outcome.changed)
 
 
 def lost_result_error(subject: str) -> NotFound:

@@ -32,24 +32,11 @@ def optional_input_field(description: str) -> Any:
 
 
 AT = "Start of validity. Defaults to now. It may lie in the past, and at most 5 seconds in the future."
+END = "End of validity. Defaults to now. At most 5 seconds in the future."
 KEY = (
     "Name that the client chooses for this write. A repetition with the same content is not executed, and gets the answer of the"
     " first request."
 )
-
-
-@strawberry.input(description="Names what to delete.")
-class DeleteInput:
-    uid: UUID = input_field("Uid of what to delete.")
-    at: datetime | None = optional_input_field("End of validity. Defaults to now. At most 5 seconds in the future.")
-    idempotency_key: str | None = optional_input_field(KEY)
-
-
-@strawberry.input(description="Names what to restore to its last state.")
-class RestoreInput:
-    uid: UUID = input_field("Uid of what to restore.")
-    at: datetime | None = optional_input_field(AT)
-    idempotency_key: str | None = optional_input_field(KEY)
 
 
 @strawberry.type(description="Result of a deletion.")
@@ -59,10 +46,9 @@ class DeletePayload:
     deleted_id: strawberry.ID = field(READ, "Id to remove from caches. It contains `at` if the input gave one.")
 
     @classmethod
-    def of(cls, type_name: str, deleted: DeleteInput, *, changed: bool) -> "DeletePayload":
+    def of(cls, type_name: str, uid: UUID, at: datetime | None, *, changed: bool) -> "DeletePayload":
         """Build the payload of a deletion. The id is that of a payload of the same request before the deletion."""
-        deleted_id = write_id(type_name, deleted.uid, provided_fields(deleted).get("at"))
-        return cls(uid=deleted.uid, changed=changed, deleted_id=deleted_id)
+        return cls(uid=uid, changed=changed, deleted_id=write_id(type_name, uid, at))
 
 
 @strawberry.input(description="Names a type to remove from its registry.")

@@ -264,7 +264,7 @@ await check("a created product is appended to a list, and a deleted one is remov
   const { registerProduct } = await write(document("RegisterMutation"), { input: fields, connections });
   expectEqual(names(), [...before, "made_by_relay"]);
   const { id, uid } = registerProduct.product;
-  const { deleteProduct } = await write(document("DeleteMutation"), { input: { uid }, connections });
+  const { deleteProduct } = await write(document("DeleteMutation"), { input: { product: { uid } }, connections });
   expectEqual([deleteProduct.deletedId, names(), record(id)], [id, before, null]);
   return `${id} was appended and removed`;
 });

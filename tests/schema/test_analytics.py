@@ -98,7 +98,7 @@ async def test_statistics_of_lineage(api: Api) -> None:
     uids = await api.lineage("raw -> clean -> report", "clean -> copy -> clean", "raw -> report", "a -> b -> a")
     await api.register("alone")
     await api.link("raw", "clean", producer="dbt", type="DERIVED", confidence=0.5, at=day(10))
-    await api(DELETE, input={"uid": uids["report"], "at": iso(day(20))})
+    await api(DELETE, input={"product": {"uid": uids["report"]}, "at": iso(day(20))})
 
     then = (await analytics(api, 5))["lineage"]
     assert then["mostUpstream"][0]["asset"]["id"] == f"Product:{uids['clean']}@{iso(day(5))}"

@@ -65,6 +65,10 @@ STORED = [
     related("zsteward", {"uid": ORDERS}, {"uid": ANN}),
     related("zknows", {"uid": ANN}, {"uid": BOB}),
     related("zknows", {"uid": ANN}, {"uid": EVE}),
+    *(
+        {"kind": "link", "source": {"uid": ORDERS}, "target": {"uid": PRIVATE}, "producer": producer, "at": AT}
+        for producer in ("zdbt", "zspark")
+    ),
 ]
 
 # A path of the service `crm`, the only one that is configured for the tenant.
@@ -105,10 +109,19 @@ REMOVE = "mutation {{ remove{}(input: {{ code: {} }}) {{ __typename }} }}"
 
 # Mutations that fail, each for another reason.
 MUTATIONS = {
-    "restricted deletion": (f'mutation {{ deleteEntity(input: {{ uid: "{ANN}" }}) {{ __typename }} }}', "CONFLICT"),
+    "restricted deletion": (f'mutation {{ deleteEntity(input: {{ entity: {{ uid: "{ANN}" }} }}) {{ __typename }} }}', "CONFLICT"),
     "key of an entity that exists": (
         'mutation { createEntity(input: { type: "zperson", key: "zk1", displayName: "x" }) { __typename } }',
         "CONFLICT",
+    ),
+    "uid of another kind": (
+        f'mutation {{ deleteProduct(input: {{ product: {{ uid: "{ANN}" }} }}) {{ __typename }} }}',
+        "NOT_FOUND",
+    ),
+    "links of several producers": (
+        "mutation { removeLineage(input: { link: { ends: {"
+        f' source: {{ uid: "{ORDERS}" }}, target: {{ uid: "{PRIVATE}" }} }} }} }}) {{ __typename }} }}',
+        "BAD_INPUT",
     ),
     "entity type in use": (REMOVE.format("EntityType", '"zperson"'), "CONFLICT"),
     "detail type in use": (REMOVE.format("DetailType", '"zmail"'), "CONFLICT"),

@@ -186,8 +186,8 @@ MUTATIONS: dict[str, str] = {
     "link": 'mutation { registerLineage(input: { source: { product: "p7" }, target: { product: "p900" } }) { changed } }',
     "relate": f'mutation {{ relate(input: {{ type: "uses", {ENDS} }}) {{ changed }} }}',
     "create": f"mutation {{ createEntity(input: {{ {ENTITY} }}) {{ changed }} }}",
-    "delete": f'mutation {{ deleteProduct(input: {{ uid: "{product_uid(901)}" }}) {{ changed }} }}',
-    "restore": f'mutation {{ restoreProduct(input: {{ uid: "{product_uid(901)}" }}) {{ changed }} }}',
+    "delete": f'mutation {{ deleteProduct(input: {{ product: {{ uid: "{product_uid(901)}" }} }}) {{ changed }} }}',
+    "restore": f'mutation {{ restoreProduct(input: {{ product: {{ uid: "{product_uid(901)}" }} }}) {{ changed }} }}',
 }
 
 

@@ -176,18 +176,24 @@ def attempts(named: Tenant) -> dict[str, list[dict[str, Any]]]:
     ]
     refs.append({"entity": {"type": "PERSON", "key": only}})
     by_uid = [{"uid": it} for it in (product, person, link, relationship)]
+    keyed = [it["entity"] for it in refs if "entity" in it]
+    products = [*by_uid, {"name": only}]
+    entities = [*by_uid, *({"key": it} for it in keyed)]
+    links = [*by_uid, *({"ends": {"source": it, "target": own}} for it in refs)]
+    links += ({"ends": {"source": own, "target": it, "producer": only}} for it in refs)
+    relationships = [*by_uid, *({"ends": {"type": "steward", "origin": it, "related": own}} for it in refs)]
     ends = {"origin": "PRODUCT", "related": only, "reverseKey": "back", "cardinality": "ONE_TO_ONE"}
     detail = {"type": only, "value": "1"}
     state = {"domain": f"domain {named.marker}", "owner": "o", "schema": {}}
     return {
         "updateProduct": [{"product": it, "owner": "thief"} for it in ({"uid": product}, {"uid": person}, {"name": only})],
-        "deleteProduct": by_uid,
-        "restoreProduct": [{"uid": uids["gone"]}, *by_uid],
-        "updateEntity": [{"uid": person, "displayName": "thief"}, {"uid": product, "details": [detail]}],
-        "deleteEntity": by_uid,
-        "restoreEntity": [{"uid": uids["lone"]}, *by_uid],
-        "removeLineage": by_uid,
-        "unrelate": by_uid,
+        "deleteProduct": [{"product": it} for it in products],
+        "restoreProduct": [{"product": it} for it in ({"uid": uids["gone"]}, *products)],
+        "updateEntity": [{"entity": it, "displayName": "thief", "details": [detail]} for it in entities],
+        "deleteEntity": [{"entity": it} for it in entities],
+        "restoreEntity": [{"entity": it} for it in ({"uid": uids["lone"]}, *entities)],
+        "removeLineage": [{"link": it} for it in links],
+        "unrelate": [{"relationship": it} for it in relationships],
         "registerLineage": [{"source": it, "target": own, **at} for it in refs] + [{"source": own, "target": it} for it in refs],
         "relate": [
             *({"type": "steward", "origin": it, "related": {"entity": {"type": "PERSON", "key": "7"}}} for it in refs),

@@ -257,17 +257,19 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
     changed = {"owner": f"new owner {marker}", "description": f"changed {marker}", "status": "DEPRECATED", "version": "2.0.0"}
     yield "updateProduct", None, {"product": {"name": "raw"}, **changed, "idempotencyKey": "update raw", **later}
     details = [{"type": "note", "value": f"new note {marker}"}]
-    yield "updateEntity", None, {"uid": uids["person"], "displayName": f"anna {marker}", "details": details, **later}
+    yield "updateEntity", None, {"entity": {"uid": uids["person"]}, "displayName": f"anna {marker}", "details": details, **later}
     ends = {"source": {"product": "raw"}, "target": {"product": "clean"}, "producer": "dbt"}
     yield "registerLineage", None, {**ends, "metadata": {"again": marker}, **later}
     ends = {"origin": {"product": "raw"}, "related": {"uid": uids["person"]}}
     yield "relate", None, {"type": "owned", **ends, "attributes": {"again": marker}, **later}
     for day_number, verb in ((12, "delete"), (14, "restore"), (16, "delete")):
         options = {"at": iso(day(day_number)), "idempotencyKey": f"{day_number}"}
-        yield f"{verb}Product", None, {"uid": uids["gone"], **options}
-        yield f"{verb}Entity", None, {"uid": uids["lone"], **options, "idempotencyKey": f"entity {day_number}"}
-    yield "removeLineage", None, {"uid": uids["link 4"], "at": iso(day(18))}
-    yield "unrelate", None, {"uid": uids["relationship steward other"], "at": iso(day(18))}
+        yield f"{verb}Product", None, {"product": {"uid": uids["gone"]}, **options}
+        yield f"{verb}Entity", None, {"entity": {"uid": uids["lone"]}, **options, "idempotencyKey": f"entity {day_number}"}
+    ends = {"source": {"product": "copy"}, "target": {"product": only}}
+    yield "removeLineage", None, {"link": {"ends": ends}, "at": iso(day(18))}
+    ends = {"origin": {"product": "raw"}, "related": {"entity": {"type": "PERSON", "key": "8"}}}
+    yield "unrelate", None, {"relationship": {"ends": {"type": "steward", **ends}}, "at": iso(day(18))}
     for label in ("key", "revoked"):
         key_input = {
             "label": f"{label} {marker}",
@@ -278,7 +280,7 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
     yield "revokeKey", None, {"prefix": tenant.keys["revoked"]}
     # the deletion cascades to a related entity, and is sent twice with one idempotency key
     for _ in range(2):
-        yield "deleteProduct", None, {"uid": uids["leaving"], "at": iso(day(21)), "idempotencyKey": "leave"}
+        yield "deleteProduct", None, {"product": {"uid": uids["leaving"]}, "at": iso(day(21)), "idempotencyKey": "leave"}
 
 
 def values_of(tenant: Tenant) -> dict[str, list[Any]]:

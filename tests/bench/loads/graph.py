@@ -17,7 +17,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import orjson
 
-from db.associations.lineage_link import link_uid
+from db.associations.reference import link_uid
 from tests.bench.versions import since
 
 # Assets that the root of a pipeline reaches at any instant, by family of pipelines.

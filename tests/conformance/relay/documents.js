@@ -353,7 +353,7 @@ graphql`
 `;
 
 graphql`
-  mutation documentsDeleteMutation($input: DeleteInput!, $connections: [ID!]!) {
+  mutation documentsDeleteMutation($input: DeleteProductInput!, $connections: [ID!]!) {
     deleteProduct(input: $input) {
       deletedId @deleteEdge(connections: $connections)
       everywhere: deletedId @deleteRecord

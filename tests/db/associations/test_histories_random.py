@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from db.assets import asset
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.reference import AssetRef
-from db.associations import lineage_link, relationship
+from db.associations import lineage_link, reference, relationship
 from db.associations.lineage_link import LinkState, link_observations
 from db.associations.relationship import RelationshipState, relationship_records
 from db.author import Author
@@ -153,9 +153,9 @@ class Example:
     @property
     def uid(self) -> UUID:
         if self.kind is LINK:
-            return lineage_link.link_uid(self.uids[0], self.uids[1], None)
+            return reference.link_uid(self.uids[0], self.uids[1], None)
         type_: Any = type("Type", (), {"code": "TABLE uses TABLE"})
-        return relationship.relationship_uid(type_, *self.uids)
+        return reference.relationship_uid(type_, *self.uids)
 
     def _payload(self, value: int) -> State:
         if self.kind is LINK:

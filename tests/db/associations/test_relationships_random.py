@@ -14,7 +14,8 @@ from db.assets import asset, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.reference import AssetRef
 from db.associations import relationship
-from db.associations.relationship import RelationshipQuery, RelationshipState, relationship_uid
+from db.associations.reference import relationship_uid
+from db.associations.relationship import RelationshipQuery, RelationshipState
 from db.author import Author
 from db.bulk.ingest import AssetState, BatchEntry, ingest
 from db.connection import WriteConnection

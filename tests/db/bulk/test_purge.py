@@ -17,7 +17,7 @@ from db import bulk
 from db.assets import asset, entity, product
 from db.assets.asset import IdentitySpec
 from db.assets.reference import AssetRef
-from db.associations import lineage_link, relationship
+from db.associations import lineage_link, reference, relationship
 from db.author import Author
 from db.bulk import ingest, purge
 from db.bulk.purge import PurgeCursor, Removed, count_past_retention, purge_step
@@ -324,7 +324,7 @@ async def link_again(connection: WriteConnection) -> None:
 
 
 async def unlink(connection: WriteConnection) -> None:
-    await lineage_link.remove(connection, lineage_link.link_uid(RAW, CLEAN, None), at=day(2))
+    await lineage_link.remove(connection, reference.link_uid(RAW, CLEAN, None), at=day(2))
 
 
 async def relate_early(connection: WriteConnection) -> None:

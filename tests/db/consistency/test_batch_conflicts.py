@@ -8,7 +8,8 @@ import pytest
 from db.assets import product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.reference import AssetRef
-from db.associations.relationship import RelationshipState, relationship_uid
+from db.associations.reference import relationship_uid
+from db.associations.relationship import RelationshipState
 from db.author import Author
 from db.bulk.ingest import AssetState, BatchEntry, ingest
 from db.database import Database

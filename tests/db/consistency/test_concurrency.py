@@ -162,8 +162,8 @@ REPEATED = {
     "update by uid": (UPDATE, {"product": {"uid": UID}, "owner": "bob"}),
     "update out of order": (UPDATE, {"product": {"uid": UID}, "owner": "bob", "at": iso(day(1))}),
     "rename": (UPDATE, {"product": {"name": "orders"}, "name": "purchases"}),
-    "delete": (DELETE, {"uid": UID}),
-    "restore": (RESTORE, {"uid": UID}),
+    "delete": (DELETE, {"product": {"uid": UID}}),
+    "restore": (RESTORE, {"product": {"uid": UID}}),
 }
 
 
@@ -173,7 +173,7 @@ async def test_concurrent_repeats_of_one_request_run_once_and_get_the_same_respo
     await api.register("orders", uid=UID)
     await api.update("orders", description="makes a change at day 1 out of order", at=day(2))
     if write == "restore":
-        await api(DELETE, input={"uid": UID, "at": iso(day(3))})
+        await api(DELETE, input={"product": {"uid": UID}, "at": iso(day(3))})
     log_before, _ = await read_stored(api.database)
     responses = await run_concurrently([lambda: api(mutation, input={**content, "idempotencyKey": "once"})] * WRITERS)
     assert codes_and_fields(responses) == []
@@ -308,7 +308,7 @@ async def test_a_write_that_would_take_a_used_period_of_a_name_is_a_conflict_and
     for at, uid, name in ((10, first, "purchases"), (10, second, "orders"), (20, second, "returns"), (20, first, "orders")):
         response = await api(UPDATE, input={"product": {"uid": uid}, "name": name, "at": iso(day(at))})
         assert response.data["updateProduct"]["changed"]
-    await api(DELETE, input={"uid": third, "at": iso(day(40))})
+    await api(DELETE, input={"product": {"uid": third}, "at": iso(day(40))})
     await api.register("refunds", at=iso(day(50)))
     before = await read_stored(api.database)
 
@@ -326,8 +326,8 @@ async def test_a_write_that_would_take_a_used_period_of_a_name_is_a_conflict_and
     # a lifetime that would begin, or begin again, with a name that is used at that instant or later
     await assert_conflict(REGISTER, **product_fields("orders", at=iso(day(-5))))
     await assert_conflict(REGISTER, **product_fields("purchases", at=iso(day(9))))
-    await assert_conflict(RESTORE, uid=third, at=iso(day(45)))
-    await assert_conflict(RESTORE, uid=third)
+    await assert_conflict(RESTORE, product={"uid": third}, at=iso(day(45)))
+    await assert_conflict(RESTORE, product={"uid": third})
 
 
 async def test_an_update_by_name_that_waits_for_a_rename_does_not_change_the_renamed_product(address: str, api: Api) -> None:
@@ -382,7 +382,7 @@ async def test_an_update_that_waits_for_a_deletion_finds_no_product(address: str
     uid = str(uuid4())
     await api(REGISTER, input=product_fields("orders", uid=uid))
     async with asyncio.timeout(20), locked(address, "orders") as until_queued:
-        deletion = asyncio.ensure_future(api(DELETE, input={"uid": uid}))
+        deletion = asyncio.ensure_future(api(DELETE, input={"product": {"uid": uid}}))
         await until_queued(1)
         update = asyncio.ensure_future(api(UPDATE, input={"product": {"uid": uid}, "owner": "late"}))
         await until_queued(2)

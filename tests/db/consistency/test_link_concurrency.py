@@ -11,7 +11,7 @@ import pytest
 
 from db.assets import asset, product
 from db.assets.reference import AssetRef
-from db.associations import lineage_link
+from db.associations import lineage_link, reference
 from db.author import Author
 from db.connection import WriteConnection
 from db.database import Database
@@ -35,7 +35,7 @@ async def change(connection: WriteConnection) -> None:
 
 
 async def remove(connection: WriteConnection) -> None:
-    await lineage_link.remove(connection, lineage_link.link_uid(RAW, CLEAN, None), at=day(7))
+    await lineage_link.remove(connection, reference.link_uid(RAW, CLEAN, None), at=day(7))
 
 
 async def delete_source(connection: WriteConnection) -> None:
@@ -118,7 +118,7 @@ async def test_a_name_is_resolved_again_after_the_wait_for_its_lock(database: Da
         task = asyncio.create_task(write_second())
         await wait_until_queued(observer, task=task)
     await observer.close()
-    assert await task == lineage_link.link_uid(other, CLEAN, None)
+    assert await task == reference.link_uid(other, CLEAN, None)
 
 
 async def test_concurrent_batches_of_links_and_deletions_of_their_ends_leave_a_consistent_history(database: Database) -> None:

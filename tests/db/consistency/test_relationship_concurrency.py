@@ -14,7 +14,8 @@ from db.assets import asset, product
 from db.assets.asset import Deletion
 from db.assets.reference import AssetRef
 from db.associations import relationship
-from db.associations.relationship import RelationshipState, relationship_uid
+from db.associations.reference import relationship_uid
+from db.associations.relationship import RelationshipState
 from db.author import Author
 from db.bulk.ingest import ingest
 from db.connection import WriteConnection

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from db.assets.asset import Deletion, IdentitySpec, add_or_lock_each
 from db.assets.reference import AssetRef
-from db.associations import lineage_link
+from db.associations import lineage_link, reference
 from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_changes
 from db.errors import HeadwaterError
@@ -143,7 +143,7 @@ async def _write_links(
         assert state.source.uid is not None
         assert state.target.uid is not None
         assert not isinstance(outcome, HeadwaterError)
-        by_uid[lineage_link.link_uid(state.source.uid, state.target.uid, state.producer)].link_id = outcome.subject_id
+        by_uid[reference.link_uid(state.source.uid, state.target.uid, state.producer)].link_id = outcome.subject_id
 
 
 def _asset_log(rng: random.Random) -> list[AcceptedChange]:
@@ -178,7 +178,7 @@ def _edges(rng: random.Random, ids: list[int]) -> list[tuple[int, int]]:
 def _link(rng: random.Random, uids: Mapping[int, UUID], source: int, target: int) -> LinkModel:
     """Choose the changes of a link: the first sets a state, each later one deletes it or sets another."""
     producer = rng.choice(PRODUCERS)
-    link = LinkModel(source, target, producer, lineage_link.link_uid(uids[source], uids[target], producer))
+    link = LinkModel(source, target, producer, reference.link_uid(uids[source], uids[target], producer))
     for number, since in enumerate(sorted(rng.sample(range(DAYS), rng.choice((1, 1, 1, 2, 3, 4))))):
         if number and link.log[-1].operation is Operation.SET and rng.random() < 0.5:
             link.log.append(AcceptedChange(day(since), Operation.DELETE, None))

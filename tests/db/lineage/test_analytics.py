@@ -14,7 +14,7 @@ from db.assets import product
 from db.assets.domain import DomainAt, domains_at, owners_by_domain
 from db.assets.entity_query import EntityQuery, count_entities_by_domain
 from db.assets.reference import AssetRef
-from db.associations import lineage_link
+from db.associations import lineage_link, reference
 from db.author import Author
 from db.connection import ReadConnection, WriteConnection
 from db.database import Database
@@ -47,7 +47,7 @@ async def add_products(connection: WriteConnection, graphs: RandomGraphs, rng: r
             log.append(AcceptedChange(day(since), Operation.SET if not log else Operation.PATCH, fields))
         first = await product.register(connection, log[0].payload or {}, at=log[0].at)
         for change in log[1:]:
-            await product.update(connection, f"p{number}", change.payload or {}, at=change.at)
+            await product.update(connection, AssetRef(product=f"p{number}"), change.payload or {}, at=change.at)
         (row,) = await product.products_by_name(connection, [f"p{number}"], day(DAYS))
         assert row is not None
         graphs.uids[first.subject_id], graphs.asset_logs[first.subject_id] = row.uid, log
@@ -61,7 +61,7 @@ async def add_products(connection: WriteConnection, graphs: RandomGraphs, rng: r
             source, target = target, source
         state: LinkState = {"type": "DIRECT", "transformation": None, "confidence": rng.random(), "metadata": {}}
         change = AcceptedChange(day(rng.randrange(DAYS)), Operation.SET, state)
-        uid = lineage_link.link_uid(graphs.uids[source], graphs.uids[target], "tests")
+        uid = reference.link_uid(graphs.uids[source], graphs.uids[target], "tests")
         if all(link.uid != uid for link in graphs.links):
             ends_of_link = AssetRef(graphs.uids[source]), AssetRef(graphs.uids[target])
             (outcome,) = await lineage_link.upsert_each(

@@ -17,7 +17,7 @@ from db import migrations
 from db.assets import asset, entity, product
 from db.assets.asset import IdentitySpec
 from db.assets.reference import AssetRef
-from db.associations import lineage_link, relationship
+from db.associations import lineage_link, reference, relationship
 from db.author import Author
 from db.connection import ReadConnection
 from db.database import Database
@@ -39,7 +39,7 @@ from tests.builders import day, product_fields
 BEFORE_RENAMES = "0006"
 
 RAW, CLEAN, DELETED, ANN, NEW, BO = (UUID(int=number) for number in range(1, 7))
-LINK_UID = lineage_link.link_uid(RAW, CLEAN, None)
+LINK_UID = reference.link_uid(RAW, CLEAN, None)
 KEY = IdempotencyKey("key", UUID(int=9))
 
 # Raw and a product that was deleted later feed clean, which has two versions; Ann owns raw.

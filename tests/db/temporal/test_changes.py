@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from db.assets import asset, product
+from db.assets.reference import AssetRef
 from db.author import Author
 from db.connection import WriteConnection
 from db.consistency.lifecycle import record_asset_change
@@ -329,7 +330,7 @@ async def test_tenants_see_their_own_changes(database: Database, address: str) -
     for tenant_id in (1, 2):
         async with database.transaction(tenant_id, Author(f"writer {tenant_id}")) as connection:
             await product.register(connection, product_fields(owner=f"owner {tenant_id}"), at=day(0))
-            await product.update(connection, "orders", {"owner": "another"}, at=day(1))
+            await product.update(connection, AssetRef(product="orders"), {"owner": "another"}, at=day(1))
     window = ChangeQuery(day(-1), day(2))
     for tenant_id in (1, 2):
         async with database.snapshot(tenant_id) as connection:

@@ -10,6 +10,7 @@ import pytest
 from db.assets import entity, entity_query, product, product_query
 from db.assets.entity_query import EntityQuery
 from db.assets.product_query import ProductQuery
+from db.assets.reference import AssetRef
 from db.author import Author
 from db.connection import ReadConnection
 from db.database import Database
@@ -231,7 +232,7 @@ async def test_search_functions_read_the_tenant_that_is_given_and_set(two_tenant
 async def test_read_and_write_by_name_affect_the_own_tenant_only(two_tenants: Database) -> None:
     for tenant_id in (1, OTHER):
         async with two_tenants.transaction(tenant_id, Author("writer")) as connection:
-            await product.update(connection, "orders", {"description": f"of {tenant_id}"})
+            await product.update(connection, AssetRef(product="orders"), {"description": f"of {tenant_id}"})
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
             (row,) = (await product_query.list_products(connection, ProductQuery(search="orders"), Page(10))).items

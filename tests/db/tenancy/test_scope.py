@@ -16,8 +16,8 @@ from db.assets import asset, entity, product, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
 from db.assets.reference import AssetRef
-from db.associations import lineage_link, lineage_link_fields, relationship
-from db.associations.lineage_link import link_uid
+from db.associations import lineage_link, lineage_link_fields, reference, relationship
+from db.associations.reference import link_uid
 from db.author import Author
 from db.bulk import ingest
 from db.connection import WriteConnection
@@ -59,7 +59,7 @@ def register(uid: UUID | None, name: str, domain: str, at: datetime | None = Non
     return lambda connection: product.register(connection, fields_of(name, domain=domain), uid=uid, at=at)
 
 
-def update(ref: UUID | str, at: datetime | None = None, **changes: Any) -> Write:
+def update(ref: UUID | AssetRef, at: datetime | None = None, **changes: Any) -> Write:
     return lambda connection: product.update(connection, ref, changes, at=at)
 
 
@@ -99,7 +99,7 @@ def unrelate(key: str, origin: UUID, related: UUID, at: datetime | None = None) 
         end = TYPE_OF.get(related, "PRODUCT")
         types = (await relationship_type.all_relationship_types(connection)).rows
         (type_,) = (it for it in types if (it.key, it.related) == (key, end))
-        await relationship.unrelate(connection, relationship.relationship_uid(type_, origin, related), at=at)
+        await relationship.unrelate(connection, reference.relationship_uid(type_, origin, related), at=at)
 
     return remove
 
@@ -200,7 +200,7 @@ ALLOWED: dict[str, list[Write]] = {
     "register a product": [register(NEW, "new", "sales")],
     "register a product in the past": [register(NEW, "new", "sales", day(-9))],
     "update a product": [update(ORDERS, owner="bob")],
-    "update a product by its name": [update("orders", owner="bob")],
+    "update a product by its name": [update(AssetRef(product="orders"), owner="bob")],
     "update a product in the past": [update(ORDERS, day(2), owner="bob")],
     "load a product before its creation": [lambda it: ingest.ingest(it, [product_entry(ORDERS, "orders", "sales", day(-9))])],
     "update a product at the instant at which it moved in": [update(TO_SALES, day(5), owner="bob")],
@@ -238,7 +238,7 @@ REFUSED: dict[str, list[Write]] = {
     "register a product outside": [register(NEW, "new", "finance")],
     "register a product in a domain of similar name": [register(NEW, "new", "Sales")],
     "update a product outside": [update(LEDGER, owner="sam")],
-    "update a product outside by its name": [update("ledger", owner="sam")],
+    "update a product outside by its name": [update(AssetRef(product="ledger"), owner="sam")],
     "update a product outside without effect": [update(LEDGER, owner="ann")],
     "move a product in": [update(LEDGER, domain="sales")],
     "load a product from outside into the domain": [load(product_entry(LEDGER, "ledger", "sales"))],

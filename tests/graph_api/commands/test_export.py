@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from db.associations.lineage_link import link_uid
+from db.associations.reference import link_uid
 from db.instants import write_instant
 from db.sql import text
 from graph_api import demo

@@ -11,8 +11,7 @@ from uuid import UUID, uuid5
 import pytest
 
 from db.assets.entity import entity_uid_by_key
-from db.associations.lineage_link import link_uid
-from db.associations.relationship import relationship_uid
+from db.associations.reference import link_uid, relationship_uid
 from db.bulk.ingest import BATCH
 from db.database import Database
 from graph_api.ingestion import deferred_rows, source

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from db.assets.entity import entity_uid_by_key
-from db.associations.relationship import relationship_uid
+from db.associations.reference import relationship_uid
 from db.registries.relationship_type import validate_state
 from graph_api.ingestion import source
 from graph_api.ingestion.relationship_csv import RelationshipFile

@@ -200,7 +200,7 @@ async def test_no_read_as_of_any_instant_finds_a_purged_asset(api: Api, address:
     assert [it["name"] for it in before["then"]["nodes"]] == ["orders", "raw"]
     assert before["raw"]["downstream"] == {"totalCount": 1}
     assert {it["uid"] for it in before["changes"]["nodes"]} == {orders["uid"], raw["uid"]}
-    assert (await api(DELETE, input={"uid": orders["uid"], "at": iso(day(3))})).data
+    assert (await api(DELETE, input={"product": {"uid": orders["uid"]}, "at": iso(day(3))})).data
     await purge_all(address)
     after = (await api(query, **variables)).data
     assert after["then"] == {"nodes": [{"name": "raw"}]}
@@ -213,7 +213,7 @@ async def test_no_read_as_of_any_instant_finds_a_purged_asset(api: Api, address:
 async def test_a_request_repeated_after_the_purge_is_not_executed_again(api: Api, address: str) -> None:
     registration = {**product_fields("orders"), "at": iso(day(0)), "idempotencyKey": "once"}
     orders = (await api(REGISTER, input=registration)).data["registerProduct"]["product"]
-    deletion = {"uid": orders["uid"], "at": iso(day(3)), "idempotencyKey": "end"}
+    deletion = {"product": {"uid": orders["uid"]}, "at": iso(day(3)), "idempotencyKey": "end"}
     deleted = (await api(DELETE, input=deletion)).data
     await purge_all(address)
     assert (await api(REGISTER, input=registration)).code_and_field == ("NOT_FOUND", "at")

@@ -5,8 +5,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from db.assets.entity import entity_uid_by_key
-from db.associations.lineage_link import link_uid
-from db.associations.relationship import relationship_uid
+from db.associations.reference import link_uid, relationship_uid
 from db.registries import relationship_type
 from graph_api.ingestion.uids import product_uid
 from tests.builders import day, iso, product_fields

@@ -46,7 +46,7 @@ async def test_a_domain_exists_while_a_product_belongs_to_it(api: Api) -> None:
     one = await api.register("orders", domain="sales")
     await api.register("parcels", domain="logistics", at=iso(day(5)))
     await api.update("orders", domain="finance", at=day(10))
-    await api(DELETE, input={"uid": one["uid"], "at": iso(day(20))})
+    await api(DELETE, input={"product": {"uid": one["uid"]}, "at": iso(day(20))})
     for instant, there in (
         (-1, []),
         (0, ["sales"]),
@@ -90,7 +90,7 @@ async def test_the_members_of_a_domain_are_read_at_its_instant(api: Api) -> None
     assert now["owners"] == ["ann", "bob"]
     assert [it["name"] for it in now["products"]["nodes"]] == ["purchases", "returns"]
     assert now["entities"] == {"totalCount": 1, "nodes": [{"id": f"Entity:{ann['uid']}", "displayName": "Anna"}]}
-    await api(DELETE_ENTITY, input={"uid": ann["uid"], "at": iso(day(20))})
+    await api(DELETE_ENTITY, input={"entity": {"uid": ann["uid"]}, "at": iso(day(20))})
     assert (await api(DOMAIN, name="people")).data["domain"]["entities"]["totalCount"] == 0
     assert table["uid"] not in str(now), "the entity type of a table has no domain"
 

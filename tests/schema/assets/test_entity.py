@@ -91,11 +91,11 @@ async def test_name_and_details_are_read_together_at_an_instant(typed: Api) -> N
 @pytest.mark.scd2
 async def test_deleting_ends_the_details_and_restoring_brings_them_back(typed: Api) -> None:
     uid = (await typed.create(details={"email": "ann@shop.example"}))["uid"]
-    assert (await typed(DELETE_ENTITY, input={"uid": uid, "at": iso(day(5))})).data["deleteEntity"]["changed"]
-    assert not (await typed(DELETE_ENTITY, input={"uid": uid, "at": iso(day(6))})).data["deleteEntity"]["changed"]
+    assert (await typed(DELETE_ENTITY, input={"entity": {"uid": uid}, "at": iso(day(5))})).data["deleteEntity"]["changed"]
+    assert not (await typed(DELETE_ENTITY, input={"entity": {"uid": uid}, "at": iso(day(6))})).data["deleteEntity"]["changed"]
     assert await state_at(typed, uid, day(5)) is None
     assert await state_at(typed, uid, day(5) - MICROSECOND) == ("Ann", {"email": "ann@shop.example"})
-    restored = (await typed(RESTORE_ENTITY, input={"uid": uid, "at": iso(day(8))})).data["restoreEntity"]
+    restored = (await typed(RESTORE_ENTITY, input={"entity": {"uid": uid}, "at": iso(day(8))})).data["restoreEntity"]
     assert restored["entity"]["details"] == [{"type": {"code": "email"}, "value": "ann@shop.example", "validFrom": iso(day(8))}]
     history = (
         await typed("query ($uid: UUID!) { entity(uid: $uid) { history { nodes { changed { field before after } } } } }", uid=uid)
@@ -173,7 +173,7 @@ async def test_a_key_is_unique_within_its_type_and_never_reused(typed: Api) -> N
     assert first["uid"] in other.error["message"]
     renamed = await typed(CREATE_ENTITY, input={**given, "key": "8", "uid": first["uid"]})
     assert renamed.code_and_field == ("CONFLICT", "key")
-    await typed(DELETE_ENTITY, input={"uid": first["uid"], "at": iso(day(5))})
+    await typed(DELETE_ENTITY, input={"entity": {"uid": first["uid"]}, "at": iso(day(5))})
     back = (await typed(CREATE_ENTITY, input={**given, "key": "7", "at": iso(day(6))})).data["createEntity"]["entity"]
     assert back["uid"] == first["uid"]
 
@@ -186,8 +186,8 @@ async def test_a_uid_belongs_to_one_kind_and_one_type(typed: Api) -> None:
     assert (await typed(CREATE_ENTITY, input={**given, "type": "PERSON", "uid": product})).code_and_field == ("CONFLICT", "uid")
     assert (await typed(CREATE_ENTITY, input={**given, "type": "TABLE", "uid": person})).code_and_field == ("CONFLICT", "type")
     assert (await typed(CREATE_ENTITY, input={**given, "type": "PERSON", "uid": person})).code_and_field == ("CONFLICT", "uid")
-    assert (await typed.change(product, displayName="x")).code_and_field == ("NOT_FOUND", "uid")
-    assert (await typed(DELETE_ENTITY, input={"uid": product})).code_and_field == ("NOT_FOUND", "uid")
+    assert (await typed.change(product, displayName="x")).code_and_field == ("NOT_FOUND", "entity")
+    assert (await typed(DELETE_ENTITY, input={"entity": {"uid": product}})).code_and_field == ("NOT_FOUND", "entity")
     assert (await typed("query ($uid: UUID!) { entity(uid: $uid) { id } }", uid=product)).data["entity"] is None
 
 
@@ -195,7 +195,7 @@ async def test_the_list_is_read_at_its_instant(typed: Api) -> None:
     ann = (await typed.create("Ann"))["uid"]
     await typed.create("Bob", at=iso(day(5)))
     await typed.change(ann, displayName="Zoe", at=day(10))
-    await typed(DELETE_ENTITY, input={"uid": ann, "at": iso(day(15))})
+    await typed(DELETE_ENTITY, input={"entity": {"uid": ann}, "at": iso(day(15))})
     assert await names(typed, asOf=iso(day(0) - MICROSECOND)) == []
     assert await names(typed, asOf=iso(day(4))) == ["Ann"]
     assert await names(typed, asOf=iso(day(5))) == ["Ann", "Bob"]
@@ -396,7 +396,9 @@ async def test_a_bad_update_names_the_field_at_fault(typed: Api) -> None:
     uid = (await typed.create(details={"note": "x"}))["uid"]
     assert (await typed.change(uid, displayName=None)).code_and_field == ("BAD_INPUT", "displayName")
     assert (
-        await typed("mutation ($uid: UUID!) { updateEntity(input: { uid: $uid, details: null }) { changed } }", uid=uid)
+        await typed(
+            "mutation ($uid: UUID!) { updateEntity(input: { entity: { uid: $uid }, details: null }) { changed } }", uid=uid
+        )
     ).code_and_field == (
         "BAD_INPUT",
         "details",
@@ -407,7 +409,7 @@ async def test_a_bad_update_names_the_field_at_fault(typed: Api) -> None:
         "BAD_INPUT",
         "removeDetails",
     )
-    assert (await typed.change(str(uuid4()), displayName="x")).code_and_field == ("NOT_FOUND", "uid")
+    assert (await typed.change(str(uuid4()), displayName="x")).code_and_field == ("NOT_FOUND", "entity")
     assert (await typed.change(uid, displayName="x", at=day(-1))).code_and_field[0] == "NOT_FOUND"
     assert await state_at(typed, uid) == ("Ann", {"note": "x"})
 

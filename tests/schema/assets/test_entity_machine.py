@@ -149,20 +149,20 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
                 given["displayName"] = patch["display_name"] = self.called(name)
             if details or gone:
                 patch["details"] = {**details, **dict.fromkeys(gone)}
-            answer = bench.ask(UPDATE_ENTITY, input={"uid": self.uids[subject], "at": iso(at), **given})
+            answer = bench.ask(UPDATE_ENTITY, input={"entity": {"uid": self.uids[subject]}, "at": iso(at), **given})
             if self.logs[subject]:
                 self.expect(subject, AcceptedChange(at, Operation.PATCH, patch), answer)
             else:
-                assert answer["errors"][0]["extensions"] == {"code": "NOT_FOUND", "field": "uid"}
+                assert answer["errors"][0]["extensions"] == {"code": "NOT_FOUND", "field": "entity"}
 
         @rule(subject=subjects, at=instants)
         def delete(self, subject: int, at: datetime) -> None:
-            answer = bench.ask(DELETE_ENTITY, input={"uid": self.uids[subject], "at": iso(at)})
+            answer = bench.ask(DELETE_ENTITY, input={"entity": {"uid": self.uids[subject]}, "at": iso(at)})
             self.expect(subject, AcceptedChange(at, Operation.DELETE, None), answer)
 
         @rule(subject=subjects, at=instants)
         def restore(self, subject: int, at: datetime) -> None:
-            answer = bench.ask(RESTORE_ENTITY, input={"uid": self.uids[subject], "at": iso(at)})
+            answer = bench.ask(RESTORE_ENTITY, input={"entity": {"uid": self.uids[subject]}, "at": iso(at)})
             last = [it for it in fold(self.logs[subject]) if it.valid_from <= at]
             if last:
                 self.expect(subject, AcceptedChange(at, Operation.SET, last[-1].state), answer)

@@ -133,21 +133,23 @@ async def test_a_name_is_unique_at_every_instant(api: Api) -> None:
     assert (await api(REGISTER, input=product_fields("orders", at=iso(day(3))))).code_and_field == ("CONFLICT", "name")
     assert (await api.update("invoices", name="orders", at=day(3))).code_and_field == ("CONFLICT", "name")
     deleted = (await api('{ product(name: "orders") { uid } }')).data["product"]["uid"]
-    await api(DELETE, input={"uid": deleted, "at": iso(day(10))})
+    await api(DELETE, input={"product": {"uid": deleted}, "at": iso(day(10))})
     assert (await api.update("invoices", name="orders", at=day(9))).code_and_field == ("CONFLICT", "name")
     assert (await api.update("invoices", name="orders", at=day(10))).data["updateProduct"]["product"]["uid"] == other["uid"]
-    assert (await api(RESTORE, input={"uid": deleted, "at": iso(day(20))})).code_and_field == ("CONFLICT", "name")
+    assert (await api(RESTORE, input={"product": {"uid": deleted}, "at": iso(day(20))})).code_and_field == ("CONFLICT", "name")
 
 
 async def test_deleting_and_restoring_take_effect_at_their_instants(api: Api) -> None:
     product = await api.register(owner="bob")
-    gone = {"uid": product["uid"], "at": iso(day(10))}
+    gone = {"product": {"uid": product["uid"]}, "at": iso(day(10))}
     assert (await api(DELETE, input=gone)).data["deleteProduct"] == {"uid": product["uid"], "changed": True}
     assert await owner_at(api, day(10)) is None
     assert await owner_at(api, day(10) - MICROSECOND) == "bob"
-    again = await api(DELETE, input={"uid": product["uid"], "at": iso(day(11))})
+    again = await api(DELETE, input={"product": {"uid": product["uid"]}, "at": iso(day(11))})
     assert again.data["deleteProduct"]["changed"] is False
-    assert (await api(RESTORE, input={"uid": product["uid"], "at": iso(day(20))})).data["restoreProduct"]["changed"] is True
+    assert (await api(RESTORE, input={"product": {"uid": product["uid"]}, "at": iso(day(20))})).data["restoreProduct"][
+        "changed"
+    ] is True
     assert await owner_at(api, day(15)) is None
     assert await owner_at(api, day(20)) == "bob"
 

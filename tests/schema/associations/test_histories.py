@@ -38,8 +38,8 @@ async def link_with_gap(api: Api) -> dict[str, str]:
     uids = await api.lineage("raw", "clean")
     link = await api.link("raw", "clean", at=day(1))
     await api.link("raw", "clean", at=day(2), confidence=0.5, type="DERIVED")
-    assert (await api(DELETE, input={"uid": uids["raw"], "at": iso(day(4))})).data
-    assert (await api(RESTORE, input={"uid": uids["raw"], "at": iso(day(6))})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["raw"]}, "at": iso(day(4))})).data
+    assert (await api(RESTORE, input={"product": {"uid": uids["raw"]}, "at": iso(day(6))})).data
     return {"link": link["uid"], **uids}
 
 
@@ -116,7 +116,7 @@ async def test_a_history_of_a_link_is_read_page_by_page_in_both_directions(api: 
 async def test_a_link_that_is_removed_and_registered_again_has_both_periods(api: Api) -> None:
     await api.lineage("raw", "clean")
     link = await api.link("raw", "clean", at=day(1))
-    await api(REMOVE_LINEAGE, input={"uid": link["uid"], "at": iso(day(3))})
+    await api(REMOVE_LINEAGE, input={"link": {"uid": link["uid"]}, "at": iso(day(3))})
     await api.link("raw", "clean", at=day(5))
     (found,) = (await api(LINK_HISTORY)).data["lineageLinks"]["nodes"]
     assert periods(found["history"]) == [(iso(day(1)), iso(day(3))), (iso(day(5)), None)]
@@ -134,7 +134,7 @@ async def test_the_history_of_a_relationship_holds_the_periods_in_which_both_end
     related = (await api.relate("steward", *ends, at=day(1), attributes={"a": 1})).data["relate"]["relationship"]
     uid = related["id"].partition(":")[2].partition("@")[0]
     await api.relate("steward", *ends, at=day(2), attributes={"a": 2})
-    await api(UNRELATE, input={"uid": uid, "at": iso(day(4))})
+    await api(UNRELATE, input={"relationship": {"uid": uid}, "at": iso(day(4))})
     await api.relate("steward", *ends, at=day(5), attributes={"a": 2})
     await api.update("orders", name="purchases", at=day(3))
     (found,) = (await api(RELATIONSHIP_HISTORY)).data["relationships"]["nodes"]

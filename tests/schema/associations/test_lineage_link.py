@@ -88,14 +88,14 @@ async def test_each_producer_has_a_separate_link(api: Api) -> None:
 async def test_a_removed_link_can_be_registered_again(api: Api) -> None:
     await api.lineage("raw", "clean")
     link = await api.link("raw", "clean")
-    remove = {"uid": link["uid"], "at": iso(day(5))}
+    remove = {"link": {"uid": link["uid"]}, "at": iso(day(5))}
     assert (await api(REMOVE_LINEAGE, input=remove)).data["removeLineage"] == {"uid": link["uid"], "changed": True}
     assert (await api(REMOVE_LINEAGE, input={**remove, "at": iso(day(6))})).data["removeLineage"]["changed"] is False
     assert await list_links(api) == []
     assert (await api.link("raw", "clean", at=day(8)))["uid"] == link["uid"]
     for instant, expected in ((4, 1), (5, 0), (7, 0), (8, 1)):
         assert len(await list_links(api, asOf=iso(day(instant)))) == expected
-    assert (await api(REMOVE_LINEAGE, input={"uid": str(uuid4())})).code_and_field == ("NOT_FOUND", "uid")
+    assert (await api(REMOVE_LINEAGE, input={"link": {"uid": str(uuid4())}})).code_and_field == ("NOT_FOUND", "link")
     await clean(api.database)
 
 
@@ -169,7 +169,7 @@ RAW, CLEAN = {"product": "raw"}, {"product": "clean"}
 )
 async def test_an_invalid_link_is_refused_and_nothing_is_written(api: Api, given: dict[str, Any], fault: tuple[str, str]) -> None:
     uids = await api.lineage("raw", "clean", "gone")
-    assert (await api(DELETE, input={"uid": uids["gone"], "at": iso(day(1))})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["gone"]}, "at": iso(day(1))})).data
     assert (await api(REGISTER_LINEAGE, input=given)).code_and_field == fault
     assert await list_links(api) == []
     await clean(api.database)
@@ -178,14 +178,14 @@ async def test_an_invalid_link_is_refused_and_nothing_is_written(api: Api, given
 async def test_an_end_must_exist_at_the_instant(api: Api) -> None:
     """Its uid is known, but the asset does not exist at that instant."""
     uids = await api.lineage("raw", "clean")
-    assert (await api(DELETE, input={"uid": uids["raw"], "at": iso(day(10))})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["raw"]}, "at": iso(day(10))})).data
     ends = {"source": {"uid": uids["raw"]}, "target": {"uid": uids["clean"]}}
     assert (await api(REGISTER_LINEAGE, input={**ends, "at": iso(day(10))})).code_and_field == ("NOT_FOUND", "source")
     assert (await api(REGISTER_LINEAGE, input={**ends, "at": iso(day(10) - MICROSECOND)})).data
     (link,) = (await api(LINKS, asOf=iso(day(10) - MICROSECOND))).data["lineageLinks"]["nodes"]
     assert link["validTo"] == iso(day(10))
     # the link was clipped, not removed: it returns with its end
-    assert (await api(RESTORE, input={"uid": uids["raw"], "at": iso(day(12))})).data
+    assert (await api(RESTORE, input={"product": {"uid": uids["raw"]}, "at": iso(day(12))})).data
     (link,) = (await api(LINKS)).data["lineageLinks"]["nodes"]
     assert (link["validFrom"], link["validTo"]) == (iso(day(12)), None)
 
@@ -194,7 +194,7 @@ async def test_an_out_of_order_deletion_of_an_asset_clips_later_links(api: Api) 
     uids = await api.lineage("raw", "clean")
     await api.link("raw", "clean", at=day(1))
     await api.link("raw", "clean", confidence=0.5, at=day(20))
-    assert (await api(DELETE, input={"uid": uids["raw"], "at": iso(day(10))})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["raw"]}, "at": iso(day(10))})).data
     assert await list_links(api) == []
     assert await list_links(api, asOf=iso(day(9))) == ["raw -> clean"]
     await clean(api.database)
@@ -222,10 +222,13 @@ async def test_concurrent_writers_of_a_link_and_its_ends_leave_one_history(api: 
         return [await api(REGISTER_LINEAGE, input={"source": RAW, "target": CLEAN, "confidence": number / 100})]
 
     async def end_and_revive(name: str) -> list[ApiResponse]:
-        return [await api(DELETE, input={"uid": uids[name]}), await api(RESTORE, input={"uid": uids[name]})]
+        return [
+            await api(DELETE, input={"product": {"uid": uids[name]}}),
+            await api(RESTORE, input={"product": {"uid": uids[name]}}),
+        ]
 
     async def remove() -> list[ApiResponse]:
-        return [await api(REMOVE_LINEAGE, input={"uid": link["uid"]})]
+        return [await api(REMOVE_LINEAGE, input={"link": {"uid": link["uid"]}})]
 
     work = [say(number) for number in range(20)] + [end_and_revive(name) for name in uids for _ in range(3)] + [remove()]
     answers = [answer for answered in await asyncio.gather(*work) for answer in answered]

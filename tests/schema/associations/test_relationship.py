@@ -148,7 +148,7 @@ async def test_a_type_in_use_cannot_be_removed(shop: Api) -> None:
     await shop.put_relationship_type()
     relationship = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
-    assert (await shop(UNRELATE, input={"uid": relationship["uid"]})).data
+    assert (await shop(UNRELATE, input={"relationship": {"uid": relationship["uid"]}})).data
     assert (await shop(REMOVE_RELATIONSHIP_TYPE, input={"code": "steward"})).code_and_field == ("CONFLICT", "code")
     remove = 'mutation { removeEntityType(input: { code: "TABLE" }) { code } }'
     await shop.put_relationship_type("home", related="TABLE")
@@ -178,7 +178,10 @@ async def test_a_relationship_is_read_from_either_end_at_any_instant(shop: Api) 
     assert relationship["changed"]
     assert relationship["relationship"]["attributes"] == {"since": "spring"}
     uid = relationship["relationship"]["uid"]
-    assert (await shop(UNRELATE, input={"uid": uid, "at": iso(day(5))})).data["unrelate"] == {"uid": uid, "changed": True}
+    assert (await shop(UNRELATE, input={"relationship": {"uid": uid}, "at": iso(day(5))})).data["unrelate"] == {
+        "uid": uid,
+        "changed": True,
+    }
     for instant, names in (
         (day(2) - MICROSECOND, []),
         (day(2), ["Ann"]),
@@ -249,13 +252,17 @@ async def test_cardinality_is_enforced_at_every_instant(
 ) -> None:
     await shop.put_relationship_type(cardinality=cardinality)
     relationship = (await shop.relate("steward", ORDERS, ANN, at=day(5))).data["relate"]["relationship"]
-    assert (await shop(UNRELATE, input={"uid": relationship["uid"], "at": iso(day(8))})).data
+    assert (await shop(UNRELATE, input={"relationship": {"uid": relationship["uid"]}, "at": iso(day(8))})).data
     for origin, other, allowed in ((ORDERS, BO, second_related), (SALES, ANN, second_origin)):
         # overlapping its start, within it, and after its end, where another is allowed
         for at, free in ((day(3), allowed), (day(6), allowed), (day(8), True)):
             answer = await shop.relate("steward", origin, other, at=at)
             if free:
-                assert (await shop(UNRELATE, input={"uid": answer.data["relate"]["relationship"]["uid"], "at": iso(at)})).data
+                assert (
+                    await shop(
+                        UNRELATE, input={"relationship": {"uid": answer.data["relate"]["relationship"]["uid"]}, "at": iso(at)}
+                    )
+                ).data
             else:
                 assert answer.code_and_field == ("CONFLICT", "related")
                 assert "Ann" in answer.error["message"]
@@ -268,11 +275,15 @@ async def test_a_relationship_that_is_removed_in_the_same_request_allows_another
     await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     relationship = (await shop.relate("steward", ORDERS, ANN)).data["relate"]["relationship"]
     swap = """
-      mutation ($end: DeleteInput!, $other: RelateInput!) { unrelate(input: $end) { changed } relate(input: $other) { changed } }
+      mutation ($end: UnrelateInput!, $other: RelateInput!) {
+        unrelate(input: $end) { changed } relate(input: $other) { changed }
+      }
     """
     at = iso(day(4))
     other = {"type": "steward", "origin": ORDERS, "related": BO, "at": at}
-    assert (await shop(swap, end={"uid": relationship["uid"], "at": at}, other=other)).data["relate"] == {"changed": True}
+    assert (await shop(swap, end={"relationship": {"uid": relationship["uid"]}, "at": at}, other=other)).data["relate"] == {
+        "changed": True
+    }
     assert await related(shop, "orders", "steward") == ["Bo"]
 
 
@@ -284,9 +295,9 @@ async def test_a_stricter_cardinality_requires_relationships_that_fit(shop: Api)
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")
     assert (await shop("{ relationshipTypes { cardinality } }")).data["relationshipTypes"] == [{"cardinality": "MANY_TO_MANY"}]
     # history counts: a removal from now on is too late, one from before the other began is not
-    assert (await shop(UNRELATE, input={"uid": first["uid"]})).data
+    assert (await shop(UNRELATE, input={"relationship": {"uid": first["uid"]}})).data
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")
-    assert (await shop(UNRELATE, input={"uid": first["uid"], "at": iso(day(3))})).data
+    assert (await shop(UNRELATE, input={"relationship": {"uid": first["uid"]}, "at": iso(day(3))})).data
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).data
     assert (await shop.relate("steward", ORDERS, ANN, at=day(9))).code_and_field == ("CONFLICT", "related")
     assert (await shop.put_relationship_type())["cardinality"] == "MANY_TO_MANY"
@@ -299,8 +310,8 @@ async def test_a_relationship_ends_and_returns_with_either_end(shop: Api, end: s
     await shop.put_relationship_type()
     uids = {"origin": await uid_of(shop, ORDERS), "related": await uid_of(shop, ANN)}
     await shop.relate("steward", ORDERS, ANN, at=day(1))
-    delete = DELETE if end == "origin" else DELETE_ENTITY
-    assert (await shop(delete, input={"uid": uids[end], "at": iso(day(4))})).data
+    delete, named = (DELETE, "product") if end == "origin" else (DELETE_ENTITY, "entity")
+    assert (await shop(delete, input={named: {"uid": uids[end]}, "at": iso(day(4))})).data
     assert await list_relationships(shop) == []
     assert await list_relationships(shop, asOf=iso(day(3))) == ["orders steward Ann"]
     await clean(shop.database)
@@ -310,13 +321,13 @@ async def test_restoring_an_end_fails_if_another_relationship_took_its_place(sho
     await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     ann = await uid_of(shop, ANN)
     await shop.relate("steward", ORDERS, ANN, at=day(1))
-    assert (await shop(DELETE_ENTITY, input={"uid": ann, "at": iso(day(4))})).data
+    assert (await shop(DELETE_ENTITY, input={"entity": {"uid": ann}, "at": iso(day(4))})).data
     bo = (await shop.relate("steward", ORDERS, BO, at=day(5))).data["relate"]["relationship"]
-    answer = await shop(RESTORE_ENTITY, input={"uid": ann, "at": iso(day(6))})
-    assert answer.code_and_field == ("CONFLICT", "uid")
+    answer = await shop(RESTORE_ENTITY, input={"entity": {"uid": ann}, "at": iso(day(6))})
+    assert answer.code_and_field == ("CONFLICT", "entity")
     assert "Bo" in answer.error["message"]
-    assert (await shop(UNRELATE, input={"uid": bo["uid"], "at": iso(day(6))})).data
-    assert (await shop(RESTORE_ENTITY, input={"uid": ann, "at": iso(day(6))})).data
+    assert (await shop(UNRELATE, input={"relationship": {"uid": bo["uid"]}, "at": iso(day(6))})).data
+    assert (await shop(RESTORE_ENTITY, input={"entity": {"uid": ann}, "at": iso(day(6))})).data
     assert await related(shop, "orders", "steward") == ["Ann"]
     assert await related(shop, "orders", "steward", asOf=iso(day(5))) == ["Bo"]
     await clean(shop.database)
@@ -327,16 +338,16 @@ async def test_restrict_refuses_the_deletion_of_either_end(shop: Api, end: str) 
     await shop.put_relationship_type(onDelete="RESTRICT")
     uid = await uid_of(shop, ORDERS if end == "origin" else ANN)
     relationship = (await shop.relate("steward", ORDERS, ANN, at=day(2))).data["relate"]["relationship"]
-    delete = DELETE if end == "origin" else DELETE_ENTITY
+    delete, named = (DELETE, "product") if end == "origin" else (DELETE_ENTITY, "entity")
     # also if the relationship begins later
     for at in (day(5), day(2), day(1)):
-        answer = await shop(delete, input={"uid": uid, "at": iso(at)})
-        assert answer.code_and_field == ("CONFLICT", "uid")
+        answer = await shop(delete, input={named: {"uid": uid}, "at": iso(at)})
+        assert answer.code_and_field == ("CONFLICT", named)
         assert relationship["uid"] in answer.error["message"]
     assert await list_relationships(shop) == ["orders steward Ann"]
-    assert (await shop(UNRELATE, input={"uid": relationship["uid"], "at": iso(day(4))})).data
-    assert (await shop(delete, input={"uid": uid, "at": iso(day(3))})).code_and_field == ("CONFLICT", "uid")
-    assert (await shop(delete, input={"uid": uid, "at": iso(day(4))})).data
+    assert (await shop(UNRELATE, input={"relationship": {"uid": relationship["uid"]}, "at": iso(day(4))})).data
+    assert (await shop(delete, input={named: {"uid": uid}, "at": iso(day(3))})).code_and_field == ("CONFLICT", named)
+    assert (await shop(delete, input={named: {"uid": uid}, "at": iso(day(4))})).data
     await clean(shop.database)
 
 
@@ -354,8 +365,8 @@ async def test_cascade_deletes_the_other_end(shop: Api, end: str) -> None:
     await shop.relate("friend", cy, ANN, at=day(1))
     await shop.relate("friend", cy, di, at=day(9))
     uid = await uid_of(shop, ORDERS if end == "origin" else ANN)
-    delete = DELETE if end == "origin" else DELETE_ENTITY
-    assert (await shop(delete, input={"uid": uid, "at": iso(day(5))})).data
+    delete, named = (DELETE, "product") if end == "origin" else (DELETE_ENTITY, "entity")
+    assert (await shop(delete, input={named: {"uid": uid}, "at": iso(day(5))})).data
     alive = "query ($asOf: DateTime) { products(asOf: $asOf) { nodes { label } } entities(asOf: $asOf) { nodes { label } } }"
     for at, names in ((day(5) - MICROSECOND, {"orders", "sales", "Ann", "Bo", "Cy", "Di"}), (day(5), {"sales", "Di"})):
         found = (await shop(alive, asOf=iso(at))).data
@@ -368,8 +379,8 @@ async def test_restrict_stops_a_cascade(shop: Api) -> None:
     await shop.put_relationship_type("boss", origin="PERSON", reverseKey="staff", onDelete="RESTRICT")
     await shop.relate("steward", ORDERS, ANN)
     await shop.relate("boss", ANN, BO)
-    answer = await shop(DELETE, input={"uid": await uid_of(shop, ORDERS), "at": iso(day(3))})
-    assert answer.code_and_field == ("CONFLICT", "uid")
+    answer = await shop(DELETE, input={"product": {"uid": await uid_of(shop, ORDERS)}, "at": iso(day(3))})
+    assert answer.code_and_field == ("CONFLICT", "product")
     assert await list_relationships(shop) == ["orders steward Ann", "Ann boss Bo"], "nothing is written"
 
 
@@ -397,7 +408,7 @@ async def test_an_invalid_relationship_is_refused_and_nothing_is_written(
     await shop.put_relationship_type()
     await shop.put_relationship_type("knows", origin="PERSON", reverseKey="knows")
     await shop.register("gone")
-    assert (await shop(DELETE, input={"uid": await uid_of(shop, {"product": "gone"}), "at": iso(day(1))})).data
+    assert (await shop(DELETE, input={"product": {"uid": await uid_of(shop, {"product": "gone"})}, "at": iso(day(1))})).data
     assert (await shop.relate(type_, origin, other, at=day(2))).code_and_field == fault
     assert await list_relationships(shop) == []
     await clean(shop.database)
@@ -581,7 +592,7 @@ async def test_a_long_chain_cascades_completely(shop: Api) -> None:
     loaded = await shop.client.post("/api/v1/ingest", content=body, headers={"Content-Type": "application/x-ndjson"})
     assert loaded.json()["rejected"] == 0
     uid = await uid_of(shop, {"entity": {"type": "PERSON", "key": "c200"}})
-    assert (await shop(DELETE_ENTITY, input={"uid": uid})).data["deleteEntity"]["changed"]
+    assert (await shop(DELETE_ENTITY, input={"entity": {"uid": uid}})).data["deleteEntity"]["changed"]
     assert (await shop('{ entities(search: "C") { totalCount } }')).data["entities"]["totalCount"] == 0
 
 
@@ -623,10 +634,10 @@ async def test_a_repeated_request_returns_the_first_answer(shop: Api) -> None:
     first = (await shop(RELATE, input=given)).data["relate"]
     assert (await shop(RELATE, input=given)).data["relate"] == first
     assert (await shop(RELATE, input={**given, "attributes": {}})).code_and_field == ("CONFLICT", "idempotencyKey")
-    end = {"uid": first["relationship"]["uid"], "idempotencyKey": "end"}
+    end = {"relationship": {"uid": first["relationship"]["uid"]}, "idempotencyKey": "end"}
     assert (await shop(UNRELATE, input=end)).data["unrelate"]["changed"]
     assert (await shop(UNRELATE, input=end)).data["unrelate"]["changed"]
-    assert (await shop(UNRELATE, input={"uid": str(uuid4())})).code_and_field == ("NOT_FOUND", "uid")
+    assert (await shop(UNRELATE, input={"relationship": {"uid": str(uuid4())}})).code_and_field == ("NOT_FOUND", "relationship")
 
 
 async def uid_of(api: Api, ref: dict[str, Any]) -> str:
@@ -667,6 +678,6 @@ async def test_a_reference_by_key_to_a_sourced_type_creates_a_stub(shop: Api) ->
     for at, name in ((day(3), "Customer 42"), (day(5), "Shah & Sons")):
         assert (await shop(CUSTOMER, asOf=iso(at))).data["entity"]["displayName"] == name
     # a deleted entity does not become a stub again
-    assert (await shop(DELETE_ENTITY, input={"uid": stub["uid"], "at": iso(day(8))})).data
+    assert (await shop(DELETE_ENTITY, input={"entity": {"uid": stub["uid"]}, "at": iso(day(8))})).data
     assert (await shop.relate("customer", SALES, ref, at=day(9))).code_and_field == ("NOT_FOUND", "related")
     await clean(shop.database)

@@ -34,11 +34,11 @@ OPERATIONS = {
         "query ($no: Boolean = false) { products @include(if: $no) { totalCount } }",
     ],
     Scope.DOMAIN: [
-        'mutation { deleteProduct(input: { uid: "00000000-0000-0000-0000-000000000001" }) { __typename } }',
+        'mutation { deleteProduct(input: { product: { name: "x" } }) { __typename } }',
         "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { __typename } }",
-        'mutation { restoreEntity(input: { uid: "00000000-0000-0000-0000-000000000001" }) { __typename } }',
-        'mutation { removeLineage(input: { uid: "00000000-0000-0000-0000-000000000001" }) { __typename } }',
-        "mutation ($input: DeleteInput!) { ...F } fragment F on Mutation { unrelate(input: $input) { __typename } }",
+        'mutation { restoreEntity(input: { entity: { uid: "00000000-0000-0000-0000-000000000001" } }) { __typename } }',
+        'mutation { removeLineage(input: { link: { uid: "00000000-0000-0000-0000-000000000001" } }) { __typename } }',
+        "mutation ($input: UnrelateInput!) { ...F } fragment F on Mutation { unrelate(input: $input) { __typename } }",
     ],
     Scope.WRITE: [
         'mutation { putEntityType(input: { code: "BANK", label: "Bank", domain: "sales" }) { __typename } }',

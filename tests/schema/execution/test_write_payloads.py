@@ -20,12 +20,12 @@ ENTITY = "id uid label asOf validFrom validTo createdAt updatedAt displayName ty
 WRITES = {
     "registerProduct": "RegisterProductInput",
     "updateProduct": "UpdateProductInput",
-    "restoreProduct": "RestoreInput",
-    "deleteProduct": "DeleteInput",
+    "restoreProduct": "RestoreProductInput",
+    "deleteProduct": "DeleteProductInput",
     "createEntity": "CreateEntityInput",
     "updateEntity": "UpdateEntityInput",
-    "restoreEntity": "RestoreInput",
-    "deleteEntity": "DeleteInput",
+    "restoreEntity": "RestoreEntityInput",
+    "deleteEntity": "DeleteEntityInput",
 }
 # The statement that reads a product or an entity back.
 READ_BACK = "AS as_of"
@@ -55,8 +55,8 @@ async def test_the_payload_of_a_product_is_what_a_read_finds(api: Api) -> None:
     uid = await write(api, "registerProduct", **product_fields("a", schema=schema, tags=["t"], at=iso(day(0))))
     await write(api, "updateProduct", product={"uid": uid}, owner="bob", tags=None, description="d")
     await write(api, "updateProduct", product={"name": "a"}, name="b", domain="other", schema={}, status="INACTIVE")
-    await write(api, "deleteProduct", uid=uid)
-    await write(api, "restoreProduct", uid=uid)
+    await write(api, "deleteProduct", product={"uid": uid})
+    await write(api, "restoreProduct", product={"uid": uid})
     # a write that changes nothing, and one that is late
     await write(api, "updateProduct", product={"uid": uid}, owner="bob")
     await write(api, "updateProduct", product={"uid": uid}, owner="cid", at=iso(day(1)), read_back=True)
@@ -66,10 +66,10 @@ async def test_the_payload_of_an_entity_is_what_a_read_finds(api: Api) -> None:
     await api.put_types()
     details = detail_list({"email": "ann@example.org", "note": "n"})
     uid = await write(api, "createEntity", type="PERSON", key="1", displayName="Ann", details=details, at=iso(day(0)))
-    await write(api, "updateEntity", uid=uid, details=detail_list({"height": "180"}), removeDetails=["note"])
-    await write(api, "deleteEntity", uid=uid)
-    await write(api, "restoreEntity", uid=uid)
-    await write(api, "updateEntity", uid=uid, displayName="Bea", at=iso(day(1)), read_back=True)
+    await write(api, "updateEntity", entity={"uid": uid}, details=detail_list({"height": "180"}), removeDetails=["note"])
+    await write(api, "deleteEntity", entity={"uid": uid})
+    await write(api, "restoreEntity", entity={"uid": uid})
+    await write(api, "updateEntity", entity={"uid": uid}, displayName="Bea", at=iso(day(1)), read_back=True)
 
 
 async def test_an_update_of_a_product_takes_one_statement(api: Api) -> None:

@@ -119,7 +119,7 @@ async def test_a_registration_without_a_required_field_names_it(api: Api, missin
         ('{ node(id: "Product:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@2026-01-01") { id } }', "BAD_INPUT", "id"),
         ('{ node(id: "Product:2B5A1F0E-7C1D-4F3B-9A55-0D6C2A7BE101") { id } }', "BAD_INPUT", "id"),
         ('{ asset(uid: "rubbish") { id } }', "BAD_INPUT", "uid"),
-        ('mutation { deleteProduct(input: { uid: "2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101" }) { changed } }', "NOT_FOUND", "uid"),
+        ('mutation { deleteProduct(input: { product: { name: "none" } }) { changed } }', "NOT_FOUND", "product"),
         ('mutation { updateProduct(input: { product: { name: "nobody" }, owner: "x" }) { changed } }', "NOT_FOUND", "product"),
         ('mutation { updateProduct(input: { product: {}, owner: "x" }) { changed } }', "BAD_INPUT", "product"),
         ('{ product(name: "x", asOf: "9999-12-31T23:59:59.999999Z") { name } }', "BAD_INPUT", "asOf"),

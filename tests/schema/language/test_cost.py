@@ -119,7 +119,7 @@ def test_every_mutation_declares_its_cost() -> None:
         ('{ products(search: "a-b0c") { totalCount } }', {}, 1 + 5_000),
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": "日本語"}, 1 + 50_000),
         ("{ analytics { lineage { mostUpstream(first: 3) { degree } } } }", {}, 1 + 1 + 50_000 + 3),
-        ('mutation { deleteProduct(input: { uid: "a" }) { uid } }', {}, 50),
+        ('mutation { deleteProduct(input: { product: { name: "a" } }) { uid } }', {}, 50),
     ],
 )  # fmt: skip
 def test_the_cost_of_an_operation(query: str, variables: dict[str, Any], cost: int) -> None:

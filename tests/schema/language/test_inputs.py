@@ -1,6 +1,7 @@
 """Inputs and payloads that several mutations share."""
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -24,24 +25,36 @@ SETUP = """
     ) { changed }
   }
 """
-# The list that contains what each mutation deletes.
-LISTS = {
-    "unrelate": "relationships",
-    "removeLineage": "lineageLinks",
-    "deleteProduct": "products",
-    "deleteEntity": "entities",
+# The list that contains what each mutation deletes, the field of its input that names this, and such a name.
+LISTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "unrelate": (
+        "relationships",
+        "relationship",
+        {"ends": {"type": "steward", "origin": {"product": "a"}, "related": {"entity": {"type": "PERSON", "key": "1"}}}},
+    ),
+    "removeLineage": ("lineageLinks", "link", {"ends": {"source": {"product": "a"}, "target": {"product": "b"}}}),
+    "deleteProduct": ("products", "product", {"name": "a"}),
+    "deleteEntity": ("entities", "entity", {"key": {"type": "PERSON", "key": "1"}}),
 }
 
 
-@pytest.mark.parametrize(("mutation", "list_field"), LISTS.items())
-async def test_a_deletion_names_the_id_to_remove_from_caches(api: Api, mutation: str, list_field: str) -> None:
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("mutation", LISTS)
+async def test_a_deletion_names_the_id_to_remove_from_caches(api: Api, mutation: str, by_name: bool) -> None:
+    list_field, named, name = LISTS[mutation]
     await api(SETUP)
     listing = f"query ($asOf: DateTime) {{ {list_field}(first: 1, asOf: $asOf) {{ nodes {{ id uid }} }} }}"
-    delete = f"mutation ($input: DeleteInput!) {{ {mutation}(input: $input) {{ deletedId changed }} }}"
+    input_type = f"{mutation[0].upper()}{mutation[1:]}Input"
+    delete = f"mutation ($input: {input_type}!) {{ {mutation}(input: $input) {{ uid deletedId changed }} }}"
     for at in (None, iso(day(9)), iso(day(8))):
         (before,) = (await api(listing, asOf=at)).data[list_field]["nodes"]
-        answer = await api(delete, input={"uid": before["uid"], "at": at, "idempotencyKey": f"delete at {at}"})
-        assert answer.data[mutation] == {"deletedId": before["id"], "changed": True}
+        ref = name if by_name else {"uid": before["uid"]}
+        deletion = {named: ref, "at": at, "idempotencyKey": f"delete at {at}"}
+        answer = (await api(delete, input=deletion)).data[mutation]
+        assert answer == {"uid": before["uid"], "deletedId": before["id"], "changed": True}
+        assert (await api(delete, input=deletion)).data[mutation] == answer, "a repetition has the same answer"
+        again = (await api(delete, input={named: ref})).data[mutation]
+        assert (again["uid"], again["changed"]) == (before["uid"], False), "it is named in the same way when it is gone"
         assert (await api("query ($id: ID!) { node(id: $id) { id } }", id=before["id"])).data["node"] is None
 
 

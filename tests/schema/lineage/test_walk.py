@@ -120,7 +120,7 @@ async def test_a_link_is_returned_only_while_it_is_effective(api: Api) -> None:
     assert late is not None
     removed = (await api("{ lineageLinks { nodes { uid source { label } target { label } } } }")).data["lineageLinks"]["nodes"]
     (to_report,) = [it["uid"] for it in removed if it["target"]["label"] == "report"]
-    assert (await api(REMOVE_LINEAGE, input={"uid": to_report, "at": iso(day(30))})).data["removeLineage"]["changed"]
+    assert (await api(REMOVE_LINEAGE, input={"link": {"uid": to_report}, "at": iso(day(30))})).data["removeLineage"]["changed"]
     for instant, expected in (
         (day(0) - MICROSECOND, {}),
         (day(0), {"clean": 1, "report": 2}),
@@ -141,12 +141,12 @@ async def test_a_link_is_returned_only_while_it_is_effective(api: Api) -> None:
 
 async def test_deleting_an_asset_ends_its_links_and_restoring_it_brings_them_back(api: Api) -> None:
     uids = await api.lineage("raw -> clean -> report")
-    assert (await api(DELETE, input={"uid": uids["clean"], "at": iso(day(10))})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["clean"]}, "at": iso(day(10))})).data
     # delete one end after the other, and restore them in another order
-    assert (await api(DELETE, input={"uid": uids["report"], "at": iso(day(12))})).data
-    assert (await api(RESTORE, input={"uid": uids["clean"], "at": iso(day(14))})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["report"]}, "at": iso(day(12))})).data
+    assert (await api(RESTORE, input={"product": {"uid": uids["clean"]}, "at": iso(day(14))})).data
     assert reached(await walk(api)) == {"clean": 1}
-    assert (await api(RESTORE, input={"uid": uids["report"], "at": iso(day(16))})).data
+    assert (await api(RESTORE, input={"product": {"uid": uids["report"]}, "at": iso(day(16))})).data
     for instant, expected in (
         (day(9), {"clean": 1, "report": 2}),
         (day(10), {}),
@@ -292,7 +292,7 @@ async def test_later_pages_are_read_at_the_instant_of_the_first(api: Api) -> Non
     uids = await api.lineage("raw -> a", "raw -> b", "raw -> c")
     first = await walk(api, first=1)
     cursor = first["pageInfo"]["endCursor"]
-    assert (await api(DELETE, input={"uid": uids["b"]})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["b"]}})).data
     assert (await api.update("c", name="changed")).data
     await api.register("new")
     second = await walk(api, first=10, after=cursor)
@@ -617,7 +617,7 @@ DIFF = """
 
 async def test_assets_and_links_that_were_added_removed_and_changed(api: Api) -> None:
     uids = await api.lineage("raw -> kept -> gone", "come", at=day(0))
-    assert (await api(DELETE, input={"uid": uids["gone"], "at": iso(day(10))})).data
+    assert (await api(DELETE, input={"product": {"uid": uids["gone"]}, "at": iso(day(10))})).data
     await api.link("raw", "come", at=day(10))
     await api.link("raw", "kept", confidence=0.4, at=day(10))
     arguments: dict[str, Any] = {"uid": uids["raw"], "from": iso(day(5)), "to": iso(day(15))}

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from db.assets import product
+from db.assets.reference import AssetRef
 from db.author import Author
 from tests.builders import DELETE, DELETE_ENTITY, REGISTER, RESTORE, UPDATE, Api, day, iso, product_fields
 
@@ -75,8 +76,8 @@ async def full_history(api: Api) -> dict[str, Any]:
     """Register a product, and change, delete and restore it."""
     made = await api.register(description="all of them")
     await api.update("orders", at=day(10), owner="bob", tags=["core"])
-    await api(DELETE, input={"uid": made["uid"], "at": iso(day(20))})
-    await api(RESTORE, input={"uid": made["uid"], "at": iso(day(30))})
+    await api(DELETE, input={"product": {"uid": made["uid"]}, "at": iso(day(20))})
+    await api(RESTORE, input={"product": {"uid": made["uid"]}, "at": iso(day(30))})
     return made
 
 
@@ -153,7 +154,7 @@ async def test_writes_without_effect_are_no_changes_and_out_of_order_ones_are_li
 
 async def test_several_deletions_at_one_instant_are_one_change(api: Api) -> None:
     uid = (await api.register())["uid"]
-    end = {"uid": uid, "at": iso(day(5))}
+    end = {"product": {"uid": uid}, "at": iso(day(5))}
     for mutation in (DELETE, RESTORE, DELETE):
         assert "errors" not in (await api(mutation, input=end)).body
     assert [it["kind"] for it in await changes(api)] == ["CREATED", "DELETED"]
@@ -180,11 +181,11 @@ async def several(api: Api) -> Api:
     async with api.database.transaction(1, Author("ann")) as connection:
         await product.register(connection, product_fields("orders"), at=day(0))
     async with api.database.transaction(1, Author("bob")) as connection:
-        await product.update(connection, "orders", {"owner": "bob"}, at=day(5))
+        await product.update(connection, AssetRef(product="orders"), {"owner": "bob"}, at=day(5))
         await product.register(connection, product_fields("stock"), at=day(2))
     entity = await api.create("Ann", details={"email": "ann@shop.example", "note": "new"}, at=iso(day(1)))
     await api.change(entity["uid"], details={"email": "ann@home.example"}, removeDetails=["note"], displayName="Anna", at=day(3))
-    await api(DELETE_ENTITY, input={"uid": entity["uid"], "at": iso(day(4))})
+    await api(DELETE_ENTITY, input={"entity": {"uid": entity["uid"]}, "at": iso(day(4))})
     return api
 
 
@@ -243,7 +244,7 @@ async def filled(api: Api) -> None:
         await api.register(f"p{number}", at=iso(day(number // 2)))
     for number in (3, 1, 4):
         await api.update(f"p{number}", owner="bob", at=day(2))
-    await api(DELETE, input={"uid": await uid_of(api, "p0"), "at": iso(day(2))})
+    await api(DELETE, input={"product": {"uid": await uid_of(api, "p0")}, "at": iso(day(2))})
 
 
 @pytest.mark.parametrize(("query", "name", "size"), [(CHANGES, "changes", 8), (DIFF, "diff", 4)])
