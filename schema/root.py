@@ -26,6 +26,7 @@ from schema.language.node_ids import AsOf, Node, read_id
 from schema.language.scalars import SCALARS
 from schema.language.scopes import READ
 from schema.lazy import ASSET_TYPES, find_asset
+from schema.lineage.between import LineageBetweenQueries
 from schema.lineage.diff import LineageDiffQueries
 from schema.lineage.path import PathQueries
 from schema.registries.detail_type import DetailTypeMutations, DetailTypeQueries
@@ -63,6 +64,7 @@ class Query(
     RelationshipQueries,
     LinkQueries,
     LineageDiffQueries,
+    LineageBetweenQueries,
     PathQueries,
     DomainQueries,
     AnalyticsQueries,

@@ -19,7 +19,7 @@ from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError
 from db.filters import AS_OF, TENANT, any_of, distinct, filters_of, is_among
 from db.pagination import Page, PageShape, Slice
-from db.sql import MAX_SHAPES, Statement, compose
+from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import lineage_link as links
 from db.tables import lineage_link_effective as effective
 from db.temporal.change_log import Outcome, raise_first_error
@@ -30,6 +30,7 @@ _COLUMNS = ("source_id", "target_id", "producer", "type", "transformation", "con
 _SELECT = select_effective(LINK, _COLUMNS)
 _BY_UID = compose(_SELECT.where(links.c.uid == any_of("uids", Uuid)))
 _BY_ID = compose(_SELECT.where(effective.c.link_id == any_of("links", BigInteger)))
+_AT = statement("associations/links_at")
 
 # Filters of a query, by the parameter that holds their value.
 _FILTERS = ("source", "target", "types", "producers", "min_confidence")
@@ -108,6 +109,15 @@ async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: d
     rows = await connection.fetch(_BY_ID, {"links": distinct(ids), "as_of": instant})
     by_id = {row.link_id: cast(LinkRow, row) for row in rows}
     return [by_id.get(link_id) for link_id in ids]
+
+
+async def links_at(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[LinkRow | None]:
+    """Read links by id, each at its own instant. One that is not effective then is None."""
+    parameters = {"links": [link_id for link_id, _ in readings], "instants": [instant for _, instant in readings]}
+    found: list[LinkRow | None] = [None] * len(readings)
+    for row in await connection.fetch(_AT, parameters):
+        found[row.ordinal - 1] = cast(LinkRow, row)
+    return found
 
 
 async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -> Slice[LinkRow]:

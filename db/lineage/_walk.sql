@@ -25,8 +25,9 @@
 -- Expects a CTE `root (asset_id, instant, ordinal)` in the same WITH RECURSIVE. The row of each root with depth -1 is no level.
 -- Parameters: :assets and :links the bounds of each walk; :time the bound of the statement.
 -- Tokens: {depth}, the parameter of the greatest depth; {near} and {far}, the columns of the end of a link at which the walk is
--- and of the end to which it goes; {link_filter} conditions on a link `l`
--- Used by: db.lineage.walk.render_walk
+-- and of the end to which it goes; {validity} the condition on the period of a link `l`, at the instant of the root or in a window
+-- from it on; {link_filter} further conditions on it
+-- Used by: db.lineage.walk.render_walk, db.lineage.window
 walk (ordinal, instant, depth, level, next_level, seen, visited, examined, timed_out) AS (
   -- Before the first level. The first iteration adds 1 to the depth and the root to the visited assets; from -1 both become 0, as
   -- the root has depth 0 and is not counted.
@@ -54,7 +55,7 @@ walk (ordinal, instant, depth, level, next_level, seen, visited, examined, timed
         SELECT l.{far} AS asset_id
         FROM lineage_link_effective l
         WHERE l.tenant_id = CAST(:tenant AS bigint) AND l.{near} = near.asset_id
-          AND l.valid_from <= expanded.instant AND l.valid_to > expanded.instant {link_filter}
+          AND {validity} {link_filter}
         ORDER BY l.{far}
       ) link
       WHERE expanded.depth < CAST({depth} AS integer) AND expanded.visited <= CAST(:assets AS bigint) AND NOT expanded.timed_out

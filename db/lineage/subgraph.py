@@ -17,10 +17,10 @@ from db.sql import MAX_SHAPES, Statement, render, statement
 # A link between two assets of a set is found among all links of one of them. This many links may be examined for each that the
 # bound of links allows, because the assets of the last level may have many links to assets outside of the set. A truncated answer
 # reports the bound, not this product, because the bound is what the settings hold and what an operator can raise.
-_EXAMINED_PER_LINK = 10
+EXAMINED_PER_LINK = 10
 
 # Links of graphs that take as much memory as one with all its columns.
-_GRAPH_LINKS_PER_LINK = 10
+GRAPH_LINKS_PER_LINK = 10
 
 
 _link_id: Callable[[Any], int] = itemgetter("link_id")
@@ -78,7 +78,7 @@ async def _links_of_pages(
     # one row more than allowed shows that there are too many; each page has another one without a link
     max_rows = max(0, query.bounds.links_read - int(connection.links_read)) + len(pages) + 1
     rows = await _links_among(connection, statement, sets, instants, query, page_starts, max_rows)
-    _count_links(connection, len(rows) - len(pages) if len(rows) < max_rows else max_rows, query.bounds)
+    count_links(connection, len(rows) - len(pages) if len(rows) < max_rows else max_rows, query.bounds)
     for row in rows:
         index = row["ordinal"] - 1
         if row["link_id"] is None:
@@ -121,10 +121,10 @@ async def subgraphs_among(
     """Find the links among the assets of each set, at the instant of the set."""
     subgraphs = [Subgraph([], [], [], [], None) for _ in sets]
     statement = _subgraph_statement(query.direction, query.links == ALL_LINKS)
-    for start, stop in _groups(sets, query.bounds.links * _EXAMINED_PER_LINK):
+    for start, stop in _groups(sets, query.bounds.links * EXAMINED_PER_LINK):
         group, size = sets[start:stop], stop - start
         for row in await _links_among(connection, statement, group, instants[start:stop], query, [0] * size, size):
-            _count_links(connection, len(row.links or ()) / _GRAPH_LINKS_PER_LINK, query.bounds)
+            count_links(connection, len(row.links or ()) / GRAPH_LINKS_PER_LINK, query.bounds)
             # an array takes a fifth of the memory of a list with its numbers
             subgraphs[start + row.ordinal - 1] = Subgraph(
                 sources=array("q", row.sources or ()),
@@ -149,7 +149,7 @@ def _groups(sets: Sequence[Sequence[int]], max_links: int) -> Iterator[tuple[int
         yield start, len(sets)
 
 
-def _count_links(connection: ReadConnection, links: float, bounds: Bounds) -> None:
+def count_links(connection: ReadConnection, links: float, bounds: Bounds) -> None:
     """Count links that were read. Raise LimitExceeded if the connection has read more than allowed."""
     connection.links_read += links
     if connection.links_read > bounds.links_read:
@@ -181,7 +181,7 @@ async def _links_among(
             "lasts": lasts,
             "instants": list(instants),
             "links": query.bounds.links,
-            "max_examined": query.bounds.links * _EXAMINED_PER_LINK,
+            "max_examined": query.bounds.links * EXAMINED_PER_LINK,
             "max_rows": max_rows,
             "time": timedelta(milliseconds=query.bounds.milliseconds),
             **link_parameters(query.links),
@@ -190,10 +190,10 @@ async def _links_among(
 
 
 def _truncation_reason(row: Any, bounds: Bounds) -> TruncationReason | None:
-    """Return the bound that ended the examination of links, if one did. That of links is multiplied by `_EXAMINED_PER_LINK`."""
+    """Return the bound that ended the examination of links, if one did. That of links is multiplied by `EXAMINED_PER_LINK`."""
     if row.timed_out:
         return TruncationReason.TIME
-    return TruncationReason.LINKS if row.examined > bounds.links * _EXAMINED_PER_LINK else None
+    return TruncationReason.LINKS if row.examined > bounds.links * EXAMINED_PER_LINK else None
 
 
 @lru_cache(MAX_SHAPES)

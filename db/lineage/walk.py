@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from db.connection import ReadConnection
 from db.sql import Statement, render, statement
 
+# Condition on the period of a link: it is effective at the instant of the walk.
+_AT_INSTANT = "l.valid_from <= expanded.instant AND l.valid_to > expanded.instant"
+
 
 class Direction(StrEnum):
     UPSTREAM = "UPSTREAM"
@@ -180,7 +183,7 @@ async def run_walks(connection: ReadConnection, roots: Sequence[tuple[int, datet
             "instants": [as_of or connection.now_if_read for _, as_of in roots],
             **bound_parameters(query),
             **link_parameters(query.links),
-            **_asset_parameters(query.assets),
+            **asset_parameters(query.assets),
         },
     )
     level_rows: dict[int, list[Any]] = defaultdict(list)
@@ -223,7 +226,7 @@ def render_walk(shape: WalkShape, depth: str = ":depth") -> str:
     """Return the CTE `walk`, to which `depth` gives the greatest depth."""
     near, far = shape.direction.ends
     link_filter = "" if shape.all_links else render("lineage/_link_filter", {"instant": "expanded.instant"})
-    tokens = {"near": near, "far": far, "link_filter": link_filter}
+    tokens = {"near": near, "far": far, "validity": _AT_INSTANT, "link_filter": link_filter}
     return render("lineage/_neighbours", tokens) if shape.is_one_level else render("lineage/_walk", {**tokens, "depth": depth})
 
 
@@ -278,5 +281,6 @@ def _walk_statement(shape: WalkShape, all_assets: bool) -> Statement:
     )
 
 
-def _asset_parameters(assets: AssetFilter) -> dict[str, Any]:
+def asset_parameters(assets: AssetFilter) -> dict[str, Any]:
+    """Build the parameters of a filter of assets, which only a filter needs."""
     return {} if assets == ALL_ASSETS else {"kinds": assets.kinds, "domains": assets.domains, "entity_types": assets.entity_types}

@@ -124,6 +124,8 @@ async def test_a_load_of_a_new_tenant_takes_the_same_work_for_each_line(database
 FIRST, LAST = f'"{product_uid(1)}"', f'"{product_uid(900)}"'
 ASSET = f"asset(uid: {LAST})"
 PERIOD = f'from: "{iso(day(-1))}", to: "{iso(day(2))}"'
+WINDOW = f"direction: UPSTREAM, {PERIOD}, filter: {{ assets: {{ kinds: [PRODUCT] }} }}"
+LINK = "link { source { label } }"
 SEEN = f'seenSince: "{iso(day(0))}"'
 UIDS = [str(product_uid(number)) for number in range(100, 120)]
 REPRESENTATIONS = [{"__typename": "Product", "uid": uid} for uid in UIDS]
@@ -151,6 +153,7 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     ),
     "neighbours of a page": (50, "{ products(first: 50) { nodes { upstream(maxDepth: 1) { totalCount } } } }"),
     "diff of lineage": (60, f"{{ lineageDiff(uid: {LAST}, direction: UPSTREAM, {PERIOD}) {{ addedLinks {{ id }} }} }}"),
+    "lineage between": (60, f"{{ lineageBetween(of: {{ uid: {LAST} }}, {WINDOW}) {{ nodes {{ label }} links {{ {LINK} }} }} }}"),
     "related": (50, '{ products(first: 50) { nodes { related(key: "uses") { totalCount nodes { label } } } } }'),
     "relationships": (50, "{ products(first: 50) { nodes { relationships { totalCount nodes { id } } } } }"),
     "page of relationships": (50, "{ relationships(first: 50) { nodes { origin { label } related { label } } } }"),

@@ -325,6 +325,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "String:actors": [f"actor {marker}"],
         "String:producers": ["dbt", marker],
         "String:entityTypes": ["PERSON", only],
+        "AssetRef.product": ["raw", only],
         "EntityKey.type": ["PERSON", only],
         "EntityKey.key": ["7", only],
         "EntityFilter.types": ["PERSON", only],

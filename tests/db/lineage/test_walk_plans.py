@@ -10,12 +10,14 @@ import pytest
 
 from db.assets import entity, product
 from db.assets.node import nodes_by_id
+from db.associations.lineage_link import links_at
 from db.connection import ReadConnection
 from db.database import Database
 from db.lineage.first_page import WalkRoot, first_pages
 from db.lineage.product_walks import Step, walks_from_product
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import AssetFilter, Bounds, Direction, LinkFilter, Walk, WalkPage, WalkQuery, run_walks
+from db.lineage.window import Reached, WalkWindow, reached_in_windows
 from tests.builders import day
 from tests.databases import prepare_scripts
 from tests.db.plans import explained_plans, generic_plans, row_counts
@@ -44,6 +46,7 @@ FROM asset, period WHERE kind = 'PRODUCT';
 INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, digest)
 SELECT 1, id, valid_from, valid_to, '{day(0)}', 'entity ' || id, '{{}}', gen_random_uuid()
 FROM asset, period WHERE kind = 'ENTITY';
+INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to) SELECT 1, id, '{day(0)}', 'infinity' FROM asset;
 INSERT INTO lineage_link (tenant_id, uid, source_id, target_id)
 SELECT 1, gen_random_uuid(), source.id, target.id
 FROM asset target, generate_series(1, 3) n, asset source
@@ -72,6 +75,10 @@ async def _walks(connection: ReadConnection, query: WalkQuery, as_of: datetime |
     return await run_walks(connection, [(5, as_of), (2 * ASSETS - 5, as_of)], query)
 
 
+async def _windows(connection: ReadConnection, query: WalkQuery, until: datetime) -> list[Reached]:
+    return await reached_in_windows(connection, [WalkWindow(it, day(0), until) for it in (5, 2 * ASSETS - 5)], query)
+
+
 async def _pages(connection: ReadConnection, query: WalkQuery, as_of: datetime | None) -> list[WalkPage]:
     return [WalkPage(walk, 0, 10) for walk in await _walks(connection, query, as_of)]
 
@@ -86,6 +93,9 @@ async def test_each_statement_of_a_walk_finds_rows_by_their_ids(database: Databa
             "walks of one level": partial(_walks, connection, NEIGHBOURS, as_of),
             "assets": partial(nodes_by_id, connection, [(asset_id, instant) for asset_id in range(1, 2 * ASSETS, 500)]),
             "links of pages": partial(links_of_pages, connection, await _pages(connection, QUERY, as_of), QUERY),
+            "windows": partial(_windows, connection, QUERY, instant),
+            "filtered windows": partial(_windows, connection, FILTERED, instant),
+            "links at instants": partial(links_at, connection, [(link_id, instant) for link_id in range(1, ASSETS, 500)]),
             "subgraphs": partial(subgraphs_of_walks, connection, await _walks(connection, QUERY, as_of), QUERY),
         }
         for name, read in reads.items():
