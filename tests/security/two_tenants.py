@@ -290,6 +290,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
     associations = [uids[it] for it in ("link 0", "relationship steward person") if it in uids]
     ids = [f"{kind}:{uid}" for kind, uid in zip(("Product", "Entity", "Product"), assets, strict=False)]
     ids += [f"{kind}:{uid}" for kind, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
+    named = [*ids, f"Domain:domain%20{marker}"]
     versions = [f"AssetVersion:{uid}" for uid in assets]
     versions += [f"{it}Version:{uid}" for it, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
     return {
@@ -306,13 +307,18 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "Query.lineagePaths.to": [uids[it] for it in ("report", "table", only) if it in uids],
         "LineageLinkFilter.target": [uids[it] for it in ("clean", "person") if it in uids],
         "RelationshipFilter.related": [uids[it] for it in ("person", "other") if it in uids],
-        "ID": [*(f"{it}@{iso(day(0))}" for it in versions), *ids, *(f"{it}@{AT}" for it in ids)],
+        "ID": [*(f"{it}@{iso(day(0))}" for it in versions), *named, *(f"{it}@{AT}" for it in named)],
         "_Any": [
             *({"__typename": it.partition(":")[0], "id": it} for it in ids[:3]),
             *({"__typename": kind, "uid": uid} for kind, uid in zip(("Product", "Entity"), assets, strict=False)),
             *({"__typename": "Asset", "uid": uid} for uid in assets[:2]),
             *({"__typename": "Asset", "id": it} for it in ids[:2]),
             *({"__typename": "Product", "name": name} for name in ("raw", only)),
+            *({"__typename": "Entity", "key": key, "type": {"code": type_}} for type_, key in (("PERSON", "7"), (only, only))),
+            *({"__typename": "EntityType", "code": code} for code in ("PERSON", only)),
+            *({"__typename": "Domain", "name": name} for name in ("sales", f"domain {marker}")),
+            *({"__typename": it.partition(":")[0], "id": it} for it in (*ids[3:], f"Domain:domain%20{marker}")),
+            *({"__typename": kind, "uid": uid} for kind, uid in zip(("LineageLink", "Relationship"), associations, strict=False)),
         ],
         "String:search": ["raw", "ann", marker],
         "String:name": ["raw", only],
