@@ -156,7 +156,7 @@ product_version = Table(
     Column("version", Text, nullable=False),
     Column("tags", ARRAY(Text), nullable=False),
     Column("digest", Uuid, nullable=False),
-    Column("search_text", Text, Computed("")),
+    Column("search_text", Text, Computed(""), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
 )
 
@@ -171,6 +171,7 @@ entity_version = Table(
     Column("display_name", Text, nullable=False),
     Column("details", JSONB, nullable=False),
     Column("digest", Uuid, nullable=False),
+    Column("search_text", Text, Computed(""), nullable=False),
 )
 
 entity_detail = Table(

@@ -32,6 +32,7 @@ from schema.lineage.path import PathQueries
 from schema.registries.detail_type import DetailTypeMutations, DetailTypeQueries
 from schema.registries.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.registries.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
+from schema.search import SearchQueries
 from schema.temporal.changes import ChangeQueries
 from schema.temporal.differences import DifferenceQueries
 from schema.temporal.history import AssetVersion
@@ -68,6 +69,7 @@ class Query(
     PathQueries,
     DomainQueries,
     AnalyticsQueries,
+    SearchQueries,
     ChangeQueries,
     DifferenceQueries,
     ApiKeyQueries,

@@ -4,8 +4,8 @@ domain."""
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Select, Text, func, literal_column, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Select, Text, bindparam, func, literal_column, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from db.assets.asset_fields import DETAIL_ROWS, PERIOD, detail_rows
 from db.assets.domain import DomainAt
@@ -65,6 +65,13 @@ def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str
         .join(assets, identity_of(kind))
         .where(versions.tenant_id == TENANT, kind.valid_at(instant))
     )
+
+
+def search_matches(kind: Kind, instant: ColumnElement[Any]) -> Select[Any]:
+    """Build the statement that finds the ids of all assets of a kind that the text in the parameter `search` finds."""
+    kinds = literal_column(f"ARRAY['{kind.name}']", ARRAY(Text))
+    matching = func.search_assets(TENANT, bindparam("search", type_=Text), instant, kinds).table_valued("asset_id")
+    return select(matching.c.asset_id)
 
 
 def _detail_rows(instant: ColumnElement[Any], fields: frozenset[str] | None) -> list[ColumnElement[Any]]:

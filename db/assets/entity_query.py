@@ -19,6 +19,7 @@ from db.assets.asset_list import (
     count_by_domain,
     count_by_domain_statement,
     identity_of,
+    search_matches,
     select_assets,
 )
 from db.assets.domain import DomainAt
@@ -163,7 +164,7 @@ def _shape_of(query: EntityQuery) -> _Shape:
 def _parameters(query: EntityQuery, shape: _Shape, as_of: datetime | None = None) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "as_of": as_of,
-        "search": None if query.search is None else contains_pattern(query.search),
+        "search": query.search,
         "types": query.types,
         "domains": query.domains,
     }
@@ -217,8 +218,7 @@ def _count_by_domain_statement(shape: _Shape) -> Statement:
 def _filtered(statement: Select[Any], shape: _Shape, instant: ColumnElement[Any]) -> Select[Any]:
     """Add the filters of a query to a statement that reads versions at an instant."""
     if "search" in shape.filters:
-        matching = func.search_entities(TENANT, bindparam("search", type_=Text), instant).column_valued("matching")
-        statement = statement.where(versions.c.asset_id.in_(select(matching)))
+        statement = statement.where(versions.c.asset_id.in_(search_matches(ENTITY, instant)))
     if "types" in shape.filters:
         statement = statement.where(is_among(assets.c.type, "types", shape.filters))
     if "domains" in shape.filters:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, select
 
 from db.assets.asset_list import (
     DOMAIN,
@@ -17,12 +17,13 @@ from db.assets.asset_list import (
     count,
     count_by_domain,
     count_by_domain_statement,
+    search_matches,
     select_assets,
 )
 from db.assets.domain import DomainAt
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
-from db.filters import AS_OF, TENANT, contains_pattern, filters_of, is_among, overlaps
+from db.filters import AS_OF, TENANT, filters_of, is_among, overlaps
 from db.pagination import Page, PageShape, Slice
 from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import product_version as versions
@@ -98,7 +99,7 @@ async def count_products_by_domain(connection: ReadConnection, domains: Sequence
 def _parameters(query: ProductQuery, as_of: datetime | None = None) -> dict[str, Any]:
     return {
         "as_of": as_of,
-        "search": None if query.search is None else contains_pattern(query.search),
+        "search": query.search,
         "domains": query.domains,
         "statuses": query.statuses,
         "owners": query.owners,
@@ -136,8 +137,7 @@ def _count_by_domain_statement(filters: _Filters) -> Statement:
 def _filtered(statement: Select[Any], filters: _Filters, instant: ColumnElement[Any]) -> Select[Any]:
     """Add filters to a statement that reads versions at an instant."""
     if "search" in filters:
-        matching = func.search_products(TENANT, bindparam("search", type_=Text), instant).column_valued("matching")
-        statement = statement.where(versions.c.asset_id.in_(select(matching)))
+        statement = statement.where(versions.c.asset_id.in_(search_matches(PRODUCT, instant)))
     for column, name in (
         (versions.c.domain, "domains"),
         (versions.c.status, "statuses"),

@@ -33,14 +33,14 @@ from schema.assets.entity_detail import (
     details_of,
 )
 from schema.assets.entity_node import domain_field, role_field, tags_field, type_label_field
-from schema.assets.search import searchable
+from schema.assets.search import Search, searchable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.columns import column, reads
-from schema.language.cost import FETCH_COST, LIFETIME_COST, SCAN_WEIGHT, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
+from schema.language.cost import FETCH_COST, LIFETIME_COST, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
 from schema.language.fields import batched, carried, field, resolver, single_read
 from schema.language.inputs import (
     AT,
@@ -246,10 +246,7 @@ class EntityQueries:
     async def entities(
         self,
         info: Info,
-        search: Annotated[
-            str | None,
-            strawberry.argument(description="Text that the display name contains, ignoring case.", directives=[SCAN_WEIGHT]),
-        ] = None,
+        search: Search = None,
         filter: Annotated[EntityFilter | None, strawberry.argument(description="Filter.")] = None,
         order_by: Annotated[EntityOrder, strawberry.argument(description="Order of the list.")] = BY_DISPLAY_NAME,
         first: First = None,

@@ -19,13 +19,13 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import PRODUCT
 from schema.assets.asset import LABEL, TYPE_LABEL, Asset
-from schema.assets.search import searchable
+from schema.assets.search import Search, searchable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.columns import column, reads
-from schema.language.cost import LIFETIME_COST, SCAN_WEIGHT, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
+from schema.language.cost import LIFETIME_COST, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
 from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
     AT,
@@ -192,12 +192,7 @@ class ProductQueries:
     async def products(
         self,
         info: Info,
-        search: Annotated[
-            str | None,
-            strawberry.argument(
-                description="Text that the name, the description or a tag contains, ignoring case.", directives=[SCAN_WEIGHT]
-            ),
-        ] = None,
+        search: Search = None,
         filter: Annotated[ProductFilter | None, strawberry.argument(description="Filter.")] = None,
         order_by: Annotated[ProductOrder, strawberry.argument(description="Order of the list.")] = BY_NAME,
         first: First = None,

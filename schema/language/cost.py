@@ -100,9 +100,9 @@ class Scan(NamedTuple):
         return min(most, rows // self.rows_per_object if is_indexed else rows)
 
 
-def scan_cost(*figures: str, rows_per_object: int = ROWS_PER_OBJECT) -> Callable[[Field], Field]:
-    """Declare that a field reads all rows that these figures count, once for all that it returns."""
-    return _declare(Cost(weight=MAX_SCAN_COST), {_SCAN: Scan(figures, rows_per_object=rows_per_object)})
+def scan_cost(*figures: str, rows_per_object: int = ROWS_PER_OBJECT, most: int = MAX_SCAN_COST) -> Callable[[Field], Field]:
+    """Declare that a field reads all rows that these figures count, once for all that it returns, and what that costs at most."""
+    return _declare(Cost(weight=most), {_SCAN: Scan(figures, rows_per_object=rows_per_object, most=most)})
 
 
 def domain_cost(figure: str) -> Callable[[Field], Field]:

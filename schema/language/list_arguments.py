@@ -1,5 +1,6 @@
 """Lists in arguments: their number of items, within a bound. JSON values are no lists: the limit of a body bounds them."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -88,6 +89,6 @@ def _checked(position: ListPosition, length: int) -> int:
     if length > position.bound:
         raise LimitExceeded(
             f"{position.path} has {length} items. At most {position.bound} are allowed. Send fewer, or split the request.",
-            field=position.path.rpartition(".")[2],
+            field=re.split(r"[.(]", position.path)[-1].rstrip(")"),
         )
     return length

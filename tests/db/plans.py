@@ -1,5 +1,6 @@
 """Plans of statements, and transactions that leave nothing behind."""
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -32,19 +33,52 @@ class explained_plans(AttachedHook):  # noqa: N801
     @property
     def indexes(self) -> set[str]:
         """The indexes that any of the plans uses."""
-        return {node["Index Name"] for node in self._nodes() if "Index Name" in node}
+        return indexes_of(self.plans)
 
     @property
     def scanned_tables(self) -> set[str]:
         """The tables that any of the plans reads whole."""
-        return {node["Relation Name"] for node in self._nodes() if node["Node Type"] == "Seq Scan"}
+        return scanned_tables_of(self.plans)
 
     def _nodes(self) -> Iterator[dict[str, Any]]:
-        pending = list(self.plans)
-        while pending:
-            node = pending.pop()
-            yield node
-            pending += node.get("Plans", [])
+        return _nodes_of(self.plans)
+
+
+def indexes_of(plans: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the indexes that any of the plans uses."""
+    return {node["Index Name"] for node in _nodes_of(plans) if "Index Name" in node}
+
+
+def scanned_tables_of(plans: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the tables that any of the plans reads whole."""
+    return {node["Relation Name"] for node in _nodes_of(plans) if node["Node Type"] == "Seq Scan"}
+
+
+def _nodes_of(plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    pending = list(plans)
+    while pending:
+        node = pending.pop()
+        yield node
+        pending += node.get("Plans", [])
+
+
+async def plans_in_functions(address: str, tenant_id: int, query: str) -> list[dict[str, Any]]:
+    """Run a query as the role of the service in a tenant, and return the plans that ran, those in functions included."""
+    logged: list[str] = []
+    connection = await asyncpg.connect(address)
+    try:
+        connection.add_log_listener(lambda _, message: logged.append(str(message.message)))
+        await connection.execute(
+            "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;"
+            f" SET auto_explain.log_format = json; SELECT set_config('headwater.tenant_id', '{tenant_id}', false);"
+            " SET client_min_messages = log; SET ROLE headwater_service"
+        )
+        await connection.execute(query)
+        # the listener is called by the loop
+        await connection.fetchval("SELECT 1")
+    finally:
+        await connection.close()
+    return [json.loads(it[it.index("{") :])["Plan"] for it in logged]
 
 
 class generic_plans(explained_plans):  # noqa: N801

@@ -133,6 +133,23 @@ CROSS JOIN LATERAL (
 ) d
 ORDER BY e.display_name, e.asset_id
 """
+# Without a bound, as so few match.
+_SEARCH = """
+WITH found AS (
+  SELECT asset_id, search_rank(search_text, n.exact, n.prefix, n.word) AS rank, name AS label
+  FROM search_needle($1, false) n, product_version
+  WHERE tenant_id = 1 AND search_text LIKE $2 AND valid_from <= now() AND valid_to > now()
+  UNION ALL
+  SELECT asset_id, search_rank(search_text, n.exact, n.prefix, n.word), display_name
+  FROM search_needle($1, false) n, entity_version
+  WHERE tenant_id = 1 AND search_text LIKE $2 AND valid_from <= now() AND valid_to > now()
+)
+SELECT found.rank, CAST(a.uid AS text) AS uid, found.label
+FROM (SELECT * FROM found ORDER BY rank, label, asset_id LIMIT 20) found
+JOIN asset a ON a.tenant_id = 1 AND a.id = found.asset_id
+ORDER BY found.rank, found.label, found.asset_id
+"""
+_RANKS = ("", "EXACT", "PREFIX", "WORD", "SUBSTRING")
 _REPRESENTED = f"""
 SELECT CAST(a.uid AS text) AS uid, p.name, p.owner, p.status, p.version
 FROM unnest(CAST($1 AS uuid[])) WITH ORDINALITY AS wanted (uid, ordinal)
@@ -268,6 +285,13 @@ async def _entities(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     return {"entities": {"nodes": nodes, "pageInfo": {"hasNextPage": len(rows) > 50}}}
 
 
+async def _search(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
+    text = variables["text"]
+    rows = await pool.fetch(_SEARCH, text, f"%{text.lower()}%")
+    edges = [{"rank": _RANKS[rank], "node": {"uid": uid, "label": label}} for rank, uid, label in rows]
+    return {"search": {"edges": edges}}
+
+
 async def _represented(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     uids = [it["uid"] for it in variables["representations"]]
     rows = {it["uid"]: dict(it) for it in await pool.fetch(_REPRESENTED, uids)}
@@ -290,6 +314,7 @@ _BY_ROW: dict[str, Answer] = {
     "page of 50 products": _products,
     "page of 50 entities": _entities,
     "4 nested levels": _nested,
+    "search of 20": _search,
     "100 of _entities": _represented,
     "update of a product": _update,
 }

@@ -77,6 +77,7 @@ query Represented($representations: [_Any!]!) {{
   _entities(representations: $representations) {{ ... on Product {{ {_FIELDS} }} }}
 }}
 """
+_SEARCH = "query Search($text: String!) { search(text: $text, first: 20) { edges { rank node { uid label } } } }"
 _UPDATE = """
 mutation Update($input: UpdateProductInput!) { updateProduct(input: $input) { changed product { uid name description } } }
 """
@@ -144,6 +145,13 @@ ROWS = (
         lambda size: min(size.nested, _MOST_SAMPLES),
         1.2,
         0.5,
+    ),
+    Row(
+        "search of 20",
+        _SEARCH,
+        variables=lambda sample: {"text": f"Small-{sample:05}"},
+        samples=lambda size: min(size.small, _MOST_SAMPLES),
+        floor_aim=0.5,
     ),
     Row("100 of _entities", _REPRESENTED, None, _representations, lambda _: 10, floor_aim=0.5),
     Row("update of a product", _UPDATE, None, _update, lambda size: min(size.unlinked, _UPDATED), floor_aim=0.5, writes=True),

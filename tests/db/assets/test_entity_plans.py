@@ -2,7 +2,6 @@
 security."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -14,16 +13,26 @@ from db.assets import entity
 from db.assets.asset import IdentitySpec
 from db.assets.entity import EntityRow
 from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery, list_entities
+from db.assets.search import SearchQuery, search_counts
 from db.bulk import ingest
 from db.connection import ReadConnection
 from db.database import Database
 from db.pagination import Page
+from db.sql import text
 from db.temporal.change_log import Outcome
 from db.temporal.history import histories
 from db.temporal.kinds import ENTITY
 from tests.builders import day
 from tests.databases import shared_database
-from tests.db.plans import explained_plans, generic_plans, rolled_back
+from tests.db.plans import (
+    counted_work,
+    explained_plans,
+    generic_plans,
+    indexes_of,
+    plans_in_functions,
+    rolled_back,
+    scanned_tables_of,
+)
 
 pytestmark = [pytest.mark.slow(30), pytest.mark.xdist_group("entity plans")]
 
@@ -164,22 +173,49 @@ async def test_a_single_read_without_an_instant_uses_its_index_whatever_the_plan
         assert explained.scanned_tables <= {"entity_type", "detail_type"}
 
 
-async def test_the_search_function_uses_the_trigram_index(database: Database, address: str) -> None:
-    owner = await asyncpg.connect(address)
-    try:
-        assert await owner.fetchval("SELECT count(*) FROM entity_version WHERE tenant_id = 1") == ENTITIES * VERSIONS
-        body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_entities'")
-        await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
-        search = re.sub(r"\btenant\b", "1", body).replace("pattern", "'%3f9a7%'").replace("instant", "now()")
-        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {search}")
-    finally:
-        await owner.close()
-    assert "entity_version_search" in plan
-    assert "Seq Scan" not in plan
+@pytest.mark.parametrize("tenant_id", [1, 2, 3])
+@pytest.mark.parametrize("bound", ["NULL", "100"])
+async def test_a_search_uses_the_indexes_of_texts_and_names_only(address: str, tenant_id: int, bound: str) -> None:
+    """Tenant 3 has no rows, so the statistics do not know it."""
+    searches = {"": "", "types": "'{TYPE_1}'", "domains": "'{sales}'", "owners": "'{ann}'", "tags": "'{gold}'"}
+    for filtered, value in searches.items():
+        parameters = {"types": "of_types", "domains": "in_domains", "owners": "of_owners", "tags": "with_tags"}
+        condition = f", {parameters[filtered]} => {value}" if filtered else ""
+        plans = await plans_in_functions(
+            address,
+            tenant_id,
+            f"SELECT * FROM search_assets({tenant_id}, 'f9a7c', now(), '{{PRODUCT,ENTITY}}', {bound}{condition})",
+        )
+        # there are no products
+        used = {it for it in indexes_of(plans) if not it.startswith("product_version")}
+        expected = {"entity_version_search"} | ({"entity_version_by_prefix"} if bound != "NULL" else set())
+        assert expected <= used <= expected | {"asset_pkey", "entity_type_pkey", "detail_type_pkey", "detail_type_by_role"}
+        assert scanned_tables_of(plans) == set()
+
+
+async def test_a_search_reads_no_row_of_another_tenant(database: Database) -> None:
+    for searched, matching in (("entity", 1_000), ("nothing", 0)):
+        search = text(f"SELECT asset_id FROM search_assets(CAST(:tenant AS bigint), '{searched}', now(), '{{PRODUCT,ENTITY}}')")
+        with counted_work(database) as counted:
+            async with database.snapshot(2) as connection:
+                assert len(await connection.fetch(search)) == matching
+        (read,) = [it for it in counted.work if "search_assets" in it.text]
+        # no scan of the table, and each version once in each of two indexes at most
+        assert not read.entries["entity_version"], read
+        assert read.entries.total() <= 2 * 1_000 * VERSIONS, read
+
+
+async def test_counts_of_a_search_look_the_versions_up(database: Database) -> None:
+    facets = [(name, 10) for name in ("kind", "type", "domain", "owner", "tag", "status")]
     async with database.snapshot(1) as connection:
-        row = await any_entity(connection, THEN)
-        found = await list_entities(connection, EntityQuery(search=row.display_name.upper(), as_of=THEN), Page(2))
-        assert [it.uid for it in found.items] == [row.uid]
+        with explained_plans(database) as explained:
+            (counts, *_) = await search_counts(connection, facets, SearchQuery("f9a"))
+    assert counts.total
+    # each has all columns of the look-up
+    assert "asset_pkey" in explained.indexes
+    assert explained.indexes & {"entity_version_pkey", "entity_version_by_instant"}
+    # the registries have one page each, and there are no products
+    assert explained.scanned_tables <= {"entity_type", "detail_type", "product_version"}
 
 
 async def test_a_write_reads_only_rows_of_its_subject(database: Database) -> None:

@@ -1,6 +1,5 @@
 """Each read of products and domains uses the index that it is meant to, as the service's role under row-level security."""
 
-import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -23,12 +22,11 @@ from db.author import Author
 from db.connection import ReadConnection
 from db.database import Database
 from db.pagination import Page
-from db.sql import text
 from db.temporal.history import histories
 from db.temporal.kinds import PRODUCT
 from tests.builders import day
 from tests.databases import prepare_now
-from tests.db.plans import counted_work, explained_plans, generic_plans
+from tests.db.plans import explained_plans, generic_plans, indexes_of, plans_in_functions, scanned_tables_of
 
 PRODUCTS = 4_000
 VERSIONS = 5
@@ -134,33 +132,14 @@ async def test_a_write_reads_only_rows_of_its_subject(database: Database) -> Non
         assert explained.scanned_tables == set()
 
 
-async def test_the_search_function_uses_the_trigram_index(database: Database, address: str) -> None:
-    owner = await asyncpg.connect(address)
-    try:
-        body = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'search_products'")
-        await owner.execute("SELECT set_config('headwater.tenant_id', '1', false)")
-        search = re.sub(r"\btenant\b", "1", body).replace("pattern", "'%3f9a%'").replace("instant", "now()")
-        plan = await owner.fetchval(f"EXPLAIN (FORMAT JSON) {search}")
-    finally:
-        await owner.close()
-    assert "product_version_search" in plan
-    assert "Seq Scan" not in plan
-    async with database.snapshot(1) as connection:
-        (row,) = (await list_products(connection, ProductQuery(), Page(1))).items
-        found = await list_products(connection, ProductQuery(search=row.name.upper()), Page(2))
-        assert [it.uid for it in found.items] == [row.uid]
-
-
-async def test_a_search_reads_no_row_of_another_tenant(database: Database) -> None:
-    for pattern, matching in (("%product%", PRODUCTS), ("%nothing%", 0)):
-        search = text(f"SELECT search_products(CAST(:tenant AS bigint), '{pattern}', now()) AS asset_id")
-        with counted_work(database) as counted:
-            async with database.snapshot(1) as connection:
-                assert len(await connection.fetch(search)) == matching
-        (read,) = [it for it in counted.work if "search_products" in it.text]
-        # no scan of the table, and each version once in each of two indexes at most
-        assert not read.entries["product_version"], read
-        assert read.entries.total() <= 2 * PRODUCTS * VERSIONS, read
+@pytest.mark.parametrize("bound", ["NULL", "100"])
+async def test_a_search_uses_the_indexes_of_texts_and_names_only(address: str, bound: str) -> None:
+    search = f"SELECT * FROM search_assets(1, '3f9a', now(), '{{PRODUCT,ENTITY}}', {bound}, with_tags => '{{x}}')"
+    plans = await plans_in_functions(address, 1, search)
+    # there are no entities
+    used = {it for it in indexes_of(plans) if it.startswith("product_version")}
+    assert used == {"product_version_search"} | ({"product_version_by_prefix"} if bound != "NULL" else set())
+    assert scanned_tables_of(plans) == set()
 
 
 @pytest.mark.parametrize("filtered", ["domains", "owners", "tags"])

@@ -219,14 +219,18 @@ async def own_subject(connection: ReadConnection, kind: Kind) -> int:
     return int(own.id)
 
 
-async def test_search_functions_read_the_tenant_that_is_given_and_set(two_tenants: Database) -> None:
+async def test_the_search_function_reads_the_tenant_that_is_given_and_set(two_tenants: Database) -> None:
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            for kind, function, pattern in ((PRODUCT, "search_products", "orders"), (ENTITY, "search_entities", "ann")):
-                search = text(f"SELECT {function}(CAST(:given AS bigint), '%{pattern}%', '2026-03-01') AS asset_id")
-                rows = {given: await connection.fetch(search, {"given": given}) for given in (1, OTHER)}
-                assert [row.asset_id for row in rows.pop(tenant_id)] == [await own_subject(connection, kind)]
-                assert list(rows.values()) == [[]]
+            for kind, searched in ((PRODUCT, "orders"), (ENTITY, "ann")):
+                for bound in ("NULL", "10"):
+                    search = text(
+                        "SELECT asset_id FROM search_assets(CAST(:given AS bigint),"
+                        f" '{searched}', '2026-03-01', ARRAY['{kind.name}'], {bound})"
+                    )
+                    rows = {given: await connection.fetch(search, {"given": given}) for given in (1, OTHER)}
+                    assert [row.asset_id for row in rows.pop(tenant_id)] == [await own_subject(connection, kind)]
+                    assert list(rows.values()) == [[]]
 
 
 async def test_read_and_write_by_name_affect_the_own_tenant_only(two_tenants: Database) -> None:

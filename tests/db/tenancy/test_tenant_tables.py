@@ -72,7 +72,7 @@ async def test_security_definer_functions_compare_the_tenant_with_the_setting(ad
             "SELECT proname, prosrc, proconfig, has_function_privilege('public', oid, 'EXECUTE') AS is_public FROM pg_proc"
             " WHERE prosecdef AND pronamespace = current_schema()::regnamespace ORDER BY proname"
         )
-    assert [it["proname"] for it in functions] == sorted(["search_entities", "search_products", *TENANT_LOOKUPS])
+    assert [it["proname"] for it in functions] == sorted(["search_assets", *TENANT_LOOKUPS])
     for it in functions:
         if it["proname"] not in TENANT_LOOKUPS:
             assert "tenant_id = (SELECT tenant)\n" in it["prosrc"]

@@ -184,13 +184,15 @@ class RandomQuery:
         return f"{{ {' '.join(parts)} }}"
 
 
-# Fields that read all rows of a tenant, whatever they return.
+# What fields cost that read all rows of a tenant, whatever they return.
 SCANS = {
-    ("Query", "diff"),
-    ("Analytics", "domains"),
-    ("Analytics", "lineage"),
-    ("LineageStats", "longestPath"),
-    ("LineageStats", "cycles"),
+    ("Query", "diff"): 50_000,
+    ("Query", "search"): 600,
+    ("SearchConnection", "facets"): 600,
+    ("Analytics", "domains"): 50_000,
+    ("Analytics", "lineage"): 50_000,
+    ("LineageStats", "longestPath"): 50_000,
+    ("LineageStats", "cycles"): 50_000,
 }
 
 
@@ -207,7 +209,7 @@ def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tupl
             cost = None
         if (type_, node.name.value) in SCANS:
             # a scan, once for all that the field returns
-            total, cost = total + 50_000, None
+            total, cost = total + SCANS[type_, node.name.value], None
         requested = [int(it.value.value) for it in node.arguments or () if it.name.value in ("first", "last")]  # type: ignore[attr-defined]
         count, below = 1, None
         if size is not None:
