@@ -205,7 +205,8 @@ for (const [when, asOf] of [["at present", null], ["as of an instant", "2026-05-
     const { ask, read, refetch } = startApplication();
     const fragment = document("_node");
     const found = await ask(document("NodesQuery"), { asOf });
-    const lists = [found.products, found.entities, found.lineageLinks, found.relationships, found.products.nodes[0].history];
+    const [product] = found.products.nodes;
+    const lists = [found.products, found.entities, found.lineageLinks, found.relationships, { nodes: [product.domain] }, product.history];
     const types = [];
     for (const { nodes } of lists) {
       const reference = nodes[0];
@@ -217,7 +218,7 @@ for (const [when, asOf] of [["at present", null], ["as of an instant", "2026-05-
       if (before.__typename !== "AssetVersion") expectEqual(before.id.split("@")[1], asOf ?? undefined);
       types.push(`${before.__typename} ${before.id}`);
     }
-    expectEqual(types.map((it) => it.split(" ")[0]), ["Product", "Entity", "LineageLink", "Relationship", "AssetVersion"]);
+    expectEqual(types.map((it) => it.split(" ")[0]), ["Product", "Entity", "LineageLink", "Relationship", "Domain", "AssetVersion"]);
     return types.map((it) => it.split(" ")[1]).join("\n");
   });
 }

@@ -175,10 +175,10 @@ await check("the payload of a mutation updates the record, and a deletion evicts
   const update = gql`mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { id owner } } }`;
   await client.mutate({ mutation: update, variables: { input: { product: { uid: product.uid }, owner: "bo@shop.example" } } });
   expectEqual(client.cache.extract()[`Product:${product.id}`].owner, "bo@shop.example");
-  const remove = gql`mutation ($input: DeleteInput!) { deleteProduct(input: $input) { deletedId } }`;
+  const remove = gql`mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { deletedId } }`;
   await client.mutate({
     mutation: remove,
-    variables: { input: { uid: product.uid } },
+    variables: { input: { product: { uid: product.uid } } },
     update(cache, { data }) {
       cache.evict({ id: cache.identify({ __typename: "Product", id: data.deleteProduct.deletedId }) });
       cache.gc();

@@ -86,7 +86,7 @@ const UPSTREAM = gql`
 `;
 const REGISTER = gql`mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { id uid owner } } }`;
 const UPDATE = gql`mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { id owner } } }`;
-const DELETE = gql`mutation ($input: DeleteInput!) { deleteProduct(input: $input) { deletedId } }`;
+const DELETE = gql`mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { deletedId } }`;
 const fieldsOf = (name) => ({ name, domain: "web", owner: "ann@shop.example", schema: {} });
 
 await check("urql reads by GET, as by default, from a page that the service allows and with a key", async () => {
@@ -158,7 +158,7 @@ await check("Graphcache: a mutation updates the record, and a deletion invalidat
   await ask(client, query);
   await write(client, UPDATE, { input: { product: { uid: product.uid }, owner: "bo@shop.example" } });
   expectEqual((await ask(client, query, {}, CACHED)).product.owner, "bo@shop.example");
-  await write(client, DELETE, { input: { uid: product.uid } });
+  await write(client, DELETE, { input: { product: { uid: product.uid } } });
   expectEqual((await ask(client, query)).product, null);
   return product.id;
 });

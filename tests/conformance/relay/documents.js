@@ -151,6 +151,9 @@ graphql`
     products(first: 1, asOf: $asOf) {
       nodes {
         ...documents_node
+        domain {
+          ...documents_node
+        }
         history(first: 1) {
           nodes {
             ...documents_node
@@ -204,6 +207,10 @@ graphql`
       related {
         id
       }
+    }
+    ... on Domain {
+      name
+      owners
     }
     ... on AssetVersion {
       validFrom
