@@ -219,7 +219,7 @@ async def restore(
 ) -> Outcome:
     """Restore an asset at an instant, with the state of its last version before it."""
     identity = await lock(connection, kind, ref, at=at, field=field, or_deleted=True)
-    last = await connection.fetch_one(kind.statement("assets/last_state"), {"subject": identity.asset_id, "instant": at})
+    last = await connection.fetch_one(kind.statement("temporal/last_state"), {"subject": identity.asset_id, "instant": at})
     if last is None:
         raise NotFound(
             f"The {kind.label} {identity.uid} has no state to restore: it does not exist before that instant. Give a later at.",

@@ -123,12 +123,34 @@ async def write(
         if deletion.uid in ids_by_uid:
             assertions[index] = Assertion(ids_by_uid[deletion.uid], Operation.DELETE, None, deletion.at)
         else:
-            outcomes[index] = NotFound(f"There is no {kind.label} with the uid {deletion.uid}.", field="uid")
+            outcomes[index] = _unknown_uid_error(kind, deletion.uid)
     if assertions:
         recorded = await record_changes(connection, kind, list(assertions.values()), reject_restatement=reject_restatement)
         outcomes |= zip(assertions, recorded, strict=True)
     changes = [subject_change(kind, it, index) for index, it in outcomes.items() if index in resolved and isinstance(it, Outcome)]
     return WriteResult(outcomes, changes)
+
+
+async def lock_one(connection: WriteConnection, kind: AssociationKind, uid: UUID) -> int | NotFound:
+    """Lock the association with a uid and return its id. A deletion of one of its ends locks it, too, before it clips it."""
+    ids = await _lock_by_uid(connection, kind, {uid}, {})
+    return ids[uid] if uid in ids else _unknown_uid_error(kind, uid)
+
+
+async def record_one(connection: WriteConnection, kind: AssociationKind, assertion: Assertion, *, field: str) -> Outcome:
+    """Record an assertion about a locked association. An error that names no field is one of the input `field`."""
+    (outcome,) = await record_changes(connection, kind, [assertion])
+    if isinstance(outcome, HeadwaterError):
+        outcome.field = outcome.field or field
+        raise outcome
+    return outcome
+
+
+def without_end_error(kind: AssociationKind, at: datetime, *, field: str) -> NotFound:
+    """Build the error of a state that an association cannot have, because one of its ends does not exist then."""
+    return NotFound(
+        f"An end of the {kind.label} does not exist at {write_instant(at)}. A {kind.label} needs both of its ends.", field=field
+    )
 
 
 async def _add_or_lock(connection: WriteConnection, kind: AssociationKind, uids: Mapping[Key, UUID]) -> dict[Key, int]:
@@ -162,6 +184,10 @@ async def _lock_by_uid(
         return dict(locked)
     rows = await connection.fetch(kind.statement("associations/lock_associations_by_uid"), {"uids": list(others)})
     return {**locked, **{row.uid: row.id for row in rows}}
+
+
+def _unknown_uid_error(kind: AssociationKind, uid: UUID) -> NotFound:
+    return NotFound(f"There is no {kind.label} with the uid {uid}.", field="uid")
 
 
 def _asset_ids(ends: Iterable[Ends]) -> set[int]:

@@ -12,17 +12,27 @@ from sqlalchemy import BigInteger, Double, Select, Uuid, bindparam, func, select
 from db.assets.asset import Deletion
 from db.assets.reference import AssetRef
 from db.associations import lineage_link_fields
-from db.associations.association import EndRefs, Ends, ResolvedState, missing_end_error, resolve_and_lock, write
+from db.associations.association import (
+    EndRefs,
+    Ends,
+    ResolvedState,
+    lock_one,
+    missing_end_error,
+    record_one,
+    resolve_and_lock,
+    without_end_error,
+    write,
+)
 from db.associations.effective import select_effective, where_ends
-from db.associations.reference import LinkRef, link_uid, lock_ends_of_link, of_reference
+from db.associations.reference import LinkRef, link_uid, lock_ends_of_link, named_by
 from db.connection import ReadConnection, WriteConnection
-from db.errors import BadInput, HeadwaterError
+from db.errors import BadInput, HeadwaterError, NotFound
 from db.filters import AS_OF, TENANT, any_of, distinct, filters_of, is_among
 from db.pagination import Page, PageShape, Slice
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import lineage_link as links
 from db.tables import lineage_link_effective as effective
-from db.temporal.change_log import Outcome, raise_first_error
+from db.temporal.change_log import Assertion, Operation, Outcome, raise_first_error
 from db.temporal.kind import valid_at
 from db.temporal.kinds import LINK
 
@@ -160,11 +170,43 @@ async def register(
     return outcome
 
 
+async def update(connection: WriteConnection, ref: LinkRef, fields: Mapping[str, Any], *, at: datetime | None = None) -> Outcome:
+    """Change some fields of the link that a reference names from an instant on, at which both of its ends exist."""
+    payload = lineage_link_fields.validate_patch(fields)
+    link_id = await _lock(connection, ref, at)
+    return await _record(connection, Assertion(link_id, Operation.PATCH, payload, at))
+
+
+async def restore(connection: WriteConnection, ref: LinkRef, *, at: datetime | None = None) -> Outcome:
+    """Assert the last state of a link again from an instant on, at which both of its ends exist."""
+    link_id = await _lock(connection, ref, at)
+    last = await connection.fetch_one(LINK.statement("temporal/last_state"), {"subject": link_id, "instant": at})
+    if last is None:
+        raise NotFound("The link has no state to restore: it does not exist before that instant. Give a later at.", field="at")
+    return await _record(connection, Assertion(link_id, Operation.SET, last.state, at))
+
+
+async def _lock(connection: WriteConnection, ref: LinkRef, at: datetime | None) -> int:
+    """Lock the link that a reference names, and return its id."""
+    (uid,) = raise_first_error([await lock_ends_of_link(connection, ref, at, field="link")])
+    (link_id,) = raise_first_error([named_by(LINK, await lock_one(connection, LINK, uid), ref, field="link")])
+    return link_id
+
+
+async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
+    """Record an assertion about a locked link. The outcome has the row of the link."""
+    outcome = await record_one(connection, LINK, assertion, field="link")
+    (row,) = await links_by_id(connection, [outcome.subject_id], outcome.at)
+    if row is None:
+        raise without_end_error(LINK, outcome.at, field="link")
+    return outcome._replace(row=row)
+
+
 async def remove(connection: WriteConnection, ref: LinkRef, *, at: datetime | None = None) -> Outcome:
     """End the link that a reference names at an instant."""
     (uid,) = raise_first_error([await lock_ends_of_link(connection, ref, at, field="link")])
     (outcome,) = await upsert_each(connection, [], deletions=[Deletion(uid, at)])
-    (outcome,) = raise_first_error([of_reference(LINK, outcome, ref, field="link")])
+    (outcome,) = raise_first_error([named_by(LINK, outcome, ref, field="link")])
     return outcome._replace(uid=uid)
 
 

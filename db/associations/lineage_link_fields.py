@@ -1,7 +1,7 @@
 """Validation of the state of a lineage link, whether it comes from GraphQL or from a file."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from db.errors import BadInput
@@ -13,16 +13,12 @@ TRANSFORMATION_LENGTH = 10_000
 
 def validate_state(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole state of a link. A field that is missing or null takes its default."""
-    type_, transformation, confidence = fields.get("type"), fields.get("transformation"), fields.get("confidence")
-    metadata = fields.get("metadata")
-    if transformation is not None:
-        transformation = text_of("transformation", transformation, length=TRANSFORMATION_LENGTH)
-    return {
-        "type": "DIRECT" if type_ is None else _type(type_),
-        "transformation": transformation,
-        "confidence": 1.0 if confidence is None else confidence_of("confidence", confidence),
-        "metadata": {} if metadata is None else json_object("metadata", metadata, example='{"job": "nightly"}'),
-    }
+    return validate_patch({field: fields.get(field) for field in _VALIDATORS})
+
+
+def validate_patch(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate some fields of a link. A field that is null takes its default."""
+    return {field: _VALIDATORS[field](value) for field, value in fields.items()}
 
 
 def producer(value: str | None) -> str | None:
@@ -39,6 +35,28 @@ def confidence_of(field: str, value: Any) -> float:
 
 
 def _type(value: Any) -> str:
+    if value is None:
+        return "DIRECT"
     if value not in LINK_TYPES:
         raise BadInput(f"type must be one of {', '.join(LINK_TYPES)}.", field="type")
     return str(value)
+
+
+def _transformation(value: Any) -> str | None:
+    return None if value is None else text_of("transformation", value, length=TRANSFORMATION_LENGTH)
+
+
+def _confidence(value: Any) -> float:
+    return 1.0 if value is None else confidence_of("confidence", value)
+
+
+def _metadata(value: Any) -> dict[str, Any]:
+    return {} if value is None else json_object("metadata", value, example='{"job": "nightly"}')
+
+
+_VALIDATORS: dict[str, Callable[[Any], Any]] = {
+    "type": _type,
+    "transformation": _transformation,
+    "confidence": _confidence,
+    "metadata": _metadata,
+}

@@ -1,7 +1,7 @@
 """References to lineage links and relationships, and the one way to resolve them to uids."""
 
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from db.assets.reference import AssetRef
@@ -11,9 +11,10 @@ from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError, NotFound
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes, lock_types_shared
 from db.sql import statement
-from db.temporal.change_log import Outcome
 from db.temporal.kind import AssociationKind
 from db.temporal.kinds import LINK
+
+Found = TypeVar("Found")
 
 _LINKS_BETWEEN = statement("associations/links_between")
 
@@ -74,12 +75,12 @@ def in_stored_order(type_: RelationshipTypeRow, ends: Ends) -> Ends:
     return Ends(ends.far, ends.near) if type_.is_symmetric and ends.near.uid > ends.far.uid else ends
 
 
-def of_reference(
-    kind: AssociationKind, outcome: Outcome | HeadwaterError, ref: LinkRef | RelationshipRef, *, field: str
-) -> Outcome | HeadwaterError:
-    """Return the outcome of a write to what a reference names. The error of an unknown uid becomes that of the reference."""
-    if not isinstance(outcome, NotFound) or outcome.field != "uid":
-        return outcome
+def named_by(
+    kind: AssociationKind, found: Found | HeadwaterError, ref: LinkRef | RelationshipRef, *, field: str
+) -> Found | HeadwaterError:
+    """Return what was found by the uid of what a reference names. The error of an unknown uid becomes that of the reference."""
+    if not isinstance(found, NotFound) or found.field != "uid":
+        return found
     named = f"{kind.label} with the uid {ref}" if isinstance(ref, UUID) else str(ref)
     return NotFound(f"There is no {named}.", field=field)
 

@@ -11,9 +11,20 @@ from sqlalchemy import BigInteger, Select, Uuid, bindparam, func, select
 
 from db.assets.asset import Deletion
 from db.assets.reference import AssetRef
-from db.associations.association import EndRefs, Ends, ResolvedState, resolve_and_lock, resolve_ends, write
+from db.associations import relationship_fields
+from db.associations.association import (
+    EndRefs,
+    Ends,
+    ResolvedState,
+    lock_one,
+    record_one,
+    resolve_and_lock,
+    resolve_ends,
+    without_end_error,
+    write,
+)
 from db.associations.effective import is_identity_of, select_effective, where_ends
-from db.associations.reference import RelationshipRef, in_stored_order, lock_ends_of_relationship, of_reference, relationship_uid
+from db.associations.reference import RelationshipRef, in_stored_order, lock_ends_of_relationship, named_by, relationship_uid
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.associations.stub import Stub, create_stubs, sourced_types
 from db.connection import ReadConnection, WriteConnection
@@ -26,7 +37,7 @@ from db.registries.relationship_type import DirectedTypeIds, RelationshipTypeRow
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import relationship as relationships
 from db.tables import relationship_effective as effective
-from db.temporal.change_log import Outcome, raise_first_error
+from db.temporal.change_log import Assertion, Operation, Outcome, raise_first_error
 from db.temporal.kind import valid_at
 from db.temporal.kinds import RELATIONSHIP
 
@@ -183,11 +194,27 @@ async def relate(connection: WriteConnection, state: RelationshipState) -> Outco
     return outcome
 
 
+async def update(
+    connection: WriteConnection, ref: RelationshipRef, fields: Mapping[str, Any], *, at: datetime | None = None
+) -> Outcome:
+    """Change some fields of the relationship that a reference names from an instant on, at which both of its ends exist."""
+    payload = relationship_fields.validate_patch(fields)
+    (uid,) = raise_first_error([await lock_ends_of_relationship(connection, ref, at, field="relationship")])
+    locked = named_by(RELATIONSHIP, await lock_one(connection, RELATIONSHIP, uid), ref, field="relationship")
+    (relationship_id,) = raise_first_error([locked])
+    assertion = Assertion(relationship_id, Operation.PATCH, payload, at)
+    outcome = await record_one(connection, RELATIONSHIP, assertion, field="relationship")
+    row = await relationship_by_id(connection, outcome.subject_id, outcome.at)
+    if row is None:
+        raise without_end_error(RELATIONSHIP, outcome.at, field="relationship")
+    return outcome._replace(row=row)
+
+
 async def unrelate(connection: WriteConnection, ref: RelationshipRef, *, at: datetime | None = None) -> Outcome:
     """End the relationship that a reference names at an instant."""
     (uid,) = raise_first_error([await lock_ends_of_relationship(connection, ref, at, field="relationship")])
     (outcome,) = await upsert_each(connection, [], deletions=[Deletion(uid, at)])
-    (outcome,) = raise_first_error([of_reference(RELATIONSHIP, outcome, ref, field="relationship")])
+    (outcome,) = raise_first_error([named_by(RELATIONSHIP, outcome, ref, field="relationship")])
     return outcome._replace(uid=uid)
 
 

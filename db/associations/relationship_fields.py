@@ -12,8 +12,16 @@ _IDENTIFIER = re.compile(r"0|-?[1-9][0-9]{0,37}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[
 
 def validate_state(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole state of a relationship. A field that is missing or null takes its default."""
-    attributes = fields.get("attributes")
-    return {"attributes": {} if attributes is None else json_object("attributes", attributes, example='{"since": "2026-01-01"}')}
+    return {"attributes": _attributes(fields.get("attributes"))}
+
+
+def validate_patch(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate some fields of a relationship. A field that is null takes its default."""
+    return validate_state(fields) if "attributes" in fields else {}
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    return {} if value is None else json_object("attributes", value, example='{"since": "2026-01-01"}')
 
 
 def is_identifier(key: str) -> bool:

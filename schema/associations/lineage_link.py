@@ -14,6 +14,7 @@ from db.associations import lineage_link as links
 from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
 from db.fields import refuse_unstorable
+from db.temporal.change_log import Outcome
 from db.temporal.kinds import LINK
 from schema.associations.association import (
     Association,
@@ -181,6 +182,26 @@ class RegisterLineageInput:
     idempotency_key: str | None = optional_input_field(KEY)
 
 
+@strawberry.input(
+    description="Changes of a lineage link. Fields that are left out stay as they are. Null stands for the default."
+)
+class UpdateLineageInput:
+    link: LinkRef = input_field("The link to change.")
+    type: LineageType | None = optional_input_field("New kind of transformation. Null is DIRECT.")
+    transformation: str | None = optional_input_field("New transformation. Null removes it.")
+    confidence: float | None = optional_input_field("New confidence, from 0 to 1. Null is 1.")
+    metadata: JSON | None = optional_input_field("New further facts, a JSON object that replaces the earlier one. Null is empty.")
+    at: datetime | None = optional_input_field(AT)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
+@strawberry.input(description="A lineage link to restore to its last state.")
+class RestoreLineageInput:
+    link: LinkRef = input_field("The link to restore.")
+    at: datetime | None = optional_input_field(AT)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
 @strawberry.input(description="A lineage link to remove.")
 class RemoveLineageInput:
     link: LinkRef = input_field("The link to remove.")
@@ -240,11 +261,28 @@ class LinkMutations:
         outcome = await write_once(
             info, key, lambda connection: links.register(connection, source, target, producer, content, at=at)
         )
-        (row,) = await read(info, links.links_by_id, [outcome.subject_id], outcome.at)
-        if row is None:
-            raise lost_result_error("The link or one of its ends")
-        (link,) = await links_of(info, [row], at)
-        return LineageLinkPayload(link=link, changed=outcome.changed)
+        return await _payload(info, outcome, at)
+
+    @cost(WRITE_COST)
+    @resolver(DOMAIN, "Change a lineage link from an instant on. NOT_FOUND if the link or one of its ends does not exist then.")
+    async def update_lineage(self, info: Info, input: Annotated[UpdateLineageInput, INPUT]) -> LineageLinkPayload:
+        content = provided_fields(input)
+        key = idempotency_key_of("updateLineage", content)
+        ref, at = link_ref(content.pop("link")), content.pop("at", None)
+        outcome = await write_once(info, key, lambda connection: links.update(connection, ref, content, at=at))
+        return await _payload(info, outcome, at)
+
+    @cost(WRITE_COST)
+    @resolver(
+        DOMAIN,
+        "Restore a removed lineage link to its last state, from that instant on. NOT_FOUND if an end does not exist then.",
+    )
+    async def restore_lineage(self, info: Info, input: Annotated[RestoreLineageInput, INPUT]) -> LineageLinkPayload:
+        content = provided_fields(input)
+        key = idempotency_key_of("restoreLineage", content)
+        ref, at = link_ref(content["link"]), content.get("at")
+        outcome = await write_once(info, key, lambda connection: links.restore(connection, ref, at=at))
+        return await _payload(info, outcome, at)
 
     @cost(WRITE_COST)
     @resolver(DOMAIN, "Remove a lineage link from an instant on. Reads at earlier instants still return it.")
@@ -254,6 +292,15 @@ class LinkMutations:
         return await delete_once(
             info, "removeLineage", LINK, "LineageLink", content, lambda connection, at: links.remove(connection, ref, at=at)
         )
+
+
+async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> LineageLinkPayload:
+    """Build the payload of a write. The id of the link is pinned if the mutation gave an instant."""
+    row = outcome.row or (await read(info, links.links_by_id, [outcome.subject_id], outcome.at))[0]
+    if row is None:
+        raise lost_result_error("The link or one of its ends")
+    (link,) = await links_of(info, [row], at)
+    return LineageLinkPayload(link=link, changed=outcome.changed)
 
 
 def parts_of(fields: dict[str, Any]) -> dict[str, Any]:

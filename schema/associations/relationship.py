@@ -13,6 +13,7 @@ from db.associations import relationship as relationships
 from db.associations import relationship_fields
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
+from db.temporal.change_log import Outcome
 from db.temporal.kinds import RELATIONSHIP
 from schema.associations.association import Association, association_histories, association_version, each_in_its_period
 from schema.execution.connections import fetch_connection, fetch_connections, read
@@ -162,6 +163,16 @@ class RelateInput:
     idempotency_key: str | None = optional_input_field(KEY)
 
 
+@strawberry.input(
+    description="Changes of a relationship. Fields that are left out stay as they are. Null stands for the default."
+)
+class UpdateRelationshipInput:
+    relationship: RelationshipRef = input_field("The relationship to change.")
+    attributes: JSON | None = optional_input_field("New attributes, a JSON object that replaces the earlier one. Null is empty.")
+    at: datetime | None = optional_input_field(AT)
+    idempotency_key: str | None = optional_input_field(KEY)
+
+
 @strawberry.input(description="A relationship to remove.")
 class UnrelateInput:
     relationship: RelationshipRef = input_field("The relationship to remove.")
@@ -221,11 +232,18 @@ class RelationshipMutations:
         origin, related = asset_ref(content["origin"]), asset_ref(content["related"])
         state = RelationshipState(input.type, origin, related, relationship_fields.validate_state(content), at)
         outcome = await write_once(info, key, lambda connection: relationships.relate(connection, state))
-        row = await read(info, relationships.relationship_by_id, outcome.subject_id, outcome.at)
-        if row is None:
-            raise lost_result_error("The relationship or one of its ends")
-        (relationship,) = await relationships_of(info, [row], at)
-        return RelationshipPayload(relationship=relationship, changed=outcome.changed)
+        return await _payload(info, outcome, at)
+
+    @cost(WRITE_COST)
+    @resolver(
+        DOMAIN, "Change a relationship from an instant on. NOT_FOUND if the relationship or one of its ends does not exist then."
+    )
+    async def update_relationship(self, info: Info, input: Annotated[UpdateRelationshipInput, INPUT]) -> RelationshipPayload:
+        content = provided_fields(input)
+        key = idempotency_key_of("updateRelationship", content)
+        ref, at = relationship_ref(content.pop("relationship")), content.pop("at", None)
+        outcome = await write_once(info, key, lambda connection: relationships.update(connection, ref, content, at=at))
+        return await _payload(info, outcome, at)
 
     @cost(WRITE_COST)
     @resolver(DOMAIN, "Remove a relationship from an instant on. Reads at earlier instants still return it.")
@@ -240,6 +258,15 @@ class RelationshipMutations:
             content,
             lambda connection, at: relationships.unrelate(connection, ref, at=at),
         )
+
+
+async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> RelationshipPayload:
+    """Build the payload of a write. The id of the relationship is pinned if the mutation gave an instant."""
+    row = outcome.row or await read(info, relationships.relationship_by_id, outcome.subject_id, outcome.at)
+    if row is None:
+        raise lost_result_error("The relationship or one of its ends")
+    (relationship,) = await relationships_of(info, [row], at)
+    return RelationshipPayload(relationship=relationship, changed=outcome.changed)
 
 
 def _reading(asset: LazyAsset, as_of: datetime | None) -> tuple[int, datetime]:

@@ -192,7 +192,10 @@ def attempts(named: Tenant) -> dict[str, list[dict[str, Any]]]:
         "updateEntity": [{"entity": it, "displayName": "thief", "details": [detail]} for it in entities],
         "deleteEntity": [{"entity": it} for it in entities],
         "restoreEntity": [{"entity": it} for it in ({"uid": uids["lone"]}, *entities)],
+        "updateLineage": [{"link": it, "transformation": "thief", **at} for it in links],
+        "restoreLineage": [{"link": it, **at} for it in links],
         "removeLineage": [{"link": it} for it in links],
+        "updateRelationship": [{"relationship": it, "attributes": {"by": "thief"}, **at} for it in relationships],
         "unrelate": [{"relationship": it} for it in relationships],
         "registerLineage": [{"source": it, "target": own, **at} for it in refs] + [{"source": own, "target": it} for it in refs],
         "relate": [

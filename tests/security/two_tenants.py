@@ -267,6 +267,10 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
         yield f"{verb}Product", None, {"product": {"uid": uids["gone"]}, **options}
         yield f"{verb}Entity", None, {"entity": {"uid": uids["lone"]}, **options, "idempotencyKey": f"entity {day_number}"}
     ends = {"source": {"product": "copy"}, "target": {"product": only}}
+    yield "updateLineage", None, {"link": {"uid": uids["link 1"]}, "transformation": f"select again {marker}", **later}
+    yield "restoreLineage", None, {"link": {"uid": uids["link 1"]}, "at": iso(day(19))}
+    changes = {"attributes": {"by": f"later {marker}"}, "at": iso(day(19))}
+    yield "updateRelationship", None, {"relationship": {"uid": uids["relationship steward person"]}, **changes}
     yield "removeLineage", None, {"link": {"ends": ends}, "at": iso(day(18))}
     ends = {"origin": {"product": "raw"}, "related": {"entity": {"type": "PERSON", "key": "8"}}}
     yield "unrelate", None, {"relationship": {"ends": {"type": "steward", **ends}}, "at": iso(day(18))}

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from db.assets import asset
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.reference import AssetRef
-from db.associations import lineage_link, reference, relationship
+from db.associations import lineage_link, relationship
 from db.associations.lineage_link import LinkState, link_observations
+from db.associations.reference import link_uid, relationship_uid
 from db.associations.relationship import RelationshipState, relationship_records
 from db.author import Author
 from db.connection import WriteConnection
@@ -42,7 +43,7 @@ _instants = st.sampled_from([START, START + MICROSECOND, *(START + timedelta(hou
 _actors = st.sampled_from(["one", "two", "three"])
 _step = st.tuples(
     st.sampled_from(["end 0", "end 1", "association", "association"]),
-    st.sampled_from(["SET", "SET", "SET", "DELETE"]),
+    st.sampled_from(["SET", "SET", "PATCH", "DELETE", "RESTORE"]),
     st.sampled_from([1, 2]),
     _instants,
     _actors,
@@ -55,6 +56,9 @@ _IDENTITY = {
         "SELECT id FROM relationship WHERE tenant_id = CAST(:tenant AS bigint) AND origin_id = ANY (CAST(:ends AS bigint[]))"
     ),
 }
+
+_SAVEPOINT = text("SAVEPOINT step")
+_ROLL_BACK = text("ROLLBACK TO SAVEPOINT step")
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,10 @@ class Example:
         """Make a change, and append it to the model if it is accepted."""
         self.connection.author = Author(actor)
         if subject != "association":
-            await self._change_end(int(subject[-1]), Operation(operation), value, at)
+            await self._change_end(int(subject[-1]), Operation("DELETE" if operation == "DELETE" else "SET"), value, at)
+            return
+        if operation in ("PATCH", "RESTORE"):
+            await self._change(operation, value, at)
             return
         payload = self._payload(value)
         near, far = (AssetRef(uid=it) for it in self.uids)
@@ -145,6 +152,32 @@ class Example:
         if isinstance(outcome, Outcome):
             self.asserted.append(at, Operation(operation), None if operation == "DELETE" else payload, actor)
 
+    async def _change(self, operation: str, value: int, at: datetime) -> None:
+        """Update or restore the association. Accepted if it has a state to change, or to restore, and both ends exist."""
+        module: Any = lineage_link if self.kind is LINK else relationship
+        before, periods = state_at(self.asserted.changes, at), [it for it in self.asserted.versions if it.valid_from <= at]
+        if operation == "RESTORE" and self.kind is RELATIONSHIP:
+            return
+        payload = {"confidence": value / 2} if self.kind is LINK else self._payload(value)
+        exists = periods and (before is not None or operation == "RESTORE")
+        ends_exist = all(state_at(end.changes, at) is not None for end in self.ends)
+        await self.connection.execute(_SAVEPOINT)
+        try:
+            if operation == "PATCH":
+                await module.update(self.connection, self.uid, payload, at=at)
+            else:
+                await module.restore(self.connection, self.uid, at=at)
+            is_accepted = True
+        except NotFound:
+            await self.connection.execute(_ROLL_BACK)
+            self.connection.failure = None
+            is_accepted = False
+        assert is_accepted == bool(exists and ends_exist)
+        if not is_accepted:
+            return
+        stated = payload if operation == "PATCH" else periods[-1].state
+        self.asserted.append(at, Operation("PATCH" if operation == "PATCH" else "SET"), stated, self.connection.author.actor)
+
     async def _write(self, states: list[Any], deletions: list[Deletion]) -> list[Any]:
         module: Any = lineage_link if self.kind is LINK else relationship
         outcomes: list[Any] = await module.upsert_each(self.connection, states, deletions=deletions, allow_pending_ends=True)
@@ -153,9 +186,9 @@ class Example:
     @property
     def uid(self) -> UUID:
         if self.kind is LINK:
-            return reference.link_uid(self.uids[0], self.uids[1], None)
+            return link_uid(self.uids[0], self.uids[1], None)
         type_: Any = type("Type", (), {"code": "TABLE uses TABLE"})
-        return reference.relationship_uid(type_, *self.uids)
+        return relationship_uid(type_, *self.uids)
 
     def _payload(self, value: int) -> State:
         if self.kind is LINK:

@@ -11,7 +11,9 @@ from uuid import UUID
 
 import pytest
 
+from db.associations import lineage_link
 from db.associations.reference import link_uid
+from db.author import Author
 from db.instants import write_instant
 from db.sql import text
 from graph_api import demo
@@ -66,6 +68,26 @@ async def test_the_demo_with_its_patches_and_late_changes_is_the_same_elsewhere(
         assert 0 < load.summary.unchanged < sum(map(len, (await observations(original)).values()))
         assert await observations(copy) == await observations(original)
         assert await readable_state(copy) == await readable_state(original)
+
+
+@pytest.mark.temporal
+async def test_updates_of_a_link_are_exported_as_whole_states(server: str) -> None:
+    async with load_target(server) as original, load_target(server) as copy:
+        await original.load(
+            [product_line(A, "a", 0), product_line(B, "b", 0), link_line(A, B, 1, type="DERIVED", confidence=0.5)]
+        )
+        uid = link_uid(A, B, None)
+        async with original.database.transaction(1, Author("editor")) as connection:
+            await lineage_link.update(connection, uid, {"confidence": 0.75}, at=day(2))
+            await lineage_link.update(connection, uid, {"metadata": {"a": 1}}, at=day(4))
+            await lineage_link.restore(connection, uid, at=day(6))
+            # the update of the fourth day has no effect any more
+            await lineage_link.remove(connection, uid, at=day(3))
+        exported = await export_from(original)
+        await copy.load(exported)
+        assert copy.errors == []
+        assert await readable_state(copy) == await readable_state(original)
+        await original.verify()
 
 
 async def observations(target: LoadTarget) -> dict[UUID, list[datetime]]:

@@ -38,6 +38,9 @@ OPERATIONS = {
         "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { __typename } }",
         'mutation { restoreEntity(input: { entity: { uid: "00000000-0000-0000-0000-000000000001" } }) { __typename } }',
         'mutation { removeLineage(input: { link: { uid: "00000000-0000-0000-0000-000000000001" } }) { __typename } }',
+        "mutation ($input: UpdateLineageInput!) { updateLineage(input: $input) { __typename } }",
+        "mutation ($input: RestoreLineageInput!) { restoreLineage(input: $input) { __typename } }",
+        "mutation ($input: UpdateRelationshipInput!) { updateRelationship(input: $input) { __typename } }",
         "mutation ($input: UnrelateInput!) { ...F } fragment F on Mutation { unrelate(input: $input) { __typename } }",
     ],
     Scope.WRITE: [

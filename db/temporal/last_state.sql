@@ -1,7 +1,7 @@
 -- Read the state of a subject's last version that begins at an instant or before it.
--- Parameters: :subject id of the asset; :instant, NULL for no limit.
+-- Parameters: :subject id; :instant, NULL for no limit.
 -- Tokens: {state}, {versions} and {subject} of the kind
--- Used by: db.assets.asset.restore
+-- Used by: db.assets.asset.restore, db.associations.lineage_link.restore
 SELECT {state} AS state
 FROM {versions} v
 WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.{subject} = CAST(:subject AS bigint)
