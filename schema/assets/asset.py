@@ -14,17 +14,22 @@ from schema.associations.relationship import BOTH, AssetEnd, Relationship, Types
 from schema.execution.context import Info
 from schema.execution.loading import Loadable
 from schema.language.columns import column, reads
-from schema.language.cost import list_size, walk_cost
+from schema.language.cost import count_cost, list_size, walk_cost
 from schema.language.fields import batched
 from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.references import AssetKind
 from schema.language.scopes import READ
 from schema.lazy import LazyDomain
+from schema.lineage.counts import lineage_counts
 from schema.lineage.walk import LineageConnection, walk_connections
 from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, MaxDepth, WalkAfter, WalkFilter, WalkFirst
 from schema.temporal.history import AssetVersion, asset_histories
 
+COUNT = (
+    "Number of assets that {}, directly or through others within maxDepth links. Null if there are too many to count; then an"
+    " error says so."
+)
 LABEL = "Name to display: the name of a product, the display name of an entity."
 TYPE_LABEL = "Display name of the type: `Product`, or the label of the type of an entity."
 ASSET_KEY = "Key by which users name the asset: the name of a product, the key of an entity in the system that it comes from."
@@ -120,6 +125,18 @@ class Asset(Node):
         as_of: AsOf = None,
     ) -> list[LineageConnection | None]:
         return await walk_connections(info, assets, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
+
+    @count_cost(Direction.UPSTREAM)
+    @batched(READ, COUNT.format("feed it"))
+    @staticmethod
+    async def upstream_count(assets: Sequence["Asset"], info: Info, max_depth: MaxDepth = 1) -> list[int | None]:
+        return await lineage_counts(info, assets, Direction.UPSTREAM, max_depth)
+
+    @count_cost(Direction.DOWNSTREAM)
+    @batched(READ, COUNT.format("it feeds"))
+    @staticmethod
+    async def downstream_count(assets: Sequence["Asset"], info: Info, max_depth: MaxDepth = 1) -> list[int | None]:
+        return await lineage_counts(info, assets, Direction.DOWNSTREAM, max_depth)
 
     @reads("as_of")
     @paged

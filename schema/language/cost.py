@@ -60,6 +60,8 @@ class Walks(NamedTuple):
     number: int
     directions: tuple[Direction, ...]
     link_reads: int = 0
+    # one of a single level only counts the links
+    are_counts: bool = False
 
 
 def walk_cost(*directions: Direction, count: int = 1, link_reads: int = 0) -> Callable[[Field], Field]:
@@ -67,6 +69,11 @@ def walk_cost(*directions: Direction, count: int = 1, link_reads: int = 0) -> Ca
     links among their assets so many times, too."""
     weight = count * Bounds().assets + link_reads * (Bounds().links // LINKS_PER_OBJECT)
     return _declare(Cost(weight=weight), {_WALKS: Walks(count, directions, link_reads)})
+
+
+def count_cost(direction: Direction) -> Callable[[Field], Field]:
+    """Declare that a field counts the assets of a walk, or to a depth of 1, of which the SDL gives the cost, only links."""
+    return _declare(Cost(weight=Bounds().links // COUNTED_PER_OBJECT), {_WALKS: Walks(1, (direction,), are_counts=True)})
 
 
 def links_cost(per_item_of: int = 1) -> Callable[[Field], Field]:

@@ -198,15 +198,19 @@ class _Estimation:
 
     def _cost_of_result(self, node: FieldNode, field_cost: FieldCost, below: _SelectionCost) -> tuple[int, int, int]:
         """Return the cost of what a field returns, in total, for each item and in reads of links."""
-        walk = self._walk(node, field_cost)
+        depth = self._depth(node, field_cost)
+        walk = self._walk(field_cost, depth)
         if walk is None:
             once, link_reads = field_cost.cost + below.total, below.link_reads + field_cost.reads_links
         else:
             assert field_cost.walks is not None, "an estimated walk is declared"
             reads, link_reads = field_cost.walks.link_reads + below.link_reads, 0
             bounds, number = self._limits.walk_bounds, field_cost.walks.number
-            # the object that the field returns costs 1, too, unless that exceeds what the schema announces
-            own = min(number * walk.cost(bounds) + 1, number * bounds.assets)
+            if field_cost.walks.are_counts:
+                own = walk.count_cost if depth == 1 else walk.cost(bounds)
+            else:
+                # the object that the field returns costs 1, too, unless that exceeds what the schema announces
+                own = min(number * walk.cost(bounds) + 1, number * bounds.assets)
             once = own + reads * walk.link_cost + below.total
         if field_cost.length is None:
             return (0, once, link_reads) if field_cost.is_list else (once, 0, link_reads)
@@ -250,15 +254,18 @@ class _Estimation:
         default = self._defaults.get(name)
         return 0 if default is None else count_literal_items(position, default, self._count_variable_items)
 
-    def _walk(self, node: FieldNode, field_cost: FieldCost) -> WalkExtent | None:
-        """Estimate a walk of a field, if it runs one."""
-        if field_cost.walks is None:
-            return None
+    def _depth(self, node: FieldNode, field_cost: FieldCost) -> int:
+        """Return the greatest depth of the walks of a field."""
         depths = [self._cost_value(it.value) for it in node.arguments or () if it.name.value == "maxDepth"]
         # a value that is no number or out of the limits is refused at the field
         depth = next((it for it in depths if type(it) is int), field_cost.depth)
-        limits = self._limits
-        return estimate_walk(limits.walk_bounds, self._figures, field_cost.walks.directions, min(depth, limits.max_walk_depth))
+        return min(depth, self._limits.max_walk_depth)
+
+    def _walk(self, field_cost: FieldCost, depth: int) -> WalkExtent | None:
+        """Estimate a walk of a field, if it runs one."""
+        if field_cost.walks is None:
+            return None
+        return estimate_walk(self._limits.walk_bounds, self._figures, field_cost.walks.directions, depth)
 
     def _fragment_cost(self, name: str) -> _SelectionCost:
         if name not in self._fragment_costs:

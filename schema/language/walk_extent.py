@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from db.lineage.figures import Figures
 from db.lineage.walk import Bounds, Direction, Walk
-from schema.language.cost import LINKS_PER_OBJECT
+from schema.language.cost import COUNTED_PER_OBJECT, LINKS_PER_OBJECT
 
 
 class WalkExtent(NamedTuple):
@@ -24,6 +24,11 @@ class WalkExtent(NamedTuple):
     def cost(self, bounds: Bounds) -> int:
         """Return the cost of the walk: its assets, or its links if these are many, and at most the bound of assets."""
         return min(bounds.assets, max(self.assets, self.link_cost))
+
+    @property
+    def count_cost(self) -> int:
+        """Cost of counting the links."""
+        return self.links // COUNTED_PER_OBJECT
 
     @property
     def link_cost(self) -> int:

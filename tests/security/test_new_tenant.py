@@ -152,6 +152,7 @@ LOOKUPS: dict[str, tuple[int, str]] = {
         f'{{ {ASSET} {{ upstream(filter: {{ links: {{ producers: ["dbt"], {SEEN} }} }}) {{ nodes {{ label }} }} }} }}',
     ),
     "neighbours of a page": (50, "{ products(first: 50) { nodes { upstream(maxDepth: 1) { totalCount } } } }"),
+    "counts of a page": (50, "{ products(first: 50) { nodes { upstreamCount downstreamCount } } }"),
     "diff of lineage": (60, f"{{ lineageDiff(uid: {LAST}, direction: UPSTREAM, {PERIOD}) {{ addedLinks {{ id }} }} }}"),
     "lineage between": (60, f"{{ lineageBetween(of: {{ uid: {LAST} }}, {WINDOW}) {{ nodes {{ label }} links {{ {LINK} }} }} }}"),
     "related": (50, '{ products(first: 50) { nodes { related(key: "uses") { totalCount nodes { label } } } } }'),

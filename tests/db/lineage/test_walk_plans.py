@@ -14,6 +14,7 @@ from db.associations.lineage_link import links_at
 from db.connection import ReadConnection
 from db.database import Database
 from db.lineage.first_page import WalkRoot, first_pages
+from db.lineage.neighbours import Neighbourhood, count_neighbours
 from db.lineage.product_walks import Step, walks_from_product
 from db.lineage.subgraph import links_of_pages, subgraphs_of_walks
 from db.lineage.walk import AssetFilter, Bounds, Direction, LinkFilter, Walk, WalkPage, WalkQuery, run_walks
@@ -93,6 +94,9 @@ async def test_each_statement_of_a_walk_finds_rows_by_their_ids(database: Databa
             "walks of one level": partial(_walks, connection, NEIGHBOURS, as_of),
             "assets": partial(nodes_by_id, connection, [(asset_id, instant) for asset_id in range(1, 2 * ASSETS, 500)]),
             "links of pages": partial(links_of_pages, connection, await _pages(connection, QUERY, as_of), QUERY),
+            "counts": partial(
+                count_neighbours, connection, [Neighbourhood(it, as_of, d) for it in (5, 9) for d in Direction], 100
+            ),
             "windows": partial(_windows, connection, QUERY, instant),
             "filtered windows": partial(_windows, connection, FILTERED, instant),
             "links at instants": partial(links_at, connection, [(link_id, instant) for link_id in range(1, ASSETS, 500)]),

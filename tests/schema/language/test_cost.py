@@ -218,7 +218,7 @@ def naive(selected: SelectionSetNode, type_name: str, fragments: Any, page: tupl
         elif page is not None and node.name.value in page[1]:
             count = page[0]
         weight = cost.weight if cost else 0 if is_leaf_type(inner) else 1
-        if inner.name == "LineageConnection" and node.selection_set is not None:
+        if inner.name in ("LineageConnection", "LineageBetween") and node.selection_set is not None:
             weight += 5_000 * link_reads(node.selection_set, inner.name, fragments)
         total += count * (weight + (naive(node.selection_set, inner.name, fragments, below) if node.selection_set else 0))
     return total
@@ -241,6 +241,7 @@ def reads_links_of_walk(type_name: str, field: str) -> bool:
     return (type_name, field) in {
         ("LineageConnection", "links"),
         ("LineageConnection", "cycles"),
+        ("LineageBetween", "links"),
         ("LineageEdge", "links"),
         ("LineageEdge", "confidence"),
     }
