@@ -171,6 +171,7 @@ entity_version = Table(
     Column("display_name", Text, nullable=False),
     Column("details", JSONB, nullable=False),
     Column("digest", Uuid, nullable=False),
+    Column("keys", ARRAY(Text), nullable=False),
     Column("search_text", Text, Computed(""), nullable=False),
 )
 

@@ -3,7 +3,7 @@
 -- Tokens: {product_fields} and {entity_fields}, the same list of columns, in which the fields of the other kind are NULL
 -- Used by: assets/nodes_by_id.sql, lineage/first_page.sql
 CROSS JOIN LATERAL (
-  SELECT a.id, a.uid, a.kind, a.type, a.key
+  SELECT a.id, a.uid, a.kind, a.type
   FROM asset a
   WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = wanted.id
   OFFSET 0

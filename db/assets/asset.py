@@ -269,7 +269,6 @@ def _current_row(identity: Identity, at: datetime, valid_from: datetime, version
         asset_id=identity.asset_id,
         uid=identity.uid,
         type=identity.type,
-        key=identity.key,
         as_of=at,
         valid_from=valid_from,
         valid_to=None,

@@ -6,7 +6,7 @@ from db.sql import render
 from db.temporal.kinds import ENTITY, PRODUCT
 
 # Documents, long texts and lists.
-_LARGE = frozenset({"schema", "details", "description", "tags"})
+_LARGE = frozenset({"schema", "details", "description", "tags", "keys"})
 # The instants of a version. The driver takes longer to decode them than all the rest of a row.
 PERIOD = ("valid_from", "valid_to", "created_at")
 _PERIOD = frozenset(PERIOD)

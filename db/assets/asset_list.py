@@ -56,7 +56,6 @@ def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str
             versions.asset_id,
             assets.c.uid,
             assets.c.type,
-            assets.c.key,
             *(column for name, column in period.items() if fields is None or name in fields),
             *(versions[field] for field in kind.fields if fields is None or field in fields),
             *(_detail_rows(instant, fields) if kind is ENTITY else []),

@@ -39,13 +39,13 @@ class EntityRow(Protocol):
     asset_id: int
     uid: UUID
     type: str
-    key: str | None
     as_of: datetime
     valid_from: datetime
     valid_to: datetime | None
     created_at: datetime
     display_name: str
     details: dict[str, str]
+    # `keys`, the keys of the entity, the primary one first, is read by name only
 
     def __getitem__(self, column: str, /) -> Any: ...
 
@@ -62,7 +62,6 @@ def entity_from_version(uid: UUID, version: VersionPeriod) -> EntityRow:
         asset_id=version.subject_id,
         uid=uid,
         type=version.type or "",
-        key=version.key,
         as_of=version.as_of,
         valid_from=version.valid_from,
         valid_to=version.valid_to,
@@ -142,7 +141,8 @@ def _by_key(fields: frozenset[str] | None) -> Statement:
         .table_valued("type", "key")
         .render_derived()
     )
-    return compose(select_assets(ENTITY, AS_OF, fields).where(assets.c.type == named.c.type, assets.c.key == named.c.key))
+    named_keys = (assets.c.type == named.c.type, assets.c.key == named.c.key)
+    return compose(select_assets(ENTITY, AS_OF, fields).add_columns(named.c.key).where(*named_keys))
 
 
 async def create(
@@ -155,7 +155,9 @@ async def create(
 ) -> Outcome:
     """Create an entity. Neither its uid nor its key may be in use at that instant."""
     assert spec.type is not None, "an entity has a type"
-    payload = entity_fields.validate_state(await read_type_registry_locked(connection, details), spec.type, display_name, details)
+    keys = None if spec.key is None else [spec.key]
+    registry = await read_type_registry_locked(connection, details)
+    payload = entity_fields.validate_state(registry, spec.type, display_name, details, keys)
     identity = await asset.add_or_lock(connection, ENTITY, spec)
     try:
         assertion = Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)

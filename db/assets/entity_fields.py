@@ -1,6 +1,6 @@
 """Validation of the fields of an entity, for every source of writes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from db.errors import BadInput
@@ -13,10 +13,13 @@ KEY_LENGTH = 500
 MAX_DETAILS = 200
 
 
-def validate_state(registry: TypeRegistry, type_: str, display_name: str, details: Mapping[str, str]) -> dict[str, Any]:
-    """Validate the whole state of an entity of a type."""
+def validate_state(
+    registry: TypeRegistry, type_: str, display_name: str, details: Mapping[str, str], keys: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Validate the whole state of an entity of a type. Without `keys` it leaves those of the entity as they are."""
     registry.require_entity(type_)
-    return {"display_name": _display_name(display_name), "details": _details(registry, details)}
+    state = {"display_name": _display_name(display_name), "details": _details(registry, details)}
+    return state if keys is None else {**state, "keys": list(keys)}
 
 
 def validate_patch(registry: TypeRegistry, fields: Mapping[str, Any]) -> dict[str, Any]:

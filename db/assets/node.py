@@ -17,7 +17,7 @@ from db.temporal.kinds import ENTITY, PRODUCT
 _UIDS = statement("assets/uids_by_id")
 
 # Types of the fields that are no text.
-_TYPES = {"schema": "jsonb", "details": "jsonb", "tags": "text[]"}
+_TYPES = {"schema": "jsonb", "details": "jsonb", "tags": "text[]", "keys": "text[]"}
 
 _PERIOD = {it: f"{{}}.{it}" for it in PERIOD} | {"valid_to": "NULLIF({}.valid_to, 'infinity')"}
 

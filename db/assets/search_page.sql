@@ -4,7 +4,7 @@
 -- Tokens: {direction} in which the page is fetched; {product_fields} and {entity_fields} as in _node.sql
 -- Used by: db.assets.search.search_page
 WITH {include _search}
-SELECT wanted.rank, wanted.sorted_label, wanted.instant AS as_of, a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
+SELECT wanted.rank, wanted.sorted_label, wanted.instant AS as_of, a.id AS asset_id, a.uid, a.kind, a.type, v.*
 FROM (
   SELECT f.rank, f.label AS sorted_label, f.asset_id AS id, coalesce(CAST(:as_of AS timestamptz), now()) AS instant
   FROM found f

@@ -5,7 +5,7 @@ Any other assertion about the entity overrides its stub, even one for an earlier
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from db.assets.asset import IdentitySpec, add_or_lock_each
 from db.assets.entity import entity_uid_by_key
@@ -55,7 +55,7 @@ async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], s
     specs = [IdentitySpec(None, type_, key, entity_uid_by_key(type_, key)) for type_, key in since]
     identities = dict(zip(since, raise_first_error(await add_or_lock_each(connection, ENTITY, specs)), strict=True))
     assertions = [
-        Assertion(identities[type_, key].asset_id, Operation.STUB, {"display_name": f"{labels[type_]} {key}", "details": {}}, at)
+        Assertion(identities[type_, key].asset_id, Operation.STUB, _state(labels[type_], key), at)
         for (type_, key), at in since.items()
     ]
     recorded, conflicts = await record_asset_changes(connection, ENTITY, assertions)
@@ -69,6 +69,10 @@ async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], s
             # it would create the entity if the first one did not
             changes.append(first._replace(at=stub.at or connection.now, changed=False))
     return WriteResult({}, changes, conflicts)
+
+
+def _state(label: str, key: str) -> dict[str, Any]:
+    return {"display_name": f"{label} {key}", "details": {}, "keys": [key]}
 
 
 def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:

@@ -14,7 +14,6 @@ class AssetPeriod(NamedTuple):
 
     uid: UUID
     type: str | None
-    key: str | None
     valid_from: datetime
     state: dict[str, Any]
     ended: datetime | None

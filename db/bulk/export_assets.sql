@@ -3,7 +3,7 @@
 -- Parameters: :instant, or null for the whole history.
 -- Tokens: {versions}, {state} of the kind.
 -- Used by: db.bulk.export.assets
-SELECT a.uid, a.type, a.key, v.valid_from, {state} AS state, CASE
+SELECT a.uid, a.type, v.valid_from, {state} AS state, CASE
     WHEN CAST(:instant AS timestamptz) IS NULL
       AND v.valid_to IS DISTINCT FROM lead(v.valid_from) OVER (PARTITION BY v.asset_id ORDER BY v.valid_from)
     THEN nullif(v.valid_to, 'infinity')

@@ -24,7 +24,7 @@ FROM (
   WHERE w.depth >= 0
 ) wanted
 LEFT JOIN LATERAL (
-  SELECT a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
+  SELECT a.id AS asset_id, a.uid, a.kind, a.type, v.*
   FROM (SELECT) AS one
   {include assets/_node}
 ) node ON true

@@ -25,7 +25,7 @@ FROM (
   FROM ({pages}) page
 ) wanted (step, root_id, depth, level, visited, examined, timed_out, instant, id)
 LEFT JOIN LATERAL (
-  SELECT a.id AS asset_id, a.uid, a.kind, a.type, a.key, v.*
+  SELECT a.id AS asset_id, a.uid, a.kind, a.type, v.*
   FROM (SELECT) AS one
   {include assets/_node}
 ) node ON true

@@ -2,7 +2,7 @@
 -- Parameters: those of the candidates.
 -- Tokens: {candidates}, a query of (at, subject_id); {kind}, {versions}, {subject}, {state}, {state_before} of the kind.
 -- Used by: db.temporal.changes.list_changes
-SELECT '{kind}' AS kind, candidate.at, candidate.subject_id, a.uid, a.type, a.key,
+SELECT '{kind}' AS kind, candidate.at, candidate.subject_id, a.uid, a.type,
   CASE
     WHEN v.valid_from IS NULL THEN 'DELETED'
     WHEN v.created_at = v.valid_from THEN 'CREATED'

@@ -3,7 +3,7 @@
 -- Tokens: {candidates}, a query of (subject_id, earlier_from, later_from); {kind}, {versions}, {subject}, {state},
 --   {state_before} of the kind.
 -- Used by: db.temporal.differences.list_differences
-SELECT '{kind}' AS kind, candidate.subject_id, a.uid, a.type, a.key,
+SELECT '{kind}' AS kind, candidate.subject_id, a.uid, a.type,
   p.valid_from AS from_before, NULLIF(p.valid_to, 'infinity') AS to_before, p.created_at AS created_before,
   CASE WHEN p.valid_from IS NOT NULL THEN {state_before} END AS state_before,
   v.valid_from AS from_after, NULLIF(v.valid_to, 'infinity') AS to_after, v.created_at AS created_after,

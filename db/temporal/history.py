@@ -27,7 +27,6 @@ class VersionPeriod:
 
     subject_id: int
     type: str | None
-    key: str | None
     as_of: datetime
     valid_from: datetime
     valid_to: datetime | None
@@ -84,7 +83,6 @@ def version_period(
     return VersionPeriod(
         subject_id=row.subject_id,
         type=row.type,
-        key=row.key,
         as_of=as_of,
         valid_from=valid_from,
         valid_to=valid_to,
@@ -114,7 +112,6 @@ def _version(kind: Kind, row: Any) -> VersionRow:
     return VersionRow(
         subject_id=row.subject_id,
         type=row.type,
-        key=row.key,
         as_of=row.valid_from,
         valid_from=row.valid_from,
         valid_to=row.valid_to,

@@ -4,11 +4,11 @@
 -- Tokens: {direction}, ASC or DESC; {periods}, {subject}, {is_association}, {created_at}, {state}, {state_before}, {author} of
 --   the kind.
 -- Used by: db.temporal.history.histories
-SELECT candidate.subject_id, a.type, a.key, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, {created_at} AS created_at,
+SELECT candidate.subject_id, a.type, v.valid_from, NULLIF(v.valid_to, 'infinity') AS valid_to, {created_at} AS created_at,
   {state} AS state, previous.state AS state_before, cause.recorded_at, cause.actor, cause.credential
 FROM unnest(CAST(:subjects AS bigint[])) AS requested (subject_id)
 LEFT JOIN LATERAL (
-  SELECT a.type, a.key
+  SELECT a.type
   FROM asset a
   WHERE NOT {is_association} AND a.tenant_id = CAST(:tenant AS bigint) AND a.id = requested.subject_id
   LIMIT 1

@@ -170,7 +170,8 @@ async def _delete_and_restore(
 
 
 def _entity_state(types: TypeRegistry, ref: IdentitySpec, name: str, since: str, details: str) -> AssetState:
-    fields = entity_fields.validate_state(types, ref.type or "", name, _pairs(details))
+    keys = None if ref.key is None else [ref.key]
+    fields = entity_fields.validate_state(types, ref.type or "", name, _pairs(details), keys)
     return AssetState(ENTITY, ref, fields, _instant(since))
 
 

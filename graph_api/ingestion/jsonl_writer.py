@@ -57,8 +57,9 @@ async def _contents(connection: ReadConnection, as_of: datetime | None) -> Async
         for content in _period(product, "product", product.state):
             yield content
     async for entity in export.assets(connection, ENTITY, as_of):
+        key = next(iter(entity.state["keys"]), None)
         details = [{"type": code, "value": value} for code, value in entity.state["details"].items()]
-        state = {"type": entity.type, "key": entity.key, "displayName": entity.state["display_name"], "details": details}
+        state = {"type": entity.type, "key": key, "displayName": entity.state["display_name"], "details": details}
         for content in _period(entity, "entity", state):
             yield content
     async for link in export.associations(connection, LINK, as_of):

@@ -141,7 +141,8 @@ class Source:
                     refused.append(self.refuse(item, conflict))
             elif isinstance(statement, EntityState):
                 try:
-                    payload = validate_state(types, statement.ref.type or "", statement.display_name, statement.details)
+                    keys = None if statement.ref.key is None else [statement.ref.key]
+                    payload = validate_state(types, statement.ref.type or "", statement.display_name, statement.details, keys)
                 except BadInput as error:
                     refused.append(self.refuse(item, error))
                 else:

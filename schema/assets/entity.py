@@ -86,6 +86,8 @@ class Entity(Asset):
         READ,
         "Identifier in the system that the entity comes from, unique within the type, such as an integer, a UUID or a"
         " qualified name.",
+        compute=lambda row, pinned: next(iter(row["keys"]), None),
+        reads=("keys",),
     )
     display_name: str = column(READ, "Name to display.")
     type_label: str = type_label_field(TYPE_LABEL)
@@ -127,7 +129,7 @@ class Entity(Asset):
     def detail(self, type: Annotated[str, strawberry.argument(description="Code of the detail type.")]) -> str | None:
         return cast(str | None, self.row.details.get(type))
 
-    @reads("details", "as_of")
+    @reads("details", "keys", "as_of")
     @cost(FETCH_COST)
     @resolver(
         READ,

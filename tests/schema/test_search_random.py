@@ -134,7 +134,7 @@ async def put_entity(api: Api, chance: random.Random, model: Model, number: int)
         uid,
         "ENTITY",
         label,
-        (),
+        () if key is None else (key,),
         tuple(details.values()),
         type_,
         DOMAINS[type_],

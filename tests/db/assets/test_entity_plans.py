@@ -51,13 +51,15 @@ INSERT INTO asset (tenant_id, uid, kind, type, key)
 SELECT CASE WHEN n <= {ENTITIES} THEN 1 ELSE 2 END, gen_random_uuid(), 'ENTITY', 'TYPE_' || n % 10, n
 FROM generate_series(1, {ENTITIES} + 1000) n;
 CREATE TEMPORARY TABLE filled AS
-SELECT a.tenant_id, a.id, n, '2025-01-01'::timestamptz + n * interval '30 days' AS since,
+SELECT a.tenant_id, a.id, a.key, n, '2025-01-01'::timestamptz + n * interval '30 days' AS since,
   CASE n WHEN {VERSIONS - 1} THEN 'infinity' ELSE '2025-01-01'::timestamptz + (n + 1) * interval '30 days' END AS until,
   'entity ' || md5(a.id::text) || ' ' || n AS name, md5(a.id::text) || '@shop.example' AS email, (a.id + n)::text AS level
 FROM asset a, generate_series(0, {VERSIONS - 1}) n;
-INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, digest)
-SELECT tenant_id, id, since, until, '2025-01-01', name, jsonb_build_object('email', email, 'level', level),
-  md5(jsonb_build_object('display_name', name, 'details', jsonb_build_object('email', email, 'level', level))::text)::uuid
+INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, keys, digest)
+SELECT tenant_id, id, since, until, '2025-01-01', name, jsonb_build_object('email', email, 'level', level), ARRAY[key],
+  md5(jsonb_build_object(
+    'display_name', name, 'details', jsonb_build_object('email', email, 'level', level), 'keys', ARRAY[key]
+  )::text)::uuid
 FROM filled;
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)
 SELECT tenant_id, id, 'email', since, 'infinity', email, NULL FROM filled WHERE n = 0
@@ -65,7 +67,8 @@ UNION ALL SELECT tenant_id, id, 'level', since, until, level, level::float FROM 
 INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)
 SELECT tenant_id, id, since, 'infinity' FROM filled WHERE n = 0;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
-SELECT tenant_id, 'ENTITY', asset_id, 'SET', valid_from, jsonb_build_object('display_name', display_name, 'details', details),
+SELECT tenant_id, 'ENTITY', asset_id, 'SET', valid_from,
+  jsonb_build_object('display_name', display_name, 'details', details, 'keys', keys),
   true, now(), 'filler'
 FROM entity_version;
 SET session_replication_role = DEFAULT;
@@ -120,7 +123,7 @@ READS: dict[str, tuple[Callable[[EntityRow], Read], str]] = {
     "current lookup by uid": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], None), "asset_uid_taken"),
     "current lookup": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], None), "entity_version_pkey"),
     "as-of lookup": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], THEN), "entity_version_pkey"),
-    "lookup by key": (lambda row: lambda it: entity.entities_by_key(it, [(row.type, row.key or "")], None), "asset_key_taken"),
+    "lookup by key": (lambda row: lambda it: entity.entities_by_key(it, [(row.type, row["keys"][0])], None), "asset_key_taken"),
     "details": (lambda row: lambda it: entity.details_by_entity(it, [(row.asset_id, day(0))]), "entity_detail_pkey"),
     "details as of": (lambda row: lambda it: entity.details_by_entity(it, [(row.asset_id, THEN)]), "entity_detail_pkey"),
     "history": (lambda row: lambda it: histories(it, [row.asset_id], ENTITY, Page(3)), "entity_version_pkey"),

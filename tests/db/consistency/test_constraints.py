@@ -17,8 +17,8 @@ from tests.builders import day
 pytestmark = pytest.mark.constraints
 
 _VERSION = (
-    "INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, digest)"
-    " VALUES (1, {asset}, {since}, {until}, {created}, 'x', '{{}}', gen_random_uuid())"
+    "INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, keys, digest)"
+    " VALUES (1, {asset}, {since}, {until}, {created}, 'x', '{{}}', '{{}}', gen_random_uuid())"
 )
 _DETAIL = (
     "INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value)"

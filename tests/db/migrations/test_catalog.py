@@ -110,12 +110,14 @@ VERSION_TABLES = {
     "RELATIONSHIP": "relation_version",
 }
 SUBJECTS = {"PRODUCT": "asset_id", "ENTITY": "asset_id", "LINK": "link_id", "RELATIONSHIP": "relation_id"}
+# Payload of a version `v`: the fields that its table has in that release.
+PAYLOAD = "(to_jsonb(v) - '{tenant_id,asset_id,link_id,relation_id,valid_from,valid_to,created_at,digest,search_text}'::text[])"
 DERIVED = [
     *(
         f"""
-        UPDATE {VERSION_TABLES[kind.name]} v SET digest = CAST(md5(CAST({kind.state_of("v")} AS text)) AS uuid);
+        UPDATE {VERSION_TABLES[kind.name]} v SET digest = CAST(md5(CAST({PAYLOAD} AS text)) AS uuid);
         INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor, request_id)
-        SELECT 1, '{kind.name}', v.{SUBJECTS[kind.name]}, 'SET', v.valid_from, {kind.state_of("v")}, true, now(), 'ann', 'r-1'
+        SELECT 1, '{kind.name}', v.{SUBJECTS[kind.name]}, 'SET', v.valid_from, {PAYLOAD}, true, now(), 'ann', 'r-1'
         FROM {VERSION_TABLES[kind.name]} v
         ORDER BY v.valid_from;
         """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from db.temporal.change_log import Operation
 
@@ -32,7 +33,7 @@ def apply(state: State | None, change: AcceptedChange) -> State | None:
     """Return the state after a change."""
     match change.operation:
         case Operation.SET:
-            return change.payload
+            return stated(state, change.payload or {})
         case Operation.STUB:
             return change.payload if state is None else state
         case Operation.PATCH:
@@ -41,12 +42,38 @@ def apply(state: State | None, change: AcceptedChange) -> State | None:
             return None
 
 
+def stated(state: State | None, payload: State) -> State:
+    """Return a whole state. That of an entity without keys leaves the keys as they are."""
+    return payload if "keys" in payload or "details" not in payload else {**payload, "keys": (state or {}).get("keys", [])}
+
+
+def compared_key(key: str) -> str:
+    """Return the form in which a key is compared: all spellings of a UUID are the same."""
+    try:
+        return str(UUID(key))
+    except ValueError:
+        return key
+
+
+def patched_keys(keys: list[str], patch: State) -> list[str]:
+    """Return the keys after a patch, which replaces or removes the primary key, removes keys, and adds keys, in this order."""
+    primary = [patch["primary"]] if patch.get("primary") is not None else []
+    removed = {compared_key(it) for it in patch.get("remove", [])}
+    others = [it for it in (keys[1:] if "primary" in patch else keys) if compared_key(it) not in removed]
+    first: dict[str, str] = {}
+    for key in primary + others + patch.get("add", []):
+        first.setdefault(compared_key(key), key)
+    return list(first.values())
+
+
 def patched(state: State, payload: State) -> State:
     """Return the state with the fields of a patch; details are merged one by one, and None removes one."""
     result = {**state, **payload}
     if "details" in payload:
         merged = {**state["details"], **payload["details"]}
         result["details"] = {code: value for code, value in merged.items() if value is not None}
+    if "keys" in payload:
+        result["keys"] = patched_keys(state["keys"], payload["keys"])
     return result
 
 

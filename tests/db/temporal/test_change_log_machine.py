@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -60,7 +60,18 @@ class Scenario:
     def state(self, subject: int, patch: dict[str, Any]) -> dict[str, Any]:
         """Build a whole state of a subject. Names of products have to be unique."""
         name = {"name": f"product {subject}"} if self.kind is PRODUCT else {}
-        return {**self.start, **name, **patch}
+        return {**self.start, **name, **self.patch(subject, patch)}
+
+    def patch(self, subject: int, patch: dict[str, Any]) -> dict[str, Any]:
+        """Build a patch of a subject. Keys have to be unique."""
+        if "keys" not in patch:
+            return patch
+        keys = patch["keys"]
+        if isinstance(keys, list):
+            return {**patch, "keys": [_key(subject, it) for it in keys]}
+        primary = {"primary": keys["primary"] and _key(subject, keys["primary"])} if "primary" in keys else {}
+        others = {name: [_key(subject, it) for it in keys[name]] for name in ("add", "remove") if name in keys}
+        return {**patch, "keys": {**primary, **others}}
 
     def __repr__(self) -> str:
         return self.kind.name
@@ -87,6 +98,17 @@ _PRODUCT_START: dict[str, Any] = {
 _names = st.sampled_from(["ann", "bob"])
 _values = st.sampled_from(["1", "2"])
 _codes = st.sampled_from(["email", "phone", "size"])
+# Kinds of keys, which `_key` completes: the last two are the same UUID.
+_keys = st.sampled_from(["a", "b", "uuid", "UUID"])
+_key_lists = st.lists(_keys, max_size=3, unique_by=str.lower)
+_key_patches = st.fixed_dictionaries({}, optional={"primary": st.none() | _keys, "add": _key_lists, "remove": _key_lists})
+
+
+def _key(subject: int, key: str) -> str:
+    """Return a key of a subject."""
+    uuid = UUID(int=subject)
+    return {"uuid": str(uuid), "UUID": uuid.hex.upper()}.get(key, f"{key} {subject}")
+
 
 SCENARIOS = [
     Scenario(PRODUCT, None, _PRODUCT_START, _product_fields, _product_fields, products_by_uid),
@@ -95,9 +117,16 @@ SCENARIOS = [
         "PERSON",
         {"display_name": "ann", "details": {}},
         st.fixed_dictionaries(
-            {}, optional={"display_name": _names, "details": st.dictionaries(_codes, st.none() | _values, max_size=3)}
+            {},
+            optional={
+                "display_name": _names,
+                "details": st.dictionaries(_codes, st.none() | _values, max_size=3),
+                "keys": _key_patches,
+            },
         ),
-        st.fixed_dictionaries({}, optional={"display_name": _names, "details": st.dictionaries(_codes, _values, max_size=3)}),
+        st.fixed_dictionaries(
+            {}, optional={"display_name": _names, "details": st.dictionaries(_codes, _values, max_size=3), "keys": _key_lists}
+        ),
         entities_by_uid,
     ),
 ]
@@ -206,7 +235,7 @@ class Example:
         columns = self.kind.versions.c
         versions = self.kind.versions.select().where(columns.tenant_id == 1).order_by(columns.asset_id, columns.valid_from)
         for row in self.harness.run(self.connection.fetch(compose(versions))):
-            state = {name: getattr(row, name) for name in self.kind.fields}
+            state = {name: row[name] for name in self.kind.fields}
             until = None if row.valid_to.year == 9999 else row.valid_to
             periods[row.asset_id].append(Period(row.valid_from, until, state))
             assert row.created_at == periods[row.asset_id][0].valid_from
@@ -222,15 +251,17 @@ class Example:
 
     def check_and_close(self) -> None:
         """Read around every instant of a change, verify the tenant, and roll back."""
-        changed_at = {it.at for log in self.logs for it in log}
-        for instant in {at + distance for at in changed_at for distance in (-MICROSECOND, timedelta(0), MICROSECOND)}:
-            rows = self.harness.run(self.scenario.read(self.connection, self.uids, instant))
-            states = [row and {name: getattr(row, name) for name in self.kind.fields} for row in rows]
-            assert states == [state_at(log, instant) for log in self.logs]
-        report = self.harness.run(verify_tenant(self.connection))
-        # A subject without a change is locked, and none of its changes was accepted.
-        assert [it for it in report.differences if "has no change" not in it] == []
-        self.close()
+        try:
+            changed_at = {it.at for log in self.logs for it in log}
+            for instant in {at + distance for at in changed_at for distance in (-MICROSECOND, timedelta(0), MICROSECOND)}:
+                rows = self.harness.run(self.scenario.read(self.connection, self.uids, instant))
+                states = [row and {name: row[name] for name in self.kind.fields} for row in rows]
+                assert states == [state_at(log, instant) for log in self.logs]
+            report = self.harness.run(verify_tenant(self.connection))
+            # A subject without a change is locked, and none of its changes was accepted.
+            assert [it for it in report.differences if "has no change" not in it] == []
+        finally:
+            self.close()
 
     def close(self) -> None:
         rollback = HeadwaterError("rolled back")
@@ -252,7 +283,7 @@ def machine_for(harness: Harness, scenario: Scenario) -> type[RuleBasedStateMach
 
         @rule(subject=subjects, patch=scenario.patches, at=instants)
         def patch(self, subject: int, patch: dict[str, Any], at: datetime) -> None:
-            self.example.record(subject, Operation.PATCH, patch, at)
+            self.example.record(subject, Operation.PATCH, scenario.patch(subject, patch), at)
 
         @rule(subject=subjects, patch=scenario.states, at=instants)
         def stub(self, subject: int, patch: dict[str, Any], at: datetime) -> None:
@@ -287,7 +318,7 @@ def machine_for(harness: Harness, scenario: Scenario) -> type[RuleBasedStateMach
             payloads: dict[Operation, Callable[..., Any]] = {
                 Operation.SET: lambda subject, state, _: scenario.state(subject, state),
                 Operation.STUB: lambda subject, state, _: scenario.state(subject, state),
-                Operation.PATCH: lambda _, __, patch: patch,
+                Operation.PATCH: lambda subject, _, patch: scenario.patch(subject, patch),
                 Operation.DELETE: lambda *_: None,
             }
             self.example.record_batch(
@@ -352,7 +383,7 @@ def history_of(harness: Harness, scenario: Scenario, changes: list[Any], arrival
         example.record(0, Operation.SET, scenario.state(0, {}), START - timedelta(days=1))
         for index in arrival:
             operation, patch, hours = changes[index]
-            payload = patch if operation is Operation.PATCH else scenario.state(0, patch)
+            payload = scenario.patch(0, patch) if operation is Operation.PATCH else scenario.state(0, patch)
             example.record(0, operation, payload, START + timedelta(hours=hours))
         return example.versions()[0]
     finally:

@@ -92,7 +92,7 @@ class Subject:
 
     def state(self, owner: str, code: str, value: str) -> State:
         if self.kind is ENTITY:
-            return {"display_name": owner, "details": {code: value}}
+            return {"display_name": owner, "details": {code: value}, "keys": [code]}
         return product_fields(
             f"product {self.asset_id}",
             owner=owner,
@@ -372,8 +372,8 @@ INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_
   tags, digest)
 SELECT tenant_id, id, valid_from, valid_to, created_at, md5(id::text), 'sales', 'ann', '{{}}', 'ACTIVE', '1.0.0', '{{}}', digest
 FROM period WHERE kind = 'PRODUCT';
-INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, digest)
-SELECT tenant_id, id, valid_from, valid_to, created_at, 'ann', '{{}}', digest FROM period WHERE kind = 'ENTITY';
+INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, keys, digest)
+SELECT tenant_id, id, valid_from, valid_to, created_at, 'ann', '{{}}', '{{}}', digest FROM period WHERE kind = 'ENTITY';
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
 SELECT tenant_id, kind, id, 'SET', valid_from, '{{}}'::jsonb, true, now(), 'filler' FROM period
 UNION ALL

@@ -119,6 +119,7 @@ async def test_history_lists_the_changes_of_each_version_details_included(typed:
         {"field": "displayName", "before": None, "after": "Ann"},
         {"field": "details.email", "before": None, "after": "ann@shop.example"},
         {"field": "details.phone", "before": None, "after": "555"},
+        {"field": "keys", "before": None, "after": []},
     ]
     assert second["changed"] == [
         {"field": "displayName", "before": "Ann", "after": "Anna"},

@@ -224,7 +224,7 @@ async def test_changes_of_an_entity_are_listed_by_detail(several: Api) -> None:
         {"field": "details.note", "before": "new", "after": None},
     ]
     assert updated["asset"]["id"] == f"Entity:{updated['uid']}@{iso(day(3))}"
-    assert [it["field"] for it in deleted["fields"]] == ["displayName", "details.email"]
+    assert [it["field"] for it in deleted["fields"]] == ["displayName", "details.email", "keys"]
 
 
 async def test_versions_and_changes_use_the_same_field_names(several: Api) -> None:
@@ -337,18 +337,18 @@ async def test_a_difference_compares_two_states(several: Api) -> None:
 
     everything = ["ADDED orders 7", "ADDED stock 7"]
     assert await found(-1, 100) == everything
-    assert await found(-1, 2) == ["ADDED orders 7", "ADDED stock 7", "ADDED Ann 3"]
+    assert await found(-1, 2) == ["ADDED orders 7", "ADDED stock 7", "ADDED Ann 4"]
     # a state is valid at its first instant
     assert await found(-1, 0) == ["ADDED orders 7"]
     assert await found(0, 0.5) == []
     assert await found(2, 3) == ["CHANGED Ann displayName details.email details.note"]
-    assert await found(3, 4) == ["REMOVED Anna 2"]
-    assert await found(2, 5) == ["CHANGED orders owner", "REMOVED Ann 3"]
+    assert await found(3, 4) == ["REMOVED Anna 3"]
+    assert await found(2, 5) == ["CHANGED orders owner", "REMOVED Ann 4"]
     narrowings: list[tuple[dict[str, Any], list[str]]] = [
         ({"kinds": ["UPDATED"]}, ["CHANGED orders owner"]),
-        ({"kinds": ["DELETED"]}, ["REMOVED Ann 3"]),
+        ({"kinds": ["DELETED"]}, ["REMOVED Ann 4"]),
         ({"kinds": ["CREATED", "RESTORED"]}, []),
-        ({"assetKinds": ["ENTITY"]}, ["REMOVED Ann 3"]),
+        ({"assetKinds": ["ENTITY"]}, ["REMOVED Ann 4"]),
         ({"assets": [await uid_of(several, "orders"), str(uuid4())]}, ["CHANGED orders owner"]),
         ({"actors": ["bob"]}, ["CHANGED orders owner"]),
         ({"actors": ["ann"]}, []),
