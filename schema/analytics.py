@@ -37,13 +37,13 @@ Most = Annotated[int, strawberry.argument(description="Maximum number of assets.
 
 
 @strawberry.federation.type(description="Number of products with a status.", shareable=True)
-class StatusCount:
+class ProductStatusCount:
     status: ProductStatus = field(READ, "Status of the products.")
     count: int = field(READ, "Number of products.")
 
 
 @strawberry.federation.type(description="Number of lineage links of a type.", shareable=True)
-class TypeCount:
+class LineageTypeCount:
     type: LineageType = field(READ, "Type of the links.")
     count: int = field(READ, "Number of links.")
 
@@ -66,9 +66,9 @@ class DomainStats:
 
     @list_size(3)
     @resolver(READ, "Number of products by status. A status without products is left out.")
-    async def by_status(self, info: Info) -> list[StatusCount]:
+    async def by_status(self, info: Info) -> list[ProductStatusCount]:
         counts = (await self._products(info)).by_status
-        return [StatusCount(status=it, count=counts[it.name]) for it in ProductStatus if it.name in counts]
+        return [ProductStatusCount(status=it, count=counts[it.name]) for it in ProductStatus if it.name in counts]
 
     @resolver(READ, "Number of entities whose type belongs to the domain.")
     def entities(self, info: Info) -> int:
@@ -106,9 +106,9 @@ class LineageStats:
 
     @list_size(3)
     @resolver(READ, "Number of links by type. A type without links is left out.")
-    async def by_type(self, info: Info) -> list[TypeCount]:
+    async def by_type(self, info: Info) -> list[LineageTypeCount]:
         counts = (await info.context.load(LINK_STATISTICS, self.as_of)).by_type
-        return [TypeCount(type=it, count=counts[it.name]) for it in LineageType if it.name in counts]
+        return [LineageTypeCount(type=it, count=counts[it.name]) for it in LineageType if it.name in counts]
 
     @resolver(READ, "Average confidence, from 0 to 1. Null if there are no links.")
     async def average_confidence(self, info: Info) -> float | None:

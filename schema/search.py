@@ -64,8 +64,8 @@ class SearchEdge:
     rank: SearchRank = field(READ, "How well it matches.")
 
 
-@strawberry.type(description="A value, and the number of found assets that have it.")
-class FacetValue:
+@strawberry.federation.type(description="A value, and the number of found assets that have it.", shareable=True)
+class SearchFacetValue:
     value: str = field(READ, "The value.")
     count: int = field(READ, "Number of assets.")
 
@@ -76,10 +76,10 @@ FacetFirst = Annotated[int, strawberry.argument(description="Maximum number of v
 def _facet(name: str, description: str) -> Any:
     """Declare a facet, which is counted only if it is selected."""
 
-    async def resolve(self: "SearchFacets", info: Info, first: FacetFirst = _FACET_SIZE) -> list[FacetValue] | None:
+    async def resolve(self: "SearchFacets", info: Info, first: FacetFirst = _FACET_SIZE) -> list[SearchFacetValue] | None:
         size = checked_page_size("first", first, info.context.limits.page_size)
         counts: SearchCounts = await info.context.load(SEARCH_COUNTS, (name, size), self.query)
-        return [FacetValue(value=it.value, count=it.number) for it in counts.values]
+        return [SearchFacetValue(value=it.value, count=it.number) for it in counts.values]
 
     resolve.__name__ = name
     return list_size(by=("first",))(resolver(READ, f"{description} Most frequent first.")(resolve))

@@ -201,7 +201,7 @@ def test_a_comparison_of_schemas_prints_the_documented_lines(tmp_path: Path) -> 
     for now, then in (
         (r"(type Product implements Asset & Node) (.*\{\n)", r'\1 @key(fields: "sku") \2  steward: String\n\n'),
         (r'  """[^"]*"""\n  INACTIVE\n', ""),
-        (r'  """[^"]*"""\n  limits: Limits!\n', ""),
+        (r'  """[^"]*"""\n  limits: ViewerLimits!\n', ""),
     ):
         earlier, count = re.subn(now, then, earlier)
         assert count == 1, now

@@ -27,7 +27,7 @@ from schema.language.scopes import READ
 from schema.language.walk_extent import estimate_walk
 from schema.lazy import ASSETS_BY_ID, LazyAsset
 from schema.lineage.diff import LineageDirection
-from schema.lineage.truncation import Truncation
+from schema.lineage.truncation import LineageTruncation
 from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, MaxDepth, WalkFilter, WalkFirst, walk_query
 
 REACHED_IN_WINDOW = Batch(reached_in_windows)
@@ -39,13 +39,15 @@ _MICROSECOND = timedelta(microseconds=1)
 list_of_periods = list_size(2)
 
 
-@strawberry.type(description="A period of a window of time.")
+@strawberry.federation.type(description="A period of a window of time.", shareable=True)
 class LineagePeriod:
     from_: datetime = field(READ, "First instant of the period.", name="from")
     to: datetime = field(READ, "End of the period: the first instant that is no longer in it.")
 
 
-@strawberry.type(description="A period of a window of time in which a walk reaches an asset at one depth.")
+@strawberry.federation.type(
+    description="A period of a window of time in which a walk reaches an asset at one depth.", shareable=True
+)
 class LineageDepthPeriod:
     from_: datetime = field(READ, "First instant of the period.", name="from")
     to: datetime = field(READ, "End of the period: the first instant that is no longer in it.")
@@ -183,9 +185,9 @@ class LineageBetween:
         "The limit that truncated the assets or their periods, or else the links, if they are selected. Null if all are complete"
         " within maxDepth.",
     )
-    def truncated(self) -> Truncation | None:
+    def truncated(self) -> LineageTruncation | None:
         reached = self.all_reached
-        return Truncation.of(reached.truncation or (reached.links_truncation if self.parts.links else None))
+        return LineageTruncation.of(reached.truncation or (reached.links_truncation if self.parts.links else None))
 
     @property
     def assets(self) -> Sequence[ReachedAsset]:

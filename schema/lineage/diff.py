@@ -20,7 +20,7 @@ from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
 from schema.language.scopes import READ
 from schema.lazy import LazyAsset, asset_id_at, assets_by_id
-from schema.lineage.truncation import Truncation
+from schema.lineage.truncation import LineageTruncation
 from schema.lineage.walk import WHOLE_LINKS_OF_PAGE, load_walk
 from schema.lineage.walk_arguments import MaxDepth, WalkFilter, walk_query
 
@@ -60,7 +60,7 @@ class LineageDiff:
     changed_links: list[LineageLinkChange] = list_of_differences(
         field(READ, "Links that are effective at both instants and differ.")
     )
-    truncated: Truncation | None = field(
+    truncated: LineageTruncation | None = field(
         READ,
         "The limit that truncated one of the walks, or the links of one, so that some differences may be missing or wrong. Null"
         " if the result is exact.",
@@ -105,7 +105,7 @@ class LineageDiffQueries:
                 for link_id, it in links_before.items()
                 if link_id in links_after and content_of(before.links[link_id]) != content_of(after.links[link_id])
             ],
-            truncated=Truncation.of(before.truncated or after.truncated),
+            truncated=LineageTruncation.of(before.truncated or after.truncated),
         )
 
 

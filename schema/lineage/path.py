@@ -60,7 +60,7 @@ class LineagePaths:
 
 
 @strawberry.enum(description="Which paths to return.")
-class PathMode(Enum):
+class LineagePathMode(Enum):
     SHORTEST = strawberry.enum_value("SHORTEST", description="Paths with the smallest number of links.")
     ALL = strawberry.enum_value("ALL", description="All paths, shortest first.")
 
@@ -78,7 +78,7 @@ class PathQueries:
         info: Info,
         from_: Annotated[UUID, strawberry.argument(name="from", description="Uid of the source.")],
         to: Annotated[UUID, strawberry.argument(description="Uid of the target.")],
-        mode: Annotated[PathMode, strawberry.argument(description="Which paths to return.")] = PathMode.SHORTEST,
+        mode: Annotated[LineagePathMode, strawberry.argument(description="Which paths to return.")] = LineagePathMode.SHORTEST,
         max_depth: Annotated[int, strawberry.argument(description="Maximum length of a path, in links.")] = 20,
         first: Annotated[int, strawberry.argument(description="Maximum number of paths.")] = 10,
         filter: WalkFilter = None,
@@ -91,7 +91,7 @@ class PathQueries:
             return None
         if origin == goal:
             raise BadInput(f"from and to are the same asset, {to}. Name two different assets.", field="to")
-        paths = await info.context.load(PATHS_BETWEEN, (origin, goal), query, as_of, limit, mode is PathMode.SHORTEST)
+        paths = await info.context.load(PATHS_BETWEEN, (origin, goal), query, as_of, limit, mode is LineagePathMode.SHORTEST)
         info.context.cost_meter.visited += paths.visited_count
         connection = await info.context.transaction.reader()
         instant = await connection.instant(as_of)

@@ -10,7 +10,7 @@ from schema.language.scopes import READ
 
 
 @strawberry.enum(description="The limit that truncated a walk, or the links among its assets.")
-class TruncationReason(Enum):
+class LineageTruncationReason(Enum):
     ASSETS = strawberry.enum_value("ASSETS", description="The walk visited more assets than the limit.")
     LINKS = strawberry.enum_value(
         "LINKS",
@@ -25,15 +25,15 @@ class TruncationReason(Enum):
 @strawberry.federation.type(
     description="A limit truncated a walk: there may be more assets or links than it returns.", shareable=True
 )
-class Truncation:
-    reason: TruncationReason = field(READ, "The limit that was exceeded.")
+class LineageTruncation:
+    reason: LineageTruncationReason = field(READ, "The limit that was exceeded.")
     limit: int = field(
         READ,
         "Value of the setting that was exceeded. For links among the assets of a walk, up to ten times this number are examined.",
     )
 
     @classmethod
-    def of(cls, truncation: walks.Truncation | None) -> "Truncation | None":
+    def of(cls, truncation: walks.Truncation | None) -> "LineageTruncation | None":
         if truncation is None:
             return None
-        return cls(reason=TruncationReason[truncation.reason], limit=truncation.limit)
+        return cls(reason=LineageTruncationReason[truncation.reason], limit=truncation.limit)

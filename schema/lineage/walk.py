@@ -31,7 +31,7 @@ from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.scopes import READ
 from schema.language.walk_extent import estimate_walk
 from schema.lazy import ASSETS_BY_ID, LazyAsset, assets_from_rows
-from schema.lineage.truncation import Truncation
+from schema.lineage.truncation import LineageTruncation
 from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, LineageFilter, WalkParts, walk_query
 
 Value = TypeVar("Value")
@@ -61,7 +61,7 @@ UIDS_BY_ID = Batch(uids_by_id)
 
 
 @strawberry.federation.type(description="Number of assets at one depth of a walk.", shareable=True)
-class DepthCount:
+class LineageDepthCount:
     depth: int = field(READ, "Distance from the root, in links.")
     count: int = field(READ, "Number of assets.")
 
@@ -152,8 +152,10 @@ class LineageConnection:
 
     @list_size(10)
     @resolver(READ, "Number of assets that the walk returns at each depth.")
-    def by_depth(self) -> list[DepthCount]:
-        return [DepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.visible_levels, 1) if level]
+    def by_depth(self) -> list[LineageDepthCount]:
+        return [
+            LineageDepthCount(depth=depth, count=len(level)) for depth, level in enumerate(self.walk.visible_levels, 1) if level
+        ]
 
     @links_cost()
     @batched(
@@ -175,7 +177,7 @@ class LineageConnection:
         " may be incomplete although the walk is not. Null if all are complete within maxDepth.",
     )
     @staticmethod
-    async def truncated(connections: Sequence["LineageConnection"], info: Info) -> list[Truncation | None]:
+    async def truncated(connections: Sequence["LineageConnection"], info: Info) -> list[LineageTruncation | None]:
         parts, query = connections[0].parts, _query_of(connections)
         complete = [it for it in connections if it.walk.truncation is None]
         reasons: list[walks.TruncationReason | None] = [None] * len(complete)
@@ -186,7 +188,7 @@ class LineageConnection:
             graphs = await _of_subgraphs(info, SUBGRAPH_OF_WALK, complete)
             reasons = [reason or graph.truncation_reason for reason, graph in zip(reasons, graphs, strict=True)]
         of_parts = iter(None if it is None else walks.Truncation.of(it, query.bounds) for it in reasons)
-        return [Truncation.of(it.walk.truncation or next(of_parts)) for it in connections]
+        return [LineageTruncation.of(it.walk.truncation or next(of_parts)) for it in connections]
 
     @property
     def walk(self) -> Walk:

@@ -23,7 +23,7 @@ END = "PRODUCT or ENTITY for any asset of that kind, or the code of an entity ty
 
 
 @strawberry.enum(description="Number of relationships that an asset may have at one instant, from the origin to the related end.")
-class Cardinality(Enum):
+class RelationshipCardinality(Enum):
     ONE_TO_ONE = strawberry.enum_value(
         "ONE_TO_ONE", description="An origin has one related asset, and a related asset has one origin."
     )
@@ -37,7 +37,7 @@ class Cardinality(Enum):
 
 
 @strawberry.enum(description="Effect on a relationship and its other end when the asset at one end is deleted.")
-class OnDelete(Enum):
+class RelationshipOnDelete(Enum):
     CLOSE = strawberry.enum_value(
         "CLOSE", description="The relationship ends with the asset, and returns when the asset is restored."
     )
@@ -52,8 +52,8 @@ class RelationshipType:
     reverse_key: str = field(READ, "Key of the relationship, seen from its related end.")
     origin: str = field(READ, f"Assets at the origin: {END}")
     related: str = field(READ, f"Assets at the related end: {END}")
-    cardinality: Cardinality = field(READ, "Number of relationships that an asset may have at one instant.")
-    on_delete: OnDelete = field(READ, "Effect of deleting an asset at either end.")
+    cardinality: RelationshipCardinality = field(READ, "Number of relationships that an asset may have at one instant.")
+    on_delete: RelationshipOnDelete = field(READ, "Effect of deleting an asset at either end.")
     foreign_key_field: str | None = field(READ, "Field by which another system refers to the related end.")
     created_at: datetime | None = field(READ, CREATED_AT)
     updated_at: datetime | None = field(READ, UPDATED_AT)
@@ -67,8 +67,8 @@ class RelationshipType:
             reverse_key=row.reverse_key,
             origin=row.origin,
             related=row.related,
-            cardinality=Cardinality[row.cardinality],
-            on_delete=OnDelete[row.on_delete],
+            cardinality=RelationshipCardinality[row.cardinality],
+            on_delete=RelationshipOnDelete[row.on_delete],
             foreign_key_field=row.foreign_key_field,
             **record_of(row),
         )
@@ -82,8 +82,8 @@ class PutRelationshipTypeInput:
     reverse_key: str = input_field("Key of the relationship, seen from its related end.")
     origin: str = input_field(f"Assets at the origin: {END}")
     related: str = input_field(f"Assets at the related end: {END}")
-    cardinality: Cardinality = input_field("Number of relationships that an asset may have at one instant.")
-    on_delete: OnDelete | None = optional_input_field("Effect of deleting an asset at either end. Defaults to CLOSE.")
+    cardinality: RelationshipCardinality = input_field("Number of relationships that an asset may have at one instant.")
+    on_delete: RelationshipOnDelete | None = optional_input_field("Effect of deleting an asset at either end. Defaults to CLOSE.")
     foreign_key_field: str | None = optional_input_field("Field by which another system refers to the related end.")
 
 

@@ -13,16 +13,16 @@ from schema.language.scopes import SELF
 
 
 @strawberry.federation.type(description="A quota of the tenant.", shareable=True)
-class Quota:
+class TenantQuota:
     used: int = field(SELF, "Number in use. Deleted ones count until they are purged.")
     allowed: int | None = field(SELF, "Maximum number. Null if there is no limit.")
 
     @classmethod
-    def of(cls, quota: tenant.Quota) -> "Quota":
+    def of(cls, quota: tenant.Quota) -> "TenantQuota":
         return cls(used=quota.used, allowed=quota.allowed)
 
 
-@strawberry.type(name="Limits", description="Limits of operations and quotas of the tenant.")
+@strawberry.type(description="Limits of operations and quotas of the tenant.")
 class ViewerLimits:
     @resolver(SELF, "Maximum cost of an operation.")
     def max_cost(self, info: Info) -> int:
@@ -45,15 +45,15 @@ class ViewerLimits:
         return info.context.limits.walk_bounds.assets
 
     @resolver(SELF, "Quota of products.")
-    async def products(self, info: Info) -> Quota:
+    async def products(self, info: Info) -> TenantQuota:
         return await _quota(info, "products")
 
     @resolver(SELF, "Quota of entities.")
-    async def entities(self, info: Info) -> Quota:
+    async def entities(self, info: Info) -> TenantQuota:
         return await _quota(info, "entities")
 
     @resolver(SELF, "Quota of lineage links.")
-    async def lineage_links(self, info: Info) -> Quota:
+    async def lineage_links(self, info: Info) -> TenantQuota:
         return await _quota(info, "links")
 
 
@@ -80,8 +80,8 @@ class ViewerQueries:
         return Viewer(tenant=principal.tenant, actor=principal.actor, scopes=principal.scope_names)
 
 
-async def _quota(info: Info, limited: str) -> Quota:
-    return Quota.of((await info.context.load(QUOTAS, None))[limited])
+async def _quota(info: Info, limited: str) -> TenantQuota:
+    return TenantQuota.of((await info.context.load(QUOTAS, None))[limited])
 
 
 async def _quotas(connection: ReadConnection, keys: Sequence[None]) -> list[Mapping[str, tenant.Quota]]:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from graphql import GraphQLObjectType, get_named_type, is_leaf_type
+from graphql import GraphQLEnumType, GraphQLInterfaceType, GraphQLObjectType, GraphQLUnionType, get_named_type, is_leaf_type
 from strawberry.federation.schema_directives import Tag
 from strawberry.types.base import get_object_definition
 
@@ -291,6 +291,47 @@ def test_types_without_identity_are_shareable() -> None:
     own = {it for it in plain if it.endswith("Payload")} | {"ApiKey", "RelationshipType", "DetailType"}
     shareable = set(re.findall(r"^type (\w+)[^\n{]* @shareable", schema.as_str(), re.MULTILINE))
     assert shareable == plain - own
+
+
+# What names of types begin with, so that types of other subgraphs have other names; and the names that do not, and why.
+OWN = (
+    "Analytics",
+    "Api",
+    "Asset",
+    "Detail",
+    "Domain",
+    "Entity",
+    "Lineage",
+    "Product",
+    "Record",
+    "Relationship",
+    "Search",
+    "Tenant",
+)
+OTHER_NAMES = {
+    "Node": "shared: Relay defines it",
+    "PageInfo": "shared: Relay defines it",
+    "SchemaField": "shared: a field of a schema, of data products of any subgraph",
+    "FieldChange": "shared: a field with its values before and after",
+    "OrderDirection": "an input: ASC and DESC, in any subgraph",
+    "ChangeKind": "an enum of recorded changes",
+    "DifferenceKind": "an enum of recorded differences",
+    "Viewer": "who asks: in Headwater, by its keys",
+    "ViewerLimits": "what the viewer may ask for",
+}
+
+
+def test_names_of_types_are_not_those_of_other_subgraphs() -> None:
+    roots = {schema._schema.query_type, schema._schema.mutation_type}
+    names = {
+        name
+        for name, it in schema._schema.type_map.items()
+        if isinstance(it, GraphQLObjectType | GraphQLInterfaceType | GraphQLEnumType | GraphQLUnionType)
+        and it not in roots
+        and not name.startswith(("_", "link__", *OWN))
+        and not name.endswith("Payload")
+    }
+    assert names - OTHER_NAMES.keys() == set()
 
 
 async def test_a_bad_representation_fails_without_the_others(api: Api) -> None:

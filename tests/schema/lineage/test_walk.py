@@ -539,7 +539,8 @@ async def test_a_walk_in_a_payload_sees_what_the_request_has_written(api: Api) -
 
 
 PATHS = """
-  query ($from: UUID!, $to: UUID!, $mode: PathMode! = SHORTEST, $maxDepth: Int! = 20, $first: Int! = 10, $filter: LineageFilter,
+  query ($from: UUID!, $to: UUID!, $mode: LineagePathMode! = SHORTEST, $maxDepth: Int! = 20, $first: Int! = 10,
+    $filter: LineageFilter,
     $asOf: DateTime) {
     lineagePaths(from: $from, to: $to, mode: $mode, maxDepth: $maxDepth, first: $first, filter: $filter, asOf: $asOf) {
       exhaustive paths { confidence assets { label } links { id confidence source { label } target { label } } }
