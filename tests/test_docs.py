@@ -383,9 +383,8 @@ async def test_the_examples_of_graphiql_return_data(demo_api: Api, example: Any)
 
 
 async def test_the_demo_is_loaded_once(api: Api) -> None:
-    everything = (
-        "{ products(first: 100) { nodes { ...fields } } entities(first: 100) { nodes { ...fields } } entityTypes { code } }"
-    )
+    assets = "products(first: 100) { nodes { ...fields } } entities(first: 100) { nodes { ...fields } }"
+    everything = f"{{ {assets} entityTypes {{ nodes {{ code }} }} }}"
     query = f"{everything} fragment fields on Asset {{ id history {{ totalCount }} }}"
     assert await demo.load(api.database) is True
     before = (await api(query)).data

@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from db.connection import ReadConnection
+from db.pagination import DIRECTIONS, Page, Slice
 from db.sql import statement
 
+_COUNT = statement("assets/count_domains")
 _DOMAINS = statement("assets/domains")
+_PAGES = {it: statement("assets/domain_page", direction=it) for it in DIRECTIONS}
 _OWNERS = statement("assets/owners_by_domain")
 
 
@@ -23,6 +26,19 @@ async def domains_at(connection: ReadConnection, instants: Sequence[datetime]) -
     """List the names of the domains that exist at each instant, in order."""
     results = [await connection.fetch(_DOMAINS, {"names": None, "instant": instant}) for instant in instants]
     return [[row.name for row in rows] for rows in results]
+
+
+async def domain_page(connection: ReadConnection, instant: datetime, page: Page) -> Slice[str]:
+    """Fetch a page of the names of the domains that exist at an instant."""
+    (after,), (before,) = page.after or (None,), page.before or (None,)
+    parameters = {"instant": instant, "after": after, "before": before, "limit": page.limit}
+    return page.slice(await connection.fetch(_PAGES[page.direction], parameters), lambda row: str(row.name))
+
+
+async def count_domains(connection: ReadConnection, instant: datetime) -> int:
+    """Count the domains that exist at an instant."""
+    (row,) = await connection.fetch(_COUNT, {"instant": instant})
+    return int(row.number)
 
 
 async def domains_by_name(connection: ReadConnection, names: Sequence[str], instant: datetime) -> list[str | None]:

@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Text, select
 
 from db import fields
 from db.connection import ReadConnection, WriteConnection
+from db.entry_list import EntryList
 from db.errors import BadInput, Conflict, HeadwaterError
+from db.filters import TENANT, any_of
 from db.registries.detail_format import FORMATS
-from db.registries.registry import PutOutcome, RegistryRecord, entities_have, lock_type, put_one, record_of, select_entries
-from db.sql import statement
+from db.registries.registry import PutOutcome, RegistryRecord, entities_have, lock_type, put_one, record_of
+from db.sql import compose, statement
 from db.tables import detail_type as detail_types
 
 # The part that the details of a type play for their entity.
 ROLES = ("DESCRIPTION", "URL", "OWNER", "TAG")
 
-_ALL = select_entries(detail_types, detail_types.c.code)
+_BY_CODE = compose(select(detail_types).where(detail_types.c.tenant_id == TENANT, detail_types.c.code == any_of("codes", Text)))
 _COUNT_USE = statement("registries/count_detail_type_use")
 _LOCK = statement("registries/lock_detail_type")
 _PUT = statement("registries/put_detail_types")
@@ -31,10 +36,19 @@ class DetailTypeRow(RegistryRecord):
     role: str | None = None
 
 
-async def all_detail_types(connection: ReadConnection) -> list[DetailTypeRow]:
-    """List all detail types in order of the code."""
-    rows = await connection.fetch(_ALL)
-    return [DetailTypeRow(row.code, row.label, row.format, row.role, **record_of(row)) for row in rows]
+def _detail_type(row: Any) -> DetailTypeRow:
+    return DetailTypeRow(row.code, row.label, row.format, row.role, **record_of(row))
+
+
+# All detail types, in order of the code.
+DETAIL_TYPES = EntryList(detail_types, _detail_type, detail_types.c.code)
+
+
+async def detail_types_by_code(connection: ReadConnection, codes: Sequence[str]) -> list[DetailTypeRow | None]:
+    """Find detail types by code."""
+    rows = await connection.fetch(_BY_CODE, {"codes": list(codes)})
+    types = {row.code: _detail_type(row) for row in rows}
+    return [types.get(code) for code in codes]
 
 
 async def put(

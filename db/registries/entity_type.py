@@ -9,17 +9,17 @@ from sqlalchemy import Text, select
 
 from db import fields
 from db.connection import ReadConnection, WriteConnection
+from db.entry_list import EntryList
 from db.errors import BadInput, Conflict
 from db.filters import TENANT, any_of, distinct
 from db.registries.domain import add_domains
 from db.registries.endpoint import read_endpoint
-from db.registries.registry import PutOutcome, RegistryRecord, entities_have, lock_type, put_one, record_of, select_entries
+from db.registries.registry import PutOutcome, RegistryRecord, entities_have, lock_type, put_one, record_of
 from db.registries.service_grants import ServiceGrants
 from db.sql import compose, statement
 from db.tables import entity_type as entity_types
 from db.temporal.kinds import ASSET_KINDS
 
-_ALL = select_entries(entity_types, entity_types.c.code)
 _BY_CODE = compose(select(entity_types).where(entity_types.c.tenant_id == TENANT, entity_types.c.code == any_of("codes", Text)))
 _COUNT_USE = statement("registries/count_entity_type_use")
 _LOCK = statement("registries/lock_entity_type")
@@ -37,9 +37,12 @@ class EntityTypeRow(RegistryRecord):
     source: dict[str, Any] | None
 
 
-async def all_entity_types(connection: ReadConnection) -> list[EntityTypeRow]:
-    """List all entity types in order of the code."""
-    return [_entity_type(row) for row in await connection.fetch(_ALL)]
+def _entity_type(row: Any) -> EntityTypeRow:
+    return EntityTypeRow(row.code, row.label, row.domain, row.source, **record_of(row))
+
+
+# All entity types, in order of the code.
+ENTITY_TYPES = EntryList(entity_types, _entity_type, entity_types.c.code)
 
 
 async def entity_types_by_code(connection: ReadConnection, codes: Sequence[str]) -> list[EntityTypeRow | None]:
@@ -122,7 +125,3 @@ def _source(source: Mapping[str, Any]) -> dict[str, Any]:
         "lookup_field": fields.line("lookupField", source["lookup_field"]),
         "is_local": bool(source.get("is_local")),
     }
-
-
-def _entity_type(row: Any) -> EntityTypeRow:
-    return EntityTypeRow(row.code, row.label, row.domain, row.source, **record_of(row))

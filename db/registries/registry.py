@@ -6,13 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Table, select
-
 from db.connection import WriteConnection
 from db.errors import HeadwaterError, NotFound, UnknownType
 from db.fields import excerpt
-from db.filters import TENANT
-from db.sql import Statement, compose
+from db.sql import Statement
 from db.temporal.change_log import raise_first_error
 
 # An error message names this many of the known names.
@@ -43,11 +40,6 @@ class PutOutcome(NamedTuple):
     created: bool
     changed: bool
     record: RegistryRecord = RegistryRecord()
-
-
-def select_entries(table: Table, *order: ColumnElement[Any]) -> Statement:
-    """Compose the statement that reads all entries of a registry in an order."""
-    return compose(select(table).where(table.c.tenant_id == TENANT).order_by(*order))
 
 
 async def put_one(

@@ -9,10 +9,11 @@ from sqlalchemy import Text, select
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.cardinality import check_cardinality_of_type, defer_cardinality
 from db.consistency.consistent_dict import ConsistentDict
+from db.entry_list import EntryList
 from db.errors import BadInput, Conflict, HeadwaterError, NotFound, TransactionConflict, UnknownType
 from db.fields import code, excerpt, line, storable
 from db.filters import TENANT, any_of, distinct
-from db.registries.registry import PutOutcome, RegistryRecord, put_one, record_of, select_entries, unknown_type
+from db.registries.registry import PutOutcome, RegistryRecord, put_one, record_of, unknown_type
 from db.sql import compose, statement
 from db.tables import entity_type as entity_types
 from db.tables import relationship_type as relationship_types
@@ -23,8 +24,6 @@ ON_DELETE = ("CLOSE", "RESTRICT", "CASCADE")
 # An end is an entity type or one of these, which admit any asset of the kind.
 KIND_NAMES = tuple(kind.name for kind in ASSET_KINDS)
 
-_T = relationship_types.c
-_ALL = select_entries(relationship_types, _T.origin, _T.key, _T.related)
 _KNOWN_ENTITY_TYPES = compose(
     select(entity_types.c.code).where(entity_types.c.tenant_id == TENANT, entity_types.c.code == any_of("codes", Text))
 )
@@ -93,6 +92,25 @@ class DirectedTypeIds:
     reverse: tuple[int, ...]
 
 
+def _row(row: Any) -> RelationshipTypeRow:
+    return RelationshipTypeRow(
+        origin=row.origin,
+        key=row.key,
+        related=row.related,
+        reverse_key=row.reverse_key,
+        cardinality=row.cardinality,
+        on_delete=row.on_delete,
+        foreign_key_field=row.foreign_key_field,
+        type_id=row.id,
+        **record_of(row),
+    )
+
+
+_T = relationship_types.c
+# All relationship types, in order of their codes.
+RELATIONSHIP_TYPES = EntryList(relationship_types, _row, _T.origin, _T.key, _T.related)
+
+
 class RelationshipTypes:
     """Relationship types with look-ups by id and by name."""
 
@@ -100,10 +118,14 @@ class RelationshipTypes:
         self.rows = list(rows)
         self.by_id = ConsistentDict({row.type_id: row for row in self.rows})
 
+    def named(self, name: str) -> list[RelationshipTypeRow]:
+        """Return the types with a name, if there are any."""
+        return [row for row in self.rows if name in (row.key, row.code)]
+
     def matching(self, name: str, *, field: str, like: str | None = None) -> list[RelationshipTypeRow]:
         """Return the types with a name: a code, or a key, which types with different ends may share. The error for an unknown
         name lists the keys that are most like `like` first."""
-        rows = [row for row in self.rows if name in (row.key, row.code)]
+        rows = self.named(name)
         if rows:
             return rows
         for row in self.rows:
@@ -130,7 +152,7 @@ class RelationshipTypes:
 
 async def all_relationship_types(connection: ReadConnection) -> RelationshipTypes:
     """Read all relationship types in order of their codes."""
-    return RelationshipTypes(_row(row) for row in await connection.fetch(_ALL))
+    return RelationshipTypes(await RELATIONSHIP_TYPES.all(connection))
 
 
 async def lock_types_shared(connection: WriteConnection, names: Collection[str]) -> RelationshipTypes:
@@ -201,7 +223,7 @@ async def put_each(connection: WriteConnection, rows: Sequence[RelationshipTypeR
 async def remove(connection: WriteConnection, name: str) -> None:
     """Remove the relationship type with a name: a code, or a key that no other type has. Raise Conflict if it has or had a
     relationship."""
-    rows = [row for row in (await all_relationship_types(connection)).rows if name in (row.key, row.code)]
+    rows = (await all_relationship_types(connection)).named(name)
     if len(rows) > 1:
         codes = ", ".join(row.code for row in rows)
         several = f"Several relationship types have the key {name!r}"
@@ -324,17 +346,3 @@ async def _known_entity_types(connection: ReadConnection, codes: Collection[str]
     """Return those of these codes that entity types have."""
     rows = await connection.fetch(_KNOWN_ENTITY_TYPES, {"codes": distinct(codes)})
     return {row.code for row in rows}
-
-
-def _row(row: Any) -> RelationshipTypeRow:
-    return RelationshipTypeRow(
-        origin=row.origin,
-        key=row.key,
-        related=row.related,
-        reverse_key=row.reverse_key,
-        cardinality=row.cardinality,
-        on_delete=row.on_delete,
-        foreign_key_field=row.foreign_key_field,
-        type_id=row.id,
-        **record_of(row),
-    )

@@ -16,6 +16,7 @@ from db import fields
 from db.author import Author
 from db.connection import ReadConnection, WriteConnection
 from db.database import owner_transaction
+from db.entry_list import EntryList
 from db.errors import BadInput, NotFound
 from db.filters import TENANT
 from db.instants import write_instant
@@ -49,7 +50,6 @@ _CLOCK = text("SELECT clock_timestamp() AS now")
 _NOW = bindparam("now", type_=DateTime(timezone=True))
 _IS_KEY = (keys.c.tenant_id == TENANT) & (keys.c.name == bindparam("key", type_=Text))
 _SELECT = select(*(column for column in keys.columns if column.name != "digest")).where(keys.c.tenant_id == TENANT)
-_ALL = compose(_SELECT.order_by(keys.c.created_at, keys.c.name))
 _BY_NAME = compose(_SELECT.where(_IS_KEY))
 _ANY = compose(select(keys.c.name).where(keys.c.tenant_id == TENANT).limit(bindparam("limit", 1, type_=BigInteger)))
 _VALUES = ("tenant_id", "name", "label", "digest", "scopes", "created_at", "created_by", "expires_at")
@@ -197,10 +197,12 @@ async def revoke(connection: WriteConnection, prefix: str) -> tuple[KeyRow, bool
     return await _key(connection, name), revoked > 0
 
 
-async def all_keys(connection: ReadConnection) -> list[KeyRow]:
-    """List the keys of a tenant by age, revoked ones included."""
-    rows = await connection.fetch(_ALL)
-    return [_row(row) for row in rows]
+def _row(row: Any) -> KeyRow:
+    return KeyRow(**{**row, "scopes": tuple(row.scopes)})
+
+
+# The keys of a tenant by age, revoked ones included.
+KEYS = EntryList(keys, _row, keys.c.created_at, keys.c.name, without="digest")
 
 
 async def find(connection: ReadConnection, name: str) -> FoundKey | None:
@@ -245,7 +247,3 @@ async def _key(connection: ReadConnection, name: str) -> KeyRow:
     if row is None:
         raise NotFound(NO_SUCH_KEY, field="prefix")
     return _row(row)
-
-
-def _row(row: Any) -> KeyRow:
-    return KeyRow(**{**row, "scopes": tuple(row.scopes)})

@@ -56,7 +56,7 @@ async def _all_keys(settings: CommandSettings, tenant: str) -> list[KeyRow]:
         open_database(settings) as database,
         database.snapshot(await tenant_named(database, tenant)) as connection,
     ):
-        return await api_key.all_keys(connection)
+        return await api_key.KEYS.all(connection)
 
 
 async def _revoke(settings: CommandSettings, tenant: str, prefix: str) -> tuple[KeyRow, bool]:

@@ -10,8 +10,8 @@ from db.bulk import export
 from db.bulk.export import AssetPeriod, AssociationPeriod
 from db.connection import ReadConnection
 from db.instants import write_instant
-from db.registries.detail_type import all_detail_types
-from db.registries.entity_type import all_entity_types
+from db.registries.detail_type import DETAIL_TYPES
+from db.registries.entity_type import ENTITY_TYPES
 from db.registries.relationship_type import all_relationship_types
 from db.temporal.kinds import ENTITY, LINK, PRODUCT, RELATIONSHIP
 
@@ -25,7 +25,7 @@ async def lines(connection: ReadConnection, as_of: datetime | None) -> AsyncIter
 
 
 async def _contents(connection: ReadConnection, as_of: datetime | None) -> AsyncIterator[dict[str, Any]]:
-    for entity_type in await all_entity_types(connection):
+    for entity_type in await ENTITY_TYPES.all(connection):
         yield {
             "kind": "entityType",
             "code": entity_type.code,
@@ -33,7 +33,7 @@ async def _contents(connection: ReadConnection, as_of: datetime | None) -> Async
             "domain": entity_type.domain,
             "source": None if entity_type.source is None else _source(entity_type.source),
         }
-    for detail_type in await all_detail_types(connection):
+    for detail_type in await DETAIL_TYPES.all(connection):
         yield {
             "kind": "detailType",
             "code": detail_type.code,

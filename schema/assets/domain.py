@@ -14,10 +14,10 @@ from db.assets.product_query import ProductQuery
 from db.fields import refuse_unstorable
 from schema.assets.entity import Entity, EntityFilter, query_parts
 from schema.assets.product import Product, ProductStatus
-from schema.execution.connections import fetch_connections
+from schema.execution.connections import fetch_connection, fetch_connections, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import domain_cost, list_size
+from schema.language.cost import domain_cost
 from schema.language.fields import batched, field, resolver
 from schema.language.node_ids import ID, AsOf, Node, write_domain_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
@@ -126,17 +126,31 @@ class Domain(Node):
 
 @strawberry.type
 class DomainQueries:
-    @list_size(50)
+    @paged
     @resolver(
         READ,
         "Domains at that instant, in order of the name. A domain exists while a product belongs to it. A domain of an entity type"
         " always exists, since types are not versioned.",
     )
-    async def domains(self, info: Info, as_of: AsOf = None) -> list[Domain]:
-        connection = await info.context.transaction.reader()
-        instant = await connection.instant(as_of)
-        names = await info.context.load(DOMAINS_AT, instant)
-        return [Domain(name=name, as_of=instant, pinned=as_of) for name in names]
+    async def domains(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        as_of: AsOf = None,
+    ) -> Connection[Domain]:
+        instant = await (await info.context.transaction.reader()).instant(as_of)
+        return await fetch_connection(
+            info,
+            Keyset(info.context.cursor_cipher, "domains", as_of, key=(str,)),
+            PageArguments(first, after, last, before),
+            fetch=lambda page: read(info, domains.domain_page, instant, page),
+            nodes=lambda names: [Domain(name=name, as_of=instant, pinned=as_of) for name in names],
+            cursor_key=lambda name: (name,),
+            count=lambda: read(info, domains.count_domains, instant),
+        )
 
     @resolver(READ, "The domain with this name. Null if there is none at that instant.")
     async def domain(

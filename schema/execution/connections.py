@@ -8,6 +8,7 @@ from inspect import isawaitable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from db.connection import ReadConnection
+from db.entry_list import EntryList
 from db.pagination import Page, Slice
 from schema.execution.context import Info
 from schema.language.fields import each
@@ -35,6 +36,27 @@ async def fetch_connection(
     rows = await fetch(page)
     built = nodes(rows.items)
     return keyset.connection(page, rows, nodes=await built if isawaitable(built) else built, cursor_key=cursor_key, count=count)
+
+
+async def entry_connection(
+    info: Info,
+    name: str,
+    entries: EntryList[Row],
+    arguments: PageArguments,
+    *,
+    key: Sequence[type],
+    node: Callable[[Row], Node],
+) -> Connection[Node]:
+    """Fetch a page of all entries of a table, such as a registry."""
+    return await fetch_connection(
+        info,
+        Keyset(info.context.cursor_cipher, name, key=key),
+        arguments,
+        fetch=lambda page: read(info, entries.page, page),
+        nodes=lambda rows: [node(row) for row in rows],
+        cursor_key=entries.cursor_key,
+        count=lambda: read(info, entries.count),
+    )
 
 
 async def fetch_connections(

@@ -13,7 +13,7 @@ from db.pagination import Page, Slice
 from schema.language.cost import list_size
 from schema.language.cursors import DIGEST_SIZE, CursorCipher
 from schema.language.fields import batched, carried, field, resolver
-from schema.language.scopes import READ
+from schema.language.scopes import SELF
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -38,19 +38,20 @@ class OrderDirection(Enum):
     DESC = strawberry.enum_value("DESC", description="Descending.")
 
 
+# The fields of pages need no scope of their own: only a field that returns a list, which needs one, leads to them.
 @strawberry.federation.type(description="Position of a page in its list.", shareable=True)
 class PageInfo:
-    has_next_page: bool = field(READ, "True if the list has items after this page.")
-    has_previous_page: bool = field(READ, "True if the list has items before this page.")
+    has_next_page: bool = field(SELF, "True if the list has items after this page.")
+    has_previous_page: bool = field(SELF, "True if the list has items before this page.")
     # write the cursors of the first and the last item; None: the page is empty
     write_start_cursor: strawberry.Private[Callable[[], str] | None]
     write_end_cursor: strawberry.Private[Callable[[], str] | None]
 
-    @resolver(READ, "Cursor of the first item of this page.")
+    @resolver(SELF, "Cursor of the first item of this page.")
     def start_cursor(self) -> str | None:
         return self.write_start_cursor and self.write_start_cursor()
 
-    @resolver(READ, "Cursor of the last item of this page.")
+    @resolver(SELF, "Cursor of the last item of this page.")
     def end_cursor(self) -> str | None:
         return self.write_end_cursor and self.write_end_cursor()
 
@@ -60,11 +61,11 @@ class Edge(Generic[T]):
     item: strawberry.Private[T]
     write_cursor: strawberry.Private[Callable[[], str]]
 
-    @resolver(READ, "Cursor of this item, for `after` or `before`.")
+    @resolver(SELF, "Cursor of this item, for `after` or `before`.")
     def cursor(self) -> str:
         return self.write_cursor()
 
-    @resolver(READ, "The item.")
+    @resolver(SELF, "The item.")
     def node(self) -> T:
         return self.item
 
@@ -80,7 +81,7 @@ class Connection(Generic[T]):
 
     # batched, so that a plan completes a long page in chunks
     @carried
-    @batched(READ, "Items of this page with their cursors.")
+    @batched(SELF, "Items of this page with their cursors.")
     @staticmethod
     async def edges(connections: Sequence["Connection[T]"], info: strawberry.Info) -> list[list[Edge[T]]]:
         return [
@@ -88,7 +89,7 @@ class Connection(Generic[T]):
             for it in connections
         ]
 
-    @resolver(READ, "Position of this page in its list.")
+    @resolver(SELF, "Position of this page in its list.")
     def page_info(self) -> PageInfo:
         return PageInfo(
             has_next_page=self.has_next,
@@ -98,12 +99,12 @@ class Connection(Generic[T]):
         )
 
     @carried
-    @batched(READ, "Items of this page.")
+    @batched(SELF, "Items of this page.")
     @staticmethod
     async def nodes(connections: Sequence["Connection[T]"], info: strawberry.Info) -> list[list[T]]:
         return [list(it.items) for it in connections]
 
-    @resolver(READ, "Number of items of the whole list. Counted only if it is selected.")
+    @resolver(SELF, "Number of items of the whole list. Counted only if it is selected.")
     async def total_count(self, info: strawberry.Info) -> int | None:
         number = await self.count()
         info.context.cost_meter.counted += number

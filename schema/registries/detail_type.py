@@ -9,16 +9,22 @@ from typing import Annotated, Any, ClassVar
 import strawberry
 
 from db.assets.asset_fields import DETAIL_TYPE_RECORDS
+from db.fields import refuse_unstorable
 from db.instants import stored_instant
 from db.registries import detail_type as detail_types
 from db.registries.detail_format import FORMATS
+from schema.execution.connections import entry_connection
 from schema.execution.context import Info
+from schema.execution.loading import Batch
 from schema.language.columns import Compute, backed_by_row, column
-from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
+from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ, WRITE
 from schema.registries.record import ACTOR, CREATED_AT, UPDATED_AT
+
+DETAIL_TYPE_BY_CODE = Batch(detail_types.detail_types_by_code)
 
 
 @strawberry.enum(description="Role of the details of a type: what they tell about their entity.")
@@ -82,11 +88,27 @@ class DetailTypePayload:
 
 @strawberry.type
 class DetailTypeQueries:
-    @list_size(100)
+    @paged
     @resolver(READ, "All detail types, in order of the code.")
-    async def detail_types(self, info: Info) -> list[DetailType]:
-        connection = await info.context.transaction.reader()
-        return [DetailType.of(asdict(row)) for row in await detail_types.all_detail_types(connection)]
+    async def detail_types(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[DetailType]:
+        return await entry_connection(
+            info,
+            "detailTypes",
+            detail_types.DETAIL_TYPES,
+            PageArguments(first, after, last, before),
+            key=(str,),
+            node=lambda row: DetailType.of(asdict(row)),
+        )
+
+    @resolver(READ, "The detail type with this code. Null if there is none.")
+    async def detail_type(
+        self, info: Info, code: Annotated[str, strawberry.argument(description="Code of the type.")]
+    ) -> DetailType | None:
+        refuse_unstorable("code", code)
+        row = await info.context.load(DETAIL_TYPE_BY_CODE, code)
+        return None if row is None else DetailType.of(asdict(row))
 
 
 @strawberry.type

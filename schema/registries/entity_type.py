@@ -7,14 +7,17 @@ from typing import Annotated
 import strawberry
 
 from db.connection import ReadConnection
+from db.fields import refuse_unstorable
 from db.registries import entity_type as entity_types
 from db.registries.entity_type import EntityTypeRow
 from db.registries.registry import record_of
+from schema.execution.connections import entry_connection
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
+from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ, WRITE
 from schema.lazy import LazyDomain, domain_at
 from schema.registries.record import ACTOR, CREATED_AT, UPDATED_AT
@@ -92,12 +95,28 @@ class EntityTypePayload:
 
 @strawberry.type
 class EntityTypeQueries:
-    @list_size(100)
+    @paged
     @resolver(READ, "All entity types, in order of the code.")
-    async def entity_types(self, info: Info) -> list[EntityType]:
-        connection = await info.context.transaction.reader()
-        now = await connection.instant(None)
-        return [EntityType.of(row, now, None) for row in await entity_types.all_entity_types(connection)]
+    async def entity_types(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[EntityType]:
+        now = await (await info.context.transaction.reader()).instant(None)
+        return await entry_connection(
+            info,
+            "entityTypes",
+            entity_types.ENTITY_TYPES,
+            PageArguments(first, after, last, before),
+            key=(str,),
+            node=lambda row: EntityType.of(row, now, None),
+        )
+
+    @resolver(READ, "The entity type with this code. Null if there is none.")
+    async def entity_type(
+        self, info: Info, code: Annotated[str, strawberry.argument(description="Code of the type.")]
+    ) -> EntityType | None:
+        refuse_unstorable("code", code)
+        now = await (await info.context.transaction.reader()).instant(None)
+        return await info.context.load(ENTITY_TYPE_BY_CODE, (code, now, None))
 
 
 @strawberry.type

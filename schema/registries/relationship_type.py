@@ -8,14 +8,18 @@ from typing import Annotated
 import strawberry
 
 from db.connection import ReadConnection
+from db.errors import BadInput
+from db.fields import excerpt
 from db.registries import relationship_type as relationship_types
 from db.registries.registry import record_of
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes
+from schema.execution.connections import entry_connection
 from schema.execution.context import Info
 from schema.execution.loading import Batch
-from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, RemovePayload, RemoveTypeInput, input_field, optional_input_field, provided_fields
+from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import READ, WRITE
 from schema.registries.record import ACTOR, CREATED_AT, UPDATED_AT
 
@@ -94,10 +98,37 @@ class RelationshipTypePayload:
 
 @strawberry.type
 class RelationshipTypeQueries:
-    @list_size(100)
+    @paged
     @resolver(READ, "All relationship types, in order of the code.")
-    async def relationship_types(self, info: Info) -> list[RelationshipType]:
-        return [RelationshipType.of(row) for row in (await registry_of(info)).rows]
+    async def relationship_types(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[RelationshipType]:
+        return await entry_connection(
+            info,
+            "relationshipTypes",
+            relationship_types.RELATIONSHIP_TYPES,
+            PageArguments(first, after, last, before),
+            key=(str, str, str),
+            node=RelationshipType.of,
+        )
+
+    @resolver(
+        READ,
+        "The relationship type with this code, or with this key if no other type has it. Null if there is none; BAD_INPUT if"
+        " several have the key.",
+    )
+    async def relationship_type(
+        self,
+        info: Info,
+        code: Annotated[str, strawberry.argument(description="Code of the type, or a key that no other type has.")],
+    ) -> RelationshipType | None:
+        rows = (await registry_of(info)).named(code)
+        if len(rows) > 1:
+            codes = ", ".join(row.code for row in rows)
+            raise BadInput(
+                f"Several relationship types have the key {excerpt(code)}: {codes}. Name one by its code.", field="code"
+            )
+        return RelationshipType.of(rows[0]) if rows else None
 
 
 @strawberry.type

@@ -8,10 +8,12 @@ import strawberry
 from db.errors import Forbidden
 from db.tenancy import api_key
 from db.tenancy.api_key import KeyRow
+from schema.execution.connections import entry_connection
 from schema.execution.context import Info
-from schema.language.cost import WRITE_COST, cost, list_size
+from schema.language.cost import WRITE_COST, cost
 from schema.language.fields import field, resolver
 from schema.language.inputs import INPUT, input_field, optional_input_field, provided_fields
+from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.scopes import ADMIN
 
 
@@ -73,11 +75,14 @@ class RevokeKeyPayload:
 
 @strawberry.type
 class ApiKeyQueries:
-    @list_size(100)
+    @paged
     @resolver(ADMIN, "All API keys of this tenant, oldest first, including expired and revoked ones.")
-    async def keys(self, info: Info) -> list[ApiKey]:
-        connection = await info.context.transaction.reader()
-        return [ApiKey.of(row) for row in await api_key.all_keys(connection)]
+    async def keys(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[ApiKey]:
+        return await entry_connection(
+            info, "keys", api_key.KEYS, PageArguments(first, after, last, before), key=(datetime, str), node=ApiKey.of
+        )
 
 
 @strawberry.type

@@ -136,7 +136,12 @@ async def test_an_operation_that_fails_before_execution_takes_no_connection(serv
     headers = {"X-API-Key": await owner.key("read")}
     await service("{ __typename }", headers)
     service.connections = 0
-    for query in ("{ keys { prefix } }", 'mutation { removeEntityType(input: { code: "x" }) { code } }', "{ nonsense }", "{"):
+    for query in (
+        "{ keys { nodes { prefix } } }",
+        'mutation { removeEntityType(input: { code: "x" }) { code } }',
+        "{ nonsense }",
+        "{",
+    ):
         assert (await service(query, headers)).errors
     too_deep = "{ a " * 40 + "}" * 40
     too_many_values = "{ products(filter: { tags: [%s] }) { totalCount } }" % ('"a" ' * 1_001)
@@ -146,7 +151,7 @@ async def test_an_operation_that_fails_before_execution_takes_no_connection(serv
 
 
 async def test_a_request_without_credentials_takes_no_connection(service: CountingService) -> None:
-    for query in (LIST, "{ viewer { actor } }", "{ keys { prefix } }", "mutation { deleteProduct(input: {}) { uid } }"):
+    for query in (LIST, "{ viewer { actor } }", "{ keys { nodes { prefix } } }", "mutation { deleteProduct(input: {}) { uid } }"):
         assert (await service(query)).errors
     for query in ("{ __typename }", "{ __schema { types { name } } }", "{ _service { sdl } }"):
         assert (await service(query)).status == 200

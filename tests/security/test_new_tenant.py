@@ -164,12 +164,12 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     "page of changes": (50, f"{{ changes({PERIOD}, first: 50) {{ nodes {{ kind asset {{ label }} }} }} }}"),
     "changes of an asset": (4, f"{{ changes({PERIOD}, filter: {{ assets: [{LAST}] }}) {{ totalCount nodes {{ at }} }} }}"),
     "diff of an asset": (4, f"{{ diff({PERIOD}, filter: {{ assets: [{LAST}] }}) {{ nodes {{ kind }} }} }}"),
-    "types": (3, "{ entityTypes { code } detailTypes { code } relationshipTypes { key } }"),
+    "types": (3, "{ entityTypes { nodes { code } } detailTypes { nodes { code } } relationshipTypes { nodes { key } } }"),
 }
 
 # Queries that read a tenant whole, which is a few times its number of lines.
 WHOLE: dict[str, str] = {
-    "domains": "{ domains { name owners products { totalCount } entities { totalCount } } }",
+    "domains": "{ domains { nodes { name owners products { totalCount } entities { totalCount } } } }",
     "analytics": "{ analytics { domains { products inboundLinks } lineage { links assetsWithoutUpstream longestPath cycles } } }",
     "counts": "{ products { totalCount } entities { totalCount } relationships { totalCount } lineageLinks { totalCount } }",
     "changes": f"{{ changes({PERIOD}, first: 100) {{ totalCount nodes {{ at }} }} }}",

@@ -20,7 +20,7 @@ CREATE = """
   } }
 """
 REVOKE = "mutation ($input: RevokeKeyInput!) { revokeKey(input: $input) { changed key { prefix revokedAt } } }"
-KEYS = "{ keys { prefix label scopes operator createdBy revokedAt lastUsedAt } }"
+KEYS = "{ keys { nodes { prefix label scopes operator createdBy revokedAt lastUsedAt } } }"
 PUT_TYPE = 'mutation { putEntityType(input: { code: "CAT", label: "Cat" }) { entityType { code } } }'
 
 
@@ -134,7 +134,7 @@ async def test_a_created_key_is_returned_once_and_works_at_once(client: Client, 
     assert secret.startswith(f"{prefix}_")
     assert (await client(VIEWER, secret)).data["viewer"] == {"tenant": name, "actor": "the nightly job", "scopes": ["read"]}
     listed = await client(KEYS, admin)
-    row = next(it for it in listed.data["keys"] if it["prefix"] == prefix)
+    row = next(it for it in listed.data["keys"]["nodes"] if it["prefix"] == prefix)
     assert (row["label"], row["scopes"], row["operator"], row["revokedAt"]) == ("the nightly job", ["read"], False, None)
     assert row["createdBy"] == "test"
     assert row["lastUsedAt"] is not None

@@ -17,7 +17,7 @@ from tests.security.service_harness import LIST, Client, Owner, Service, rejecti
 pytestmark = pytest.mark.api
 
 SCHEMA = "{ __schema { queryType { name } } }"
-KEYS = "{ keys { prefix } }"
+KEYS = "{ keys { nodes { prefix } } }"
 # a key with the scope write alone may not read the product that it registers
 PUT = "mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { __typename } }"
 NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"

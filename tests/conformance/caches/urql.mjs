@@ -169,7 +169,7 @@ await check("Graphcache has nothing to warn of", async () => {
     entity(key: { type: "PERSON", key: "1003" }) { id type { code domain { id name } } details { value type { code } } }
     relationships(first: 3) { nodes { id type { code } origin { id label } attributes } }
     lineageLinks(first: 3) { nodes { id source { id label } metadata } }
-    domains { id name owners }
+    domains { nodes { id name owners } }
   }`;
   await ask(client, query);
   await ask(client, query, {}, CACHED);

@@ -24,8 +24,8 @@ from db.database import Database
 from db.errors import Conflict
 from db.pagination import Page
 from db.registries import entity_type
-from db.registries.detail_type import all_detail_types
-from db.registries.entity_type import all_entity_types
+from db.registries.detail_type import DETAIL_TYPES
+from db.registries.entity_type import ENTITY_TYPES
 from db.registries.registry import record_of
 from db.registries.relationship_type import all_relationship_types
 from db.revision import latest_revision
@@ -351,8 +351,8 @@ async def test_upgraded_data_is_read(upgraded_database: Database) -> None:
 async def test_upgraded_types_have_no_record_until_they_change(upgraded_database: Database) -> None:
     async with upgraded_database.snapshot(1) as connection:
         types = (
-            *await all_entity_types(connection),
-            *await all_detail_types(connection),
+            *await ENTITY_TYPES.all(connection),
+            *await DETAIL_TYPES.all(connection),
             *(await all_relationship_types(connection)).rows,
         )
         assert [record_of(it) for it in types] == [{"created_at": None, "updated_at": None, "actor": None}] * 3

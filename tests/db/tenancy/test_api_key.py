@@ -86,7 +86,7 @@ async def test_secret_of_a_key_is_neither_stored_nor_logged_nor_shown(
             await authenticate(new_authenticator(), key[:-1])
         async with database.transaction(1, AUTHOR) as connection:
             found = await api_key.find(connection, row.name)
-            listed = await api_key.all_keys(connection)
+            listed = await api_key.KEYS.all(connection)
             await revoke(connection, key)
         with pytest.raises(Unauthenticated) as revoked:
             await authenticate(new_authenticator(), key)
@@ -169,7 +169,7 @@ async def test_bootstrap_key_is_not_stored_if_there_is_a_key(database: Database)
     await create_key(database)
     async with database.transaction(1, AUTHOR) as connection:
         assert not await bootstrap(connection, SIGNER, BOOTSTRAP_KEY, ["read"])
-        assert [it.name for it in await api_key.all_keys(connection)] != [BOOTSTRAP]
+        assert [it.name for it in await api_key.KEYS.all(connection)] != [BOOTSTRAP]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ async def test_invalid_bootstrap_key_is_refused(database: Database, key: str) ->
         with pytest.raises(BadInput, match="hw_1_bootstrap_ followed by 64 or more") as refused:
             await bootstrap(connection, SIGNER, key, ["read"])
         assert len(key) < 20 or key not in refused.value.message
-        assert await api_key.all_keys(connection) == []
+        assert await api_key.KEYS.all(connection) == []
 
 
 async def test_key_is_revoked_by_its_prefix_or_as_a_whole(
@@ -223,7 +223,7 @@ async def test_key_of_another_tenant_cannot_be_revoked(two_tenants: Database) ->
             assert refused.value.field == "prefix"
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
-            assert {it.revoked_at for it in await api_key.all_keys(connection)} == {None}
+            assert {it.revoked_at for it in await api_key.KEYS.all(connection)} == {None}
 
 
 async def test_key_is_valid_until_it_expires(
@@ -391,9 +391,9 @@ async def test_only_an_operator_key_acts_in_another_existing_tenant(
 async def test_keys_of_the_tenant_are_listed_by_age(two_tenants: Database) -> None:
     rows = [(await create_key(two_tenants, "read"))[0] for _ in range(3)]
     async with two_tenants.snapshot(1) as connection:
-        assert (await api_key.all_keys(connection))[1:] == rows
+        assert (await api_key.KEYS.all(connection))[1:] == rows
         assert await api_key.find(connection, "nothing") is None
     async with two_tenants.snapshot(OTHER) as connection:
         assert await api_key.find(connection, rows[0].name) is None
-        assert [it.label for it in await api_key.all_keys(connection)] == ["key 2"]
+        assert [it.label for it in await api_key.KEYS.all(connection)] == ["key 2"]
     assert json.dumps(KeyName(2, "abc")) == '[2, "abc"]'

@@ -179,7 +179,7 @@ async def test_load_has_one_entry_a_batch_and_a_dry_run_none(api: Api, monkeypat
 
 async def test_read_by_an_operator_is_recorded_before_it_runs(database: Database, statements: Statements) -> None:
     executor = Executor(schema, database)
-    query = "query Look { products { totalCount } domains { name } }"
+    query = "query Look { products { totalCount } domains { nodes { name } } }"
     response = await executor.execute(Request(query), OPERATOR, "request-9")
     assert response.errors == []
     assert ["INTO audit" in it for it in statements.executed] == [True, *([False] * (len(statements) - 1))]

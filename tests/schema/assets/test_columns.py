@@ -22,7 +22,7 @@ PATHS = {
     "list of products": f"{{ products({AT}) {{ nodes {{ FIELDS }} }} }}",
     "list of entities": f"{{ entities({AT}) {{ nodes {{ FIELDS }} }} }}",
     "order by the period": f"{{ products(orderBy: {{ field: UPDATED_AT }}, {AT}) {{ nodes {{ FIELDS }} }} }}",
-    "in domains": f"{{ domains({AT}) {{ products(first: 1) {{ nodes {{ FIELDS }} }} }} }}",
+    "in domains": f"{{ domains({AT}) {{ nodes {{ products(first: 1) {{ nodes {{ FIELDS }} }} }} }} }}",
     "product with a walk": f'{{ product(name: "orders", {AT}) {{ downstream(first: 5) {{ nodes {{ FIELDS }} }} }} }}',
     "walks": f"{{ products(first: 3, {AT}) {{ nodes {{ upstream(first: 2) {{ nodes {{ FIELDS }} }} }} }} }}",
     "ends of links": f'{{ product(name: "orders", {AT}) {{ downstream(first: 4) {{ links {{ target {{ FIELDS }} }} }} }} }}',

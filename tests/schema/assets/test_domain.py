@@ -12,7 +12,7 @@ from schema.language.scopes import Scope
 from schema.root import schema
 from tests.builders import DELETE, DELETE_ENTITY, Api, day, iso
 
-NAMES = "query ($asOf: DateTime) { domains(asOf: $asOf) { name } }"
+NAMES = "query ($asOf: DateTime) { domains(asOf: $asOf) { nodes { name } } }"
 DOMAIN = """
   query ($name: String!, $asOf: DateTime) {
     domain(name: $name, asOf: $asOf) {
@@ -35,7 +35,7 @@ PRODUCTS = """
 
 async def names(api: Api, as_of: float | None = None) -> list[str]:
     response = await api(NAMES, asOf=None if as_of is None else iso(day(as_of)))
-    return [it["name"] for it in response.data["domains"]]
+    return [it["name"] for it in response.data["domains"]["nodes"]]
 
 
 async def products(api: Api, **arguments: Any) -> Any:
@@ -202,8 +202,8 @@ async def test_a_cursor_belongs_to_its_domain_status_and_instant(api: Api) -> No
 async def test_the_number_of_statements_does_not_depend_on_the_number_of_domains(api: Api) -> None:
     await api.put_types()
     await api.create("Ann")
-    of_all = """{ domains { owners products(first: 2) { totalCount nodes { name domain { owners } } }
-      entities(first: 1) { totalCount nodes { type { domain { owners } } } } } }"""
+    of_all = """{ domains { nodes { owners products(first: 2) { totalCount nodes { name domain { owners } } }
+      entities(first: 1) { totalCount nodes { type { domain { owners } } } } } } }"""
     of_products = "{ products(first: 100) { nodes { domain { owners products(first: 1) { nodes { name } } } } } }"
     counts = []
     for number in (1, 12):
@@ -241,15 +241,17 @@ async def test_each_tenant_has_separate_domains(own_api: Api, address: str) -> N
 
     await own_api.register("orders", domain="sales", owner="ours")
     await own_api.register("salaries", domain="people", owner="ours")
-    assert await elsewhere("{ domains { name } }") == {"domains": []}
+    assert await elsewhere("{ domains { nodes { name } } }") == {"domains": {"nodes": []}}
     await elsewhere(
         'mutation { registerProduct(input: { name: "orders", domain: "sales", owner: "theirs", schema: {} }) { changed } }'
     )
-    everything = "{ domains { name owners products { totalCount nodes { owner } } } }"
+    everything = "{ domains { nodes { name owners products { totalCount nodes { owner } } } } }"
     assert await elsewhere(everything) == {
-        "domains": [{"name": "sales", "owners": ["theirs"], "products": {"totalCount": 1, "nodes": [{"owner": "theirs"}]}}]
+        "domains": {
+            "nodes": [{"name": "sales", "owners": ["theirs"], "products": {"totalCount": 1, "nodes": [{"owner": "theirs"}]}}]
+        }
     }
-    assert [it["owners"] for it in (await own_api(everything)).data["domains"]] == [["ours"], ["ours"]]
+    assert [it["owners"] for it in (await own_api(everything)).data["domains"]["nodes"]] == [["ours"], ["ours"]]
 
 
 NODE = "query ($id: ID!) { node(id: $id) { __typename id ... on Domain { name products(first: 9) { nodes { id } } } } }"
@@ -274,14 +276,14 @@ async def test_the_id_of_a_domain_contains_its_name_and_the_instant(api: Api, na
     everywhere = """
       query ($name: String!, $asOf: DateTime!) {
         domain(name: $name, asOf: $asOf) { id }
-        domains(asOf: $asOf) { id }
+        domains(asOf: $asOf) { nodes { id } }
         product(name: "orders", asOf: $asOf) { domain { id } }
         changes(from: "2026-01-01", to: "2026-01-02") { nodes { asset { ... on Product { domain { id } } } } }
       }
     """
     data = (await api(everywhere, name=name, asOf=then)).data
     (change,) = data["changes"]["nodes"]
-    assert [data["domain"], *data["domains"], data["product"]["domain"]] == [{"id": past}] * 3
+    assert [data["domain"], *data["domains"]["nodes"], data["product"]["domain"]] == [{"id": past}] * 3
     assert change["asset"]["domain"] == {"id": f"Domain:{encoded}@{iso(day(0))}"}
     found = {"__typename": "Domain", "id": past, "name": name, "products": {"nodes": [{"id": f"{product_id}@{then}"}]}}
     assert (await api(NODE, id=past)).data["node"] == found

@@ -109,7 +109,7 @@ async def test_a_type_is_registered_and_listed(shop: Api) -> None:
     again = await shop.put_relationship_type(cardinality="MANY_TO_ONE")
     assert (again["onDelete"], again["foreignKeyField"]) == ("CLOSE", None), "omitted fields take their defaults"
     await shop.put_relationship_type(related="TABLE")
-    listed = (await shop("{ relationshipTypes { code } }")).data["relationshipTypes"]
+    listed = (await shop("{ relationshipTypes { nodes { code } } }")).data["relationshipTypes"]["nodes"]
     assert [it["code"] for it in listed] == ["PRODUCT steward PERSON", "PRODUCT steward TABLE"]
 
 
@@ -136,7 +136,9 @@ async def test_an_invalid_type_is_refused_and_nothing_is_written(
     before = await shop.put_relationship_type()
     put = {"key": "k", "reverseKey": "r", "origin": "PRODUCT", "related": "PERSON", "cardinality": "MANY_TO_MANY", **given}
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == fault
-    assert (await shop("{ relationshipTypes { code } }")).data == {"relationshipTypes": [{"code": before["code"]}]}
+    assert (await shop("{ relationshipTypes { nodes { code } } }")).data["relationshipTypes"]["nodes"] == [
+        {"code": before["code"]}
+    ]
 
 
 async def test_an_asset_kind_cannot_be_the_code_of_a_type(api: Api) -> None:
@@ -293,7 +295,9 @@ async def test_a_stricter_cardinality_requires_relationships_that_fit(shop: Api)
     await shop.relate("steward", ORDERS, BO, at=day(3))
     put = {"key": "steward", "reverseKey": "stewardOf", "origin": "PRODUCT", "related": "PERSON", "cardinality": "MANY_TO_ONE"}
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")
-    assert (await shop("{ relationshipTypes { cardinality } }")).data["relationshipTypes"] == [{"cardinality": "MANY_TO_MANY"}]
+    assert (await shop("{ relationshipTypes { nodes { cardinality } } }")).data["relationshipTypes"]["nodes"] == [
+        {"cardinality": "MANY_TO_MANY"}
+    ]
     # history counts: a removal from now on is too late, one from before the other began is not
     assert (await shop(UNRELATE, input={"relationship": {"uid": first["uid"]}})).data
     assert (await shop(PUT_RELATIONSHIP_TYPE, input=put)).code_and_field == ("CONFLICT", "cardinality")

@@ -139,7 +139,7 @@ HOSTILE = {
     "deep nesting": nested(150),
     "nesting beyond the measurer": nested(900),
     "one field many times": "{ %s }" % ("__typename " * 1_900),
-    "fields that repeat below repeated fields": "{ %s }" % ("domains { name name name name } " * 200),
+    "fields that repeat below repeated fields": "{ %s }" % ("domains { nodes { name name name name } } " * 200),
     "comments": "#\n" * 100_000 + "{ __typename }",
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ PUTS = {
       key: "feeds", reverseKey: "fedBy", origin: "PRODUCT", related: "PRODUCT", cardinality: MANY_TO_MANY, foreignKeyField: $label
     }) { type: relationshipType { %s } } }""",
 }
+LIST = f"{{ detailTypes {{ nodes {{ code role {RECORD} }} }} }}"
 DETAIL_TYPES = "query ($uid: UUID!) { entity(uid: $uid) { details { type { code role createdAt updatedAt actor } } } }"
 
 
@@ -51,7 +52,7 @@ async def put_by_another(api: Api, registry: str, label: str) -> None:
 
 
 async def listed(api: Api, registry: str) -> dict[str, Any]:
-    (record,) = (await api(f"{{ {registry} {{ {RECORD} }} }}")).data[registry]
+    (record,) = (await api(f"{{ {registry} {{ nodes {{ {RECORD} }} }} }}")).data[registry]["nodes"]
     return dict(record)
 
 
@@ -72,7 +73,7 @@ async def test_details_carry_the_records_of_their_types(api: Api) -> None:
     put_note = 'mutation { putDetailType(input: { code: "note", label: "Note", role: DESCRIPTION }) { detailType { role } } }'
     assert (await api(put_note)).data["putDetailType"]["detailType"] == {"role": "DESCRIPTION"}
     uid = (await api.create(details={"note": "Head of sales", "height": "1.7"}))["uid"]
-    types = {it["code"]: it for it in (await api(f"{{ detailTypes {{ code role {RECORD} }} }}")).data["detailTypes"]}
+    types = {it["code"]: it for it in (await api(LIST)).data["detailTypes"]["nodes"]}
     assert (types["note"]["role"], types["height"]["role"]) == ("DESCRIPTION", None)
     api.statements.clear()
     details = (await api(DETAIL_TYPES, uid=uid)).data["entity"]["details"]

@@ -39,8 +39,8 @@ PUT_DETAIL_TYPE = "mutation ($input: PutDetailTypeInput!) { putDetailType(input:
 REMOVE_ENTITY_TYPE = "mutation ($input: RemoveTypeInput!) { removeEntityType(input: $input) { code } }"
 REMOVE_DETAIL_TYPE = "mutation ($input: RemoveTypeInput!) { removeDetailType(input: $input) { code } }"
 TYPES = """{
-  entityTypes { code label domain { name } source { service endpoint lookupField isLocal } }
-  detailTypes { code label format }
+  entityTypes { nodes { code label domain { name } source { service endpoint lookupField isLocal } } }
+  detailTypes { nodes { code label format } }
 }"""
 CREATE = "mutation ($input: CreateEntityInput!) { createEntity(input: $input) { entity { uid } } }"
 UPDATE = "mutation ($input: UpdateEntityInput!) { updateEntity(input: $input) { changed } }"
@@ -83,13 +83,17 @@ async def person(api: Api, *, at: float = 0, **details: str) -> str:
     return uid
 
 
+async def listed_types(api: Api) -> dict[str, Any]:
+    return {name: page["nodes"] for name, page in (await api(TYPES)).data.items()}
+
+
 async def codes(api: Api) -> tuple[list[str], list[str]]:
-    data = (await api(TYPES)).data
+    data = await listed_types(api)
     return [it["code"] for it in data["entityTypes"]], [it["code"] for it in data["detailTypes"]]
 
 
 async def test_a_type_is_registered_and_listed_in_order_of_its_code(api: Api) -> None:
-    assert (await api(TYPES)).data == {"entityTypes": [], "detailTypes": []}
+    assert (await listed_types(api)) == {"entityTypes": [], "detailTypes": []}
     await put_entity_type(api, "table")
     person = (await put_entity_type(api, "person", domain="people", source={**SOURCE, "isLocal": True})).data
     assert person["putEntityType"]["entityType"] == {
@@ -100,7 +104,7 @@ async def test_a_type_is_registered_and_listed_in_order_of_its_code(api: Api) ->
     }
     assert (await put_detail_type(api, "phone", format="phone")).data["putDetailType"]["detailType"]["format"] == "phone"
     await put_detail_type(api, "email")
-    assert (await api(TYPES)).data == {
+    assert (await listed_types(api)) == {
         "entityTypes": [
             person["putEntityType"]["entityType"],
             {"code": "table", "label": "Table", "domain": None, "source": None},
@@ -126,7 +130,7 @@ async def test_putting_an_entity_type_again_replaces_it(api: Api, nothing: dict[
     await put_entity_type(api, domain="people", source=SOURCE)
     again = (await put_entity_type(api, label="Somebody", **nothing)).data["putEntityType"]["entityType"]
     assert again == {"code": "PERSON", "label": "Somebody", "domain": None, "source": None}
-    assert (await api(TYPES)).data["entityTypes"] == [again]
+    assert (await listed_types(api))["entityTypes"] == [again]
 
 
 @pytest.mark.parametrize("nothing", [{}, {"format": None}], ids=["left out", "null"])
@@ -134,7 +138,7 @@ async def test_putting_a_detail_type_again_replaces_it(api: Api, nothing: dict[s
     await put_detail_type(api, format="email")
     again = (await put_detail_type(api, label="Address", **nothing)).data["putDetailType"]["detailType"]
     assert again == {"code": "email", "label": "Address", "format": None}
-    assert (await api(TYPES)).data["detailTypes"] == [again]
+    assert (await listed_types(api))["detailTypes"] == [again]
 
 
 async def test_a_source_is_not_local_by_default(api: Api) -> None:
@@ -146,7 +150,7 @@ async def test_a_source_is_not_local_by_default(api: Api) -> None:
 async def test_codes_are_case_sensitive(api: Api) -> None:
     await put_entity_type(api, "Person", label="one")
     await put_entity_type(api, "person", label="two")
-    labels = {it["code"]: it["label"] for it in (await api(TYPES)).data["entityTypes"]}
+    labels = {it["code"]: it["label"] for it in (await listed_types(api))["entityTypes"]}
     assert labels == {"Person": "one", "person": "two"}
 
 
@@ -301,7 +305,7 @@ async def test_only_the_label_of_a_used_detail_type_can_change(api: Api) -> None
         assert refused.code_and_field == ("CONFLICT", "format")
         assert refused.error["message"].startswith("2 entities have or had")
     assert (await put_detail_type(api, label="Address", format="email")).data
-    assert (await api(TYPES)).data["detailTypes"] == [
+    assert (await listed_types(api))["detailTypes"] == [
         {"code": "email", "label": "Address", "format": "email"},
         {"code": "name", "label": "Name", "format": None},
     ]
@@ -358,7 +362,7 @@ async def test_types_are_loaded_by_code_in_one_statement(database: Database, sta
         assert nothing is None
         assert a == again == EntityTypeRow("a", "A", "sales", SOURCE_ROW)
         assert b == EntityTypeRow("b", "B", "sales", SOURCE_ROW)
-        assert await detail_type.all_detail_types(connection) == [
+        assert await detail_type.DETAIL_TYPES.all(connection) == [
             DetailTypeRow("a", "A", "date"),
             DetailTypeRow("b", "B", "date"),
         ]
@@ -383,13 +387,13 @@ async def test_each_tenant_has_separate_types(own_api: Api, address: str) -> Non
     await elsewhere(PUT_DETAIL_TYPE, code="email", label="theirs", format="email")
     # the use of a type by another tenant does not matter
     await elsewhere(PUT_DETAIL_TYPE, code="email", label="theirs", format="text")
-    listed = await elsewhere(TYPES)
+    listed = {name: page["nodes"] for name, page in (await elsewhere(TYPES)).items()}
     assert [(it["code"], it["label"], it["domain"]) for it in listed["entityTypes"]] == [("PERSON", "theirs", None)]
     assert listed["detailTypes"] == [{"code": "email", "label": "theirs", "format": "text"}]
     await elsewhere(REMOVE_ENTITY_TYPE, code="PERSON")
     await elsewhere(REMOVE_DETAIL_TYPE, code="email")
-    assert await elsewhere(TYPES) == {"entityTypes": [], "detailTypes": []}
-    ours = (await own_api(TYPES)).data
+    assert await elsewhere(TYPES) == {"entityTypes": {"nodes": []}, "detailTypes": {"nodes": []}}
+    ours = await listed_types(own_api)
     assert [(it["label"], it["domain"]) for it in ours["entityTypes"]] == [("ours", {"name": "ours"})]
     assert ours["detailTypes"] == [{"code": "email", "label": "ours", "format": "email"}]
 
@@ -404,8 +408,8 @@ async def test_the_read_scope_lists_types_but_cannot_change_them(api: Api, mutat
     assert [it["extensions"]["code"] for it in response.errors] == ["FORBIDDEN"]
     listed = await executor.execute(Request(TYPES), reader, "request")
     assert listed.data == {
-        "entityTypes": [{"code": "a", "label": "A", "domain": None, "source": None}],
-        "detailTypes": [{"code": "a", "label": "A", "format": None}],
+        "entityTypes": {"nodes": [{"code": "a", "label": "A", "domain": None, "source": None}]},
+        "detailTypes": {"nodes": [{"code": "a", "label": "A", "format": None}]},
     }
 
 
@@ -500,7 +504,7 @@ async def test_the_last_of_two_concurrent_registrations_of_a_detail_type_wins(ow
         running = asyncio.create_task(put_detail_type(own_api, format="email"))
         await queued()
     assert (await running).data["putDetailType"]["detailType"]["format"] == "email"
-    assert (await own_api(TYPES)).data["detailTypes"] == [{"code": "email", "label": "Email", "format": "email"}]
+    assert (await listed_types(own_api))["detailTypes"] == [{"code": "email", "label": "Email", "format": "email"}]
 
 
 @pytest.mark.parametrize(
