@@ -283,7 +283,7 @@ async def test_a_type_in_use_cannot_be_removed_and_the_error_counts_the_entities
         refused = await api(REMOVE_ENTITY_TYPE, input={"code": "PERSON"})
         assert refused.code_and_field == ("CONFLICT", "code")
         assert refused.error["message"].startswith(("1 entity has", "2 entities have", "3 entities have")[number])
-    await api(DELETE, input={"product": {"uid": uid}})
+    assert (await api(DELETE, input={"entity": {"uid": uid}})).data
     assert (await api(REMOVE_ENTITY_TYPE, input={"code": "PERSON"})).error["message"].startswith("3 entities")
     assert await codes(api) == (["OTHER", "PERSON"], [])
     await put_entity_type(api, label="Somebody", domain="people")
@@ -294,9 +294,14 @@ async def test_only_the_label_of_a_used_detail_type_can_change(api: Api) -> None
     await put_detail_type(api, format="email")
     await put_detail_type(api, "name")
     uids = [await person(api, email=f"{name}@shop.example") for name in ("ann", "bob")]
-    await api(UPDATE, input={"uid": uids[0], "details": [{"type": "email", "value": "ann@other.example"}], "at": iso(day(1))})
-    await api(UPDATE, input={"uid": uids[0], "removeDetails": ["email"], "at": iso(day(2))})
-    await api(DELETE, input={"product": {"uid": uids[1]}})
+    assert (
+        await api(
+            UPDATE,
+            input={"entity": {"uid": uids[0]}, "details": [{"type": "email", "value": "ann@other.example"}], "at": iso(day(1))},
+        )
+    ).data
+    assert (await api(UPDATE, input={"entity": {"uid": uids[0]}, "removeDetails": ["email"], "at": iso(day(2))})).data
+    assert (await api(DELETE, input={"entity": {"uid": uids[1]}})).data
     refused = await api(REMOVE_DETAIL_TYPE, input={"code": "email"})
     assert refused.code_and_field == ("CONFLICT", "code")
     assert refused.error["message"].startswith("2 entities have or had")
@@ -316,13 +321,17 @@ async def test_a_detail_that_an_out_of_order_change_may_restore_keeps_its_type(a
     await put_entity_type(api)
     await put_detail_type(api, format="email")
     uid = await person(api)
-    await api(UPDATE, input={"uid": uid, "details": [{"type": "email", "value": "ann@shop.example"}], "at": iso(day(5))})
-    await api(DELETE, input={"product": {"uid": uid}, "at": iso(day(3))})
+    assert (
+        await api(
+            UPDATE, input={"entity": {"uid": uid}, "details": [{"type": "email", "value": "ann@shop.example"}], "at": iso(day(5))}
+        )
+    ).data
+    assert (await api(DELETE, input={"entity": {"uid": uid}, "at": iso(day(3))})).data
     async with api.database.snapshot(1) as connection:
         assert await connection.fetch(compose(select(entity_detail).where(entity_detail.c.tenant_id == TENANT))) == []
     assert (await api(REMOVE_DETAIL_TYPE, input={"code": "email"})).code_and_field == ("CONFLICT", "code")
     assert (await put_detail_type(api, format="number")).code_and_field == ("CONFLICT", "format")
-    assert (await api(RESTORE, input={"product": {"uid": uid}, "at": iso(day(4))})).data
+    assert (await api(RESTORE, input={"entity": {"uid": uid}, "at": iso(day(4))})).data
     assert (await api(DETAIL_NOW, uid=uid)).data["entity"]["detail"] == "ann@shop.example"
 
 
