@@ -1,4 +1,4 @@
-"""Search: products and entities in one list, by names, descriptions, tags and details."""
+"""Search: products and entities in one list, by names, keys, descriptions, tags and details."""
 
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -16,7 +16,7 @@ from schema.execution.connections import read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import ROWS_PER_OBJECT, list_size, scan_cost
-from schema.language.fields import batched, carried, field, resolver
+from schema.language.fields import batched, carried, field, resolver, single_read
 from schema.language.node_ids import AsOf
 from schema.language.pagination import (
     After,
@@ -44,8 +44,8 @@ _FACET_SIZE = 20
 
 @strawberry.enum(description="How well an asset matches a search. Better matches come first.")
 class SearchRank(Enum):
-    EXACT = strawberry.enum_value("EXACT", description="Its name is the text.")
-    PREFIX = strawberry.enum_value("PREFIX", description="Its name begins with the text.")
+    EXACT = strawberry.enum_value("EXACT", description="Its name or one of its keys is the text.")
+    PREFIX = strawberry.enum_value("PREFIX", description="Its name or one of its keys begins with the text.")
     WORD = strawberry.enum_value(
         "WORD", description="The text stands in one of its values as whole words: no letter or digit adjoins it."
     )
@@ -163,10 +163,12 @@ class SearchConnection:
 @strawberry.type
 class SearchQueries:
     @scan_cost("products", "entities", most=_COST)
+    # types are looked up first
+    @single_read(unless="types")
     @paged
     @resolver(
         READ,
-        "Products and entities at that instant whose name, description, tags or details contain a text, in any case.",
+        "Products and entities at that instant whose name, keys, description, tags or details contain a text, in any case.",
     )
     async def search(
         self,
@@ -175,7 +177,7 @@ class SearchQueries:
             str,
             strawberry.argument(
                 description="Text to search for, of 2 to 200 characters, each of which stands for itself. Without three letters"
-                " or digits in a row it is looked for only where a name begins."
+                " or digits in a row it is looked for only where a name or a key begins."
             ),
         ],
         kinds: Annotated[list[AssetKind] | None, strawberry.argument(description="Only these kinds.")] = None,

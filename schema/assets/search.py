@@ -13,7 +13,7 @@ SEARCH_LENGTH = 200
 Search = Annotated[
     str | None,
     strawberry.argument(
-        description="Text that the name, the description, a tag or a detail contains, ignoring case.",
+        description="Text that the name, a key, the description, a tag or a detail contains, ignoring case.",
         directives=[SCAN_WEIGHT],
     ),
 ]

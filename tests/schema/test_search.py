@@ -52,8 +52,8 @@ async def filled(api: Api) -> Api:
     await api.register("orders daily", owner="bob", status="DEPRECATED")
     await api.register("sales", domain="finance", description="The Orders, by region.", tags=["gold"])
     await api.register("reorders", owner="bob")
-    await api.create("Orders", type="TABLE", details={"steward": "ann", "team": "zoe", "class": "gold"})
-    await api.create("Ann", details={"note": "who orders", "team": "bob", "class": "gold", "label": "gold"})
+    await api.create("Orders", type="TABLE", key="public.orders", details={"steward": "ann", "team": "zoe", "class": "gold"})
+    await api.create("Ann", key="orders-1", details={"note": "who orders", "team": "bob", "class": "gold", "label": "gold"})
     await api.create("Unrelated")
     return api
 
@@ -62,16 +62,18 @@ async def test_matches_are_ranked_and_equal_ranks_ordered_by_label(filled: Api) 
     assert await found(filled, "ORDERS") == [
         ("EXACT", "Orders"),
         ("EXACT", "orders"),
+        ("PREFIX", "Ann"),
         ("PREFIX", "orders daily"),
-        ("WORD", "Ann"),
         ("WORD", "sales"),
         ("SUBSTRING", "reorders"),
     ]
 
 
-async def test_names_descriptions_tags_and_details_are_searched(filled: Api) -> None:
+async def test_names_keys_descriptions_tags_and_details_are_searched(filled: Api) -> None:
     for text, expected in {
         "unrelat": [("PREFIX", "Unrelated")],
+        "Public.orders": [("EXACT", "Orders")],
+        "orders-": [("PREFIX", "Ann")],
         "was bought": [("WORD", "orders")],
         "aily": [("SUBSTRING", "orders"), ("SUBSTRING", "orders daily")],
         "who ord": [("SUBSTRING", "Ann")],
@@ -101,11 +103,13 @@ async def test_characters_are_literal_case_is_ignored_and_accents_are_not(api: A
         assert await labels(api, text) == expected, text
 
 
-async def test_a_text_without_three_letters_in_a_row_is_looked_for_where_names_begin(api: Api) -> None:
+async def test_a_text_without_three_letters_in_a_row_is_looked_for_where_names_and_keys_begin(api: Api) -> None:
+    await api.put_types()
     await api.register("ab-c")
     await api.register("xab-c", description="ab-c")
+    await api.create("Ann", key="ab-d")
     assert await found(api, "ab-c") == [("EXACT", "ab-c")]
-    assert await found(api, "AB") == [("PREFIX", "ab-c")]
+    assert await found(api, "AB") == [("PREFIX", "Ann"), ("PREFIX", "ab-c")]
 
 
 async def test_a_search_finds_what_was_there_at_the_instant(api: Api) -> None:
@@ -129,7 +133,7 @@ async def test_filters_select_before_the_page_is_cut(filled: Api) -> None:
         ({"kinds": ["PRODUCT"], "first": 1}, ["orders"]),
         ({"types": ["TABLE", "PERSON"]}, ["Orders", "Ann"]),
         ({"domains": ["people", "finance"]}, ["Ann", "sales"]),
-        ({"owners": ["bob"]}, ["orders daily", "Ann", "reorders"]),
+        ({"owners": ["bob"]}, ["Ann", "orders daily", "reorders"]),
         # the first detail with the role is the owner
         ({"owners": ["zoe"]}, []),
         ({"tags": ["gold", "daily"]}, ["Orders", "orders", "Ann", "sales"]),

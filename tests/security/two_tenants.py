@@ -325,7 +325,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
             *({"__typename": kind, "uid": uid} for kind, uid in zip(("LineageLink", "Relationship"), associations, strict=False)),
         ],
         "String:search": ["raw", "ann", marker],
-        "Query.search.text": ["raw", marker],
+        "Query.search.text": [marker, "raw"],
         "Query.search.types": ["PERSON", only],
         "String:name": ["raw", only],
         "Query.domain.name": ["sales", f"domain {marker}"],
