@@ -23,9 +23,8 @@ class NodeType(NamedTuple):
         return next((details[code] for code in self.roles.get(role, ()) if code in details), None)
 
     def tags(self, details: Mapping[str, str]) -> list[str]:
-        """Return the tags of an entity, each once: those of all details with this role, with commas between several."""
-        values = [details[code] for code in self.roles.get("TAG", ()) if code in details]
-        return distinct(tag for value in values for it in value.split(",") if (tag := it.strip()))
+        """Return the tags of an entity, each once: all details with this role."""
+        return distinct(details[code] for code in self.roles.get("TAG", ()) if code in details)
 
 
 async def node_types(connection: ReadConnection, codes: Sequence[str]) -> list[NodeType]:

@@ -37,7 +37,7 @@ DESCRIPTION = "Content and purpose of the asset. That of an entity is its detail
 DOMAIN = "Domain that owns the asset: that of a product, or that of the type of an entity."
 OWNER = "Owner of the asset. That of an entity is its detail with the role `OWNER`."
 URL = "Address of a page about the asset: the detail of an entity with the role `URL`. Null for a product."
-TAGS = "Tags of the asset. Those of an entity are its details with the role `TAG`, which commas separate."
+TAGS = "Tags of the asset. Those of an entity are its details with the role `TAG`."
 
 
 @strawberry.federation.interface(

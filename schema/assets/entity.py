@@ -95,7 +95,7 @@ class Entity(Asset):
     description: str | None = role_field("DESCRIPTION", "Detail of the entity with the role `DESCRIPTION`.")
     owner: str | None = role_field("OWNER", "Detail of the entity with the role `OWNER`.")
     url: str | None = role_field("URL", "Detail of the entity with the role `URL`.")
-    tags: list[str] = tags_field("Tags in the details with the role `TAG`, each once. Commas separate those of one detail.")
+    tags: list[str] = tags_field("Details of the entity with the role `TAG`, in order of their type, each once.")
 
     kind: ClassVar[Kind] = ENTITY
     by_uid = ENTITY_BY_UID

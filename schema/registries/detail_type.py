@@ -32,9 +32,7 @@ class DetailRole(Enum):
     DESCRIPTION = strawberry.enum_value("DESCRIPTION", description="The detail is the description of the entity.")
     URL = strawberry.enum_value("URL", description="The detail is the address of a page about the entity.")
     OWNER = strawberry.enum_value("OWNER", description="The detail is the owner of the entity.")
-    TAG = strawberry.enum_value(
-        "TAG", description="The detail holds tags of the entity: one, or several with commas between them."
-    )
+    TAG = strawberry.enum_value("TAG", description="The detail is a tag of the entity, beside others.")
 
 
 def _record_column(description: str, compute: Compute) -> Any:
