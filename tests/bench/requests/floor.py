@@ -16,6 +16,7 @@ import asyncpg
 import orjson
 import uvicorn
 
+from tests.bench.requests.floor_between import between
 from tests.bench.requests.rows import ROWS
 
 DATABASE_VARIABLE = "HEADWATER_BENCH_FLOOR_DATABASE_URL"
@@ -116,6 +117,22 @@ WHERE {_VALID.format(instant="now()")}
 ORDER BY p.name, p.asset_id
 LIMIT 51
 """
+_COUNTS = f"""
+SELECT CAST(a.uid AS text) AS uid, p.name, p.owner, upstream.assets AS "upstreamCount", downstream.assets AS "downstreamCount"
+FROM (SELECT p.asset_id, p.name, p.owner FROM product_version p WHERE {_VALID} ORDER BY p.name, p.asset_id LIMIT 100) p
+JOIN asset a ON a.tenant_id = 1 AND a.id = p.asset_id
+CROSS JOIN LATERAL (
+  SELECT count(DISTINCT l.source_id) AS assets
+  FROM lineage_link_effective l
+  WHERE l.tenant_id = 1 AND l.target_id = p.asset_id AND l.valid_from <= {{instant}} AND l.valid_to > {{instant}}
+) upstream
+CROSS JOIN LATERAL (
+  SELECT count(DISTINCT l.target_id) AS assets
+  FROM lineage_link_effective l
+  WHERE l.tenant_id = 1 AND l.source_id = p.asset_id AND l.valid_from <= {{instant}} AND l.valid_to > {{instant}}
+) downstream
+ORDER BY p.name, p.asset_id
+""".format(instant="now()")
 _ENTITIES = """
 SELECT CAST(a.uid AS text) AS uid, e.display_name, d.types, d.values
 FROM (
@@ -272,6 +289,10 @@ async def _products(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     return {"products": {"nodes": [dict(it) for it in rows[:50]], "pageInfo": {"hasNextPage": len(rows) > 50}}}
 
 
+async def _counts(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
+    return {"products": {"nodes": [dict(it) for it in await pool.fetch(_COUNTS)]}}
+
+
 async def _entities(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     rows = await pool.fetch(_ENTITIES)
     nodes = [
@@ -311,7 +332,9 @@ _BY_ROW: dict[str, Answer] = {
     "product by name": _product,
     "upstream of 20": _upstream,
     "edges of 450": _edges,
+    "lineage between of 450": between,
     "page of 50 products": _products,
+    "page of 100 products with counts": _counts,
     "page of 50 entities": _entities,
     "4 nested levels": _nested,
     "search of 20": _search,

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.bench.requests import pipelines
 from tests.bench.requests.pipelines import Size, product_name, product_uid
+from tests.bench.versions import VERSIONS, since
 
 # Text of a request that differs each time it is sent.
 FRESH = "0" * 20
@@ -70,6 +71,15 @@ query Edges($name: String!) {
   }
 }
 """
+_BETWEEN = """
+query Between($name: String!, $from: DateTime!, $to: DateTime!) {
+  lineageBetween(of: { product: $name }, direction: UPSTREAM, from: $from, to: $to, maxDepth: 10, first: 1000) {
+    edges { depth periods { from to } node { uid label } }
+    links { link { confidence } periods { from to } }
+  }
+}
+"""
+_COUNTS = "{ products(first: 100) { nodes { uid name owner upstreamCount downstreamCount } } }"
 _PRODUCTS = "{ products(first: 50) { nodes { uid name owner status version description } pageInfo { hasNextPage } } }"
 _ENTITIES = "{ entities(first: 50) { nodes { uid displayName details { type { code } value } } pageInfo { hasNextPage } } }"
 _REPRESENTED = f"""
@@ -135,6 +145,15 @@ ROWS = (
     *_upstream(f"upstream of {pipelines.SMALL}", "small", (1.0, 0.6)),
     *_upstream(f"upstream of {pipelines.LARGE}", "large", (1.2, 0.6)),
     Row(f"edges of {pipelines.LARGE}", _EDGES, None, _root("large"), lambda size: min(size.large, _MOST_SAMPLES), floor_aim=0.4),
+    Row(
+        f"lineage between of {pipelines.LARGE}",
+        _BETWEEN,
+        None,
+        _root("large", **{"from": since(1).isoformat(), "to": since(VERSIONS).isoformat()}),
+        lambda size: min(size.large, _MOST_SAMPLES),
+        floor_aim=0.4,
+    ),
+    Row("page of 100 products with counts", _COUNTS, floor_aim=0.5),
     Row("page of 50 products", _PRODUCTS, _PRODUCTS, postgraphile_aim=1.0, floor_aim=0.5),
     Row("page of 50 entities", _ENTITIES, _ENTITIES, postgraphile_aim=1.0, floor_aim=0.5),
     Row(
