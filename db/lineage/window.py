@@ -133,8 +133,12 @@ async def reached_in_window(connection: ReadConnection, window: WalkWindow, quer
     count_links(connection, periods / GRAPH_LINKS_PER_LINK, query.bounds)
     find = partial(_reached, row, window, query)
     if periods < _MANY_PERIODS:
-        return find(Computation(seconds))
-    return await connection.compute(WALK_GRAPHS, seconds, find)
+        reached = find(Computation(seconds))
+    else:
+        reached = await connection.compute(WALK_GRAPHS, seconds, find)
+    found = sum(len(it.depths) for it in reached.assets) + sum(len(it.periods) for it in reached.links)
+    count_links(connection, found / GRAPH_LINKS_PER_LINK, query.bounds)
+    return reached
 
 
 def _most_examined(query: WalkQuery) -> int:

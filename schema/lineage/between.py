@@ -12,6 +12,7 @@ from db.associations.lineage_link import links_at
 from db.errors import BadInput
 from db.instants import write_instant
 from db.lineage.periods import Period
+from db.lineage.subgraph import count_links
 from db.lineage.walk import Direction, WalkQuery
 from db.lineage.window import Reached, ReachedAsset, WalkWindow, reached_in_windows
 from schema.associations.lineage_link import LineageLink
@@ -152,6 +153,7 @@ class LineageBetween:
             and it.target_id in indexes
             and max(indexes[it.source_id], indexes[it.target_id]) >= self.start
         ]
+        count_links(await info.context.transaction.reader(), len(found), self.query.bounds)
         info.context.cost_meter.links[LINK_AT, self.all_reached.walk] = len(found)
         readings = [(it.link_id, _last_instant(it.periods)) for it in found]
         rows = await info.context.load_all(LINK_AT, readings)

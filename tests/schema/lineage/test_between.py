@@ -291,6 +291,19 @@ async def test_links_that_were_cut_are_reported_if_they_are_selected(api: Api) -
         assert response.data["lineageBetween"]["truncated"] == truncated
 
 
+async def test_the_links_that_windows_of_an_operation_read_are_bounded(api: Api) -> None:
+    await api.lineage(*(f"{root} -> {root}{number}" for root in ("x", "y") for number in range(4)))
+    window = f'direction: DOWNSTREAM, from: "{iso(day(0))}", to: "{iso(day(1))}"'
+    fields = " ".join(
+        f'{it}: lineageBetween(of: {{ product: "{it}" }}, {window}) {{ links {{ link {{ uid }} }} }}' for it in "xy"
+    )
+    # the periods of 8 links are read, and those of 8 links and 8 assets are found; each counts a tenth
+    for allowed, codes in ((11, set()), (10, {"LIMIT_EXCEEDED"}), (1, {"LIMIT_EXCEEDED"})):
+        executor = Executor(schema, api.database, Settings(max_links_read=allowed).limits)
+        response = await executor.execute(Request(f"{{ {fields} }}", {}), OPEN_PRINCIPAL, "request")
+        assert {it["extensions"]["code"] for it in response.errors} == codes
+
+
 async def test_the_number_of_statements_does_not_depend_on_the_size(api: Api) -> None:
     await api.lineage("raw -> b", *(f"a -> c{it} -> d{it}" for it in range(10)))
     for assets in (1, 22):
