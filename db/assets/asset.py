@@ -135,6 +135,12 @@ async def lock(
     return _identity(locked)
 
 
+async def lock_stub(connection: WriteConnection, kind: Kind, uid: UUID) -> Identity | None:
+    """Lock the asset with a uid if it is a stub."""
+    row = await connection.fetch_one(kind.statement("assets/lock_stub"), {"uid": uid})
+    return None if row is None else _identity(row)
+
+
 async def record(connection: WriteConnection, kind: Kind, identity: Identity, assertion: Assertion) -> Outcome:
     """Record an assertion about a locked asset. The outcome has the row of the asset if it need not be read."""
     (outcome,) = await lifecycle.record_asset_change(connection, kind, [assertion], with_states=True)
@@ -305,6 +311,8 @@ def _check_identity(kind: Kind, spec: IdentitySpec, identity: Identity | None) -
 
 async def _lock(connection: WriteConnection, specs: Sequence[IdentitySpec]) -> _IdentityIndex:
     """Lock the assets of specs that exist, and index them."""
+    if all(spec.is_anonymous for spec in specs):
+        return _IdentityIndex()
     parameters: dict[str, Any] = {"uids": [spec.uid for spec in specs if spec.uid is not None]}
     with_key = [spec for spec in specs if spec.key is not None]
     if with_key:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol, cast
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import BigInteger, Text, Uuid, bindparam
 
@@ -23,6 +23,8 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kinds import PRODUCT
 
 _BY_ASSET = compose(select_assets(PRODUCT, AS_OF).where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
+
+_BY_NAME_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/product")
 
 
 class ProductRow(Protocol):
@@ -62,6 +64,11 @@ def product_from_version(uid: UUID, version: VersionPeriod) -> ProductRow:
     return cast(ProductRow, row)
 
 
+def product_uid_by_name(name: str) -> UUID:
+    """Compute the uid of a product that a load or a reference names and gives no uid, the same everywhere."""
+    return uuid5(_BY_NAME_NAMESPACE, name)
+
+
 async def products_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[ProductRow | None]:
     """Find products by uid."""
     return await _find(connection, _by_uid(connection.asset_fields), "uid", uids, as_of)
@@ -85,9 +92,10 @@ async def register(
     uid: UUID | None = None,
     at: datetime | None = None,
 ) -> Outcome:
-    """Create a product. Neither its uid nor its name may be in use at that instant."""
+    """Create a product, or give a stub with this name its state. Neither its uid nor its name may be in use at that instant."""
     payload = product_fields.validate_state(fields)
-    identity = await asset.add_or_lock(connection, PRODUCT, asset.IdentitySpec(uid))
+    stub = None if uid is not None else await asset.lock_stub(connection, PRODUCT, product_uid_by_name(payload["name"]))
+    identity = stub or await asset.add_or_lock(connection, PRODUCT, asset.IdentitySpec(uid))
     return await _record(connection, identity, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True))
 
 

@@ -33,10 +33,10 @@ class AssetRef(NamedTuple):
         return f"{(self.type or 'asset')[:100]} with the key {(self.key or '')[:100]!r}"
 
 
-def missing_asset_error(ref: AssetRef, instant: datetime, *, field: str) -> NotFound:
+def missing_asset_error(ref: AssetRef, instant: datetime, *, field: str, remedy: str = "") -> NotFound:
     """Build the error of a reference that names no asset at an instant."""
     when = f" at {write_instant(instant)}" if ref.product is not None else ""
-    return NotFound(f"There is no {ref}{when}.", field=field)
+    return NotFound(f"There is no {ref}{when}.{remedy}", field=field)
 
 
 class ResolvedAsset(NamedTuple):

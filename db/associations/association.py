@@ -91,11 +91,14 @@ def missing_end_error(
     instant = refs.at or now
     for column, ref, asset in ((kind.ends[0], refs.near, ends.near), (kind.ends[1], refs.far, ends.far)):
         field = column.removesuffix("_id")
+        is_creatable = ref.uid is None and not asset.ever_alive and not allow_pending_ends
+        remedy = " With createMissing: true it becomes a stub." if is_creatable else ""
         if asset is UNRESOLVED:
-            return missing_asset_error(ref, instant, field=field)
+            return missing_asset_error(ref, instant, field=field, remedy=remedy)
         if not asset.alive and not allow_pending_ends:
             return NotFound(
-                f"The {ref} does not exist at {write_instant(instant)}. A {kind.label} needs both of its ends.", field=field
+                f"The {ref} does not exist at {write_instant(instant)}. A {kind.label} needs both of its ends.{remedy}",
+                field=field,
             )
     return None
 

@@ -1,7 +1,7 @@
 """Relationships: typed, directed connections between two assets. Reads at an instant, and writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, cast
@@ -24,10 +24,9 @@ from db.associations.association import (
     write,
 )
 from db.associations.effective import is_identity_of, select_effective, where_ends
-from db.associations.order import AssociationOrder, sort_columns
 from db.associations.reference import RelationshipRef, in_stored_order, lock_ends_of_relationship, named_by, relationship_uid
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
-from db.associations.stub import Stub, create_stubs, sourced_types
+from db.associations.stub import Stub, create_missing_ends, create_stubs, sourced_types
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.batch_conflicts import Results, WriteResult, write_resolving_conflicts
 from db.consistency.cardinality import check_cardinality, defer_cardinality
@@ -95,15 +94,17 @@ class RelationshipRecord(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RelationshipQuery:
-    """Filters and order of a list of relationships. None does not filter; an empty collection matches nothing."""
+    """Filters of a list of relationships. None does not filter; an empty collection matches nothing."""
 
     types: tuple[int, ...] | None = None
     origin: UUID | None = None
     related: UUID | None = None
-    # not in the digest of a cursor: see order_parts
-    order: AssociationOrder = field(default=AssociationOrder.RECORDED, repr=False)
-    descending: bool = field(default=False, repr=False)
     as_of: datetime | None = None
+
+
+def cursor_key(row: RelationshipRow) -> tuple[Any, ...]:
+    """Return the key that orders a relationship in the list of all."""
+    return (row.relationship_id,)
 
 
 def cursor_key_at(asset_id: int, row: RelationshipRow) -> tuple[Any, ...]:
@@ -126,10 +127,9 @@ async def relationship_by_id(connection: ReadConnection, relationship_id: int, i
 
 
 async def list_relationships(connection: ReadConnection, query: RelationshipQuery, page: Page) -> Slice[RelationshipRow]:
-    """Read a page of the relationships that are effective at an instant, in the order of the query."""
+    """Read a page of the relationships that are effective at an instant, in the order in which they were first recorded."""
     parameters = {**_query_parameters(connection, query), **page.parameters}
-    statement = _page_statement(_filters(query), query.order, query.descending, page.shape)
-    rows = await connection.fetch(statement, parameters)
+    rows = await connection.fetch(_page_statement(_filters(query), page.shape), parameters)
     return page.slice(rows, lambda row: cast(RelationshipRow, row))
 
 
@@ -188,8 +188,13 @@ async def relationship_records(connection: ReadConnection, readings: Sequence[tu
     return [by_ordinal[ordinal] for ordinal in range(1, len(readings) + 1)]
 
 
-async def relate(connection: WriteConnection, state: RelationshipState) -> Outcome:
-    """Assert the whole state of a relationship from an instant on."""
+async def relate(connection: WriteConnection, state: RelationshipState, *, create_missing: bool = False) -> Outcome:
+    """Assert the whole state of a relationship from an instant on.
+
+    With `create_missing`, an end that was never recorded becomes a stub.
+    """
+    if create_missing:
+        await create_missing_ends(connection, EndRefs(state.origin, state.related, state.at), fields=("origin", "related"))
     (outcome,) = raise_first_error(await upsert_each(connection, [state]))
     return outcome
 
@@ -297,10 +302,10 @@ async def _create_stubs(
         near, far = ends[index]
         needed = []
         if it.refs.near.type in sourced and not near.ever_alive:
-            needed.append(Stub(it.refs.near.type, it.refs.near.key or "", it.refs.at, index))
+            needed.append(Stub(it.refs.near, it.refs.at, index))
             near = needed[-1].resolved
         if it.refs.far.type in sourced and not far.ever_alive:
-            needed.append(Stub(it.refs.far.type, it.refs.far.key or "", it.refs.at, index))
+            needed.append(Stub(it.refs.far, it.refs.at, index))
             far = needed[-1].resolved
         type_ = choose_type(it, Ends(near, far), connection.now, allow_pending_ends=allow_pending_ends)
         if not isinstance(type_, HeadwaterError):
@@ -341,8 +346,8 @@ def _query_parameters(connection: ReadConnection, query: RelationshipQuery) -> d
 
 
 @lru_cache(MAX_SHAPES)
-def _page_statement(filters: _Filters, order: AssociationOrder, descending: bool, page: PageShape) -> Statement:
-    return compose(page.apply(_filtered(_SELECT, filters), *sort_columns(RELATIONSHIP, order), descending=descending))
+def _page_statement(filters: _Filters, page: PageShape) -> Statement:
+    return compose(page.apply(_filtered(_SELECT, filters), effective.c.relationship_id))
 
 
 @lru_cache(MAX_SHAPES)

@@ -1,78 +1,135 @@
-"""Stubs: entities of a type with an external source, of which only the key is known yet.
+"""Stubs: assets of which only the name or the key is known yet, because something refers to them.
 
-Any other assertion about the entity overrides its stub, even one for an earlier instant.
+Any other assertion about the asset overrides its stub, even one for an earlier instant.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from db.assets import product_fields
 from db.assets.asset import IdentitySpec, add_or_lock_each
 from db.assets.entity import entity_uid_by_key
-from db.assets.reference import UNRESOLVED, ResolvedAsset
+from db.assets.product import add_domains_of_products, product_uid_by_name
+from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, resolve
+from db.associations.association import EndRefs
 from db.associations.relationship_fields import is_identifier
 from db.connection import WriteConnection
-from db.consistency.batch_conflicts import WriteResult, subject_change
+from db.consistency.batch_conflicts import BatchConflict, SubjectChange, WriteResult, subject_change
 from db.consistency.lifecycle import record_asset_changes
+from db.registries.type_registry import read_type_registry
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation, raise_first_error
-from db.temporal.kinds import ENTITY
+from db.temporal.kind import Kind
+from db.temporal.kinds import ENTITY, PRODUCT
 
-_SOURCED_TYPES = statement("associations/sourced_types")
+_TYPES = statement("associations/stub_types")
+
+# The domain and the owner of a product until it is registered.
+UNASSIGNED = "unassigned"
 
 
 class Stub(NamedTuple):
-    """An entity that must exist from an instant on, and the index of the batch entry that refers to it. None is now."""
+    """An asset that must exist from an instant on, and the index of the batch entry that refers to it. None is now."""
 
-    type: str
-    key: str
+    ref: AssetRef
     at: datetime | None
     entry_index: int
 
     @property
     def resolved(self) -> ResolvedAsset:
-        """The asset once the stub is created, or UNRESOLVED if the key does not allow one."""
-        if not is_identifier(self.key):
+        """The entity once the stub is created, or UNRESOLVED if its key does not identify a record in another system."""
+        type_, key = self.ref.type, self.ref.key
+        if type_ is None or key is None or not is_identifier(key):
             return UNRESOLVED
-        return ResolvedAsset(0, entity_uid_by_key(self.type, self.key), ENTITY.name, self.type, alive=True, ever_alive=True)
+        return ResolvedAsset(0, entity_uid_by_key(type_, key), ENTITY.name, type_, alive=True, ever_alive=True)
 
 
 async def sourced_types(connection: WriteConnection, codes: Collection[str]) -> dict[str, str]:
     """Return the labels of those entity types that have an external source, and lock these against changes."""
-    return {row.code: row.label for row in await connection.fetch(_SOURCED_TYPES, {"codes": sorted(codes)})}
+    return await _type_labels(connection, codes, with_source=True)
+
+
+async def create_missing_ends(connection: WriteConnection, refs: EndRefs, *, fields: tuple[str, str]) -> None:
+    """Create the ends that were never recorded until the instant. The errors of an end name its field of `fields`.
+
+    A uid identifies an asset that exists, so that it never creates one. An end that was deleted stays deleted.
+    """
+    named = [(field, ref) for field, ref in zip(fields, (refs.near, refs.far), strict=True) if ref.uid is None]
+    resolved = await resolve(connection, [ref for _, ref in named], [refs.at] * len(named))
+    missing = {ref: field for (field, ref), asset in zip(named, resolved, strict=True) if not asset.ever_alive}
+    types = {ref.type for ref in missing if ref.type is not None}
+    labels = await _type_labels(connection, types, with_source=False) if types else {}
+    for ref, field in missing.items():
+        if ref.type is not None and ref.type not in labels:
+            (await read_type_registry(connection)).require_entity(ref.type, field=field)
+    created = await create_stubs(connection, labels, [Stub(ref, refs.at, 0) for ref in missing])
+    for conflict in created.conflicts:
+        raise conflict.error
 
 
 async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], stubs: Sequence[Stub]) -> WriteResult:
-    """Create the entities that do not exist, each from the first instant at which it is needed.
+    """Create the assets that do not exist, each from the first instant at which it is needed.
 
-    Return the changes of the entities and the conflicts: relationships that are stored already may become effective with them.
+    `labels` has the labels of the types of the entities. Return the changes of the assets and the conflicts: relationships that
+    are stored already may become effective with them.
     """
-    since: dict[tuple[str, str], datetime | None] = {}
+    changes: list[SubjectChange] = []
+    conflicts: list[BatchConflict] = []
+    for kind, of_kind in (
+        (PRODUCT, [it for it in stubs if it.ref.product is not None]),
+        (ENTITY, [it for it in stubs if it.ref.product is None]),
+    ):
+        if of_kind:
+            created = await _create_stubs(connection, kind, labels, of_kind)
+            changes += created.changes
+            conflicts += created.conflicts
+    return WriteResult({}, changes, conflicts)
+
+
+async def _create_stubs(connection: WriteConnection, kind: Kind, labels: Mapping[str, str], stubs: Sequence[Stub]) -> WriteResult:
+    since: dict[AssetRef, datetime | None] = {}
     for stub in stubs:
-        since[stub.type, stub.key] = _earlier(since.get((stub.type, stub.key), stub.at), stub.at)
-    if not since:
-        return WriteResult({})
-    specs = [IdentitySpec(None, type_, key, entity_uid_by_key(type_, key)) for type_, key in since]
-    identities = dict(zip(since, raise_first_error(await add_or_lock_each(connection, ENTITY, specs)), strict=True))
-    assertions = [
-        Assertion(identities[type_, key].asset_id, Operation.STUB, _state(labels[type_], key), at)
-        for (type_, key), at in since.items()
-    ]
-    recorded, conflicts = await record_asset_changes(connection, ENTITY, assertions)
+        since[stub.ref] = _earlier(since.get(stub.ref, stub.at), stub.at)
+    states = {ref: _product_state(ref) if kind is PRODUCT else _entity_state(ref, labels) for ref in since}
+    locked = await add_or_lock_each(connection, kind, [_identity_spec(ref) for ref in since])
+    identities = dict(zip(since, raise_first_error(locked), strict=True))
+    if kind is PRODUCT:
+        await add_domains_of_products(connection, states.values())
+    assertions = [Assertion(identities[ref].asset_id, Operation.STUB, states[ref], at) for ref, at in since.items()]
+    recorded, conflicts = await record_asset_changes(connection, kind, assertions)
     outcomes = dict(zip(since, raise_first_error(recorded), strict=True))
     changes = []
     for stub in stubs:
-        first = subject_change(ENTITY, outcomes[stub.type, stub.key], stub.entry_index)
-        if stub.at == since[stub.type, stub.key]:
+        first = subject_change(kind, outcomes[stub.ref], stub.entry_index)
+        if stub.at == since[stub.ref]:
             changes.append(first)
         else:
-            # it would create the entity if the first one did not
+            # it would create the asset if the first one did not
             changes.append(first._replace(at=stub.at or connection.now, changed=False))
     return WriteResult({}, changes, conflicts)
 
 
-def _state(label: str, key: str) -> dict[str, Any]:
-    return {"display_name": f"{label} {key}", "details": {}, "keys": [key]}
+def _identity_spec(ref: AssetRef) -> IdentitySpec:
+    if ref.product is not None:
+        return IdentitySpec(product_uid_by_name(ref.product))
+    type_, key = ref.type or "", ref.key or ""
+    return IdentitySpec(None, type_, key, entity_uid_by_key(type_, key))
+
+
+def _product_state(ref: AssetRef) -> dict[str, Any]:
+    fields: dict[str, Any] = {"name": ref.product, "domain": UNASSIGNED, "owner": UNASSIGNED, "schema": {}, "version": "0.0.0"}
+    return product_fields.validate_state(fields)
+
+
+def _entity_state(ref: AssetRef, labels: Mapping[str, str]) -> dict[str, Any]:
+    return {"display_name": f"{labels[ref.type or '']} {ref.key}", "details": {}, "keys": [ref.key]}
+
+
+async def _type_labels(connection: WriteConnection, codes: Collection[str], *, with_source: bool) -> dict[str, str]:
+    """Return the labels of entity types, and lock the types against changes."""
+    rows = await connection.fetch(_TYPES, {"codes": sorted(codes), "with_source": with_source})
+    return {row.code: row.label for row in rows}
 
 
 def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:

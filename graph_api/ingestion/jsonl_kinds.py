@@ -11,6 +11,7 @@ from uuid import UUID
 from db.assets import entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
+from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
 from db.bulk.ingest import AssetState, RegistryEntry
@@ -20,7 +21,7 @@ from db.instants import read_instant
 from db.registries import detail_type, entity_type, relationship_type
 from db.temporal.kinds import PRODUCT
 from graph_api.ingestion.row import EntityState, ParsedStatement
-from graph_api.ingestion.uids import entity_uid, product_uid
+from graph_api.ingestion.uids import entity_uid
 
 
 class Fields:
@@ -70,7 +71,7 @@ def _product(content: dict[str, Any]) -> AssetState:
     if tags is not None and not (isinstance(tags, list) and all(isinstance(it, str) for it in tags)):
         raise BadInput("tags must be a JSON list of texts.", field="tags")
     payload = product_fields.validate_state(content)
-    ref = IdentitySpec(uid) if uid is not None else IdentitySpec(new_uid=product_uid(payload["name"]))
+    ref = IdentitySpec(uid) if uid is not None else IdentitySpec(new_uid=product_uid_by_name(payload["name"]))
     return AssetState(PRODUCT, ref, payload, at)
 
 

@@ -11,7 +11,6 @@ from strawberry.scalars import JSON
 
 from db.associations import relationship as relationships
 from db.associations import relationship_fields
-from db.associations.order import AssociationOrder, cursor_key, order_parts, sort_key_types
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
 from db.temporal.change_log import Outcome
@@ -36,8 +35,8 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import ID, AsOf, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
-from schema.language.references import AssetRef, RelationshipRef, asset_ref, relationship_ref
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.references import CREATE_MISSING, AssetRef, RelationshipRef, asset_ref, relationship_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, assets_by_id, ends_of
 from schema.registries.relationship_type import RelationshipType, registry_of
@@ -151,21 +150,6 @@ class RelationshipFilter:
     related: UUID | None = optional_input_field("Uid of the related end.")
 
 
-@strawberry.enum(description="Field by which a list of relationships is ordered.")
-class RelationshipOrderField(Enum):
-    RECORDED = strawberry.enum_value("RECORDED", description="The order in which the relationships were first recorded.")
-    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change, which is validFrom.")
-
-
-@strawberry.input(description="Order of a list of relationships.")
-class RelationshipOrder:
-    field: RelationshipOrderField = input_field("Field to order by.")
-    direction: OrderDirection = input_field("Direction of the order.", default=OrderDirection.ASC)
-
-
-AS_RECORDED = RelationshipOrder(field=RelationshipOrderField("RECORDED"), direction=OrderDirection("ASC"))
-
-
 @strawberry.input(
     description="The complete state of a relationship. A field that is left out takes its default, also if the relationship"
     " exists already."
@@ -175,6 +159,7 @@ class RelateInput:
     origin: AssetRef = input_field("The asset at the origin of the relationship.")
     related: AssetRef = input_field("The asset at its related end.")
     attributes: JSON | None = optional_input_field("Further facts about the relationship, as a JSON object.")
+    create_missing: bool | None = optional_input_field(CREATE_MISSING)
     at: datetime | None = optional_input_field(AT)
     idempotency_key: str | None = optional_input_field(KEY)
 
@@ -205,12 +190,11 @@ class RelationshipPayload:
 @strawberry.type
 class RelationshipQueries:
     @paged
-    @resolver(READ, "Relationships that are effective at an instant.")
+    @resolver(READ, "Relationships that are effective at an instant, in the order in which they were first recorded.")
     async def relationships(
         self,
         info: Info,
         filter: Annotated[RelationshipFilter | None, strawberry.argument(description="Filter.")] = None,
-        order_by: Annotated[RelationshipOrder, strawberry.argument(description="Order of the list.")] = AS_RECORDED,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -221,18 +205,14 @@ class RelationshipQueries:
         types = fields.get("types")
         if types is not None:
             types = _type_ids(await registry_of(info), types)
-        order, descending = AssociationOrder[order_by.field.name], order_by.direction is OrderDirection.DESC
-        query = RelationshipQuery(
-            types, fields.get("origin"), fields.get("related"), order=order, descending=descending, as_of=as_of
-        )
-        parts = (sorted(fields.items(), key=lambda it: it[0]), as_of, *order_parts(order, descending))
+        query = RelationshipQuery(types, fields.get("origin"), fields.get("related"), as_of)
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "relationships", *parts, key=sort_key_types(order)),
+            Keyset(info.context.cursor_cipher, "relationships", sorted(fields.items(), key=lambda it: it[0]), as_of, key=(int,)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, relationships.list_relationships, query, page),
             nodes=lambda rows: relationships_of(info, rows, as_of),
-            cursor_key=lambda row: cursor_key(RELATIONSHIP, row, order),
+            cursor_key=relationships.cursor_key,
             count=lambda: read(info, relationships.count_relationships, query),
         )
 
@@ -243,16 +223,18 @@ class RelationshipMutations:
     @resolver(
         DOMAIN,
         "Create a relationship, or update it. CONFLICT if the cardinality of its type forbids it. An end that is referred to by"
-        " key and does not exist becomes a stub if its entity type has a source.",
+        " key and does not exist becomes a stub with `createMissing`, or if its entity type has a source.",
     )
     async def relate(self, info: Info, input: Annotated[RelateInput, INPUT]) -> RelationshipPayload:
         # the input is the complete state: null and a missing field both mean the default
         content = {name: part for name, part in provided_fields(input).items() if part is not None}
         key = idempotency_key_of("relate", content)
-        at = content.get("at")
+        at, create_missing = content.get("at"), content.get("create_missing", False)
         origin, related = asset_ref(content["origin"]), asset_ref(content["related"])
         state = RelationshipState(input.type, origin, related, relationship_fields.validate_state(content), at)
-        outcome = await write_once(info, key, lambda connection: relationships.relate(connection, state))
+        outcome = await write_once(
+            info, key, lambda connection: relationships.relate(connection, state, create_missing=create_missing)
+        )
         return await _payload(info, outcome, at)
 
     @cost(WRITE_COST)

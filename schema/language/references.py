@@ -11,6 +11,11 @@ from db.assets import reference
 from db.associations import reference as associations
 from schema.language.inputs import input_field, optional_input_field
 
+CREATE_MISSING = (
+    "True creates an end that is named and was never recorded, as a stub from the instant of this write on. A product has the"
+    " domain `unassigned` until it is created with its state."
+)
+
 
 @strawberry.enum(description="Kind of an asset.")
 class AssetKind(Enum):

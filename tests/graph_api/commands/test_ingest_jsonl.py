@@ -11,12 +11,12 @@ from uuid import UUID, uuid5
 import pytest
 
 from db.assets.entity import entity_uid_by_key
+from db.assets.product import product_uid_by_name
 from db.associations.reference import link_uid, relationship_uid
 from db.bulk.ingest import BATCH
 from db.database import Database
 from graph_api.ingestion import deferred_rows, source
 from graph_api.ingestion.on_error import OnError
-from graph_api.ingestion.uids import product_uid
 from tests.builders import day, iso
 from tests.conftest import recording
 from tests.graph_api.commands.workspace import counts_in, messages_in, workspace_on
@@ -84,7 +84,7 @@ async def test_names_are_swapped_within_a_batch_and_a_taken_name_rejects_only_it
     assert str(load.summary) == "created 51, updated 2, unchanged 0, rejected 2"
     assert {(it.line, it.field, it.code) for it in target.errors} == {(1, "name", "CONFLICT"), (3, "name", "CONFLICT")}
     assets = {it.subject for it in await target.state() if it.part == "asset"}
-    assert str(product_uid("fine")) in assets
+    assert str(product_uid_by_name("fine")) in assets
     assert not {str(C), str(UUID(int=13))} & assets, "a rejected row leaves no asset behind"
     await target.verify()
 
@@ -148,7 +148,7 @@ async def test_a_product_without_uid_is_the_one_with_the_name_then_or_a_new_one_
     target: LoadTarget,
 ) -> None:
     await target.load([product_line(A, "orders", 0), product_line(A, "sales", 2), product_line(None, "own", 0)])
-    own = product_uid("own")
+    own = product_uid_by_name("own")
     load = await target.load(
         [product_line(None, "orders", 1, owner="bo"), product_line(own, "renamed", 5), product_line(None, "own", 6)]
     )

@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from db.assets.entity import entity_uid_by_key
+from db.assets.product import product_uid_by_name
 from db.associations.reference import link_uid, relationship_uid
 from db.registries import relationship_type
-from graph_api.ingestion.uids import product_uid
 from tests.builders import day, iso, product_fields
 
 NAMESPACE = UUID("5c1a5c1a-0000-4000-8000-000000000000")
@@ -97,7 +97,7 @@ class _History:
     def _register_by_name(self) -> None:
         """State a product whose uid is derived from its name, unless it was renamed since."""
         name = f"own {self._random.randrange(3)}"
-        if self._names.setdefault(product_uid(name), name) == name:
+        if self._names.setdefault(product_uid_by_name(name), name) == name:
             self._append("product", **product_fields(name, description=self._at))
 
     def _state_entity(self) -> None:

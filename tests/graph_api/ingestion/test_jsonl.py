@@ -15,6 +15,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity import entity_uid_by_key
+from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
 from db.bulk.ingest import AssetState
@@ -25,7 +26,7 @@ from db.temporal.kinds import PRODUCT
 from graph_api.ingestion.jsonl import LINE_LENGTH, JsonLines
 from graph_api.ingestion.jsonl_kinds import KINDS
 from graph_api.ingestion.row import EntityState, ParsedStatement, Row, RowError
-from graph_api.ingestion.uids import entity_uid, product_uid
+from graph_api.ingestion.uids import entity_uid
 from schema.root import schema
 from tests.builders import product_fields
 
@@ -83,7 +84,9 @@ def test_a_product_is_parsed_with_defaults_for_missing_fields() -> None:
     )
     minimal = statement_of(**PRODUCT_LINE, uid=None, tags=None, at=None)
     defaults: dict[str, Any] = {"description": None, "tags": [], "status": "ACTIVE", "version": "1.0.0"}
-    assert minimal == AssetState(PRODUCT, IdentitySpec(new_uid=product_uid("orders")), {**defaults, **product_fields()}, None)
+    assert minimal == AssetState(
+        PRODUCT, IdentitySpec(new_uid=product_uid_by_name("orders")), {**defaults, **product_fields()}, None
+    )
 
 
 def test_an_entity_is_identified_by_uid_key_or_name() -> None:

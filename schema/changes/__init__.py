@@ -1,1 +1,0 @@
-"""GraphQL types of changes and of differences between two instants."""
