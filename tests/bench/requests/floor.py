@@ -68,6 +68,8 @@ CROSS JOIN LATERAL (
 """
 _UPSTREAM = f"{_WALK}{_FOUND}SELECT a.uid, p.name, p.owner, p.status, p.version FROM found{_ASSETS}ORDER BY found.ordinal"
 _UPSTREAM_NOW, _UPSTREAM_AS_OF = _UPSTREAM.format(instant="now()"), _UPSTREAM.format(instant="CAST($2 AS timestamptz)")
+# What a picture shows of each asset.
+_SHOWN = _UPSTREAM_NOW.replace("p.version", "p.version, p.description, p.domain, p.tags")
 # Beside each asset the links that feed it. The walk visits the source of each, unless it is too deep.
 _EDGES = f"""
 {_WALK}
@@ -229,6 +231,26 @@ async def _upstream(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     return {"product": {"name": rows[0]["name"], "upstream": {"nodes": [dict(it) for it in rows[1:]]}} if rows else None}
 
 
+async def _shown(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
+    rows = await pool.fetch(_SHOWN, variables["name"])
+    nodes = [
+        {
+            "uid": row["uid"],
+            "kind": "PRODUCT",
+            "typeLabel": "Product",
+            "label": row["name"],
+            "key": row["name"],
+            "description": row["description"],
+            "domain": {"name": row["domain"]},
+            "owner": row["owner"],
+            "url": None,
+            "tags": row["tags"],
+        }
+        for row in rows[1:]
+    ]
+    return {"product": {"upstream": {"nodes": nodes}} if rows else None}
+
+
 async def _edges(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     rows = await pool.fetch(_EDGES, variables["name"])
     if not rows:
@@ -333,6 +355,7 @@ _BY_ROW: dict[str, Answer] = {
     "upstream of 20": _upstream,
     "edges of 450": _edges,
     "lineage between of 450": between,
+    "nodes of 450": _shown,
     "page of 50 products": _products,
     "page of 100 products with counts": _counts,
     "page of 50 entities": _entities,

@@ -80,6 +80,15 @@ query Between($name: String!, $from: DateTime!, $to: DateTime!) {
 }
 """
 _COUNTS = "{ products(first: 100) { nodes { uid name owner upstreamCount downstreamCount } } }"
+_SHOWN = """
+query Shown($name: String!) {
+  product(name: $name) {
+    upstream(maxDepth: 10, first: 1000) {
+      nodes { uid kind typeLabel label key description domain { name } owner url tags }
+    }
+  }
+}
+"""
 _PRODUCTS = "{ products(first: 50) { nodes { uid name owner status version description } pageInfo { hasNextPage } } }"
 _ENTITIES = "{ entities(first: 50) { nodes { uid displayName details { type { code } value } } pageInfo { hasNextPage } } }"
 _REPRESENTED = f"""
@@ -154,6 +163,7 @@ ROWS = (
         floor_aim=0.4,
     ),
     Row("page of 100 products with counts", _COUNTS, floor_aim=0.5),
+    Row(f"nodes of {pipelines.LARGE}", _SHOWN, None, _root("large"), lambda size: min(size.large, _MOST_SAMPLES), floor_aim=0.35),
     Row("page of 50 products", _PRODUCTS, _PRODUCTS, postgraphile_aim=1.0, floor_aim=0.5),
     Row("page of 50 entities", _ENTITIES, _ENTITIES, postgraphile_aim=1.0, floor_aim=0.5),
     Row(
