@@ -18,6 +18,8 @@ from schema.assets.product import Product, ProductMutations, ProductQueries
 from schema.assets.product_walks import PREFETCHES
 from schema.associations.lineage_link import LineageLink, LineageLinkVersion, LinkMutations, LinkQueries
 from schema.associations.relationship import Relationship, RelationshipMutations, RelationshipQueries, RelationshipVersion
+from schema.changes.changes import ChangeQueries
+from schema.changes.differences import DifferenceQueries
 from schema.execution.context import Info
 from schema.execution.federation import SubgraphSchema, tagged
 from schema.language.cost import list_size
@@ -33,8 +35,6 @@ from schema.registries.detail_type import DetailTypeMutations, DetailTypeQueries
 from schema.registries.entity_type import EntityTypeMutations, EntityTypeQueries
 from schema.registries.relationship_type import RelationshipTypeMutations, RelationshipTypeQueries
 from schema.search import SearchQueries
-from schema.temporal.changes import ChangeQueries
-from schema.temporal.differences import DifferenceQueries
 from schema.temporal.history import AssetVersion
 from schema.tenancy.api_key import ApiKeyMutations, ApiKeyQueries
 from schema.tenancy.viewer import ViewerQueries

@@ -1,7 +1,7 @@
 """Lineage links: statements of producers that one asset feeds another. Reads at an instant, and writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, cast
@@ -24,6 +24,7 @@ from db.associations.association import (
     write,
 )
 from db.associations.effective import select_effective, where_ends
+from db.associations.order import AssociationOrder, sort_columns
 from db.associations.reference import LinkRef, link_uid, lock_ends_of_link, named_by
 from db.associations.stub import create_missing_ends
 from db.connection import ReadConnection, WriteConnection
@@ -89,24 +90,22 @@ class LinkObservation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkQuery:
-    """Filters of a list of links. None does not filter; an empty collection matches nothing."""
+    """Filters and order of a list of links. None does not filter; an empty collection matches nothing."""
 
     source: UUID | None = None
     target: UUID | None = None
     types: tuple[str, ...] | None = None
     producers: tuple[str, ...] | None = None
     min_confidence: float | None = None
+    # not in the digest of a cursor: see order_parts
+    order: AssociationOrder = field(default=AssociationOrder.RECORDED, repr=False)
+    descending: bool = field(default=False, repr=False)
     as_of: datetime | None = None
 
 
 def content_of(row: LinkRow) -> tuple[Any, ...]:
     """Return the state of a link without its identity and period."""
     return row.type, row.transformation, row.confidence, row.metadata
-
-
-def cursor_key(row: LinkRow) -> tuple[Any, ...]:
-    """Return the key that orders a link in the list."""
-    return (row.link_id,)
 
 
 async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[LinkRow | None]:
@@ -132,10 +131,9 @@ async def links_at(connection: ReadConnection, readings: Sequence[tuple[int, dat
 
 
 async def list_links(connection: ReadConnection, query: LinkQuery, page: Page) -> Slice[LinkRow]:
-    """Read a page of the links that are effective at an instant, in the order in which they were first recorded."""
-    rows = await connection.fetch(
-        _page_statement(filters_of(query, _FILTERS), page.shape), {**_parameters(connection, query), **page.parameters}
-    )
+    """Read a page of the links that are effective at an instant, in the order of the query."""
+    statement = _page_statement(filters_of(query, _FILTERS), query.order, query.descending, page.shape)
+    rows = await connection.fetch(statement, {**_parameters(connection, query), **page.parameters})
     return page.slice(rows, lambda row: cast(LinkRow, row))
 
 
@@ -263,8 +261,8 @@ def _parameters(connection: ReadConnection, query: LinkQuery) -> dict[str, Any]:
 
 
 @lru_cache(MAX_SHAPES)
-def _page_statement(filters: _Filters, page: PageShape) -> Statement:
-    return compose(page.apply(_filtered(_SELECT, filters), effective.c.link_id))
+def _page_statement(filters: _Filters, order: AssociationOrder, descending: bool, page: PageShape) -> Statement:
+    return compose(page.apply(_filtered(_SELECT, filters), *sort_columns(LINK, order), descending=descending))
 
 
 @lru_cache(MAX_SHAPES)

@@ -1,7 +1,7 @@
 """Relationships: typed, directed connections between two assets. Reads at an instant, and writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, cast
@@ -24,6 +24,7 @@ from db.associations.association import (
     write,
 )
 from db.associations.effective import is_identity_of, select_effective, where_ends
+from db.associations.order import AssociationOrder, sort_columns
 from db.associations.reference import RelationshipRef, in_stored_order, lock_ends_of_relationship, named_by, relationship_uid
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.associations.stub import Stub, create_missing_ends, create_stubs, sourced_types
@@ -94,17 +95,15 @@ class RelationshipRecord(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RelationshipQuery:
-    """Filters of a list of relationships. None does not filter; an empty collection matches nothing."""
+    """Filters and order of a list of relationships. None does not filter; an empty collection matches nothing."""
 
     types: tuple[int, ...] | None = None
     origin: UUID | None = None
     related: UUID | None = None
+    # not in the digest of a cursor: see order_parts
+    order: AssociationOrder = field(default=AssociationOrder.RECORDED, repr=False)
+    descending: bool = field(default=False, repr=False)
     as_of: datetime | None = None
-
-
-def cursor_key(row: RelationshipRow) -> tuple[Any, ...]:
-    """Return the key that orders a relationship in the list of all."""
-    return (row.relationship_id,)
 
 
 def cursor_key_at(asset_id: int, row: RelationshipRow) -> tuple[Any, ...]:
@@ -127,9 +126,10 @@ async def relationship_by_id(connection: ReadConnection, relationship_id: int, i
 
 
 async def list_relationships(connection: ReadConnection, query: RelationshipQuery, page: Page) -> Slice[RelationshipRow]:
-    """Read a page of the relationships that are effective at an instant, in the order in which they were first recorded."""
+    """Read a page of the relationships that are effective at an instant, in the order of the query."""
     parameters = {**_query_parameters(connection, query), **page.parameters}
-    rows = await connection.fetch(_page_statement(_filters(query), page.shape), parameters)
+    statement = _page_statement(_filters(query), query.order, query.descending, page.shape)
+    rows = await connection.fetch(statement, parameters)
     return page.slice(rows, lambda row: cast(RelationshipRow, row))
 
 
@@ -346,8 +346,8 @@ def _query_parameters(connection: ReadConnection, query: RelationshipQuery) -> d
 
 
 @lru_cache(MAX_SHAPES)
-def _page_statement(filters: _Filters, page: PageShape) -> Statement:
-    return compose(page.apply(_filtered(_SELECT, filters), effective.c.relationship_id))
+def _page_statement(filters: _Filters, order: AssociationOrder, descending: bool, page: PageShape) -> Statement:
+    return compose(page.apply(_filtered(_SELECT, filters), *sort_columns(RELATIONSHIP, order), descending=descending))
 
 
 @lru_cache(MAX_SHAPES)

@@ -1,2 +1,3 @@
--- Filter on rows `candidate` (subject_id) after the cursor :after.
-  AND candidate.subject_id > CAST(:after AS bigint)
+-- Filter on rows `candidate` (subject_id) after a cursor.
+-- Expects the id by which the cursor bounds the group of the kind. Token: {group}.
+  AND candidate.subject_id > CAST(:after_{group} AS bigint)

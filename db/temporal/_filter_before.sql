@@ -1,2 +1,3 @@
--- Filter on rows `candidate` (subject_id) before the cursor :before.
-  AND candidate.subject_id < CAST(:before AS bigint)
+-- Filter on rows `candidate` (subject_id) before a cursor.
+-- Expects the id by which the cursor bounds the group of the kind. Token: {group}.
+  AND candidate.subject_id < CAST(:before_{group} AS bigint)

@@ -1,73 +1,41 @@
-"""Changes of assets over time: each instant at which one was created, updated, deleted or restored, and its cause."""
+"""Changes over time: the instants at which an asset or an association began, changed, ended or returned, with their causes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from db.connection import ReadConnection
 from db.pagination import Page, Slice
 from db.sql import MAX_SHAPES, Statement, text
+from db.temporal.change_query import (
+    GROUPS,
+    VERSION_STARTS,
+    ChangeKind,
+    ChangeQuery,
+    ChangeShape,
+    author_filters,
+    cursor_ids,
+    subject_filters,
+    union_all,
+)
 from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
 from db.temporal.kind import Kind
-from db.temporal.kinds import ASSET_KINDS, KIND_OF
+from db.temporal.kinds import KIND_OF
 
+# Combines candidates of one kind, each once.
+_UNION = "UNION\n"
 
-class ChangeKind(StrEnum):
-    CREATED = "CREATED"
-    UPDATED = "UPDATED"
-    DELETED = "DELETED"
-    RESTORED = "RESTORED"
-
-
-# Kinds of changes that begin a version.
-VERSION_STARTS = frozenset({ChangeKind.CREATED, ChangeKind.UPDATED, ChangeKind.RESTORED})
-
-
-class ChangeShape(NamedTuple):
-    """The part of a query that its statement depends on: the kinds that it reads, and the filters that it has."""
-
-    kinds_of_changes: frozenset[ChangeKind]
-    kinds_of_assets: tuple[Kind, ...]
-    has_assets: bool
-    has_actors: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeQuery:
-    """Filter on changes between two instants. A filter that is None excludes nothing; an empty one excludes everything."""
-
-    since: datetime
-    until: datetime
-    kinds: tuple[str, ...] | None = None
-    assets: tuple[UUID, ...] | None = None
-    asset_kinds: tuple[str, ...] | None = None
-    actors: tuple[str, ...] | None = None
-
-    @property
-    def kinds_of_changes(self) -> frozenset[ChangeKind]:
-        return frozenset(ChangeKind) if self.kinds is None else frozenset(map(ChangeKind, self.kinds))
-
-    @property
-    def kinds_of_assets(self) -> tuple[Kind, ...]:
-        """Kinds of assets to read; none, if a filter excludes everything."""
-        if () in (self.kinds, self.assets, self.asset_kinds, self.actors):
-            return ()
-        return tuple(kind for kind in ASSET_KINDS if self.asset_kinds is None or kind.name in self.asset_kinds)
-
-    @property
-    def shape(self) -> ChangeShape:
-        return ChangeShape(self.kinds_of_changes, self.kinds_of_assets, self.assets is not None, self.actors is not None)
+# A row `v` is valid just before a change or from it on.
+_VALID = "v.valid_from <= candidate.at AND v.valid_to >= candidate.at"
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """A change of an asset, with the version period before it and after it; None where the asset does not exist."""
+    """A change of a subject, with the period before it and after it; None where the subject does not exist."""
 
-    asset_kind: str
+    subject_kind: Kind
     subject_id: int
     uid: UUID
     kind: ChangeKind
@@ -83,12 +51,15 @@ class ChangeRow:
 
 def cursor_key(row: ChangeRow) -> tuple[Any, ...]:
     """Return the key of a change in a cursor."""
-    return (row.at, row.subject_id)
+    return (row.at, GROUPS[row.subject_kind], row.subject_id)
 
 
 async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[ChangeRow]:
-    """Return a page of the changes from `since` on and before `until`, in the order of their instants."""
-    if not query.kinds_of_assets:
+    """Return a page of the changes from `since` on and before `until`, in the order of their instants.
+
+    At one instant, assets come before lineage links, and these before relationships.
+    """
+    if not query.kinds_of_subjects:
         return Slice([], more=False)
     rows = await connection.fetch(_list_statement(query.shape, page.direction), _parameters(query, page))
     return page.slice(rows, _change)
@@ -96,7 +67,7 @@ async def list_changes(connection: ReadConnection, query: ChangeQuery, page: Pag
 
 async def count_changes(connection: ReadConnection, query: ChangeQuery) -> int:
     """Count the changes of a query."""
-    if not query.kinds_of_assets:
+    if not query.kinds_of_subjects:
         return 0
     row = await connection.fetch_one(_count_statement(query.shape), _parameters(query, Page(1)))
     return int(row.changes) if row else 0
@@ -104,66 +75,69 @@ async def count_changes(connection: ReadConnection, query: ChangeQuery) -> int:
 
 @lru_cache(MAX_SHAPES)
 def _list_statement(shape: ChangeShape, direction: str) -> Statement:
-    order = f"ORDER BY at {direction}, subject_id {direction} LIMIT CAST(:limit AS bigint)"
+    limit = "LIMIT CAST(:limit AS bigint)"
+    order = f"ORDER BY at {direction}, subject_id {direction} {limit}\n"
+    whole_order = f"ORDER BY at {direction}, subject_group {direction}, subject_id {direction}"
     # Each part of the statement reads at most the page, in the order of an index. With a filter on assets, OFFSET 0 makes the
     # planner look these up by their ids instead.
-    bound = "OFFSET 0" if shape.has_assets else order
-    parts = []
-    for kind in shape.kinds_of_assets:
-        bounded = [f"SELECT * FROM ({candidates}{bound}) bounded" for candidates in _candidates(kind, shape)]
-        parts.append(kind.render("temporal/changes", candidates=union_all(bounded) + order))
-    return text(union_all(parts) + order)
+    bound = "OFFSET 0" if "assets" in shape.filters else order
+    candidates, details = [], []
+    for kind in shape.kinds_of_subjects:
+        bounded = [f"SELECT * FROM ({part}{bound}) bounded\n" for part in _candidates(kind, shape)]
+        group = str(GROUPS[kind])
+        candidates.append(
+            f"SELECT {group} AS subject_group, '{kind.name}' AS kind, at, subject_id FROM ({_UNION.join(bounded)}{order}) of_kind"
+        )
+        details.append(kind.render("temporal/changes", group=group))
+    # only the changes of the page are read in detail
+    page = f"WITH page AS MATERIALIZED (\n{union_all(candidates)}{whole_order} {limit}\n)\n"
+    return text(page + union_all(details) + whole_order)
 
 
 @lru_cache(MAX_SHAPES)
 def _count_statement(shape: ChangeShape) -> Statement:
-    candidates = [f"({candidates})" for kind in shape.kinds_of_assets for candidates in _candidates(kind, shape)]
-    return text(f"SELECT count(*) AS changes FROM ({union_all(candidates)}) candidate")
-
-
-def union_all(parts: Sequence[str]) -> str:
-    """Combine queries into one that selects the rows of all."""
-    return "UNION ALL\n".join(f"{part}\n" for part in parts)
-
-
-def render_filters(kind: Kind, conditions: Sequence[tuple[str, bool]]) -> str:
-    """Render the filters that are wanted. The others are not part of the statement, so that each combination is planned for
-    itself."""
-    return "".join(kind.render(path) for path, wanted in conditions if wanted)
+    candidates = (_UNION.join(f"({candidates})\n" for candidates in _candidates(kind, shape)) for kind in shape.kinds_of_subjects)
+    counts = [f"SELECT count(*) AS changes FROM ({of_kind}) candidate" for of_kind in candidates]
+    return text(f"SELECT CAST(sum(changes) AS bigint) AS changes FROM ({union_all(counts)}) counts")
 
 
 def _candidates(kind: Kind, shape: ChangeShape) -> list[str]:
-    """Render the queries that select the instants at which assets of a kind changed."""
-    assets, actors = ("temporal/_filter_assets", shape.has_assets), ("temporal/_filter_actors", shape.has_actors)
+    """Render the queries that select the instants at which subjects of a kind changed."""
+    group = str(GROUPS[kind])
+    filters = subject_filters(kind, shape, valid=_VALID)
+    authors = author_filters(kind, shape, "temporal/_filter_author")
     candidates = []
     if shape.kinds_of_changes & VERSION_STARTS:
-        kinds = ("temporal/_filter_kinds", not shape.kinds_of_changes >= VERSION_STARTS)
-        filters = render_filters(kind, [assets, kinds, actors])
-        candidates.append(kind.render("temporal/version_starts", filters=filters))
+        kinds = "" if shape.kinds_of_changes >= VERSION_STARTS else kind.render("temporal/_filter_kinds")
+        candidates.append(kind.render("temporal/version_starts", filters=filters + kinds + authors, group=group))
     if ChangeKind.DELETED in shape.kinds_of_changes:
-        candidates.append(kind.render("temporal/lifetime_ends", filters=render_filters(kind, [assets, actors])))
+        if kind.is_asset_kind:
+            candidates.append(kind.render("temporal/lifetime_ends", filters=filters + authors, group=group))
+        else:
+            # An update ends a period and begins the next. If both are read, they are one candidate, so that a page reads no more
+            # ends than it holds; else the ends of updates are left out.
+            last = "" if shape.kinds_of_changes >= VERSION_STARTS else kind.render("temporal/_filter_last_periods")
+            candidates.append(kind.render("temporal/effective_ends", filters=filters + last + authors, group=group))
     return candidates
 
 
 def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
-    # The ids of assets begin at 1, so 0 sorts before every change at the same instant.
-    after_at, after_subject = page.after or (query.since, 0)
-    before_at, before_subject = page.before or (query.until, 0)
+    after_at, *after = page.after or (query.since,)
+    before_at, *before = page.before or (query.until,)
     return {
+        **query.parameters,
         "after_at": after_at,
-        "after_subject": after_subject,
+        **cursor_ids("after", after),
         "before_at": before_at,
-        "before_subject": before_subject,
+        **cursor_ids("before", before),
         "kinds": sorted(query.kinds_of_changes),
-        "assets": query.assets,
-        "actors": query.actors,
         "limit": page.limit,
     }
 
 
 def _change(row: Any) -> ChangeRow:
     return ChangeRow(
-        asset_kind=row.kind,
+        subject_kind=KIND_OF[row.kind],
         subject_id=row.subject_id,
         uid=row.uid,
         kind=ChangeKind(row.change),

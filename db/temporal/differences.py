@@ -1,4 +1,4 @@
-"""Differences between two instants: the assets whose state is not the same, regardless of what happened in between."""
+"""Differences between two instants: the subjects whose state is not the same, regardless of what happened in between."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,17 @@ from uuid import UUID
 from db.connection import ReadConnection
 from db.pagination import Page, PageShape, Slice
 from db.sql import MAX_SHAPES, Statement, text
-from db.temporal.changes import VERSION_STARTS, ChangeKind, ChangeQuery, ChangeShape, render_filters, union_all
+from db.temporal.change_query import (
+    GROUPS,
+    VERSION_STARTS,
+    ChangeKind,
+    ChangeQuery,
+    ChangeShape,
+    author_filters,
+    cursor_ids,
+    subject_filters,
+    union_all,
+)
 from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
 from db.temporal.kind import Kind
 from db.temporal.kinds import KIND_OF
@@ -20,6 +30,12 @@ class DifferenceKind(StrEnum):
     REMOVED = "REMOVED"
     CHANGED = "CHANGED"
 
+
+# A row `v` is valid at one of the two instants.
+_VALID = (
+    "v.valid_from <= CAST(:since AS timestamptz) AND v.valid_to > CAST(:since AS timestamptz)"
+    " OR v.valid_from <= CAST(:until AS timestamptz) AND v.valid_to > CAST(:until AS timestamptz)"
+)
 
 # The kind of difference that corresponds to a kind of change.
 _DIFFERENCE_OF = {
@@ -32,9 +48,9 @@ _DIFFERENCE_OF = {
 
 @dataclass(frozen=True, slots=True)
 class DifferenceRow:
-    """An asset that differs between two instants, with its version period at each; None where it does not exist."""
+    """A subject that differs between two instants, with its period at each; None where it does not exist."""
 
-    asset_kind: str
+    subject_kind: Kind
     subject_id: int
     uid: UUID
     kind: DifferenceKind
@@ -45,20 +61,23 @@ class DifferenceRow:
 
 def cursor_key(row: DifferenceRow) -> tuple[Any, ...]:
     """Return the key of a difference in a cursor."""
-    return (row.subject_id,)
+    return (GROUPS[row.subject_kind], row.subject_id)
 
 
 async def list_differences(connection: ReadConnection, query: ChangeQuery, page: Page) -> Slice[DifferenceRow]:
-    """Return a page of the assets that differ between `since` and `until`, in the order of their ids."""
-    if not query.kinds_of_assets:
+    """Return a page of the subjects that differ between `since` and `until`.
+
+    Assets come before lineage links, and these before relationships, each in the order of their ids.
+    """
+    if not query.kinds_of_subjects:
         return Slice([], more=False)
     rows = await connection.fetch(_list_statement(query.shape, page.shape), _parameters(query, page))
     return page.slice(rows, lambda row: _difference(query, row))
 
 
 async def count_differences(connection: ReadConnection, query: ChangeQuery) -> int:
-    """Count the assets that differ."""
-    if not query.kinds_of_assets:
+    """Count the subjects that differ."""
+    if not query.kinds_of_subjects:
         return 0
     row = await connection.fetch_one(_count_statement(query.shape), _parameters(query, Page(1)))
     return int(row.differences) if row else 0
@@ -66,50 +85,57 @@ async def count_differences(connection: ReadConnection, query: ChangeQuery) -> i
 
 @lru_cache(MAX_SHAPES)
 def _list_statement(shape: ChangeShape, page: PageShape) -> Statement:
-    order = f"ORDER BY subject_id {page.direction} LIMIT CAST(:limit AS bigint)"
-    parts = [
-        kind.render("temporal/differences", candidates=_differing_assets(kind, shape, page) + order)
-        for kind in shape.kinds_of_assets
-    ]
-    return text(union_all(parts) + order)
+    limit = "LIMIT CAST(:limit AS bigint)"
+    order = f"ORDER BY subject_id {page.direction} {limit}"
+    whole_order = f"ORDER BY subject_group {page.direction}, subject_id {page.direction}"
+    candidates, details = [], []
+    for kind in shape.kinds_of_subjects:
+        group = str(GROUPS[kind])
+        differing = f"({_differing(kind, shape, page)}{order}) of_kind"
+        candidates.append(f"SELECT {group} AS subject_group, '{kind.name}' AS kind, of_kind.* FROM {differing}")
+        details.append(kind.render("temporal/differences", group=group))
+    # only the differences of the page are read in detail
+    with_page = f"WITH page AS MATERIALIZED (\n{union_all(candidates)}{whole_order} {limit}\n)\n"
+    return text(with_page + union_all(details) + whole_order)
 
 
 @lru_cache(MAX_SHAPES)
 def _count_statement(shape: ChangeShape) -> Statement:
-    parts = [_differing_assets(kind, shape, Page(1).shape) for kind in shape.kinds_of_assets]
+    parts = [_differing(kind, shape, Page(1).shape) for kind in shape.kinds_of_subjects]
     return text(f"SELECT count(*) AS differences FROM ({union_all(parts)}) differing")
 
 
-def _differing_assets(kind: Kind, shape: ChangeShape, page: PageShape) -> str:
-    """Render the query that selects the assets of a kind that differ."""
+def _differing(kind: Kind, shape: ChangeShape, page: PageShape) -> str:
+    """Render the query that selects the subjects of a kind that differ."""
     candidates = []
     if shape.kinds_of_changes & VERSION_STARTS:
         candidates.append(kind.render("temporal/version_starts_between"))
     if ChangeKind.DELETED in shape.kinds_of_changes:
-        candidates.append(kind.render("temporal/lifetime_ends_between"))
-    conditions = [
-        ("temporal/_filter_after", page.has_after),
-        ("temporal/_filter_before", page.has_before),
-        ("temporal/_filter_assets", shape.has_assets),
-        ("temporal/_filter_actors_between", shape.has_actors),
+        ends = "temporal/lifetime_ends_between" if kind.is_asset_kind else "temporal/effective_ends_between"
+        candidates.append(kind.render(ends))
+    authors = "temporal/_filter_author_between" if kind.is_asset_kind else "temporal/_filter_author_between_of_ends"
+    cursors = [("temporal/_filter_after", page.has_after), ("temporal/_filter_before", page.has_before)]
+    filters = [
+        *(kind.render(path, group=str(GROUPS[kind])) for path, wanted in cursors if wanted),
+        subject_filters(kind, shape, valid=_VALID),
+        author_filters(kind, shape, authors),
     ]
     return kind.render(
-        "temporal/differing_assets",
+        "temporal/differing_subjects",
         direction=page.direction,
         candidates=union_all(candidates),
-        filters=render_filters(kind, conditions),
+        filters="".join(filters),
     )
 
 
 def _parameters(query: ChangeQuery, page: Page) -> dict[str, Any]:
     return {
+        **query.parameters,
         "since": query.since,
         "until": query.until,
-        "after": page.after and page.after[0],
-        "before": page.before and page.before[0],
+        **cursor_ids("after", page.after),
+        **cursor_ids("before", page.before),
         "kinds": sorted({_DIFFERENCE_OF[kind] for kind in query.kinds_of_changes}),
-        "assets": query.assets,
-        "actors": query.actors,
         "limit": page.limit,
     }
 
@@ -132,7 +158,7 @@ def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
         created_at=row.created_after,
     )
     return DifferenceRow(
-        asset_kind=row.kind,
+        subject_kind=KIND_OF[row.kind],
         subject_id=row.subject_id,
         uid=row.uid,
         kind=DifferenceKind.ADDED if before is None else DifferenceKind.REMOVED if after is None else DifferenceKind.CHANGED,

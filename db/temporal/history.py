@@ -32,6 +32,8 @@ class VersionPeriod:
     valid_to: datetime | None
     created_at: datetime
     state: dict[str, Any]
+    # of an association: its ends, and the part that tells it apart from others
+    identity: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ def version_period(
         valid_to=valid_to,
         created_at=created_at,
         state=state,
+        identity=row.identity,
     )
 
 

@@ -92,6 +92,8 @@ class Kind:
             "state": self.state_of("v"),
             "state_before": self.state_of("p"),
             "created_at": "v.created_at",
+            # `i`: the identity; for an association, the parts of it that its rows have
+            "identity": "i.type, CAST(NULL AS jsonb) AS identity",
             # `candidate`: a subject and an instant
             "author": render("temporal/_change_author", {"kind": self.name}),
             # `after`: the state after a change as a row of the version table; its fields, and its payload
@@ -142,6 +144,7 @@ class AssociationKind(Kind):
         identity = (near, far, *self.parts)
         columns = (*identity, *self.fields)
         first = f"SELECT e.valid_from FROM {self.effective.name} e WHERE e.tenant_id = CAST(:tenant AS bigint)"
+        parts = ", ".join(f"'{name}', i.{name}" for name in (near, far, next(iter(self.parts))))
         author = {
             "kind": self.name,
             "versions": self.versions.name,
@@ -157,6 +160,7 @@ class AssociationKind(Kind):
             "periods": self.effective.name,
             "created_at": f"({first} AND e.{self.subject} = v.{self.subject} ORDER BY e.valid_from LIMIT 1)",
             "author": render("temporal/_association_author", author),
+            "identity": f"CAST(NULL AS text) AS type, jsonb_build_object({parts}) AS identity",
             "owner_asset_id": (
                 f"(SELECT i.{self.owner} FROM {self.identities.name} i"
                 " WHERE i.tenant_id = CAST(:tenant AS bigint) AND i.id = n.subject_id)"

@@ -1,7 +1,7 @@
--- Read the ends of lifetimes of a kind at which no other lifetime begins. Only a deletion ends a lifetime; several deletions
+-- Read the ends of lifetimes of a kind of assets at which no other lifetime begins. Only a deletion ends a lifetime; several deletions
 -- at one instant are one end.
 -- Parameters: those of the cursor bounds and the filters.
--- Tokens: {filters}; {kind}, {versions}, {subject} of the kind.
+-- Tokens: {filters}; {group}; {kind}, {versions}, {subject} of the kind.
 -- Used by: db.temporal.changes.list_changes, db.temporal.changes.count_changes
 SELECT DISTINCT candidate.at, candidate.subject_id
 FROM (

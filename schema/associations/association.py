@@ -109,13 +109,18 @@ async def each_in_its_period(built: Sequence[Awaitable[list[OfPeriod]]]) -> list
     return list(chain.from_iterable(await asyncio.gather(*built)))
 
 
-def _version(kind: AssociationKind, version_type: type[Any], identity: Mapping[str, Any], period: VersionPeriod) -> Any:
-    """Build a version of an association, with the row that the association has in its period."""
-    row = BuiltRow(
+def row_in_period(kind: AssociationKind, identity: Mapping[str, Any], period: VersionPeriod) -> Any:
+    """Build the row that an association has in a period of its history."""
+    return BuiltRow(
         {name: identity[name] for name in identity_columns(kind)},
         as_of=period.as_of,
         valid_from=period.valid_from,
         valid_to=period.valid_to,
         **period.state,
     )
+
+
+def _version(kind: AssociationKind, version_type: type[Any], identity: Mapping[str, Any], period: VersionPeriod) -> Any:
+    """Build a version of an association, with the row that the association has in its period."""
+    row = row_in_period(kind, identity, period)
     return version_type(row=row, **version_fields(version_type.__name__, row.uid, cast(Any, period)))

@@ -13,6 +13,7 @@ from strawberry.utils.str_converters import to_camel_case
 from db.associations import lineage_link as links
 from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
+from db.associations.order import AssociationOrder, cursor_key, order_parts, sort_key_types
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
 from db.temporal.kinds import LINK
@@ -42,7 +43,7 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import ID, AsOf, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
 from schema.language.references import CREATE_MISSING, AssetRef, LinkRef, asset_ref, link_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, ends_of
@@ -164,6 +165,21 @@ class LineageLinkFilter:
     min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
 
 
+@strawberry.enum(description="Field by which a list of lineage links is ordered.")
+class LineageLinkOrderField(Enum):
+    RECORDED = strawberry.enum_value("RECORDED", description="The order in which the links were first recorded.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change, which is validFrom.")
+
+
+@strawberry.input(description="Order of a list of lineage links.")
+class LineageLinkOrder:
+    field: LineageLinkOrderField = input_field("Field to order by.")
+    direction: OrderDirection = input_field("Direction of the order.", default=OrderDirection.ASC)
+
+
+AS_RECORDED = LineageLinkOrder(field=LineageLinkOrderField("RECORDED"), direction=OrderDirection("ASC"))
+
+
 @strawberry.input(
     description="The complete state of a lineage link. A field that is left out takes its default, also if the link"
     " exists already."
@@ -221,11 +237,12 @@ class LineageLinkPayload:
 @strawberry.type
 class LinkQueries:
     @paged
-    @resolver(READ, "Lineage links that are effective at an instant, in the order in which they were first recorded.")
+    @resolver(READ, "Lineage links that are effective at an instant.")
     async def lineage_links(
         self,
         info: Info,
         filter: Annotated[LineageLinkFilter | None, strawberry.argument(description="Filter.")] = None,
+        order_by: Annotated[LineageLinkOrder, strawberry.argument(description="Order of the list.")] = AS_RECORDED,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -235,14 +252,15 @@ class LinkQueries:
         fields = parts_of(provided_fields(filter) or {})
         if fields.get("min_confidence") is not None:
             confidence_of("minConfidence", fields["min_confidence"])
-        query = LinkQuery(**fields, as_of=as_of)
+        order, descending = AssociationOrder[order_by.field.name], order_by.direction is OrderDirection.DESC
+        query = LinkQuery(**fields, order=order, descending=descending, as_of=as_of)
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "lineageLinks", query, key=(int,)),
+            Keyset(info.context.cursor_cipher, "lineageLinks", query, *order_parts(order, descending), key=sort_key_types(order)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, links.list_links, query, page),
             nodes=lambda rows: links_of(info, rows, as_of),
-            cursor_key=links.cursor_key,
+            cursor_key=lambda row: cursor_key(LINK, row, order),
             count=lambda: read(info, links.count_links, query),
         )
 

@@ -11,6 +11,7 @@ from strawberry.scalars import JSON
 
 from db.associations import relationship as relationships
 from db.associations import relationship_fields
+from db.associations.order import AssociationOrder, cursor_key, order_parts, sort_key_types
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
 from db.temporal.change_log import Outcome
@@ -35,7 +36,7 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import ID, AsOf, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
 from schema.language.references import CREATE_MISSING, AssetRef, RelationshipRef, asset_ref, relationship_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, assets_by_id, ends_of
@@ -150,6 +151,21 @@ class RelationshipFilter:
     related: UUID | None = optional_input_field("Uid of the related end.")
 
 
+@strawberry.enum(description="Field by which a list of relationships is ordered.")
+class RelationshipOrderField(Enum):
+    RECORDED = strawberry.enum_value("RECORDED", description="The order in which the relationships were first recorded.")
+    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change, which is validFrom.")
+
+
+@strawberry.input(description="Order of a list of relationships.")
+class RelationshipOrder:
+    field: RelationshipOrderField = input_field("Field to order by.")
+    direction: OrderDirection = input_field("Direction of the order.", default=OrderDirection.ASC)
+
+
+AS_RECORDED = RelationshipOrder(field=RelationshipOrderField("RECORDED"), direction=OrderDirection("ASC"))
+
+
 @strawberry.input(
     description="The complete state of a relationship. A field that is left out takes its default, also if the relationship"
     " exists already."
@@ -190,11 +206,12 @@ class RelationshipPayload:
 @strawberry.type
 class RelationshipQueries:
     @paged
-    @resolver(READ, "Relationships that are effective at an instant, in the order in which they were first recorded.")
+    @resolver(READ, "Relationships that are effective at an instant.")
     async def relationships(
         self,
         info: Info,
         filter: Annotated[RelationshipFilter | None, strawberry.argument(description="Filter.")] = None,
+        order_by: Annotated[RelationshipOrder, strawberry.argument(description="Order of the list.")] = AS_RECORDED,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -205,14 +222,18 @@ class RelationshipQueries:
         types = fields.get("types")
         if types is not None:
             types = _type_ids(await registry_of(info), types)
-        query = RelationshipQuery(types, fields.get("origin"), fields.get("related"), as_of)
+        order, descending = AssociationOrder[order_by.field.name], order_by.direction is OrderDirection.DESC
+        query = RelationshipQuery(
+            types, fields.get("origin"), fields.get("related"), order=order, descending=descending, as_of=as_of
+        )
+        parts = (sorted(fields.items(), key=lambda it: it[0]), as_of, *order_parts(order, descending))
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "relationships", sorted(fields.items(), key=lambda it: it[0]), as_of, key=(int,)),
+            Keyset(info.context.cursor_cipher, "relationships", *parts, key=sort_key_types(order)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, relationships.list_relationships, query, page),
             nodes=lambda rows: relationships_of(info, rows, as_of),
-            cursor_key=relationships.cursor_key,
+            cursor_key=lambda row: cursor_key(RELATIONSHIP, row, order),
             count=lambda: read(info, relationships.count_relationships, query),
         )
 

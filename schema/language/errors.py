@@ -82,7 +82,7 @@ def _field_at_fault(error: GraphQLError, document: DocumentNode | None) -> str |
     if named := _NAMED_FIELD.search(error.message):
         return named[1]
     if variable := _NAMED_VARIABLE.match(error.message):
-        return re.sub(r"\[\d+\]", "", variable[2] or variable[1]).rpartition(".")[2]
+        return re.sub(r"\[\d+\]", "", variable[2] or "").rpartition(".")[2] or variable[1]
     if document is None or not error.nodes:
         return None
     node = error.nodes[0]

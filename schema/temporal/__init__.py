@@ -1,1 +1,1 @@
-"""GraphQL types of history, changes and differences."""
+"""GraphQL types of history."""

@@ -35,6 +35,10 @@ Values = Mapping[str, Sequence[Any]]
 
 # Fields that need an argument although none is required by its type, and groups of arguments of which one may be set.
 NEEDED_ARGUMENT = {"Query.entity": "key"}
+# Arguments that are set with another one, so that all its values select something.
+COMPANIONS = {
+    f"Query.{name}.filter": {"subjects": ["PRODUCT", "ENTITY", "LINEAGE_LINK", "RELATIONSHIP"]} for name in ("changes", "diff")
+}
 EXCLUSIVE_ARGUMENTS = [{"first", "last"}, {"key", "uid"}]
 
 
@@ -160,7 +164,8 @@ def generate_queries(own: Values, tested: Values) -> Iterator[GeneratedOperation
                     )
                     continue
                 for value in alternatives(f"{coordinate}.{it}", it, argument.type, tested):
-                    yield _field_query(own, path, f"{coordinate}({it})", definition, {it: value}, 1)
+                    chosen = {**COMPANIONS.get(f"{coordinate}.{it}", {}), it: value}
+                    yield _field_query(own, path, f"{coordinate}({it})", definition, chosen, 1)
     yield from _product_walks(own, tested)
 
 

@@ -162,8 +162,25 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     "links of an end": (2, f"{{ lineageLinks(filter: {{ source: {LAST} }}) {{ nodes {{ id }} totalCount }} }}"),
     "histories": (50, "{ products(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }"),
     "page of changes": (50, f"{{ changes({PERIOD}, first: 50) {{ nodes {{ kind asset {{ label }} }} }} }}"),
-    "changes of an asset": (4, f"{{ changes({PERIOD}, filter: {{ assets: [{LAST}] }}) {{ totalCount nodes {{ at }} }} }}"),
-    "diff of an asset": (4, f"{{ diff({PERIOD}, filter: {{ assets: [{LAST}] }}) {{ nodes {{ kind }} }} }}"),
+    "changes of an asset": (
+        4,
+        f"{{ changes({PERIOD}, filter: {{ assets: [{{ uid: {LAST} }}] }}) {{ totalCount nodes {{ at }} }} }}",
+    ),
+    "page of changes of links": (
+        50,
+        f"{{ changes({PERIOD}, subjects: [LINEAGE_LINK, RELATIONSHIP], first: 50) {{ nodes {{ kind subject {{"
+        " ... on LineageLink { source { label } target { label } } ... on Relationship { origin { label } } } } } }",
+    ),
+    "changes of the links of an asset": (
+        4,
+        f"{{ changes({PERIOD}, subjects: [LINEAGE_LINK, RELATIONSHIP], filter: {{ assets: [{{ uid: {LAST} }}] }}) {{"
+        " totalCount nodes { at actor } } }",
+    ),
+    "diff of the links of an asset": (
+        4,
+        f"{{ diff({PERIOD}, subjects: [LINEAGE_LINK], filter: {{ assets: [{{ uid: {LAST} }}] }}) {{ nodes {{ kind }} }} }}",
+    ),
+    "diff of an asset": (4, f"{{ diff({PERIOD}, filter: {{ assets: [{{ uid: {LAST} }}] }}) {{ nodes {{ kind }} }} }}"),
     "types": (3, "{ entityTypes { nodes { code } } detailTypes { nodes { code } } relationshipTypes { nodes { key } } }"),
 }
 
@@ -174,6 +191,9 @@ WHOLE: dict[str, str] = {
     "counts": "{ products { totalCount } entities { totalCount } relationships { totalCount } lineageLinks { totalCount } }",
     "changes": f"{{ changes({PERIOD}, first: 100) {{ totalCount nodes {{ at }} }} }}",
     "diff": f"{{ diff({PERIOD}, first: 100) {{ totalCount nodes {{ kind }} }} }}",
+    "changes of everything": f"{{ changes({PERIOD}, subjects: [ENTITY, LINEAGE_LINK, RELATIONSHIP]) {{ totalCount }} }}",
+    "changes by actor": f'{{ changes({PERIOD}, subjects: [LINEAGE_LINK], filter: {{ actors: ["none"] }}) {{ totalCount }} }}',
+    "diff of everything": f"{{ diff({PERIOD}, subjects: [LINEAGE_LINK, RELATIONSHIP]) {{ totalCount nodes {{ kind }} }} }}",
     "search": '{ products(search: "text 90") { nodes { name } } entities(search: "ity 50") { nodes { label } } }',
     "filter": '{ products(filter: { domains: ["domain 7"], owners: ["ann"] }) { nodes { name } totalCount } }',
     "paths": f"{{ lineagePaths(from: {FIRST}, to: {LAST}) {{ paths {{ assets {{ label }} }} }} }}",

@@ -335,6 +335,13 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "String:owners": [f"owner {marker}", f"new owner {marker}"],
         "String:tags": ["shared", marker],
         "String:actors": [f"actor {marker}"],
+        "String:requests": [f"request {marker}"],
+        "String:relationshipTypes": ["steward", only],
+        "ChangeFilter.assets": [
+            *({"uid": uid} for uid in assets),
+            *({"product": name} for name in ("raw", only)),
+            *({"entity": {"type": type_, "key": key}} for type_, key in (("PERSON", "7"), (only, only))),
+        ],
         "String:producers": ["dbt", marker],
         "String:entityTypes": ["PERSON", only],
         "AssetRef.product": ["raw", only],

@@ -230,7 +230,7 @@ graphql`
     then: asset(uid: $uid, asOf: $from) {
       ...documents_everywhere
     }
-    changes(from: $from, to: $to, filter: { assets: [$uid] }) {
+    changes(from: $from, to: $to, filter: { assets: [{ uid: $uid }] }) {
       edges {
         node {
           id
@@ -243,7 +243,7 @@ graphql`
         }
       }
     }
-    diff(from: $from, to: $to, filter: { assets: [$uid] }) {
+    diff(from: $from, to: $to, filter: { assets: [{ uid: $uid }] }) {
       nodes {
         before {
           ...documents_asset

@@ -157,7 +157,7 @@ async def begin_history(connection: WriteConnection, rng: random.Random, on_dele
     model = RelationshipModel({}, types.by_id)
     for number, entity_code in enumerate(["TABLE"] * 3 + ["JOB"] * 3 + [None] * 2):
         kind = PRODUCT if entity_code is None else ENTITY
-        state: dict[str, Any] = {"display_name": f"e{number}", "details": {}}
+        state: dict[str, Any] = {"display_name": f"e{number}", "details": {}, "keys": []}
         if kind is PRODUCT:
             state = product_fields.validate_state(given_fields(f"p{number}"))
         uid = UUID(int=rng.getrandbits(128), version=4)

@@ -14,7 +14,7 @@ from db.assets.entity_query import DetailCondition, EntityQuery
 from db.assets.product_query import ProductQuery
 from db.associations.lineage_link import LinkQuery
 from db.lineage.walk import AssetFilter, Bounds, Direction, LinkFilter, WalkQuery
-from db.temporal.changes import ChangeQuery
+from db.temporal.change_query import ChangeQuery
 from schema.associations.relationship import RelationshipDirection
 from schema.language.cursors import CursorCipher
 from schema.language.pagination import Keyset
@@ -41,8 +41,8 @@ WALK = WalkQuery(Direction.UPSTREAM, 5, Bounds(), LinkFilter(types=("DIRECT",)),
         (("lineageLinks", LinkQuery(source=UID)), (7,), "2Qyzo8QI6-jT3M8E_u9WlK91PGM4R3oevcAUWV_9bg"),
         (
             ("changes", ChangeQuery(INSTANT, INSTANT)),
-            (INSTANT, 7),
-            "DHG4pnA_I71X5jiPa-ussvrRA5cizaOIw1jSrSgOhYUER08aGjXVPQ",
+            (INSTANT, 1, 7),
+            "vKseXnLlALlLUsK_0u09DSa4EEx53fiQqBUB9mW9RW8uLuM5lyhD0-qxuTZeeuSpJQ",
         ),
         (("walk", UID, WALK), (INSTANT, 2, 7), "j8cOJrWF6O32dQkls6ZHJxkCf9OxBn1fchMKMAAiyCuISujCbYQMTCVUVcpfnuJkdA"),
         (

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -14,10 +13,18 @@ from tests.builders import DELETE, DELETE_ENTITY, REGISTER, RESTORE, UPDATE, Api
 pytestmark = [pytest.mark.api, pytest.mark.temporal]
 
 MICROSECOND = timedelta(microseconds=1)
+NOBODY = "00000000-0000-4000-8000-000000000000"
+# fields of the filter, and subjects, that may be an empty list
+EMPTY = ("kinds", "assets", "subjects", "entityTypes", "relationshipTypes", "linkTypes", "domains", "actors", "requests")
 
 CHANGES = """
-  query ($from: DateTime!, $to: DateTime!, $filter: ChangeFilter, $first: Int, $after: String, $last: Int, $before: String) {
-    changes(from: $from, to: $to, filter: $filter, first: $first, after: $after, last: $last, before: $before) {
+  query (
+    $from: DateTime!, $to: DateTime!, $subjects: [SubjectKind!]! = [PRODUCT, ENTITY], $filter: ChangeFilter,
+    $first: Int, $after: String, $last: Int, $before: String
+  ) {
+    changes(
+      from: $from, to: $to, subjects: $subjects, filter: $filter, first: $first, after: $after, last: $last, before: $before
+    ) {
       edges { cursor node { id cursor } }
       nodes {
         id cursor kind uid at recordedAt actor requestId
@@ -30,8 +37,13 @@ CHANGES = """
   }
 """
 DIFF = """
-  query ($from: DateTime!, $to: DateTime!, $filter: ChangeFilter, $first: Int, $after: String, $last: Int, $before: String) {
-    diff(from: $from, to: $to, filter: $filter, first: $first, after: $after, last: $last, before: $before) {
+  query (
+    $from: DateTime!, $to: DateTime!, $subjects: [SubjectKind!]! = [PRODUCT, ENTITY], $filter: ChangeFilter,
+    $first: Int, $after: String, $last: Int, $before: String
+  ) {
+    diff(
+      from: $from, to: $to, subjects: $subjects, filter: $filter, first: $first, after: $after, last: $last, before: $before
+    ) {
       edges { cursor }
       nodes {
         kind uid
@@ -68,7 +80,8 @@ async def differences(api: Api, **arguments: Any) -> list[dict[str, Any]]:
 
 async def summary(api: Api, **filters: Any) -> list[str]:
     """Return each change as a short text."""
-    found = await changes(api, filter=filters)
+    subjects = {"subjects": filters.pop("subjects")} if "subjects" in filters else {}
+    found = await changes(api, filter=filters, **subjects)
     return [f"{it['kind']} {it['asset']['label']}" if it["asset"] else it["kind"] for it in found]
 
 
@@ -201,23 +214,23 @@ async def test_filters_combine_and_an_empty_one_matches_nothing(several: Api) ->
         ({}, everything),
         ({"kinds": ["DELETED", "UPDATED"]}, ["UPDATED Anna", "DELETED", "UPDATED orders"]),
         ({"kinds": ["RESTORED"]}, []),
-        ({"assets": [orders]}, ["CREATED orders", "UPDATED orders"]),
-        ({"assets": [orders, stock, str(uuid4())], "kinds": ["CREATED"]}, ["CREATED orders", "CREATED stock"]),
-        ({"assetKinds": ["ENTITY"]}, ["CREATED Ann", "UPDATED Anna", "DELETED"]),
-        ({"assetKinds": ["PRODUCT", "ENTITY"]}, everything),
-        ({"assetKinds": ["ENTITY"], "assets": [orders]}, []),
+        ({"assets": [{"uid": orders}]}, ["CREATED orders", "UPDATED orders"]),
+        ({"assets": [{"product": "orders"}, {"uid": stock}], "kinds": ["CREATED"]}, ["CREATED orders", "CREATED stock"]),
+        ({"subjects": ["ENTITY"]}, ["CREATED Ann", "UPDATED Anna", "DELETED"]),
+        ({"subjects": ["ENTITY", "PRODUCT", "ENTITY"]}, everything),
+        ({"subjects": ["ENTITY"], "assets": [{"uid": orders}]}, []),
         ({"actors": ["bob"]}, ["CREATED stock", "UPDATED orders"]),
-        ({"actors": ["ann", "bob"], "assets": [orders]}, ["CREATED orders", "UPDATED orders"]),
+        ({"actors": ["ann", "bob"], "assets": [{"uid": orders}]}, ["CREATED orders", "UPDATED orders"]),
         ({"actors": ["nobody"]}, []),
-        ({"actors": None, "kinds": None, "assets": None, "assetKinds": None}, everything),
-        *(({part: []}, []) for part in ("kinds", "assets", "assetKinds", "actors")),
+        ({"actors": None, "kinds": None, "assets": None, "entityTypes": None}, everything),
+        *(({part: []}, []) for part in EMPTY),
     ]
     for narrowed, expected in narrowings:
         assert await summary(several, **narrowed) == expected
 
 
 async def test_changes_of_an_entity_are_listed_by_detail(several: Api) -> None:
-    _, updated, deleted = await changes(several, filter={"assetKinds": ["ENTITY"]})
+    _, updated, deleted = await changes(several, subjects=["ENTITY"])
     assert updated["fields"] == [
         {"field": "displayName", "before": "Ann", "after": "Anna"},
         {"field": "details.email", "before": "ann@shop.example", "after": "ann@home.example"},
@@ -228,7 +241,7 @@ async def test_changes_of_an_entity_are_listed_by_detail(several: Api) -> None:
 
 
 async def test_versions_and_changes_use_the_same_field_names(several: Api) -> None:
-    (created, *_) = await changes(several, filter={"assetKinds": ["ENTITY"]})
+    (created, *_) = await changes(several, subjects=["ENTITY"])
     history = """
       query ($uid: UUID!, $asOf: DateTime) {
         entity(uid: $uid, asOf: $asOf) { history(last: 1) { nodes { changed { field before after } } } }
@@ -304,8 +317,19 @@ async def test_a_page_costs_one_statement_and_its_total_count_another(several: A
         ({"first": 101}, ("LIMIT_EXCEEDED", "first")),
         ({"after": "rubbish"}, ("BAD_INPUT", "after")),
         ({"filter": {"kinds": ["GONE"]}}, ("BAD_INPUT", "kinds")),
-        ({"filter": {"assets": ["1"]}}, ("BAD_INPUT", "assets")),
-        ({"filter": {"actors": ["a\0b"]}}, ("BAD_INPUT", None)),
+        ({"filter": {"assets": [{"uid": "1"}]}}, ("BAD_INPUT", "uid")),
+        ({"filter": {"assets": [{}]}}, ("BAD_INPUT", "assets")),
+        ({"filter": {"assets": [{"uid": NOBODY, "product": "orders"}]}}, ("BAD_INPUT", "assets")),
+        ({"filter": {"assets": [{"uid": NOBODY}]}}, ("NOT_FOUND", "assets")),
+        ({"filter": {"assets": [{"product": "nothing"}]}}, ("NOT_FOUND", "assets")),
+        ({"filter": {"entityTypes": ["NONE"]}}, ("BAD_INPUT", "entityTypes")),
+        ({"filter": {"relationshipTypes": ["none"]}}, ("BAD_INPUT", "relationshipTypes")),
+        ({"filter": {"linkTypes": ["GUESSED"]}}, ("BAD_INPUT", "linkTypes")),
+        ({"filter": {"requests": ["a\0b"]}}, ("BAD_INPUT", "requests")),
+        ({"filter": {"domains": ["a\0b"]}}, ("BAD_INPUT", "domains")),
+        ({"subjects": ["THING"]}, ("BAD_INPUT", "subjects")),
+        ({"subjects": None}, ("BAD_INPUT", "subjects")),
+        ({"filter": {"actors": ["a\0b"]}}, ("BAD_INPUT", "actors")),
     ],
 )
 async def test_bad_input_is_refused(api: Api, query: str, given: dict[str, Any], fault: tuple[str, str | None]) -> None:
@@ -323,13 +347,14 @@ async def test_a_cursor_belongs_to_its_window_and_filter(api: Api) -> None:
     for query, name in ((CHANGES, "changes"), (DIFF, "diff")):
         cursor = (await api(query, **WINDOW)).data[name]["pageInfo"]["startCursor"]
         assert "errors" not in (await api(query, **WINDOW, after=cursor)).body
-        for other in ({"to": iso(day(99))}, {"filter": {"assetKinds": ["PRODUCT"]}}):
+        for other in ({"to": iso(day(99))}, {"filter": {"kinds": ["CREATED"]}}, {"subjects": ["PRODUCT"]}):
             assert (await api(query, **{**WINDOW, **other}, after=cursor)).code_and_field == ("BAD_INPUT", "after")
 
 
 async def test_a_difference_compares_two_states(several: Api) -> None:
     async def found(since: float, until: float, **filters: Any) -> list[str]:
-        listed = await differences(several, **between(day(since), day(until)), filter=filters)
+        subjects = {"subjects": filters.pop("subjects")} if "subjects" in filters else {}
+        listed = await differences(several, **between(day(since), day(until)), filter=filters, **subjects)
         sides = [
             (it["kind"], (it["before"] or it["after"])["label"], [field["field"] for field in it["fields"]]) for it in listed
         ]
@@ -348,12 +373,12 @@ async def test_a_difference_compares_two_states(several: Api) -> None:
         ({"kinds": ["UPDATED"]}, ["CHANGED orders owner"]),
         ({"kinds": ["DELETED"]}, ["REMOVED Ann 4"]),
         ({"kinds": ["CREATED", "RESTORED"]}, []),
-        ({"assetKinds": ["ENTITY"]}, ["REMOVED Ann 4"]),
-        ({"assets": [await uid_of(several, "orders"), str(uuid4())]}, ["CHANGED orders owner"]),
+        ({"subjects": ["ENTITY"]}, ["REMOVED Ann 4"]),
+        ({"assets": [{"uid": await uid_of(several, "orders")}]}, ["CHANGED orders owner"]),
         ({"actors": ["bob"]}, ["CHANGED orders owner"]),
         ({"actors": ["ann"]}, []),
-        ({"kinds": ["UPDATED", "DELETED"], "assetKinds": ["PRODUCT"]}, ["CHANGED orders owner"]),
-        *(({part: []}, []) for part in ("kinds", "assets", "assetKinds", "actors")),
+        ({"kinds": ["UPDATED", "DELETED"], "subjects": ["PRODUCT"]}, ["CHANGED orders owner"]),
+        *(({part: []}, []) for part in EMPTY),
     ]
     for narrowed, expected in narrowings:
         assert await found(2, 5, **narrowed) == expected

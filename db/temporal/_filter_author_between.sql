@@ -1,0 +1,3 @@
+-- Filter on assets that an author changed between two instants.
+-- Expects and tokens: those of _author_between.
+  AND {include _author_between}

@@ -1,0 +1,1 @@
+"""GraphQL types of changes and of differences between two instants."""

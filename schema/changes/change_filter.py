@@ -1,0 +1,104 @@
+"""Filters of changes and differences: which subjects, which kinds of changes, and which authors."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+
+from db.assets import reference
+from db.errors import BadInput, NotFound
+from db.instants import write_instant
+from db.registries.type_registry import TypeCode
+from db.temporal.change_query import ChangeQuery, SubjectTypes
+from schema.associations.lineage_link import LineageType, parts_of
+from schema.changes.subjects import KIND_OF_SUBJECT, SubjectKind
+from schema.execution.connections import read
+from schema.execution.context import Info
+from schema.language.inputs import optional_input_field, provided_fields
+from schema.language.references import AssetRef, asset_ref
+from schema.registries.filter_types import require_types
+from schema.registries.relationship_type import registry_of
+
+
+@strawberry.enum(description="Kind of a change.")
+class ChangeKind(Enum):
+    CREATED = strawberry.enum_value("CREATED", description="The subject was created.")
+    UPDATED = strawberry.enum_value("UPDATED", description="The subject existed and changed.")
+    DELETED = strawberry.enum_value("DELETED", description="The subject was deleted, or an end of it was.")
+    RESTORED = strawberry.enum_value("RESTORED", description="The subject had been deleted and was restored.")
+
+
+@strawberry.input(
+    description="Filter of changes. A change matches if it matches every given field. An empty list matches nothing. Of the"
+    " three fields with types, one has to match: products have no type and match none."
+)
+class ChangeFilter:
+    kinds: list[ChangeKind] | None = optional_input_field(
+        "Any of these kinds. In diff, CREATED and RESTORED select ADDED, DELETED selects REMOVED, UPDATED selects CHANGED."
+    )
+    assets: list[AssetRef] | None = optional_input_field(
+        "Any of these assets, and lineage links and relationships that have one of them at an end. A name means the product that"
+        " has it at `to`, or else at `from`."
+    )
+    entity_types: list[str] | None = optional_input_field("Entities of any of these types, by their codes.")
+    relationship_types: list[str] | None = optional_input_field("Relationships of any of these types, by their keys or codes.")
+    link_types: list[LineageType] | None = optional_input_field("Lineage links that have any of these types before or after.")
+    domains: list[str] | None = optional_input_field(
+        "Products that are in any of these domains before or after, entities whose type belongs to one, and lineage links and"
+        " relationships with such an asset at an end."
+    )
+    actors: list[str] | None = optional_input_field(
+        "Made by any of these actors. In diff: subjects that any of them changed in between."
+    )
+    requests: list[str] | None = optional_input_field(
+        "Made by any of these requests, by their ids. In diff: subjects that any of them changed in between."
+    )
+
+
+From = Annotated[datetime, strawberry.argument(name="from", description="The earlier instant.")]
+To = Annotated[datetime, strawberry.argument(description="The later instant.")]
+Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Filter.")]
+
+
+async def query_of(
+    info: Info, since: datetime, until: datetime, subjects: Sequence[SubjectKind], filter: ChangeFilter | None
+) -> ChangeQuery:
+    """Build the query of the changes between two instants. Find the assets and the types that its filter names."""
+    if until <= since:
+        raise BadInput(f"to is {write_instant(until)}. It must be after from ({write_instant(since)}).", field="to")
+    fields = {name: part for name, part in (provided_fields(filter) or {}).items() if part is not None}
+    assets = fields.pop("assets", None)
+    parts = parts_of(fields)
+    names = {name: parts.pop(f"{name}_types", None) for name in ("entity", "relationship", "link")}
+    return ChangeQuery(
+        since,
+        until,
+        tuple(sorted(KIND_OF_SUBJECT[it].name for it in set(subjects))),
+        assets=None if assets is None else await _asset_ids(info, [asset_ref(it) for it in assets], since, until),
+        types=None if set(names.values()) == {None} else await _types(info, names),
+        **parts,
+    )
+
+
+async def _asset_ids(info: Info, refs: list[reference.AssetRef], since: datetime, until: datetime) -> tuple[int, ...]:
+    found = await read(info, reference.resolve, refs * 2, [until] * len(refs) + [since] * len(refs))
+    ids = set()
+    for ref, later, earlier in zip(refs, found, found[len(refs) :], strict=False):
+        asset = earlier if later is reference.UNRESOLVED else later
+        if asset is reference.UNRESOLVED:
+            raise NotFound(f"There is no {ref}, neither at {write_instant(until)} nor at {write_instant(since)}.", field="assets")
+        ids.add(asset.asset_id)
+    return tuple(sorted(ids))
+
+
+async def _types(info: Info, names: dict[str, Any]) -> SubjectTypes:
+    """Find the types of a filter. Raise an error that lists the known ones for a name that none has."""
+    entities, relationships, links = (names[it] or () for it in ("entity", "relationship", "link"))
+    await require_types(info, [("entityTypes", TypeCode(True, it)) for it in entities])
+    ids: set[int] = set()
+    if relationships:
+        types = await registry_of(info)
+        ids = {it.type_id for name in relationships for it in types.matching(name, field="relationshipTypes", like=name)}
+    return SubjectTypes(entities, tuple(sorted(ids)), links)

@@ -1,0 +1,117 @@
+"""Differences of assets, lineage links and relationships between two instants."""
+
+from collections.abc import Sequence
+from enum import Enum
+from uuid import UUID
+
+import strawberry
+
+from db.temporal import differences
+from db.temporal.differences import DifferenceRow
+from schema.changes.change_filter import Filter, From, To, query_of
+from schema.changes.subjects import (
+    ASSETS,
+    SUBJECT_OF_KIND,
+    ChangeSubject,
+    SubjectKind,
+    SubjectPeriod,
+    Subjects,
+    asset_of,
+    subjects_of,
+)
+from schema.execution.connections import fetch_connection, read
+from schema.execution.context import Info
+from schema.language.cost import list_size, scan_cost
+from schema.language.fields import batched, field, resolver
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
+from schema.language.scopes import READ
+from schema.lazy import LazyAsset
+from schema.temporal.history import FieldChange, field_changes
+
+
+@strawberry.enum(description="Kind of a difference between two instants.")
+class DifferenceKind(Enum):
+    ADDED = strawberry.enum_value("ADDED", description="The subject exists at the later instant only.")
+    REMOVED = strawberry.enum_value("REMOVED", description="The subject exists at the earlier instant only.")
+    CHANGED = strawberry.enum_value("CHANGED", description="The subject exists at both instants and differs.")
+
+
+@strawberry.type(description="A subject that differs between two instants.")
+class RecordedDifference:
+    kind: DifferenceKind = field(READ, "Kind of the difference.")
+    subject_kind: SubjectKind = field(READ, "Kind of the subject.")
+    uid: UUID = field(READ, "Uid of the subject.")
+    before: LazyAsset | None = field(
+        READ, "The asset at the earlier instant. Null if it did not exist, and if the subject is no asset."
+    )
+    after: LazyAsset | None = field(
+        READ, "The asset at the later instant. Null if it does not exist, and if the subject is no asset."
+    )
+    fields: list[FieldChange] = list_size(10)(
+        field(READ, "Fields that differ. If the subject exists at one instant only: every field.")
+    )
+
+    row: strawberry.Private[DifferenceRow]
+
+    @batched(READ, "The subject at the later instant. Null if it does not exist.")
+    @staticmethod
+    async def subject(recorded: Sequence["RecordedDifference"], info: Info) -> list[ChangeSubject | None]:
+        return await subjects_of(info, [_after(it.row) for it in recorded])
+
+    @batched(READ, "The subject at the earlier instant. Null if it did not exist.")
+    @staticmethod
+    async def subject_before(recorded: Sequence["RecordedDifference"], info: Info) -> list[ChangeSubject | None]:
+        return await subjects_of(info, [_before(it.row) for it in recorded])
+
+
+@strawberry.type
+class DifferenceQueries:
+    @scan_cost("changes", "products", "entities", "links")
+    @paged
+    @resolver(
+        READ,
+        "Subjects that differ between two instants. One that changed and changed back does not differ. The order is fixed, but"
+        " has no meaning.",
+    )
+    async def diff(
+        self,
+        info: Info,
+        from_: From,
+        to: To,
+        subjects: Subjects = ASSETS,
+        filter: Filter = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[RecordedDifference]:
+        query = await query_of(info, from_, to, subjects, filter)
+        return await fetch_connection(
+            info,
+            Keyset(info.context.cursor_cipher, "diff", query, key=(int, int)),
+            PageArguments(first, after, last, before),
+            fetch=lambda page: read(info, differences.list_differences, query, page),
+            nodes=lambda rows: [_difference(row) for row in rows],
+            cursor_key=differences.cursor_key,
+            count=lambda: read(info, differences.count_differences, query),
+        )
+
+
+def _difference(row: DifferenceRow) -> RecordedDifference:
+    return RecordedDifference(
+        kind=DifferenceKind[row.kind],
+        subject_kind=SUBJECT_OF_KIND[row.subject_kind],
+        uid=row.uid,
+        before=asset_of(_before(row)),
+        after=asset_of(_after(row)),
+        fields=field_changes(row.changed),
+        row=row,
+    )
+
+
+def _after(row: DifferenceRow) -> SubjectPeriod | None:
+    return None if row.after is None else SubjectPeriod(row.subject_kind, row.uid, row.after)
+
+
+def _before(row: DifferenceRow) -> SubjectPeriod | None:
+    return None if row.before is None else SubjectPeriod(row.subject_kind, row.uid, row.before)

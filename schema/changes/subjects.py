@@ -1,0 +1,83 @@
+"""Subjects of changes and differences: assets, lineage links and relationships, each as it was in a period."""
+
+import asyncio
+from collections.abc import Sequence
+from enum import Enum
+from typing import Annotated, NamedTuple, TypeAlias, cast
+from uuid import UUID
+
+import strawberry
+
+from db.temporal.history import VersionPeriod
+from db.temporal.kind import AssociationKind, Kind
+from db.temporal.kinds import ENTITY, LINK, PRODUCT, RELATIONSHIP
+from schema.assets.entity import Entity
+from schema.assets.product import Product
+from schema.associations.association import row_in_period
+from schema.associations.lineage_link import LineageLink, links_of
+from schema.associations.relationship import Relationship, relationships_of
+from schema.execution.context import Info
+from schema.lazy import ASSET_TYPES, LazyAsset
+
+Association: TypeAlias = LineageLink | Relationship
+
+ChangeSubject = Annotated[
+    Product | Entity | LineageLink | Relationship,
+    strawberry.union("ChangeSubject", description="An asset, a lineage link or a relationship, as it was at one instant."),
+]
+
+
+@strawberry.enum(description="Kind of a subject of changes.")
+class SubjectKind(Enum):
+    PRODUCT = strawberry.enum_value("PRODUCT", description="A data product.")
+    ENTITY = strawberry.enum_value("ENTITY", description="An entity of any type.")
+    LINEAGE_LINK = strawberry.enum_value("LINEAGE_LINK", description="A lineage link.")
+    RELATIONSHIP = strawberry.enum_value("RELATIONSHIP", description="A relationship of any type.")
+
+
+KIND_OF_SUBJECT: dict[SubjectKind, Kind] = {
+    SubjectKind.PRODUCT: PRODUCT,
+    SubjectKind.ENTITY: ENTITY,
+    SubjectKind.LINEAGE_LINK: LINK,
+    SubjectKind.RELATIONSHIP: RELATIONSHIP,
+}
+SUBJECT_OF_KIND = {kind: subject for subject, kind in KIND_OF_SUBJECT.items()}
+
+ASSETS = [SubjectKind.PRODUCT, SubjectKind.ENTITY]
+
+Subjects = Annotated[list[SubjectKind], strawberry.argument(description="Kinds of subjects. An empty list matches nothing.")]
+
+
+class SubjectPeriod(NamedTuple):
+    """A subject in one period."""
+
+    kind: Kind
+    uid: UUID
+    period: VersionPeriod
+
+
+def asset_of(subject: SubjectPeriod | None) -> LazyAsset | None:
+    """Build the asset of a period. It is None for a period of an association, and for none."""
+    if subject is None or not subject.kind.is_asset_kind:
+        return None
+    return ASSET_TYPES[subject.kind.name].from_version(subject.uid, subject.period)
+
+
+async def subjects_of(info: Info, subjects: Sequence[SubjectPeriod | None]) -> list[ChangeSubject | None]:
+    """Build subjects of any kinds, each as it was in its period. One statement finds the ends of all associations."""
+    # started together, so that the loaders see all of them
+    return await asyncio.gather(*(_subject(info, it) for it in subjects))
+
+
+async def _subject(info: Info, subject: SubjectPeriod | None) -> ChangeSubject | None:
+    if subject is None or not isinstance(subject.kind, AssociationKind):
+        return cast(ChangeSubject | None, asset_of(subject))
+    kind, uid, period = subject.kind, subject.uid, subject.period
+    identity = {kind.subject: period.subject_id, "uid": uid, **(period.identity or {})}
+    row = row_in_period(kind, identity, period)
+    built: Sequence[Association]
+    if kind is LINK:
+        built = await links_of(info, [row], period.as_of)
+    else:
+        built = await relationships_of(info, [row], period.as_of)
+    return built[0]
