@@ -1,7 +1,7 @@
 """Queries of changes and of differences: the subjects and filters, and the parts of statements that depend on them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -50,6 +50,16 @@ class SubjectTypes(NamedTuple):
         return {ENTITY: self.entities, RELATIONSHIP: self.relationships, LINK: self.links}.get(kind, ())
 
 
+@dataclass(frozen=True, slots=True)
+class LineageIds:
+    """Ids of the assets and of the links in the lineage of an asset."""
+
+    # what names the lineage: a late change may add to its ids
+    of: tuple[int, str, int]
+    assets: tuple[int, ...] = field(repr=False)
+    links: tuple[int, ...] = field(repr=False)
+
+
 class ChangeShape(NamedTuple):
     """The part of a query that its statement depends on: the kinds that it reads, and the filters that it has."""
 
@@ -73,6 +83,7 @@ class ChangeQuery:
     domains: tuple[str, ...] | None = None
     actors: tuple[str, ...] | None = None
     requests: tuple[str, ...] | None = None
+    lineage: LineageIds | None = None
 
     @property
     def kinds_of_changes(self) -> frozenset[ChangeKind]:
@@ -83,11 +94,17 @@ class ChangeQuery:
         """Kinds of subjects to read; none, if a filter excludes everything."""
         if () in (self.kinds, self.assets, self.domains, self.actors, self.requests):
             return ()
-        return tuple(kind for kind in KINDS if kind.name in self.subjects and (self.types is None or self.types.of(kind)))
+        return tuple(
+            kind
+            for kind in KINDS
+            if kind.name in self.subjects
+            and (self.types is None or self.types.of(kind))
+            and (self.lineage is None or kind is not RELATIONSHIP)
+        )
 
     @property
     def shape(self) -> ChangeShape:
-        filters = ("assets", "types", "domains", "actors", "requests")
+        filters = ("assets", "types", "domains", "actors", "requests", "lineage")
         given = frozenset(name for name in filters if getattr(self, name) is not None)
         return ChangeShape(self.kinds_of_changes, self.kinds_of_subjects, given)
 
@@ -103,6 +120,8 @@ class ChangeQuery:
             "domains": self.domains,
             "actors": self.actors,
             "requests": self.requests,
+            "lineage_assets": None if self.lineage is None else self.lineage.assets,
+            "lineage_links": None if self.lineage is None else self.lineage.links,
         }
 
 
@@ -110,12 +129,18 @@ def subject_filters(kind: Kind, shape: ChangeShape, *, valid: str) -> str:
     """Render the filters on subjects of a kind. `valid` is the condition that a row `v` is valid at an instant that is compared.
     Filters that a query lacks are not part of its statement, so that each combination is planned for itself."""
     paths = {
-        "assets": "temporal/_filter_assets" if kind.is_asset_kind else "temporal/_filter_ends",
+        "lineage": "temporal/_filter_ids",
+        "assets": "temporal/_filter_ids" if kind.is_asset_kind else "temporal/_filter_ends",
         "types": _TYPE_FILTERS.get(kind, ""),
         "domains": "temporal/_filter_domains" if kind.is_asset_kind else "temporal/_filter_domains_of_ends",
     }
-    wanted = [path for name, path in paths.items() if name in shape.filters]
-    return "".join(kind.render(path, **({"valid": valid} if "valid" in tokens_of(path) else {})) for path in wanted)
+    rendered = []
+    for name, path in paths.items():
+        if name in shape.filters:
+            ids = ":assets" if name == "assets" else ":lineage_assets" if kind.is_asset_kind else ":lineage_links"
+            needed = {"valid": valid, "ids": ids}
+            rendered.append(kind.render(path, **{token: needed[token] for token in needed.keys() & tokens_of(path)}))
+    return "".join(rendered)
 
 
 def author_filters(kind: Kind, shape: ChangeShape, path: str) -> str:

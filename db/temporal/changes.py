@@ -78,9 +78,9 @@ def _list_statement(shape: ChangeShape, direction: str) -> Statement:
     limit = "LIMIT CAST(:limit AS bigint)"
     order = f"ORDER BY at {direction}, subject_id {direction} {limit}\n"
     whole_order = f"ORDER BY at {direction}, subject_group {direction}, subject_id {direction}"
-    # Each part of the statement reads at most the page, in the order of an index. With a filter on assets, OFFSET 0 makes the
-    # planner look these up by their ids instead.
-    bound = "OFFSET 0" if "assets" in shape.filters else order
+    # Each part of the statement reads at most the page, in the order of an index. With a filter on ids, OFFSET 0 makes the
+    # planner look these up instead.
+    bound = "OFFSET 0" if shape.filters & {"assets", "lineage"} else order
     candidates, details = [], []
     for kind in shape.kinds_of_subjects:
         bounded = [f"SELECT * FROM ({part}{bound}) bounded\n" for part in _candidates(kind, shape)]

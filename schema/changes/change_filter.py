@@ -8,18 +8,24 @@ from typing import Annotated, Any
 import strawberry
 
 from db.assets import reference
-from db.errors import BadInput, NotFound
+from db.errors import BadInput, LimitExceeded, NotFound
 from db.instants import write_instant
+from db.lineage.walk import Direction
+from db.lineage.window import WalkWindow
 from db.registries.type_registry import TypeCode
-from db.temporal.change_query import ChangeQuery, SubjectTypes
+from db.temporal.change_query import ChangeQuery, LineageIds, SubjectTypes
 from schema.associations.lineage_link import LineageType, parts_of
 from schema.changes.subjects import KIND_OF_SUBJECT, SubjectKind
 from schema.execution.connections import read
 from schema.execution.context import Info
-from schema.language.inputs import optional_input_field, provided_fields
+from schema.language.inputs import input_field, optional_input_field, provided_fields
 from schema.language.references import AssetRef, asset_ref
+from schema.lineage.between import load_reached
+from schema.lineage.diff import LineageDirection
+from schema.lineage.walk_arguments import unfiltered_walk_query
 from schema.registries.filter_types import require_types
 from schema.registries.relationship_type import registry_of
+from schema.temporal.history import MICROSECOND
 
 
 @strawberry.enum(description="Kind of a change.")
@@ -28,6 +34,13 @@ class ChangeKind(Enum):
     UPDATED = strawberry.enum_value("UPDATED", description="The subject existed and changed.")
     DELETED = strawberry.enum_value("DELETED", description="The subject was deleted, or an end of it was.")
     RESTORED = strawberry.enum_value("RESTORED", description="The subject had been deleted and was restored.")
+
+
+@strawberry.input(description="Names the lineage of an asset: the asset, and what a walk from it reaches in the window.")
+class LineageOf:
+    asset: AssetRef = input_field("The asset. A name means the product that has it at `to`, or else at `from`.")
+    direction: LineageDirection = input_field("Direction of the walk.")
+    max_depth: int = input_field("Maximum distance from the asset, in links.", default=5)
 
 
 @strawberry.input(
@@ -41,6 +54,10 @@ class ChangeFilter:
     assets: list[AssetRef] | None = optional_input_field(
         "Any of these assets, and lineage links and relationships that have one of them at an end. A name means the product that"
         " has it at `to`, or else at `from`."
+    )
+    lineage_of: LineageOf | None = optional_input_field(
+        "The asset, and the assets and lineage links that a walk from it reaches at some instant of the window. It matches no"
+        " relationships. LIMIT_EXCEEDED if the walk has more than its limits allow."
     )
     entity_types: list[str] | None = optional_input_field("Entities of any of these types, by their codes.")
     relationship_types: list[str] | None = optional_input_field("Relationships of any of these types, by their keys or codes.")
@@ -63,34 +80,59 @@ Filter = Annotated[ChangeFilter | None, strawberry.argument(description="Filter.
 
 
 async def query_of(
-    info: Info, since: datetime, until: datetime, subjects: Sequence[SubjectKind], filter: ChangeFilter | None
+    info: Info,
+    since: datetime,
+    until: datetime,
+    subjects: Sequence[SubjectKind],
+    filter: ChangeFilter | None,
+    *,
+    of_states: bool = False,
 ) -> ChangeQuery:
-    """Build the query of the changes between two instants. Find the assets and the types that its filter names."""
+    """Build the query of the changes between two instants, or of the differences of the states at both. Find the assets and the
+    types that its filter names."""
     if until <= since:
         raise BadInput(f"to is {write_instant(until)}. It must be after from ({write_instant(since)}).", field="to")
     fields = {name: part for name, part in (provided_fields(filter) or {}).items() if part is not None}
-    assets = fields.pop("assets", None)
+    assets, lineage = fields.pop("assets", None), fields.pop("lineage_of", None)
     parts = parts_of(fields)
     names = {name: parts.pop(f"{name}_types", None) for name in ("entity", "relationship", "link")}
     return ChangeQuery(
         since,
         until,
         tuple(sorted(KIND_OF_SUBJECT[it].name for it in set(subjects))),
-        assets=None if assets is None else await _asset_ids(info, [asset_ref(it) for it in assets], since, until),
+        assets=None if assets is None else await _asset_ids(info, [asset_ref(it) for it in assets], since, until, "assets"),
+        lineage=None if lineage is None else await _lineage(info, lineage, since, until, of_states=of_states),
         types=None if set(names.values()) == {None} else await _types(info, names),
         **parts,
     )
 
 
-async def _asset_ids(info: Info, refs: list[reference.AssetRef], since: datetime, until: datetime) -> tuple[int, ...]:
+async def _asset_ids(info: Info, refs: list[reference.AssetRef], since: datetime, until: datetime, named: str) -> tuple[int, ...]:
     found = await read(info, reference.resolve, refs * 2, [until] * len(refs) + [since] * len(refs))
     ids = set()
     for ref, later, earlier in zip(refs, found, found[len(refs) :], strict=False):
         asset = earlier if later is reference.UNRESOLVED else later
         if asset is reference.UNRESOLVED:
-            raise NotFound(f"There is no {ref}, neither at {write_instant(until)} nor at {write_instant(since)}.", field="assets")
+            raise NotFound(f"There is no {ref}, neither at {write_instant(until)} nor at {write_instant(since)}.", field=named)
         ids.add(asset.asset_id)
     return tuple(sorted(ids))
+
+
+async def _lineage(info: Info, fields: dict[str, Any], since: datetime, until: datetime, *, of_states: bool) -> LineageIds:
+    """Find the assets and the links of a lineage. What a change at the start of a window ends is in it."""
+    (root,) = await _asset_ids(info, [asset_ref(fields["asset"])], since, until, "lineageOf")
+    direction, max_depth = Direction(fields["direction"]), fields["max_depth"]
+    first, end = (since, until + MICROSECOND) if of_states else (since - MICROSECOND, until)
+    query = unfiltered_walk_query(info.context.limits, direction, max_depth)
+    reached = await load_reached(info, WalkWindow(root, first, end), query)
+    if (bound := reached.truncation or reached.links_truncation) is not None:
+        raise LimitExceeded(
+            f"The walk of lineageOf met its limit of {bound.limit} ({bound.reason.value}). Give a smaller maxDepth, or a shorter"
+            " window.",
+            field="lineageOf",
+        )
+    assets = (root, *(it.asset_id for it in reached.assets))
+    return LineageIds((root, direction.value, max_depth), assets, tuple(it.link_id for it in reached.links))
 
 
 async def _types(info: Info, names: dict[str, Any]) -> SubjectTypes:

@@ -85,7 +85,7 @@ class DifferenceQueries:
         last: Last = None,
         before: Before = None,
     ) -> Connection[RecordedDifference]:
-        query = await query_of(info, from_, to, subjects, filter)
+        query = await query_of(info, from_, to, subjects, filter, of_states=True)
         return await fetch_connection(
             info,
             Keyset(info.context.cursor_cipher, "diff", query, key=(int, int)),

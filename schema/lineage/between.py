@@ -260,7 +260,7 @@ class LineageBetweenQueries:
             return None
         parts = of_selection(info, _Parts.selected)
         window = WalkWindow(root.asset_id, from_, until, parts.links)
-        reached = await _load_reached(info, window, query)
+        reached = await load_reached(info, window, query)
         if not reached.exists:
             return None
         start = reached.index_after(None if key is None else tuple(key))
@@ -287,7 +287,7 @@ async def _checked_end(info: Info, since: datetime, until: datetime | None) -> d
     raise BadInput(f"to is {write_instant(end)}. It must be after from ({write_instant(since)}).", field="to")
 
 
-async def _load_reached(info: Info, window: WalkWindow, query: WalkQuery) -> Reached:
+async def load_reached(info: Info, window: WalkWindow, query: WalkQuery) -> Reached:
     """Load what is reached in a window, and meter its cost."""
     meter = info.context.cost_meter
     reserved = estimate_walk(query.bounds, info.context.figures, (query.direction,), query.max_depth).cost(query.bounds)

@@ -337,6 +337,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "String:actors": [f"actor {marker}"],
         "String:requests": [f"request {marker}"],
         "String:relationshipTypes": ["steward", only],
+        "LineageOf.asset": [{"uid": uid} for uid in assets],
         "ChangeFilter.assets": [
             *({"uid": uid} for uid in assets),
             *({"product": name} for name in ("raw", only)),

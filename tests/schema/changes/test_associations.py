@@ -286,6 +286,50 @@ async def test_a_difference_of_links_compares_what_was_effective(shop: Api) -> N
         assert len(await differences(shop, **between(day(3), day(5)), filter=given)) == count, given
 
 
+async def test_changes_of_a_lineage_are_those_of_what_its_walk_reaches_in_the_window(shop: Api) -> None:
+    async with shop.database.transaction(1, Author("gina")) as connection:
+        for number, name in enumerate(("report", "copy", "aside")):
+            await product.register(connection, product_fields(name), at=day(0))
+            await lineage_link.register(
+                connection, AssetRef(product=("clean", "report", "raw")[number]), AssetRef(product=name), None, {}, at=day(10)
+            )
+        await lineage_link.remove(connection, await link_uid(shop), at=day(9))
+
+    def of(name: str, direction: str = "DOWNSTREAM", **more: Any) -> dict[str, Any]:
+        return {"lineageOf": {"asset": {"product": name}, "direction": direction, **more}}
+
+    async def reached(since: float, until: float, filter_: dict[str, Any]) -> list[str]:
+        found = await changes(shop, EVERYTHING, filter=filter_, **between(day(since), day(until)))
+        return [f"{it['kind']} {label_of(it['subject'] or it['subjectBefore'])}" for it in found]
+
+    def label_of(subject: dict[str, Any]) -> str:
+        return subject.get("label") or f"{subject['source']['label']}-{subject['target']['label']}"
+
+    # while the link of raw and clean is gone, clean is not in the lineage of raw
+    assert await reached(4.5, 5.5, of("raw")) == []
+    assert await reached(1.5, 4.5, of("raw")) == ["UPDATED raw-clean", "DELETED clean", "DELETED raw-clean"]
+    # what a change at the start of the window ends
+    assert await reached(4, 4.5, of("raw")) == ["DELETED clean", "DELETED raw-clean"]
+    assert await reached(9.5, 11, of("raw")) == ["CREATED raw-aside"]
+    assert await reached(9.5, 11, of("clean")) == ["CREATED clean-report", "CREATED report-copy"]
+    assert await reached(9.5, 11, of("clean", maxDepth=1)) == ["CREATED clean-report"]
+    assert await reached(9.5, 11, of("copy", "UPSTREAM")) == ["CREATED clean-report", "CREATED report-copy"]
+    assert await reached(9.5, 11, of("copy", "UPSTREAM") | {"kinds": ["DELETED"]}) == []
+    window = between(day(3), day(5))
+    assert [it["subjectKind"] for it in await differences(shop, EVERYTHING, filter=of("raw"), **window)] == [
+        "PRODUCT",
+        "LINEAGE_LINK",
+    ]
+    for given, fault in (
+        (of("nothing"), ("NOT_FOUND", "lineageOf")),
+        (of("raw", maxDepth=0), ("BAD_INPUT", "maxDepth")),
+        (of("raw", maxDepth=10_000), ("LIMIT_EXCEEDED", "maxDepth")),
+        (of("raw", "SIDEWAYS"), ("BAD_INPUT", "direction")),
+    ):
+        for query in (CHANGES, DIFF):
+            assert (await shop(query, **WINDOW, subjects=LINKS, filter=given)).code_and_field == fault, given
+
+
 @pytest.mark.parametrize("query", [CHANGES, DIFF])
 async def test_ends_of_all_links_and_relationships_of_a_page_take_one_statement(shop: Api, query: str) -> None:
     name = "changes" if query is CHANGES else "diff"

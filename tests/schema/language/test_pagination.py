@@ -42,7 +42,7 @@ WALK = WalkQuery(Direction.UPSTREAM, 5, Bounds(), LinkFilter(types=("DIRECT",)),
         (
             ("changes", ChangeQuery(INSTANT, INSTANT)),
             (INSTANT, 1, 7),
-            "vKseXnLlALlLUsK_0u09DSa4EEx53fiQqBUB9mW9RW8uLuM5lyhD0-qxuTZeeuSpJQ",
+            "_VetKgHiCXYSV2m1o8BL40W-BLSTxr_7iomloIE2agOGv5CNjMkvQVVTQ337T828kg",
         ),
         (("walk", UID, WALK), (INSTANT, 2, 7), "j8cOJrWF6O32dQkls6ZHJxkCf9OxBn1fchMKMAAiyCuISujCbYQMTCVUVcpfnuJkdA"),
         (

@@ -1,3 +1,0 @@
--- Filter on rows `candidate` (subject_id) of some assets.
--- Expects :assets, their ids.
-  AND candidate.subject_id = ANY (CAST(:assets AS bigint[]))
