@@ -115,8 +115,7 @@ class EntityTypeQueries:
         self, info: Info, code: Annotated[str, strawberry.argument(description="Code of the type.")]
     ) -> EntityType | None:
         refuse_unstorable("code", code)
-        now = await (await info.context.transaction.reader()).instant(None)
-        return await info.context.load(ENTITY_TYPE_BY_CODE, (code, now, None))
+        return await EntityType.find(info, code, None)
 
 
 @strawberry.type

@@ -315,6 +315,8 @@ OTHER_NAMES = {
     "FieldChange": "shared: a field with its values before and after",
     "OrderDirection": "an input: ASC and DESC, in any subgraph",
     "ChangeKind": "an enum of recorded changes",
+    "ChangeSubject": "a union of what recorded changes change",
+    "SubjectKind": "an enum of that",
     "DifferenceKind": "an enum of recorded differences",
     "Viewer": "who asks: in Headwater, by its keys",
     "ViewerLimits": "what the viewer may ask for",
