@@ -159,6 +159,19 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     "relationships": (50, "{ products(first: 50) { nodes { relationships { totalCount nodes { id } } } } }"),
     "page of relationships": (50, "{ relationships(first: 50) { nodes { origin { label } related { label } } } }"),
     "page of links": (50, "{ lineageLinks(first: 50) { nodes { source { label } target { label } lastSeenAt } } }"),
+    "latest links": (
+        50,
+        "{ lineageLinks(first: 50, orderBy: { field: UPDATED_AT, direction: DESC }) { nodes { createdAt recordedAt actor } } }",
+    ),
+    "latest relationships": (
+        50,
+        "{ relationships(first: 50, orderBy: { field: UPDATED_AT, direction: DESC }) { nodes { createdAt recordedAt actor } } }",
+    ),
+    "histories of links": (50, "{ lineageLinks(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }"),
+    "histories of relationships": (
+        60,
+        "{ relationships(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }",
+    ),
     "links of an end": (2, f"{{ lineageLinks(filter: {{ source: {LAST} }}) {{ nodes {{ id }} totalCount }} }}"),
     "histories": (50, "{ products(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }"),
     "page of changes": (50, f"{{ changes({PERIOD}, first: 50) {{ nodes {{ kind asset {{ label }} }} }} }}"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +12,15 @@ import pytest
 
 from db.assets.reference import AssetRef
 from db.associations import relationship
+from db.associations.order import AssociationOrder, cursor_key
 from db.consistency.cardinality import _CONFLICTS_AMONG
 from db.database import Database
 from db.pagination import Page
 from db.registries.relationship_type import DirectedTypeIds
 from db.rows import Row
 from db.sql import statement, text
+from db.temporal.history import histories
+from db.temporal.kinds import RELATIONSHIP
 from tests.builders import day
 from tests.databases import prepare_scripts, shared_database
 from tests.db.plans import rolled_back
@@ -31,7 +35,7 @@ MIDDLE = RELATIONSHIPS // 2
 
 FORWARD_INDEX, REVERSE_INDEX = "relationship_effective_forward", "relationship_effective_reverse"
 
-_TABLES = ("asset", "asset_lifetime", "relationship", "relationship_version", "relationship_effective")
+_TABLES = ("asset", "asset_lifetime", "change", "relationship", "relationship_version", "relationship_effective")
 _KEEP_STATISTICS = "; ".join(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in _TABLES)
 
 # The hub is the origin of every relationship of the first type, and the related end of every one of the second. Relationships of
@@ -52,6 +56,8 @@ UNION ALL SELECT 1, gen_random_uuid(), 2, n, {HUB}, false, false FROM generate_s
 UNION ALL SELECT 1, gen_random_uuid(), 3, n, n + 1, true, true FROM generate_series(2, {RELATIONSHIPS}, 2) n;
 INSERT INTO relationship_version (tenant_id, relationship_id, valid_from, created_at, attributes, digest)
 SELECT 1, id, '2026-01-01', '2026-01-01', '{{}}', gen_random_uuid() FROM relationship;
+INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
+SELECT 1, 'RELATIONSHIP', id, 'SET', '2026-01-01', '{{}}', true, '2026-01-01', 'writer' FROM relationship;
 INSERT INTO relationship_effective
 SELECT 1, id, '2026-01-01', 'infinity', type_id, origin_id, related_id, one_origin, one_related, '{{}}', gen_random_uuid()
 FROM relationship;
@@ -100,7 +106,7 @@ class analyzed(AttachedHook):  # noqa: N801
                 removed = node.get("Rows Removed by Filter", 0)
                 self.rows += round((node["Actual Rows"] + removed) * node["Actual Loops"])
                 self.indexes |= {node["Index Name"]} if node["Actual Loops"] else set()
-            elif node.get("Relation Name") in ("relationship", "asset", "asset_lifetime"):
+            elif node.get("Relation Name") in ("relationship", "relationship_version", "change", "asset", "asset_lifetime"):
                 assert node["Node Type"] != "Seq Scan", node
 
 
@@ -149,6 +155,39 @@ async def test_reads_of_many_assets_look_each_up_by_an_index(filled: Database) -
                 await read(connection, readings, types)
             assert plan.indexes == {FORWARD_INDEX, REVERSE_INDEX}
             assert plan.rows == 300
+
+
+async def test_a_list_in_any_order_reads_its_page_by_an_index(filled: Database, request: pytest.FixtureRequest) -> None:
+    if "without statistics" in request.node.name:
+        pytest.skip(
+            "A database that was never analyzed reads a list by any index. test_new_tenant has tenants without statistics."
+        )
+    indexes = {
+        AssociationOrder.RECORDED: "relationship_effective_pkey",
+        AssociationOrder.UPDATED_AT: "relationship_effective_starts",
+    }
+    async with filled.snapshot(1) as connection:
+        for order, descending in product(AssociationOrder, (False, True)):
+            query = relationship.RelationshipQuery(order=order, descending=descending, as_of=day(1))
+            page = await relationship.list_relationships(connection, query, Page(10))
+            for after in (None, cursor_key(RELATIONSHIP, page.items[-1], order)):
+                with analyzed(filled) as plan:
+                    found = await relationship.list_relationships(connection, query, Page(10, after=after))
+                assert len(found.items) == 10
+                assert plan.indexes == {indexes[order]}
+                assert plan.rows <= 12
+
+
+async def test_histories_look_each_relationship_up_by_an_index(filled: Database) -> None:
+    async with filled.snapshot(1) as connection:
+        found = await relationship.list_relationships(connection, relationship.RelationshipQuery(as_of=day(1)), Page(100))
+        ids = [it.relationship_id for it in found.items]
+        with analyzed(filled) as plan:
+            pages = await histories(connection, ids, RELATIONSHIP, Page(10))
+            await relationship.relationship_records(connection, [(it.relationship_id, it.valid_from) for it in found.items])
+        assert [len(it.items) for it in pages] == [1] * 100
+        # the period itself, and twice the first period of its relationship
+        assert plan.rows == 300
 
 
 async def test_a_write_beside_the_hub_reads_only_the_relationships_of_its_own_asset(filled: Database) -> None:
