@@ -300,6 +300,8 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
     return {
         "Int": [3],
         "Int:first": [10],
+        # a count of more assets than the bound of walks is an error
+        **{f"{kind}.{it}Count.maxDepth": [1] for kind in ("Product", "Entity") for it in ("upstream", "downstream")},
         "Float": [0.3],
         "DateTime": [AT],
         "DateTime:from": [iso(day(5)), iso(day(-1))],
