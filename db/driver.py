@@ -10,16 +10,23 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from db.errors import BadInput, Conflict, HeadwaterError, NameTaken, ReadOnly, Timeout, TransactionConflict, Unavailable
+from db.errors import BadInput, Conflict, HeadwaterError, KeyTaken, NameTaken, ReadOnly, Timeout, TransactionConflict, Unavailable
 
 # Database role of the service.
 SERVICE_ROLE = "headwater_service"
+
+# Most keys of an entity, which a constraint enforces.
+MAX_KEYS = 20
 
 # Domain errors of violated constraints. Constraints that only a defect can violate are absent, so that these remain unexpected.
 CONSTRAINT_ERRORS: dict[str, Callable[[], HeadwaterError]] = {
     # Final: the other product is committed and keeps the name, so a retry would fail again. The error cannot name the value: the
     # database leaves the key out of errors of tables with row-level security.
     "product_name_taken": NameTaken,
+    "entity_key_taken": KeyTaken,
+    "entity_version_keys": partial(
+        BadInput, f"The entity would have more than {MAX_KEYS} keys at some instant. Remove others first.", field="addKeys"
+    ),
     "asset_uid_taken": partial(Conflict, "Another asset has this uid.", field="uid"),
     "asset_type": partial(Conflict, "The entity type was removed while an entity of it was written. Check the entity types."),
     **dict.fromkeys(

@@ -7,7 +7,8 @@ HeadwaterError
 ├── NotPersisted     PERSISTED_QUERY_NOT_FOUND   the named document is unknown; sending its text helps
 ├── Conflict         CONFLICT          the request contradicts what exists
 │   └── ResolvableConflict             later rows of the same load may resolve it
-│       └── NameTaken                  another product has the name
+│       ├── NameTaken                  another product has the name
+│       └── KeyTaken                   another entity has the key
 ├── Unauthenticated  UNAUTHENTICATED   the credentials are missing or invalid
 ├── Forbidden        FORBIDDEN         the credentials do not permit this
 ├── LimitExceeded    LIMIT_EXCEEDED    the request exceeds a limit or a quota
@@ -90,6 +91,18 @@ class NameTaken(ResolvableConflict):
         message = "Another product has {} at that instant. Choose another name, or rename the other product first."
         # the name may be that of a state which the caller restores
         super().__init__(message.format(taken), field="name", blind=message.format("this name"))
+
+
+class KeyTaken(ResolvableConflict):
+    """A key of an entity that another entity of its type has at that instant. Clients see CONFLICT with the field `key`.
+
+    Handled like NameTaken.
+    """
+
+    def __init__(self, key: str | None = None) -> None:
+        taken = "one of these keys" if key is None else f"the key {key!r}"
+        message = "Another entity of this type has {} at that instant. Give another, or remove it from the other entity first."
+        super().__init__(message.format(taken), field="key", blind=message.format("one of these keys"))
 
 
 class Unauthenticated(HeadwaterError):

@@ -75,7 +75,6 @@ asset = Table(
     Column("uid", Uuid, nullable=False),
     Column("kind", Text, nullable=False),
     Column("type", Text),
-    Column("key", Text),
 )
 
 domain = Table(
@@ -173,6 +172,17 @@ entity_version = Table(
     Column("digest", Uuid, nullable=False),
     Column("keys", ARRAY(Text), nullable=False),
     Column("search_text", Text, Computed(""), nullable=False),
+)
+
+entity_key = Table(
+    "entity_key",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("asset_id", BigInteger, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("compared", Text, primary_key=True),
+    Column("valid_from", DateTime(timezone=True), primary_key=True),
+    Column("valid_to", DateTime(timezone=True), nullable=False),
 )
 
 entity_detail = Table(

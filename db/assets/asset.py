@@ -1,6 +1,6 @@
 """Identities of assets. An identity is given once and never changes; writers lock it to change its asset."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -30,7 +30,6 @@ from db.temporal.kind import Kind
 
 _ADD = statement("assets/add_assets")
 _LOCK = statement("assets/lock_assets")
-_LOCK_BY_UID = statement("assets/lock_assets_by_uid")
 _LOCK_BY_REFERENCE = statement("assets/lock_by_reference")
 _BY_UID = compose(select(assets).where(assets.c.tenant_id == TENANT, assets.c.uid == any_of("uids", Uuid)))
 
@@ -42,11 +41,11 @@ class Identity(NamedTuple):
     uid: UUID
     kind: str
     type: str | None
-    key: str | None
 
 
 class IdentitySpec(NamedTuple):
-    """Specification of the asset that a write is about: by uid, by key within its type, or by both. Without either, a new asset.
+    """Specification of the asset that a write is about, by uid; without one, a new asset. `specs_by_name` finds the uid of one
+    that is named by its key.
 
     Where the spec finds no asset, a new one is added, unless `create_missing` is false.
     """
@@ -54,15 +53,10 @@ class IdentitySpec(NamedTuple):
     uid: UUID | None = None
     type: str | None = None
     key: str | None = None
-    # uid of a new asset if `uid` is None; a random one by default
+    # uid of a new asset that is not found by its key or name; a random one by default
     new_uid: UUID | None = None
     # false: an asset that does not exist is an error
     create_missing: bool = True
-
-    @property
-    def is_anonymous(self) -> bool:
-        """True if the spec can only mean a new asset."""
-        return self.uid is None and self.key is None
 
 
 class Deletion(NamedTuple):
@@ -70,27 +64,6 @@ class Deletion(NamedTuple):
 
     uid: UUID
     at: datetime | None = None
-
-
-class _IdentityIndex:
-    """Identities by uid, and by type and key."""
-
-    def __init__(self) -> None:
-        self.by_uid: dict[UUID, Identity] = {}
-        self._by_key: dict[tuple[str, str], Identity] = {}
-
-    def add(self, identities: Iterable[Identity]) -> None:
-        for identity in identities:
-            self.by_uid[identity.uid] = identity
-            if identity.type is not None and identity.key is not None:
-                self._by_key[identity.type, identity.key] = identity
-
-    def find(self, spec: IdentitySpec) -> Identity | None:
-        """Find the identity with the uid of a spec, else the one with its key."""
-        identity = self.by_uid.get(spec.uid) if spec.uid is not None else None
-        if identity is None and spec.type is not None and spec.key is not None:
-            return self._by_key.get((spec.type, spec.key))
-        return identity
 
 
 async def identities(connection: ReadConnection, uids: Sequence[UUID]) -> list[Identity | None]:
@@ -116,7 +89,7 @@ async def lock(
     """
     named = AssetRef(ref) if isinstance(ref, UUID) else ref
     if (uid := named.uid) is not None:
-        return _require_identity(kind, (await _lock(connection, [IdentitySpec(uid)])).by_uid.get(uid), uid, field)
+        return _require_identity(kind, (await _lock(connection, [uid])).get(uid), uid, field)
     parameters = {
         "product": storable(named.product),
         "type": storable(named.type),
@@ -183,31 +156,31 @@ async def add_or_lock_each(
 ) -> list[Identity | HeadwaterError]:
     """Lock the asset of each spec until the transaction ends, or add it. Return identities, and errors for specs that differ.
 
-    Two writers that add one uid or key: the second waits for the first, and then gets its asset. Names of products are no part of
-    an identity: the constraint `product_name_taken` decides about them when the versions are written.
+    Two writers that add one uid: the second waits for the first, and then gets its asset. Names of products and keys of
+    entities are no part of an identity: the constraints `product_name_taken` and `entity_key_taken` decide about them when the
+    versions are written.
     """
-    index = await _lock(connection, specs)
-    missing = [spec for spec in specs if spec.create_missing and index.find(spec) is None]
-    new_uids = [spec.uid or spec.new_uid or uuid4() for spec in missing]
+    uids = [spec.uid or uuid4() for spec in specs]
+    given = [spec.uid for spec in specs if spec.uid is not None]
+    found = await _lock(connection, given) if given else {}
+    missing = [(uid, spec) for uid, spec in zip(uids, specs, strict=True) if spec.create_missing and uid not in found]
     if missing:
         added = await connection.fetch(
             _ADD,
             {
                 "kind": kind.name,
-                "uids": new_uids,
-                "types": [spec.type for spec in missing],
-                "keys": [spec.key for spec in missing],
+                "uids": [uid for uid, _ in missing],
+                "types": [spec.type for _, spec in missing],
             },
         )
         connection.added[kind] += len(added)
         # no other transaction sees these rows yet, so they need no lock
-        index.add(Identity(row.id, row.uid, kind.name, row.type, row.key) for row in added)
-        # another writer, or another spec, was first to use these uids and keys
-        existing = [spec for spec, uid in zip(missing, new_uids, strict=True) if uid not in index.by_uid]
+        found |= {row.uid: Identity(row.id, row.uid, kind.name, row.type) for row in added}
+        # another writer was first to use these uids
+        existing = [uid for uid, _ in missing if uid not in found]
         if existing:
-            index.add((await _lock(connection, existing)).by_uid.values())
-    anonymous = (index.by_uid[uid] for spec, uid in zip(missing, new_uids, strict=True) if spec.is_anonymous)
-    return [_check_identity(kind, spec, next(anonymous) if spec.is_anonymous else index.find(spec)) for spec in specs]
+            found |= await _lock(connection, existing)
+    return [_check_identity(kind, spec, found.get(uid)) for uid, spec in zip(uids, specs, strict=True)]
 
 
 async def delete(
@@ -247,7 +220,7 @@ def _errors_of(field: str) -> Iterator[None]:
 
 
 def _identity(row: Row) -> Identity:
-    return Identity(row.id, row.uid, row.kind, row.type, row.key)
+    return Identity(row.id, row.uid, row.kind, row.type)
 
 
 def _require_identity(kind: Kind, identity: Identity | None, uid: UUID, field: str) -> Identity:
@@ -286,10 +259,8 @@ def _current_row(identity: Identity, at: datetime, valid_from: datetime, version
 def _check_identity(kind: Kind, spec: IdentitySpec, identity: Identity | None) -> Identity | HeadwaterError:
     """Return the identity if it agrees with the spec, else the error."""
     noun = kind.label
-    if identity is None and not spec.create_missing:
-        return NotFound(f"There is no {noun} with the uid {spec.uid}.", field="uid")
     if identity is None:
-        return Conflict(f"Another writer has just given the key {spec.key!r} to another {noun}. Try again.", field="key")
+        return NotFound(f"There is no {noun} with the uid {spec.uid}.", field="uid")
     if identity.kind != kind.name:
         belongs = f"The uid {spec.uid} belongs to an asset of another kind"
         return Conflict(f"{belongs} ({identity.kind.lower()}).", field="uid", blind=f"{belongs}.")
@@ -299,25 +270,9 @@ def _check_identity(kind: Kind, spec: IdentitySpec, identity: Identity | None) -
             field="type",
             blind=f"The {noun} has another type than {spec.type}. A type never changes.",
         )
-    if spec.uid is not None and identity.uid != spec.uid:
-        belongs = f"The key {spec.key!r} belongs to another {spec.type}"
-        return Conflict(f"{belongs}, with the uid {identity.uid}.", field="key", blind=f"{belongs}.")
-    if spec.key is not None and identity.key != spec.key:
-        has = f"has the key {identity.key!r}" if identity.key is not None else "was created without a key"
-        blind = f"The {noun} does not have the key {spec.key!r}. A key never changes."
-        return Conflict(f"The {noun} {identity.uid} {has}. A key never changes.", field="key", blind=blind)
     return identity
 
 
-async def _lock(connection: WriteConnection, specs: Sequence[IdentitySpec]) -> _IdentityIndex:
-    """Lock the assets of specs that exist, and index them."""
-    if all(spec.is_anonymous for spec in specs):
-        return _IdentityIndex()
-    parameters: dict[str, Any] = {"uids": [spec.uid for spec in specs if spec.uid is not None]}
-    with_key = [spec for spec in specs if spec.key is not None]
-    if with_key:
-        parameters |= {"types": [spec.type for spec in with_key], "keys": [spec.key for spec in with_key]}
-    rows = await connection.fetch(_LOCK if with_key else _LOCK_BY_UID, parameters)
-    index = _IdentityIndex()
-    index.add(map(_identity, rows))
-    return index
+async def _lock(connection: WriteConnection, uids: Sequence[UUID]) -> dict[UUID, Identity]:
+    """Lock the assets with these uids that exist."""
+    return {row.uid: _identity(row) for row in await connection.fetch(_LOCK, {"uids": list(uids)})}

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol, cast
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Text, Uuid, bindparam, func
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -13,14 +13,16 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from db.assets import asset, entity_fields
 from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.asset_list import select_assets
+from db.assets.naming import Naming, specs_by_name
 from db.assets.reference import AssetRef
 from db.connection import ReadConnection, WriteConnection
 from db.errors import Conflict
-from db.filters import AS_OF, any_of, distinct
+from db.filters import AS_OF, TENANT, any_of, distinct
 from db.registries.type_registry import read_type_registry_locked
 from db.rows import BuiltRow
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import asset as assets
+from db.tables import entity_key as keys
 from db.tables import entity_version as versions
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.history import VersionPeriod
@@ -28,8 +30,6 @@ from db.temporal.kinds import ENTITY
 
 _DETAILS = statement("assets/details_by_entity")
 _BY_ASSET = compose(select_assets(ENTITY, AS_OF).where(versions.c.asset_id == bindparam("asset", type_=BigInteger)))
-
-_BY_KEY_NAMESPACE = uuid5(NAMESPACE_URL, "headwater/entity/key")
 
 
 class EntityRow(Protocol):
@@ -71,12 +71,6 @@ def entity_from_version(uid: UUID, version: VersionPeriod) -> EntityRow:
     return cast(EntityRow, row)
 
 
-def entity_uid_by_key(type_: str, key: str) -> UUID:
-    """Compute the uid of an entity with a key that is given no other: a UUID of the type, a NUL and the key, the same
-    everywhere."""
-    return uuid5(_BY_KEY_NAMESPACE, f"{type_}\0{key}")
-
-
 async def entities_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[EntityRow | None]:
     """Find entities by uid."""
     rows = await connection.fetch(
@@ -95,10 +89,9 @@ async def entities_by_key(
         "keys": [key for _, key in keys],
         "as_of": as_of or connection.now_if_read,
     }
-    entities = {
-        (row.type, row.key): cast(EntityRow, row) for row in await connection.fetch(_by_key(connection.asset_fields), parameters)
-    }
-    return [entities.get(key) for key in keys]
+    rows = await connection.fetch(_by_key(connection.asset_fields), parameters)
+    entities = {row.ordinal: cast(EntityRow, row) for row in rows}
+    return [entities.get(ordinal) for ordinal in range(1, len(keys) + 1)]
 
 
 async def entity_by_asset(connection: ReadConnection, asset_id: int, instant: datetime) -> EntityRow | None:
@@ -138,11 +131,18 @@ def _by_uid(fields: frozenset[str] | None) -> Statement:
 def _by_key(fields: frozenset[str] | None) -> Statement:
     named = (
         func.unnest(bindparam("types", type_=ARRAY(Text)), bindparam("keys", type_=ARRAY(Text)))
-        .table_valued("type", "key")
+        .table_valued("type", "key", with_ordinality="ordinal")
         .render_derived()
     )
-    named_keys = (assets.c.type == named.c.type, assets.c.key == named.c.key)
-    return compose(select_assets(ENTITY, AS_OF, fields).add_columns(named.c.key).where(*named_keys))
+    has_key = (
+        keys.c.tenant_id == TENANT,
+        keys.c.type == named.c.type,
+        keys.c.compared == func.compared_key(named.c.key),
+        keys.c.valid_from <= AS_OF,
+        keys.c.valid_to > AS_OF,
+        keys.c.asset_id == versions.c.asset_id,
+    )
+    return compose(select_assets(ENTITY, AS_OF, fields).add_columns(named.c.ordinal).where(*has_key))
 
 
 async def create(
@@ -151,14 +151,15 @@ async def create(
     display_name: str,
     details: Mapping[str, str],
     *,
+    alternate_keys: Sequence[str] = (),
     at: datetime | None = None,
 ) -> Outcome:
-    """Create an entity. Neither its uid nor its key may be in use at that instant."""
+    """Create an entity. Neither its uid nor its keys may be in use at that instant."""
     assert spec.type is not None, "an entity has a type"
-    keys = None if spec.key is None else [spec.key]
+    all_keys = entity_fields.keys(spec.key, alternate_keys)
     registry = await read_type_registry_locked(connection, details)
-    payload = entity_fields.validate_state(registry, spec.type, display_name, details, keys)
-    identity = await asset.add_or_lock(connection, ENTITY, spec)
+    payload = entity_fields.validate_state(registry, spec.type, display_name, details, all_keys)
+    identity = await asset.add_or_lock(connection, ENTITY, await _found(connection, spec, at))
     try:
         assertion = Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)
         return await asset.record(connection, ENTITY, identity, assertion)
@@ -176,3 +177,14 @@ async def update(
     payload = entity_fields.validate_patch(await read_type_registry_locked(connection, fields.get("details", ())), fields)
     identity = await asset.lock(connection, ENTITY, ref, at=at, field="entity")
     return await asset.record(connection, ENTITY, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
+
+
+async def _found(connection: WriteConnection, spec: asset.IdentitySpec, at: datetime | None) -> asset.IdentitySpec:
+    """Return the spec of the entity that a spec names by its key, or that is to be added."""
+    if spec.uid is not None or spec.key is None:
+        return spec
+    naming = Naming(AssetRef(type=spec.type, key=spec.key), spec.new_uid, at)
+    found = (await specs_by_name(connection, {spec: naming}))[spec]
+    if found is None:
+        raise entity_fields.ambiguous_key()
+    return found

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from db.errors import BadInput
+from db.assets.entity_key import compared_key
+from db.driver import MAX_KEYS
+from db.errors import BadInput, NotFound
 from db.fields import excerpt, line
 from db.registries.detail_format import format_error
 from db.registries.type_registry import TypeRegistry
@@ -33,12 +35,53 @@ def validate_patch(registry: TypeRegistry, fields: Mapping[str, Any]) -> dict[st
         for code in details.keys() - values.keys():
             registry.require_detail(code, field="removeDetails")
         patch["details"] = {code: values.get(code) for code in details}
+    if "keys" in fields:
+        patch["keys"] = _key_patch(fields["keys"])
     return patch
 
 
 def key(value: str) -> str:
     """Validate the key of an entity, its identifier in the system it comes from."""
-    return line("key", value, length=KEY_LENGTH)
+    return _key("key", value)
+
+
+def keys(primary: str | None, alternates: Sequence[str] | None) -> list[str] | None:
+    """Validate all keys of an entity, the primary one first. None: neither is given."""
+    if primary is None and alternates:
+        raise BadInput("alternateKeys needs a key, which is the primary one.", field="alternateKeys")
+    if primary is None:
+        return None if alternates is None else []
+    given = [key(primary), *(_key("alternateKeys", it) for it in alternates or ())]
+    if len(given) > MAX_KEYS:
+        raise BadInput(f"There are {len(given)} keys; at most {MAX_KEYS} are allowed.", field="alternateKeys")
+    if len({compared_key(it) for it in given}) < len(given):
+        raise BadInput("A key is given twice. All spellings of a UUID are the same key.", field="alternateKeys")
+    return given
+
+
+def ambiguous_key() -> NotFound:
+    """Build the error of a write by a key that no entity has, while the entity with the uid derived from the key has others."""
+    return NotFound(
+        "No entity has this key at that instant, and the one that had it first has another. Give its uid.", field="key"
+    )
+
+
+def _key(field: str, value: str) -> str:
+    return line(field, value, length=KEY_LENGTH)
+
+
+def _key_patch(patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate a patch of keys: `primary`, a new primary key or None to remove it; the keys to `add` and to `remove`."""
+    added = [_key("addKeys", it) for it in patch.get("add", ())]
+    removed = [_key("removeKeys", it) for it in patch.get("remove", ())]
+    for field, given in (("addKeys", added), ("removeKeys", removed)):
+        if len(given) > MAX_KEYS:
+            raise BadInput(f"{field} has {len(given)} keys; at most {MAX_KEYS} are allowed.", field=field)
+    primary = {"primary": None if patch["primary"] is None else key(patch["primary"])} if "primary" in patch else {}
+    kept = added + [it for it in primary.values() if it is not None]
+    if {compared_key(it) for it in kept} & {compared_key(it) for it in removed}:
+        raise BadInput("removeKeys has a key that is also given or added. Name each key once.", field="removeKeys")
+    return {**primary, **({"add": added} if added else {}), **({"remove": removed} if removed else {})}
 
 
 def _display_name(value: Any) -> str:

@@ -7,7 +7,7 @@ WITH r AS MATERIALIZED (
   SELECT CAST(:product AS text) AS product, CAST(:type AS text) AS type, CAST(:key AS text) AS key,
     coalesce(CAST(:instant AS timestamptz), greatest(clock_timestamp(), CAST(:now AS timestamptz))) AS instant
 )
-SELECT a.id, a.uid, a.kind, a.type, a.key
+SELECT a.id, a.uid, a.kind, a.type
 FROM asset a
 WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = (
   SELECT found.id

@@ -2,7 +2,7 @@
 -- Parameters: :uid.
 -- Tokens: {kind} of the asset.
 -- Used by: db.assets.asset.lock_stub
-SELECT a.id, a.uid, a.kind, a.type, a.key
+SELECT a.id, a.uid, a.kind, a.type
 FROM asset a
 WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = CAST(:uid AS uuid) AND a.kind = '{kind}' AND NOT EXISTS (
   SELECT

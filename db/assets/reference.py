@@ -40,7 +40,10 @@ def missing_asset_error(ref: AssetRef, instant: datetime, *, field: str, remedy:
 
 
 class ResolvedAsset(NamedTuple):
-    """The asset that a reference means, whether it is alive at the instant, and whether it ever was until then."""
+    """The asset that a reference means, whether it is alive at the instant, and whether it ever was until then.
+
+    It is not `named` if it had the key before the instant or has it later, and no entity has the key at the instant.
+    """
 
     asset_id: int
     uid: UUID
@@ -48,6 +51,7 @@ class ResolvedAsset(NamedTuple):
     type: str | None
     alive: bool
     ever_alive: bool
+    named: bool = True
 
 
 UNRESOLVED = ResolvedAsset(0, UUID(int=0), "", None, alive=False, ever_alive=False)
@@ -75,7 +79,7 @@ async def resolve(
     )
     resolved: dict[int, ResolvedAsset] = {}
     for row in rows:
-        resolved[row.ordinal] = ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.ever_alive)
+        resolved[row.ordinal] = ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.ever_alive, row.named)
         _, instant = requested[row.ordinal - 1]
         if instant is None:
             connection.advance_now(row.instant)

@@ -1,5 +1,6 @@
 -- Resolve references to assets, each at an instant or now: by uid, by the product name valid then, or by entity type and
--- key. Return whether the asset is alive then, and whether it ever was until then. A reference to nothing has no row.
+-- key. Return whether the name or key is that of the asset then, whether the asset is alive then, and whether it ever was until
+-- then. A reference to nothing has no row.
 -- Parameters: :uids; :products, :types, :keys and :instants, one for each, null where a reference has none; :now the
 --   earliest instant that counts as now.
 -- Used by: db.assets.reference.resolve
@@ -10,15 +11,15 @@ WITH requested AS MATERIALIZED (
     CAST(:uids AS uuid[]), CAST(:products AS text[]), CAST(:types AS text[]), CAST(:keys AS text[]), CAST(:instants AS timestamptz[])
   ) WITH ORDINALITY AS e (uid, product, type, key, instant, ordinal)
 )
-SELECT r.ordinal, r.instant, a.id, a.uid, a.kind, a.type, coalesce(l.valid_to > r.instant, false) AS alive,
+SELECT r.ordinal, r.instant, a.id, a.uid, a.kind, a.type, a.named, coalesce(l.valid_to > r.instant, false) AS alive,
   l.valid_to IS NOT NULL AS ever_alive
 FROM requested r
 CROSS JOIN LATERAL (
-  SELECT a.id, a.uid, a.kind, a.type, a.key FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = r.uid
+  SELECT a.id, a.uid, a.kind, a.type, true AS named FROM asset a WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = r.uid
   UNION ALL
 {include _entity_by_key}
   UNION ALL
-  SELECT a.id, a.uid, a.kind, a.type, a.key
+  SELECT a.id, a.uid, a.kind, a.type, true
   FROM product_version v
   JOIN asset a ON a.tenant_id = CAST(:tenant AS bigint) AND a.id = v.asset_id
   WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.name = r.product AND v.valid_from <= r.instant AND v.valid_to > r.instant

@@ -70,17 +70,17 @@ async def resolve_and_lock(
         await lock_by_id(connection, exclusive_ids)
     if shared_ids:
         await connection.fetch(_LOCK_SHARED, {"assets": sorted(shared_ids)})
-    if allow_pending_ends and all(it.near.product is None and it.far.product is None for it in refs.values()):
-        # uids and keys never pass to another asset, and an association cannot be added to an asset that was purged meanwhile
+    if allow_pending_ends and all(it.near.uid is not None and it.far.uid is not None for it in refs.values()):
+        # uids never pass to another asset, and an association cannot be added to an asset that was purged meanwhile
         return ends
-    # until the locks were granted, another writer may have renamed, deleted or purged an asset
+    # until the locks were granted, another writer may have renamed, deleted or purged an asset, or changed its keys
     locked_ends = await resolve_ends(connection, refs)
     if any(
         before.asset_id != after.asset_id
         for index, locked in locked_ends.items()
         for before, after in zip(ends[index], locked, strict=True)
     ):
-        raise TransactionConflict("An end was purged meanwhile, or its name given to another product. Try again.")
+        raise TransactionConflict("An end was purged meanwhile, or its name or key given to another asset. Try again.")
     return locked_ends
 
 

@@ -6,10 +6,11 @@ Any other assertion about the asset overrides its stub, even one for an earlier 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from db.assets import product_fields
 from db.assets.asset import IdentitySpec, add_or_lock_each
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import compared_key, entity_uid_by_key
 from db.assets.product import add_domains_of_products, product_uid_by_name
 from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, resolve
 from db.associations.association import EndRefs
@@ -17,6 +18,7 @@ from db.associations.relationship_fields import is_identifier
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import BatchConflict, SubjectChange, WriteResult, subject_change
 from db.consistency.lifecycle import record_asset_changes
+from db.errors import KeyTaken, TransactionConflict
 from db.registries.type_registry import read_type_registry
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation, raise_first_error
@@ -33,8 +35,20 @@ class Stub(NamedTuple):
     """An asset that must exist from an instant on, and the index of the batch entry that refers to it. None is now."""
 
     ref: AssetRef
+    # uid of the entity that has the key later only, if one has
+    uid: UUID | None
     at: datetime | None
     entry_index: int
+
+    @classmethod
+    def of(cls, ref: AssetRef, asset: ResolvedAsset, at: datetime | None, entry_index: int) -> "Stub":
+        """Return the stub of a reference that means nothing, or an asset that was never recorded until the instant."""
+        return cls(ref, None if asset is UNRESOLVED else asset.uid, at, entry_index)
+
+    @property
+    def subject(self) -> AssetRef:
+        """The reference with the key as it is compared, which is the same for all references to one asset."""
+        return self.ref if self.ref.key is None else self.ref._replace(key=compared_key(self.ref.key))
 
     @property
     def resolved(self) -> ResolvedAsset:
@@ -42,7 +56,7 @@ class Stub(NamedTuple):
         type_, key = self.ref.type, self.ref.key
         if type_ is None or key is None or not is_identifier(key):
             return UNRESOLVED
-        return ResolvedAsset(0, entity_uid_by_key(type_, key), ENTITY.name, type_, alive=True, ever_alive=True)
+        return ResolvedAsset(0, self.uid or entity_uid_by_key(type_, key), ENTITY.name, type_, alive=True, ever_alive=True)
 
 
 async def sourced_types(connection: WriteConnection, codes: Collection[str]) -> dict[str, str]:
@@ -57,13 +71,13 @@ async def create_missing_ends(connection: WriteConnection, refs: EndRefs, *, fie
     """
     named = [(field, ref) for field, ref in zip(fields, (refs.near, refs.far), strict=True) if ref.uid is None]
     resolved = await resolve(connection, [ref for _, ref in named], [refs.at] * len(named))
-    missing = {ref: field for (field, ref), asset in zip(named, resolved, strict=True) if not asset.ever_alive}
+    missing = {ref: (field, asset) for (field, ref), asset in zip(named, resolved, strict=True) if not asset.ever_alive}
     types = {ref.type for ref in missing if ref.type is not None}
     labels = await _type_labels(connection, types, with_source=False) if types else {}
-    for ref, field in missing.items():
+    for ref, (field, _) in missing.items():
         if ref.type is not None and ref.type not in labels:
             (await read_type_registry(connection)).require_entity(ref.type, field=field)
-    created = await create_stubs(connection, labels, [Stub(ref, refs.at, 0) for ref in missing])
+    created = await create_stubs(connection, labels, [Stub.of(ref, asset, refs.at, 0) for ref, (_, asset) in missing.items()])
     for conflict in created.conflicts:
         raise conflict.error
 
@@ -89,32 +103,38 @@ async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], s
 
 async def _create_stubs(connection: WriteConnection, kind: Kind, labels: Mapping[str, str], stubs: Sequence[Stub]) -> WriteResult:
     since: dict[AssetRef, datetime | None] = {}
+    first: dict[AssetRef, Stub] = {}
     for stub in stubs:
-        since[stub.ref] = _earlier(since.get(stub.ref, stub.at), stub.at)
-    states = {ref: _product_state(ref) if kind is PRODUCT else _entity_state(ref, labels) for ref in since}
-    locked = await add_or_lock_each(connection, kind, [_identity_spec(ref) for ref in since])
+        since[stub.subject] = _earlier(since.get(stub.subject, stub.at), stub.at)
+        first.setdefault(stub.subject, stub)
+    states = {it: _product_state(it) if kind is PRODUCT else _entity_state(first[it].ref, labels) for it in since}
+    locked = await add_or_lock_each(connection, kind, [_identity_spec(first[it]) for it in since])
     identities = dict(zip(since, raise_first_error(locked), strict=True))
     if kind is PRODUCT:
         await add_domains_of_products(connection, states.values())
-    assertions = [Assertion(identities[ref].asset_id, Operation.STUB, states[ref], at) for ref, at in since.items()]
-    recorded, conflicts = await record_asset_changes(connection, kind, assertions)
+    assertions = [Assertion(identities[it].asset_id, Operation.STUB, states[it], at) for it, at in since.items()]
+    try:
+        recorded, conflicts = await record_asset_changes(connection, kind, assertions)
+    except KeyTaken as error:
+        # the next attempt finds the entity
+        raise TransactionConflict("Another writer gave one of these keys to an entity meanwhile. Try again.") from error
     outcomes = dict(zip(since, raise_first_error(recorded), strict=True))
     changes = []
     for stub in stubs:
-        first = subject_change(kind, outcomes[stub.ref], stub.entry_index)
-        if stub.at == since[stub.ref]:
-            changes.append(first)
+        change = subject_change(kind, outcomes[stub.subject], stub.entry_index)
+        if stub.at == since[stub.subject]:
+            changes.append(change)
         else:
             # it would create the asset if the first one did not
-            changes.append(first._replace(at=stub.at or connection.now, changed=False))
+            changes.append(change._replace(at=stub.at or connection.now, changed=False))
     return WriteResult({}, changes, conflicts)
 
 
-def _identity_spec(ref: AssetRef) -> IdentitySpec:
-    if ref.product is not None:
-        return IdentitySpec(product_uid_by_name(ref.product))
-    type_, key = ref.type or "", ref.key or ""
-    return IdentitySpec(None, type_, key, entity_uid_by_key(type_, key))
+def _identity_spec(stub: Stub) -> IdentitySpec:
+    if stub.ref.product is not None:
+        return IdentitySpec(stub.uid or product_uid_by_name(stub.ref.product))
+    type_, key = stub.ref.type or "", stub.ref.key or ""
+    return IdentitySpec(stub.uid or entity_uid_by_key(type_, key), type_)
 
 
 def _product_state(ref: AssetRef) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
+from db.assets import entity_fields
 from db.assets.asset import Deletion, IdentitySpec, add_or_lock_each, identities
+from db.assets.naming import Naming, specs_by_name
 from db.assets.product import add_domains_of_products
-from db.assets.reference import UNRESOLVED, AssetRef
+from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
-from db.associations.association import EndRefs, resolve_ends
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import (
     BatchConflict,
@@ -28,16 +29,16 @@ from db.consistency.batch_conflicts import (
     write_resolving_conflicts,
 )
 from db.consistency.lifecycle import record_asset_changes
-from db.errors import HeadwaterError, NameTaken, NotFound, TransactionConflict
+from db.errors import HeadwaterError, KeyTaken, NameTaken, NotFound, TransactionConflict
 from db.registries import detail_type, entity_type, relationship_type
 from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow
 from db.registries.registry import PutOutcome
 from db.registries.relationship_type import RelationshipTypeRow
-from db.sql import statement, text
+from db.sql import Statement, statement, text
 from db.temporal.change_log import Assertion, Operation, Outcome, future_instant_error
 from db.temporal.kind import Kind
-from db.temporal.kinds import ASSET_KINDS, KIND_OF, PRODUCT
+from db.temporal.kinds import ASSET_KINDS, ENTITY, KIND_OF, PRODUCT
 
 # Entries of one transaction: enough to make each cheap, few enough to hold locks only briefly.
 BATCH = 5_000
@@ -65,9 +66,26 @@ _REGISTRIES: dict[type[RegistryEntry], Any] = {
     RelationshipTypeRow: relationship_type.put_each,
 }
 
-_OVERLAPPING_NAMES = statement("bulk/overlapping_names")
-_DEFER_NAMES = text("SET CONSTRAINTS product_name_taken DEFERRED")
-_ENFORCE_NAMES = text("SET CONSTRAINTS product_name_taken IMMEDIATE")
+
+class _UniqueNames(NamedTuple):
+    """The names or keys of a kind, which no two assets have at the same time: the statements that defer and enforce the
+    constraint, the one that finds those that overlap, and the error of the loser."""
+
+    defer: Statement
+    enforce: Statement
+    overlapping: Statement
+    error: type[NameTaken] | type[KeyTaken]
+
+    @classmethod
+    def of(cls, constraint: str, overlapping: str, error: type[NameTaken] | type[KeyTaken]) -> "_UniqueNames":
+        defer, enforce = (text(f"SET CONSTRAINTS {constraint} {mode}") for mode in ("DEFERRED", "IMMEDIATE"))
+        return cls(defer, enforce, statement(overlapping), error)
+
+
+_UNIQUE_NAMES = {
+    PRODUCT: _UniqueNames.of("product_name_taken", "bulk/overlapping_names", NameTaken),
+    ENTITY: _UniqueNames.of("entity_key_taken", "bulk/overlapping_keys", KeyTaken),
+}
 
 
 async def register(connection: WriteConnection, batch: Sequence[RegistryEntry]) -> list[PutOutcome | HeadwaterError]:
@@ -151,36 +169,36 @@ async def _kinds_of_assets(
 async def _write_assets(connection: WriteConnection, kind: Kind, entries: Mapping[int, AssetState | Deletion]) -> WriteResult:
     """Write entries about assets of one kind in one round.
 
-    Names of products may pass from one product to another within the batch: they must be unique at its end. Enforcing that waits
-    for other writers that have written one of these names and have not committed yet. A rival is a product of the batch, or one
-    that is committed.
+    Names of products and keys of entities may pass from one asset to another within the batch: they must be unique at its end.
+    Enforcing that waits for other writers that have written one of these names and have not committed yet. A rival is an asset of
+    the batch, or one that is committed.
     """
-    if kind is not PRODUCT:
-        return await _write_changes(connection, kind, entries)
-    await connection.execute(_DEFER_NAMES)
+    names = _UNIQUE_NAMES[kind]
+    await connection.execute(names.defer)
     result = await _write_changes(connection, kind, entries)
     if result.conflicts:
         return result
     try:
         async with connection.savepoint():
-            await connection.execute(_ENFORCE_NAMES)
-    except NameTaken as error:
-        conflicts = await _name_conflicts(connection, result.outcomes)
+            await connection.execute(names.enforce)
+    except names.error as error:
+        conflicts = await _name_conflicts(connection, kind, result.outcomes)
         if not conflicts:
             # the rival is gone: another writer has renamed, deleted or purged it since, so the names may be unique now
-            raise TransactionConflict("Another writer changed the name of a product meanwhile. Try again.") from error
+            raise TransactionConflict(f"Another writer changed the names of {kind.plural} meanwhile. Try again.") from error
         return result._replace(conflicts=conflicts)
     return result
 
 
-async def _name_conflicts(connection: WriteConnection, outcomes: Results) -> list[BatchConflict]:
-    """Find the written products that have a name at the same time as another product, of the batch or not."""
-    products = {it.subject_id for it in outcomes.values() if isinstance(it, Outcome)}
+async def _name_conflicts(connection: WriteConnection, kind: Kind, outcomes: Results) -> list[BatchConflict]:
+    """Find the written assets that have a name or key at the same time as another asset, of the batch or not."""
+    names = _UNIQUE_NAMES[kind]
+    subjects = {it.subject_id for it in outcomes.values() if isinstance(it, Outcome)}
     return [
         BatchConflict(
-            (subject_of(PRODUCT, row.asset_id), subject_of(PRODUCT, row.other_id)), row.since, row.until, NameTaken(row.name)
+            (subject_of(kind, row.asset_id), subject_of(kind, row.other_id)), row.since, row.until, names.error(row.name)
         )
-        for row in await connection.fetch(_OVERLAPPING_NAMES, {"products": sorted(products)})
+        for row in await connection.fetch(names.overlapping, {"subjects": sorted(subjects)})
     ]
 
 
@@ -190,15 +208,17 @@ async def _write_changes(connection: WriteConnection, kind: Kind, entries: Mappi
     known = {index: spec for index, spec in specs.items() if spec is not None}
     locked = dict(zip(known, await add_or_lock_each(connection, kind, list(known.values())), strict=True))
     if specs != await _identity_specs(connection, entries):
-        # until the locks were granted, another writer may have given a name to another product
-        raise TransactionConflict("Another writer gave the name of a product to another one meanwhile. Try again.")
+        # until the locks were granted, another writer may have given a name or key to another asset
+        raise TransactionConflict(f"Another writer changed the names of {kind.plural} meanwhile. Try again.")
     if kind is PRODUCT:
         await add_domains_of_products(connection, [it.payload for it in entries.values() if isinstance(it, AssetState)])
     outcomes: Results = {}
     assertions: dict[int, Assertion] = {}
     for index, it in entries.items():
         identity = locked.get(index)
-        if identity is None:
+        if identity is None and kind is ENTITY:
+            outcomes[index] = entity_fields.ambiguous_key()
+        elif identity is None:
             outcomes[index] = NotFound(
                 "No product has this name at that instant, and the product that had it first has another one. Give its uid.",
                 field="name",
@@ -222,29 +242,16 @@ async def _write_changes(connection: WriteConnection, kind: Kind, entries: Mappi
 async def _identity_specs(
     connection: WriteConnection, entries: Mapping[int, AssetState | Deletion]
 ) -> dict[int, IdentitySpec | None]:
-    """Return the assets that entries are about.
-
-    An entry without uid means the product that has its name at that instant. If there is none, it means the product whose uid is
-    derived from the name, which is created, or restored if it was deleted. If that product exists at the instant and has another
-    name, the entry is ambiguous, and its value is None.
-    """
+    """Return the assets that entries are about. One without uid is found by its name or key, as `specs_by_name` does."""
     specs: dict[int, IdentitySpec | None] = {}
-    by_name: dict[int, AssetState] = {}
+    namings: dict[int, Naming] = {}
     for index, it in entries.items():
         if isinstance(it, Deletion):
             specs[index] = IdentitySpec(it.uid, create_missing=False)
-        elif it.kind is PRODUCT and it.ref.uid is None:
-            by_name[index] = it
+        elif it.ref.uid is None and it.kind is PRODUCT:
+            namings[index] = Naming(AssetRef(product=it.payload["name"]), it.ref.new_uid, it.at or connection.now)
+        elif it.ref.uid is None and it.ref.key is not None:
+            namings[index] = Naming(AssetRef(type=it.ref.type, key=it.ref.key), it.ref.new_uid, it.at or connection.now)
         else:
             specs[index] = it.ref
-    if by_name:
-        refs = {
-            index: EndRefs(AssetRef(product=it.payload["name"]), AssetRef(uid=it.ref.new_uid), it.at or connection.now)
-            for index, it in by_name.items()
-        }
-        for index, (named, derived) in (await resolve_ends(connection, refs)).items():
-            if named is not UNRESOLVED:
-                specs[index] = IdentitySpec(named.uid)
-            else:
-                specs[index] = None if derived.alive else IdentitySpec(by_name[index].ref.new_uid)
-    return specs
+    return specs | await specs_by_name(connection, namings) if namings else specs

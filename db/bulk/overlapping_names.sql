@@ -1,9 +1,9 @@
 -- Find the versions of products that have a name at the same time as a version of another product.
--- Parameters: :products ids of the products.
+-- Parameters: :subjects ids of the products.
 -- Used by: db.bulk.ingest._name_conflicts
 SELECT own.name, own.asset_id, other.asset_id AS other_id, greatest(own.valid_from, other.valid_from) AS since,
   nullif(least(own.valid_to, other.valid_to), 'infinity') AS until
-FROM unnest(CAST(:products AS bigint[])) AS product (asset_id)
+FROM unnest(CAST(:subjects AS bigint[])) AS product (asset_id)
 -- (OFFSET 0 keeps both reads index look-ups by product and by name, which a planner with outdated statistics would turn into
 -- scans.)
 CROSS JOIN LATERAL (

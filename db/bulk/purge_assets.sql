@@ -1,4 +1,4 @@
--- Remove locked assets with their versions, details, lifetimes and changes, and return how many assets and changes that
+-- Remove locked assets with their versions, details, keys, lifetimes and changes, and return how many assets and changes that
 -- were. An asset that has associations left stays until these are removed.
 -- Parameters: :kind, :assets the ids of locked assets of that kind.
 -- Used by: db.bulk.purge._PurgeTransaction._remove
@@ -16,6 +16,10 @@ lifetimes AS (
 ),
 details AS (
   DELETE FROM entity_detail
+  WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
+),
+keys AS (
+  DELETE FROM entity_key
   WHERE tenant_id = CAST(:tenant AS bigint) AND asset_id = ANY (ARRAY(SELECT id FROM unconnected))
 ),
 entity_versions AS (

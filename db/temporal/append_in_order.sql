@@ -7,7 +7,7 @@
 -- Tokens: {kind}, {versions}, {subject}, {columns}, {values}, {after}, {state} of the kind.
 -- Used by: db.temporal.change_log.append_in_order
 WITH locked AS (
-  SELECT id, uid, kind, type, key
+  SELECT id, uid, kind, type
   FROM asset
   WHERE tenant_id = CAST(:tenant AS bigint) AND uid = CAST(:uid AS uuid)
   FOR NO KEY UPDATE
@@ -72,7 +72,7 @@ appended AS (
   FROM accepted
 ),
 {include tenancy/_audit}
-SELECT locked.id, locked.uid, locked.kind, locked.type, locked.key, accepted.instant, accepted.changed, accepted.state,
+SELECT locked.id, locked.uid, locked.kind, locked.type, accepted.instant, accepted.changed, accepted.state,
   accepted.valid_from, accepted.created_at
 FROM locked
 LEFT JOIN accepted ON accepted.id = locked.id

@@ -13,7 +13,7 @@ from db.tables import (
 from db.temporal.kind import AssociationKind, Kind
 
 PRODUCT = Kind("PRODUCT", product_version, plural="products")
-ENTITY = Kind("ENTITY", entity_version, plural="entities", projections=["assets/details"])
+ENTITY = Kind("ENTITY", entity_version, plural="entities", projections=["assets/details", "assets/keys"])
 LINK = AssociationKind(
     "LINK",
     lineage_link_version,

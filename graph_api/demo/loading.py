@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from db.assets import asset, entity, entity_fields, product_fields
+from db.assets import asset, entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
+from db.assets.entity_key import entity_uid_by_key
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, reference, relationship, relationship_fields
 from db.author import Author
@@ -117,7 +118,7 @@ async def _load_relationships(connection: WriteConnection) -> None:
     types = await read_type_registry(connection)
 
     def state(type_: str, key: str, name: str, since: str, details: str) -> AssetState:
-        ref = IdentitySpec(None, type_, key, entity.entity_uid_by_key(type_, key))
+        ref = IdentitySpec(None, type_, key, entity_uid_by_key(type_, key))
         return _entity_state(types, ref, name, since, details)
 
     def related(key: str, origins: str, related: str, since: str, attributes: str) -> list[relationship.RelationshipState]:
@@ -191,7 +192,7 @@ def _end(type_: str, name: str) -> AssetRef:
 
 def _end_uid(type_: str, name: str) -> UUID:
     if type_ in relationships.BY_KEY:
-        return entity.entity_uid_by_key(type_, name)
+        return entity_uid_by_key(type_, name)
     return _uid(name if type_ == PRODUCT.name else f"{type_}/{name}")
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from db.assets import entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import entity_uid_by_key
 from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
@@ -65,11 +65,16 @@ _REFERENCE = Fields("", "uid product entity")
 _KEY = Fields("type key")
 
 
+def _texts(content: dict[str, Any], name: str) -> list[str] | None:
+    value = content.get(name)
+    if value is not None and not (isinstance(value, list) and all(isinstance(it, str) for it in value)):
+        raise BadInput(f"{name} must be a JSON list of texts.", field=name)
+    return value
+
+
 def _product(content: dict[str, Any]) -> AssetState:
     uid, at = _uid(content), _instant(content)
-    tags = content.get("tags")
-    if tags is not None and not (isinstance(tags, list) and all(isinstance(it, str) for it in tags)):
-        raise BadInput("tags must be a JSON list of texts.", field="tags")
+    _texts(content, "tags")
     payload = product_fields.validate_state(content)
     ref = IdentitySpec(uid) if uid is not None else IdentitySpec(new_uid=product_uid_by_name(payload["name"]))
     return AssetState(PRODUCT, ref, payload, at)
@@ -78,11 +83,12 @@ def _product(content: dict[str, Any]) -> AssetState:
 def _entity(content: dict[str, Any]) -> EntityState:
     uid, at = _uid(content), _instant(content)
     type_, name, key = _text(content, "type"), _text(content, "displayName"), content.get("key")
+    keys = entity_fields.keys(key, _texts(content, "alternateKeys"))
     if key is not None:
-        ref = IdentitySpec(uid, type_, entity_fields.key(key), entity_uid_by_key(type_, key) if uid is None else None)
+        ref = IdentitySpec(uid, type_, key, entity_uid_by_key(type_, key) if uid is None else None)
     else:
         ref = IdentitySpec(uid or entity_uid(type_, name), type_)
-    return EntityState(ref, name, _details(content.get("details")), at)
+    return EntityState(ref, name, _details(content.get("details")), at, keys)
 
 
 def _entity_type(content: dict[str, Any]) -> RegistryEntry:
@@ -144,7 +150,7 @@ def _delete(content: dict[str, Any]) -> Deletion:
 
 KINDS = {
     "product": LineKind(Fields("name domain owner schema", "uid description tags status version at"), _product),
-    "entity": LineKind(Fields("type displayName", "uid key details at"), _entity),
+    "entity": LineKind(Fields("type displayName", "uid key alternateKeys details at"), _entity),
     "entityType": LineKind(Fields("code label", "domain source"), _entity_type),
     "detailType": LineKind(Fields("code label", "format role"), _detail_type),
     "relationshipType": LineKind(

@@ -57,9 +57,17 @@ async def _contents(connection: ReadConnection, as_of: datetime | None) -> Async
         for content in _period(product, "product", product.state):
             yield content
     async for entity in export.assets(connection, ENTITY, as_of):
-        key = next(iter(entity.state["keys"]), None)
+        key, *alternates = entity.state["keys"] or [None]
+        # without either, a line leaves the keys as they are
+        alternate_keys = None if key is not None and not alternates else alternates
         details = [{"type": code, "value": value} for code, value in entity.state["details"].items()]
-        state = {"type": entity.type, "key": key, "displayName": entity.state["display_name"], "details": details}
+        state = {
+            "type": entity.type,
+            "key": key,
+            "alternateKeys": alternate_keys,
+            "displayName": entity.state["display_name"],
+            "details": details,
+        }
         for content in _period(entity, "entity", state):
             yield content
     async for link in export.associations(connection, LINK, as_of):

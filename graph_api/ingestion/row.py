@@ -20,6 +20,8 @@ class EntityState(NamedTuple):
     display_name: str
     details: dict[str, str]
     at: datetime | None = None
+    # all keys, the primary one first; None leaves them as they are
+    keys: list[str] | None = None
 
 
 ParsedStatement: TypeAlias = EntityState | BatchEntry | RegistryEntry

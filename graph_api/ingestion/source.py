@@ -141,8 +141,9 @@ class Source:
                     refused.append(self.refuse(item, conflict))
             elif isinstance(statement, EntityState):
                 try:
-                    keys = None if statement.ref.key is None else [statement.ref.key]
-                    payload = validate_state(types, statement.ref.type or "", statement.display_name, statement.details, keys)
+                    payload = validate_state(
+                        types, statement.ref.type or "", statement.display_name, statement.details, statement.keys
+                    )
                 except BadInput as error:
                     refused.append(self.refuse(item, error))
                 else:

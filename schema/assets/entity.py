@@ -89,6 +89,9 @@ class Entity(Asset):
         compute=lambda row, pinned: next(iter(row["keys"]), None),
         reads=("keys",),
     )
+    keys: list[str] = column(
+        READ, "All keys of the entity: the primary one, and alternate keys in the order in which they were added. Each finds it."
+    )
     display_name: str = column(READ, "Name to display.")
     type_label: str = type_label_field(TYPE_LABEL)
     domain: LazyDomain | None = domain_field("Domain that owns entities of this type.")
@@ -175,12 +178,20 @@ class EntityFilter:
     details: list[DetailFilter] | None = optional_input_field("Conditions on details. All of them must match.")
 
 
+# The parts of a patch of keys, with the fields of the input.
+_KEY_PARTS = {"add": "add_keys", "remove": "remove_keys"}
+
+
 @strawberry.input(description="An entity to create.")
 class CreateEntityInput:
     uid: UUID | None = optional_input_field("Uid of the entity. Defaults to that of the entity with this key, or else a new one.")
     type: str = input_field("Code of its entity type. It never changes.")
     key: str | None = optional_input_field(
-        "Identifier in the system that the entity comes from, unique within the type. It never changes."
+        "Primary key: identifier in the system that the entity comes from. At one instant, no other entity of the type has it."
+        " All spellings of a UUID are the same key."
+    )
+    alternate_keys: list[str] | None = optional_input_field(
+        "Further keys, which find the entity as well: at most 20 with the primary one."
     )
     display_name: str = input_field("Name to display.")
     details: list[DetailInput] | None = optional_input_field("Details of the entity, at most one of each type.")
@@ -192,6 +203,11 @@ class CreateEntityInput:
 class UpdateEntityInput:
     entity: EntityRef = input_field("The entity to change.")
     display_name: str | None = optional_input_field("New name to display.")
+    key: str | None = optional_input_field(
+        "New primary key, which replaces the present one. Null removes it; then the first alternate key is the primary one."
+    )
+    add_keys: list[str] | None = optional_input_field("Alternate keys to add, behind the others.")
+    remove_keys: list[str] | None = optional_input_field("Keys to remove.")
     details: list[DetailInput] | None = optional_input_field("Details to add or to change. The others stay as they are.")
     remove_details: list[str] | None = optional_input_field("Types of the details to remove.")
     at: datetime | None = optional_input_field(AT)
@@ -285,12 +301,15 @@ class EntityMutations:
         idempotency_key = idempotency_key_of("createEntity", content)
         at = content.get("at")
         details = details_of(content.get("details") or [])
-        key = None if content.get("key") is None else entity_fields.key(content["key"])
-        identity = assets.IdentitySpec(content.get("uid"), input.type, key)
+        identity = assets.IdentitySpec(content.get("uid"), input.type, content.get("key"))
+        alternate_keys = content.get("alternate_keys") or []
+        entity_fields.keys(identity.key, alternate_keys)
         outcome = await write_once(
             info,
             idempotency_key,
-            lambda connection: entities.create(connection, identity, input.display_name, details, at=at),
+            lambda connection: entities.create(
+                connection, identity, input.display_name, details, alternate_keys=alternate_keys, at=at
+            ),
         )
         return await _payload(info, outcome, at)
 
@@ -352,7 +371,9 @@ def _changed_fields(content: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that an update changes."""
     details = changed_details(content)
     fields = {"display_name": content["display_name"]} if "display_name" in content else {}
-    return {**fields, **({"details": details} if details else {})}
+    keys = {"primary": content["key"]} if "key" in content else {}
+    keys |= {part: content[name] for part, name in _KEY_PARTS.items() if content.get(name)}
+    return {**fields, **({"details": details} if details else {}), **({"keys": keys} if keys else {})}
 
 
 async def query_parts(info: Info, filter: EntityFilter | None) -> dict[str, Any]:

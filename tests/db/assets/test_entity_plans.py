@@ -47,11 +47,11 @@ SET session_replication_role = replica;
 INSERT INTO entity_type (tenant_id, code, label) SELECT t, 'TYPE_' || n, '' FROM generate_series(1, 2) t, generate_series(0, 9) n;
 INSERT INTO detail_type (tenant_id, code, label, format) SELECT t, code, '', format FROM generate_series(1, 2) t,
   (VALUES ('email', 'email'), ('level', 'number')) AS d (code, format);
-INSERT INTO asset (tenant_id, uid, kind, type, key)
-SELECT CASE WHEN n <= {ENTITIES} THEN 1 ELSE 2 END, gen_random_uuid(), 'ENTITY', 'TYPE_' || n % 10, n
+INSERT INTO asset (tenant_id, uid, kind, type)
+SELECT CASE WHEN n <= {ENTITIES} THEN 1 ELSE 2 END, gen_random_uuid(), 'ENTITY', 'TYPE_' || n % 10
 FROM generate_series(1, {ENTITIES} + 1000) n;
 CREATE TEMPORARY TABLE filled AS
-SELECT a.tenant_id, a.id, a.key, n, '2025-01-01'::timestamptz + n * interval '30 days' AS since,
+SELECT a.tenant_id, a.id, CAST(a.id AS text) AS key, a.type, n, '2025-01-01'::timestamptz + n * interval '30 days' AS since,
   CASE n WHEN {VERSIONS - 1} THEN 'infinity' ELSE '2025-01-01'::timestamptz + (n + 1) * interval '30 days' END AS until,
   'entity ' || md5(a.id::text) || ' ' || n AS name, md5(a.id::text) || '@shop.example' AS email, (a.id + n)::text AS level
 FROM asset a, generate_series(0, {VERSIONS - 1}) n;
@@ -64,6 +64,8 @@ FROM filled;
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value, number)
 SELECT tenant_id, id, 'email', since, 'infinity', email, NULL FROM filled WHERE n = 0
 UNION ALL SELECT tenant_id, id, 'level', since, until, level, level::float FROM filled;
+INSERT INTO entity_key (tenant_id, asset_id, type, compared, valid_from, valid_to)
+SELECT tenant_id, id, type, key, since, 'infinity' FROM filled WHERE n = 0;
 INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)
 SELECT tenant_id, id, since, 'infinity' FROM filled WHERE n = 0;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
@@ -123,7 +125,7 @@ READS: dict[str, tuple[Callable[[EntityRow], Read], str]] = {
     "current lookup by uid": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], None), "asset_uid_taken"),
     "current lookup": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], None), "entity_version_pkey"),
     "as-of lookup": (lambda row: lambda it: entity.entities_by_uid(it, [row.uid], THEN), "entity_version_pkey"),
-    "lookup by key": (lambda row: lambda it: entity.entities_by_key(it, [(row.type, row["keys"][0])], None), "asset_key_taken"),
+    "lookup by key": (lambda row: lambda it: entity.entities_by_key(it, [(row.type, row["keys"][0])], None), "entity_key_by_key"),
     "details": (lambda row: lambda it: entity.details_by_entity(it, [(row.asset_id, day(0))]), "entity_detail_pkey"),
     "details as of": (lambda row: lambda it: entity.details_by_entity(it, [(row.asset_id, THEN)]), "entity_detail_pkey"),
     "history": (lambda row: lambda it: histories(it, [row.asset_id], ENTITY, Page(3)), "entity_version_pkey"),

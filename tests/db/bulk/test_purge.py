@@ -468,7 +468,9 @@ async def _rows_without(owner: asyncpg.Connection, assets: set[int]) -> dict[str
     relationships = f"SELECT id FROM relationship WHERE origin_id IN ({excepted}) OR related_id IN ({excepted})"
     for table, condition in {
         "asset": f"id IN ({excepted})",
-        **dict.fromkeys(("asset_lifetime", "entity_version", "entity_detail", "product_version"), f"asset_id IN ({excepted})"),
+        **dict.fromkeys(
+            ("asset_lifetime", "entity_version", "entity_detail", "entity_key", "product_version"), f"asset_id IN ({excepted})"
+        ),
         "lineage_link": f"id IN ({links})",
         **dict.fromkeys(("lineage_link_version", "lineage_link_effective"), f"link_id IN ({links})"),
         "relationship": f"id IN ({relationships})",

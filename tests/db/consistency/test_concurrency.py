@@ -152,6 +152,22 @@ async def test_of_concurrent_registrations_of_one_uid_one_succeeds(api: Api) -> 
     assert (len(log), len(versions)) == (1, 1)
 
 
+async def test_of_concurrent_creations_of_one_key_one_succeeds(api: Api) -> None:
+    """Each claims the same UUID in another spelling, as a primary or as an alternate key."""
+    put = "mutation ($input: PutEntityTypeInput!) { putEntityType(input: $input) { entityType { code } } }"
+    assert (await api(put, input={"code": "PERSON", "label": "Person"})).data
+    create = "mutation ($input: CreateEntityInput!) { createEntity(input: $input) { entity { uid } } }"
+    key = uuid4()
+    keys = [{"key": str(key)}, {"key": key.hex}, {"key": "a", "alternateKeys": [str(key).upper()]}, {"key": f"{{{key}}}"}]
+    responses = await run_concurrently(
+        [lambda given=given: api(create, input={"type": "PERSON", "displayName": "x", **given}) for given in keys]  # type: ignore[misc]
+    )
+    assert codes_and_fields(responses) == [("CONFLICT", "key")] * (len(keys) - 1)
+    async with api.database.snapshot(1) as connection:
+        assert (await verify_tenant(connection)).differences == []
+        assert len(await connection.fetch(text("SELECT FROM entity_key WHERE tenant_id = CAST(:tenant AS bigint)"))) in (1, 2)
+
+
 UID = str(uuid4())
 REPEATED = {
     "register": (REGISTER, product_fields("returns")),

@@ -80,11 +80,11 @@ def period_row(template: str, **changes: str) -> str:
     return template.format(**{**values, "origin": "origin_id", "related": "related_id", **changes})
 
 
-BO = "(SELECT id FROM asset WHERE key = '8')"
-CY = "(SELECT id FROM asset WHERE key = '9')"
+BO = "(SELECT asset_id FROM entity_key WHERE compared = '8')"
+CY = "(SELECT asset_id FROM entity_key WHERE compared = '9')"
 # an entity of another tenant
-DI = "(SELECT id FROM asset WHERE key = '10')"
-ANN = "(SELECT id FROM asset WHERE key = '7')"
+DI = "(SELECT id FROM asset WHERE tenant_id = 2)"
+ANN = "(SELECT asset_id FROM entity_key WHERE compared = '7')"
 
 # Statements by the constraint that they violate. Ann exists since January 1st, with a detail, a link to Bo, and a ONE_TO_ONE
 # relationship with Bo.
@@ -147,10 +147,13 @@ REJECTED = {
     "relationship_effective_one_origin": _RIVAL.format(origin=CY, related=BO),
     "relationship_effective_one_related": _RIVAL.format(origin=ANN, related=CY),
     "asset_uid_taken": "INSERT INTO asset (tenant_id, uid, kind) SELECT 1, uid, 'PRODUCT' FROM asset",
-    "asset_key_taken": "INSERT INTO asset (tenant_id, uid, kind, type, key) "
-    "SELECT 1, gen_random_uuid(), kind, type, key FROM asset",
+    "entity_key_taken": "INSERT INTO entity_key SELECT 1, 2, type, compared, '2026-02-01', '2026-03-01' FROM entity_key"
+    " WHERE compared = '7'",
+    "entity_key_pkey": "INSERT INTO entity_key SELECT 1, asset_id, 'x', compared, valid_from, valid_to FROM entity_key",
+    "entity_key_asset": "INSERT INTO entity_key VALUES (1, 99, 'PERSON', 'x', '2026-02-01', '2026-03-01')",
+    "entity_key_validity": "INSERT INTO entity_key VALUES (1, 2, 'PERSON', 'x', '2026-02-01', '2026-02-01')",
+    "entity_version_keys": "UPDATE entity_version SET keys = array_fill(CAST('x' AS text), ARRAY[21])",
     "asset_typed": "INSERT INTO asset (tenant_id, uid, kind) VALUES (1, gen_random_uuid(), 'ENTITY')",
-    "asset_key_typed": "INSERT INTO asset (tenant_id, uid, kind, key) VALUES (1, gen_random_uuid(), 'PRODUCT', '7')",
     "asset_type": "INSERT INTO asset (tenant_id, uid, kind, type) VALUES (1, gen_random_uuid(), 'ENTITY', 'NONE')",
     "asset_kind": "INSERT INTO asset (tenant_id, uid, kind) VALUES (1, gen_random_uuid(), 'GHOST')",
     "detail_type_format": "INSERT INTO detail_type (tenant_id, code, label, format) VALUES (1, 'x', 'x', 'colour')",
@@ -159,7 +162,7 @@ REJECTED = {
 _OTHER_TENANT = """
     INSERT INTO tenant (name) VALUES ('other');
     INSERT INTO entity_type (tenant_id, code, label) VALUES (2, 'PERSON', 'Person');
-    INSERT INTO asset (tenant_id, uid, kind, type, key) VALUES (2, gen_random_uuid(), 'ENTITY', 'PERSON', '10');
+    INSERT INTO asset (tenant_id, uid, kind, type) VALUES (2, gen_random_uuid(), 'ENTITY', 'PERSON');
 """
 
 

@@ -36,8 +36,8 @@ SET session_replication_role = replica;
 INSERT INTO domain (tenant_id, name) VALUES (1, 'sales');
 INSERT INTO entity_type (tenant_id, code, label) VALUES (1, 'TABLE', 'Table');
 INSERT INTO asset (tenant_id, uid, kind) SELECT 1, gen_random_uuid(), 'PRODUCT' FROM generate_series(1, {ASSETS});
-INSERT INTO asset (tenant_id, uid, kind, type, key)
-SELECT 1, gen_random_uuid(), 'ENTITY', 'TABLE', n FROM generate_series(1, {ASSETS}) n;
+INSERT INTO asset (tenant_id, uid, kind, type)
+SELECT 1, gen_random_uuid(), 'ENTITY', 'TABLE' FROM generate_series(1, {ASSETS}) n;
 CREATE TEMPORARY TABLE period (valid_from, valid_to) AS
 VALUES (CAST('{day(0)}' AS timestamptz), CAST('{LATER}' AS timestamptz)), ('{LATER}', 'infinity');
 INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_at, name, domain, owner, schema, status, version,

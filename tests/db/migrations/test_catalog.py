@@ -28,7 +28,7 @@ from db.registries.detail_type import DETAIL_TYPES
 from db.registries.entity_type import ENTITY_TYPES
 from db.registries.registry import record_of
 from db.registries.relationship_type import all_relationship_types
-from db.revision import latest_revision
+from db.revision import latest_revision, revision_of
 from db.temporal.history import histories
 from db.temporal.kinds import ASSET_KINDS, ASSOCIATION_KINDS, KINDS, PRODUCT
 from db.temporal.verification import verify_tenant
@@ -37,6 +37,8 @@ from tests.builders import day, product_fields
 
 # The revision before the tables were renamed.
 BEFORE_RENAMES = "0006"
+# The revision before keys were compared.
+BEFORE_KEYS = "0016"
 
 RAW, CLEAN, DELETED, ANN, NEW, BO = (UUID(int=number) for number in range(1, 7))
 LINK_UID = reference.link_uid(RAW, CLEAN, None)
@@ -296,6 +298,39 @@ async def test_catalog_equals_its_snapshot(address: str) -> None:
     if os.environ.get("WRITE_CATALOG"):
         SNAPSHOT.write_text("".join(f"{line}\n" for line in lines))
     assert SNAPSHOT.read_text().splitlines() == lines
+
+
+async def test_twins_of_a_key_stop_the_migration_and_are_listed(empty_address: str) -> None:
+    """Two entities have one UUID in two spellings; two others had it one after the other, which is allowed."""
+    await migrations.upgrade(empty_address, to=BEFORE_KEYS)
+    key = UUID(int=2**100)
+    twins = [(UUID(int=1), str(key).upper(), day(0), None), (UUID(int=2), key.hex, day(1), None)]
+    heirs = [(UUID(int=3), key.hex, day(0), day(1)), (UUID(int=4), str(key), day(1), None)]
+    owner = await asyncpg.connect(empty_address)
+    try:
+        for type_, entities in (("PERSON", twins), ("CUSTOMER", heirs)):
+            await owner.execute("INSERT INTO entity_type (tenant_id, code, label) VALUES (1, $1, '')", type_)
+            for uid, given, since, until in entities:
+                await owner.execute(
+                    "WITH added AS ("
+                    "INSERT INTO asset (tenant_id, uid, kind, type, key) VALUES (1, $1, 'ENTITY', $2, $3) RETURNING id)"
+                    " INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)"
+                    " SELECT 1, id, $4, coalesce($5::timestamptz, 'infinity') FROM added",
+                    *(uid, type_, given, since, until),
+                )
+        with pytest.raises(Conflict) as error:
+            await migrations.upgrade(empty_address)
+        assert "1 pairs" in error.value.message
+        assert f"PERSON {str(key).upper()!r} ({twins[0][0]}) and {key.hex!r} ({twins[1][0]})" in error.value.message
+        assert "CUSTOMER" not in error.value.message
+        assert await revision_of(empty_address) == BEFORE_KEYS
+        # what the error recommends leaves no instant at which both exist
+        await owner.execute("DELETE FROM asset_lifetime WHERE asset_id = (SELECT id FROM asset WHERE uid = $1)", twins[1][0])
+        await migrations.upgrade(empty_address)
+        compared = await owner.fetch("SELECT DISTINCT compared FROM entity_key")
+        assert [row[0] for row in compared] == [str(key)]
+    finally:
+        await owner.close()
 
 
 async def test_names_begin_with_the_name_of_their_table(upgraded: str) -> None:

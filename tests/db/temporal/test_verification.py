@@ -20,7 +20,7 @@ ANN, BO, CY = (UUID(int=number) for number in (1, 2, 3))
 # A product is owned by Ann. Ann and Bo like Cy, and know each other.
 LIKED = "type_id = (SELECT id FROM relationship_type WHERE key = 'likes')"
 OWNED = "type_id = (SELECT id FROM relationship_type WHERE key = 'owned_by')"
-ANN_ID = "(SELECT id FROM asset WHERE key = 'ann')"
+ANN_ID = f"(SELECT id FROM asset WHERE uid = '{ANN}')"
 PRODUCT = "(SELECT id FROM asset WHERE kind = 'PRODUCT')"
 
 TAMPERED: dict[str, tuple[str, list[str]]] = {
@@ -31,7 +31,7 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
     ),
     "a related end of another type": (
         "INSERT INTO entity_type (tenant_id, code, label) VALUES (1, 'ROBOT', '');"
-        "UPDATE asset SET type = 'ROBOT' WHERE key = 'bo'",
+        f"UPDATE asset SET type = 'ROBOT' WHERE uid = '{BO}'; UPDATE entity_key SET type = 'ROBOT' WHERE compared = 'bo'",
         ["the origin of a relationship does not match its type", "the related end of a relationship does not match its type"],
     ),
     "an identity that allows more": (
@@ -83,6 +83,22 @@ TAMPERED: dict[str, tuple[str, list[str]]] = {
         ["a version differs in content from the change log",
          "an effective row of an association differs from its assertion or its identity"],
     ),
+    "an entity key that is missing": (
+        "DELETE FROM entity_key WHERE compared = 'bo'",
+        ["the key bo of a version is missing"],
+    ),
+    "an entity key of no version": (
+        "UPDATE entity_key SET compared = 'b' WHERE compared = 'bo'",
+        ["the key b is stored, but no version has it", "the key bo of a version is missing"],
+    ),
+    "an entity key that ends early": (
+        "UPDATE entity_key SET valid_to = '2026-02-01' WHERE compared = 'bo'",
+        ["the key bo ends at another instant than in the versions"],
+    ),
+    "an entity key of another type": (
+        "UPDATE entity_key SET type = 'ROBOT' WHERE compared = 'bo'",
+        ["the key bo is stored with another type than that of the entity"],
+    ),
 }  # fmt: skip
 
 
@@ -118,7 +134,7 @@ async def differences(database: Database) -> list[str]:
 
 
 @pytest.mark.parametrize("case", TAMPERED)
-async def test_tampered_relationships_are_found(related: Database, address: str, case: str) -> None:
+async def test_tampered_rows_are_found(related: Database, address: str, case: str) -> None:
     assert await differences(related) == []
     tampering, expected = TAMPERED[case]
     owner = await asyncpg.connect(address)

@@ -11,7 +11,7 @@ import pytest
 
 from db.assets import asset, entity, product, product_fields
 from db.assets.asset import Deletion, IdentitySpec
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import entity_uid_by_key
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship
 from db.author import Author

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from db.assets import asset, entity, product, product_fields
 from db.assets.asset import Deletion, IdentitySpec
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import entity_uid_by_key
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, reference, relationship
 from db.associations.reference import link_uid

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import entity_uid_by_key
 from db.assets.product import product_uid_by_name
 from db.associations.reference import link_uid, relationship_uid
 from db.bulk.ingest import BATCH

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import entity_uid_by_key
 from db.associations.reference import relationship_uid
 from db.registries.relationship_type import validate_state
 from graph_api.ingestion import source

@@ -41,12 +41,12 @@ INSERT INTO lineage_link_effective (tenant_id, link_id, valid_from, valid_to, so
 SELECT 1, id, '{day(0)}', 'infinity', source_id, target_id, 'DIRECT', 1, '{{}}', gen_random_uuid() FROM lineage_link;
 INSERT INTO entity_type (tenant_id, code, label) VALUES (1, 'CUSTOMER', 'Customer');
 INSERT INTO detail_type (tenant_id, code, label) VALUES (1, 'EMAIL', 'Email'), (1, 'CITY', 'City');
-INSERT INTO asset (tenant_id, uid, kind, type, key)
-SELECT 1, gen_random_uuid(), 'ENTITY', 'CUSTOMER', number FROM generate_series(1, {ASSETS}) number;
+INSERT INTO asset (tenant_id, uid, kind, type)
+SELECT 1, gen_random_uuid(), 'ENTITY', 'CUSTOMER' FROM generate_series(1, {ASSETS}) number;
 INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, keys,
   digest)
 SELECT 1, id, '{day(0)}', 'infinity', '{day(0)}', 'customer ' || id, '{{"EMAIL": "a@b.example", "CITY": "Rome"}}',
-  ARRAY[key], gen_random_uuid()
+  ARRAY[CAST(id AS text)], gen_random_uuid()
 FROM asset WHERE kind = 'ENTITY';
 INSERT INTO entity_detail (tenant_id, asset_id, detail_type, valid_from, valid_to, value)
 SELECT 1, id, code, '{day(0)}', 'infinity', code FROM asset, detail_type WHERE kind = 'ENTITY';

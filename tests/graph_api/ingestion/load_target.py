@@ -29,6 +29,7 @@ STATE = """
     SELECT 'product' AS part, 'PRODUCT' AS kind, asset_id AS id, to_jsonb(product_version) AS content FROM product_version
     UNION ALL SELECT 'entity', 'ENTITY', asset_id, to_jsonb(entity_version) FROM entity_version
     UNION ALL SELECT 'detail', 'ENTITY', asset_id, to_jsonb(entity_detail) FROM entity_detail
+    UNION ALL SELECT 'key', 'ENTITY', asset_id, to_jsonb(entity_key) FROM entity_key
     UNION ALL SELECT 'lifetime', kind, asset_id, to_jsonb(asset_lifetime) FROM asset_lifetime JOIN asset ON id = asset_id
     UNION ALL SELECT 'asserted', 'LINK', link_id, to_jsonb(lineage_link_version) FROM lineage_link_version
     UNION ALL SELECT 'effective', 'LINK', link_id, to_jsonb(lineage_link_effective) FROM lineage_link_effective

@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 from uuid import UUID, uuid5
 
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import entity_uid_by_key
 from db.assets.product import product_uid_by_name
 from db.associations.reference import link_uid, relationship_uid
 from db.registries import relationship_type

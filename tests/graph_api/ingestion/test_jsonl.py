@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strawberry.utils.str_converters import to_camel_case
 
 from db.assets.asset import Deletion, IdentitySpec
-from db.assets.entity import entity_uid_by_key
+from db.assets.entity_key import entity_uid_by_key
 from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
@@ -92,9 +92,9 @@ def test_a_product_is_parsed_with_defaults_for_missing_fields() -> None:
 def test_an_entity_is_identified_by_uid_key_or_name() -> None:
     details = [{"type": "email", "value": "a@shop.example"}]
     by_uid = statement_of(**ENTITY_LINE, uid=str(UID), key="7", details=details, at="2026-03-01T12:00:00Z")
-    assert by_uid == EntityState(IdentitySpec(UID, "TABLE", "7"), "Orders", {"email": "a@shop.example"}, AT)
+    assert by_uid == EntityState(IdentitySpec(UID, "TABLE", "7"), "Orders", {"email": "a@shop.example"}, AT, ["7"])
     by_key = statement_of(**ENTITY_LINE, key="7")
-    assert by_key == EntityState(IdentitySpec(None, "TABLE", "7", entity_uid_by_key("TABLE", "7")), "Orders", {})
+    assert by_key == EntityState(IdentitySpec(None, "TABLE", "7", entity_uid_by_key("TABLE", "7")), "Orders", {}, keys=["7"])
     assert statement_of(**ENTITY_LINE) == EntityState(IdentitySpec(entity_uid("TABLE", "Orders"), "TABLE"), "Orders", {})
     assert entity_uid_by_key("TABLE", "Orders") != entity_uid("TABLE", "Orders")
 

@@ -162,7 +162,7 @@ async def test_an_entity_is_found_by_its_uid_its_key_and_its_id(typed: Api) -> N
 
 
 @pytest.mark.constraints
-async def test_a_key_is_unique_within_its_type_and_never_reused(typed: Api) -> None:
+async def test_a_key_is_unique_within_its_type_at_every_instant(typed: Api) -> None:
     first = await typed.create("a", key="7")
     assert (await typed.create("a", type="TABLE", key="7"))["uid"] != first["uid"]
     given = {"type": "PERSON", "displayName": "b", "at": iso(day(5))}
@@ -171,9 +171,6 @@ async def test_a_key_is_unique_within_its_type_and_never_reused(typed: Api) -> N
     assert first["uid"] in taken.error["message"]
     other = await typed(CREATE_ENTITY, input={**given, "key": "7", "uid": str(uuid4())})
     assert other.code_and_field == ("CONFLICT", "key")
-    assert first["uid"] in other.error["message"]
-    renamed = await typed(CREATE_ENTITY, input={**given, "key": "8", "uid": first["uid"]})
-    assert renamed.code_and_field == ("CONFLICT", "key")
     await typed(DELETE_ENTITY, input={"entity": {"uid": first["uid"]}, "at": iso(day(5))})
     back = (await typed(CREATE_ENTITY, input={**given, "key": "7", "at": iso(day(6))})).data["createEntity"]["entity"]
     assert back["uid"] == first["uid"]
