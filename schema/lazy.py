@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
-from uuid import UUID
 
 import strawberry
 
 from db.assets.asset import identities
-from db.assets.node import NodeRow, nodes_by_id
+from db.assets.node import NodeRow, nodes_by_id, nodes_by_uid
+from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, missing_asset_error, resolve_for_reading
 from db.connection import ReadConnection
 from db.consistency.consistent_dict import ConsistentDict
 from schema.execution.context import Info
@@ -83,58 +83,31 @@ class AssetKey(NamedTuple):
     pinned: datetime | None
 
 
-async def find_asset(info: Info, uid: UUID, pinned: datetime | None) -> LazyAsset | None:
-    """Return the asset of any kind with a uid, at the requested instant or else now."""
-    found: LazyAsset | None
-    (found,) = await find_assets(info, [AssetKey(None, None, uid, pinned)])
-    if isinstance(found, Exception):
-        raise found
-    return found
-
-
 async def find_assets(info: Info, keys: Sequence[AssetKey | Exception | None], *, are_all: bool = False) -> list[Any]:
     """Return the asset with each key, or None. Loaders find those of one type and form together. An exception stays as it is, and
     that of a loader is the error of its keys.
 
     With `are_all`, a field reads no other assets; if its keys have one type and form, one statement finds them.
     """
-    known = await _with_types(info, keys)
-    found: list[Any] = [it if isinstance(it, Exception) else None for it in known]
+    found: list[Any] = [it if isinstance(it, Exception) else None for it in keys]
     indexes: defaultdict[tuple[Any, Any, datetime | None], list[int]] = defaultdict(list)
-    for index, it in enumerate(known):
+    for index, it in enumerate(keys):
         if isinstance(it, AssetKey):
-            indexes[it.type, it.by, it.pinned].append(index)
+            indexes[it.type, it.by or NODE_BY_UID, it.pinned].append(index)
     if are_all and len(indexes) == 1:
         info.context.read_once()
     groups = await asyncio.gather(
-        *(info.context.load_all(by, [known[it].key for it in group], pinned) for (_, by, pinned), group in indexes.items()),  # type: ignore[union-attr]
+        *(info.context.load_all(by, [keys[it].key for it in group], pinned) for (_, by, pinned), group in indexes.items()),  # type: ignore[union-attr]
         return_exceptions=True,
     )
     for ((type_, _, pinned), group), rows in zip(indexes.items(), groups, strict=True):
         values: Sequence[Any] = [rows] * len(group) if isinstance(rows, BaseException) else rows
         for index, row in zip(group, values, strict=True):
-            found[index] = row if row is None or isinstance(row, BaseException) else type_.of(row, pinned)
+            if row is None or isinstance(row, BaseException):
+                found[index] = row
+            else:
+                found[index] = asset_from_row(row, pinned) if type_ is None else type_.of(row, pinned)
     return found
-
-
-async def _with_types(info: Info, keys: Sequence[AssetKey | Exception | None]) -> list[AssetKey | Exception | None]:
-    """Return the keys with the types of the assets that have the uids of keys of any type. An unknown uid has None, and one whose
-    type cannot be found the error."""
-    known = list(keys)
-    of_any = [index for index, it in enumerate(keys) if isinstance(it, AssetKey) and it.type is None]
-    if not of_any:
-        return known
-    identities: Sequence[Any]
-    try:
-        identities = await info.context.load_all(IDENTITY_BY_UID, [known[it].key for it in of_any])  # type: ignore[union-attr]
-    except Exception as error:
-        for index in of_any:
-            known[index] = error
-        return known
-    for index, identity in zip(of_any, identities, strict=True):
-        type_ = None if identity is None else ASSET_TYPES[identity.kind]
-        known[index] = None if type_ is None else known[index]._replace(type=type_, by=type_.by_uid)  # type: ignore[union-attr]
-    return known
 
 
 async def assets_by_id(info: Info, ids: Collection[int], instant: datetime, pinned: datetime | None) -> Mapping[int, LazyAsset]:
@@ -142,14 +115,15 @@ async def assets_by_id(info: Info, ids: Collection[int], instant: datetime, pinn
     return await info.context.load(ASSETS_BY_ID, (tuple(sorted(ids)), instant, pinned)) if ids else {}
 
 
-async def asset_id_at(info: Info, uid: UUID, instant: datetime | None) -> int | None:
-    """Return the id of the asset with a uid, if it exists at an instant."""
-    identity = await info.context.load(IDENTITY_BY_UID, uid)
-    if identity is None:
-        return None
-    connection = await info.context.transaction.reader()
-    nodes = await assets_by_id(info, {identity.asset_id}, await connection.instant(instant), instant)
-    return identity.asset_id if nodes else None
+async def resolved_assets(info: Info, refs: Mapping[str, AssetRef], as_of: datetime | None) -> dict[str, ResolvedAsset]:
+    """Resolve references by the names of their fields, at the requested instant or else now. Raise NotFound that names a field if
+    there is no such asset."""
+    resolved = await info.context.load_all(REFERENCE, [(ref, as_of) for ref in refs.values()])
+    for (field, ref), asset in zip(refs.items(), resolved, strict=True):
+        if asset is UNRESOLVED:
+            connection = await info.context.transaction.reader()
+            raise missing_asset_error(ref, await connection.instant(as_of), field=field)
+    return dict(zip(refs, resolved, strict=True))
 
 
 async def ends_of(
@@ -187,4 +161,6 @@ async def _assets_by_id(
 
 
 IDENTITY_BY_UID = Batch(identities)
+NODE_BY_UID = Batch(nodes_by_uid)
+REFERENCE = Batch(resolve_for_reading)
 ASSETS_BY_ID = Batch(_assets_by_id, is_last=True)

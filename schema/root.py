@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
-from uuid import UUID
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from db.errors import LimitExceeded
 from schema.analytics import AnalyticsQueries
-from schema.assets.asset import Asset
 from schema.assets.domain import Domain, DomainQueries
 from schema.assets.entity import Entity, EntityMutations, EntityQueries
 from schema.assets.federation import REFERENCES
+from schema.assets.lookup import AssetQueries
 from schema.assets.product import Product, ProductMutations, ProductQueries
 from schema.assets.product_walks import PREFETCHES
 from schema.associations.lineage_link import LineageLink, LineageLinkVersion, LinkMutations, LinkQueries
@@ -24,10 +23,10 @@ from schema.execution.context import Info
 from schema.execution.federation import SubgraphSchema, tagged
 from schema.language.cost import list_size
 from schema.language.fields import resolver
-from schema.language.node_ids import AsOf, Node, read_id
+from schema.language.node_ids import Node, read_id
 from schema.language.scalars import SCALARS
 from schema.language.scopes import READ
-from schema.lazy import ASSET_TYPES, find_asset
+from schema.lazy import ASSET_TYPES
 from schema.lineage.between import LineageBetweenQueries
 from schema.lineage.diff import LineageDiffQueries
 from schema.lineage.path import PathQueries
@@ -74,6 +73,7 @@ class Query(
     DifferenceQueries,
     ApiKeyQueries,
     ViewerQueries,
+    AssetQueries,
 ):
     @resolver(READ, "The object with this id, at the instant of the id. Null if there is none.", **NOT_COMPOSED)
     async def node(
@@ -91,12 +91,6 @@ class Query(
             raise LimitExceeded(f"ids has {len(ids)} entries. At most {limit} are allowed.", field="ids")
         # started together, so that the loaders batch them; an invalid id fails without the others
         return await asyncio.gather(*(_find(info, id) for id in ids), return_exceptions=True)  # type: ignore[return-value]
-
-    @resolver(READ, "The asset of any kind with this uid. Null if it does not exist at that instant.")
-    async def asset(
-        self, info: Info, uid: Annotated[UUID, strawberry.argument(description="Uid of the asset.")], as_of: AsOf = None
-    ) -> Asset | None:
-        return await find_asset(info, uid, as_of)
 
 
 @tagged

@@ -1,7 +1,7 @@
 -- The asset `wanted.id` at `wanted.instant`, joined to `wanted`: its identity as `a`, its state as `v`. An asset that does not
 -- exist then has no row. The columns of the other kind are NULL.
 -- Tokens: {product_fields} and {entity_fields}, the same list of columns, in which the fields of the other kind are NULL
--- Used by: assets/nodes_by_id.sql, lineage/first_page.sql
+-- Used by: assets/nodes_by_id.sql, assets/nodes_by_uid.sql, lineage/first_page.sql
 CROSS JOIN LATERAL (
   SELECT a.id, a.uid, a.kind, a.type
   FROM asset a

@@ -10,6 +10,7 @@ from db.assets.asset_fields import DETAIL_ROWS, PERIOD, detail_rows
 from db.assets.entity import EntityRow
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
+from db.filters import distinct
 from db.sql import MAX_SHAPES, Statement, statement
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
@@ -33,6 +34,14 @@ async def nodes_by_id(connection: ReadConnection, nodes: Sequence[tuple[int, dat
     return found
 
 
+async def nodes_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: datetime | None) -> list[NodeRow | None]:
+    """Find assets by uid at an instant, by default now. An asset that does not exist then is None."""
+    parameters = {"uids": distinct(uids), "as_of": as_of or connection.now_if_read}
+    rows = await connection.fetch(_by_uid(connection.asset_fields), parameters)
+    found = {row.uid: cast(NodeRow, row) for row in rows}
+    return [found.get(uid) for uid in uids]
+
+
 async def uids_by_id(connection: ReadConnection, sets: Sequence[Sequence[int]]) -> list[list[UUID]]:
     """Find the uids of the assets of each set."""
     uids = {row.id: row.uid for row in await connection.fetch(_UIDS, {"assets": sorted(set().union(*sets))})}
@@ -42,6 +51,11 @@ async def uids_by_id(connection: ReadConnection, sets: Sequence[Sequence[int]]) 
 @lru_cache(MAX_SHAPES)
 def _by_id(fields: frozenset[str] | None) -> Statement:
     return statement("assets/nodes_by_id", **node_fields(fields))
+
+
+@lru_cache(MAX_SHAPES)
+def _by_uid(fields: frozenset[str] | None) -> Statement:
+    return statement("assets/nodes_by_uid", **node_fields(fields))
 
 
 def node_fields(fields: frozenset[str] | None) -> dict[str, str]:

@@ -61,11 +61,12 @@ async def resolve(
     connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime | None]
 ) -> list[ResolvedAsset]:
     """Resolve references, each at its instant or now. Reads of this connection without an instant then read at that now."""
+    if None in instants:
+        await connection.ensure_now()
     ordinals: dict[tuple[AssetRef, datetime | None], int] = {}
     for ref_at in zip(refs, instants, strict=True):
         ordinals.setdefault(ref_at, len(ordinals) + 1)
     requested = list(ordinals)
-    await connection.ensure_now()
     rows = await connection.fetch(
         _RESOLVE,
         {
@@ -74,7 +75,7 @@ async def resolve(
             "types": [storable(ref.type) for ref, _ in requested],
             "keys": [storable(ref.key) for ref, _ in requested],
             "instants": [instant for _, instant in requested],
-            "now": connection.now,
+            "now": connection.now_if_read,
         },
     )
     resolved: dict[int, ResolvedAsset] = {}
@@ -84,3 +85,11 @@ async def resolve(
         if instant is None:
             connection.advance_now(row.instant)
     return [resolved.get(ordinals[ref_at], UNRESOLVED) for ref_at in zip(refs, instants, strict=True)]
+
+
+async def resolve_for_reading(
+    connection: ReadConnection, refs: Sequence[tuple[AssetRef, datetime | None]]
+) -> list[ResolvedAsset]:
+    """Resolve references, each at its instant or at the now of the connection."""
+    instants = [await connection.instant(instant) for _, instant in refs]
+    return await resolve(connection, [ref for ref, _ in refs], instants)

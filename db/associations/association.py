@@ -49,6 +49,7 @@ class ResolvedState(NamedTuple):
 
 async def resolve_ends(connection: ReadConnection, refs: Mapping[int, EndRefs]) -> dict[int, Ends]:
     """Resolve the ends of associations, by the same indexes as their references."""
+    await connection.ensure_now()
     near, far = [it.near for it in refs.values()], [it.far for it in refs.values()]
     resolved = await resolve(connection, near + far, [it.at for it in refs.values()] * 2)
     return dict(zip(refs, map(Ends, resolved[: len(refs)], resolved[len(refs) :]), strict=True))

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from db.assets.reference import AssetRef
-from db.associations.association import EndRefs, Ends, missing_end_error, resolve_and_lock, resolve_ends
+from db.assets.reference import AssetRef, resolve
+from db.associations.association import EndRefs, Ends, missing_end_error, resolve_and_lock
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError, NotFound
@@ -93,8 +93,7 @@ async def resolve_link(connection: ReadConnection, ref: LinkRef, at: datetime, *
     if isinstance(ref, UUID):
         return ref
     refs = EndRefs(ref.source, ref.target, at)
-    ends = await resolve_ends(connection, {0: refs})
-    return await _uid_of_link(connection, ref, refs, ends[0], field)
+    return await _uid_of_link(connection, ref, refs, await _ends_at(connection, refs, at), field)
 
 
 async def lock_ends_of_link(
@@ -120,8 +119,7 @@ async def resolve_relationship(
     candidates = candidate_types(types, ref.type, EndRefs(ref.origin, ref.related, at))
     if isinstance(candidates, BadInput):
         return _within(candidates, field)
-    ends = await resolve_ends(connection, {0: candidates.refs})
-    return _uid_of_relationship(connection, candidates, ends[0], field)
+    return _uid_of_relationship(candidates, await _ends_at(connection, candidates.refs, at), at, field)
 
 
 async def lock_ends_of_relationship(
@@ -135,16 +133,21 @@ async def lock_ends_of_relationship(
     if isinstance(candidates, BadInput):
         return _within(candidates, field)
     ends = await resolve_and_lock(connection, {0: candidates.refs}, allow_pending_ends=True)
-    return _uid_of_relationship(connection, candidates, ends[0], field)
+    return _uid_of_relationship(candidates, ends[0], at or connection.now, field)
+
+
+async def _ends_at(connection: ReadConnection, refs: EndRefs, at: datetime) -> Ends:
+    return Ends(*await resolve(connection, [refs.near, refs.far], [at, at]))
 
 
 async def _uid_of_link(connection: ReadConnection, ref: LinkEnds, refs: EndRefs, ends: Ends, field: str) -> UUID | HeadwaterError:
-    error = missing_end_error(LINK, refs, ends, connection.now, allow_pending_ends=True)
+    instant = refs.at or connection.now
+    error = missing_end_error(LINK, refs, ends, instant, allow_pending_ends=True)
     if error is not None:
         return _within(error, field)
     if not ref.any_producer:
         return link_uid(ends.near.uid, ends.far.uid, ref.producer)
-    parameters = {"source": ends.near.asset_id, "target": ends.far.asset_id, "instant": refs.at or connection.now}
+    parameters = {"source": ends.near.asset_id, "target": ends.far.asset_id, "instant": instant}
     links = await connection.fetch(_LINKS_BETWEEN, {**parameters, "limit": _LISTED + 1})
     found = [it for it in links if it.valid] or links
     if not found:
@@ -158,8 +161,8 @@ async def _uid_of_link(connection: ReadConnection, ref: LinkEnds, refs: EndRefs,
     return BadInput(f"{problem}: {listed}.", field=f"{field}.ends.producer", blind=f"{problem}.")
 
 
-def _uid_of_relationship(connection: ReadConnection, candidates: TypeCandidates, ends: Ends, field: str) -> UUID | HeadwaterError:
-    type_ = choose_type(candidates, ends, connection.now, allow_pending_ends=True)
+def _uid_of_relationship(candidates: TypeCandidates, ends: Ends, instant: datetime, field: str) -> UUID | HeadwaterError:
+    type_ = choose_type(candidates, ends, instant, allow_pending_ends=True)
     if isinstance(type_, HeadwaterError):
         return _within(type_, field)
     origin, related = in_stored_order(type_, ends)

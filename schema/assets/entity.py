@@ -14,7 +14,6 @@ from db.assets import entity as entities
 from db.assets import entity_fields, entity_query
 from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.entity_query import EntityQuery
-from db.errors import BadInput
 from db.fields import refuse_unstorable
 from db.registries.type_registry import TypeCode
 from db.temporal.change_log import Outcome
@@ -55,7 +54,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
-from schema.language.references import EntityKey, EntityRef, entity_ref
+from schema.language.references import EntityRef, entity_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyDomain, asset_type
 from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType
@@ -237,24 +236,14 @@ class EntityPayload:
 @strawberry.type
 class EntityQueries:
     @single_read()
-    @resolver(READ, "The entity with this uid or this key. Null if there is none at that instant.")
+    @resolver(READ, "The entity that a reference names. Null if there is none at that instant.")
     async def entity(
-        self,
-        info: Info,
-        uid: Annotated[UUID | None, strawberry.argument(description="Uid of the entity. Give either uid or key.")] = None,
-        key: Annotated[
-            EntityKey | None, strawberry.argument(description="Type and key of the entity. Give either uid or key.")
-        ] = None,
-        as_of: AsOf = None,
+        self, info: Info, ref: Annotated[EntityRef, strawberry.argument(description="The entity.")], as_of: AsOf = None
     ) -> Entity | None:
-        if (uid is None) == (key is None):
-            raise BadInput(
-                "Both uid and key are given, or neither is. Give exactly one of them.", field="uid" if uid is None else "key"
-            )
-        if uid is not None:
-            return await Entity.find(info, uid, as_of)
-        assert key is not None, "one of the two is given"
-        return await entity_by_key(info, (key.type, key.key), as_of)
+        named = entity_ref(provided_fields(ref))
+        if named.uid is not None:
+            return await Entity.find(info, named.uid, as_of)
+        return await entity_by_key(info, (named.type or "", named.key or ""), as_of)
 
     @scan_cost_with(SEARCH, "entities")
     # conditions on details read the types of details first

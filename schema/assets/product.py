@@ -13,6 +13,7 @@ from db.assets import asset as assets
 from db.assets import product as products
 from db.assets import product_query
 from db.assets.product_query import ProductQuery
+from db.errors import BadInput
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
 from db.temporal.history import VersionPeriod
@@ -179,11 +180,23 @@ class ProductPayload:
 @strawberry.type
 class ProductQueries:
     @single_read()
-    @resolver(READ, "The product that has this name at that instant. Null if there is none.")
+    @resolver(READ, "The product with this name or this uid. Null if there is none at that instant.")
     async def product(
-        self, info: Info, name: Annotated[str, strawberry.argument(description="Name of the product.")], as_of: AsOf = None
+        self,
+        info: Info,
+        name: Annotated[
+            str | None, strawberry.argument(description="Name of the product at that instant. Give either name or uid.")
+        ] = None,
+        uid: Annotated[UUID | None, strawberry.argument(description="Uid of the product. Give either name or uid.")] = None,
+        as_of: AsOf = None,
     ) -> Product | None:
-        return await product_by_name(info, name, as_of)
+        if name is not None and uid is None:
+            return await product_by_name(info, name, as_of)
+        if uid is not None and name is None:
+            return await Product.find(info, uid, as_of)
+        raise BadInput(
+            "Both name and uid are given, or neither is. Give exactly one of them.", field="name" if name is None else "uid"
+        )
 
     @scan_cost_with(SEARCH, "products")
     @single_read()

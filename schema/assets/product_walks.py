@@ -98,7 +98,9 @@ def _objects_of(field: FieldPlan) -> Collection[ObjectPlan]:
 def _prefetch(product: Resolver, walks: Sequence[_Walk]) -> Prefetch:
     async def prefetch(context: Context, variables: VariableValues) -> bool:
         limits, arguments = context.limits, product.arguments.values(variables)
-        name: str = arguments["name"]
+        name: str | None = arguments.get("name")
+        if name is None or arguments.get("uid") is not None:
+            return False
         pinned: datetime | None = arguments.get("as_of")
         steps = []
         for walk in walks:

@@ -1,7 +1,7 @@
 """Associations: the fields that lineage links and relationships share, and the versions of their histories."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any, ClassVar, TypeVar, cast
@@ -10,6 +10,7 @@ from uuid import UUID
 import strawberry
 
 from db.associations.effective import association_identities, identity_columns
+from db.errors import HeadwaterError, NotFound
 from db.rows import BuiltRow
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import AssociationKind
@@ -19,12 +20,15 @@ from schema.language.columns import column, reads
 from schema.language.fields import batched
 from schema.language.node_ids import Node
 from schema.language.pagination import PageArguments
+from schema.language.references import asset_ref
 from schema.language.scopes import READ
+from schema.lazy import resolved_assets
 from schema.temporal.history import ACTOR, CREDENTIAL, HISTORY_BY_SUBJECT, history_connections, page_at, version_fields
 
 IDENTITY_OF_ASSOCIATION = Batch(association_identities)
 
 OfPeriod = TypeVar("OfPeriod")
+Found = TypeVar("Found")
 
 
 @strawberry.type
@@ -73,6 +77,26 @@ class Association(Node):
     @staticmethod
     async def credential(associations: Sequence["Association"], info: Info) -> list[str | None]:
         return [it.credential for it in await records_of(info, associations)]
+
+
+async def found_by_reference(
+    info: Info,
+    find: Callable[[Info, UUID, datetime | None], Awaitable[Found]],
+    uid: UUID | HeadwaterError,
+    as_of: datetime | None,
+) -> Found | None:
+    """Return the association that a reference has been resolved to, or None if it names nothing. Raise any other error."""
+    if isinstance(uid, NotFound):
+        return None
+    if isinstance(uid, HeadwaterError):
+        raise uid
+    return await find(info, uid, as_of)
+
+
+async def uids_of_ends(info: Info, filter: Mapping[str, Any], ends: Sequence[str], as_of: datetime | None) -> dict[str, UUID]:
+    """Return the uids of the assets that a filter names by these fields. Raise NotFound that names a field if there is none."""
+    refs = {it: asset_ref(filter[it]) for it in ends if filter.get(it) is not None}
+    return {name: asset.uid for name, asset in (await resolved_assets(info, refs, as_of)).items()} if refs else {}
 
 
 async def records_of(info: Info, associations: Sequence[Association]) -> Sequence[Any]:

@@ -14,6 +14,7 @@ from db.associations import lineage_link as links
 from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
 from db.associations.order import AssociationOrder, cursor_key, order_parts, sort_key_types
+from db.associations.reference import resolve_link
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
 from db.temporal.kinds import LINK
@@ -22,7 +23,9 @@ from schema.associations.association import (
     association_histories,
     association_version,
     each_in_its_period,
+    found_by_reference,
     records_of,
+    uids_of_ends,
 )
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
@@ -158,8 +161,8 @@ async def links_of(
     description="Filter of lineage links. A link matches if it matches every given field. An empty list matches nothing."
 )
 class LineageLinkFilter:
-    source: UUID | None = optional_input_field("Uid of the source.")
-    target: UUID | None = optional_input_field("Uid of the target.")
+    source: AssetRef | None = optional_input_field("The source.")
+    target: AssetRef | None = optional_input_field("The target.")
     types: list[LineageType] | None = optional_input_field("Any of these types.")
     producers: list[str] | None = optional_input_field("Any of these producers.")
     min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
@@ -236,6 +239,17 @@ class LineageLinkPayload:
 
 @strawberry.type
 class LinkQueries:
+    @resolver(READ, "The lineage link that a reference names. Null if it is not effective at that instant.")
+    async def lineage_link(
+        self, info: Info, ref: Annotated[LinkRef, strawberry.argument(description="The link.")], as_of: AsOf = None
+    ) -> LineageLink | None:
+        named = link_ref(provided_fields(ref))
+        if isinstance(named, UUID):
+            return await LineageLink.find(info, named, as_of)
+        connection = await info.context.transaction.reader()
+        uid = await resolve_link(connection, named, await connection.instant(as_of), field="ref")
+        return await found_by_reference(info, LineageLink.find, uid, as_of)
+
     @paged
     @resolver(READ, "Lineage links that are effective at an instant.")
     async def lineage_links(
@@ -250,6 +264,7 @@ class LinkQueries:
         as_of: AsOf = None,
     ) -> Connection[LineageLink]:
         fields = parts_of(provided_fields(filter) or {})
+        fields |= await uids_of_ends(info, fields, ("source", "target"), as_of)
         if fields.get("min_confidence") is not None:
             confidence_of("minConfidence", fields["min_confidence"])
         order, descending = AssociationOrder[order_by.field.name], order_by.direction is OrderDirection.DESC

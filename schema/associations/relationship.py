@@ -12,11 +12,19 @@ from strawberry.scalars import JSON
 from db.associations import relationship as relationships
 from db.associations import relationship_fields
 from db.associations.order import AssociationOrder, cursor_key, order_parts, sort_key_types
+from db.associations.reference import resolve_relationship
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
 from db.temporal.change_log import Outcome
 from db.temporal.kinds import RELATIONSHIP
-from schema.associations.association import Association, association_histories, association_version, each_in_its_period
+from schema.associations.association import (
+    Association,
+    association_histories,
+    association_version,
+    each_in_its_period,
+    found_by_reference,
+    uids_of_ends,
+)
 from schema.execution.connections import fetch_connection, fetch_connections, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
@@ -147,8 +155,8 @@ async def relationships_of(
 @strawberry.input(description="Filter of relationships. A relationship matches if it matches every given field.")
 class RelationshipFilter:
     types: list[str] | None = optional_input_field("Any of these types, by their keys or codes. An empty list matches nothing.")
-    origin: UUID | None = optional_input_field("Uid of the origin.")
-    related: UUID | None = optional_input_field("Uid of the related end.")
+    origin: AssetRef | None = optional_input_field("The origin.")
+    related: AssetRef | None = optional_input_field("The related end.")
 
 
 @strawberry.enum(description="Field by which a list of relationships is ordered.")
@@ -205,6 +213,20 @@ class RelationshipPayload:
 
 @strawberry.type
 class RelationshipQueries:
+    @resolver(READ, "The relationship that a reference names. Null if it is not effective at that instant.")
+    async def relationship(
+        self,
+        info: Info,
+        ref: Annotated[RelationshipRef, strawberry.argument(description="The relationship.")],
+        as_of: AsOf = None,
+    ) -> Relationship | None:
+        named = relationship_ref(provided_fields(ref))
+        if isinstance(named, UUID):
+            return await Relationship.find(info, named, as_of)
+        types, connection = await registry_of(info), await info.context.transaction.reader()
+        uid = await resolve_relationship(connection, types, named, await connection.instant(as_of), field="ref")
+        return await found_by_reference(info, Relationship.find, uid, as_of)
+
     @paged
     @resolver(READ, "Relationships that are effective at an instant.")
     async def relationships(
@@ -222,6 +244,7 @@ class RelationshipQueries:
         types = fields.get("types")
         if types is not None:
             types = _type_ids(await registry_of(info), types)
+        fields |= await uids_of_ends(info, fields, ("origin", "related"), as_of)
         order, descending = AssociationOrder[order_by.field.name], order_by.direction is OrderDirection.DESC
         query = RelationshipQuery(
             types, fields.get("origin"), fields.get("related"), order=order, descending=descending, as_of=as_of

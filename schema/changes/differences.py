@@ -1,14 +1,18 @@
 """Differences of assets, lineage links and relationships between two instants."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from enum import Enum
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
+from db.connection import ReadConnection
 from db.temporal import differences
 from db.temporal.differences import DifferenceRow
-from schema.changes.change_filter import Filter, From, To, query_of
+from schema.changes.change_filter import Filter, From, query_of
 from schema.changes.subjects import (
     ASSETS,
     SUBJECT_OF_KIND,
@@ -77,7 +81,7 @@ class DifferenceQueries:
         self,
         info: Info,
         from_: From,
-        to: To,
+        to: Annotated[datetime | None, strawberry.argument(description="The later instant. Defaults to now.")] = None,
         subjects: Subjects = ASSETS,
         filter: Filter = None,
         first: First = None,
@@ -85,10 +89,12 @@ class DifferenceQueries:
         last: Last = None,
         before: Before = None,
     ) -> Connection[RecordedDifference]:
-        query = await query_of(info, from_, to, subjects, filter, of_states=True)
+        until = await read(info, ReadConnection.instant, to)
+        query = await query_of(info, from_, until, subjects, filter, of_states=True)
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "diff", query, key=(int, int)),
+            # without `to`, each page ends at its own now
+            Keyset(info.context.cursor_cipher, "diff", to, replace(query, until=query.since), key=(int, int)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, differences.list_differences, query, page),
             nodes=lambda rows: [_difference(row) for row in rows],

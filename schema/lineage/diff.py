@@ -5,7 +5,6 @@ from datetime import datetime
 from enum import Enum
 from itertools import chain
 from typing import Annotated, NamedTuple
-from uuid import UUID
 
 import strawberry
 
@@ -18,8 +17,10 @@ from schema.associations.lineage_link import LineageLink, links_of
 from schema.execution.context import Info
 from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
+from schema.language.inputs import provided_fields
+from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import READ
-from schema.lazy import LazyAsset, asset_id_at, assets_by_id
+from schema.lazy import REFERENCE, LazyAsset, assets_by_id
 from schema.lineage.truncation import LineageTruncation
 from schema.lineage.walk import WHOLE_LINKS_OF_PAGE, load_walk
 from schema.lineage.walk_arguments import MaxDepth, WalkFilter, walk_query
@@ -74,28 +75,36 @@ class LineageDiffQueries:
     async def lineage_diff(
         self,
         info: Info,
-        uid: Annotated[UUID, strawberry.argument(description="Uid of the asset to walk from.")],
+        of: Annotated[
+            AssetRef,
+            strawberry.argument(
+                description="The asset to walk from. A name means the product that has it at the later instant, else the one"
+                " that has it at the earlier."
+            ),
+        ],
         direction: Annotated[LineageDirection, strawberry.argument(description="Direction of the walk.")],
         from_: Annotated[datetime, strawberry.argument(name="from", description="The earlier instant.")],
-        to: Annotated[datetime, strawberry.argument(description="The later instant.")],
+        to: Annotated[datetime | None, strawberry.argument(description="The later instant. Defaults to now.")] = None,
         max_depth: MaxDepth = 5,
         filter: WalkFilter = None,
     ) -> LineageDiff | None:
-        if to <= from_:
-            raise BadInput(f"to is {write_instant(to)}. It must be after from ({write_instant(from_)}).", field="to")
+        until = await (await info.context.transaction.reader()).instant(to)
+        if until <= from_:
+            raise BadInput(f"to is {write_instant(until)}. It must be after from ({write_instant(from_)}).", field="to")
         query = await walk_query(info, Direction(direction.name), max_depth, filter)
-        roots = await asyncio.gather(*(asset_id_at(info, uid, instant) for instant in (from_, to)))
-        root = roots[0] or roots[1]
+        ref = asset_ref(provided_fields(of))
+        found = await info.context.load_all(REFERENCE, [(ref, until), (ref, from_)])
+        root = next((it.asset_id for it in found if it.alive), None)
         if root is None:
             return None
-        before, after = await asyncio.gather(*(_walk_snapshot(info, root, instant, query) for instant in (from_, to)))
+        before, after = await asyncio.gather(*(_walk_snapshot(info, root, instant, query) for instant in (from_, until)))
         removed = await assets_by_id(info, before.assets - after.assets, from_, from_)
-        added = await assets_by_id(info, after.assets - before.assets, to, to)
+        added = await assets_by_id(info, after.assets - before.assets, until, to)
         links_before = {it.row.link_id: it for it in await links_of(info, list(before.links.values()), from_, removed)}
         links_after = {it.row.link_id: it for it in await links_of(info, list(after.links.values()), to, added)}
         return LineageDiff(
             from_=from_,
-            to=to,
+            to=until,
             added_assets=[added[it] for it in sorted(added)],
             removed_assets=[removed[it] for it in sorted(removed)],
             added_links=[it for link_id, it in links_after.items() if link_id not in links_before],

@@ -1,11 +1,9 @@
 """Paths by which one asset feeds another."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Annotated
-from uuid import UUID
 
 import strawberry
 
@@ -19,10 +17,12 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.language.cost import list_size, walk_cost
 from schema.language.fields import field, resolver
+from schema.language.inputs import provided_fields
 from schema.language.node_ids import AsOf
 from schema.language.pagination import checked_page_size
+from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import READ
-from schema.lazy import LazyAsset, asset_id_at, assets_by_id
+from schema.lazy import REFERENCE, LazyAsset, assets_by_id
 from schema.lineage.walk_arguments import WalkFilter, walk_query
 
 
@@ -76,8 +76,8 @@ class PathQueries:
     async def lineage_paths(
         self,
         info: Info,
-        from_: Annotated[UUID, strawberry.argument(name="from", description="Uid of the source.")],
-        to: Annotated[UUID, strawberry.argument(description="Uid of the target.")],
+        from_: Annotated[AssetRef, strawberry.argument(name="from", description="The source.")],
+        to: Annotated[AssetRef, strawberry.argument(description="The target.")],
         mode: Annotated[LineagePathMode, strawberry.argument(description="Which paths to return.")] = LineagePathMode.SHORTEST,
         max_depth: Annotated[int, strawberry.argument(description="Maximum length of a path, in links.")] = 20,
         first: Annotated[int, strawberry.argument(description="Maximum number of paths.")] = 10,
@@ -86,12 +86,14 @@ class PathQueries:
     ) -> LineagePaths | None:
         limit = checked_page_size("first", first, info.context.limits.page_size)
         query = await walk_query(info, Direction.DOWNSTREAM, max_depth, filter)
-        origin, goal = await asyncio.gather(*(asset_id_at(info, uid, as_of) for uid in (from_, to)))
-        if origin is None or goal is None:
+        refs = [asset_ref(provided_fields(it)) for it in (from_, to)]
+        origin, goal = await info.context.load_all(REFERENCE, [(it, as_of) for it in refs])
+        if not origin.alive or not goal.alive:
             return None
-        if origin == goal:
-            raise BadInput(f"from and to are the same asset, {to}. Name two different assets.", field="to")
-        paths = await info.context.load(PATHS_BETWEEN, (origin, goal), query, as_of, limit, mode is LineagePathMode.SHORTEST)
+        if origin.asset_id == goal.asset_id:
+            raise BadInput(f"from and to are the same asset, {goal.uid}. Name two different assets.", field="to")
+        ends = origin.asset_id, goal.asset_id
+        paths = await info.context.load(PATHS_BETWEEN, ends, query, as_of, limit, mode is LineagePathMode.SHORTEST)
         info.context.cost_meter.visited += paths.visited_count
         connection = await info.context.transaction.reader()
         instant = await connection.instant(as_of)

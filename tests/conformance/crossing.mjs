@@ -58,8 +58,8 @@ export async function checkThroughGateway(ask) {
   await check("one response holds one product at two instants, and keeps them apart", async () => {
     const { data, errors, hops } = await ask(
       `query ($uid: UUID!, $then: DateTime) {
-        now: asset(uid: $uid) { ...read }
-        then: asset(uid: $uid, asOf: $then) { ...read }
+        now: asset(ref: { uid: $uid }) { ...read }
+        then: asset(ref: { uid: $uid }, asOf: $then) { ...read }
         again: product(name: "customer_accounts", asOf: $then) { ...read }
       }
       fragment read on Product { id name reviews { text } watchers }`,

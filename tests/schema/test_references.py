@@ -70,7 +70,7 @@ async def test_a_name_means_the_product_that_has_it_at_the_instant(shop: Api) ->
 
 
 async def test_an_entity_is_changed_deleted_and_restored_by_its_key(shop: Api) -> None:
-    uid = (await shop("query ($key: EntityKey!) { entity(key: $key) { uid } }", key=ANN)).data["entity"]["uid"]
+    uid = (await shop("query ($key: EntityKey!) { entity(ref: { key: $key }) { uid } }", key=ANN)).data["entity"]["uid"]
     shop.statements.clear()
     assert (await shop(UPDATE_ENTITY, input={"entity": {"key": ANN}, "displayName": "Anna", **AT})).data["updateEntity"][
         "changed"
@@ -194,3 +194,168 @@ async def test_a_uid_of_another_kind_is_an_error_that_says_so(shop: Api) -> None
         kind = "entity" if fault == "product" else "product"
         assert answer.error["message"].endswith(f"It is the uid of an asset of another kind ({kind}).")
     assert await names(shop) == ["orders", "sales"]
+
+
+async def uids_of(api: Api) -> dict[str, str]:
+    """Return the uids of all assets by their labels."""
+    found = (await api("{ products { nodes { uid label } } entities { nodes { uid label } } }")).data
+    return {it["label"]: it["uid"] for nodes in found.values() for it in nodes["nodes"]}
+
+
+async def test_an_asset_is_found_by_any_reference_at_any_instant(shop: Api) -> None:
+    uids = await uids_of(shop)
+    await shop.update("orders", name="requests", at=day(3))
+    query = "query ($ref: AssetRef!, $asOf: DateTime) { asset(ref: $ref, asOf: $asOf) { label } }"
+    # the first read without a transaction sets the tenant of the session
+    assert (await shop(query, ref={"uid": UID})).data == {"asset": None}
+    for ref, at, label in (
+        ({"uid": uids["orders"]}, None, "requests"),
+        ({"uid": uids["Ann"]}, day(1), "Ann"),
+        ({"product": "orders"}, None, None),
+        ({"product": "orders"}, day(2), "orders"),
+        ({"entity": ANN}, None, "Ann"),
+        ({"entity": ANN}, day(-1), None),
+        ({"uid": UID}, None, None),
+        ({"uid": uids["Ann"]}, day(-1), None),
+    ):
+        shop.statements.clear()
+        before = shop.statements.all_statements
+        found = (await shop(query, ref=ref, asOf=iso(at) if at else None)).data["asset"]
+        assert found == (label and {"label": label})
+        assert shop.statements.all_statements - before == 1, "one statement, without a transaction"
+
+
+async def test_many_assets_are_found_in_the_order_asked_with_one_statement_a_form(shop: Api) -> None:
+    uids = await uids_of(shop)
+    refs = [
+        {"entity": BO},
+        {"uid": uids["orders"]},
+        {"product": "none"},
+        {"uid": UID},
+        {"product": "sales"},
+        {"entity": ANN},
+        {"uid": uids["Ann"]},
+        {"entity": BO},
+        {"product": "orders"},
+    ]
+    query = "query ($refs: [AssetRef!]!, $asOf: DateTime) { assets(refs: $refs, asOf: $asOf) { label } }"
+    shop.statements.clear()
+    found = (await shop(query, refs=refs)).data["assets"]
+    assert [it and it["label"] for it in found] == ["Bo", "orders", None, None, "sales", "Ann", "Ann", "Bo", "orders"]
+    assert len(shop.statements) == 3
+    shop.statements.clear()
+    assert (await shop(query, refs=[{"uid": it} for it in uids.values()], asOf=iso(day(-1)))).data["assets"] == [None] * 4
+    assert len(shop.statements) == 1
+    assert (await shop(query, refs=[])).data["assets"] == []
+    assert (await shop(query, refs=[{"uid": UID}] * 501)).code_and_field == ("BAD_INPUT", "refs")
+    assert (await shop(query, refs=[{"uid": UID}] * 10_000)).code_and_field[0] == "LIMIT_EXCEEDED", "of the cost"
+    assert (await shop(query, refs=[{"product": "a\0"}])).code_and_field == ("BAD_INPUT", "product")
+
+
+async def test_a_product_is_found_by_its_name_or_uid(shop: Api) -> None:
+    uids = await uids_of(shop)
+    query = "query ($uid: UUID, $name: String) { product(uid: $uid, name: $name) { label upstream { nodes { label } } } }"
+    for name in ("orders", "sales"):
+        by_uid = (await shop(query, uid=uids[name])).data["product"]
+        assert by_uid == (await shop(query, name=name)).data["product"]
+        assert by_uid["label"] == name
+    assert (await shop(query, uid=uids["Ann"])).data["product"] is None
+    assert (await shop(query)).code_and_field == ("BAD_INPUT", "name")
+    assert (await shop(query, uid=UID, name="orders")).code_and_field == ("BAD_INPUT", "uid")
+
+
+LINK = "query ($ref: LinkRef!, $asOf: DateTime) { lineageLink(ref: $ref, asOf: $asOf) { uid producer source { label } } }"
+RELATIONSHIP = (
+    "query ($ref: RelationshipRef!, $asOf: DateTime) { relationship(ref: $ref, asOf: $asOf) { uid related { label } } }"
+)
+
+
+async def test_a_link_is_found_by_its_uid_or_ends(shop: Api) -> None:
+    ends: dict[str, Any] = {"source": ORDERS, "target": SALES}
+    found = (await shop(LINK, ref={"ends": ends})).data["lineageLink"]
+    assert found["source"] == {"label": "orders"}
+    for ref in ({"uid": found["uid"]}, {"ends": {**ends, "producer": None}}):
+        assert (await shop(LINK, ref=ref)).data["lineageLink"] == found
+        assert (await shop(LINK, ref=ref, asOf=iso(day(0)))).data["lineageLink"] is None
+    await shop.link("orders", "sales", producer="dbt", at=day(3))
+    assert (await shop(LINK, ref={"ends": {**ends, "producer": "dbt"}})).data["lineageLink"]["producer"] == "dbt"
+    assert (await shop(LINK, ref={"ends": ends})).code_and_field == ("BAD_INPUT", "ref.ends.producer")
+    assert (await shop(LINK, ref={"ends": ends}, asOf=iso(day(2)))).data["lineageLink"] == found
+    for ref in ({"uid": UID}, {"ends": {**ends, "source": NOBODY}}, {"ends": {**ends, "producer": "x"}}):
+        assert (await shop(LINK, ref=ref)).data["lineageLink"] is None
+
+
+async def test_a_relationship_is_found_by_its_uid_or_type_and_ends(shop: Api) -> None:
+    ends: dict[str, Any] = {"type": "knows", "origin": {"entity": BO}, "related": {"entity": ANN}}
+    found = (await shop(RELATIONSHIP, ref={"ends": ends})).data["relationship"]
+    assert (await shop(RELATIONSHIP, ref={"uid": found["uid"]})).data["relationship"] == found
+    assert (await shop(RELATIONSHIP, ref={"ends": ends}, asOf=iso(day(0)))).data["relationship"] is None
+    for ref in ({"uid": UID}, {"ends": {**ends, "origin": NOBODY}}):
+        assert (await shop(RELATIONSHIP, ref=ref)).data["relationship"] is None
+    unknown = {"ends": {**ends, "type": "none"}}
+    assert (await shop(RELATIONSHIP, ref=unknown)).code_and_field == ("BAD_INPUT", "ref.ends.type")
+    other = {"ends": {**ends, "origin": ORDERS}}
+    assert (await shop(RELATIONSHIP, ref=other)).code_and_field == ("BAD_INPUT", "ref.ends.origin")
+
+
+async def test_filters_name_ends_by_reference(shop: Api) -> None:
+    links = "query ($filter: LineageLinkFilter, $asOf: DateTime) { lineageLinks(filter: $filter, asOf: $asOf) { totalCount } }"
+    related = (
+        "query ($filter: RelationshipFilter, $asOf: DateTime) { relationships(filter: $filter, asOf: $asOf) { totalCount } }"
+    )
+    for query, given, count in (
+        (links, {"source": ORDERS}, 1),
+        (links, {"source": SALES}, 0),
+        (links, {"source": ORDERS, "target": {"entity": ANN}}, 0),
+        (links, {"source": None, "target": SALES}, 1),
+        (related, {"related": {"entity": ANN}, "types": ["steward"]}, 1),
+        (related, {"origin": ORDERS, "types": ["steward"]}, 1),
+    ):
+        ((_, found),) = (await shop(query, filter=given)).data.items()
+        assert found == {"totalCount": count}
+    # an asset that is not alive then has an identity, but a name is only that of an asset which is
+    assert (await shop(links, filter={"source": {"uid": (await uids_of(shop))["orders"]}}, asOf=iso(day(-1)))).data
+    faults = [(links, it, "NOT_FOUND") for it in ("source", "target")] + [
+        (related, it, "NOT_FOUND") for it in ("origin", "related")
+    ]
+    for query, name, code in faults:
+        for ref in ({"product": "none"}, {"uid": UID}, NOBODY):
+            assert (await shop(query, filter={name: ref})).code_and_field == (code, name)
+        answer = await shop(query, filter={name: ORDERS}, asOf=iso(day(-1)))
+        assert answer.code_and_field == (code, name)
+        assert answer.error["message"] == f"There is no product named 'orders' at {iso(day(-1))}."
+
+
+async def test_paths_and_differences_start_from_references_and_end_now(shop: Api) -> None:
+    paths = """
+      query ($since: AssetRef!, $to: AssetRef!, $asOf: DateTime) { lineagePaths(from: $since, to: $to, asOf: $asOf) {
+        paths { assets { label } }
+      } }
+    """
+    found = {"paths": [{"assets": [{"label": "orders"}, {"label": "sales"}]}]}
+    assert (await shop(paths, since=ORDERS, to=SALES)).data["lineagePaths"] == found
+    assert (await shop(paths, since=ORDERS, to=SALES, asOf=iso(day(-1)))).data["lineagePaths"] is None
+    assert (await shop(paths, since=ORDERS, to=NOBODY)).data["lineagePaths"] is None
+    assert (await shop(paths, since=ORDERS, to=ORDERS)).code_and_field == ("BAD_INPUT", "to")
+    await shop.update("orders", name="requests", at=day(3))
+    diff = """
+      query ($of: AssetRef!, $since: DateTime!, $to: DateTime) {
+        lineageDiff(of: $of, direction: DOWNSTREAM, from: $since, to: $to) { addedAssets { id label } }
+        diff(from: $since, to: $to, first: 1) { totalCount nodes { uid } pageInfo { endCursor } }
+      }
+    """
+    for ref in (ORDERS, {"product": "requests"}):
+        answer = (await shop(diff, of=ref, since=iso(day(0)))).data
+        # the name belongs to one of the instants at least
+        (added,) = answer["lineageDiff"]["addedAssets"]
+        assert (added["label"], "@" in added["id"]) == ("sales", False), "as it is now"
+        assert answer["diff"]["totalCount"] == 1
+    assert (await shop(diff, of=ORDERS, since=iso(day(4)))).data["lineageDiff"] is None
+    errors = (await shop(diff, of=ORDERS, since="2999-01-01")).errors
+    assert [it["extensions"].get("field") for it in errors] == ["to"] * len(errors) != []
+    pages = (
+        'query ($after: String) { diff(from: "2025-12-31", first: 3, after: $after) { nodes { uid } pageInfo { endCursor } } }'
+    )
+    first = (await shop(pages)).data["diff"]
+    second = (await shop(pages, after=first["pageInfo"]["endCursor"])).data["diff"]
+    assert len({it["uid"] for it in [*first["nodes"], *second["nodes"]]}) == 4

@@ -34,12 +34,12 @@ COMPOSITE = GraphQLObjectType | GraphQLInterfaceType | GraphQLUnionType
 Values = Mapping[str, Sequence[Any]]
 
 # Fields that need an argument although none is required by its type, and groups of arguments of which one may be set.
-NEEDED_ARGUMENT = {"Query.entity": "key"}
+NEEDED_ARGUMENT = {"Query.product": "name"}
 # Arguments that are set with another one, so that all its values select something.
 COMPANIONS = {
     f"Query.{name}.filter": {"subjects": ["PRODUCT", "ENTITY", "LINEAGE_LINK", "RELATIONSHIP"]} for name in ("changes", "diff")
 }
-EXCLUSIVE_ARGUMENTS = [{"first", "last"}, {"key", "uid"}]
+EXCLUSIVE_ARGUMENTS = [{"first", "last"}, {"name", "uid"}]
 
 
 class Step(NamedTuple):

@@ -122,7 +122,7 @@ async def test_a_load_of_a_new_tenant_takes_the_same_work_for_each_line(database
 
 
 FIRST, LAST = f'"{product_uid(1)}"', f'"{product_uid(900)}"'
-ASSET = f"asset(uid: {LAST})"
+ASSET = f"asset(ref: {{ uid: {LAST} }})"
 PERIOD = f'from: "{iso(day(-1))}", to: "{iso(day(2))}"'
 WINDOW = f"direction: UPSTREAM, {PERIOD}, filter: {{ assets: {{ kinds: [PRODUCT] }} }}"
 LINK = "link { source { label } }"
@@ -135,8 +135,11 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     "product by name": (1, '{ product(name: "p900") { uid domain { name } } }'),
     "product as of": (1, f'{{ product(name: "p900", asOf: "{iso(day(1))}") {{ uid owner }} }}'),
     "asset": (1, f"{{ {ASSET} {{ label }} }}"),
-    "entity by key": (1, '{ entity(key: { type: "TABLE", key: "k500" }) { uid details { value } type { label } } }'),
-    "assets": (10, "{ " + " ".join(f'a{n}: asset(uid: "{uid}") {{ label }}' for n, uid in enumerate(UIDS[:10])) + " }"),
+    "entity by key": (1, '{ entity(ref: { key: { type: "TABLE", key: "k500" } }) { uid details { value } type { label } } }'),
+    "assets": (
+        10,
+        "{ " + " ".join(f'a{n}: asset(ref: {{ uid: "{uid}" }}) {{ label }}' for n, uid in enumerate(UIDS[:10])) + " }",
+    ),
     "representations": (20, "query ($it: [_Any!]!) { _entities(representations: $it) { ... on Product { name } } }"),
     "page of products": (50, "{ products(first: 50) { nodes { name owner } pageInfo { hasNextPage } } }"),
     "last page of products": (50, "{ products(last: 50, orderBy: { field: UPDATED_AT }) { nodes { name } } }"),
@@ -153,7 +156,7 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     ),
     "neighbours of a page": (50, "{ products(first: 50) { nodes { upstream(maxDepth: 1) { totalCount } } } }"),
     "counts of a page": (50, "{ products(first: 50) { nodes { upstreamCount downstreamCount } } }"),
-    "diff of lineage": (60, f"{{ lineageDiff(uid: {LAST}, direction: UPSTREAM, {PERIOD}) {{ addedLinks {{ id }} }} }}"),
+    "diff of lineage": (60, f"{{ lineageDiff(of: {{ uid: {LAST} }}, direction: UPSTREAM, {PERIOD}) {{ addedLinks {{ id }} }} }}"),
     "lineage between": (60, f"{{ lineageBetween(of: {{ uid: {LAST} }}, {WINDOW}) {{ nodes {{ label }} links {{ {LINK} }} }} }}"),
     "related": (50, '{ products(first: 50) { nodes { related(key: "uses") { totalCount nodes { label } } } } }'),
     "relationships": (50, "{ products(first: 50) { nodes { relationships { totalCount nodes { id } } } } }"),
@@ -172,7 +175,7 @@ LOOKUPS: dict[str, tuple[int, str]] = {
         60,
         "{ relationships(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }",
     ),
-    "links of an end": (2, f"{{ lineageLinks(filter: {{ source: {LAST} }}) {{ nodes {{ id }} totalCount }} }}"),
+    "links of an end": (2, f"{{ lineageLinks(filter: {{ source: {{ uid: {LAST} }} }}) {{ nodes {{ id }} totalCount }} }}"),
     "histories": (50, "{ products(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }"),
     "page of changes": (50, f"{{ changes({PERIOD}, first: 50) {{ nodes {{ kind asset {{ label }} }} }} }}"),
     "changes of an asset": (
@@ -209,8 +212,8 @@ WHOLE: dict[str, str] = {
     "diff of everything": f"{{ diff({PERIOD}, subjects: [LINEAGE_LINK, RELATIONSHIP]) {{ totalCount nodes {{ kind }} }} }}",
     "search": '{ products(search: "text 90") { nodes { name } } entities(search: "ity 50") { nodes { label } } }',
     "filter": '{ products(filter: { domains: ["domain 7"], owners: ["ann"] }) { nodes { name } totalCount } }',
-    "paths": f"{{ lineagePaths(from: {FIRST}, to: {LAST}) {{ paths {{ assets {{ label }} }} }} }}",
-    "walk": f"{{ asset(uid: {FIRST}) {{ downstream(maxDepth: 50) {{ totalCount }} }} }}",
+    "paths": f"{{ lineagePaths(from: {{ uid: {FIRST} }}, to: {{ uid: {LAST} }}) {{ paths {{ assets {{ label }} }} }} }}",
+    "walk": f"{{ asset(ref: {{ uid: {FIRST} }}) {{ downstream(maxDepth: 50) {{ totalCount }} }} }}",
 }
 
 LATE = f'product: {{ name: "p7" }}, owner: "bo", at: "{iso(day(0.5))}"'

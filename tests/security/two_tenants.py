@@ -295,6 +295,9 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
     ids = [f"{kind}:{uid}" for kind, uid in zip(("Product", "Entity", "Product"), assets, strict=False)]
     ids += [f"{kind}:{uid}" for kind, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
     named = [*ids, f"Domain:domain%20{marker}"]
+    keys = [{"type": "PERSON", "key": "7"}, {"type": only, "key": only}]
+    common = {"source": {"product": "raw"}, "target": {"product": "clean"}}
+    steward = {"type": "steward", "origin": {"product": "raw"}, "related": {"entity": keys[0]}}
     versions = [f"AssetVersion:{uid}" for uid in assets]
     versions += [f"{it}Version:{uid}" for it, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
     return {
@@ -309,10 +312,20 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "DateTime:seenSince": [iso(day(0))],
         "LineageDirection": ["DOWNSTREAM", "UPSTREAM"],
         "UUID": [*assets, *associations],
-        "Query.entity.uid": [*assets[1:], assets[0]] if assets else [],
-        "Query.lineagePaths.to": [uids[it] for it in ("report", "table", only) if it in uids],
-        "LineageLinkFilter.target": [uids[it] for it in ("clean", "person") if it in uids],
-        "RelationshipFilter.related": [uids[it] for it in ("person", "other") if it in uids],
+        # the first of each names the same in every tenant
+        "Query.entity.ref": [*({"key": it} for it in keys), *({"uid": it} for it in assets)],
+        "Query.lineageLink.ref": [
+            {"ends": common},
+            {"ends": {**common, "source": {"product": only}}},
+            *({"uid": it} for it in associations),
+        ],
+        "Query.relationship.ref": [{"ends": steward}, {"ends": {**steward, "type": only}}, *({"uid": it} for it in associations)],
+        "AssetRef.uid": assets,
+        "AssetRef.product": ["raw", only],
+        "AssetRef.entity": keys,
+        "Query.lineagePaths.to": [{"uid": uids[it]} for it in ("report", "table", only) if it in uids],
+        "LineageLinkFilter.target": [{"uid": uids[it]} for it in ("clean", "person") if it in uids],
+        "RelationshipFilter.related": [{"uid": uids[it]} for it in ("person", "other") if it in uids],
         "ID": [*(f"{it}@{iso(day(0))}" for it in versions), *named, *(f"{it}@{AT}" for it in named)],
         "_Any": [
             *({"__typename": it.partition(":")[0], "id": it} for it in ids[:3]),
@@ -350,7 +363,6 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         ],
         "String:producers": ["dbt", marker],
         "String:entityTypes": ["PERSON", only],
-        "AssetRef.product": ["raw", only],
         "EntityKey.type": ["PERSON", only],
         "EntityKey.key": ["7", only],
         "EntityFilter.types": ["PERSON", only],

@@ -162,7 +162,7 @@ def _new_text(fragments: int) -> str:
 
 
 _LARGE = (
-    "query($uid: UUID!) { asset(uid: $uid) { downstream(maxDepth: 1, first: 1000) { edges { cursor depth confidence"
+    "query($uid: UUID!) { asset(ref: { uid: $uid }) { downstream(maxDepth: 1, first: 1000) { edges { cursor depth confidence"
     " node { uid label validFrom createdAt ... on Product { name owner status version domain { name } } } } } } }"
 )
 

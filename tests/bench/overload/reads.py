@@ -25,7 +25,7 @@ query Search($search: String!) {
 """
 WALK = """
 query Walk($uid: UUID!, $depth: Int!, $first: Int!, $asOf: DateTime) {
-  asset(uid: $uid, asOf: $asOf) {
+  asset(ref: { uid: $uid }, asOf: $asOf) {
     downstream(maxDepth: $depth, first: $first) {
       edges { depth node { uid label } }
       totalCount

@@ -159,8 +159,8 @@ await check("fragments on Asset match products and entities", async () => {
 await check("an object without an id is kept in what it was read with, and nothing is lost", async () => {
   warnings.length = 0;
   const { client } = start();
-  const code = gql`{ entity(key: { type: "PERSON", key: "1003" }) { id type { code } } }`;
-  const label = gql`{ entity(key: { type: "PERSON", key: "1003" }) { id type { label } } }`;
+  const code = gql`{ entity(ref: { key: { type: "PERSON", key: "1003" } }) { id type { code } } }`;
+  const label = gql`{ entity(ref: { key: { type: "PERSON", key: "1003" } }) { id type { label } } }`;
   await client.query({ query: code });
   await client.query({ query: label });
   expectEqual([client.readQuery({ query: code })?.entity.type.code, warnings], ["PERSON", []]);

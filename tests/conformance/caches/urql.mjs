@@ -166,7 +166,7 @@ await check("Graphcache: a mutation updates the record, and a deletion invalidat
 await check("Graphcache has nothing to warn of", async () => {
   const { client } = start();
   const query = gql`{
-    entity(key: { type: "PERSON", key: "1003" }) { id type { code domain { id name } } details { value type { code } } }
+    entity(ref: { key: { type: "PERSON", key: "1003" } }) { id type { code domain { id name } } details { value type { code } } }
     relationships(first: 3) { nodes { id type { code } origin { id label } attributes } }
     lineageLinks(first: 3) { nodes { id source { id label } metadata } }
     domains { nodes { id name owners } }

@@ -28,11 +28,11 @@ graphql`
 // One product at two instants, and the fields of all assets.
 graphql`
   query documentsTwoInstantsQuery($uid: UUID!, $then: DateTime!) {
-    now: asset(uid: $uid) {
+    now: asset(ref: { uid: $uid }) {
       ...documents_asset
       ...documents_product @alias(as: "product")
     }
-    then: asset(uid: $uid, asOf: $then) {
+    then: asset(ref: { uid: $uid }, asOf: $then) {
       ...documents_asset
       ...documents_product @alias(as: "product")
     }
@@ -79,7 +79,7 @@ graphql`
 
 graphql`
   query documentsEntityQuery($key: EntityKey!, $asOf: DateTime) {
-    entity(key: $key, asOf: $asOf) {
+    entity(ref: { key: $key }, asOf: $asOf) {
       ...documents_entity @arguments(types: ["role"])
     }
   }
@@ -88,7 +88,7 @@ graphql`
 // Any asset with its history and its upstream lineage.
 graphql`
   query documentsAssetQuery($uid: UUID!, $asOf: DateTime, $versions: Int!, $assets: Int!) {
-    asset(uid: $uid, asOf: $asOf) {
+    asset(ref: { uid: $uid }, asOf: $asOf) {
       id
       ...documents_history @arguments(first: $versions)
       ...documents_upstream @arguments(first: $assets)
@@ -224,10 +224,10 @@ graphql`
 // Every path to one product in one operation: Relay warns if two objects with one id differ.
 graphql`
   query documentsEverywhereQuery($uid: UUID!, $from: DateTime!, $to: DateTime!) {
-    now: asset(uid: $uid) {
+    now: asset(ref: { uid: $uid }) {
       ...documents_everywhere
     }
-    then: asset(uid: $uid, asOf: $from) {
+    then: asset(ref: { uid: $uid }, asOf: $from) {
       ...documents_everywhere
     }
     changes(from: $from, to: $to, filter: { assets: [{ uid: $uid }] }) {
@@ -253,7 +253,7 @@ graphql`
         }
       }
     }
-    lineageDiff(uid: $uid, direction: DOWNSTREAM, from: $from, to: $to) {
+    lineageDiff(of: { uid: $uid }, direction: DOWNSTREAM, from: $from, to: $to) {
       addedAssets {
         ...documents_asset
       }

@@ -26,11 +26,11 @@ const ProductsPage = graphql(`
 
 const NowAndThen = graphql(`
   query NowAndThen($uid: UUID!, $then: DateTime!) {
-    now: asset(uid: $uid) {
+    now: asset(ref: { uid: $uid }) {
       id
       label
     }
-    then: asset(uid: $uid, asOf: $then) {
+    then: asset(ref: { uid: $uid }, asOf: $then) {
       id
       label
       validTo

@@ -183,7 +183,7 @@ async def test_no_read_as_of_any_instant_finds_a_purged_asset(api: Api, address:
     query = """
       query ($orders: ID!, $raw: ID!, $uid: UUID!, $at: DateTime!, $from: DateTime!, $to: DateTime!) {
         then: products(asOf: $at) { nodes { name } }
-        byId: node(id: $orders) { id } byUid: asset(uid: $uid, asOf: $at) { id }
+        byId: node(id: $orders) { id } byUid: asset(ref: { uid: $uid }, asOf: $at) { id }
         changes(from: $from, to: $to) { nodes { uid } } raw: node(id: $raw) { ... on Product { history { totalCount }
           downstream(asOf: $at) { totalCount } } }
       }

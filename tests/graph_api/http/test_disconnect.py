@@ -147,7 +147,9 @@ async def test_a_disconnect_ends_the_wait_for_figures(service: Service, address:
             id="through a loader",
         ),
         pytest.param(analytics, "measure_graph", "{ analytics { lineage { longestPath } } }", id="statistics"),
-        pytest.param(paths, "paths_between", '{ lineagePaths(from: "%s", to: "%s") { exhaustive } }', id="paths"),
+        pytest.param(
+            paths, "paths_between", '{ lineagePaths(from: { uid: "%s" }, to: { uid: "%s" }) { exhaustive } }', id="paths"
+        ),
     ],
 )
 async def test_a_disconnect_ends_the_computation(

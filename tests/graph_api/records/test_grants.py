@@ -35,7 +35,7 @@ CREATE = """
     createEntity(input: { type: "CUSTOMER", key: "42", displayName: "Ann" }) { entity { displayName } }
   }
 """
-ONE = '{ entity(key: { type: "CUSTOMER", key: "42" }) { record } }'
+ONE = '{ entity(ref: { key: { type: "CUSTOMER", key: "42" } }) { record } }'
 SOURCE = {"service": "crm", "endpoint": "/customers", "lookupField": "id"}
 TENANTS = ("default", "beta")
 HIDDEN = "service is '{}', which is not configured for the tenant beta. Name another service, or let the operator"

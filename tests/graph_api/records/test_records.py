@@ -42,7 +42,7 @@ PUT = """
     putEntityType(input: { code: $code, label: "Customer", source: $source }) { entityType { code } }
   }
 """
-ONE = 'query ($key: String!) { entity(key: { type: "CUSTOMER", key: $key }) { displayName record } }'
+ONE = 'query ($key: String!) { entity(ref: { key: { type: "CUSTOMER", key: $key } }) { displayName record } }'
 ALL = "{ entities(first: 100) { nodes { key record } } }"
 
 
@@ -181,7 +181,7 @@ async def test_without_a_source_or_key_there_is_no_record_and_a_local_one_has_th
 async def test_a_record_is_current_at_any_as_of(address: str, crm: Remote) -> None:
     async with serving(address, crm=crm.address) as api:
         await create_customers(api, "1")
-        query = '{ entity(key: { type: "CUSTOMER", key: "1" }, asOf: "2026-01-02") { record } }'
+        query = '{ entity(ref: { key: { type: "CUSTOMER", key: "1" } }, asOf: "2026-01-02") { record } }'
         assert (await api(query)).data == {"entity": {"record": record("1")}}
 
 
@@ -466,7 +466,7 @@ async def test_the_records_of_a_request_have_a_total_byte_limit_including_repeti
         assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
         assert len(crm.targets) == 5
         repeated = " ".join(f"r{number}: record" for number in range(6))
-        answer = await api(f'{{ entity(key: {{ type: "CUSTOMER", key: "1" }}) {{ {repeated} }} }}')
+        answer = await api(f'{{ entity(ref: {{ key: {{ type: "CUSTOMER", key: "1" }} }}) {{ {repeated} }} }}')
         assert {it["extensions"]["code"] for it in answer.errors} == {"LIMIT_EXCEEDED"}
         assert set(answer.body["data"]["entity"].values()) == {None}
 
@@ -565,8 +565,8 @@ async def test_a_retried_mutation_fetches_once(address: str, crm: Remote, monkey
 
 async def test_a_record_below_a_field_that_became_null_is_not_fetched(address: str, crm: Remote) -> None:
     query = """{
-      gone: entity(key: { type: "CUSTOMER", key: "1" }) { record history(first: 100000) { totalCount } }
-      there: entity(key: { type: "CUSTOMER", key: "2" }) { record }
+      gone: entity(ref: { key: { type: "CUSTOMER", key: "1" } }) { record history(first: 100000) { totalCount } }
+      there: entity(ref: { key: { type: "CUSTOMER", key: "2" } }) { record }
     }"""
     async with serving(address, crm=crm.address) as api:
         await create_customers(api, "1", "2")

@@ -18,7 +18,7 @@ AT = 'asOf: "2026-10-01"'
 # Ways to read assets. Each has its own statement.
 PATHS = {
     "by name": f'{{ product(name: "orders", {AT}) {{ FIELDS }} }}',
-    "by uid": f'{{ entity(uid: "UID", {AT}) {{ FIELDS }} }}',
+    "by uid": f'{{ entity(ref: {{ uid: "UID" }}, {AT}) {{ FIELDS }} }}',
     "list of products": f"{{ products({AT}) {{ nodes {{ FIELDS }} }} }}",
     "list of entities": f"{{ entities({AT}) {{ nodes {{ FIELDS }} }} }}",
     "order by the period": f"{{ products(orderBy: {{ field: UPDATED_AT }}, {AT}) {{ nodes {{ FIELDS }} }} }}",

@@ -103,7 +103,7 @@ async def test_the_domain_of_a_product_or_a_type_inherits_the_instant(api: Api) 
     query = """
       query ($uid: UUID!, $asOf: DateTime) {
         product(name: "orders", asOf: $asOf) { domain { owners products { nodes { id owner } } } }
-        entity(uid: $uid, asOf: $asOf) { type { domain { owners entities { nodes { id } } } } }
+        entity(ref: { uid: $uid }, asOf: $asOf) { type { domain { owners entities { nodes { id } } } } }
       }
     """
     for as_of, owner, suffix in ((iso(day(5)), "ann", f"@{iso(day(5))}"), (None, "bob", "")):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.api
 
 MICROSECOND = timedelta(microseconds=1)
 THEN = """
-  query ($uid: UUID!, $asOf: DateTime) { entity(uid: $uid, asOf: $asOf) {
+  query ($uid: UUID!, $asOf: DateTime) { entity(ref: { uid: $uid }, asOf: $asOf) {
     id displayName asOf validFrom validTo createdAt updatedAt details { type { code } value validFrom validTo }
   } }
 """
@@ -71,7 +71,7 @@ async def test_repeating_a_state_changes_nothing_and_leaves_one_version(typed: A
     again = (await typed.change(uid, displayName="Ann", details={"email": "ann@shop.example"}, at=day(5))).data["updateEntity"]
     assert not again["changed"]
     assert again["entity"]["validFrom"] == iso(day(0))
-    history = (await typed("query ($uid: UUID!) { asset(uid: $uid) { history { totalCount } } }", uid=uid)).data
+    history = (await typed("query ($uid: UUID!) { asset(ref: { uid: $uid }) { history { totalCount } } }", uid=uid)).data
     assert history["asset"]["history"]["totalCount"] == 1
 
 
@@ -98,7 +98,9 @@ async def test_deleting_ends_the_details_and_restoring_brings_them_back(typed: A
     restored = (await typed(RESTORE_ENTITY, input={"entity": {"uid": uid}, "at": iso(day(8))})).data["restoreEntity"]
     assert restored["entity"]["details"] == [{"type": {"code": "email"}, "value": "ann@shop.example", "validFrom": iso(day(8))}]
     history = (
-        await typed("query ($uid: UUID!) { entity(uid: $uid) { history { nodes { changed { field before after } } } } }", uid=uid)
+        await typed(
+            "query ($uid: UUID!) { entity(ref: { uid: $uid }) { history { nodes { changed { field before after } } } } }", uid=uid
+        )
     ).data
     first, again = history["entity"]["history"]["nodes"]
     assert again["changed"] == first["changed"], "the entity did not exist before it was restored"
@@ -110,7 +112,7 @@ async def test_history_lists_the_changes_of_each_version_details_included(typed:
     uid = (await typed.create(details={"email": "ann@shop.example", "phone": "555"}))["uid"]
     await typed.change(uid, displayName="Anna", details={"phone": "556"}, removeDetails=["email"], at=day(5))
     answer = await typed(
-        "query ($uid: UUID!) { entity(uid: $uid) { history { nodes { validFrom validTo changed { field before after }"
+        "query ($uid: UUID!) { entity(ref: { uid: $uid }) { history { nodes { validFrom validTo changed { field before after }"
         ' asset { label ... on Entity { detail(type: "phone") type { code } } } } } } }',
         uid=uid,
     )
@@ -138,12 +140,12 @@ async def test_an_entity_is_found_by_its_uid_its_key_and_its_id(typed: Api) -> N
     then = iso(day(5))
     answer = await typed(
         """query ($uid: UUID!, $key: EntityKey!, $then: DateTime!, $ids: [ID!]!) {
-          uid: entity(uid: $uid) { id label }
-          key: entity(key: $key) { id label }
-          keyThen: entity(key: $key, asOf: $then) { id label }
-          asset(uid: $uid, asOf: $then) { id label }
+          uid: entity(ref: { uid: $uid }) { id label }
+          key: entity(ref: { key: $key }) { id label }
+          keyThen: entity(ref: { key: $key }, asOf: $then) { id label }
+          asset(ref: { uid: $uid }, asOf: $then) { id label }
           nodes(ids: $ids) { id ... on Entity { displayName } }
-          none: entity(key: { type: "PERSON", key: "warehouse/public.orders" }) { id }
+          none: entity(ref: { key: { type: "PERSON", key: "warehouse/public.orders" } }) { id }
         }""",
         uid=uid,
         key={"type": "TABLE", "key": "warehouse/public.orders"},
@@ -186,7 +188,7 @@ async def test_a_uid_belongs_to_one_kind_and_one_type(typed: Api) -> None:
     assert (await typed(CREATE_ENTITY, input={**given, "type": "PERSON", "uid": person})).code_and_field == ("CONFLICT", "uid")
     assert (await typed.change(product, displayName="x")).code_and_field == ("NOT_FOUND", "entity")
     assert (await typed(DELETE_ENTITY, input={"entity": {"uid": product}})).code_and_field == ("NOT_FOUND", "entity")
-    assert (await typed("query ($uid: UUID!) { entity(uid: $uid) { id } }", uid=product)).data["entity"] is None
+    assert (await typed("query ($uid: UUID!) { entity(ref: { uid: $uid }) { id } }", uid=product)).data["entity"] is None
 
 
 async def test_the_list_is_read_at_its_instant(typed: Api) -> None:
@@ -414,8 +416,10 @@ async def test_a_bad_update_names_the_field_at_fault(typed: Api) -> None:
 
 async def test_a_bad_query_names_the_field_at_fault(typed: Api) -> None:
     for query, fault in (
-        ("{ entity { id } }", ("BAD_INPUT", "uid")),
-        (f'{{ entity(uid: "{uuid4()}", key: {{ type: "PERSON", key: "1" }}) {{ id }} }}', ("BAD_INPUT", "key")),
+        ("{ entity { id } }", ("BAD_INPUT", "ref")),
+        (f'{{ entity(ref: {{ uid: "{uuid4()}", key: {{ type: "PERSON", key: "1" }} }}) {{ id }} }}', ("BAD_INPUT", "ref")),
+        ("{ product { id } }", ("BAD_INPUT", "name")),
+        (f'{{ product(uid: "{uuid4()}", name: "x") {{ id }} }}', ("BAD_INPUT", "uid")),
         ('{ entities(search: " ") { totalCount } }', ("BAD_INPUT", "search")),
         ('{ changes(from: "2026-01-01") { totalCount } }', ("BAD_INPUT", "to")),
         ('{ entities(filter: { details: [{ type: "shoe" }] }) { totalCount } }', ("BAD_INPUT", "type")),
@@ -432,8 +436,8 @@ async def test_a_value_that_two_fields_load_survives_the_cancellation_of_one(api
     await api.create("Ann", key="1")
     await api.create("Bo", key="2")
     query = """{
-      gone: entity(key: { type: "PERSON", key: "1" }) { type { label } history(first: 100000) { totalCount } }
-      there: entity(key: { type: "PERSON", key: "2" }) { type { label } }
+      gone: entity(ref: { key: { type: "PERSON", key: "1" } }) { type { label } history(first: 100000) { totalCount } }
+      there: entity(ref: { key: { type: "PERSON", key: "2" } }) { type { label } }
     }"""
     answer = await api(query)
     assert answer.body["data"] == {"gone": None, "there": {"type": {"label": "Person"}}}
@@ -442,6 +446,6 @@ async def test_a_value_that_two_fields_load_survives_the_cancellation_of_one(api
 
 async def test_a_type_of_details_that_cannot_be_stored_is_bad_input(typed: Api) -> None:
     uid = (await typed.create(details={"note": "x"}))["uid"]
-    query = "query ($uid: UUID!, $types: [String!]!) { entity(uid: $uid) { details(types: $types) { value } } }"
+    query = "query ($uid: UUID!, $types: [String!]!) { entity(ref: { uid: $uid }) { details(types: $types) { value } } }"
     assert (await typed(query, uid=uid, types=["note", "\0"])).code_and_field == ("BAD_INPUT", "types")
     assert (await typed(query, uid=uid, types=["note", "none"])).data["entity"] == {"details": [{"value": "x"}]}

@@ -33,7 +33,7 @@ async def update(api: Api, uid: str, at: Any, **changes: Any) -> Any:
 
 
 async def found(api: Api, key: str, at: Any = None) -> str | None:
-    query = "query ($key: EntityKey!, $asOf: DateTime) { entity(key: $key, asOf: $asOf) { uid } }"
+    query = "query ($key: EntityKey!, $asOf: DateTime) { entity(ref: { key: $key }, asOf: $asOf) { uid } }"
     entity: Any = (await api(query, key={"type": "PERSON", "key": key}, asOf=None if at is None else iso(at))).data["entity"]
     return None if entity is None else str(entity["uid"])
 
@@ -55,7 +55,7 @@ async def test_keys_change_from_an_instant_on_in_any_order_of_arrival(people: Ap
     assert (last["key"], last["keys"]) == ("c", ["c", "a"])
     assert [await found(people, "b", day(it)) for it in (4, 5, 8)] == [None, uid, None]
     assert [await found(people, "c", day(it)) for it in (1, 2, 8)] == [None, uid, uid]
-    history = "query ($uid: UUID!) { entity(uid: $uid) { history { nodes { changed { field before after } } } } }"
+    history = "query ($uid: UUID!) { entity(ref: { uid: $uid }) { history { nodes { changed { field before after } } } } }"
     versions = (await people(history, uid=uid)).data["entity"]["history"]["nodes"]
     assert versions[-1]["changed"] == [{"field": "keys", "before": ["b", "c", "a", ID], "after": ["c", "a"]}]
 

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.random, pytest.mark.slow(10), pytest.mark.temporal, py
 
 THEN = """
   query ($uid: UUID!, $search: String!, $asOf: DateTime!) {
-    entity(uid: $uid, asOf: $asOf) {
+    entity(ref: { uid: $uid }, asOf: $asOf) {
       displayName validFrom validTo createdAt phone: detail(type: "phone")
       details { type { code } value validFrom validTo }
       history { totalCount nodes { validFrom validTo asset { ... on Entity { displayName details { type { code } value } } } } }

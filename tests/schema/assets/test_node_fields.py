@@ -114,7 +114,7 @@ async def test_details_are_those_of_the_instant_and_roles_those_of_now(api: Api)
     fields = "description label"
     assert [it["description"] for it in await upstream(api, fields, asOf=iso(day(4)))] == ["Before"]
     assert [it["description"] for it in await upstream(api, fields)] == ["After"]
-    history = "query ($uid: UUID!) { entity(uid: $uid) { history { nodes { asset { typeLabel description tags } } } } }"
+    history = "query ($uid: UUID!) { entity(ref: { uid: $uid }) { history { nodes { asset { typeLabel description tags } } } } }"
     versions = (await api(history, uid=raw["uid"])).data["entity"]["history"]["nodes"]
     assert [it["asset"] for it in versions] == [
         {"typeLabel": "Table", "description": it, "tags": []} for it in ("Before", "After")

@@ -413,7 +413,9 @@ async def test_the_schema_is_kept_as_given_and_read_as_fields(api: Api) -> None:
 async def test_asset_finds_a_product_by_its_uid_at_an_instant(api: Api) -> None:
     product = await api.register()
     await api.update("orders", name="purchases", at=day(10))
-    query = "query ($uid: UUID!, $asOf: DateTime) { asset(uid: $uid, asOf: $asOf) { __typename label createdAt updatedAt } }"
+    query = (
+        "query ($uid: UUID!, $asOf: DateTime) { asset(ref: { uid: $uid }, asOf: $asOf) { __typename label createdAt updatedAt } }"
+    )
     then = (await api(query, uid=product["uid"], asOf=iso(day(5)))).data["asset"]
     assert then == {"__typename": "Product", "label": "orders", "createdAt": iso(day(0)), "updatedAt": iso(day(0))}
     now = (await api(query, uid=product["uid"])).data["asset"]

@@ -244,7 +244,7 @@ async def test_versions_and_changes_use_the_same_field_names(several: Api) -> No
     (created, *_) = await changes(several, subjects=["ENTITY"])
     history = """
       query ($uid: UUID!, $asOf: DateTime) {
-        entity(uid: $uid, asOf: $asOf) { history(last: 1) { nodes { changed { field before after } } } }
+        entity(ref: { uid: $uid }, asOf: $asOf) { history(last: 1) { nodes { changed { field before after } } } }
       }
     """
     found = (await several(history, uid=created["uid"], asOf=iso(day(2)))).data["entity"]["history"]["nodes"]

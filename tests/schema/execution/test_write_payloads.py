@@ -43,7 +43,8 @@ async def write(api: Api, mutation: str, *, read_back: bool = False, **given: An
         return str(answer["uid"])
     assert any(READ_BACK in it for it in api.statements.executed) is read_back
     written = answer[kind.lower()]
-    reading = f"query ($uid: UUID!, $asOf: DateTime) {{ asset(uid: $uid, asOf: $asOf) {{ ... on {kind} {{ {selection} }} }} }}"
+    asset = f"asset(ref: {{ uid: $uid }}, asOf: $asOf) {{ ... on {kind} {{ {selection} }} }}"
+    reading = f"query ($uid: UUID!, $asOf: DateTime) {{ {asset} }}"
     read = (await api(reading, uid=written["uid"], asOf=written["asOf"])).data["asset"]
     # the id has the instant that was requested, which is that of the read here
     assert {**written, "id": read["id"], "validTo": read["validTo"] if read_back else None} == read

@@ -28,7 +28,8 @@ async def row_counts(api: Api) -> tuple[int, ...]:
     "query",
     [
         '{ bad: product(name: "a\\u0000") { name } good: product(name: "taken") { name } }',
-        '{ bad: entity(key: { type: "T", key: "a\\u0000" }) { key } good: entity(key: { type: "T", key: "1" }) { key } }',
+        '{ bad: entity(ref: { key: { type: "T", key: "a\\u0000" } }) { key }'
+        ' good: entity(ref: { key: { type: "T", key: "1" } }) { key } }',
         '{ bad: domain(name: "a\\u0000") { name } good: domain(name: "d") { name } }',
     ],
 )
@@ -118,7 +119,7 @@ async def test_a_registration_without_a_required_field_names_it(api: Api, missin
         ('{ node(id: "rubbish") { id } }', "BAD_INPUT", "id"),
         ('{ node(id: "Product:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@2026-01-01") { id } }', "BAD_INPUT", "id"),
         ('{ node(id: "Product:2B5A1F0E-7C1D-4F3B-9A55-0D6C2A7BE101") { id } }', "BAD_INPUT", "id"),
-        ('{ asset(uid: "rubbish") { id } }', "BAD_INPUT", "uid"),
+        ('{ asset(ref: { uid: "rubbish" }) { id } }', "BAD_INPUT", "uid"),
         ('mutation { deleteProduct(input: { product: { name: "none" } }) { changed } }', "NOT_FOUND", "product"),
         ('mutation { updateProduct(input: { product: { name: "nobody" }, owner: "x" }) { changed } }', "NOT_FOUND", "product"),
         ('mutation { updateProduct(input: { product: {}, owner: "x" }) { changed } }', "BAD_INPUT", "product"),

@@ -101,7 +101,7 @@ def test_every_mutation_declares_its_cost() -> None:
         ('{ nodes(ids: ["a", "b"]) { id } }', {}, 2),
         ("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ["a"] * 9}, 9),
         ("query ($r: [_Any!]!) { _entities(representations: $r) { __typename } }", {"r": [{}] * 4}, 4),
-        ('{ entity(uid: "a") { details(types: ["x", "y"]) { value } detail(type: "x") } }', {}, 1 + 2),
+        ('{ entity(ref: { uid: "a" }) { details(types: ["x", "y"]) { value } detail(type: "x") } }', {}, 1 + 2),
         ("query ($x: Boolean!) { products @include(if: $x) { totalCount } domains { nodes { name } } }", {"x": False}, 51),
         ("query ($x: Boolean!) { products @skip(if: $x) { totalCount } domains { nodes { name } } }", {"x": False}, 52),
         ('{ diff(from: "2026-01-01", to: "2026-02-01", first: 3) { nodes { kind } } }', {}, 1 + 3 + 50_000),

@@ -82,9 +82,11 @@ async def test_entities_take_part_in_walks(api: Api) -> None:
     assert (await api(REGISTER_LINEAGE, input=ends)).data
     found = await walk(api)
     assert reached(found) == {"clean": 1, "orders table": 2}
-    query = (
-        '{ entity(key: {type: "TABLE", key: "db/orders"}) { upstream { nodes { __typename label ... on Product { owner } } } } }'
-    )
+    query = """
+      { entity(ref: { key: {type: "TABLE", key: "db/orders"} }) {
+        upstream { nodes { __typename label ... on Product { owner } } }
+      } }
+    """
     assert (await api(query)).data["entity"]["upstream"]["nodes"] == [
         {"__typename": "Product", "label": "clean", "owner": "ann"},
         {"__typename": "Product", "label": "raw", "owner": "ann"},
@@ -542,7 +544,9 @@ PATHS = """
   query ($from: UUID!, $to: UUID!, $mode: LineagePathMode! = SHORTEST, $maxDepth: Int! = 20, $first: Int! = 10,
     $filter: LineageFilter,
     $asOf: DateTime) {
-    lineagePaths(from: $from, to: $to, mode: $mode, maxDepth: $maxDepth, first: $first, filter: $filter, asOf: $asOf) {
+    lineagePaths(
+      from: { uid: $from }, to: { uid: $to }, mode: $mode, maxDepth: $maxDepth, first: $first, filter: $filter, asOf: $asOf
+    ) {
       exhaustive paths { confidence assets { label } links { id confidence source { label } target { label } } }
     }
   }
@@ -606,7 +610,7 @@ async def test_a_path_needs_both_ends_to_exist(api: Api) -> None:
 DIFF = """
   query ($uid: UUID!, $direction: LineageDirection! = DOWNSTREAM, $from: DateTime!, $to: DateTime!, $maxDepth: Int! = 5,
     $filter: LineageFilter) {
-    lineageDiff(uid: $uid, direction: $direction, from: $from, to: $to, maxDepth: $maxDepth, filter: $filter) {
+    lineageDiff(of: { uid: $uid }, direction: $direction, from: $from, to: $to, maxDepth: $maxDepth, filter: $filter) {
       from to truncated { reason }
       addedAssets { label asOf } removedAssets { label asOf }
       addedLinks { target { label asOf } } removedLinks { target { label asOf } }

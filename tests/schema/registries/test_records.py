@@ -20,7 +20,7 @@ PUTS = {
     }) { type: relationshipType { %s } } }""",
 }
 LIST = f"{{ detailTypes {{ nodes {{ code role {RECORD} }} }} }}"
-DETAIL_TYPES = "query ($uid: UUID!) { entity(uid: $uid) { details { type { code role createdAt updatedAt actor } } } }"
+DETAIL_TYPES = "query ($uid: UUID!) { entity(ref: { uid: $uid }) { details { type { code role createdAt updatedAt actor } } } }"
 
 
 @pytest.fixture

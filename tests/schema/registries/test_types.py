@@ -46,7 +46,7 @@ CREATE = "mutation ($input: CreateEntityInput!) { createEntity(input: $input) { 
 UPDATE = "mutation ($input: UpdateEntityInput!) { updateEntity(input: $input) { changed } }"
 DELETE = "mutation ($input: DeleteEntityInput!) { deleteEntity(input: $input) { changed } }"
 RESTORE = "mutation ($input: RestoreEntityInput!) { restoreEntity(input: $input) { changed } }"
-DETAIL_NOW = 'query ($uid: UUID!) { entity(uid: $uid) { detail(type: "email") } }'
+DETAIL_NOW = 'query ($uid: UUID!) { entity(ref: { uid: $uid }) { detail(type: "email") } }'
 
 SOURCE = {"service": "crm", "endpoint": "/customers", "lookupField": "email"}
 SOURCE_ROW = {"service": "crm", "endpoint": "/customers", "lookup_field": "email", "is_local": False}
