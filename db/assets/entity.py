@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, Uuid, bindparam, func
+from sqlalchemy import BigInteger, Text, Uuid, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.assets import asset, entity_fields
@@ -140,9 +140,11 @@ def _by_key(fields: frozenset[str] | None) -> Statement:
         keys.c.compared == func.compared_key(named.c.key),
         keys.c.valid_from <= AS_OF,
         keys.c.valid_to > AS_OF,
-        keys.c.asset_id == versions.c.asset_id,
     )
-    return compose(select_assets(ENTITY, AS_OF, fields).add_columns(named.c.ordinal).where(*has_key))
+    # a look-up by key, whatever the planner expects
+    holder = select(keys.c.asset_id).where(*has_key).limit(1).lateral("holder")
+    entities = select_assets(ENTITY, AS_OF, fields).add_columns(named.c.ordinal)
+    return compose(entities.where(versions.c.asset_id == holder.c.asset_id))
 
 
 async def create(

@@ -247,7 +247,7 @@ async def test_a_batch_takes_a_constant_number_of_statements_and_reads_only_rows
         assert all(isinstance(it, Outcome) and it.changed for it in outcomes)
         assert explained.scanned_tables <= {"detail_type"}
         counts.append(len(explained.plans))
-    assert counts == [6, 6], "lock, add, append, rebuild, project details and lifetimes"
+    assert counts == [7, 7], "lock, add, append, rebuild, project details, keys and lifetimes"
 
 
 def state(spec: IdentitySpec, number: int, at: datetime) -> ingest.AssetState:
