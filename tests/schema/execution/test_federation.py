@@ -153,7 +153,9 @@ def entity_ref(code: Any = "PERSON", key: Any = "4101") -> dict[str, Any]:
 async def test_an_entity_is_found_by_its_type_and_key(api: Api) -> None:
     await api.put_types()
     uids = [(await api.create(name, type="PERSON", key=key))["uid"] for name, key in (("ann", "4101"), ("bo", "4102"))]
-    refs = [entity_ref(), entity_ref(key="4102"), entity_ref(key="nobody"), entity_ref("TABLE"), entity_ref("NOTHING")]
+    update = "mutation ($input: UpdateEntityInput!) { updateEntity(input: $input) { changed } }"
+    assert (await api(update, input={"entity": {"uid": uids[1]}, "addKeys": ["crm-2"]})).data
+    refs = [entity_ref(), entity_ref(key="crm-2"), entity_ref(key="nobody"), entity_ref("TABLE"), entity_ref("NOTHING")]
     api.statements.clear()
     answer = await api(OBJECTS, refs=[*refs, {**entity_ref(), "id": f"Entity:{uids[1]}"}])
     assert [it and it["displayName"] for it in answer.data["_entities"]] == ["ann", "bo", None, None, None, "bo"]
