@@ -32,12 +32,15 @@ INGESTION = ("graph_api/commands", "graph_api/ingestion", "tests/commands.py", "
 
 # Modules of random tests, and what each of them uses besides.
 SUBJECTS: dict[str, tuple[str, ...]] = {
+    "tests/db/assets/test_entity_key.py": (),
+    "tests/db/associations/test_histories_random.py": (),
     "tests/db/associations/test_relationships_random.py": (),
     "tests/db/bulk/test_purge.py": (),
     "tests/db/consistency/test_concurrency.py": ("schema",),
     "tests/db/lineage/test_analytics.py": (),
     "tests/db/lineage/test_graph.py": (),
     "tests/db/lineage/test_walk_random.py": (),
+    "tests/db/lineage/test_window_random.py": (),
     "tests/db/registries/test_detail_format.py": (),
     "tests/db/temporal/test_change_log_machine.py": (),
     "tests/db/temporal/test_changes.py": (),
@@ -48,6 +51,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
     "tests/schema/language/test_cursors.py": ("schema",),
     "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
+    "tests/schema/test_search_random.py": ("schema",),
 }
 # Faults at random moments, and the siege, which measures durations and so runs alone.
 FAULTS, SIEGE = "tests/graph_api/commands/test_faults.py", "tests/siege"

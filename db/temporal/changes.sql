@@ -1,7 +1,7 @@
 -- Read changes of subjects of one kind: the state before, the state after, and the entry of the change log that caused each.
 -- Expects: CTE page (subject_group, kind, at, subject_id), the changes to read. Provides: a query.
 -- Tokens: {group}; {kind}, {periods}, {subject}, {identities}, {identity},
---   {created_at}, {state}, {state_before}, {author} of the kind.
+--   {created_at}, {state}, {author} of the kind.
 -- Used by: db.temporal.changes.list_changes
 SELECT '{kind}' AS kind, {group} AS subject_group, candidate.at, candidate.subject_id, i.*,
   CASE

@@ -45,8 +45,10 @@ INSERT INTO product_version (tenant_id, asset_id, valid_from, valid_to, created_
 SELECT 1, id, valid_from, valid_to, '{day(0)}', 'product ' || id, 'sales', 'ann', '{{}}', 'ACTIVE', '1', '{{}}', gen_random_uuid()
 FROM asset, period WHERE kind = 'PRODUCT';
 INSERT INTO entity_version (tenant_id, asset_id, valid_from, valid_to, created_at, display_name, details, keys, digest)
-SELECT 1, id, valid_from, valid_to, '{day(0)}', 'entity ' || id, '{{}}', '{{}}', gen_random_uuid()
+SELECT 1, id, valid_from, valid_to, '{day(0)}', 'entity ' || id, '{{}}', ARRAY[CAST(id - {ASSETS} AS text)], gen_random_uuid()
 FROM asset, period WHERE kind = 'ENTITY';
+INSERT INTO entity_key (tenant_id, asset_id, type, compared, valid_from, valid_to)
+SELECT 1, id, type, CAST(id - {ASSETS} AS text), '{day(0)}', 'infinity' FROM asset WHERE kind = 'ENTITY';
 INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to) SELECT 1, id, '{day(0)}', 'infinity' FROM asset;
 INSERT INTO lineage_link (tenant_id, uid, source_id, target_id)
 SELECT 1, gen_random_uuid(), source.id, target.id

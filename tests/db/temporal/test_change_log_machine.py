@@ -62,6 +62,11 @@ class Scenario:
         name = {"name": f"product {subject}"} if self.kind is PRODUCT else {}
         return {**self.start, **name, **self.patch(subject, patch)}
 
+    def stub(self, subject: int, patch: dict[str, Any]) -> dict[str, Any]:
+        """Build the state of a stub, which has all fields, also the keys of an entity."""
+        keys: dict[str, Any] = {"keys": []} if self.kind is ENTITY else {}
+        return {**keys, **self.state(subject, patch)}
+
     def patch(self, subject: int, patch: dict[str, Any]) -> dict[str, Any]:
         """Build a patch of a subject. Keys have to be unique."""
         if "keys" not in patch:
@@ -287,7 +292,7 @@ def machine_for(harness: Harness, scenario: Scenario) -> type[RuleBasedStateMach
 
         @rule(subject=subjects, patch=scenario.states, at=instants)
         def stub(self, subject: int, patch: dict[str, Any], at: datetime) -> None:
-            self.example.record(subject, Operation.STUB, scenario.state(subject, patch), at)
+            self.example.record(subject, Operation.STUB, scenario.stub(subject, patch), at)
 
         @rule(subject=subjects, at=instants)
         def delete(self, subject: int, at: datetime) -> None:
@@ -317,7 +322,7 @@ def machine_for(harness: Harness, scenario: Scenario) -> type[RuleBasedStateMach
         def batch(self, batch: list[Any]) -> None:
             payloads: dict[Operation, Callable[..., Any]] = {
                 Operation.SET: lambda subject, state, _: scenario.state(subject, state),
-                Operation.STUB: lambda subject, state, _: scenario.state(subject, state),
+                Operation.STUB: lambda subject, state, _: scenario.stub(subject, state),
                 Operation.PATCH: lambda subject, _, patch: scenario.patch(subject, patch),
                 Operation.DELETE: lambda *_: None,
             }
