@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from db.connection import WriteConnection
 from db.errors import NotFound
@@ -44,9 +45,15 @@ async def delete_once(
     key, at = idempotency_key_of(mutation, content), content.get("at")
     outcome = await write_once(info, key, lambda connection: delete(connection, at))
     uid = outcome.uid or await uid_of_subject(await info.context.transaction.reader(), kind, outcome.subject_id)
+    uid = uid or _named_uid(content)
     if uid is None:
         raise lost_result_error(f"The {kind.label}")
     return DeletePayload.of(type_name, uid, at, changed=outcome.changed)
+
+
+def _named_uid(content: dict[str, Any]) -> UUID | None:
+    """Return the uid of the reference in the content of a deletion, if it has one. It stays known when the subject is purged."""
+    return next((it["uid"] for it in content.values() if isinstance(it, dict) and "uid" in it), None)
 
 
 def lost_result_error(subject: str) -> NotFound:

@@ -209,8 +209,10 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
     source = {"service": "registry", "endpoint": f"/{marker}", "lookupField": marker}
     for code, domain in (("PERSON", "people"), ("TABLE", "sales"), (only, None), ("SPARE", None)):
         yield "putEntityType", None, {"code": code, "label": f"type {marker}", "domain": domain, "source": source}
-    for code, format_ in (("note", "text"), ("height", "number"), (only, None), ("spare", None)):
-        yield "putDetailType", None, {"code": code, "label": f"detail {marker}", "format": format_}
+    roles = {"note": "DESCRIPTION", "height": "URL", only: "OWNER", "shared": "TAG"}
+    for code, format_ in (("note", "text"), ("height", "number"), (only, None), ("shared", None), ("spare", None)):
+        detail_type = {"code": code, "label": f"detail {marker}", "format": format_, "role": roles.get(code)}
+        yield "putDetailType", None, detail_type
     for key, cardinality in (
         ("steward", "MANY_TO_MANY"),
         ("owned", "MANY_TO_ONE"),
@@ -230,7 +232,8 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
         yield "registerProduct", name, state if name != only else {**state, "idempotencyKey": marker}
     people = [("person", "PERSON", "7"), ("other", "PERSON", "8"), ("left", "PERSON", "9")]
     for label, type_, key in [*people, ("table", "TABLE", "7"), ("lone", only, only)]:
-        details = [{"type": "note", "value": f"note {marker}"}, {"type": "height", "value": "180"}]
+        texts = {"note": f"note {marker}", "height": "180", only: f"owner {marker}", "shared": marker}
+        details = [{"type": code, "value": value} for code, value in texts.items()]
         entity = {"type": type_, "key": key, "displayName": f"ann {marker}", "details": details}
         yield "createEntity", label, {**entity, "idempotencyKey": f"create {label}", **begin}
 
@@ -355,7 +358,11 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "String:actors": [f"actor {marker}"],
         "String:requests": [f"request {marker}"],
         "String:relationshipTypes": ["steward", only],
-        "LineageOf.asset": [{"uid": uid} for uid in assets],
+        "ChangeFilter.lineageOf": [
+            {"asset": {"uid": uid}, "direction": direction, "maxDepth": 1}
+            for uid in assets
+            for direction in ("UPSTREAM", "DOWNSTREAM")
+        ],
         "ChangeFilter.assets": [
             *({"uid": uid} for uid in assets),
             *({"product": name} for name in ("raw", only)),

@@ -219,10 +219,15 @@ class Example:
         return found
 
     def _authors(self, start: datetime) -> set[str]:
-        """The actors that may have made a period that begins at an instant. Of two ends that begin then, it is either."""
-        if any(it.valid_from == start for it in self.asserted.versions):
-            return {self.asserted.author_at(start)}
-        return {end.author_at(start) for end in self.ends if any(it.valid_from == start for it in end.lifetimes)}
+        """The actors that may have made a period that begins at an instant.
+
+        If the association is asserted before it and from it on, and the lifetime of an end begins or ends then, it is the author
+        of that end, of two ends either. Otherwise it is the author of the association.
+        """
+        versions = [it for it in self.asserted.versions if it.valid_from <= start and (it.valid_to or start) >= start]
+        is_asserted_throughout = any(it.valid_from < start for it in versions) and any(it.valid_to != start for it in versions)
+        ends = {end.author_at(start) for end in self.ends if any(start in (it.valid_from, it.valid_to) for it in end.lifetimes)}
+        return ends if is_asserted_throughout and ends else {self.asserted.author_at(start)}
 
     async def check(self, size: int) -> None:
         """Compare the history with the model: whole, page by page in both directions, and what a read at each start tells."""

@@ -131,7 +131,7 @@ def machine_for(bench: Bench) -> type[RuleBasedStateMachine]:
         def create(self, subject: int, name: str, details: dict[str, str], at: datetime) -> None:
             given = {"type": "PERSON", "displayName": self.called(name), "details": detail_list(details)}
             answer = bench.ask(CREATE_ENTITY, input={"uid": self.uids[subject], "at": iso(at), **given})
-            state = {"display_name": self.called(name), "details": details}
+            state = {"display_name": self.called(name), "details": details, "keys": []}
             self.expect(subject, AcceptedChange(at, Operation.SET, state), answer, creating=True)
 
         @rule(

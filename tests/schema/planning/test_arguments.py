@@ -53,7 +53,7 @@ def test_values_of_a_run_do_not_depend_on_earlier_runs(filter_: str) -> None:
 
 
 def test_null_for_an_argument_that_may_not_be_null_is_an_error_in_each_run() -> None:
-    arguments = arguments_of("query ($name: String) { product(name: $name) { name } }")
+    arguments = arguments_of("query ($name: String) { domain(name: $name) { name } }")
     for _ in range(2):
         assert values_of(arguments, name="a")["name"] == "a"
         assert "name" in values_of(arguments, name=None)

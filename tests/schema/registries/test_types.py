@@ -518,7 +518,7 @@ async def test_the_last_of_two_concurrent_registrations_of_a_detail_type_wins(ow
 
 @pytest.mark.parametrize(
     ("remove", "code", "index"),
-    [(REMOVE_ENTITY_TYPE, "PERSON", "asset_key_taken"), (REMOVE_DETAIL_TYPE, "email", "entity_detail_by_value")],
+    [(REMOVE_ENTITY_TYPE, "PERSON", "asset_by_type"), (REMOVE_DETAIL_TYPE, "email", "entity_detail_by_value")],
 )
 async def test_counting_what_uses_a_type_takes_an_index(own_api: Api, address: str, remove: str, code: str, index: str) -> None:
     await put_entity_type(own_api)
