@@ -41,7 +41,7 @@ class Gateway:
             await self._router(scope, receive, send)
             return
         request = HttpRequest(scope)
-        # a page whose name resolves to this machine is not even told what pages may do
+        # checked before the answer to a preflight request: a page whose name resolves to this machine learns nothing from it
         if self._cross_origin_policy.is_preflight(scope, request.headers) and self._is_admitted(request):
             await _send_preflight_response(self._cross_origin_policy, scope, receive, send)
             return

@@ -83,6 +83,7 @@ LINES: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "uid of another kind": (entity(ORDERS, "zcity", "x", None), "CONFLICT", "uid"),
     "uid of another type": (entity(ANN, "zcity", "x", None), "CONFLICT", "type"),
     "key of another uid": (entity(UID.format(9), "zperson", "x", "zk1"), "CONFLICT", "key"),
+    "uid with the key of another": (entity(ANN, "zperson", "x", "zk2"), "CONFLICT", "key"),
     "unknown relationship type": (related("absent", {"uid": ORDERS}, {"uid": ANN}), "BAD_INPUT", "type"),
     "reverse key": (related("zstewardOf", {"uid": ORDERS}, {"uid": ANN}), "BAD_INPUT", "type"),
     "key of two types": (related("zhome", {"uid": ANN}, {"uid": VIENNA}), "BAD_INPUT", "type"),
