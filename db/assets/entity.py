@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, Uuid, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, Uuid, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.assets import asset, entity_fields
@@ -22,7 +22,7 @@ from db.registries.type_registry import read_type_registry_locked
 from db.rows import BuiltRow
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import asset as assets
-from db.tables import entity_key as keys
+from db.tables import entity_key as entity_keys
 from db.tables import entity_version as versions
 from db.temporal.change_log import Assertion, Operation, Outcome
 from db.temporal.history import VersionPeriod
@@ -129,22 +129,34 @@ def _by_uid(fields: frozenset[str] | None) -> Statement:
 
 @lru_cache(MAX_SHAPES)
 def _by_key(fields: frozenset[str] | None) -> Statement:
+    holders = holders_of_keys("types", "keys", AS_OF).subquery("holders")
+    statement = select_assets(ENTITY, AS_OF, fields).add_columns(holders.c.ordinal)
+    return compose(statement.where(holders.c.asset_id == versions.c.asset_id))
+
+
+def holders_of_keys(types: str, keys: str, instant: ColumnElement[Any]) -> Select[Any]:
+    """Build the statement that reads the id of the entity which has each of some keys at an instant, with the ordinal of the key,
+    from the parameters that hold the types and the keys."""
     named = (
-        func.unnest(bindparam("types", type_=ARRAY(Text)), bindparam("keys", type_=ARRAY(Text)))
+        func.unnest(bindparam(types, type_=ARRAY(Text)), bindparam(keys, type_=ARRAY(Text)))
         .table_valued("type", "key", with_ordinality="ordinal")
-        .render_derived()
+        .render_derived("named")
     )
-    has_key = (
-        keys.c.tenant_id == TENANT,
-        keys.c.type == named.c.type,
-        keys.c.compared == func.compared_key(named.c.key),
-        keys.c.valid_from <= AS_OF,
-        keys.c.valid_to > AS_OF,
+    k = entity_keys.c
+    # the limit has PostgreSQL look each key up, whatever its statistics say
+    holder = (
+        select(k.asset_id)
+        .where(
+            k.tenant_id == TENANT,
+            k.type == named.c.type,
+            k.compared == func.compared_key(named.c.key),
+            k.valid_from <= instant,
+            k.valid_to > instant,
+        )
+        .limit(literal_column("1"))
+        .lateral("holder")
     )
-    # a look-up by key, whatever the planner expects
-    holder = select(keys.c.asset_id).where(*has_key).limit(1).lateral("holder")
-    entities = select_assets(ENTITY, AS_OF, fields).add_columns(named.c.ordinal)
-    return compose(entities.where(versions.c.asset_id == holder.c.asset_id))
+    return select(named.c.ordinal, holder.c.asset_id).select_from(named, holder)
 
 
 async def create(
