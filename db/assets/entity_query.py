@@ -6,10 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import BindParameter, ColumnElement, Double, Numeric, Select, Text, any_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from db.assets.asset_filters import ASSET_FILTERS, asset_conditions, digest_parts, is_one_of
 from db.assets.asset_list import (
     DOMAIN,
     INSTANT,
@@ -23,7 +25,7 @@ from db.assets.asset_list import (
     select_assets,
 )
 from db.assets.domain import DomainAt
-from db.assets.entity import EntityRow
+from db.assets.entity import EntityRow, holders_of_keys
 from db.connection import ReadConnection
 from db.errors import BadInput
 from db.fields import excerpt
@@ -62,7 +64,7 @@ class DetailCondition:
 class EntityQuery:
     """Filters and order of a list of entities. A filter that is None admits every entity; an empty one admits none.
 
-    Cursors carry a digest of its repr: do not rename its parts, nor those of `DetailCondition`.
+    Cursors carry a digest of its repr and of its `digest_parts`: do not rename its parts, nor those of `DetailCondition`.
     """
 
     search: str | None = None
@@ -72,6 +74,16 @@ class EntityQuery:
     order: EntityOrder = EntityOrder.DISPLAY_NAME
     descending: bool = False
     as_of: datetime | None = None
+    uids: tuple[UUID, ...] | None = field(default=None, repr=False)
+    # types and keys
+    keys: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
+    updated_since: datetime | None = field(default=None, repr=False)
+    updated_before: datetime | None = field(default=None, repr=False)
+    created_since: datetime | None = field(default=None, repr=False)
+
+    @property
+    def digest_parts(self) -> tuple[Any, ...]:
+        return digest_parts(self, ("keys", *ASSET_FILTERS))
 
 
 _ENTITIES: AssetList[EntityRow] = AssetList(
@@ -84,7 +96,7 @@ _ENTITIES: AssetList[EntityRow] = AssetList(
 )
 
 # Filters of a query without those on details, by the parameter that holds their value.
-_FILTERS = ("search", "types", "domains")
+_FILTERS = ("search", "types", "domains", "keys", *ASSET_FILTERS)
 
 # Parts of a condition on a detail.
 _PARTS = ("equals", "among", "contains", "least", "most")
@@ -162,12 +174,10 @@ def _shape_of(query: EntityQuery) -> _Shape:
 
 
 def _parameters(query: EntityQuery, shape: _Shape, as_of: datetime | None = None) -> dict[str, Any]:
-    parameters: dict[str, Any] = {
-        "as_of": as_of,
-        "search": query.search,
-        "types": query.types,
-        "domains": query.domains,
-    }
+    parameters: dict[str, Any] = {"as_of": as_of, **{name: getattr(query, name) for name in _FILTERS}}
+    if query.keys is not None:
+        parameters["key_types"] = [type_ for type_, _ in query.keys]
+        parameters["keys"] = [key for _, key in query.keys]
     for condition, detail in zip(query.details, shape.details, strict=True):
         parameters[detail.name("type")] = condition.type
         for part in detail.parts:
@@ -223,6 +233,10 @@ def _filtered(statement: Select[Any], shape: _Shape, instant: ColumnElement[Any]
         statement = statement.where(is_among(assets.c.type, "types", shape.filters))
     if "domains" in shape.filters:
         statement = statement.where(_is_in_domain(any_of("domains", Text)))
+    if "keys" in shape.filters:
+        holders = holders_of_keys("key_types", "keys", instant).subquery("holders")
+        statement = statement.where(is_one_of(ENTITY, select(holders.c.asset_id)))
+    statement = statement.where(*asset_conditions(ENTITY, shape.filters))
     for detail in shape.details:
         statement = statement.where(versions.c.asset_id.in_(_entities_with_detail(detail, instant)))
     return statement

@@ -1,14 +1,16 @@
 """Lists of products: searched, filtered and ordered as they were at an instant, of a whole tenant or of each domain."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, Text, select
 
+from db.assets.asset_filters import ASSET_FILTERS, asset_conditions, digest_parts
 from db.assets.asset_list import (
     DOMAIN,
     INSTANT,
@@ -23,7 +25,7 @@ from db.assets.asset_list import (
 from db.assets.domain import DomainAt
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
-from db.filters import AS_OF, TENANT, filters_of, is_among, overlaps
+from db.filters import AS_OF, TENANT, any_of, filters_of, is_among, overlaps
 from db.pagination import Page, PageShape, Slice
 from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import product_version as versions
@@ -40,7 +42,7 @@ class ProductOrder(StrEnum):
 class ProductQuery:
     """Filters and order of a list of products. A filter that is None admits every product; an empty one admits none.
 
-    Cursors carry a digest of its repr: do not rename its parts.
+    Cursors carry a digest of its repr and of its `digest_parts`: do not rename its parts.
     """
 
     search: str | None = None
@@ -51,10 +53,19 @@ class ProductQuery:
     order: ProductOrder = ProductOrder.NAME
     descending: bool = False
     as_of: datetime | None = None
+    uids: tuple[UUID, ...] | None = field(default=None, repr=False)
+    names: tuple[str, ...] | None = field(default=None, repr=False)
+    updated_since: datetime | None = field(default=None, repr=False)
+    updated_before: datetime | None = field(default=None, repr=False)
+    created_since: datetime | None = field(default=None, repr=False)
+
+    @property
+    def digest_parts(self) -> tuple[Any, ...]:
+        return digest_parts(self, ("names", *ASSET_FILTERS))
 
 
 # Filters of a query, by the parameter that holds their value.
-_FILTERS = ("search", "domains", "statuses", "owners", "tags")
+_FILTERS = ("search", "domains", "statuses", "owners", "tags", "names", *ASSET_FILTERS)
 _Filters = frozenset[str]
 
 _PRODUCTS: AssetList[ProductRow] = AssetList(
@@ -97,14 +108,7 @@ async def count_products_by_domain(connection: ReadConnection, domains: Sequence
 
 
 def _parameters(query: ProductQuery, as_of: datetime | None = None) -> dict[str, Any]:
-    return {
-        "as_of": as_of,
-        "search": query.search,
-        "domains": query.domains,
-        "statuses": query.statuses,
-        "owners": query.owners,
-        "tags": query.tags,
-    }
+    return {"as_of": as_of, **{name: getattr(query, name) for name in _FILTERS}}
 
 
 @lru_cache(MAX_SHAPES)
@@ -147,4 +151,7 @@ def _filtered(statement: Select[Any], filters: _Filters, instant: ColumnElement[
             statement = statement.where(is_among(column, name, filters))
     if "tags" in filters:
         statement = statement.where(overlaps(versions.c.tags, "tags", filters))
-    return statement
+    if "names" in filters:
+        # an index finds each
+        statement = statement.where(versions.c.name == any_of("names", Text))
+    return statement.where(*asset_conditions(PRODUCT, filters))

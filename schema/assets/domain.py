@@ -93,7 +93,9 @@ class Domain(Node):
             info,
             domains,
             PageArguments(first, after, last, before),
-            keyset=lambda domain: Keyset(cipher, "entities of a domain", domain.name, query, domain.pinned, key=(str, int)),
+            keyset=lambda domain: Keyset(
+                cipher, "entities of a domain", domain.name, query, *query.digest_parts, domain.pinned, key=(str, int)
+            ),
             fetch=lambda of, page: info.context.load_all(ENTITIES_BY_DOMAIN, [domain.key for domain in of], query, page),
             nodes=lambda domain, rows: [Entity.of(row, domain.pinned) for row in rows],
             cursor_key=lambda _, row: entity_query.cursor_key(row, query.order),

@@ -21,6 +21,7 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY
 from schema.assets.asset import LABEL, TYPE_LABEL, Asset
+from schema.assets.asset_filter import CREATED_SINCE, UIDS, UPDATED_BEFORE, UPDATED_SINCE, check_asset_filter, query_values
 from schema.assets.entity_detail import (
     DETAILS_BY_ENTITY,
     DetailFilter,
@@ -54,7 +55,7 @@ from schema.language.inputs import (
 )
 from schema.language.node_ids import ID, AsOf, write_id
 from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
-from schema.language.references import EntityRef, entity_ref
+from schema.language.references import EntityKey, EntityRef, entity_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyDomain, asset_type
 from schema.registries.entity_type import ENTITY_TYPE_BY_CODE, EntityType
@@ -168,13 +169,20 @@ BY_DISPLAY_NAME = EntityOrder(field=EntityOrderField("DISPLAY_NAME"), direction=
 
 
 @strawberry.input(
-    description="Filter of entities. An entity matches if it matches every given field. An empty list of types or domains"
-    " matches nothing."
+    description="Filter of entities. An entity matches if it matches every given field. An empty list of types, domains,"
+    " uids or keys matches nothing."
 )
 class EntityFilter:
     types: list[str] | None = optional_input_field("Any of these types.")
     domains: list[str] | None = optional_input_field("Types that belong to any of these domains.")
     details: list[DetailFilter] | None = optional_input_field("Conditions on details. All of them must match.")
+    uids: list[UUID] | None = optional_input_field(UIDS)
+    keys: list[EntityKey] | None = optional_input_field(
+        "Any of these keys at that instant, primary or alternate, no more than a page may have."
+    )
+    updated_since: datetime | None = optional_input_field(UPDATED_SINCE)
+    updated_before: datetime | None = optional_input_field(UPDATED_BEFORE)
+    created_since: datetime | None = optional_input_field(CREATED_SINCE)
 
 
 # The parts of a patch of keys, with the fields of the input.
@@ -272,7 +280,7 @@ class EntityQueries:
         key: type = str if query.order is entity_query.EntityOrder.DISPLAY_NAME else datetime
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "entities", query, key=(key, int)),
+            Keyset(info.context.cursor_cipher, "entities", query, *query.digest_parts, key=(key, int)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, entity_query.list_entities, query, page),
             nodes=lambda rows: [Entity.of(row, as_of) for row in rows],
@@ -368,11 +376,14 @@ def _changed_fields(content: dict[str, Any]) -> dict[str, Any]:
 async def query_parts(info: Info, filter: EntityFilter | None) -> dict[str, Any]:
     """Convert the fields of a filter to those of a query. Raise an error if a type that it names does not exist."""
     fields = {name: value for name, value in (provided_fields(filter) or {}).items() if value is not None}
-    conditions = fields.pop("details", [])
+    check_asset_filter(fields, info.context.limits.page_size)
+    conditions, keys = fields.pop("details", []), fields.pop("keys", None)
     check_conditions(conditions)
     types = [("types", TypeCode(True, it)) for it in fields.get("types", ())]
+    types += [("type", TypeCode(True, it["type"])) for it in keys or ()]
     types += [("type", TypeCode(False, it["type"])) for it in conditions]
     known = await require_types(info, types)
     formats = [it.format for it in known[len(known) - len(conditions) :]]
     details = tuple(condition_of(it, format_) for it, format_ in zip(conditions, formats, strict=True))
-    return {**{name: tuple(value) for name, value in fields.items()}, "details": details}
+    named = None if keys is None else tuple((it["type"], it["key"]) for it in keys)
+    return {**query_values(fields), "keys": named, "details": details}

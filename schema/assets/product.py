@@ -20,6 +20,7 @@ from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
 from db.temporal.kinds import PRODUCT
 from schema.assets.asset import LABEL, TYPE_LABEL, Asset
+from schema.assets.asset_filter import CREATED_SINCE, UIDS, UPDATED_BEFORE, UPDATED_SINCE, check_asset_filter, query_values
 from schema.assets.search import Search, searchable
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
@@ -123,6 +124,11 @@ class ProductFilter:
     statuses: list[ProductStatus] | None = optional_input_field("Any of these statuses.")
     owners: list[str] | None = optional_input_field("Any of these owners.")
     tags: list[str] | None = optional_input_field("Any of these tags.")
+    uids: list[UUID] | None = optional_input_field(UIDS)
+    names: list[str] | None = optional_input_field("Any of these names at that instant, no more than a page may have.")
+    updated_since: datetime | None = optional_input_field(UPDATED_SINCE)
+    updated_before: datetime | None = optional_input_field(UPDATED_BEFORE)
+    created_since: datetime | None = optional_input_field(CREATED_SINCE)
 
 
 @strawberry.input(description="A product to register.")
@@ -214,17 +220,19 @@ class ProductQueries:
         before: Before = None,
         as_of: AsOf = None,
     ) -> Connection[Product]:
+        fields = {name: value for name, value in (provided_fields(filter) or {}).items() if value is not None}
+        check_asset_filter(fields, info.context.limits.page_size)
         query = ProductQuery(
             search=searchable(search),
             order=product_query.ProductOrder[order_by.field.name],
             descending=order_by.direction is OrderDirection.DESC,
             as_of=as_of,
-            **{name: None if value is None else tuple(value) for name, value in (provided_fields(filter) or {}).items()},
+            **query_values(fields),
         )
         key: type = str if query.order is product_query.ProductOrder.NAME else datetime
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "products", query, key=(key, int)),
+            Keyset(info.context.cursor_cipher, "products", query, *query.digest_parts, key=(key, int)),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, product_query.list_products, query, page),
             nodes=lambda rows: [Product.of(row, as_of) for row in rows],

@@ -142,6 +142,25 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     ),
     "representations": (20, "query ($it: [_Any!]!) { _entities(representations: $it) { ... on Product { name } } }"),
     "page of products": (50, "{ products(first: 50) { nodes { name owner } pageInfo { hasNextPage } } }"),
+    "products by uid": (
+        20,
+        "{ products(filter: { uids: [" + ", ".join(f'"{it}"' for it in UIDS) + "] }) { totalCount nodes { name } } }",
+    ),
+    "products by name": (
+        20,
+        "{ products(filter: { names: [" + ", ".join(f'"p{it}"' for it in range(20)) + "] }) { totalCount nodes { name } } }",
+    ),
+    "entities by key": (
+        20,
+        "{ entities(filter: { keys: ["
+        + ", ".join(f'{{ type: "TABLE", key: "k{it}" }}' for it in range(20))
+        + "] }) { totalCount nodes { label } } }",
+    ),
+    "products changed since": (
+        50,
+        f'{{ products(first: 50, filter: {{ updatedSince: "{iso(day(-1))}" }}, orderBy: {{ field: UPDATED_AT }}) {{'
+        " nodes { name } } }",
+    ),
     "last page of products": (50, "{ products(last: 50, orderBy: { field: UPDATED_AT }) { nodes { name } } }"),
     "page of entities": (50, "{ entities(first: 50) { nodes { displayName details { value } } } }"),
     "details": (1, '{ entities(filter: { details: [{ type: "note", in: ["value 7"] }] }) { nodes { label } } }'),

@@ -12,7 +12,7 @@ import pytest
 from db.assets import entity
 from db.assets.asset import IdentitySpec
 from db.assets.entity import EntityRow
-from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery, list_entities
+from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery, count_entities, list_entities
 from db.assets.search import SearchQuery, search_counts
 from db.bulk import ingest
 from db.connection import ReadConnection
@@ -137,6 +137,10 @@ READS: dict[str, tuple[Callable[[EntityRow], Read], str]] = {
         lambda _: listing(Page(50), order=EntityOrder.UPDATED_AT, descending=True),
         "entity_version_by_instant",
     ),
+    "changed since": (
+        lambda _: listing(Page(50), order=EntityOrder.UPDATED_AT, updated_since=THEN, updated_before=day(0)),
+        "entity_version_by_instant",
+    ),
     "detail equality": (lambda row: with_detail(type="email", equals=row.details["email"]), "entity_detail_by_value"),
     "detail equality as of": (
         lambda row: with_detail(THEN, type="email", equals=row.details["email"]),
@@ -176,6 +180,23 @@ async def test_a_single_read_without_an_instant_uses_its_index_whatever_the_plan
             assert await read(database.single_read(1))
         assert index in explained.indexes
         assert explained.scanned_tables <= {"entity_type", "detail_type"}
+
+
+@pytest.mark.parametrize("order", [EntityOrder.DISPLAY_NAME, EntityOrder.UPDATED_AT])
+@pytest.mark.parametrize("named", ["uids", "keys"])
+async def test_a_filter_of_many_assets_looks_each_up(database: Database, named: str, order: EntityOrder) -> None:
+    async with database.snapshot(1) as connection:
+        rows = (await list_entities(connection, EntityQuery(search="f00"), Page(100))).items
+        values: Any = {"uids": tuple(it.uid for it in rows), "keys": tuple((it.type, it["keys"][0]) for it in rows)}[named]
+        lookup = {"uids": "asset_uid_taken", "keys": "entity_key_by_key"}[named]
+        for as_of in (None, THEN):
+            query = EntityQuery(**{named: values}, order=order, as_of=as_of)
+            for explained in (explained_plans(database), generic_plans(database)):
+                with explained:
+                    assert len((await list_entities(connection, query, Page(100))).items) == len(rows)
+                    assert await count_entities(connection, query) == len(rows)
+                assert lookup in explained.indexes <= {lookup, "entity_version_pkey", "entity_version_current", "asset_pkey"}
+                assert explained.scanned_tables == set()
 
 
 @pytest.mark.parametrize("tenant_id", [1, 2, 3])

@@ -132,6 +132,26 @@ async def test_a_write_reads_only_rows_of_its_subject(database: Database) -> Non
         assert explained.scanned_tables == set()
 
 
+@pytest.mark.parametrize("order", [ProductOrder.NAME, ProductOrder.UPDATED_AT])
+@pytest.mark.parametrize("named", ["uids", "names"])
+async def test_a_filter_of_many_products_looks_each_up(database: Database, named: str, order: ProductOrder) -> None:
+    lookup, other = {
+        "uids": ("asset_uid_taken", "product_version_pkey"),
+        "names": ("product_version_by_name", "product_version_by_name"),
+    }[named]
+    async with database.snapshot(1) as connection:
+        rows = (await list_products(connection, ProductQuery(), Page(100))).items
+        values: Any = {"uids": tuple(it.uid for it in rows), "names": tuple(it.name for it in rows)}[named]
+        for as_of in (None, day(-200)):
+            query = ProductQuery(**{named: values}, order=order, as_of=as_of)
+            for explained in (explained_plans(database), generic_plans(database)):
+                with explained:
+                    assert len((await list_products(connection, query, Page(100))).items) == len(rows)
+                    assert await count_products(connection, query) == len(rows)
+                assert lookup in explained.indexes <= {lookup, other, "product_version_current", "asset_pkey"}
+                assert explained.scanned_tables == set()
+
+
 @pytest.mark.parametrize("bound", ["NULL", "100"])
 async def test_a_search_uses_the_indexes_of_texts_and_names_only(address: str, bound: str) -> None:
     search = f"SELECT * FROM search_assets(1, '3f9a', now(), '{{PRODUCT,ENTITY}}', {bound}, with_tags => '{{x}}')"

@@ -1,0 +1,35 @@
+"""Filters that lists of products and lists of entities share: many assets at once, and the instants of their changes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from db.errors import BadInput
+from db.fields import refuse_unstorable
+from db.instants import write_instant
+
+UIDS = "Any of these uids, no more than a page may have."
+UPDATED_SINCE = "Changed at this instant or later, up to the instant of this read."
+UPDATED_BEFORE = "Not changed since this instant: `updatedAt` is before it."
+CREATED_SINCE = "First created at this instant or later."
+
+
+def check_asset_filter(fields: Mapping[str, Any], page_size: int) -> None:
+    """Raise an error if a filter, given as plain values, names more assets than a page has, or a period that is empty."""
+    for name in ("uids", "names", "keys"):
+        if len(fields.get(name, ())) > page_size:
+            raise BadInput(f"{name} has {len(fields[name])} entries. At most {page_size} are allowed.", field=name)
+    for name in fields.get("names", ()):
+        refuse_unstorable("names", name)
+    for key in fields.get("keys", ()):
+        refuse_unstorable("key", key["key"])
+    since, before = fields.get("updated_since"), fields.get("updated_before")
+    if since is not None and before is not None and before <= since:
+        raise BadInput(
+            f"updatedBefore is {write_instant(before)}. It must be after updatedSince ({write_instant(since)}).",
+            field="updatedBefore",
+        )
+
+
+def query_values(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a filter, given as plain values, as those of a query: lists are tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
