@@ -49,6 +49,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/graph_api/commands/test_ingest_jsonl.py": INGESTION,
     "tests/graph_api/ingestion/test_spreadsheet_cells.py": ("graph_api/ingestion",),
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
+    "tests/schema/assets/test_lists_random.py": ("schema",),
     "tests/schema/language/test_cursors.py": ("schema",),
     "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
     "tests/schema/test_search_random.py": ("schema",),

@@ -2,6 +2,7 @@
 domain."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Select, Text, bindparam, func, literal_column, select, text
@@ -30,12 +31,35 @@ _DOMAINS = text(
 )
 
 
+# The column with the value of a sort key that is no column of the versions.
+SORT_KEY = "sort_key"
+
+
 class _AssetRow(Protocol):
     @property
     def asset_id(self) -> int: ...
 
+    def __getitem__(self, column: str, /) -> Any: ...
+
 
 Row = TypeVar("Row", bound=_AssetRow)
+
+
+@dataclass(frozen=True)
+class SortKey:
+    """The value by which an order sorts assets, before their id. It is never NULL, so that it compares with that of a cursor."""
+
+    value: ColumnElement[Any]
+    # type of the value in cursors
+    type: type = str
+    # the id as the index of the order has it, and what the index requires of rows
+    id: ColumnElement[Any] | None = None
+    condition: ColumnElement[bool] | None = None
+
+    @property
+    def column(self) -> str:
+        """The column of a row that holds the value."""
+        return self.value.name if isinstance(self.value, Column) else SORT_KEY
 
 
 def identity_of(kind: Kind) -> ColumnElement[bool]:
@@ -79,25 +103,31 @@ def _detail_rows(instant: ColumnElement[Any], fields: frozenset[str] | None) -> 
 
 
 class AssetList(Generic[Row]):
-    """Pages of the assets of one kind. An order sorts by one field, and by the asset id where that is equal.
+    """Pages of the assets of one kind. An order sorts by its key, and by the asset id where that is equal."""
 
-    `fields` names the field of each order, which is both a column of the versions and an attribute of a row.
-    """
-
-    def __init__(self, kind: Kind, fields: Mapping[Any, str]) -> None:
+    def __init__(self, kind: Kind, keys: Mapping[Any, SortKey]) -> None:
         self._columns = kind.versions.c
-        self._fields = fields
+        self._keys = keys
 
     def cursor_key(self, row: Row, order: Any) -> tuple[Any, ...]:
         """Return the values by which a row sorts. A cursor holds them."""
-        return (getattr(row, self._fields[order]), row.asset_id)
+        return (row[self._keys[order].column], row.asset_id)
+
+    def cursor_types(self, order: Any) -> tuple[type, ...]:
+        """Return the types of the values of a cursor."""
+        return (self._keys[order].type, int)
 
     def fields_read(self, fields: frozenset[str] | None, order: Any) -> frozenset[str] | None:
         """Return these fields and the one by which a list sorts."""
-        return None if fields is None else fields | {self._fields[order]}
+        return None if fields is None else fields | {self._keys[order].column}
 
     def page_statement(self, statement: Select[Any], page: PageShape, order: Any, *, descending: bool) -> Statement:
         """Compose the statement of a page of the assets that a statement reads."""
+        key = self._keys[order]
+        if key.column == SORT_KEY:
+            statement = statement.add_columns(key.value.label(SORT_KEY))
+        if key.condition is not None:
+            statement = statement.where(key.condition)
         return compose(page.apply(statement, *self._sort_columns(order), descending=descending))
 
     async def page(self, connection: ReadConnection, statement: Statement, page: Page, parameters: dict[str, Any]) -> Slice[Row]:
@@ -127,7 +157,8 @@ class AssetList(Generic[Row]):
         return [page.slice(rows_in_domain, _as_row) for rows_in_domain in rows]
 
     def _sort_columns(self, order: Any) -> tuple[ColumnElement[Any], ...]:
-        return (self._columns[self._fields[order]], self._columns.asset_id)
+        key = self._keys[order]
+        return (key.value, self._columns.asset_id if key.id is None else key.id)
 
 
 def _as_row(row: Any) -> Any:

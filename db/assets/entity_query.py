@@ -8,7 +8,20 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, Double, Numeric, Select, Text, any_, bindparam, cast, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Double,
+    Numeric,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.assets.asset_filters import ASSET_FILTERS, asset_conditions, digest_parts, is_one_of
@@ -17,6 +30,7 @@ from db.assets.asset_list import (
     INSTANT,
     NUMBER,
     AssetList,
+    SortKey,
     count,
     count_by_domain,
     count_by_domain_statement,
@@ -34,6 +48,7 @@ from db.pagination import Page, PageShape, Slice
 from db.registries.detail_format import format_error
 from db.sql import MAX_SHAPES, Statement, compose
 from db.tables import asset as assets
+from db.tables import detail_type as detail_types
 from db.tables import entity_detail as entity_details
 from db.tables import entity_type as entity_types
 from db.tables import entity_version as versions
@@ -44,6 +59,10 @@ class EntityOrder(StrEnum):
     DISPLAY_NAME = "DISPLAY_NAME"
     UPDATED_AT = "UPDATED_AT"
     CREATED_AT = "CREATED_AT"
+    KEY = "KEY"
+    TYPE = "TYPE"
+    DOMAIN = "DOMAIN"
+    OWNER = "OWNER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +105,36 @@ class EntityQuery:
         return digest_parts(self, ("keys", *ASSET_FILTERS))
 
 
+_NO_VALUE: ColumnElement[str] = literal_column("''", Text)
+
+
+def _domain() -> ColumnElement[Any]:
+    """Build the expression of the domain of an entity, which is that of its type."""
+    types = entity_types.alias("type_of_entity")
+    of_entity = (types.c.tenant_id == TENANT) & (types.c.code == assets.c.type)
+    return select(types.c.domain).where(of_entity).correlate(assets).scalar_subquery()
+
+
+def _owner() -> ColumnElement[Any]:
+    """Build the expression of the owner of an entity: its first detail of a type with this role."""
+    types = detail_types.alias("owner_type")
+    plays_role = (types.c.tenant_id == TENANT) & (types.c.role == literal_column("'OWNER'"))
+    values = select(versions.c.details[types.c.code].astext).where(plays_role, versions.c.details.has_key(types.c.code))
+    return values.order_by(types.c.code).limit(literal_column("1")).correlate(versions).scalar_subquery()
+
+
 _ENTITIES: AssetList[EntityRow] = AssetList(
     ENTITY,
     {
-        EntityOrder.DISPLAY_NAME: "display_name",
-        EntityOrder.UPDATED_AT: "valid_from",
-        EntityOrder.CREATED_AT: "created_at",
+        EntityOrder.DISPLAY_NAME: SortKey(versions.c.display_name),
+        EntityOrder.UPDATED_AT: SortKey(versions.c.valid_from, datetime),
+        EntityOrder.CREATED_AT: SortKey(versions.c.created_at, datetime),
+        # the expression of the index
+        EntityOrder.KEY: SortKey(func.coalesce(literal_column("entity_version.keys[1]", Text), _NO_VALUE)),
+        EntityOrder.TYPE: SortKey(assets.c.type, id=assets.c.id, condition=assets.c.type.is_not(None)),
+        # no index serves these: types are not versioned, and details are no columns
+        EntityOrder.DOMAIN: SortKey(func.coalesce(_domain(), _NO_VALUE)),
+        EntityOrder.OWNER: SortKey(func.coalesce(_owner(), _NO_VALUE)),
     },
 )
 
@@ -126,6 +169,11 @@ class _Shape(NamedTuple):
 def cursor_key(row: EntityRow, order: EntityOrder) -> tuple[Any, ...]:
     """Return the values by which an entity sorts. A cursor holds them."""
     return _ENTITIES.cursor_key(row, order)
+
+
+def cursor_types(order: EntityOrder) -> tuple[type, ...]:
+    """Return the types of these values."""
+    return _ENTITIES.cursor_types(order)
 
 
 async def list_entities(connection: ReadConnection, query: EntityQuery, page: Page) -> Slice[EntityRow]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, select
+from sqlalchemy import ColumnElement, Select, Text, func, select
 
 from db.assets.asset_filters import ASSET_FILTERS, asset_conditions, digest_parts
 from db.assets.asset_list import (
@@ -16,6 +16,7 @@ from db.assets.asset_list import (
     INSTANT,
     NUMBER,
     AssetList,
+    SortKey,
     count,
     count_by_domain,
     count_by_domain_statement,
@@ -36,6 +37,10 @@ class ProductOrder(StrEnum):
     NAME = "NAME"
     UPDATED_AT = "UPDATED_AT"
     CREATED_AT = "CREATED_AT"
+    DOMAIN = "DOMAIN"
+    OWNER = "OWNER"
+    STATUS = "STATUS"
+    VERSION = "VERSION"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +75,27 @@ _Filters = frozenset[str]
 
 _PRODUCTS: AssetList[ProductRow] = AssetList(
     PRODUCT,
-    {ProductOrder.NAME: "name", ProductOrder.UPDATED_AT: "valid_from", ProductOrder.CREATED_AT: "created_at"},
+    {
+        ProductOrder.NAME: SortKey(versions.c.name),
+        ProductOrder.UPDATED_AT: SortKey(versions.c.valid_from, datetime),
+        ProductOrder.CREATED_AT: SortKey(versions.c.created_at, datetime),
+        ProductOrder.DOMAIN: SortKey(versions.c.domain),
+        ProductOrder.OWNER: SortKey(versions.c.owner),
+        # no index serves these: each version of a product would pay for it
+        ProductOrder.STATUS: SortKey(versions.c.status),
+        ProductOrder.VERSION: SortKey(func.version_precedence(versions.c.version, type_=Text).collate("C")),
+    },
 )
 
 
 def cursor_key(row: ProductRow, order: ProductOrder) -> tuple[Any, ...]:
     """Return the values by which a product sorts. A cursor holds them."""
     return _PRODUCTS.cursor_key(row, order)
+
+
+def cursor_types(order: ProductOrder) -> tuple[type, ...]:
+    """Return the types of these values."""
+    return _PRODUCTS.cursor_types(order)
 
 
 async def list_products(connection: ReadConnection, query: ProductQuery, page: Page) -> Slice[ProductRow]:

@@ -40,7 +40,17 @@ from schema.execution.external_record import Lookup
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.columns import column, reads
-from schema.language.cost import FETCH_COST, LIFETIME_COST, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
+from schema.language.cost import (
+    FETCH_COST,
+    LIFETIME_COST,
+    READS_ALL,
+    SEARCH,
+    WRITE_COST,
+    cost,
+    list_size,
+    order_cost,
+    scan_cost_with,
+)
 from schema.language.fields import batched, carried, field, resolver, single_read
 from schema.language.inputs import (
     AT,
@@ -72,6 +82,12 @@ class EntityOrderField(Enum):
     DISPLAY_NAME = strawberry.enum_value("DISPLAY_NAME", description="By display name.")
     UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change.")
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="By the instant of creation.")
+    KEY = strawberry.enum_value("KEY", description="By primary key, as text. Entities without one come first.")
+    TYPE = strawberry.enum_value("TYPE", description="By the code of the type.")
+    DOMAIN = strawberry.enum_value(
+        "DOMAIN", description=f"By the domain of the type. Entities without one come first. {READS_ALL}"
+    )
+    OWNER = strawberry.enum_value("OWNER", description=f"By owner. Entities without one come first. {READS_ALL}")
 
 
 @asset_type
@@ -254,6 +270,7 @@ class EntityQueries:
         return await entity_by_key(info, (named.type or "", named.key or ""), as_of)
 
     @scan_cost_with(SEARCH, "entities")
+    @order_cost("entities", EntityOrderField.DOMAIN.name, EntityOrderField.OWNER.name)
     # conditions on details read the types of details first
     @single_read(unless="filter")
     @paged
@@ -277,10 +294,11 @@ class EntityQueries:
             as_of=as_of,
             **await query_parts(info, filter),
         )
-        key: type = str if query.order is entity_query.EntityOrder.DISPLAY_NAME else datetime
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "entities", query, *query.digest_parts, key=(key, int)),
+            Keyset(
+                info.context.cursor_cipher, "entities", query, *query.digest_parts, key=entity_query.cursor_types(query.order)
+            ),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, entity_query.list_entities, query, page),
             nodes=lambda rows: [Entity.of(row, as_of) for row in rows],

@@ -27,7 +27,7 @@ from schema.execution.context import Info
 from schema.execution.loading import Batch
 from schema.execution.mutations import delete_once, lost_result_error, write_once
 from schema.language.columns import column, reads
-from schema.language.cost import LIFETIME_COST, SEARCH, WRITE_COST, cost, list_size, scan_cost_with
+from schema.language.cost import LIFETIME_COST, READS_ALL, SEARCH, WRITE_COST, cost, list_size, order_cost, scan_cost_with
 from schema.language.fields import field, resolver, single_read
 from schema.language.inputs import (
     AT,
@@ -62,6 +62,10 @@ class ProductOrderField(Enum):
     NAME = strawberry.enum_value("NAME", description="By name.")
     UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change.")
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="By the instant of creation.")
+    DOMAIN = strawberry.enum_value("DOMAIN", description="By domain.")
+    OWNER = strawberry.enum_value("OWNER", description="By owner.")
+    STATUS = strawberry.enum_value("STATUS", description=f"By status: ACTIVE, DEPRECATED, INACTIVE. {READS_ALL}")
+    VERSION = strawberry.enum_value("VERSION", description=f"By precedence of the semantic version. {READS_ALL}")
 
 
 @strawberry.federation.type(description="One field of a product's schema.", shareable=True)
@@ -205,6 +209,7 @@ class ProductQueries:
         )
 
     @scan_cost_with(SEARCH, "products")
+    @order_cost("products", ProductOrderField.STATUS.name, ProductOrderField.VERSION.name)
     @single_read()
     @paged
     @resolver(READ, "Products at that instant. Search, filter and order apply to their state at that instant.")
@@ -229,10 +234,11 @@ class ProductQueries:
             as_of=as_of,
             **query_values(fields),
         )
-        key: type = str if query.order is product_query.ProductOrder.NAME else datetime
         return await fetch_connection(
             info,
-            Keyset(info.context.cursor_cipher, "products", query, *query.digest_parts, key=(key, int)),
+            Keyset(
+                info.context.cursor_cipher, "products", query, *query.digest_parts, key=product_query.cursor_types(query.order)
+            ),
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, product_query.list_products, query, page),
             nodes=lambda rows: [Product.of(row, as_of) for row in rows],

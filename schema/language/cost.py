@@ -41,7 +41,7 @@ INDEXED_SEARCH = re.compile("[0-9A-Za-z]{3}")
 SEARCH = "search"
 
 _COST = "headwater.cost"
-_SCAN = "headwater.scan"
+_SCANS = "headwater.scans"
 _WALKS = "headwater.walks"
 _READS_LINKS = "headwater.reads_links"
 _SIZE_ARGUMENT = "headwater.size_argument"
@@ -86,8 +86,9 @@ class Scan(NamedTuple):
     """Rows of the tenant that a field reads, whatever it returns, by the figures that count them."""
 
     figures: tuple[str, ...]
-    # only if it is given this argument
+    # only if it is given this argument, and one of these values of an enumeration in it, if there are some
     argument: str | None = None
+    values: frozenset[str] = frozenset()
     rows_per_object: int = ROWS_PER_OBJECT
     # the most that it costs
     most: int = MAX_SCAN_COST
@@ -109,33 +110,38 @@ class Scan(NamedTuple):
 
 def scan_cost(*figures: str, rows_per_object: int = ROWS_PER_OBJECT, most: int = MAX_SCAN_COST) -> Callable[[Field], Field]:
     """Declare that a field reads all rows that these figures count, once for all that it returns, and what that costs at most."""
-    return _declare(Cost(weight=most), {_SCAN: Scan(figures, rows_per_object=rows_per_object, most=most)})
+    return _declare(Cost(weight=most), {_SCANS: (Scan(figures, rows_per_object=rows_per_object, most=most),)})
 
 
 def domain_cost(figure: str) -> Callable[[Field], Field]:
     """Declare that a field of a domain reads as many rows as this figure says of a mean domain."""
     most = MAX_SCAN_COST // ASSUMED_DOMAINS
-    return _declare(Cost(weight=most), {_SCAN: Scan((figure,), most=most, is_each=True)})
+    return _declare(Cost(weight=most), {_SCANS: (Scan((figure,), most=most, is_each=True),)})
 
 
 def scan_cost_with(argument: str, *figures: str) -> Callable[[Field], Field]:
     """Declare that a field reads all rows that these figures count if it is given an argument, which has `SCAN_WEIGHT`."""
 
-    def declare(declared: Field) -> Field:
-        strawberry_field = cast(StrawberryField, declared)
-        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SCAN: Scan(figures, argument)})
-        return declared
+    return _declare_scan(Scan(figures, argument))
 
-    return declare
+
+# Description of an order that no index serves.
+READS_ALL = "No index serves this order: a page sorts the whole list, and costs a tenth of all assets of the kind."
+
+
+def order_cost(figure: str, *fields: str) -> Callable[[Field], Field]:
+    """Declare that a list reads all rows that a figure counts if it is ordered by one of these fields. The SDL cannot express
+    it."""
+    return _declare_scan(Scan((figure,), "orderBy", frozenset(fields)))
 
 
 # Announces the cost of a scan on the argument that leads to it.
 SCAN_WEIGHT = Cost(weight=MAX_SCAN_COST)
 
 
-def declared_scan(metadata: Mapping[str, Any]) -> Scan | None:
-    """Return the scan that a field declares, if any."""
-    return metadata.get(_SCAN)
+def declared_scans(metadata: Mapping[str, Any]) -> tuple[Scan, ...]:
+    """Return the scans that a field declares."""
+    return cast(tuple[Scan, ...], metadata.get(_SCANS, ()))
 
 
 def without_cost(declared: StrawberryField) -> StrawberryField:
@@ -182,6 +188,16 @@ def reads_links(metadata: Mapping[str, Any]) -> bool:
 def declared_size_argument(metadata: Mapping[str, Any]) -> str | None:
     """Return the list argument that has the length of the list that a field returns, if it declares one."""
     return metadata.get(_SIZE_ARGUMENT)
+
+
+def _declare_scan(scan: Scan) -> Callable[[Field], Field]:
+    def declare(declared: Field) -> Field:
+        strawberry_field = cast(StrawberryField, declared)
+        scans = (*declared_scans(strawberry_field.metadata), scan)
+        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _SCANS: scans})
+        return declared
+
+    return declare
 
 
 def _declare(directive: Cost | ListSize, metadata: Mapping[str, Any]) -> Callable[[Field], Field]:

@@ -10,6 +10,7 @@ from graphql import (
     BooleanValueNode,
     DirectiveNode,
     DocumentNode,
+    EnumValueNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
@@ -17,6 +18,7 @@ from graphql import (
     IntValueNode,
     ListValueNode,
     NullValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionNode,
@@ -68,6 +70,8 @@ class CostEstimates:
     variables: tuple[str, ...]
     # variables that may hold lists, and where they are used
     lists: tuple[tuple[str, ListPosition], ...]
+    # variables that hold values of enumerations
+    enums: tuple[str, ...]
     by_values: dict[tuple[Any, ...], CostEstimate] = field(default_factory=dict)
 
 
@@ -100,7 +104,8 @@ class CostEstimator:
         requested, reads = cost.total + cost.scans, cost.lists + cost.scans
         estimate = CostEstimate(min(requested, _LARGEST), min(writes, _LARGEST), min(reads, _LARGEST))
         if cached is None:
-            cached = cache[name] = CostEstimates(tuple(sorted(estimation.used_variables)), tuple(estimation.used_lists))
+            variables_used, enums_used = sorted(estimation.used_variables), sorted(estimation.used_enums)
+            cached = cache[name] = CostEstimates(tuple(variables_used), tuple(estimation.used_lists), tuple(enums_used))
         if len(cached.by_values) >= _CACHED_ESTIMATES:
             # the oldest: figures change, and those of many tenants differ
             del cached.by_values[next(iter(cached.by_values))]
@@ -138,6 +143,7 @@ class _Estimation:
     ) -> None:
         self.used_variables: set[str] = set()
         self.used_lists: list[tuple[str, ListPosition]] = []
+        self.used_enums: set[str] = set()
         self._limits = model.limits
         self._figures = figures
         self._fields = model.fields
@@ -191,10 +197,10 @@ class _Estimation:
             below = below.plus(_SelectionCost(lists, lists=lists))
         total, per_item, link_reads = self._cost_of_result(node, field_cost, below)
         cost = below._replace(total=total, per_item=per_item, link_reads=link_reads)
-        if field_cost.scan is None:
-            return cost
-        scan = self._scan_cost(node, field_cost.scan)
-        return cost.plus(_SelectionCost(scan) if field_cost.scan.is_each else _SelectionCost(scans=scan))
+        for scan in field_cost.scans:
+            scanned = self._scan_cost(node, scan)
+            cost = cost.plus(_SelectionCost(scanned) if scan.is_each else _SelectionCost(scans=scanned))
+        return cost
 
     def _cost_of_result(self, node: FieldNode, field_cost: FieldCost, below: _SelectionCost) -> tuple[int, int, int]:
         """Return the cost of what a field returns, in total, for each item and in reads of links."""
@@ -240,12 +246,31 @@ class _Estimation:
     def _scan_cost(self, node: FieldNode, scan: Scan) -> int:
         """Return the cost of the rows that a field reads whatever it returns."""
         is_indexed = True
-        if scan.argument is not None:
+        if scan.values:
+            given = [self._enum_values(it.value) for it in node.arguments or () if it.name.value == scan.argument]
+            if not given or not given[0] & scan.values:
+                return 0
+        elif scan.argument is not None:
             values = [self._cost_value(it.value) for it in node.arguments or () if it.name.value == scan.argument]
             if not values or values[0] is None:
                 return 0
             is_indexed = not scan.is_search or values[0] == _INDEXED_TEXT
         return scan.cost(self._figures, is_indexed=is_indexed)
+
+    def _enum_values(self, value: ValueNode | None) -> frozenset[str]:
+        """Return the values of enumerations in an argument."""
+        match value:
+            case VariableNode():
+                name = value.name.value
+                self.used_enums.add(name)
+                if name in self._variables:
+                    return _enum_values_of(self._variables[name])
+                return self._enum_values(self._defaults.get(name))
+            case EnumValueNode():
+                return frozenset((value.value,))
+            case ObjectValueNode():
+                return frozenset().union(*(self._enum_values(it.value) for it in value.fields))
+        return frozenset()
 
     def _count_variable_items(self, name: str, position: ListPosition) -> int:
         self.used_lists.append((name, position))
@@ -320,12 +345,18 @@ class _Estimation:
 def _cache_key(estimates: CostEstimates, variables: Mapping[str, Any], figures: Figures | None) -> tuple[Any, ...]:
     """Return the figures, and the values of the variables that influence the cost. A boolean becomes text, because True equals
     1."""
-    if not estimates.variables and not estimates.lists:
+    if not estimates.variables and not estimates.lists and not estimates.enums:
         return (figures,)
     values = (_cost_value_of(variables[it]) if it in variables else Undefined for it in estimates.variables)
     # a list that is too long is refused, also if the estimate is known
     lists = (count_items(at, variables[it]) // ITEMS_PER_COST if it in variables else Undefined for it, at in estimates.lists)
-    return (figures, *(str(it) if isinstance(it, bool) else it for it in values), *lists)
+    enums = (_enum_values_of(variables[it]) if it in variables else Undefined for it in estimates.enums)
+    return (figures, *(str(it) if isinstance(it, bool) else it for it in values), *lists, *enums)
+
+
+def _enum_values_of(value: Any) -> frozenset[str]:
+    """Return the texts in a variable that holds a value of an enumeration, or an object with some."""
+    return frozenset(it for it in (value.values() if isinstance(value, Mapping) else (value,)) if isinstance(it, str))
 
 
 def _int_of(literal: str) -> int:

@@ -22,7 +22,7 @@ from schema.language.cost import (
     Scan,
     Walks,
     declared_cost,
-    declared_scan,
+    declared_scans,
     declared_size_argument,
     declared_walks,
     reads_links,
@@ -67,7 +67,7 @@ class FieldCost(NamedTuple):
     # arguments that may hold lists, and the one that has the length of the list that the field returns
     lists: Mapping[str, ListPosition] = MappingProxyType({})
     size_argument: str | None = None
-    scan: Scan | None = None
+    scans: tuple[Scan, ...] = ()
 
 
 class CostModel:
@@ -121,7 +121,7 @@ def _field_cost(name: str, field: Any, limits: Limits) -> FieldCost:
         reads_links(declared.metadata),
         lists,
         declared_size_argument(declared.metadata),
-        declared_scan(declared.metadata),
+        declared_scans(declared.metadata),
     )
 
 

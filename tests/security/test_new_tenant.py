@@ -142,6 +142,17 @@ LOOKUPS: dict[str, tuple[int, str]] = {
     ),
     "representations": (20, "query ($it: [_Any!]!) { _entities(representations: $it) { ... on Product { name } } }"),
     "page of products": (50, "{ products(first: 50) { nodes { name owner } pageInfo { hasNextPage } } }"),
+    **{
+        f"products by {order.lower()}": (50, f"{{ products(first: 50, orderBy: {{ field: {order} }}) {{ nodes {{ name }} }} }}")
+        for order in ("CREATED_AT", "DOMAIN", "OWNER")
+    },
+    **{
+        f"entities by {order.lower()}": (
+            50,
+            f"{{ entities(first: 50, orderBy: {{ field: {order}, direction: DESC }}) {{ nodes {{ label }} }} }}",
+        )
+        for order in ("CREATED_AT", "KEY", "TYPE")
+    },
     "products by uid": (
         20,
         "{ products(filter: { uids: [" + ", ".join(f'"{it}"' for it in UIDS) + "] }) { totalCount nodes { name } } }",
@@ -231,6 +242,10 @@ WHOLE: dict[str, str] = {
     "diff of everything": f"{{ diff({PERIOD}, subjects: [LINEAGE_LINK, RELATIONSHIP]) {{ totalCount nodes {{ kind }} }} }}",
     "search": '{ products(search: "text 90") { nodes { name } } entities(search: "ity 50") { nodes { label } } }',
     "filter": '{ products(filter: { domains: ["domain 7"], owners: ["ann"] }) { nodes { name } totalCount } }',
+    "sorted": (
+        "{ products(orderBy: { field: VERSION }) { nodes { name } } entities(orderBy: { field: OWNER }) { nodes { label } }"
+        " byDomain: entities(orderBy: { field: DOMAIN }) { nodes { label } } }"
+    ),
     "paths": f"{{ lineagePaths(from: {{ uid: {FIRST} }}, to: {{ uid: {LAST} }}) {{ paths {{ assets {{ label }} }} }} }}",
     "walk": f"{{ asset(ref: {{ uid: {FIRST} }}) {{ downstream(maxDepth: 50) {{ totalCount }} }} }}",
 }

@@ -373,6 +373,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "EntityKey.type": ["PERSON", only],
         "EntityKey.key": ["7", only],
         "EntityFilter.types": ["PERSON", only],
+        "ProductFilter.names": ["raw", only],
         "DetailFilter.type": ["note", only],
         "DetailFilter.equals": [f"note {marker}", f"new note {marker}"],
         "DetailFilter.in": [f"new note {marker}"],

@@ -12,7 +12,7 @@ import pytest
 from db.assets import entity
 from db.assets.asset import IdentitySpec
 from db.assets.entity import EntityRow
-from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery, count_entities, list_entities
+from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery, count_entities, cursor_key, list_entities
 from db.assets.search import SearchQuery, search_counts
 from db.bulk import ingest
 from db.connection import ReadConnection
@@ -180,6 +180,32 @@ async def test_a_single_read_without_an_instant_uses_its_index_whatever_the_plan
             assert await read(database.single_read(1))
         assert index in explained.indexes
         assert explained.scanned_tables <= {"entity_type", "detail_type"}
+
+
+ORDERS = {
+    EntityOrder.DISPLAY_NAME: "entity_version_by_name",
+    EntityOrder.UPDATED_AT: "entity_version_by_instant",
+    EntityOrder.CREATED_AT: "entity_version_by_creation",
+    EntityOrder.KEY: "entity_version_by_key",
+    EntityOrder.TYPE: "asset_by_type",
+}
+
+
+@pytest.mark.parametrize("tenant_id", [1, 2])
+@pytest.mark.parametrize("order", ORDERS)
+async def test_a_page_in_an_indexed_order_sorts_nothing(database: Database, order: EntityOrder, tenant_id: int) -> None:
+    async with database.snapshot(tenant_id) as connection:
+        for as_of in (None, THEN):
+            query = EntityQuery(order=order, descending=as_of is None, as_of=as_of)
+            first = (await list_entities(connection, query, Page(50))).items
+            after = Page(50, after=cursor_key(first[-1], order))
+            for page in (Page(50), after, Page(50, backward=True)):
+                for explained in (explained_plans(database), generic_plans(database)):
+                    with explained:
+                        assert len((await list_entities(connection, query, page)).items) == 50
+                    assert ORDERS[order] in explained.indexes, (page, as_of)
+                    assert explained.scanned_tables == set()
+                    assert "'Sort'" not in str(explained.plans), (page, as_of)
 
 
 @pytest.mark.parametrize("order", [EntityOrder.DISPLAY_NAME, EntityOrder.UPDATED_AT])

@@ -265,7 +265,7 @@ async def test_a_filter_by_detail_applies_at_the_instant(typed: Api) -> None:
     assert await names(typed, filter=by_email("new@shop.example")) == ["Ann"]
 
 
-@pytest.mark.parametrize("field", ["DISPLAY_NAME", "UPDATED_AT", "CREATED_AT"])
+@pytest.mark.parametrize("field", ["DISPLAY_NAME", "UPDATED_AT", "CREATED_AT", "KEY", "TYPE", "DOMAIN", "OWNER"])
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
 async def test_pages_in_both_directions_cover_the_whole_list(typed: Api, field: str, direction: str) -> None:
     for number in range(7):

@@ -300,7 +300,7 @@ async def test_filters_combine_and_an_empty_one_matches_nothing(api: Api) -> Non
 
 
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
-@pytest.mark.parametrize("order", ["NAME", "UPDATED_AT", "CREATED_AT"])
+@pytest.mark.parametrize("order", ["NAME", "UPDATED_AT", "CREATED_AT", "DOMAIN", "OWNER", "STATUS", "VERSION"])
 async def test_pages_in_both_directions_return_every_product_once_in_order(api: Api, order: str, direction: str) -> None:
     # equal in the field of the order, apart from their names
     for number in range(7):

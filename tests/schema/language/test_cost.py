@@ -118,6 +118,14 @@ def test_every_mutation_declares_its_cost() -> None:
         ('{ products(search: "----") { totalCount } }', {}, 1 + 50_000),
         ('{ products(search: "a-b0c") { totalCount } }', {}, 1 + 5_000),
         ("query ($s: String) { products(search: $s) { totalCount } }", {"s": "日本語"}, 1 + 50_000),
+        ("{ products(orderBy: { field: OWNER }, first: 3) { nodes { name } } }", {}, 1 + 3),
+        ("{ products(orderBy: { field: VERSION }, first: 3) { nodes { name } } }", {}, 1 + 3 + 50_000),
+        ('{ entities(search: "abc", orderBy: { field: OWNER }, first: 3) { nodes { label } } }', {}, 1 + 3 + 5_000 + 50_000),
+        ("query ($o: EntityOrder!) { entities(orderBy: $o) { totalCount } }", {"o": {"field": "DOMAIN"}}, 1 + 50_000),
+        ("query ($o: EntityOrder!) { entities(orderBy: $o) { totalCount } }", {"o": {"field": "KEY", "direction": "DESC"}}, 1),
+        ("query ($o: EntityOrder = { field: OWNER }) { entities(orderBy: $o) { totalCount } }", {}, 1 + 50_000),
+        ("query ($f: ProductOrderField!) { products(orderBy: { field: $f }) { totalCount } }", {"f": "STATUS"}, 1 + 50_000),
+        ("query ($f: ProductOrderField!) { products(orderBy: { field: $f }) { totalCount } }", {"f": "NAME"}, 1),
         ("{ analytics { lineage { mostUpstream(first: 3) { degree } } } }", {}, 1 + 1 + 50_000 + 3),
         ('mutation { deleteProduct(input: { product: { name: "a" } }) { uid } }', {}, 50),
     ],
@@ -141,6 +149,17 @@ def test_cached_estimates_depend_on_the_variables_that_influence_them(first: boo
         if x or not first:
             expected = cost if x else 0
             assert estimator.estimate(operation, document, {"n": n, "x": x}, cache).requested == expected
+
+
+@pytest.mark.parametrize("argument", ["$o", "{ field: $f }"])
+def test_cached_estimates_depend_on_the_order(argument: str) -> None:
+    document = parse(f"query ($o: ProductOrder, $f: ProductOrderField) {{ products(orderBy: {argument}) {{ totalCount }} }}")
+    (operation,) = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    estimator, cache = CostEstimator(CostModel(schema._schema, Limits())), {}  # type: ignore[var-annotated]
+    for field, cost in [("NAME", 1), ("STATUS", 50_001), ("NAME", 1), ("VERSION", 50_001), ("OWNER", 1)]:
+        variables = {"o": {"field": field}, "f": field}
+        assert estimator.estimate(operation, document, variables, cache).requested == cost
 
 
 def test_the_cost_of_a_random_query_equals_that_of_its_expansion() -> None:
