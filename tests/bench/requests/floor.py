@@ -176,6 +176,32 @@ JOIN asset a ON a.tenant_id = 1 AND a.uid = wanted.uid
 JOIN product_version p ON p.asset_id = a.id AND {_VALID.format(instant="now()")}
 ORDER BY wanted.ordinal
 """
+_NAMED = f"""
+SELECT wanted.ordinal, CAST(a.uid AS text) AS uid, p.name AS label, p.name AS key
+FROM unnest(CAST($1 AS text[])) WITH ORDINALITY AS wanted (name, ordinal)
+JOIN product_version p ON p.name = wanted.name AND {_VALID.format(instant="now()")}
+JOIN asset a ON a.tenant_id = 1 AND a.id = p.asset_id
+"""
+_WITH_UID = f"""
+SELECT wanted.ordinal, CAST(a.uid AS text) AS uid, p.name AS label, p.name AS key
+FROM unnest(CAST($1 AS uuid[])) WITH ORDINALITY AS wanted (uid, ordinal)
+JOIN asset a ON a.tenant_id = 1 AND a.uid = wanted.uid
+JOIN product_version p ON p.asset_id = a.id AND {_VALID.format(instant="now()")}
+"""
+# One look-up a key, as a join may read all keys.
+_WITH_KEY = """
+SELECT wanted.ordinal, CAST(a.uid AS text) AS uid, e.display_name AS label, e.keys[1] AS key
+FROM unnest(CAST($1 AS text[]), CAST($2 AS text[])) WITH ORDINALITY AS wanted (type, key, ordinal)
+CROSS JOIN LATERAL (
+  SELECT k.asset_id
+  FROM entity_key k
+  WHERE k.tenant_id = 1 AND k.type = wanted.type AND k.compared = compared_key(wanted.key)
+    AND k.valid_from <= now() AND k.valid_to > now()
+  LIMIT 1
+) k
+JOIN entity_version e ON e.tenant_id = 1 AND e.asset_id = k.asset_id AND e.valid_from <= now() AND e.valid_to > now()
+JOIN asset a ON a.tenant_id = 1 AND a.id = k.asset_id
+"""
 _STATE = ", ".join(
     f"'{column}', closed.{column}" for column in ("name", "domain", "owner", "schema", "status", "version", "tags")
 )
@@ -341,6 +367,19 @@ async def _represented(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     return {"_entities": [rows.get(uid) for uid in uids]}
 
 
+async def _assets(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
+    refs = variables["refs"]
+    if "uid" in refs[0]:
+        rows = await pool.fetch(_WITH_UID, [it["uid"] for it in refs])
+    elif "product" in refs[0]:
+        rows = await pool.fetch(_NAMED, [it["product"] for it in refs])
+    else:
+        keys = [it["entity"] for it in refs]
+        rows = await pool.fetch(_WITH_KEY, [it["type"] for it in keys], [it["key"] for it in keys])
+    found = {ordinal: {"uid": uid, "label": label, "key": key} for ordinal, uid, label, key in rows}
+    return {"assets": [found.get(ordinal) for ordinal in range(1, len(refs) + 1)]}
+
+
 async def _update(pool: Pool, variables: dict[str, Any]) -> dict[str, Any]:
     given = variables["input"]
     uid, description, request_id = given["product"]["uid"], given["description"], str(uuid4())
@@ -362,6 +401,9 @@ _BY_ROW: dict[str, Answer] = {
     "4 nested levels": _nested,
     "search of 20": _search,
     "100 of _entities": _represented,
+    "100 assets by uid": _assets,
+    "100 assets by name": _assets,
+    "100 assets by key": _assets,
     "update of a product": _update,
 }
 

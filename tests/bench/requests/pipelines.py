@@ -111,6 +111,7 @@ def _person_line(number: int, version: int, at: Any) -> dict[str, Any]:
         "kind": "entity",
         "uid": uuid5(NAMESPACE_URL, f"headwater-bench/requests/person-{number}"),
         "type": "PERSON",
+        "key": str(number),
         "displayName": f"Person {number:06}",
         "details": [
             {"type": "email", "value": f"person_{number}@shop.example"},

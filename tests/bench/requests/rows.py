@@ -18,6 +18,8 @@ FRESH = "0" * 20
 _MOST_SAMPLES = 50
 _UPDATED = 1_000
 _REPRESENTATIONS = 100
+# References of a bulk look-up.
+_REFS = 100
 
 Variables = dict[str, Any]
 
@@ -96,6 +98,7 @@ query Represented($representations: [_Any!]!) {{
   _entities(representations: $representations) {{ ... on Product {{ {_FIELDS} }} }}
 }}
 """
+_ASSETS = "query Assets($refs: [AssetRef!]!) { assets(refs: $refs) { uid label key } }"
 _SEARCH = "query Search($text: String!) { search(text: $text, first: 20) { edges { rank node { uid label } } } }"
 _UPDATE = """
 mutation Update($input: UpdateProductInput!) { updateProduct(input: $input) { changed product { uid name description } } }
@@ -123,6 +126,10 @@ def _root(kind: str, **others: Any) -> Callable[[int], Variables]:
 def _representations(sample: int) -> Variables:
     names = (product_name("unlinked", (sample + number) % _REPRESENTATIONS) for number in range(_REPRESENTATIONS))
     return {"representations": [{"__typename": "Product", "uid": str(product_uid(name))} for name in names]}
+
+
+def _refs(ref: Callable[[int], Variables]) -> Callable[[int], Variables]:
+    return lambda sample: {"refs": [ref((sample + number) % _REFS) for number in range(_REFS)]}
 
 
 def _update(sample: int) -> Variables:
@@ -183,5 +190,13 @@ ROWS = (
         floor_aim=0.5,
     ),
     Row("100 of _entities", _REPRESENTED, None, _representations, lambda _: 10, floor_aim=0.5),
+    *(
+        Row(f"100 assets by {form}", _ASSETS, None, _refs(ref), lambda _: 10, floor_aim=0.5)
+        for form, ref in (
+            ("uid", lambda number: {"uid": str(product_uid(product_name("unlinked", number)))}),
+            ("name", lambda number: {"product": product_name("unlinked", number)}),
+            ("key", lambda number: {"entity": {"type": "PERSON", "key": str(number)}}),
+        )
+    ),
     Row("update of a product", _UPDATE, None, _update, lambda size: min(size.unlinked, _UPDATED), floor_aim=0.5, writes=True),
 )
