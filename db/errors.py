@@ -2,7 +2,8 @@
 
 HeadwaterError
 ├── BadInput         BAD_INPUT         the request is invalid
-│   └── UnknownType                    a type that no registry holds yet
+│   ├── UnknownType                    a type that no registry holds yet
+│   └── Ambiguous                      a reference that means several subjects
 ├── NotFound         NOT_FOUND         the named subject does not exist at that instant
 ├── NotPersisted     PERSISTED_QUERY_NOT_FOUND   the named document is unknown; sending its text helps
 ├── Conflict         CONFLICT          the request contradicts what exists
@@ -50,6 +51,10 @@ class BadInput(HeadwaterError):
 
 class UnknownType(BadInput):
     """A type that no registry holds yet."""
+
+
+class Ambiguous(BadInput):
+    """A reference that means several subjects. Later rows of the same load may end all but one."""
 
 
 class NotFound(HeadwaterError):

@@ -12,6 +12,7 @@ from db.instants import write_instant
 from db.sql import statement
 
 _RESOLVE = statement("assets/resolve_references")
+_DELETED_PRODUCTS = statement("assets/deleted_products")
 
 
 class AssetRef(NamedTuple):
@@ -85,6 +86,19 @@ async def resolve(
         if instant is None:
             connection.advance_now(row.instant)
     return [resolved.get(ordinals[ref_at], UNRESOLVED) for ref_at in zip(refs, instants, strict=True)]
+
+
+async def resolve_deleted(
+    connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime]
+) -> list[ResolvedAsset]:
+    """Resolve names and keys, each at its instant. One that means nothing then means the asset that was deleted with it."""
+    resolved = await resolve(connection, refs, instants)
+    names = [index for index, ref in enumerate(refs) if ref.product is not None and resolved[index] is UNRESOLVED]
+    if names:
+        parameters = {"products": [storable(refs[it].product) for it in names], "instants": [instants[it] for it in names]}
+        for row in await connection.fetch(_DELETED_PRODUCTS, {**parameters, "or_deleted": True}):
+            resolved[names[row.ordinal - 1]] = ResolvedAsset(row.id, row.uid, row.kind, None, alive=False, ever_alive=True)
+    return resolved
 
 
 async def resolve_for_reading(

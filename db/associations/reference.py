@@ -1,5 +1,6 @@
 """References to lineage links and relationships, and the one way to resolve them to uids."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -8,8 +9,9 @@ from db.assets.reference import AssetRef, resolve
 from db.associations.association import EndRefs, Ends, missing_end_error, resolve_and_lock
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.connection import ReadConnection, WriteConnection
-from db.errors import BadInput, HeadwaterError, NotFound
+from db.errors import Ambiguous, BadInput, HeadwaterError, NotFound
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes, lock_types_shared
+from db.rows import Row
 from db.sql import statement
 from db.temporal.kind import AssociationKind
 from db.temporal.kinds import LINK
@@ -92,8 +94,8 @@ async def resolve_link(connection: ReadConnection, ref: LinkRef, at: datetime, *
     """
     if isinstance(ref, UUID):
         return ref
-    refs = EndRefs(ref.source, ref.target, at)
-    return await _uid_of_link(connection, ref, refs, await _ends_at(connection, refs, at), field)
+    ends = {0: Ends(*await resolve(connection, [ref.source, ref.target], [at, at]))}
+    return _within((await _uids_of_links(connection, {0: ref}, {0: at}, ends))[0], field)
 
 
 async def lock_ends_of_link(
@@ -102,9 +104,16 @@ async def lock_ends_of_link(
     """Return what `resolve_link` does, and lock the ends that the reference names against changes."""
     if isinstance(ref, UUID):
         return ref
-    refs = EndRefs(ref.source, ref.target, at)
-    ends = await resolve_and_lock(connection, {0: refs}, allow_pending_ends=True)
-    return await _uid_of_link(connection, ref, refs, ends[0], field)
+    return _within((await lock_ends_of_links(connection, {0: ref}, {0: at}))[0], field)
+
+
+async def lock_ends_of_links(
+    connection: WriteConnection, refs: Mapping[int, LinkEnds], instants: Mapping[int, datetime | None]
+) -> dict[int, UUID | HeadwaterError]:
+    """Return the uid of the link that each reference names at its instant, or the reason that there is none. Lock their ends."""
+    end_refs = {index: EndRefs(ref.source, ref.target, instants[index]) for index, ref in refs.items()}
+    ends = await resolve_and_lock(connection, end_refs, allow_pending_ends=True)
+    return await _uids_of_links(connection, refs, {it: instants[it] or connection.now for it in refs}, ends)
 
 
 async def resolve_relationship(
@@ -119,7 +128,8 @@ async def resolve_relationship(
     candidates = candidate_types(types, ref.type, EndRefs(ref.origin, ref.related, at))
     if isinstance(candidates, BadInput):
         return _within(candidates, field)
-    return _uid_of_relationship(candidates, await _ends_at(connection, candidates.refs, at), at, field)
+    ends = Ends(*await resolve(connection, [candidates.refs.near, candidates.refs.far], [at, at]))
+    return _within(_uid_of_relationship(candidates, ends, at), field)
 
 
 async def lock_ends_of_relationship(
@@ -128,48 +138,78 @@ async def lock_ends_of_relationship(
     """Return what `resolve_relationship` does, and lock the types and the ends that the reference names against changes."""
     if isinstance(ref, UUID):
         return ref
-    types = await lock_types_shared(connection, {ref.type})
-    candidates = candidate_types(types, ref.type, EndRefs(ref.origin, ref.related, at))
-    if isinstance(candidates, BadInput):
-        return _within(candidates, field)
-    ends = await resolve_and_lock(connection, {0: candidates.refs}, allow_pending_ends=True)
-    return _uid_of_relationship(candidates, ends[0], at or connection.now, field)
+    return _within((await lock_ends_of_relationships(connection, {0: ref}, {0: at}))[0], field)
 
 
-async def _ends_at(connection: ReadConnection, refs: EndRefs, at: datetime) -> Ends:
-    return Ends(*await resolve(connection, [refs.near, refs.far], [at, at]))
+async def lock_ends_of_relationships(
+    connection: WriteConnection, refs: Mapping[int, RelationshipEnds], instants: Mapping[int, datetime | None]
+) -> dict[int, UUID | HeadwaterError]:
+    """Return the uid of the relationship that each reference names at its instant, or the reason that there is none. Lock the
+    types and the ends."""
+    if not refs:
+        return {}
+    types = await lock_types_shared(connection, {ref.type for ref in refs.values()})
+    found = {
+        index: candidate_types(types, ref.type, EndRefs(ref.origin, ref.related, instants[index])) for index, ref in refs.items()
+    }
+    candidates = {index: it for index, it in found.items() if isinstance(it, TypeCandidates)}
+    uids: dict[int, UUID | HeadwaterError] = {index: it for index, it in found.items() if isinstance(it, BadInput)}
+    ends = await resolve_and_lock(connection, {index: it.refs for index, it in candidates.items()}, allow_pending_ends=True)
+    return uids | {
+        index: _uid_of_relationship(it, ends[index], instants[index] or connection.now) for index, it in candidates.items()
+    }
 
 
-async def _uid_of_link(connection: ReadConnection, ref: LinkEnds, refs: EndRefs, ends: Ends, field: str) -> UUID | HeadwaterError:
-    instant = refs.at or connection.now
-    error = missing_end_error(LINK, refs, ends, instant, allow_pending_ends=True)
-    if error is not None:
-        return _within(error, field)
-    if not ref.any_producer:
-        return link_uid(ends.near.uid, ends.far.uid, ref.producer)
-    parameters = {"source": ends.near.asset_id, "target": ends.far.asset_id, "instant": instant}
-    links = await connection.fetch(_LINKS_BETWEEN, {**parameters, "limit": _LISTED + 1})
+async def _uids_of_links(
+    connection: ReadConnection, refs: Mapping[int, LinkEnds], instants: Mapping[int, datetime], ends: Mapping[int, Ends]
+) -> dict[int, UUID | HeadwaterError]:
+    """Return the uids of links between resolved ends. An error names a field of `ends`, or none if it is about the link."""
+    uids: dict[int, UUID | HeadwaterError] = {}
+    open_: list[int] = []
+    for index, ref in refs.items():
+        (near, far), instant = ends[index], instants[index]
+        error = missing_end_error(LINK, EndRefs(ref.source, ref.target, instant), ends[index], instant, allow_pending_ends=True)
+        if error is None and ref.any_producer:
+            open_.append(index)
+        else:
+            uids[index] = error or link_uid(near.uid, far.uid, ref.producer)
+    if not open_:
+        return uids
+    parameters = {
+        "sources": [ends[index].near.asset_id for index in open_],
+        "targets": [ends[index].far.asset_id for index in open_],
+        "instants": [instants[index] for index in open_],
+    }
+    links: dict[int, list[Row]] = {index: [] for index in open_}
+    for row in await connection.fetch(_LINKS_BETWEEN, {**parameters, "limit": _LISTED + 1}):
+        links[open_[row.ordinal - 1]].append(row)
+    return uids | {index: _only_link(refs[index], between) for index, between in links.items()}
+
+
+def _only_link(ref: LinkEnds, links: Sequence[Row]) -> UUID | HeadwaterError:
+    """Return the uid of the only link between the ends of a reference: of those that are valid, if any is."""
     found = [it for it in links if it.valid] or links
     if not found:
-        return NotFound(f"There is no {ref}.", field=field)
+        return NotFound(f"There is no {ref}.")
     if len(found) == 1:
         uid: UUID = found[0].uid
         return uid
     problem = f"There are several links from the {ref.source} to the {ref.target}. Give the producer of one of them"
     producers = ["null" if it.producer is None else repr(it.producer[:100]) for it in found[:_LISTED]]
     listed = ", ".join([*producers, "…"] if len(found) > _LISTED else producers)
-    return BadInput(f"{problem}: {listed}.", field=f"{field}.ends.producer", blind=f"{problem}.")
+    return Ambiguous(f"{problem}: {listed}.", field="producer", blind=f"{problem}.")
 
 
-def _uid_of_relationship(candidates: TypeCandidates, ends: Ends, instant: datetime, field: str) -> UUID | HeadwaterError:
+def _uid_of_relationship(candidates: TypeCandidates, ends: Ends, instant: datetime) -> UUID | HeadwaterError:
     type_ = choose_type(candidates, ends, instant, allow_pending_ends=True)
     if isinstance(type_, HeadwaterError):
-        return _within(type_, field)
+        return type_
     origin, related = in_stored_order(type_, ends)
     return relationship_uid(type_, origin.uid, related.uid)
 
 
-def _within(error: HeadwaterError, field: str) -> HeadwaterError:
-    """Return the error of a field of `ends` with the whole path of that field."""
-    error.field = f"{field}.ends.{error.field}"
-    return error
+def _within(found: UUID | HeadwaterError, field: str) -> UUID | HeadwaterError:
+    """Return what was found. The error of a field of `ends` names the whole path of that field."""
+    if isinstance(found, HeadwaterError):
+        found.field = field if found.field is None else f"{field}.ends.{found.field}"
+    return found

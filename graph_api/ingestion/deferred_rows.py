@@ -1,30 +1,39 @@
 """Rows that a load defers, in a temporary file once they are many."""
 
 import pickle
+import sqlite3
 from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
-from typing import Any, cast
+from io import BytesIO
+from typing import Any
 from weakref import finalize
 
 from db.temporal.kind import Kind
 from db.temporal.kinds import ASSET_KINDS
 from graph_api.ingestion.row import Row
 
-# Rows that are written at once, and bytes that are kept in memory.
+# Rows that are written at once.
 _CHUNK = 100
-_IN_MEMORY = 4 * 1024 * 1024
+
+# Instants of types, which need none, and of rows without an instant: the first and the last in the order of texts.
+_NO_INSTANT = ""
+_NOW = "now"
 
 _KINDS = {kind.name: kind for kind in ASSET_KINDS}
 
 
 class DeferredRows:
-    """A queue that is filled first, and then read from its beginning, any number of times."""
+    """A queue that is filled first, and then read, any number of times, in the order of the instants of its rows.
+
+    In that order, a name that passes from one asset to the next means the same as if the file were ordered.
+    """
 
     def __init__(self) -> None:
         self.bytes_read = 0
-        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-        finalize(self, self._file.close)
-        self._unwritten: list[Row] = []
+        # a database without a name is a temporary file, which SQLite writes once its cache is full
+        self._rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        finalize(self, self._rows.close)
+        self._rows.execute("CREATE TABLE deferred (at TEXT, line INTEGER, content BLOB)")
+        self._unwritten: list[tuple[str, int, bytes]] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -32,7 +41,7 @@ class DeferredRows:
 
     def add(self, row: Row) -> None:
         self._count += 1
-        self._unwritten.append(row)
+        self._unwritten.append((_order_of(row), row.line, _pickled(row)))
         if len(self._unwritten) == _CHUNK:
             self._write()
 
@@ -42,15 +51,29 @@ class DeferredRows:
 
     def __iter__(self) -> Iterator[Row]:
         self._write()
-        end = self._file.tell()
-        self._file.seek(0)
-        while (position := self._file.tell()) < end:
-            yield from cast(list[Row], _Unpickler(self._file).load())
-            self.bytes_read = position
+        for (content,) in self._rows.execute("SELECT content FROM deferred ORDER BY at, line"):
+            self.bytes_read += len(content)
+            row: Row = _Unpickler(BytesIO(content)).load()
+            yield row
 
     def _write(self) -> None:
-        _Pickler(self._file, pickle.HIGHEST_PROTOCOL).dump(self._unwritten)
+        self._rows.execute("BEGIN")
+        self._rows.executemany("INSERT INTO deferred VALUES (?, ?, ?)", self._unwritten)
+        self._rows.execute("COMMIT")
         self._unwritten = []
+
+
+def _order_of(row: Row) -> str:
+    """Return the instant of a row as a text that sorts like it."""
+    if not hasattr(row.statement, "at"):
+        return _NO_INSTANT
+    return _NOW if row.statement.at is None else row.statement.at.isoformat(timespec="microseconds")
+
+
+def _pickled(row: Row) -> bytes:
+    buffer = BytesIO()
+    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(row)
+    return buffer.getvalue()
 
 
 class _Pickler(pickle.Pickler):

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import orjson
 
-from db.errors import BadInput, HeadwaterError, NotFound, ResolvableConflict, UnknownType
+from db.errors import Ambiguous, BadInput, HeadwaterError, NotFound, ResolvableConflict, UnknownType
 from graph_api.ingestion.jsonl_kinds import KINDS
 from graph_api.ingestion.row import ParsedStatement, Row, RowError
 
@@ -19,8 +19,8 @@ class JsonLines:
     """A file as a stream of rows and errors, in the order of the file."""
 
     part = "field"
-    # Later lines may add the missing asset or type, and may remove what is in the way.
-    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, ResolvableConflict, UnknownType)
+    # Later lines may add the missing asset or type, and may remove what is in the way or makes a reference ambiguous.
+    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, ResolvableConflict, UnknownType, Ambiguous)
 
     def __init__(self, file: BinaryIO) -> None:
         self.bytes_read = 0

@@ -14,7 +14,8 @@ from db.assets.entity_key import entity_uid_by_key
 from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
-from db.bulk.ingest import AssetState, RegistryEntry
+from db.associations.reference import LinkEnds, RelationshipEnds
+from db.bulk.ingest import AssetState, NamedDeletion, RegistryEntry
 from db.errors import BadInput
 from db.fields import refuse_unstorable
 from db.instants import read_instant
@@ -63,6 +64,8 @@ _SOURCE = Fields("service endpoint lookupField", "isLocal")
 _DETAIL = Fields("type value")
 _REFERENCE = Fields("", "uid product entity")
 _KEY = Fields("type key")
+_LINK_ENDS = Fields("source target", "producer")
+_RELATIONSHIP_ENDS = Fields("type origin related")
 
 
 def _texts(content: dict[str, Any], name: str) -> list[str] | None:
@@ -142,10 +145,23 @@ def _relationship(content: dict[str, Any]) -> relationship.RelationshipState:
     )
 
 
-def _delete(content: dict[str, Any]) -> Deletion:
-    uid = _uid(content)
-    assert uid is not None, "uid is a required field"
-    return Deletion(uid, _instant(content))
+def _delete(content: dict[str, Any]) -> Deletion | NamedDeletion:
+    at = _instant(content)
+    subject = {name: value for name, value in content.items() if value is not None}
+    if len(subject) != 1:
+        raise BadInput("A delete line has to name one thing by exactly one of uid, product, entity, link and relationship.")
+    (field,) = subject
+    if field in _REFERENCE.names:
+        ref = _asset_ref(subject, field)
+        return NamedDeletion(ref, at) if ref.uid is None else Deletion(ref.uid, at)
+    if field == "link":
+        ends = _LINK_ENDS.check_field(subject, field)
+        producer = lineage_link_fields.producer(ends.get("producer"))
+        link = LinkEnds(_end(ends, "source"), _end(ends, "target"), producer, any_producer="producer" not in ends)
+        return NamedDeletion(link, at)
+    ends = _RELATIONSHIP_ENDS.check_field(subject, field)
+    type_ = _text(ends, "type")
+    return NamedDeletion(RelationshipEnds(type_, _end(ends, "origin"), _end(ends, "related")), at)
 
 
 KINDS = {
@@ -158,7 +174,7 @@ KINDS = {
     ),
     "relationship": LineKind(Fields("type origin related", "attributes at"), _relationship),
     "link": LineKind(Fields("source target", "type transformation confidence metadata producer at"), _link),
-    "delete": LineKind(Fields("uid", "at"), _delete),
+    "delete": LineKind(Fields("", "uid product entity link relationship at"), _delete),
 }
 
 
@@ -210,6 +226,11 @@ def _end(content: Mapping[str, Any], field: str) -> AssetRef:
     reference = {name: value for name, value in _REFERENCE.check_field(content, field).items() if value is not None}
     if len(reference) != 1:
         raise BadInput(f"{field} has to name an asset by exactly one of uid, product and entity.", field=field)
+    return _asset_ref(reference, field)
+
+
+def _asset_ref(reference: dict[str, Any], field: str) -> AssetRef:
+    """Return the reference of an object with one of the fields that name an asset. Errors name `field`."""
     if "uid" in reference:
         return AssetRef(uid=_uid(reference, field))
     if "product" in reference:

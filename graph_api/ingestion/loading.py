@@ -25,7 +25,7 @@ from graph_api.ingestion.background import in_background
 from graph_api.ingestion.deferred_rows import DeferredRows
 from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.row import Parser, Row, RowError
-from graph_api.ingestion.source import Batch, RowSource, Source
+from graph_api.ingestion.source import REPEATED_DELETIONS, Batch, RowSource, Source
 from graph_api.ingestion.summary import Summary
 
 # Attempts of a batch that conflicts with other writers.
@@ -132,7 +132,7 @@ class Load:
         """Load the file, then the deferred rows of each phase, and reject the rows that fail in the last one."""
         failing = await self._retry_until_stable(source, await self._pass(source, source.parser, write), write)
         for phase, rows in source.deferred.items():
-            if rows and not self._stopping:
+            if (rows or phase == REPEATED_DELETIONS) and not self._stopping:
                 source.phase = phase
                 rows.extend(failing)
                 failing = await self._retry_until_stable(source, rows, write)

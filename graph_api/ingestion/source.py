@@ -9,7 +9,8 @@ from typing import Protocol
 from db.assets.entity_fields import validate_state
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
-from db.bulk.ingest import BATCH, AssetState, BatchEntry, RegistryEntry
+from db.associations.reference import LinkEnds, RelationshipEnds
+from db.bulk.ingest import BATCH, AssetState, BatchEntry, NamedDeletion, RegistryEntry
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.entity_type import EntityTypeRow
 from db.registries.service_grants import ServiceGrants
@@ -26,10 +27,15 @@ BATCH_BYTES = 16 * 1024 * 1024
 # half of the interpreter's time from the requests that the process serves beside.
 _BAD_ROWS_PER_PAUSE = 100
 
-# Phases of a load. The name of a product denotes one asset only when everything else about products is written.
+# Phases of a load. What a row means by a name depends on other rows, so it is written after these: a deletion by the name or key
+# of an asset after the assets with uids, a product without uid after such deletions, an end by name after all assets, and the
+# deletion of the only link between two assets after all links. A deletion that still finds nothing may repeat an earlier one.
 FIRST = 0
-UNIDENTIFIED_PRODUCTS = 1
-ENDS_BY_NAME = 2
+DELETIONS_BY_NAME = 1
+UNIDENTIFIED_PRODUCTS = 2
+ENDS_BY_NAME = 3
+ONLY_LINKS = 4
+REPEATED_DELETIONS = 5
 
 
 class RowSource(Protocol):
@@ -60,8 +66,7 @@ class Batch:
 class Source:
     """The file of a load, the types as last read, and the instant of rows that name none.
 
-    Rows that name a product by its name are deferred: products without a uid to the phase after the first, and links and
-    relationships between names to the last.
+    Rows that name something by what other rows state are deferred to a later phase.
     """
 
     def __init__(
@@ -76,7 +81,7 @@ class Source:
         self.parser = parser
         self.types = types
         self.phase = FIRST
-        self.deferred = {phase: DeferredRows() for phase in (UNIDENTIFIED_PRODUCTS, ENDS_BY_NAME)}
+        self.deferred = {phase: DeferredRows() for phase in range(DELETIONS_BY_NAME, REPEATED_DELETIONS + 1)}
         self._rows_read = 0
         self._started_at = started_at
         self._grants = grants
@@ -151,6 +156,8 @@ class Source:
                     statement_rows.append(item)
                     statements.append(AssetState(ENTITY, statement.ref, payload, statement.at or self._started_at))
             else:
+                if isinstance(statement, NamedDeletion) and self.phase == REPEATED_DELETIONS:
+                    statement = statement._replace(or_deleted=True)
                 statement_rows.append(item)
                 statements.append(statement if statement.at is not None else statement._replace(at=self._started_at))
         return Batch(read, types, details, entry_rows + statement_rows, entries, statements, refused)
@@ -180,11 +187,16 @@ def _phase_of(statement: ParsedStatement) -> int:
     """Return the first phase in which the statement may be written."""
     if isinstance(statement, AssetState):
         return UNIDENTIFIED_PRODUCTS if statement.kind is PRODUCT and statement.ref.uid is None else FIRST
+    named = statement.ref if isinstance(statement, NamedDeletion) else statement
     ends: tuple[AssetRef, ...] = ()
-    if isinstance(statement, lineage_link.LinkState):
-        ends = statement.source, statement.target
-    elif isinstance(statement, relationship.RelationshipState):
-        ends = statement.origin, statement.related
+    if isinstance(named, AssetRef):
+        return DELETIONS_BY_NAME
+    if isinstance(named, LinkEnds) and named.any_producer:
+        return ONLY_LINKS
+    if isinstance(named, LinkEnds | lineage_link.LinkState):
+        ends = named.source, named.target
+    elif isinstance(named, RelationshipEnds | relationship.RelationshipState):
+        ends = named.origin, named.related
     # A key without a type may be the name of a product.
     by_name = any(end.product is not None or (end.key is not None and end.type is None) for end in ends)
     return ENDS_BY_NAME if by_name else FIRST

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from db.assets import asset, entity, product, product_fields
 from db.assets.asset import Deletion, IdentitySpec
 from db.assets.entity_key import entity_uid_by_key
+from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, reference, relationship
-from db.associations.reference import link_uid
+from db.associations.reference import LinkEnds, link_uid
+from db.associations.stub import UNASSIGNED
 from db.author import Author
 from db.bulk import ingest
 from db.connection import WriteConnection
@@ -106,6 +108,11 @@ def unrelate(key: str, origin: UUID, related: UUID, at: datetime | None = None) 
 
 def load(*batch: ingest.BatchEntry) -> Write:
     return lambda connection: ingest.ingest(connection, batch)
+
+
+def missing(source: AssetRef, target: AssetRef) -> Write:
+    """Register a link that creates its ends."""
+    return lambda connection: lineage_link.register(connection, source, target, None, {}, create_missing=True)
 
 
 def product_entry(uid: UUID, name: str, domain: str, at: datetime | None = None) -> ingest.AssetState:
@@ -223,6 +230,9 @@ ALLOWED: dict[str, list[Write]] = {
     "relate a product to a stub": [relate("cites", ORDERS, AssetRef(type="SHOP", key="9"))],
     "remove a relationship": [unrelate("cites", STOCK, LEDGER)],
     "delete a product with a cascade inside": [relate("takes", ORDERS, AssetRef(uid=STOCK)), delete(ORDERS)],
+    "link an entity that it creates": [missing(AssetRef(type="BANK", key="1"), AssetRef(type="SHOP", key="new"))],
+    "load a deletion by name": [load(ingest.NamedDeletion(AssetRef(product="orders")))],
+    "load a deletion by ends": [load(ingest.NamedDeletion(LinkEnds(AssetRef(uid=LEDGER), AssetRef(type="SHOP", key="1"))))],
     "load a batch": [load(product_entry(NEW, "new", "sales"), product_entry(ORDERS, "orders too", "sales"), Deletion(STOCK))],
 }
 
@@ -290,6 +300,12 @@ REFUSED: dict[str, list[Write]] = {
         relate("takes", STOCK, AssetRef(uid=BANK)),
         delete(ORDERS),
     ],
+    "link an entity outside that it creates": [missing(AssetRef(type="BANK", key="new"), AssetRef(product="orders"))],
+    "link an entity in no domain that it creates": [missing(AssetRef(type="THING", key="new"), AssetRef(product="orders"))],
+    "link a product that it creates": [missing(AssetRef(product="new"), AssetRef(product="orders"))],
+    "link to a product that it creates": [missing(AssetRef(product="orders"), AssetRef(product="new"))],
+    "load a deletion by a name outside": [load(ingest.NamedDeletion(AssetRef(product="ledger")))],
+    "load a deletion by ends outside": [load(ingest.NamedDeletion(LinkEnds(AssetRef(uid=ORDERS), AssetRef(product="ledger"))))],
     "load a batch of which one is outside": [load(product_entry(NEW, "new", "sales"), product_entry(LEDGER, "ledger", "sales"))],
 }  # fmt: skip
 
@@ -332,6 +348,15 @@ async def test_author_of_several_domains_may_move_products_between_them(mesh: Da
     await attempt(mesh, *moves, link(STOCK, LEDGER), author=several)
     with pytest.raises(Forbidden, match="is in no domain, but these credentials may write in finance, sales only"):
         await attempt(mesh, rename(THING), author=several)
+
+
+async def test_stub_product_needs_the_domain_of_products_that_nobody_registered(mesh: Database) -> None:
+    write = missing(AssetRef(product="new"), AssetRef(product="orders"))
+    await attempt(mesh, write, author=Author("una", domains=frozenset({"sales", UNASSIGNED})))
+    with pytest.raises(Forbidden, match="these credentials may write in sales only"):
+        await attempt(mesh, register(product_uid_by_name("new"), "new", "sales"))
+    async with mesh.snapshot(1) as connection:
+        assert (await verify_tenant(connection)).differences == []
 
 
 async def test_deletion_clips_links_of_others_and_restoration_brings_them_back(mesh: Database, address: str) -> None:

@@ -15,7 +15,7 @@ from db.assets.product import product_uid_by_name
 from db.associations.reference import link_uid, relationship_uid
 from db.bulk.ingest import BATCH
 from db.database import Database
-from graph_api.ingestion import deferred_rows, source
+from graph_api.ingestion import source
 from graph_api.ingestion.on_error import OnError
 from tests.builders import day, iso
 from tests.conftest import recording
@@ -216,8 +216,7 @@ async def test_a_dry_run_that_a_bad_line_stops_keeps_nothing(target: LoadTarget,
     assert await target.state() == []
 
 
-async def test_many_deferred_rows_are_kept_in_a_file(target: LoadTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deferred_rows, "_IN_MEMORY", 1_000)
+async def test_many_rows_are_deferred(target: LoadTarget) -> None:
     links = [link_line(A, UUID(int=100 + number), 0, producer=f"p{number % 7}") for number in range(450)]
     products = [product_line(UUID(int=100 + number), f"n{number}", 0) for number in range(450)]
     load = await target.load([*links, *products, product_line(A, "a", 0)])

@@ -1,7 +1,7 @@
 """Random histories of products, entities, links and relationships, as JSON lines in the order of their instants."""
 
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid5
 
 from db.assets.entity_key import entity_uid_by_key
@@ -31,6 +31,9 @@ RELATIONSHIP_TYPES = [
     }
     for it in (SEEN_IN, HOME)
 ]
+_Link: TypeAlias = tuple[UUID, UUID, str | None]
+# Names of products whose uid is derived from the name begin so.
+OWN = "own "
 NAMES = [f"name {letter}" for letter in "abcdef"]
 
 
@@ -43,7 +46,7 @@ class _History:
     """Generator of a history, with the state that the lines so far lead to.
 
     Products take over names of each other, are referred to by name, are deleted and restored. Links and relationships refer to
-    their ends by uid, name or key.
+    their ends by uid, name or key, and what is deleted is named in all ways that there are.
     """
 
     def __init__(self, random: Random) -> None:
@@ -51,7 +54,9 @@ class _History:
         self._lines = [*TYPES, *RELATIONSHIP_TYPES]
         self._names: dict[UUID, str] = {}
         self._entities: dict[UUID, str] = {}
-        self._links: list[tuple[UUID, UUID, str | None]] = []
+        self._links: list[_Link] = []
+        # those that were not removed since they were stated
+        self._stated_links: set[_Link] = set()
         self._seen_in: list[tuple[UUID, UUID]] = []
         # the product that houses each entity
         self._homes: dict[UUID, UUID] = {}
@@ -96,7 +101,7 @@ class _History:
 
     def _register_by_name(self) -> None:
         """State a product whose uid is derived from its name, unless it was renamed since."""
-        name = f"own {self._random.randrange(3)}"
+        name = f"{OWN}{self._random.randrange(3)}"
         if self._names.setdefault(product_uid_by_name(name), name) == name:
             self._append("product", **product_fields(name, description=self._at))
 
@@ -111,9 +116,9 @@ class _History:
         deletable = sorted({*self._names, *self._entities} - restricted)
         if deletable:
             uid = self._random.choice(deletable)
+            self._append("delete", **self._reference(uid))
             self._names.pop(uid, None)
             self._entities.pop(uid, None)
-            self._append("delete", uid=str(uid))
 
     def _link(self) -> None:
         assets = sorted([*self._names, *self._entities])
@@ -121,13 +126,20 @@ class _History:
             source, target = self._random.sample(assets, 2)
             producer = self._random.choice([None, "dbt"])
             self._links.append((source, target, producer))
+            self._stated_links.add(self._links[-1])
             confidence = self._random.choice([0.25, 1])
             ends = {"source": self._reference(source), "target": self._reference(target)}
             self._append("link", **ends, producer=producer, confidence=confidence)
 
     def _remove_link(self) -> None:
         if self._links:
-            self._append("delete", uid=str(link_uid(*self._random.choice(self._links))))
+            source, target, producer = link = self._random.choice(self._links)
+            ends: dict[str, Any] = {"source": self._reference(source), "target": self._reference(target), "producer": producer}
+            if [it for it in self._stated_links if it[:2] == (source, target)] == [link] and self._random.random() < 0.5:
+                del ends["producer"]
+            self._stated_links.discard(link)
+            by_uid = {"uid": str(link_uid(*link))}
+            self._append("delete", **(by_uid if self._random.random() < 0.5 else {"link": ends}))
 
     def _show(self) -> None:
         if self._names and self._entities:
@@ -137,21 +149,30 @@ class _History:
 
     def _stop_showing(self) -> None:
         if self._seen_in:
-            self._append("delete", uid=str(relationship_uid(SEEN_IN, *self._random.choice(self._seen_in))))
+            self._unrelate(SEEN_IN, *self._random.choice(self._seen_in))
 
     def _move(self) -> None:
         """End the relationship of an entity with its home, and begin that with another product at the same instant."""
         if self._names and self._entities:
             entity, product = self._random.choice(sorted(self._entities)), self._random.choice(sorted(self._names))
             if self._homes.get(entity) not in (None, product):
-                self._append("delete", uid=str(relationship_uid(HOME, entity, self._homes[entity])))
+                self._unrelate(HOME, entity, self._homes[entity])
             self._homes[entity] = product
             self._relate(HOME, entity, product)
 
     def _leave_home(self) -> None:
         if self._homes:
             entity = self._random.choice(sorted(self._homes))
-            self._append("delete", uid=str(relationship_uid(HOME, entity, self._homes.pop(entity))))
+            self._unrelate(HOME, entity, self._homes.pop(entity))
+
+    def _unrelate(self, type_: relationship_type.RelationshipTypeRow, origin: UUID, related: UUID) -> None:
+        ends = {"origin": self._reference(origin), "related": self._reference(related)}
+        if type_ is HOME and self._names.get(related, "").startswith(OWN):
+            # a home is stated by uid before the product without uid is, which needs the end of the home before
+            ends["related"] = {"uid": str(related)}
+        by_ends = {"type": self._random.choice([type_.key, type_.code]), **ends}
+        by_uid = {"uid": str(relationship_uid(type_, origin, related))}
+        self._append("delete", **(by_uid if self._random.random() < 0.5 else {"relationship": by_ends}))
 
     def _relate(self, type_: relationship_type.RelationshipTypeRow, origin: UUID, related: UUID) -> None:
         name = self._random.choice([type_.key, type_.code])

@@ -18,7 +18,8 @@ from db.assets.entity_key import entity_uid_by_key
 from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
-from db.bulk.ingest import AssetState
+from db.associations.reference import LinkEnds, RelationshipEnds
+from db.bulk.ingest import AssetState, NamedDeletion
 from db.registries.detail_type import DetailTypeRow
 from db.registries.entity_type import EntityTypeRow
 from db.registries.relationship_type import RelationshipTypeRow
@@ -44,7 +45,8 @@ INPUTS = {
 }
 PRODUCT_LINE = {"kind": "product", **product_fields()}
 ENTITY_LINE = {"kind": "entity", "type": "TABLE", "displayName": "Orders"}
-LINK_LINE = {"kind": "link", "source": {"uid": str(UID)}, "target": {"uid": str(OTHER)}}
+LINK_ENDS = {"source": {"uid": str(UID)}, "target": {"uid": str(OTHER)}}
+LINK_LINE = {"kind": "link", **LINK_ENDS}
 RELATIONSHIP_TYPE_LINE = {
     "kind": "relationshipType",
     "key": "steward",
@@ -53,7 +55,8 @@ RELATIONSHIP_TYPE_LINE = {
     "related": "PERSON",
     "cardinality": "MANY_TO_ONE",
 }
-RELATIONSHIP_LINE = {"kind": "relationship", "type": "steward", "origin": {"product": "orders"}, "related": {"uid": str(OTHER)}}
+RELATIONSHIP_ENDS = {"type": "steward", "origin": {"product": "orders"}, "related": {"uid": str(OTHER)}}
+RELATIONSHIP_LINE = {"kind": "relationship", **RELATIONSHIP_ENDS}
 DELETE_LINE = {"kind": "delete", "uid": str(UID)}
 TYPE_LINE = {"kind": "entityType", "code": "TABLE", "label": "Table"}
 
@@ -140,9 +143,19 @@ def test_a_relationship_and_its_type_are_parsed() -> None:
     )
 
 
-def test_a_deletion_names_a_uid_and_optionally_an_instant() -> None:
+def test_a_deletion_names_one_thing_and_optionally_an_instant() -> None:
     assert statement_of(**DELETE_LINE, at="2026-03-01T12:00:00Z") == Deletion(UID, AT)
-    assert statement_of(**DELETE_LINE) == Deletion(UID)
+    assert statement_of(**DELETE_LINE, product=None) == Deletion(UID)
+    ends, related = (AssetRef(uid=UID), AssetRef(uid=OTHER)), AssetRef(product="orders")
+    for subject, ref in (
+        ({"product": "orders"}, AssetRef(product="orders")),
+        ({"entity": {"type": "TABLE", "key": "7"}}, AssetRef(type="TABLE", key="7")),
+        ({"link": LINK_ENDS}, LinkEnds(*ends, any_producer=True)),
+        ({"link": {**LINK_ENDS, "producer": None}}, LinkEnds(*ends)),
+        ({"link": {**LINK_ENDS, "producer": "dbt"}}, LinkEnds(*ends, "dbt")),
+        ({"relationship": RELATIONSHIP_ENDS}, RelationshipEnds("steward", related, AssetRef(uid=OTHER))),
+    ):
+        assert statement_of(kind="delete", **subject, at="2026-03-01T12:00:00Z") == NamedDeletion(ref, AT)
 
 
 def test_byte_order_marks_both_line_endings_blank_lines_and_a_missing_last_line_ending_are_accepted() -> None:
@@ -165,10 +178,21 @@ def test_byte_order_marks_both_line_endings_blank_lines_and_a_missing_last_line_
         (b"{}", "kind", "kind is None. Give one of"),
         ({"kind": ["product"]}, "kind", "kind is ['product']. Give one of"),
         ({**DELETE_LINE, "kind": "Delete"}, "kind", "kind is 'Delete'. Give one of"),
-        ({**DELETE_LINE, "when": "now"}, "when", "There is no field 'when' here. There are at, uid."),
+        ({**DELETE_LINE, "when": "now"}, "when", "There is no field 'when' here. There are at, entity, link, product, re"),
         ({**PRODUCT_LINE, "idempotencyKey": "x"}, "idempotencyKey", "There is no field 'idempotencyKey' here."),
         ({"kind": "product", **product_fields(owner=None)}, "owner", "owner is missing."),
-        ({"kind": "delete"}, "uid", "uid is missing."),
+        ({"kind": "delete"}, None, "exactly one of uid, product, entity, link and relationship."),
+        ({**DELETE_LINE, "product": "orders"}, None, "exactly one of uid, product, entity, link and relationship."),
+        ({"kind": "delete", "product": {"name": "orders"}}, "product", "product must be text."),
+        ({"kind": "delete", "entity": "7"}, "entity", "entity must be a JSON object."),
+        ({"kind": "delete", "entity": {"type": "TABLE"}}, "entity", "key is missing."),
+        ({"kind": "delete", "link": str(UID)}, "link", "link must be a JSON object."),
+        ({"kind": "delete", "link": {"source": {"uid": str(UID)}}}, "link", "target is missing."),
+        ({"kind": "delete", "link": {**LINK_ENDS, "type": "DIRECT"}}, "link", "There is no field 'type' here."),
+        ({"kind": "delete", "link": {**LINK_ENDS, "source": {}}}, "source", "exactly one of uid, product and entity"),
+        ({"kind": "delete", "link": {**LINK_ENDS, "producer": 1}}, "producer", "producer"),
+        ({"kind": "delete", "relationship": {"type": "a"}}, "relationship", "origin is missing."),
+        ({"kind": "delete", "relationship": {**RELATIONSHIP_ENDS, "type": 1}}, "type", "type must be text."),
         ({**DELETE_LINE, "uid": 17}, "uid", "17 is not a UUID"),
         ({**DELETE_LINE, "uid": "x"}, "uid", "'x' is not a UUID"),
         ({**DELETE_LINE, "at": "2026-03-01T00:00:00"}, "at", "no UTC offset"),
