@@ -43,7 +43,7 @@ def _complete_ref(
         return _ambiguous(f"{name} is the key of several types", types)
     end_type = end_types[0]
     if end_type == ENTITY.name:
-        return BadInput(f"{field} may be an entity of any type, so a key is not enough. Give its uid.", field=field)
+        return BadInput(f"{field} may be an entity of any type, so a key is not enough. Give its type or its uid.", field=field)
     return AssetRef(product=ref.key) if end_type == PRODUCT.name else AssetRef(type=end_type, key=ref.key)
 
 

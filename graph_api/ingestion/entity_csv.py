@@ -1,7 +1,9 @@
 """CSV files of entities: each row states a whole entity from an instant on."""
 
+from db.assets import entity_fields
 from db.assets.asset import IdentitySpec
-from db.errors import BadInput, HeadwaterError
+from db.assets.entity_key import entity_uid_by_key
+from db.errors import BadInput, HeadwaterError, NotFound, ResolvableConflict
 from graph_api.ingestion.csv import CsvFile
 from graph_api.ingestion.csv_cells import read_json, read_optional_instant, read_uuid, require_content
 from graph_api.ingestion.row import EntityState
@@ -12,6 +14,8 @@ _FIELDS = {
     "entity_uid": "uid",
     "display_name": "displayName",
     "entity_type": "type",
+    "key": "key",
+    "alternate_keys": "alternateKeys",
     "details": "details",
     "change_ts": "at",
 }
@@ -23,23 +27,41 @@ _DETAIL = '{"detail_type": "email", "detail_value": "ann@shop.example"}'
 class EntityFile(CsvFile):
     """A file of entities. The uid of an entity without one is derived from its type and display name."""
 
-    # Rows of entities do not depend on each other.
-    resolvable: tuple[type[HeadwaterError], ...] = ()
+    # Later rows may take a key from the entity that has it.
+    resolvable: tuple[type[HeadwaterError], ...] = (NotFound, ResolvableConflict)
     fields = _FIELDS
     required = (("display_name",), ("entity_type",))
-    expected = "It has to name display_name and entity_type, and may name entity_uid, details and change_ts."
+    expected = "It has to name display_name and entity_type, and may name entity_uid, key, alternate_keys, details and change_ts."
     command = "headwater ingest csv -"
 
     def parse(self, cells: tuple[str, ...]) -> EntityState:
-        uid_cell, name_cell, type_cell, details_cell, instant_cell = cells
+        uid_cell, name_cell, type_cell, key, alternates_cell, details_cell, instant_cell = cells
         display_name, entity_type = require_content("display_name", name_cell), require_content("entity_type", type_cell)
-        uid = read_uuid("entity_uid", uid_cell) if uid_cell else entity_uid(entity_type, display_name)
+        uid = read_uuid("entity_uid", uid_cell) if uid_cell else None
+        keys = _read_keys(key, alternates_cell) if key or alternates_cell else None
+        if key:
+            ref = IdentitySpec(uid, entity_type, key, entity_uid_by_key(entity_type, key) if uid is None else None)
+        else:
+            ref = IdentitySpec(uid or entity_uid(entity_type, display_name), entity_type)
         return EntityState(
-            IdentitySpec(uid, entity_type),
+            ref,
             display_name,
             _read_details(details_cell) if details_cell else {},
             read_optional_instant("change_ts", instant_cell),
+            keys,
         )
+
+
+def _read_keys(key: str, alternates_cell: str) -> list[str] | None:
+    """Read the key and a JSON list of the alternate keys."""
+    alternates = read_json("alternate_keys", alternates_cell) if alternates_cell and not alternates_cell.isspace() else None
+    if alternates is not None and not (isinstance(alternates, list) and all(isinstance(it, str) for it in alternates)):
+        raise BadInput('The cell is not a JSON list of texts such as ["K-7"].', field="alternate_keys")
+    try:
+        return entity_fields.keys(key or None, alternates)
+    except BadInput as error:
+        column = "key" if error.field == "key" else "alternate_keys"
+        raise BadInput(error.message.replace("alternateKeys", column), field=column) from error
 
 
 def _read_details(cell: str) -> dict[str, str]:

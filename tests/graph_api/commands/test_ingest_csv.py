@@ -19,11 +19,12 @@ import pytest
 from rich.console import Console
 
 from db.assets import product
+from db.assets.entity_key import entity_uid_by_key
 from db.author import Author
 from db.bulk.ingest import BATCH
 from db.database import Database
 from graph_api.ingestion import source
-from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
+from graph_api.ingestion.entity_csv import EntityFile
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
 from graph_api.ingestion.progress import NAMED, Progress, Rejects, describe
@@ -33,6 +34,7 @@ from tests.builders import day, iso, product_fields
 from tests.databases import temporary_database
 from tests.graph_api.commands.workspace import (
     COUNTS,
+    KEYLESS_COLUMNS,
     TYPES,
     Workspace,
     counts_in,
@@ -45,7 +47,7 @@ from tests.hooks import ErrorHook
 from tests.processes import COMMAND, wait_until
 from tests.randomness import size
 
-HEADER = ",".join(COLUMNS) + "\n"
+HEADER = ",".join(KEYLESS_COLUMNS) + "\n"
 PRODUCT = UUID("00000000-0000-4000-8000-00000000000b")
 # Seconds that a load of several batches may take.
 LOAD_PATIENCE = 120
@@ -530,3 +532,20 @@ def test_a_rejected_row_is_printed_with_line_column_and_reason() -> None:
     rejects.add(RowError(3, "details", "The cell is not JSON."))
     rejects.add(RowError(3, None, "The row is long."))
     assert printed.getvalue().splitlines() == ["line 3, column details: The cell is not JSON.", "line 3: The row is long."]
+
+
+async def test_an_entity_is_found_again_by_any_of_its_keys(workspace: Workspace) -> None:
+    keyed = person(1, entity_uid=None, key="7", alternate_keys='["K-7"]')
+    rows = [keyed, {**keyed, "display_name": "Ann", "key": "K-7", "alternate_keys": "", "change_ts": iso(day(2))}]
+    for counts in ((1, 1, 0, 0), (0, 0, 2, 0)):
+        result = await workspace.ingest(workspace.csv(rows))
+        assert (result.code, counts_in(result), messages_in(result)) == (0, counts, [])
+    entity = await workspace.connection.fetchrow(
+        "SELECT uid, display_name, keys FROM asset JOIN entity_version ON asset_id = id WHERE valid_to = 'infinity'"
+    )
+    assert tuple(entity) == (entity_uid_by_key("PERSON", "7"), "Ann", ["K-7"])
+    other = person(2, key="K-7", change_ts=iso(day(3)))
+    rejected = await workspace.ingest(workspace.csv([other, person(3)]), "--on-error", "skip")
+    assert (rejected.code, counts_in(rejected)) == (0, (1, 0, 0, 1))
+    assert messages_in(rejected)[0].startswith("line 2, column key: Another entity of this type has the key 'K-7'")
+    await workspace.verify()

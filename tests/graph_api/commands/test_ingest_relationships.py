@@ -261,3 +261,10 @@ async def test_a_key_alone_needs_a_type_that_determines_the_kind_of_the_end(targ
     load = await target.load_file(rows.encode(), RelationshipFile)
     assert load.summary.created == 1
     assert [(it.line, it.field) for it in target.errors] == [(2, "type"), (4, "related")]
+    assert target.errors[1].message.endswith("so a key is not enough. Give its type or its uid.")
+    rows = (
+        "type,origin,origin_type,related,related_type\nsteward,orders,,1,PERSON\nseen,orders,PRODUCT,1,PERSON\nseen,1,PERSON,1,\n"
+    )
+    load = await target.load_file(rows.encode(), RelationshipFile)
+    assert (load.summary.created, load.summary.unchanged) == (1, 1)
+    assert [(it.line, it.field, it.code) for it in target.errors] == [(4, "related", "BAD_INPUT")]

@@ -52,6 +52,9 @@ class Workspace(Commands):
         await self("verify")
 
 
+KEYLESS_COLUMNS = [it for it in COLUMNS if it not in {"key", "alternate_keys"}]
+
+
 @asynccontextmanager
 async def workspace_on(address: str, directory: Path, types: str | None = None) -> AsyncIterator[Workspace]:
     """Yield the workspace of a database, after the statements that fill its registries."""
@@ -65,8 +68,9 @@ async def workspace_on(address: str, directory: Path, types: str | None = None) 
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
+    """Write a file of entities, with columns for their keys if a row has any."""
+    text, rows = io.StringIO(), list(rows)
+    writer = csv.DictWriter(text, COLUMNS if any("key" in row for row in rows) else KEYLESS_COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

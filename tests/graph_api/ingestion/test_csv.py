@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from db.assets.asset import IdentitySpec
+from db.assets.entity_key import entity_uid_by_key
 from db.errors import BadInput
 from graph_api.ingestion.csv_lines import ROW_LENGTH
 from graph_api.ingestion.entity_csv import COLUMNS, EntityFile
@@ -20,7 +22,9 @@ from graph_api.ingestion.row import EntityState, Row, RowError
 from graph_api.ingestion.uids import entity_uid
 
 UID = UUID("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101")
+KEYLESS = [it for it in COLUMNS if "key" not in it]
 HEADER = b"entity_uid,display_name,entity_type,details,change_ts\n"
+KEYS = b"entity_uid,display_name,entity_type,key,alternate_keys\n"
 GOOD = b",Bo,PERSON,,\n"
 
 
@@ -58,6 +62,34 @@ def test_a_row_is_parsed() -> None:
     detail = '[{""detail_type"": ""email"", ""detail_value"": ""ann@shop.example""}]'
     (row,) = rows(HEADER + f'{UID},Ann,PERSON,"{detail}",2025-03-01T13:00:00.5+01:00\n'.encode())
     assert row == Person(2, UID, "Ann", "PERSON", {"email": "ann@shop.example"}, datetime(2025, 3, 1, 12, 0, 0, 500_000, UTC))
+
+
+def test_an_entity_is_identified_by_its_key_unless_it_has_a_uid() -> None:
+    found = read(KEYS + f',Ann,PERSON,7,"[""K-7"", ""k7""]"\n{UID},Ann,PERSON,7,\n,Ann,PERSON,, \n'.encode())
+    by_key = IdentitySpec(None, "PERSON", "7", entity_uid_by_key("PERSON", "7"))
+    by_name = IdentitySpec(entity_uid("PERSON", "Ann"), "PERSON")
+    assert [it.statement for it in found if isinstance(it, Row)] == [
+        EntityState(by_key, "Ann", {}, keys=["7", "K-7", "k7"]),
+        EntityState(IdentitySpec(UID, "PERSON", "7"), "Ann", {}, keys=["7"]),
+        EntityState(by_name, "Ann", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "reason"),
+    [
+        (',"[""a""]"', "alternate_keys", "alternate_keys needs a key, which is the primary one."),
+        ("7,K-7", "alternate_keys", "The cell is not JSON"),
+        ("7,[7]", "alternate_keys", "The cell is not a JSON list of texts"),
+        ('7,"[""7""]"', "alternate_keys", "A key is given twice."),
+        (f"{'7' * 501},", "key", "key has 501 characters. At most 500 are allowed."),
+        (f'7,"{json.dumps([str(it) for it in range(30)]).replace(chr(34), chr(34) * 2)}"', "alternate_keys", "There are 31 keys"),
+    ],
+)
+def test_the_error_of_a_key_names_its_column(cells: str, column: str, reason: str) -> None:
+    (error,) = errors(KEYS + f",Ann,PERSON,{cells}\n".encode())
+    assert (error.line, error.field, error.code) == (2, column, "BAD_INPUT")
+    assert reason in error.message
 
 
 def test_columns_may_have_any_order_and_spaces_around_and_optional_ones_may_be_absent() -> None:
@@ -202,7 +234,7 @@ def test_lines_are_read_twice_at_most_whatever_quotes_are_open() -> None:
         (b"display_name;entity_type\n", "Separate columns by commas."),
         (
             b"Ann,PERSON\nBo,PERSON\n",
-            "It has to name display_name and entity_type, and may name entity_uid, details and change_ts.",
+            "It has to name display_name and entity_type, and may name entity_uid, key, alternate_keys, details and change_ts.",
         ),
         (b"x," * 5_000 + b"\n", "In the header display_name is missing, entity_type is missing, 'x' is unknown"),
     ],
@@ -279,7 +311,7 @@ instants = st.datetimes(datetime(1, 1, 4), datetime(9999, 12, 27), timezones=off
 
 @settings(max_examples=100)
 @given(
-    st.permutations(COLUMNS),
+    st.permutations(KEYLESS),
     st.lists(st.tuples(st.none() | st.uuids(), names, names, st.dictionaries(texts, texts, max_size=4), st.none() | instants)),
     # Before Python 3.13, a writer with LF as line terminator quotes a carriage return only if it quotes everything.
     st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]),
@@ -294,7 +326,7 @@ def test_the_output_of_a_csv_writer_is_read_back(
     for uid, name, type_, details, at in entities:
         listed = [{"detail_type": code, "detail_value": value} for code, value in details.items()]
         cells = (uid or "", name, type_, json.dumps(listed), at.isoformat() if at else "")
-        writer.writerow(dict(zip(COLUMNS, cells, strict=True)))
+        writer.writerow(dict(zip(KEYLESS, cells, strict=True)))
     found = rows(written.getvalue().encode("utf-8-sig" if mark else "utf-8"))
     assert [it[1:] for it in found] == [
         (uid or entity_uid(type_, name), name, type_, details, at) for uid, name, type_, details, at in entities

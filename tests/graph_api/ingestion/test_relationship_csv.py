@@ -53,6 +53,16 @@ def test_each_end_is_referred_to_by_uid_or_by_name(origin: tuple[str, AssetRef],
     assert read(HEADER + row.encode()) == [Row(2, STATE._replace(origin=origin[1], related=related[1]))]
 
 
+def test_an_end_may_have_a_type() -> None:
+    header = b"type,origin,origin_type,related,related_uid,related_type\n"
+    assert read(header + b"seenIn,orders,PRODUCT,7,,TABLE\nseenIn,orders, ,7,,\n") == [
+        Row(2, STATE._replace(type="seenIn", origin=AssetRef(product="orders"), related=AssetRef(type="TABLE", key="7"))),
+        Row(3, STATE._replace(type="seenIn", origin=AssetRef(key="orders"))),
+    ]
+    message = "The type belongs to a name or key. Leave it empty beside related_uid."
+    assert read(header + f"seenIn,orders,,,{UID},TABLE\n".encode()) == [RowError(2, "related_type", message)]
+
+
 def test_a_header_needs_only_the_type_and_one_column_for_each_end() -> None:
     ends = {
         "origin": AssetRef(key="ann"),
@@ -131,7 +141,10 @@ def test_a_cell_is_required_if_its_column_alone_names_an_end(header: bytes, row:
     assert read(header + row) == [RowError(2, column, EMPTY)]
 
 
-EXPECTED = "It has to name type, origin or origin_uid, and related or related_uid, and may name attributes and change_ts."
+EXPECTED = (
+    "It has to name type, origin or origin_uid, and related or related_uid, and may name origin_type, related_type, attributes"
+    " and change_ts."
+)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +223,8 @@ def test_relationships_are_read_back_whatever_the_order_of_columns(
             "origin_uid": str(origin.uid or ""),
             "related": related.key or "",
             "related_uid": str(related.uid or ""),
+            "origin_type": "",
+            "related_type": "",
             "attributes": json.dumps(attributes),
             "change_ts": "",
         }
