@@ -30,6 +30,7 @@ from db.temporal.kind import Kind
 
 _ADD = statement("assets/add_assets")
 _LOCK = statement("assets/lock_assets")
+_LOCK_STUB = statement("assets/lock_stub")
 _LOCK_BY_REFERENCE = statement("assets/lock_by_reference")
 _BY_UID = compose(select(assets).where(assets.c.tenant_id == TENANT, assets.c.uid == any_of("uids", Uuid)))
 
@@ -108,9 +109,9 @@ async def lock(
     return _identity(locked)
 
 
-async def lock_stub(connection: WriteConnection, kind: Kind, uid: UUID) -> Identity | None:
-    """Lock the asset with a uid if it is a stub."""
-    row = await connection.fetch_one(kind.statement("assets/lock_stub"), {"uid": uid})
+async def lock_stub(connection: WriteConnection, name: str) -> Identity | None:
+    """Lock the product with a name if it is a stub."""
+    row = await connection.fetch_one(_LOCK_STUB, {"name": name})
     return None if row is None else _identity(row)
 
 

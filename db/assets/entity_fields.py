@@ -40,9 +40,9 @@ def validate_patch(registry: TypeRegistry, fields: Mapping[str, Any]) -> dict[st
     return patch
 
 
-def key(value: str) -> str:
-    """Validate the key of an entity, its identifier in the system it comes from."""
-    return _key("key", value)
+def key(value: str, *, field: str = "key") -> str:
+    """Validate the key of an entity, its identifier in the system it comes from. An error names `field`."""
+    return line(field, value, length=KEY_LENGTH)
 
 
 def keys(primary: str | None, alternates: Sequence[str] | None) -> list[str] | None:
@@ -51,7 +51,7 @@ def keys(primary: str | None, alternates: Sequence[str] | None) -> list[str] | N
         raise BadInput("alternateKeys needs a key, which is the primary one.", field="alternateKeys")
     if primary is None:
         return None if alternates is None else []
-    given = [key(primary), *(_key("alternateKeys", it) for it in alternates or ())]
+    given = [key(primary), *(key(it, field="alternateKeys") for it in alternates or ())]
     if len(given) > MAX_KEYS:
         raise BadInput(f"There are {len(given)} keys; at most {MAX_KEYS} are allowed.", field="alternateKeys")
     if len({compared_key(it) for it in given}) < len(given):
@@ -66,14 +66,10 @@ def ambiguous_key() -> NotFound:
     )
 
 
-def _key(field: str, value: str) -> str:
-    return line(field, value, length=KEY_LENGTH)
-
-
 def _key_patch(patch: Mapping[str, Any]) -> dict[str, Any]:
     """Validate a patch of keys: `primary`, a new primary key or None to remove it; the keys to `add` and to `remove`."""
-    added = [_key("addKeys", it) for it in patch.get("add", ())]
-    removed = [_key("removeKeys", it) for it in patch.get("remove", ())]
+    added = [key(it, field="addKeys") for it in patch.get("add", ())]
+    removed = [key(it, field="removeKeys") for it in patch.get("remove", ())]
     for field, given in (("addKeys", added), ("removeKeys", removed)):
         if len(given) > MAX_KEYS:
             raise BadInput(f"{field} has {len(given)} keys; at most {MAX_KEYS} are allowed.", field=field)

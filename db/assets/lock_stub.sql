@@ -1,12 +1,15 @@
--- Lock an asset of which only its name or key is known yet: the log has stubs of it alone.
--- Parameters: :uid.
--- Tokens: {kind} of the asset.
+-- Lock the product with a name of which only the name is known yet: the log has stubs of it alone.
+-- Parameters: :name.
 -- Used by: db.assets.asset.lock_stub
 SELECT a.id, a.uid, a.kind, a.type
 FROM asset a
-WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.uid = CAST(:uid AS uuid) AND a.kind = '{kind}' AND NOT EXISTS (
+WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id IN (
+  SELECT v.asset_id
+  FROM product_version v
+  WHERE v.tenant_id = CAST(:tenant AS bigint) AND v.name = CAST(:name AS text)
+) AND NOT EXISTS (
   SELECT
   FROM change c
-  WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = '{kind}' AND c.subject_id = a.id AND c.operation <> 'STUB'
+  WHERE c.tenant_id = CAST(:tenant AS bigint) AND c.kind = 'PRODUCT' AND c.subject_id = a.id AND c.operation <> 'STUB'
 )
 FOR NO KEY UPDATE OF a

@@ -94,7 +94,7 @@ async def register(
 ) -> Outcome:
     """Create a product, or give a stub with this name its state. Neither its uid nor its name may be in use at that instant."""
     payload = product_fields.validate_state(fields)
-    stub = None if uid is not None else await asset.lock_stub(connection, PRODUCT, product_uid_by_name(payload["name"]))
+    stub = None if uid is not None else await asset.lock_stub(connection, payload["name"])
     identity = stub or await asset.add_or_lock(connection, PRODUCT, asset.IdentitySpec(uid))
     return await _record(connection, identity, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True))
 

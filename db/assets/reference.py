@@ -89,13 +89,16 @@ async def resolve(
 
 
 async def resolve_deleted(
-    connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime]
+    connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime | None]
 ) -> list[ResolvedAsset]:
-    """Resolve names and keys, each at its instant. One that means nothing then means the asset that was deleted with it."""
+    """Resolve references, each at its instant or now. A name that means nothing then means the product deleted with it."""
     resolved = await resolve(connection, refs, instants)
     names = [index for index, ref in enumerate(refs) if ref.product is not None and resolved[index] is UNRESOLVED]
     if names:
-        parameters = {"products": [storable(refs[it].product) for it in names], "instants": [instants[it] for it in names]}
+        parameters = {
+            "products": [storable(refs[it].product) for it in names],
+            "instants": [instants[it] or connection.now for it in names],
+        }
         for row in await connection.fetch(_DELETED_PRODUCTS, {**parameters, "or_deleted": True}):
             resolved[names[row.ordinal - 1]] = ResolvedAsset(row.id, row.uid, row.kind, None, alive=False, ever_alive=True)
     return resolved

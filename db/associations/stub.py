@@ -6,19 +6,20 @@ Any other assertion about the asset overrides its stub, even one for an earlier 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from db.assets import product_fields
+from db.assets import entity_fields, product_fields
 from db.assets.asset import IdentitySpec, add_or_lock_each
 from db.assets.entity_key import compared_key, entity_uid_by_key
 from db.assets.product import add_domains_of_products, product_uid_by_name
-from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, resolve
+from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, resolve, resolve_deleted
 from db.associations.association import EndRefs
 from db.associations.relationship_fields import is_identifier
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import BatchConflict, SubjectChange, WriteResult, subject_change
 from db.consistency.lifecycle import record_asset_changes
-from db.errors import KeyTaken, TransactionConflict
+from db.errors import KeyTaken, NameTaken, TransactionConflict
+from db.fields import line
 from db.registries.type_registry import read_type_registry
 from db.sql import statement
 from db.temporal.change_log import Assertion, Operation, raise_first_error
@@ -26,6 +27,7 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
 
 _TYPES = statement("associations/stub_types")
+_NAMED_LATER = statement("assets/products_named_later")
 
 # The domain and the owner of a product until it is registered.
 UNASSIGNED = "unassigned"
@@ -35,7 +37,7 @@ class Stub(NamedTuple):
     """An asset that must exist from an instant on, and the index of the batch entry that refers to it. None is now."""
 
     ref: AssetRef
-    # uid of the entity that has the key later only, if one has
+    # uid of the asset that has the name or key later only, if one has
     uid: UUID | None
     at: datetime | None
     entry_index: int
@@ -70,16 +72,48 @@ async def create_missing_ends(connection: WriteConnection, refs: EndRefs, *, fie
     A uid identifies an asset that exists, so that it never creates one. An end that was deleted stays deleted.
     """
     named = [(field, ref) for field, ref in zip(fields, (refs.near, refs.far), strict=True) if ref.uid is None]
-    resolved = await resolve(connection, [ref for _, ref in named], [refs.at] * len(named))
+    resolved = await resolve_deleted(connection, [ref for _, ref in named], [refs.at] * len(named))
     missing = {ref: (field, asset) for (field, ref), asset in zip(named, resolved, strict=True) if not asset.ever_alive}
     types = {ref.type for ref in missing if ref.type is not None}
     labels = await _type_labels(connection, types, with_source=False) if types else {}
     for ref, (field, _) in missing.items():
+        if ref.product is not None:
+            line(field, ref.product)
+            continue
         if ref.type is not None and ref.type not in labels:
             (await read_type_registry(connection)).require_entity(ref.type, field=field)
-    created = await create_stubs(connection, labels, [Stub.of(ref, asset, refs.at, 0) for ref, (_, asset) in missing.items()])
+        entity_fields.key(ref.key or "", field=field)
+    stubs = [Stub.of(ref, asset, refs.at, 0) for ref, (_, asset) in missing.items()]
+    products = {ref: field for ref, (field, _) in missing.items() if ref.product is not None}
+    uids = await _uids_of_products(connection, products, refs.at)
+    created = await create_stubs(connection, labels, [it._replace(uid=uids.get(it.ref, it.uid)) for it in stubs])
     for conflict in created.conflicts:
         raise conflict.error
+
+
+async def _uids_of_products(
+    connection: WriteConnection, fields: Mapping[AssetRef, str], at: datetime | None
+) -> dict[AssetRef, UUID]:
+    """Return the uids of the products that names are to mean from an instant on.
+
+    That is the product that has the name later only; or else one with the uid derived from the name, unless this is that of a
+    product that has another name. The error of a name that a product takes later which exists before names its field.
+    """
+    refs = list(fields)
+    if not refs:
+        return {}
+    instant = await connection.instant(at)
+    derived = {ref: product_uid_by_name(ref.product or "") for ref in refs}
+    resolved = await resolve(connection, [AssetRef(uid=derived[it]) for it in refs], [instant] * len(refs))
+    is_used = dict(zip(refs, (it is not UNRESOLVED for it in resolved), strict=True))
+    parameters = {"products": [ref.product for ref in refs], "instants": [instant] * len(refs)}
+    later = {refs[row.ordinal - 1]: row for row in await connection.fetch(_NAMED_LATER, parameters)}
+    for ref, row in later.items():
+        if row.ever_alive:
+            error = NameTaken(ref.product)
+            error.field = fields[ref]
+            raise error
+    return {ref: later[ref].uid if ref in later else uuid4() if is_used[ref] else derived[ref] for ref in refs}
 
 
 async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], stubs: Sequence[Stub]) -> WriteResult:
@@ -115,9 +149,9 @@ async def _create_stubs(connection: WriteConnection, kind: Kind, labels: Mapping
     assertions = [Assertion(identities[it].asset_id, Operation.STUB, states[it], at) for it, at in since.items()]
     try:
         recorded, conflicts = await record_asset_changes(connection, kind, assertions)
-    except KeyTaken as error:
-        # the next attempt finds the entity
-        raise TransactionConflict("Another writer gave one of these keys to an entity meanwhile. Try again.") from error
+    except (KeyTaken, NameTaken) as error:
+        # the next attempt finds the asset
+        raise TransactionConflict("Another writer gave one of these names or keys to an asset meanwhile. Try again.") from error
     outcomes = dict(zip(since, raise_first_error(recorded), strict=True))
     changes = []
     for stub in stubs:
@@ -143,7 +177,8 @@ def _product_state(ref: AssetRef) -> dict[str, Any]:
 
 
 def _entity_state(ref: AssetRef, labels: Mapping[str, str]) -> dict[str, Any]:
-    return {"display_name": f"{labels[ref.type or '']} {ref.key}", "details": {}, "keys": [ref.key]}
+    label = f"{labels[ref.type or '']} {ref.key}"
+    return {"display_name": label[: entity_fields.DISPLAY_NAME_LENGTH].strip(), "details": {}, "keys": [ref.key]}
 
 
 async def _type_labels(connection: WriteConnection, codes: Collection[str], *, with_source: bool) -> dict[str, str]:

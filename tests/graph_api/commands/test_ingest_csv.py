@@ -540,7 +540,7 @@ async def test_an_entity_is_found_again_by_any_of_its_keys(workspace: Workspace)
     for counts in ((1, 1, 0, 0), (0, 0, 2, 0)):
         result = await workspace.ingest(workspace.csv(rows))
         assert (result.code, counts_in(result), messages_in(result)) == (0, counts, [])
-    entity = await workspace.connection.fetchrow(
+    (entity,) = await workspace.connection.fetch(
         "SELECT uid, display_name, keys FROM asset JOIN entity_version ON asset_id = id WHERE valid_to = 'infinity'"
     )
     assert tuple(entity) == (entity_uid_by_key("PERSON", "7"), "Ann", ["K-7"])

@@ -91,14 +91,16 @@ async def test_a_relationship_creates_its_ends(typed: Api) -> None:
     [
         ({"uid": str(uuid4())}, ("NOT_FOUND", "source")),
         ({"entity": {"type": "TABEL", "key": "1"}}, ("BAD_INPUT", "source")),
-        ({"product": "two\nlines"}, ("BAD_INPUT", "name")),
+        ({"product": "two\nlines"}, ("BAD_INPUT", "source")),
+        ({"entity": {"type": "TABLE", "key": " "}}, ("BAD_INPUT", "source")),
+        ({"entity": {"type": "TABLE", "key": "7" * 501}}, ("BAD_INPUT", "source")),
     ],
-    ids=["uid", "unknown type", "no name"],
+    ids=["uid", "unknown type", "no name", "no key", "long key"],
 )
 async def test_what_cannot_be_created_is_refused(typed: Api, source: dict[str, Any], fault: tuple[str, str]) -> None:
     refused = await register(typed, source=source, createMissing=True)
     assert refused.code_and_field == fault
-    if "entity" in source:
+    if source.get("entity", {}).get("type") == "TABEL":
         assert "TABLE" in refused.errors[0]["message"]
     assert (await typed(ASSETS)).data == {"product": None, "entities": {"nodes": []}}
 
@@ -109,6 +111,49 @@ async def test_a_deleted_product_does_not_become_a_stub(typed: Api) -> None:
     delete = "mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { changed } }"
     assert (await typed(delete, input={"product": {"uid": uid}, "at": iso(day(5))})).data
     assert (await register(typed, createMissing=True, at=iso(day(6)))).code_and_field == ("NOT_FOUND", "target")
+    await clean(typed)
+
+
+async def test_the_label_of_a_stub_with_a_long_key_is_shortened(typed: Api) -> None:
+    key = "7" * 500
+    assert (await register(typed, createMissing=True, source={"entity": {"type": "TABLE", "key": key}})).data
+    (stub,) = (await typed(ASSETS)).data["entities"]["nodes"]
+    assert (stub["key"], stub["label"]) == (key, f"Table {key}"[:500])
+
+
+async def test_a_product_that_is_deleted_under_its_uid_does_not_become_a_stub(typed: Api) -> None:
+    product = {"name": "orders", "domain": "sales", "owner": "ann", "schema": {}, "at": iso(day(1))}
+    uid = (await typed(REGISTER, input=product)).data["registerProduct"]["product"]["uid"]
+    delete = "mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { changed } }"
+    assert (await typed(delete, input={"product": {"uid": uid}, "at": iso(day(2))})).data
+    refused = await register(typed, createMissing=True)
+    assert refused.code_and_field == ("NOT_FOUND", "target")
+    assert (await typed(ASSETS)).data == {"product": None, "entities": {"nodes": []}}
+
+
+async def test_a_product_that_is_registered_from_a_later_instant_on_is_a_stub_until_then(typed: Api) -> None:
+    product = {"name": "orders", "domain": "sales", "owner": "ann", "schema": {}, "at": iso(day(5))}
+    uid = (await typed(REGISTER, input=product)).data["registerProduct"]["product"]["uid"]
+    assert (await register(typed, createMissing=True)).data
+    for at, domain in ((3, "unassigned"), (5, "sales")):
+        found = (await typed(ASSETS, asOf=iso(day(at)))).data["product"]
+        assert (found["uid"], found["domain"]["name"]) == (uid, domain)
+    await clean(typed)
+
+
+async def test_a_stub_does_not_take_the_uid_of_a_product_that_was_renamed(typed: Api) -> None:
+    await register(typed, createMissing=True)
+    first = (await typed(ASSETS)).data["product"]["uid"]
+    rename = "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { changed } }"
+    assert (await typed(rename, input={"product": {"name": "orders"}, "name": "sales", "at": iso(day(4))})).data
+    assert (await register(typed, createMissing=True, at=iso(day(5)))).data
+    second = (await typed(ASSETS)).data["product"]["uid"]
+    assert second != first
+    # the product that is called so later exists already, so that it can be no stub
+    early = await register(typed, createMissing=True, target={"product": "sales"}, at=iso(day(3)))
+    assert early.code_and_field == ("CONFLICT", "target")
+    product = {"name": "orders", "domain": "sales", "owner": "ann", "schema": {}, "at": iso(day(6))}
+    assert (await typed(REGISTER, input=product)).data["registerProduct"]["product"]["uid"] == second
     await clean(typed)
 
 
