@@ -1,14 +1,13 @@
 """Rows that a load defers, in a temporary file once they are many."""
 
+import copyreg
 import pickle
 import sqlite3
 from collections.abc import Iterator
-from io import BytesIO
-from typing import Any
 from weakref import finalize
 
 from db.temporal.kind import Kind
-from db.temporal.kinds import ASSET_KINDS
+from db.temporal.kinds import KIND_OF
 from graph_api.ingestion.row import Row
 
 # Rows that are written at once.
@@ -18,7 +17,13 @@ _CHUNK = 100
 _NO_INSTANT = ""
 _NOW = "now"
 
-_KINDS = {kind.name: kind for kind in ASSET_KINDS}
+
+def _kind_named(name: str) -> Kind:
+    return KIND_OF[name]
+
+
+# A kind is written as its name: code compares kinds by identity.
+copyreg.pickle(Kind, lambda kind: (_kind_named, (kind.name,)))
 
 
 class DeferredRows:
@@ -41,7 +46,7 @@ class DeferredRows:
 
     def add(self, row: Row) -> None:
         self._count += 1
-        self._unwritten.append((_order_of(row), row.line, _pickled(row)))
+        self._unwritten.append((_order_of(row), row.line, pickle.dumps(row, pickle.HIGHEST_PROTOCOL)))
         if len(self._unwritten) == _CHUNK:
             self._write()
 
@@ -53,7 +58,7 @@ class DeferredRows:
         self._write()
         for (content,) in self._rows.execute("SELECT content FROM deferred ORDER BY at, line"):
             self.bytes_read += len(content)
-            row: Row = _Unpickler(BytesIO(content)).load()
+            row: Row = pickle.loads(content)
             yield row
 
     def _write(self) -> None:
@@ -68,23 +73,3 @@ def _order_of(row: Row) -> str:
     if not hasattr(row.statement, "at"):
         return _NO_INSTANT
     return _NOW if row.statement.at is None else row.statement.at.isoformat(timespec="microseconds")
-
-
-def _pickled(row: Row) -> bytes:
-    buffer = BytesIO()
-    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(row)
-    return buffer.getvalue()
-
-
-class _Pickler(pickle.Pickler):
-    """Pickler that writes a kind by its name: code compares kinds by identity."""
-
-    def persistent_id(self, value: Any) -> str | None:
-        return value.name if isinstance(value, Kind) else None
-
-
-class _Unpickler(pickle.Unpickler):
-    """Unpickler that reads a kind by its name."""
-
-    def persistent_load(self, name: Any) -> Kind:
-        return _KINDS[name]

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db.assets import product
+from db.assets import asset, product
 from db.assets.domain import DomainAt, domains_at, domains_by_name, owners_by_domain
 from db.assets.product_query import (
     ProductOrder,
@@ -18,6 +18,9 @@ from db.assets.product_query import (
     list_products,
     products_by_domain,
 )
+from db.assets.reference import UNRESOLVED, AssetRef, resolve_deleted
+from db.associations.association import EndRefs
+from db.associations.stub import create_missing_ends
 from db.author import Author
 from db.connection import ReadConnection
 from db.database import Database
@@ -175,6 +178,24 @@ async def test_a_filter_of_many_products_looks_each_up(database: Database, named
                     assert await count_products(connection, query) == len(rows)
                 assert explained.indexes <= lookups | {"asset_pkey"}
                 assert explained.scanned_tables == set()
+
+
+@pytest.mark.parametrize("explain", [explained_plans, generic_plans])
+async def test_what_a_stub_or_a_deletion_names_is_found_by_the_index_of_names(database: Database, explain: Any) -> None:
+    async with database.snapshot(1) as connection:
+        (row,) = (await list_products(connection, ProductQuery(), Page(1))).items
+    async with database.transaction(1, Author("writer")) as connection:
+        await asset.delete(connection, PRODUCT, row.uid)
+        names, instants = [AssetRef(product=row.name), AssetRef(product="nothing")], [None, None]
+        with explain(database) as explained:
+            assert await asset.lock_stub(connection, row.name) is None
+            found, nothing = await resolve_deleted(connection, names, instants)
+            assert (found.uid, nothing) == (row.uid, UNRESOLVED)
+            link = AssetRef(product="new"), AssetRef(product="newer")
+            await create_missing_ends(connection, EndRefs(*link, day(-200)), fields=("source", "target"))
+        assert "product_version_by_name" in explained.indexes
+        # these are empty, or have one page
+        assert explained.scanned_tables <= {"asset_lifetime", "entity_key", "domain"}
 
 
 @pytest.mark.parametrize("bound", ["NULL", "100"])

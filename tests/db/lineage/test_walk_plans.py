@@ -10,7 +10,9 @@ import pytest
 
 from db.assets import entity, product
 from db.assets.node import nodes_by_id
+from db.assets.reference import AssetRef
 from db.associations.lineage_link import links_at
+from db.associations.reference import LinkEnds, resolve_link
 from db.connection import ReadConnection
 from db.database import Database
 from db.lineage.first_page import WalkRoot, first_pages
@@ -28,6 +30,7 @@ LATER = day(30)
 QUERY = WalkQuery(Direction.UPSTREAM, 3, Bounds())
 NEIGHBOURS = WalkQuery(Direction.DOWNSTREAM, 1, Bounds())
 FILTERED = WalkQuery(Direction.UPSTREAM, 3, Bounds(), LinkFilter(min_confidence=0.5), AssetFilter(domains=("sales",)))
+ONLY_LINK = LinkEnds(AssetRef(product="product 16"), AssetRef(product="product 5"), any_producer=True)
 
 # Products and entities, each with a version since the first load and one since the second; three links lead to each asset.
 # ANALYZE sees these two instants. Then each third product is written again, each at an instant of its own.
@@ -102,6 +105,7 @@ async def test_each_statement_of_a_walk_finds_rows_by_their_ids(database: Databa
             "windows": partial(_windows, connection, QUERY, instant),
             "filtered windows": partial(_windows, connection, FILTERED, instant),
             "links at instants": partial(links_at, connection, [(link_id, instant) for link_id in range(1, ASSETS, 500)]),
+            "only link": partial(resolve_link, connection, ONLY_LINK, instant, field="link"),
             "subgraphs": partial(subgraphs_of_walks, connection, await _walks(connection, QUERY, as_of), QUERY),
         }
         for name, read in reads.items():
@@ -150,6 +154,6 @@ async def test_assets_and_links_of_a_walk_are_read_once(database: Database) -> N
 
 def _assert_found_by_id(explained: explained_plans, name: str) -> None:
     """Assert that no table is read whole, and that no version is sought in an index of instants."""
-    # the registry has one row, and the change log none
-    assert explained.scanned_tables <= {"entity_type", "change"}, name
+    # the registry has one row, the change log and the statements of links none
+    assert explained.scanned_tables <= {"entity_type", "change", "lineage_link_version"}, name
     assert not {index for index in explained.indexes if index.endswith("_by_instant")}, name

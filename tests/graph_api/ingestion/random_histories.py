@@ -32,8 +32,6 @@ RELATIONSHIP_TYPES = [
     for it in (SEEN_IN, HOME)
 ]
 _Link: TypeAlias = tuple[UUID, UUID, str | None]
-# Names of products whose uid is derived from the name begin so.
-OWN = "own "
 NAMES = [f"name {letter}" for letter in "abcdef"]
 
 
@@ -101,7 +99,7 @@ class _History:
 
     def _register_by_name(self) -> None:
         """State a product whose uid is derived from its name, unless it was renamed since."""
-        name = f"{OWN}{self._random.randrange(3)}"
+        name = f"own {self._random.randrange(3)}"
         if self._names.setdefault(product_uid_by_name(name), name) == name:
             self._append("product", **product_fields(name, description=self._at))
 
@@ -167,8 +165,8 @@ class _History:
 
     def _unrelate(self, type_: relationship_type.RelationshipTypeRow, origin: UUID, related: UUID) -> None:
         ends = {"origin": self._reference(origin), "related": self._reference(related)}
-        if type_ is HOME and self._names.get(related, "").startswith(OWN):
-            # a home is stated by uid before the product without uid is, which needs the end of the home before
+        if type_ is HOME:
+            # a product may need the end of its home before it can be written, and so be found by its name
             ends["related"] = {"uid": str(related)}
         by_ends = {"type": self._random.choice([type_.key, type_.code]), **ends}
         by_uid = {"uid": str(relationship_uid(type_, origin, related))}

@@ -169,3 +169,10 @@ async def test_writers_that_name_one_missing_asset_create_it_once(typed: Api) ->
 async def test_a_repetition_gets_the_answer_of_the_first_request(typed: Api) -> None:
     first = await register(typed, createMissing=True, idempotencyKey="once")
     assert (await register(typed, createMissing=True, idempotencyKey="once")).data == first.data
+
+
+async def test_concurrent_repetitions_create_the_ends_once(typed: Api) -> None:
+    answers = await asyncio.gather(*(register(typed, createMissing=True, idempotencyKey="once", at=None) for _ in range(4)))
+    assert [it.data for it in answers] == [answers[0].data] * 4
+    assert len((await typed(ASSETS)).data["entities"]["nodes"]) == 1
+    await clean(typed)
