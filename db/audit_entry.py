@@ -12,7 +12,7 @@ COMMITTED, READ = "KEPT", "READ"
 # The rows of `tenancy/_audit.sql` in a statement that always appends the entry.
 ONE_ROW = "(SELECT) AS one_row"
 
-WRITE_AUDIT_AND_QUOTA = statement("write_audit_and_quota", audited_rows=ONE_ROW)
+WRITE_AUDIT_AND_QUOTA = statement("tenancy/write_audit_and_quota", audited_rows=ONE_ROW)
 
 
 def audit_and_quota_parameters(author: Author, outcome: str | None, used: Mapping[str, int] | None = None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Statements as the driver runs them, and the SQL files that most of them come from, with the one renderer of their tokens.
 
-A statement is a file beside the package that runs it, such as `lineage/walk.sql`. A file whose name begins with an underscore is
-a fragment: `{include _fold}` puts it into a statement of its package, `{include consistency/_label}` into one of another.
+A statement is a file in the folder `sql` of the package that runs it, and named by both: `lineage/walk` is `lineage/sql/walk.sql`.
+A file whose name begins with an underscore is a fragment: `{include _fold}` puts it into a statement of its package,
+`{include consistency/_label}` into one of another.
 `{token}` is replaced by the SQL text that the caller gives; `Kind.sql_params` lists the tokens of a versioned kind. Comment lines
 are for readers: they are not sent, and what looks like a token or a parameter in them is none.
 
@@ -15,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
-from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import ClauseElement
@@ -36,13 +36,13 @@ _COMMENT_LINE = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 @cache
 def load(path: str) -> str:
-    """Read `db/<path>.sql` with its fragments, without comment lines, tokens unfilled."""
-    folder = PurePosixPath(path).parent
+    """Read the file of this path (`lineage/walk`) with its fragments, without comment lines, tokens unfilled."""
+    package, _, name = path.rpartition("/")
 
     def include(match: re.Match[str]) -> str:
-        return load(match[1] if "/" in match[1] else str(folder / match[1])).rstrip()
+        return load(match[1] if "/" in match[1] else f"{package}/{match[1]}").rstrip()
 
-    return _INCLUDE.sub(include, _COMMENT_LINE.sub("", files("db").joinpath(f"{path}.sql").read_text()))
+    return _INCLUDE.sub(include, _COMMENT_LINE.sub("", files("db").joinpath(package, "sql", f"{name}.sql").read_text()))
 
 
 @cache
@@ -52,7 +52,7 @@ def tokens_of(path: str) -> frozenset[str]:
 
 
 def render(path: str, values: Mapping[str, str] | None = None) -> str:
-    """Fill the tokens of `db/<path>.sql`. Raise ValueError if a token has no value or a value has no token."""
+    """Fill the tokens of the file of this path. Raise ValueError if a token has no value or a value has no token."""
     given, known = dict(values or {}), tokens_of(path)
     if given.keys() != known:
         missing, unused = sorted(known - given.keys()), sorted(given.keys() - known)
@@ -107,5 +107,5 @@ def compose(expression: ClauseElement) -> Statement:
 
 
 def statement(path: str, **values: str) -> Statement:
-    """Build a statement of `db/<path>.sql` whose tokens have these values."""
+    """Build a statement of the file of this path whose tokens have these values."""
     return text(render(path, values))

@@ -16,9 +16,8 @@ from db.temporal.kinds import KINDS
 
 ROOT = Path(db.__file__).parent
 FILES = {
-    path.relative_to(ROOT).with_suffix("").as_posix(): path.read_text()
-    for path in sorted(ROOT.rglob("*.sql"))
-    if "migrations" not in path.relative_to(ROOT).parts
+    f"{path.parents[1].name}/{path.stem}": path.read_text()
+    for path in sorted(ROOT.glob("*/sql/*.sql"))
 }
 FRAGMENTS = {path for path in FILES if path.rpartition("/")[2].startswith("_")}
 STATEMENTS = FILES.keys() - FRAGMENTS

@@ -254,7 +254,7 @@ async def test_every_table_that_refers_to_an_identity_is_purged(owner: asyncpg.C
         "SELECT DISTINCT table_name AS name FROM information_schema.columns WHERE table_schema = current_schema()"
         " AND column_name IN ('subject_id', 'asset_id', 'link_id', 'relationship_id')"
     )
-    statements = [it.read_text() for it in Path(bulk.__file__).parent.glob("purge_*.sql")]
+    statements = [it.read_text() for it in Path(bulk.__file__).parent.glob("sql/purge_*.sql")]
     statements += [str(kind.statement("bulk/purge_associations")) for kind in ASSOCIATION_KINDS]
     removing = {table for statement in statements for table in re.findall(r"DELETE FROM (\w+)", statement)}
     # An idempotency key is kept, so that its request is not done again.

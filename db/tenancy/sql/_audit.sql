@@ -1,7 +1,7 @@
 -- Append an audit entry, unless :outcome is NULL.
 -- Parameters: :actor, :credential, :operator, :operation, :outcome and :request_id of the entry.
 -- Tokens: {audited_rows}, one row if the entry is to be appended.
--- Used by: write_audit_and_quota.sql, temporal/append_changes.sql, temporal/append_in_order.sql
+-- Used by: tenancy/write_audit_and_quota.sql, temporal/append_changes.sql, temporal/append_in_order.sql
 audited AS (
   INSERT INTO audit (tenant_id, at, actor, credential, operator, operation, outcome, request_id)
   SELECT CAST(:tenant AS bigint), clock_timestamp(), CAST(:actor AS text), CAST(:credential AS text), CAST(:operator AS boolean),
