@@ -15,10 +15,7 @@ from db.temporal.kind import projection_path
 from db.temporal.kinds import KINDS
 
 ROOT = Path(db.__file__).parent
-FILES = {
-    f"{path.parents[1].name}/{path.stem}": path.read_text()
-    for path in sorted(ROOT.glob("*/sql/*.sql"))
-}
+FILES = {f"{path.parents[1].name}/{path.stem}": path.read_text() for path in sorted(ROOT.glob("*/sql/*.sql"))}
 FRAGMENTS = {path for path in FILES if path.rpartition("/")[2].startswith("_")}
 STATEMENTS = FILES.keys() - FRAGMENTS
 
