@@ -1,8 +1,8 @@
 """Statements as the driver runs them, and the SQL files that most of them come from, with the one renderer of their tokens.
 
-A statement is a file in the folder `sql` of the package that runs it, and named by both: `lineage/walk` is `lineage/sql/walk.sql`.
-A file whose name begins with an underscore is a fragment: `{include _fold}` puts it into a statement of its package,
-`{include consistency/_label}` into one of another.
+A statement is a file in the folder `sql` of the package that runs it, and is named by both: `lineage/walk` is the file
+`lineage/sql/walk.sql`. A file whose name begins with an underscore is a fragment: `{include _fold}` puts it into a statement
+of its package, `{include consistency/_label}` into one of another.
 `{token}` is replaced by the SQL text that the caller gives; `Kind.sql_params` lists the tokens of a versioned kind. Comment lines
 are for readers: they are not sent, and what looks like a token or a parameter in them is none.
 
