@@ -358,6 +358,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "String:actors": [f"actor {marker}"],
         "String:requests": [f"request {marker}"],
         "String:relationshipTypes": ["steward", only],
+        # a lineage of more assets than the bound of walks is an error, too
         "ChangeFilter.lineageOf": [
             {"asset": {"uid": uid}, "direction": direction, "maxDepth": 1}
             for uid in assets
