@@ -34,7 +34,16 @@ from tests.bench.requests.pipelines import (
 from tests.bench.versions import MIDDLE, VERSIONS, since
 
 REPOSITORY = Path(__file__).parent.parent.parent
-ROWS = ("__typename", "upstream of 20", "edges", "100 of _entities", "update", "same file again", "overload")
+ROWS = (
+    "__typename",
+    "upstream of 20",
+    "edges",
+    "100 changes of links",
+    "100 of _entities",
+    "update",
+    "same file again",
+    "overload",
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,7 @@ class TestQuickRun:
         assert re.search(r"\| __typename +\| +[\d,]+ \| +\| +[\d,]+ \| +\| +\| +\d+% \(.*\) \| ≥ 40%", printed), printed
         assert re.search(r"\| update of a product +\| .*% \(.*\) \| ≥ 50%", printed), printed
         assert re.search(r"\| edges of 450 +\| .*% \(.*\) \| ≥ 40%", printed), printed
+        assert re.search(r"\| 100 changes of links +\| .*% \(.*\) \| ≥ 50%", printed), printed
         assert re.search(r"\| upstream of 20 as of an instant +\| .*% \(.*\) \| ≥ 95%", printed), printed
         assert "Raised for 64 connections: `HEADWATER_MAX_WAITING=" in printed
 

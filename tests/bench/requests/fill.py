@@ -13,7 +13,7 @@ from db.tenant_ids import DEFAULT_TENANT_ID
 from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.loading import Load
 from tests.bench.databases import OtherData, plain_address, verify
-from tests.bench.requests.pipelines import Size, asset_lines, link_lines
+from tests.bench.requests.pipelines import Size, asset_lines, link_change_lines, link_lines
 
 
 async def fill(address: str, size: Size, directory: Path) -> None:
@@ -26,7 +26,7 @@ async def fill(address: str, size: Size, directory: Path) -> None:
         if existing not in (0, size.products + size.people):
             raise OtherData(f"The database holds {existing} assets that are not those of this benchmark. Name an empty one.")
         if not existing:
-            for lines in (asset_lines(size), link_lines(size)):
+            for lines in (asset_lines(size), link_lines(size), link_change_lines(size)):
                 file = directory / "requests.jsonl"
                 with file.open("wb") as written:
                     written.writelines(orjson.dumps(it, option=orjson.OPT_APPEND_NEWLINE) for it in lines)

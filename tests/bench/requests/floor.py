@@ -17,6 +17,7 @@ import orjson
 import uvicorn
 
 from tests.bench.requests.floor_between import between
+from tests.bench.requests.floor_changes import changes_of_links
 from tests.bench.requests.rows import ROWS
 
 DATABASE_VARIABLE = "HEADWATER_BENCH_FLOOR_DATABASE_URL"
@@ -400,6 +401,7 @@ _BY_ROW: dict[str, Answer] = {
     "page of 50 entities": _entities,
     "4 nested levels": _nested,
     "search of 20": _search,
+    "100 changes of links": changes_of_links,
     "100 of _entities": _represented,
     "100 assets by uid": _assets,
     "100 assets by name": _assets,

@@ -6,7 +6,8 @@ are beside it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from datetime import timedelta
+from itertools import chain, islice, pairwise
 from random import Random
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -26,6 +27,10 @@ _DOMAINS = 20
 _PRODUCERS = ("openlineage", "dbt", "airflow")
 _TYPES = ("DIRECT", "DERIVED", "AGGREGATED")
 _FIRST, _CHANGED = since(0), since(4)
+# Changes of links take place one after the other, from this instant on.
+LINKS_CHANGED = since(2)
+# Small pipelines whose links change.
+_CHANGED_PIPELINES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,21 @@ def link_lines(size: Size) -> Iterator[dict[str, Any]]:
                 "confidence": chance.randrange(50, 98) / 100,
                 "at": _FIRST,
             }
+
+
+def link_change_lines(size: Size) -> Iterator[dict[str, Any]]:
+    """Yield the JSON lines of changes of links that no walk needs: each gets another confidence, and one in three is removed."""
+    at = LINKS_CHANGED
+    for pipeline, assets in islice(_pipelines(size), min(size.small, _CHANGED_PIPELINES)):
+        uids = [product_uid(product_name(pipeline, number)) for number in range(assets)]
+        for source, target, producer in _links(pipeline, assets):
+            if producer != _PRODUCERS[-1]:
+                continue
+            link = {"source": {"uid": uids[source]}, "target": {"uid": uids[target]}, "producer": producer}
+            at += timedelta(minutes=1)
+            yield {"kind": "link", **link, "type": _TYPES[0], "confidence": 0.5 + source / 100, "at": at}
+            if source % 3 == 0:
+                yield {"kind": "delete", "link": link, "at": at + timedelta(minutes=10, seconds=30)}
 
 
 def _links(pipeline: str, assets: int) -> Iterator[tuple[int, int, str]]:

@@ -6,6 +6,7 @@ all responses have the same data. Samples take turns. A response depends neither
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from tests.bench.requests import pipelines
@@ -100,6 +101,15 @@ query Represented($representations: [_Any!]!) {{
 """
 _ASSETS = "query Assets($refs: [AssetRef!]!) { assets(refs: $refs) { uid label key } }"
 _SEARCH = "query Search($text: String!) { search(text: $text, first: 20) { edges { rank node { uid label } } } }"
+_CHANGES = """
+query Changes($from: DateTime!, $to: DateTime!) {
+  changes(from: $from, to: $to, subjects: [LINEAGE_LINK], first: 100) {
+    nodes { kind at actor uid subject { ...Link } subjectBefore { ...Link } }
+    pageInfo { hasNextPage }
+  }
+}
+fragment Link on LineageLink { type confidence source { label } target { label } }
+"""
 _UPDATE = """
 mutation Update($input: UpdateProductInput!) { updateProduct(input: $input) { changed product { uid name description } } }
 """
@@ -130,6 +140,11 @@ def _representations(sample: int) -> Variables:
 
 def _refs(ref: Callable[[int], Variables]) -> Callable[[int], Variables]:
     return lambda sample: {"refs": [ref((sample + number) % _REFS) for number in range(_REFS)]}
+
+
+def _changes(sample: int) -> Variables:
+    begun = pipelines.LINKS_CHANGED + sample * timedelta(minutes=2)
+    return {"from": begun.isoformat(), "to": since(3).isoformat()}
 
 
 def _update(sample: int) -> Variables:
@@ -189,6 +204,7 @@ ROWS = (
         samples=lambda size: min(size.small, _MOST_SAMPLES),
         floor_aim=0.5,
     ),
+    Row("100 changes of links", _CHANGES, None, _changes, lambda _: 10, floor_aim=0.5),
     Row("100 of _entities", _REPRESENTED, None, _representations, lambda _: 10, floor_aim=0.5),
     *(
         Row(f"100 assets by {form}", _ASSETS, None, _refs(ref), lambda _: 10, floor_aim=0.5)
