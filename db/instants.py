@@ -1,7 +1,7 @@
 """Instants: the one format in which they are read and written."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from db.errors import BadInput
 
@@ -9,6 +9,8 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|
 # The driver writes the first and the last day of Python's calendar as infinity.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+# There is no instant between two that are so far apart.
+MICROSECOND = timedelta(microseconds=1)
 _EXAMPLES = "Write it like 2025-03-01T12:00:00Z, 2025-03-01T12:00:00.123456+01:00 or 2025-03-01."
 
 

@@ -15,7 +15,7 @@ import strawberry
 
 from db.assets.asset import identities
 from db.assets.node import NodeRow, nodes_by_id, nodes_by_uid
-from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, missing_asset_error, resolve_for_reading
+from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, missing_asset_error, resolve_for_reading, resolve_in_windows
 from db.connection import ReadConnection
 from db.consistency.consistent_dict import ConsistentDict
 from schema.execution.context import Info
@@ -163,4 +163,5 @@ async def _assets_by_id(
 IDENTITY_BY_UID = Batch(identities)
 NODE_BY_UID = Batch(nodes_by_uid)
 REFERENCE = Batch(resolve_for_reading)
+REFERENCE_IN_WINDOW = Batch(resolve_in_windows)
 ASSETS_BY_ID = Batch(_assets_by_id, is_last=True)

@@ -36,7 +36,7 @@ class AssetRef(NamedTuple):
 
 def missing_asset_error(ref: AssetRef, instant: datetime, *, field: str, remedy: str = "") -> NotFound:
     """Build the error of a reference that names no asset at an instant."""
-    when = f" at {write_instant(instant)}" if ref.product is not None else ""
+    when = f" at {write_instant(instant)}" if ref.uid is None else ""
     return NotFound(f"There is no {ref}{when}.{remedy}", field=field)
 
 
@@ -107,6 +107,23 @@ async def resolve_deleted(
 async def resolve_for_reading(
     connection: ReadConnection, refs: Sequence[tuple[AssetRef, datetime | None]]
 ) -> list[ResolvedAsset]:
-    """Resolve references, each at its instant or at the now of the connection."""
+    """Resolve references, each at its instant or at the now of the connection.
+
+    A name or key means the asset that has it then, and none that had it before or has it later.
+    """
     instants = [await connection.instant(instant) for _, instant in refs]
-    return await resolve(connection, [ref for ref, _ in refs], instants)
+    resolved = await resolve(connection, [ref for ref, _ in refs], instants)
+    return [it if it.named else UNRESOLVED for it in resolved]
+
+
+async def resolve_in_windows(
+    connection: ReadConnection, refs: Sequence[tuple[AssetRef, datetime, datetime]]
+) -> list[ResolvedAsset]:
+    """Resolve references, each in the window between its first and its last instant.
+
+    A name or key means the asset that has it at the last instant, or else at the first. The asset is alive if it is at either.
+    """
+    readings = [(ref, last) for ref, _, last in refs] + [(ref, first) for ref, first, _ in refs]
+    resolved = await resolve_for_reading(connection, readings)
+    both = zip(resolved[: len(refs)], resolved[len(refs) :], strict=True)
+    return [at_last if at_last.alive or not at_first.alive else at_first for at_last, at_first in both]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from db.assets.reference import AssetRef, resolve
+from db.assets.reference import AssetRef, resolve_for_reading
 from db.associations.association import EndRefs, Ends, missing_end_error, resolve_and_lock
 from db.associations.relationship_type_choice import TypeCandidates, candidate_types, choose_type
 from db.connection import ReadConnection, WriteConnection
@@ -94,8 +94,8 @@ async def resolve_link(connection: ReadConnection, ref: LinkRef, at: datetime, *
     """
     if isinstance(ref, UUID):
         return ref
-    ends = {0: Ends(*await resolve(connection, [ref.source, ref.target], [at, at]))}
-    return _within((await _uids_of_links(connection, {0: ref}, {0: at}, ends))[0], field)
+    ends = {0: Ends(*await resolve_for_reading(connection, [(ref.source, at), (ref.target, at)]))}
+    return _within((await _uids_of_links(connection, {0: ref}, {0: at}, ends, are_effective=True))[0], field)
 
 
 async def lock_ends_of_link(
@@ -128,7 +128,7 @@ async def resolve_relationship(
     candidates = candidate_types(types, ref.type, EndRefs(ref.origin, ref.related, at))
     if isinstance(candidates, BadInput):
         return _within(candidates, field)
-    ends = Ends(*await resolve(connection, [candidates.refs.near, candidates.refs.far], [at, at]))
+    ends = Ends(*await resolve_for_reading(connection, [(candidates.refs.near, at), (candidates.refs.far, at)]))
     return _within(_uid_of_relationship(candidates, ends, at), field)
 
 
@@ -161,14 +161,24 @@ async def lock_ends_of_relationships(
 
 
 async def _uids_of_links(
-    connection: ReadConnection, refs: Mapping[int, LinkEnds], instants: Mapping[int, datetime], ends: Mapping[int, Ends]
+    connection: ReadConnection,
+    refs: Mapping[int, LinkEnds],
+    instants: Mapping[int, datetime],
+    ends: Mapping[int, Ends],
+    *,
+    are_effective: bool = False,
 ) -> dict[int, UUID | HeadwaterError]:
-    """Return the uids of links between resolved ends. An error names a field of `ends`, or none if it is about the link."""
+    """Return the uids of links between resolved ends. An error names a field of `ends`, or none if it is about the link.
+
+    With `are_effective`, they are those of links that may be effective at the instant: both ends exist then, and any producer is
+    one that states the link then. Without, it may also be the producer of the only link that there ever was.
+    """
     uids: dict[int, UUID | HeadwaterError] = {}
     open_: list[int] = []
     for index, ref in refs.items():
         (near, far), instant = ends[index], instants[index]
-        error = missing_end_error(LINK, EndRefs(ref.source, ref.target, instant), ends[index], instant, allow_pending_ends=True)
+        end_refs = EndRefs(ref.source, ref.target, instant)
+        error = missing_end_error(LINK, end_refs, ends[index], instant, allow_pending_ends=not are_effective)
         if error is None and ref.any_producer:
             open_.append(index)
         else:
@@ -182,7 +192,8 @@ async def _uids_of_links(
     }
     links: dict[int, list[Row]] = {index: [] for index in open_}
     for row in await connection.fetch(_LINKS_BETWEEN, {**parameters, "limit": _LISTED + 1}):
-        links[open_[row.ordinal - 1]].append(row)
+        if row.valid or not are_effective:
+            links[open_[row.ordinal - 1]].append(row)
     return uids | {index: _only_link(refs[index], between) for index, between in links.items()}
 
 

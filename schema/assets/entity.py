@@ -369,7 +369,7 @@ async def entity_by_key(info: Info, key: tuple[str, str], pinned: datetime | Non
     """Return the entity with a type and key, at the requested instant or else now."""
     for name, part in zip(("type", "key"), key, strict=True):
         # text that PostgreSQL cannot store would fail all look-ups of the batch
-        refuse_unstorable(name, part)
+        refuse_unstorable(f"ref.key.{name}", part)
     row = await info.context.load(ENTITY_BY_KEY, key, pinned)
     return None if row is None else Entity.of(row, pinned)
 

@@ -27,7 +27,7 @@ class AssetQueries:
         self, info: Info, ref: Annotated[AssetRef, strawberry.argument(description="The asset.")], as_of: AsOf = None
     ) -> Asset | None:
         found: Asset | None
-        (found,) = await find_assets(info, [_key(provided_fields(ref), as_of)], are_all=True)
+        (found,) = await find_assets(info, [_key(provided_fields(ref), as_of, field="ref")], are_all=True)
         if isinstance(found, Exception):
             raise found
         return found
@@ -47,16 +47,17 @@ class AssetQueries:
         limit = info.context.limits.page_size
         if len(refs) > limit:
             raise BadInput(f"refs has {len(refs)} entries. At most {limit} are allowed.", field="refs")
-        return await find_assets(info, [_key(provided_fields(it), as_of) for it in refs], are_all=True)
+        keys = [_key(provided_fields(it), as_of, field=f"refs[{index}]") for index, it in enumerate(refs)]
+        return await find_assets(info, keys, are_all=True)
 
 
-def _key(given: Mapping[str, Any], as_of: Any) -> AssetKey:
-    """Return the key by which a loader finds the asset of an AssetRef, given as plain values."""
+def _key(given: Mapping[str, Any], as_of: Any, *, field: str) -> AssetKey:
+    """Return the key by which a loader finds the asset of an AssetRef, given as the plain values of a field."""
     ref = asset_ref(given)
     # text that PostgreSQL cannot store would fail all look-ups of the batch
-    for name, text in (("product", ref.product), ("type", ref.type), ("key", ref.key)):
+    for name, text in (("product", ref.product), ("entity.type", ref.type), ("entity.key", ref.key)):
         if text is not None:
-            refuse_unstorable(name, text)
+            refuse_unstorable(f"{field}.{name}", text)
     if ref.product is not None:
         return AssetKey(Product, PRODUCT_BY_NAME, ref.product, as_of)
     if ref.key is not None:

@@ -7,25 +7,24 @@ from typing import Annotated, Any
 
 import strawberry
 
-from db.assets import reference
+from db.assets.reference import UNRESOLVED
 from db.errors import BadInput, LimitExceeded, NotFound
-from db.instants import write_instant
+from db.instants import MICROSECOND, write_instant
 from db.lineage.walk import Direction
 from db.lineage.window import WalkWindow
 from db.registries.type_registry import TypeCode
 from db.temporal.change_query import ChangeQuery, LineageIds, SubjectTypes
 from schema.associations.lineage_link import LineageType, parts_of
 from schema.changes.subjects import KIND_OF_SUBJECT, SubjectKind
-from schema.execution.connections import read
 from schema.execution.context import Info
 from schema.language.inputs import input_field, optional_input_field, provided_fields
 from schema.language.references import AssetRef, asset_ref
+from schema.lazy import REFERENCE_IN_WINDOW
 from schema.lineage.between import load_reached
 from schema.lineage.diff import LineageDirection
 from schema.lineage.walk_arguments import unfiltered_walk_query
 from schema.registries.filter_types import require_types
 from schema.registries.relationship_type import registry_of
-from schema.temporal.history import MICROSECOND
 
 
 @strawberry.enum(description="Kind of a change.")
@@ -38,7 +37,7 @@ class ChangeKind(Enum):
 
 @strawberry.input(description="Names the lineage of an asset: the asset, and what a walk from it reaches in the window.")
 class LineageOf:
-    asset: AssetRef = input_field("The asset. A name means the product that has it at `to`, or else at `from`.")
+    asset: AssetRef = input_field("The asset. A name or key is read as in `assets`.")
     direction: LineageDirection = input_field("Direction of the walk.")
     max_depth: int = input_field("Maximum distance from the asset, in links.", default=5)
 
@@ -52,8 +51,9 @@ class ChangeFilter:
         "Any of these kinds. In diff, CREATED and RESTORED select ADDED, DELETED selects REMOVED, UPDATED selects CHANGED."
     )
     assets: list[AssetRef] | None = optional_input_field(
-        "Any of these assets, and lineage links and relationships that have one of them at an end. A name means the product that"
-        " has it at `to`, or else at `from`."
+        "Any of these assets, and lineage links and relationships that have one of them at an end. A name or key means the asset"
+        " that has it at the last instant, or else at `from`. The last instant of changes is that before `to`, that of diff is"
+        " `to`."
     )
     lineage_of: LineageOf | None = optional_input_field(
         "The asset, and the assets and lineage links that a walk from it reaches at some instant of the window. It matches no"
@@ -96,35 +96,35 @@ async def query_of(
     assets, lineage = fields.pop("assets", None), fields.pop("lineage_of", None)
     parts = parts_of(fields)
     names = {name: parts.pop(f"{name}_types", None) for name in ("entity", "relationship", "link")}
+    last = until if of_states else until - MICROSECOND
     return ChangeQuery(
         since,
         until,
         tuple(sorted(KIND_OF_SUBJECT[it].name for it in set(subjects))),
-        assets=None if assets is None else await _asset_ids(info, [asset_ref(it) for it in assets], since, until, "assets"),
-        lineage=None if lineage is None else await _lineage(info, lineage, since, until, of_states=of_states),
+        assets=None if assets is None else await _asset_ids(info, assets, since, last, field="assets"),
+        lineage=None if lineage is None else await _lineage(info, lineage, since, last, of_states=of_states),
         types=None if set(names.values()) == {None} else await _types(info, names),
         **parts,
     )
 
 
-async def _asset_ids(info: Info, refs: list[reference.AssetRef], since: datetime, until: datetime, named: str) -> tuple[int, ...]:
-    found = await read(info, reference.resolve, refs * 2, [until] * len(refs) + [since] * len(refs))
-    ids = set()
-    for ref, later, earlier in zip(refs, found, found[len(refs) :], strict=False):
-        asset = earlier if later is reference.UNRESOLVED else later
-        if asset is reference.UNRESOLVED:
-            raise NotFound(f"There is no {ref}, neither at {write_instant(until)} nor at {write_instant(since)}.", field=named)
-        ids.add(asset.asset_id)
-    return tuple(sorted(ids))
+async def _asset_ids(info: Info, named: Sequence[Any], first: datetime, last: datetime, *, field: str) -> tuple[int, ...]:
+    """Find the assets that references name, which are given as plain values, at the first or last instant of a window."""
+    refs = [asset_ref(it) for it in named]
+    found = await info.context.load_all(REFERENCE_IN_WINDOW, [(ref, first, last) for ref in refs])
+    for ref, asset in zip(refs, found, strict=True):
+        if asset is UNRESOLVED:
+            raise NotFound(f"There is no {ref}, neither at {write_instant(last)} nor at {write_instant(first)}.", field=field)
+    return tuple(sorted({it.asset_id for it in found}))
 
 
-async def _lineage(info: Info, fields: dict[str, Any], since: datetime, until: datetime, *, of_states: bool) -> LineageIds:
-    """Find the assets and the links of a lineage. What a change at the start of a window ends is in it."""
-    (root,) = await _asset_ids(info, [asset_ref(fields["asset"])], since, until, "lineageOf")
+async def _lineage(info: Info, fields: dict[str, Any], first: datetime, last: datetime, *, of_states: bool) -> LineageIds:
+    """Find the assets and the links of a lineage. What a change at the first instant ends is in it."""
+    (root,) = await _asset_ids(info, [fields["asset"]], first, last, field="lineageOf.asset")
     direction, max_depth = Direction(fields["direction"]), fields["max_depth"]
-    first, end = (since, until + MICROSECOND) if of_states else (since - MICROSECOND, until)
+    window = WalkWindow(root, first if of_states else first - MICROSECOND, last + MICROSECOND)
     query = unfiltered_walk_query(info.context.limits, direction, max_depth)
-    reached = await load_reached(info, WalkWindow(root, first, end), query)
+    reached = await load_reached(info, window, query)
     if (bound := reached.truncation or reached.links_truncation) is not None:
         raise LimitExceeded(
             f"The walk of lineageOf met its limit of {bound.limit} ({bound.reason.value}). Give a smaller maxDepth, or a shorter"

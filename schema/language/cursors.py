@@ -3,11 +3,13 @@
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from db.instants import MICROSECOND
 
 # Bytes of the digest of a list, with which the content of a cursor begins.
 DIGEST_SIZE = 6
@@ -16,7 +18,6 @@ DIGEST_SIZE = 6
 _NUMBER_SIZE = 8
 _LENGTH_SIZE = 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _INSTANT, _NUMBER, _TEXT = b"t", b"n", b"s"
 
@@ -52,7 +53,7 @@ class CursorCipher:
 
 def _encode(part: Any) -> bytes:
     if isinstance(part, datetime):
-        return _INSTANT + ((part - _EPOCH) // _MICROSECOND).to_bytes(_NUMBER_SIZE, signed=True)
+        return _INSTANT + ((part - _EPOCH) // MICROSECOND).to_bytes(_NUMBER_SIZE, signed=True)
     if isinstance(part, int):
         return _NUMBER + part.to_bytes(_NUMBER_SIZE, signed=True)
     text = part.encode()
@@ -69,6 +70,6 @@ def _decode(content: bytes) -> list[Any]:
         else:
             size = _NUMBER_SIZE
             number = int.from_bytes(content[:size], signed=True)
-            parts.append(_EPOCH + number * _MICROSECOND if kind == _INSTANT else number)
+            parts.append(_EPOCH + number * MICROSECOND if kind == _INSTANT else number)
         content = content[size:]
     return parts

@@ -2,21 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, NamedTuple
 
 import strawberry
 
-from db.assets.reference import UNRESOLVED, ResolvedAsset, resolve
+from db.assets.reference import UNRESOLVED, ResolvedAsset
 from db.associations.lineage_link import links_at
 from db.errors import BadInput
-from db.instants import write_instant
+from db.instants import MICROSECOND, write_instant
 from db.lineage.periods import Period
 from db.lineage.subgraph import count_links
 from db.lineage.walk import Direction, WalkQuery
 from db.lineage.window import Reached, ReachedAsset, WalkWindow, reached_in_windows
 from schema.associations.lineage_link import LineageLink
-from schema.execution.connections import read
 from schema.execution.context import Info, of_selection, selects
 from schema.execution.loading import Batch
 from schema.language.cost import links_cost, list_size, walk_cost
@@ -26,15 +25,13 @@ from schema.language.pagination import Keyset, PageInfo, checked_page_size
 from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import READ
 from schema.language.walk_extent import estimate_walk
-from schema.lazy import ASSETS_BY_ID, LazyAsset
+from schema.lazy import ASSETS_BY_ID, REFERENCE_IN_WINDOW, LazyAsset
 from schema.lineage.diff import LineageDirection
 from schema.lineage.truncation import LineageTruncation
 from schema.lineage.walk_arguments import DEFAULT_WALK_PAGE_SIZE, MaxDepth, WalkFilter, WalkFirst, walk_query
 
 REACHED_IN_WINDOW = Batch(reached_in_windows)
 LINK_AT = Batch(links_at)
-
-_MICROSECOND = timedelta(microseconds=1)
 
 # Assumed number of periods. They are rarely more, and not known before the operation runs.
 list_of_periods = list_size(2)
@@ -223,8 +220,8 @@ class LineageBetweenQueries:
         of: Annotated[
             AssetRef,
             strawberry.argument(
-                description="The asset to walk from. A name means the asset that has it at the end of the window, else the one"
-                " that has it at the start."
+                description="The asset to walk from. A name or key means the asset that has it at the last instant of the window,"
+                " just before `to`, or else at the first."
             ),
         ],
         direction: Annotated[LineageDirection, strawberry.argument(description="Direction of the walk.")],
@@ -254,8 +251,7 @@ class LineageBetweenQueries:
                 )
         else:
             until = await _checked_end(info, from_, to)
-        at_end, at_start = await read(info, resolve, [ref, ref], [until, from_])
-        root = at_start if at_end is UNRESOLVED else at_end
+        root = await info.context.load(REFERENCE_IN_WINDOW, (ref, from_, until - MICROSECOND))
         if root is UNRESOLVED:
             return None
         parts = of_selection(info, _Parts.selected)
@@ -307,7 +303,7 @@ async def _assets_at(info: Info, readings: Iterable[tuple[int, datetime]]) -> Ma
 
 
 def _last_instant(periods: Sequence[Period]) -> datetime:
-    return periods[-1][1] - _MICROSECOND
+    return periods[-1][1] - MICROSECOND
 
 
 def _periods(periods: Iterable[Period]) -> list[LineagePeriod]:

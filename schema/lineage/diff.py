@@ -20,7 +20,7 @@ from schema.language.fields import field, resolver
 from schema.language.inputs import provided_fields
 from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import READ
-from schema.lazy import REFERENCE, LazyAsset, assets_by_id
+from schema.lazy import REFERENCE_IN_WINDOW, LazyAsset, assets_by_id
 from schema.lineage.truncation import LineageTruncation
 from schema.lineage.walk import WHOLE_LINKS_OF_PAGE, load_walk
 from schema.lineage.walk_arguments import MaxDepth, WalkFilter, walk_query
@@ -78,8 +78,8 @@ class LineageDiffQueries:
         of: Annotated[
             AssetRef,
             strawberry.argument(
-                description="The asset to walk from. A name means the product that has it at the later instant, else the one"
-                " that has it at the earlier."
+                description="The asset to walk from. A name or key means the asset that has it at the later instant, or else at"
+                " the earlier."
             ),
         ],
         direction: Annotated[LineageDirection, strawberry.argument(description="Direction of the walk.")],
@@ -93,10 +93,10 @@ class LineageDiffQueries:
             raise BadInput(f"to is {write_instant(until)}. It must be after from ({write_instant(from_)}).", field="to")
         query = await walk_query(info, Direction(direction.name), max_depth, filter)
         ref = asset_ref(provided_fields(of))
-        found = await info.context.load_all(REFERENCE, [(ref, until), (ref, from_)])
-        root = next((it.asset_id for it in found if it.alive), None)
-        if root is None:
+        found = await info.context.load(REFERENCE_IN_WINDOW, (ref, from_, until))
+        if not found.alive:
             return None
+        root = found.asset_id
         before, after = await asyncio.gather(*(_walk_snapshot(info, root, instant, query) for instant in (from_, until)))
         removed = await assets_by_id(info, before.assets - after.assets, from_, from_)
         added = await assets_by_id(info, after.assets - before.assets, until, to)

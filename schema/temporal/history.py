@@ -1,7 +1,7 @@
 """Histories: the versions of an asset, a lineage link or a relationship, and what changed from one to the next."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -9,6 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 from strawberry.utils.str_converters import to_camel_case
 
+from db.instants import MICROSECOND
 from db.pagination import Page
 from db.temporal.history import Changed, VersionRow, count_histories, histories
 from db.temporal.kind import Kind
@@ -30,8 +31,6 @@ CREDENTIAL = (
     "Credential with which it was made: the prefix of an API key, `token`, `none` on a service that requires none, or `command"
     " line`. Null if it was recorded before credentials were."
 )
-
-MICROSECOND = timedelta(microseconds=1)
 
 
 class Subject(Protocol):

@@ -144,8 +144,13 @@ async def test_a_repeated_deletion_changes_nothing(target: LoadTarget) -> None:
     ("subject", "field", "code", "message"),
     [
         (ORDERS, "product", "NOT_FOUND", "There is no product named 'orders' at 2026-01-06T00:00:00Z."),
-        (TABLE, "entity", "NOT_FOUND", "There is no TABLE with the key '7'."),
-        ({"entity": {"type": "TABEL", "key": "1"}}, "entity", "NOT_FOUND", "There is no TABEL with the key '1'."),
+        (TABLE, "entity", "NOT_FOUND", "There is no TABLE with the key '7' at 2026-01-06T00:00:00Z."),
+        (
+            {"entity": {"type": "TABEL", "key": "1"}},
+            "entity",
+            "NOT_FOUND",
+            "There is no TABEL with the key '1' at 2026-01-06T00:00:00Z.",
+        ),
         ({"uid": str(UUID(int=99))}, "uid", "NOT_FOUND", "There is no asset, lineage link or relationship with the uid"),
         (
             {"link": {"source": ORDERS, "target": {"uid": str(B)}}},

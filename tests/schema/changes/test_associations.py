@@ -258,7 +258,7 @@ async def test_a_name_in_a_filter_means_the_product_at_the_end_of_the_window_or_
     answer = await shop(CHANGES, **between(day(4.5), day(5)), subjects=LINKS, filter=given)
     assert answer.code_and_field == ("NOT_FOUND", "assets")
     assert answer.error["message"] == (
-        "There is no product named 'clean', neither at 2026-01-06T00:00:00Z nor at 2026-01-05T12:00:00Z."
+        "There is no product named 'clean', neither at 2026-01-05T23:59:59.999999Z nor at 2026-01-05T12:00:00Z."
     )
 
 
@@ -321,7 +321,7 @@ async def test_changes_of_a_lineage_are_those_of_what_its_walk_reaches_in_the_wi
         "LINEAGE_LINK",
     ]
     for given, fault in (
-        (of("nothing"), ("NOT_FOUND", "lineageOf")),
+        (of("nothing"), ("NOT_FOUND", "lineageOf.asset")),
         (of("raw", maxDepth=0), ("BAD_INPUT", "maxDepth")),
         (of("raw", maxDepth=10_000), ("LIMIT_EXCEEDED", "maxDepth")),
         (of("raw", "SIDEWAYS"), ("BAD_INPUT", "direction")),
