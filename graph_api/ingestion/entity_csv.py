@@ -1,13 +1,11 @@
 """CSV files of entities: each row states a whole entity from an instant on."""
 
 from db.assets import entity_fields
-from db.assets.asset import IdentitySpec
-from db.assets.entity_key import entity_uid_by_key
 from db.errors import BadInput, HeadwaterError, NotFound, ResolvableConflict
 from graph_api.ingestion.csv import CsvFile
 from graph_api.ingestion.csv_cells import read_json, read_optional_instant, read_uuid, require_content
 from graph_api.ingestion.row import EntityState
-from graph_api.ingestion.uids import entity_uid
+from graph_api.ingestion.uids import entity_spec
 
 # All columns, with the field of the input that each stands for.
 _FIELDS = {
@@ -39,12 +37,8 @@ class EntityFile(CsvFile):
         display_name, entity_type = require_content("display_name", name_cell), require_content("entity_type", type_cell)
         uid = read_uuid("entity_uid", uid_cell) if uid_cell else None
         keys = _read_keys(key, alternates_cell) if key or alternates_cell else None
-        if key:
-            ref = IdentitySpec(uid, entity_type, key, entity_uid_by_key(entity_type, key) if uid is None else None)
-        else:
-            ref = IdentitySpec(uid or entity_uid(entity_type, display_name), entity_type)
         return EntityState(
-            ref,
+            entity_spec(uid, entity_type, key or None, display_name),
             display_name,
             _read_details(details_cell) if details_cell else {},
             read_optional_instant("change_ts", instant_cell),

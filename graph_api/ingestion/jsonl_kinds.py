@@ -10,7 +10,6 @@ from uuid import UUID
 
 from db.assets import entity_fields, product_fields
 from db.assets.asset import Deletion, IdentitySpec
-from db.assets.entity_key import entity_uid_by_key
 from db.assets.product import product_uid_by_name
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, lineage_link_fields, relationship, relationship_fields
@@ -22,7 +21,7 @@ from db.instants import read_instant
 from db.registries import detail_type, entity_type, relationship_type
 from db.temporal.kinds import PRODUCT
 from graph_api.ingestion.row import EntityState, ParsedStatement
-from graph_api.ingestion.uids import entity_uid
+from graph_api.ingestion.uids import entity_spec
 
 
 class Fields:
@@ -87,11 +86,7 @@ def _entity(content: dict[str, Any]) -> EntityState:
     uid, at = _uid(content), _instant(content)
     type_, name, key = _text(content, "type"), _text(content, "displayName"), content.get("key")
     keys = entity_fields.keys(key, _texts(content, "alternateKeys"))
-    if key is not None:
-        ref = IdentitySpec(uid, type_, key, entity_uid_by_key(type_, key) if uid is None else None)
-    else:
-        ref = IdentitySpec(uid or entity_uid(type_, name), type_)
-    return EntityState(ref, name, _details(content.get("details")), at, keys)
+    return EntityState(entity_spec(uid, type_, key, name), name, _details(content.get("details")), at, keys)
 
 
 def _entity_type(content: dict[str, Any]) -> RegistryEntry:

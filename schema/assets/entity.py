@@ -100,8 +100,8 @@ class Entity(Asset):
     label: str = column(READ, LABEL, "display_name")
     key: str | None = column(
         READ,
-        "Identifier in the system that the entity comes from, unique within the type, such as an integer, a UUID or a"
-        " qualified name.",
+        "Primary key: identifier in the system that the entity comes from, such as an integer, a UUID or a qualified name. At"
+        " one instant, no other entity of the type has it.",
         compute=lambda row, pinned: next(iter(row["keys"]), None),
         reads=("keys",),
     )
@@ -153,8 +153,7 @@ class Entity(Asset):
     @resolver(
         READ,
         "External record of the entity, fetched live from the source of its type: it is the record of now, whatever the"
-        " instant. If"
-        " the source is local, these are the details of the entity, by type. Null if the type has no source or the"
+        " instant. If the source is local, these are the details of the entity, by type. Null if the type has no source or the"
         " entity no key.",
     )
     async def record(self, info: Info) -> JSON | None:

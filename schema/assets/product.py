@@ -204,9 +204,9 @@ class ProductQueries:
             return await product_by_name(info, name, as_of)
         if uid is not None and name is None:
             return await Product.find(info, uid, as_of)
-        raise BadInput(
-            "Both name and uid are given, or neither is. Give exactly one of them.", field="name" if name is None else "uid"
-        )
+        if name is None:
+            raise BadInput("Neither name nor uid is given. Give one of them.", field="name")
+        raise BadInput("Both name and uid are given. Give one of them.", field="uid")
 
     @scan_cost_with(SEARCH, "products")
     @order_cost("products", ProductOrderField.STATUS.name, ProductOrderField.VERSION.name)

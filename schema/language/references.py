@@ -26,7 +26,7 @@ class AssetKind(Enum):
 @strawberry.input(description="Names an entity by its key in the system that it comes from.")
 class EntityKey:
     type: str = input_field("Code of the entity type.")
-    key: str = input_field("Key of the entity, unique within the type.")
+    key: str = input_field("Any of the keys of the entity.")
 
 
 @strawberry.input(one_of=True, description="Names an asset, in one of these ways.")
