@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Double, Select, Uuid, bindparam, func, select
+from sqlalchemy import Double, Select, Uuid, bindparam, func, select
 
 from db.assets.asset import Deletion
 from db.assets.reference import AssetRef
@@ -41,7 +41,6 @@ from db.temporal.kinds import LINK
 _COLUMNS = ("source_id", "target_id", "producer", "type", "transformation", "confidence", "metadata")
 _SELECT = select_effective(LINK, _COLUMNS)
 _BY_UID = compose(_SELECT.where(links.c.uid == any_of("uids", Uuid)))
-_BY_ID = compose(_SELECT.where(effective.c.link_id == any_of("links", BigInteger)))
 _AT = statement("associations/links_at")
 
 # Filters of a query, by the parameter that holds their value.
@@ -112,13 +111,6 @@ async def links_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: 
     rows = await connection.fetch(_BY_UID, {"uids": distinct(uids), "as_of": as_of or connection.now_if_read})
     by_uid = {row.uid: cast(LinkRow, row) for row in rows}
     return [by_uid.get(uid) for uid in uids]
-
-
-async def links_by_id(connection: ReadConnection, ids: Sequence[int], instant: datetime) -> list[LinkRow | None]:
-    """Read the links with these ids that are effective at an instant."""
-    rows = await connection.fetch(_BY_ID, {"links": distinct(ids), "as_of": instant})
-    by_id = {row.link_id: cast(LinkRow, row) for row in rows}
-    return [by_id.get(link_id) for link_id in ids]
 
 
 async def links_at(connection: ReadConnection, readings: Sequence[tuple[int, datetime]]) -> list[LinkRow | None]:
@@ -201,7 +193,7 @@ async def _lock(connection: WriteConnection, ref: LinkRef, at: datetime | None) 
 async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
     """Record an assertion about a locked link. The outcome has the row of the link."""
     outcome = await record_one(connection, LINK, assertion, field="link")
-    (row,) = await links_by_id(connection, [outcome.subject_id], outcome.at)
+    (row,) = await links_at(connection, [(outcome.subject_id, outcome.at)])
     if row is None:
         raise without_end_error(LINK, outcome.at, field="link")
     return outcome._replace(row=row)

@@ -335,7 +335,7 @@ class LinkMutations:
 
 async def _payload(info: Info, outcome: Outcome, at: datetime | None) -> LineageLinkPayload:
     """Build the payload of a write. The id of the link is pinned if the mutation gave an instant."""
-    row = outcome.row or (await read(info, links.links_by_id, [outcome.subject_id], outcome.at))[0]
+    row = outcome.row or (await read(info, links.links_at, [(outcome.subject_id, outcome.at)]))[0]
     if row is None:
         raise lost_result_error("The link or one of its ends")
     (link,) = await links_of(info, [row], at)

@@ -97,7 +97,7 @@ class PathQueries:
         info.context.cost_meter.visited += paths.visited_count
         connection = await info.context.transaction.reader()
         instant = await connection.instant(as_of)
-        rows = await links.links_by_id(connection, sorted({it for one in paths.paths for it in one.links}), instant)
+        rows = await links.links_at(connection, [(it, instant) for it in sorted({it for one in paths.paths for it in one.links})])
         nodes = await assets_by_id(info, {it for one in paths.paths for it in one.assets}, instant, as_of)
         built = {it.row.link_id: it for it in await links_of(info, [it for it in rows if it is not None], as_of, nodes)}
         return LineagePaths(

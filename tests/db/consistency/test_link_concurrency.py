@@ -107,7 +107,7 @@ async def test_a_name_is_resolved_again_after_the_wait_for_its_lock(database: Da
             with suppress(TransactionConflict):
                 async with database.transaction(1, Author("second")) as connection:
                     outcome = await lineage_link.register(connection, AssetRef(product="raw"), AssetRef(uid=CLEAN), None, {})
-                    (row,) = await lineage_link.links_by_id(connection, [outcome.subject_id], outcome.at)
+                    (row,) = await lineage_link.links_at(connection, [(outcome.subject_id, outcome.at)])
                     assert row is not None
                     return row.uid
 
