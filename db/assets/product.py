@@ -148,7 +148,7 @@ def _by_uid(fields: frozenset[str] | None) -> Statement:
 def _by_name(fields: frozenset[str] | None) -> Statement:
     # the name is the key of the look-up
     with_name = None if fields is None else fields | {"name"}
-    return compose(select_assets(PRODUCT, AS_OF, with_name).where(versions.c.name == any_of("keys", Text)))
+    return compose(select_assets(PRODUCT, AS_OF, with_name, looks_up=True).where(versions.c.name == any_of("keys", Text)))
 
 
 async def _find(
