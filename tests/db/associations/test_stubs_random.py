@@ -97,7 +97,7 @@ class Example:
                 outcome = await entity.create(self._connection, spec, "stated", {}, at=at)
         except Conflict:
             # something else than a stub exists, or takes the name later
-            assert any(change.operation is Operation.SET for it in self._subjects(ref) for change in self._logs[it])
+            assert any(change.operation is not Operation.STUB for it in self._subjects(ref) for change in self._logs[it])
             raise
         self._append(outcome.subject_id, ref, at, Operation.SET, "stated" if ref.product is None else "ann")
 
