@@ -86,7 +86,7 @@ class Product(Asset):
     domain: LazyDomain = column(
         READ,
         "Domain that owns the product.",
-        compute=lambda row, pinned: domain_at(row.domain, row.as_of, pinned),
+        compute=lambda row, pinned: domain_at(row["domain"], row["as_of"], pinned),
         reads=("domain", "as_of"),
     )
     owner: str = column(READ, "Owner of the product.")

@@ -23,6 +23,7 @@ from schema.planning.paths import (
     path_of_selected,
 )
 from schema.planning.plan import FAILED, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan
+from schema.planning.shaping import are_serialized
 
 # Items of a list that are completed before other tasks get a turn.
 CHUNK_SIZE = 500
@@ -123,9 +124,11 @@ class _PlanRun:
         return self._resolve(field, field.resolver, sources, path)
 
     def _attributes(self, field: FieldPlan, sources: Sequence[Any]) -> list[Any]:
-        attribute = field.attribute
+        attribute, column = field.attribute, field.column
         assert attribute is not None, "a field has an attribute or a resolver"
         try:
+            if column is not None and column.compute is not None:
+                return [column.compute(it.row, it.pinned) for it in sources]
             return list(map(attrgetter(attribute), sources))
         except Exception:
             # read each by itself, so that only those fail that have no value
@@ -211,6 +214,8 @@ class _PlanRun:
             completed = self._complete(field, plan.item, items, path_of_item(lists, path))
             return self._regroup(field, plan, lists, completed, path)
         if plan.serialize is not None:
+            if are_serialized(plan, values):
+                return values
             return [self._leaf(field, plan, value, path, index) for index, value in enumerate(values)]
         sole = _sole_type(plan, values)
         if sole is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphql import GraphQLBoolean, GraphQLFloat, GraphQLID, GraphQLInt, GraphQLString
 
-from schema.planning.plan import FAILED, FieldPlan, Shape
+from schema.planning.plan import FAILED, FieldPlan, Shape, ValuePlan
 
 # Conditions under which a value is what its serializer returns, by serializer. A number minus itself is 0 if it is finite.
 _IS_SERIALIZED = {
@@ -20,6 +20,14 @@ _IS_SERIALIZED = {
     GraphQLBoolean.coerce_output_value: "{0}.__class__ is bool",
     GraphQLInt.coerce_output_value: f"{{0}}.__class__ is int and {-(2**31)} <= {{0}} < {2**31}",
     GraphQLFloat.coerce_output_value: "{0}.__class__ is float and {0} - {0} == 0.0",
+}
+
+# Types whose values are what these serializers return.
+_SERIALIZED_TYPES = {
+    GraphQLString.coerce_output_value: {str},
+    GraphQLID.coerce_output_value: {str},
+    GraphQLBoolean.coerce_output_value: {bool},
+    GraphQLInt.coerce_output_value: {int},
 }
 
 # Generated functions that are kept. Objects with the same kinds of fields share one, whatever the fields are named.
@@ -63,6 +71,14 @@ def generate_shape(fields: Sequence[FieldPlan]) -> Shape:
         " return shape",
     ]
     return _compile("\n".join(lines))(*constants)
+
+
+def are_serialized(plan: ValuePlan, values: Sequence[Any]) -> bool:
+    """True if all values of a leaf are known to be what its serializer returns."""
+    types = _SERIALIZED_TYPES.get(plan.serialize)  # type: ignore[arg-type]
+    if types is None or set(map(type, values)) != types:
+        return False
+    return types != {int} or (min(values) >= -(2**31) and max(values) < 2**31)
 
 
 @lru_cache(maxsize=_CACHED_FUNCTIONS)
