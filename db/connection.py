@@ -103,6 +103,8 @@ class ReadConnection:
         # The fields of assets, and the columns of lineage links, that the reader needs. None: all of them.
         self.asset_fields: frozenset[str] | None = None
         self.link_columns: frozenset[str] | None = None
+        # The most links that a count of neighbours needs; it reads one more. None: as many as there are.
+        self.counted_links: int | None = None
         self._closed = False
         # Loaders of a request run concurrently, but a connection runs one statement at a time.
         self._lock = asyncio.Lock()
@@ -147,7 +149,8 @@ class ReadConnection:
         self.now_if_read = instant if self.now_if_read is None else max(self.now_if_read, instant)
 
     async def fetch(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
-        """Run a statement and return all its rows. The parameter `:tenant` is set to the tenant of this connection."""
+        """Run a statement and return all its rows. The parameters `:tenant` and `:counted_links` are set to those of
+        this connection."""
         rows = await self._execute(self._reader.fetch, statement, parameters)
         self.stats.rows += len(rows)
         return rows
@@ -204,7 +207,7 @@ class ReadConnection:
             computation.cancel()
 
     def _arguments(self, statement: Statement, parameters: Mapping[str, Any] | None) -> list[Any]:
-        return statement.arguments({"tenant": self.tenant_id, **(parameters or {})})
+        return statement.arguments({"tenant": self.tenant_id, "counted_links": self.counted_links, **(parameters or {})})
 
     async def _execute(self, run: Run[T], statement: Statement, parameters: Mapping[str, Any] | None) -> T:
         async with self._lock:

@@ -106,7 +106,7 @@ class SearchConnection:
     # writes the cursor of an item, by its index
     write_cursor: strawberry.Private[Callable[[int], str]]
 
-    @carried
+    @carried()
     @batched(READ, "Assets of this page with their cursors and ranks.")
     @staticmethod
     async def edges(connections: Sequence["SearchConnection"], info: Info) -> list[list[SearchEdge]]:
@@ -122,7 +122,7 @@ class SearchConnection:
             for it in connections
         ]
 
-    @carried
+    @carried()
     @batched(READ, "Assets of this page.")
     @staticmethod
     async def nodes(connections: Sequence["SearchConnection"], info: Info) -> list[list[LazyAsset]]:

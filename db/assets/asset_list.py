@@ -5,23 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    DateTime,
-    Select,
-    Text,
-    bindparam,
-    func,
-    literal_column,
-    select,
-    text,
-    true,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Select, Text, bindparam, func, literal_column, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.assets.asset_fields import DETAIL_ROWS, PERIOD, detail_rows
+from db.assets.asset_fields import PERIOD, computed_fields
 from db.assets.domain import DomainAt
 from db.connection import ReadConnection
 from db.filters import TENANT
@@ -29,7 +16,6 @@ from db.pagination import Page, PageShape, Slice
 from db.sql import Statement, compose
 from db.tables import asset as assets
 from db.temporal.kind import Kind
-from db.temporal.kinds import ENTITY
 
 # The domain, and the instant at which it is read, in a statement that runs once for each domain.
 DOMAIN = literal_column("wanted.domain", Text)
@@ -81,29 +67,24 @@ def identity_of(kind: Kind) -> ColumnElement[bool]:
     return (assets.c.tenant_id == versions.tenant_id) & (assets.c.id == versions.asset_id)
 
 
-def select_assets(
-    kind: Kind, instant: ColumnElement[Any], fields: frozenset[str] | None = None, *, looks_up: bool = False
-) -> Select[Any]:
+def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str] | None = None) -> Select[Any]:
     """Build the statement that reads the assets of a kind at an instant, each with its identity, these fields or else all, and
-    that instant. With `looks_up`, PostgreSQL looks each identity up, however few assets it expects in the tenant."""
+    that instant."""
     versions = kind.versions.c
-    identity = identity_of(kind)
-    # the limit rules out a join that reads all identities
-    joined = select(assets).where(identity).limit(literal_column("1")).lateral("asset") if looks_up else assets
     valid_to = func.nullif(versions.valid_to, text("'infinity'")).label("valid_to")
     period: dict[str, ColumnElement[Any]] = {**{it: versions[it] for it in PERIOD}, "valid_to": valid_to}
     return (
         select(
-            joined.c.kind,
+            assets.c.kind,
             versions.asset_id,
-            joined.c.uid,
-            joined.c.type,
+            assets.c.uid,
+            assets.c.type,
             *(column for name, column in period.items() if fields is None or name in fields),
             *(versions[field] for field in kind.fields if fields is None or field in fields),
-            *(_detail_rows(instant, fields) if kind is ENTITY else []),
+            *_computed(kind, instant, fields),
             instant.label("as_of"),
         )
-        .join(joined, true() if looks_up else identity)
+        .join(assets, identity_of(kind))
         .where(versions.tenant_id == TENANT, kind.valid_at(instant))
     )
 
@@ -115,9 +96,10 @@ def search_matches(kind: Kind, instant: ColumnElement[Any]) -> Select[Any]:
     return select(matching.c.asset_id)
 
 
-def _detail_rows(instant: ColumnElement[Any], fields: frozenset[str] | None) -> list[ColumnElement[Any]]:
-    rows = detail_rows(fields, ENTITY.versions.name, str(instant))
-    return [] if rows is None else [text(rows).columns(Column(DETAIL_ROWS, JSONB)).scalar_subquery().label(DETAIL_ROWS)]
+def _computed(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str] | None) -> list[ColumnElement[Any]]:
+    """Build the columns of the values that are computed."""
+    selected = computed_fields(fields, kind, kind.versions.name, f"{assets.name}.type", str(instant))
+    return [text(it.sql).columns(Column(it.name)).scalar_subquery().label(it.name) for it in selected]
 
 
 class AssetList(Generic[Row]):

@@ -1,12 +1,12 @@
 """Nodes of the lineage graph: assets of any kind, by their ids."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from db.assets.asset_fields import DETAIL_ROWS, PERIOD, detail_rows
+from db.assets.asset_fields import DISPLAY, PERIOD, computed_fields
 from db.assets.entity import EntityRow
 from db.assets.product import ProductRow
 from db.connection import ReadConnection
@@ -42,6 +42,13 @@ async def nodes_by_uid(connection: ReadConnection, uids: Sequence[UUID], as_of: 
     return [found.get(uid) for uid in uids]
 
 
+async def displays_by_id(connection: ReadConnection, entities: Sequence[tuple[int, datetime]]) -> list[Mapping[str, Any]]:
+    """Read what nodes of a graph show of entities that exist, by id, each at its instant."""
+    parameters = {"assets": [asset_id for asset_id, _ in entities], "instants": [instant for _, instant in entities]}
+    displays = {row.ordinal: row[DISPLAY] for row in await connection.fetch(_by_id(frozenset({DISPLAY})), parameters)}
+    return [displays[ordinal] for ordinal in range(1, len(entities) + 1)]
+
+
 async def uids_by_id(connection: ReadConnection, sets: Sequence[Sequence[int]]) -> list[list[UUID]]:
     """Find the uids of the assets of each set."""
     uids = {row.id: row.uid for row in await connection.fetch(_UIDS, {"assets": sorted(set().union(*sets))})}
@@ -66,16 +73,13 @@ def node_fields(fields: frozenset[str] | None) -> dict[str, str]:
 
     selected = [(kind, field) for kind in (PRODUCT, ENTITY) for field in kind.fields if is_selected(field)]
 
-    def details(of: Kind) -> list[str]:
-        rows = detail_rows(fields, "e", "wanted.instant")
-        return [] if rows is None else [f"CAST(({rows if of is ENTITY else 'NULL'}) AS jsonb) AS {DETAIL_ROWS}"]
-
     def listed(of: Kind, row: str) -> str:
         period = [f"{_PERIOD[name].format(row)} AS {name}" for name in PERIOD if is_selected(name)]
         state = [
             f'{row}."{field}"' if kind is of else f'CAST(NULL AS {_TYPES.get(field, "text")}) AS "{field}"'
             for kind, field in selected
         ]
-        return ", ".join(period + state + details(of))
+        computed = computed_fields(fields, of, row, "a.type", "wanted.instant")
+        return ", ".join(period + state + [f"CAST(({it.sql}) AS {it.type}) AS {it.name}" for it in computed])
 
     return {"product_fields": listed(PRODUCT, "p"), "entity_fields": listed(ENTITY, "e")}

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from db.assets.asset_fields import DOWNSTREAM_COUNT, UPSTREAM_COUNT
 from db.lineage.walk import Direction
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import Kind
@@ -15,7 +16,7 @@ from schema.execution.context import Info
 from schema.execution.loading import Loadable
 from schema.language.columns import column, reads
 from schema.language.cost import count_cost, list_size, walk_cost
-from schema.language.fields import batched
+from schema.language.fields import batched, carried
 from schema.language.node_ids import AsOf, Node
 from schema.language.pagination import After, Before, Connection, First, Last, PageArguments, paged
 from schema.language.references import AssetKind
@@ -127,12 +128,14 @@ class Asset(Node):
         return await walk_connections(info, assets, Direction.DOWNSTREAM, max_depth, filter, first, after, as_of)
 
     @count_cost(Direction.UPSTREAM)
+    @carried(UPSTREAM_COUNT, unless="maxDepth")
     @batched(READ, COUNT.format("feed it"))
     @staticmethod
     async def upstream_count(assets: Sequence["Asset"], info: Info, max_depth: MaxDepth = 1) -> list[int | None]:
         return await lineage_counts(info, assets, Direction.UPSTREAM, max_depth)
 
     @count_cost(Direction.DOWNSTREAM)
+    @carried(DOWNSTREAM_COUNT, unless="maxDepth")
     @batched(READ, COUNT.format("it feeds"))
     @staticmethod
     async def downstream_count(assets: Sequence["Asset"], info: Info, max_depth: MaxDepth = 1) -> list[int | None]:

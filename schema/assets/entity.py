@@ -129,7 +129,7 @@ class Entity(Asset):
 
     @list_size(20, like="types")
     @reads(DETAIL_ROWS, "as_of")
-    @carried
+    @carried()
     @batched(READ, "Details of the entity, in order of their type. Each has a separate validity.")
     @staticmethod
     async def details(of: Sequence["Entity"], info: Info, types: Types = None) -> list[list[EntityDetail]]:

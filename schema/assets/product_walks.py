@@ -49,7 +49,7 @@ def product_walks_prefetch(root: ObjectPlan) -> Prefetch | None:
     walks: list[_Walk] = []
     assets = [product.value.object]
     # all that may take further statements: the same walk of one or several types of assets
-    while waiting := [field for it in assets for field in it.fields if field.is_async]:
+    while waiting := [field for it in assets for field in it.fields if field.value.is_async or _reads(field)]:
         walk = waiting[0]
         if len(walks) == _MOST_STEPS or not all(_is_same(it, walk) for it in waiting):
             return None
@@ -58,6 +58,10 @@ def product_walks_prefetch(root: ObjectPlan) -> Prefetch | None:
         assets = [asset for it in waiting for asset in _assets_of(it)]
         walks.append(_Walk(walk.resolver, _DIRECTIONS[walk.name], bool(assets)))
     return _prefetch(product.resolver, walks) if walks else None
+
+
+def _reads(field: FieldPlan) -> bool:
+    return field.resolver is not None and field.resolver.reads
 
 
 def _is_same(walk: FieldPlan, other: FieldPlan) -> bool:

@@ -288,6 +288,21 @@ class Executor:
             prepared.figures,
         )
 
+    def _transaction(
+        self, prepared: PreparedOperation, author: Author | None, stats: QueryStats, *, is_prefetched: bool = False
+    ) -> Transaction:
+        """Build the transaction of an attempt."""
+        return Transaction(
+            self._database,
+            prepared.principal.tenant_id,
+            author,
+            stats,
+            writes=prepared.writes,
+            plan=prepared.execution.plan,
+            counted_links=self._limits.walk_bounds.links,
+            is_prefetched=is_prefetched,
+        )
+
     async def _attempt(
         self, prepared: PreparedOperation, request_id: str, author: Author | None, stats: QueryStats
     ) -> "_Attempt":
@@ -297,8 +312,8 @@ class Executor:
             prefetched = await self._attempt_prefetched(prepared, plan, plan.prefetch, request_id, stats)
             if prefetched is not None:
                 return prefetched
-        principal, writes = prepared.principal, prepared.writes
-        transaction = Transaction(self._database, principal.tenant_id, author, stats, writes=writes, plan=plan)
+        writes = prepared.writes
+        transaction = self._transaction(prepared, author, stats)
         context = self._context(prepared, request_id, transaction)
         try:
             result = await self._execute(prepared, context)
@@ -328,9 +343,9 @@ class Executor:
     ) -> "_Attempt | None":
         """Run the operation with the data of one statement. Return None if that does not suit its arguments, or if the prefetch
         of its plan failed: a walk that fails shall cost the walk and not its root."""
-        principal, variables = prepared.principal, prepared.execution.variables
+        variables = prepared.execution.variables
         assert variables is not None, "an operation without variables that are valid has no plan"
-        transaction = Transaction(self._database, principal.tenant_id, None, stats, writes=False, plan=plan, is_prefetched=True)
+        transaction = self._transaction(prepared, None, stats, is_prefetched=True)
         context = self._context(prepared, request_id, transaction)
         try:
             if not await prefetch(context, variables):

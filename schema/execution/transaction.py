@@ -30,6 +30,7 @@ class Transaction:
         *,
         writes: bool,
         plan: Plan | None = None,
+        counted_links: int | None = None,
         is_prefetched: bool = False,
     ) -> None:
         self._database = database
@@ -38,6 +39,7 @@ class Transaction:
         self._stats = stats
         self._writes = writes
         self._plan = plan
+        self._counted_links = counted_links
         # it runs one statement, which holds a connection only while it runs
         self.is_single_read = is_prefetched or (plan is not None and plan.is_single_read)
         self._stack = AsyncExitStack()
@@ -85,6 +87,7 @@ class Transaction:
     def _use(self, connection: ReadConnection) -> ReadConnection:
         """Note the connection, and what it shares with the operation."""
         self._connection = connection
+        connection.counted_links = self._counted_links
         if self._plan is not None and not self._writes:
             connection.link_columns = self._plan.link_columns
             connection.asset_fields = self._plan.asset_fields

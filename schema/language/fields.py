@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 import strawberry
 from strawberry.types.field import StrawberryField
@@ -101,16 +101,32 @@ def single_read(unless: str | None = None) -> Callable[[Resolver], Resolver]:
     return declare
 
 
-def carried(declared: Field) -> Field:
-    """Declare that the rows of a plan which reads a field carry its values, so that it runs no statement."""
-    strawberry_field = cast(StrawberryField, declared)
-    strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _CARRIED: True})
-    return declared
+class _Carried(NamedTuple):
+    columns: frozenset[str]
+    unless: str | None
 
 
-def is_carried(declared: StrawberryField) -> bool:
-    """True if the rows of a plan carry the values of a field."""
-    return _CARRIED in declared.metadata
+def carried(*columns: str, unless: str | None = None) -> Callable[[Field], Field]:
+    """Declare that the rows of a plan carry the values of a field, so that it runs no statement, unless an argument is given.
+
+    Columns that cost much are named here instead of in `reads`: rows carry them if all objects of the plan that have the field
+    read it, so that no row is read with a value that nobody wants.
+    """
+
+    def declare(declared: Field) -> Field:
+        strawberry_field = cast(StrawberryField, declared)
+        of_field = _Carried(frozenset(columns), unless)
+        strawberry_field.metadata = MappingProxyType({**strawberry_field.metadata, _CARRIED: of_field})
+        return declared
+
+    return declare
+
+
+def carried_columns(declared: StrawberryField, arguments: Collection[str] = ()) -> frozenset[str] | None:
+    """Return the costly columns that rows need to carry the values of a field that is given these arguments. None: they do not
+    carry them."""
+    of_field: _Carried | None = declared.metadata.get(_CARRIED)
+    return None if of_field is None or of_field.unless in arguments else of_field.columns
 
 
 def is_single_read(declared: StrawberryField, arguments: Collection[str]) -> bool:

@@ -80,7 +80,7 @@ class Connection(Generic[T]):
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
     # batched, so that a plan completes a long page in chunks
-    @carried
+    @carried()
     @batched(SELF, "Items of this page with their cursors.")
     @staticmethod
     async def edges(connections: Sequence["Connection[T]"], info: strawberry.Info) -> list[list[Edge[T]]]:
@@ -98,7 +98,7 @@ class Connection(Generic[T]):
             write_end_cursor=partial(self.write_cursor, len(self.items) - 1) if self.items else None,
         )
 
-    @carried
+    @carried()
     @batched(SELF, "Items of this page.")
     @staticmethod
     async def nodes(connections: Sequence["Connection[T]"], info: strawberry.Info) -> list[list[T]]:

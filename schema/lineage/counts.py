@@ -5,7 +5,7 @@ from typing import Any
 
 from db.errors import LimitExceeded
 from db.lineage.first_page import WalkRoot
-from db.lineage.neighbours import NeighbourCount, Neighbourhood, count_neighbours
+from db.lineage.neighbours import NeighbourCount, Neighbourhood, count_neighbours, counts_in
 from db.lineage.walk import Direction, Truncation, TruncationReason, Walk, WalkQuery
 from schema.execution.context import Info
 from schema.execution.loading import Batch
@@ -27,17 +27,23 @@ async def lineage_counts(info: Info, assets: Sequence[LazyAsset], direction: Dir
 
 
 async def _count_neighbours(info: Info, assets: Sequence[LazyAsset], query: WalkQuery) -> list[Any]:
-    """Count neighbours by an index, those in both directions with one statement."""
-    wanted = [Neighbourhood(it.asset_id, it.pinned, query.direction) for it in assets]
-    counts = await info.context.load_all(NEIGHBOUR_COUNT, wanted, query.bounds.links)
-    info.context.cost_meter.counted += sum(it.links for it in dict(zip(wanted, counts, strict=True)).values())
+    """Count neighbours by an index. Those that rows do not carry are counted with one statement in both directions."""
+    counts = await _neighbour_counts(info, assets, query.direction)
+    links = {(it.row["asset_id"], it.pinned): count.links for it, count in zip(assets, counts, strict=True)}
+    info.context.cost_meter.counted += sum(links.values())
+    bound = query.bounds.links
+    return [number if read <= bound else _inexact(Truncation.of(TruncationReason.LINKS, query.bounds)) for number, read in counts]
 
-    def exact(count: NeighbourCount) -> int:
-        if count.assets is None:
-            raise _inexact(Truncation.of(TruncationReason.LINKS, query.bounds))
-        return count.assets
 
-    return each(exact, counts)
+async def _neighbour_counts(info: Info, assets: Sequence[LazyAsset], direction: Direction) -> list[NeighbourCount]:
+    carried_counts = counts_in([it.row for it in assets], direction)
+    unread = [
+        Neighbourhood(it.asset_id, it.pinned, direction)
+        for it, count in zip(assets, carried_counts, strict=True)
+        if count is None
+    ]
+    loaded = iter(await info.context.load_all(NEIGHBOUR_COUNT, unread) if unread else ())
+    return [next(loaded) if it is None else it for it in carried_counts]
 
 
 async def _count_walks(info: Info, assets: Sequence[LazyAsset], query: WalkQuery) -> list[Any]:

@@ -84,6 +84,13 @@ class Resolver:
     is_async: bool
     is_single_read: bool
     arguments: "Arguments"
+    # rows carry the values, so it runs no statement
+    is_carried: bool = False
+
+    @property
+    def reads(self) -> bool:
+        """True if it may run a statement."""
+        return self.is_async and not self.is_carried
 
 
 # Combinations of given, null and omitted variables for which the arguments of a field keep their constants.

@@ -35,7 +35,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 
 from db.assets.asset_fields import AS_OF, fields_to_select
 from schema.language.columns import column_of, columns_read
-from schema.language.fields import find_all_of, is_carried, is_single_read
+from schema.language.fields import carried_columns, find_all_of, is_single_read
 from schema.planning.conversion import ArgumentConverter
 from schema.planning.plan import Arguments, ConvertArguments, FieldPlan, ObjectPlan, Plan, Resolver, ValuePlan, strawberry_field
 from schema.planning.shaping import generate_shape
@@ -67,6 +67,7 @@ class Planner:
         self._argument_converter = ArgumentConverter(schema.schema_converter.config)
         # by the identity of the field, which lives as long as the schema
         self._argument_conversions: dict[int, ConvertArguments] = {}
+        self._costly_columns: dict[str, frozenset[str]] = {}
 
     def plan(self, operation: OperationDefinitionNode, document: DocumentNode, conditions: Conditions) -> Plan:
         """Compile an operation. `conditions` holds the values of the variables in its @skip and @include directives."""
@@ -76,7 +77,7 @@ class Planner:
         assert root_type is not None, "validation refuses an operation on a type that the schema lacks"
         compilation = _Compilation(self, fragments, conditions)
         root = compilation.object_plan(root_type, [operation.selection_set])
-        reads = compilation.reads
+        reads = compilation.settle_carried(is_mutation=is_mutation)
         has_sole_user = len(reads) == 1 and any(it.resolver is reads[0] for it in root.fields)
         is_single_read = has_sole_user and reads[0].is_single_read and not is_mutation
         prefetch = None if is_mutation else next((it for match in self._prefetches if (it := match(root))), None)
@@ -104,6 +105,15 @@ class Planner:
         """The Python classes of object types, by the name of the type."""
         definitions = {name: it.definition for name, it in self._strawberry_schema.schema_converter.type_map.items()}
         return {name: it.origin for name, it in definitions.items() if isinstance(it, StrawberryObjectDefinition)}
+
+    def costly_columns(self, type_: GraphQLObjectType) -> frozenset[str]:
+        """Return the costly columns that rows of a type can carry."""
+        columns = self._costly_columns.get(type_.name)
+        if columns is None:
+            declarations = [it.extensions.get("strawberry-definition") for it in type_.fields.values()]
+            columns = frozenset(chain.from_iterable(carried_columns(it) or () for it in declarations if it is not None))
+            self._costly_columns[type_.name] = columns
+        return columns
 
     def argument_conversion(self, graphql_field: GraphQLField) -> ConvertArguments:
         """Return the function that converts the arguments of a field from GraphQL names and values to Python names and values."""
@@ -143,13 +153,25 @@ class _Compilation:
         self._conditions = conditions
         # fields compiled so far
         self.size = 0
-        # resolvers that may run statements
-        self.reads: list[Resolver] = []
         # columns of rows that the fields of each type read
         self.columns: defaultdict[str, set[str]] = defaultdict(set)
+        # resolvers that wait for something, each with the costly columns of rows that carry its values; None: no rows do
+        self._waiting: list[tuple[Resolver, frozenset[str] | None]] = []
+        # costly columns that some object could read and does not
+        self._unread: set[str] = set()
         # By the type and the selection sets. The types of an interface share what is below their common fields: without this, a
         # plan would double with each level.
         self._object_plans: dict[tuple[str, tuple[int, ...]], ObjectPlan] = {}
+
+    def settle_carried(self, *, is_mutation: bool) -> list[Resolver]:
+        """Decide which values rows carry when all objects are compiled. Return the resolvers that may run statements."""
+        for resolver, columns in self._waiting:
+            # a mutation returns rows without costly columns
+            missing = columns if is_mutation or columns is None else columns & self._unread
+            resolver.is_carried = columns is not None and not missing
+        for of_type in self.columns.values():
+            of_type -= self._unread
+        return [it for it, _ in self._waiting if it.reads]
 
     def object_plan(self, type_: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode]) -> ObjectPlan:
         """Compile the selection sets on one object type, merged."""
@@ -163,7 +185,10 @@ class _Compilation:
         spread: set[str] = set()
         for selection_set in selection_sets:
             self._collect(type_, selection_set, nodes_by_key, spread)
-        fields = [self._field_plan(type_, key, nodes) for key, nodes in nodes_by_key.items()]
+        costly: set[str] = set()
+        fields = [self._field_plan(type_, key, nodes, costly) for key, nodes in nodes_by_key.items()]
+        self.columns[type_.name] |= costly
+        self._unread |= self._planner.costly_columns(type_) - costly
         deferred = [it for it in fields if it.constant is None and (it.resolver is not None or it.value.serialize is None)]
         for slot, field in enumerate(deferred):
             field.slot = slot
@@ -204,7 +229,8 @@ class _Compilation:
         conditional = self._schema.type_map[condition.value]
         return conditional is type_ or (is_abstract_type(conditional) and self._schema.is_sub_type(conditional, type_))
 
-    def _field_plan(self, type_: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> FieldPlan:
+    def _field_plan(self, type_: GraphQLObjectType, key: str, nodes: list[FieldNode], costly: set[str]) -> FieldPlan:
+        """Compile a field. Add the costly columns that it can read to those of its object."""
         self.size += 1
         name = nodes[0].name.value
         if name == "__typename":
@@ -222,6 +248,7 @@ class _Compilation:
             plan.attribute = declared.python_name
             plan.column = column_of(declared)
             return plan
+        arguments = {it.name.value for it in nodes[0].arguments or ()}
         plan.resolver = Resolver(
             cast(Callable[..., Any], base.wrapped_func),
             find_all_of(declared),
@@ -229,7 +256,7 @@ class _Compilation:
             base.info_parameter.name if base.info_parameter else None,
             # a resolver that takes the info object may return the future of a loader
             base.is_async or base.info_parameter is not None,
-            is_single_read(declared, {it.name.value for it in nodes[0].arguments or ()}),
+            is_single_read(declared, arguments),
             Arguments(
                 graphql_field,
                 nodes[0],
@@ -238,8 +265,10 @@ class _Compilation:
                 are_shared=type_ is not self._schema.mutation_type,
             ),
         )
-        if plan.resolver.is_async and not is_carried(declared):
-            self.reads.append(plan.resolver)
+        if plan.resolver.is_async:
+            columns = carried_columns(declared, arguments)
+            costly |= columns or frozenset()
+            self._waiting.append((plan.resolver, columns))
         return plan
 
     def _value_plan(self, type_: GraphQLOutputType, nodes: list[FieldNode]) -> ValuePlan:

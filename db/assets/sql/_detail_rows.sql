@@ -1,6 +1,6 @@
 -- The details of an entity at an instant, each as an object, in order of their type; NULL if it has none.
 -- Tokens: {entity}, the row of entity_version; {instant}; {members} further members of the objects
--- Used by: db.assets.asset_fields.detail_rows
+-- Used by: db.assets.asset_fields.computed_fields
 SELECT jsonb_agg(
     jsonb_build_object('code', t.code, 'label', t.label, 'format', t.format, 'value', d.value {members}) ORDER BY t.code
   )

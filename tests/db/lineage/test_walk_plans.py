@@ -99,9 +99,7 @@ async def test_each_statement_of_a_walk_finds_rows_by_their_ids(database: Databa
             "walks of one level": partial(_walks, connection, NEIGHBOURS, as_of),
             "assets": partial(nodes_by_id, connection, [(asset_id, instant) for asset_id in range(1, 2 * ASSETS, 500)]),
             "links of pages": partial(links_of_pages, connection, await _pages(connection, QUERY, as_of), QUERY),
-            "counts": partial(
-                count_neighbours, connection, [Neighbourhood(it, as_of, d) for it in (5, 9) for d in Direction], 100
-            ),
+            "counts": partial(count_neighbours, connection, [Neighbourhood(it, as_of, d) for it in (5, 9) for d in Direction]),
             "windows": partial(_windows, connection, QUERY, instant),
             "filtered windows": partial(_windows, connection, FILTERED, instant),
             "links at instants": partial(links_at, connection, [(link_id, instant) for link_id in range(1, ASSETS, 500)]),

@@ -16,6 +16,8 @@ SELECTIONS = [
     "downstream { nodes { uid validFrom ... on Product { owner schema } } totalCount }",
     "upstream(first: 2) { edges { cursor depth node { id label } } pageInfo { hasNextPage endCursor } byDepth { count } }",
     "downstream(maxDepth: 1) { nodes { __typename asOf } truncated { reason } }",
+    "upstreamCount downstreamCount upstream { nodes { label upstreamCount downstreamCount } }",
+    "downstream { nodes { kind typeLabel key description owner url tags domain { name } ... on Entity { details { value } } } }",
     "name label downstream(first: 1, maxDepth: 3) { nodes { label } edges { depth } totalCount }",
     "upstream(maxDepth: 1) { nodes { label upstream(maxDepth: 1, first: 1) { nodes { label } totalCount } } }",
     "downstream(first: 2) { nodes { label ... on Product { upstream(maxDepth: 1) { edges { cursor node { label asOf } } } } } }",
@@ -26,6 +28,8 @@ SELECTIONS = [
 FIRST = "upstream(first: 1) { nodes {"
 # Selections that need more than the assets of the walk.
 OTHERS = [
+    "upstreamCount upstream { nodes { label } }",
+    "upstream { nodes { label upstreamCount(maxDepth: 2) } }",
     "upstream { nodes { label upstream { totalCount } } }",
     "upstream { nodes { label upstream { nodes { label } } } }",
     f"{FIRST} {FIRST} {FIRST} {FIRST} {FIRST} uid }} }} }} }} }} }} }} }} }} }}",

@@ -63,8 +63,7 @@ async def test_counts_of_a_page_take_one_statement_and_are_those_of_walks(api: A
             "query ($first: Int!) { products(first: $first) { nodes { upstreamCount downstreamCount } } }", first=first
         )
         assert nodes.data
-        # the page, and the counts in both directions
-        assert len(api.statements) == 2
+        assert len(api.statements) == 1
     for node in (await api(PAGE, first=50)).data["products"]["nodes"]:
         assert (node["upstreamCount"], node["downstreamCount"]) == (
             node["upstream"]["totalCount"],
@@ -76,6 +75,42 @@ async def test_counts_of_a_page_take_one_statement_and_are_those_of_walks(api: A
         assert node["upstreamCount"] == node["upstream"]["totalCount"]
     # one walk for the count and the connection
     assert len(api.statements) == 2
+
+
+# Operations with counts, their statements, and True if rows of assets carry the counts.
+CARRIED = (
+    ("{ products { nodes { name upstreamCount } totalCount } }", 2, True),
+    ('{ product(name: "raw") { downstreamCount downstream(maxDepth: 1) { nodes { downstreamCount } } } }', 1, True),
+    ('{ asset(ref: { product: "a" }) { upstreamCount } }', 1, True),
+    ('{ search(text: "raw") { edges { node { upstreamCount downstreamCount } } } }', 1, True),
+    ("{ entities { nodes { upstreamCount } } }", 1, True),
+    # the assets below have no count, nor have entities here
+    ('{ product(name: "raw") { downstreamCount downstream(maxDepth: 1) { nodes { uid } } } }', 3, False),
+    ('{ asset(ref: { product: "a" }) { ... on Product { upstreamCount } } }', 2, False),
+)
+
+
+@pytest.mark.parametrize(("query", "statements", "are_carried"), CARRIED)
+async def test_rows_carry_counts_where_all_objects_read_them(api: Api, query: str, statements: int, *, are_carried: bool) -> None:
+    await api.put_types()
+    await api.lineage("raw -> a -> b")
+    await api.create("Ann raw")
+    api.statements.clear()
+    carried = (await api(query)).data
+    assert len(api.statements) == statements
+    assert any("count(DISTINCT" in it and "is_upstream" not in it for it in api.statements.executed) == are_carried
+    # an argument has them counted separately
+    assert carried == (await api(query.replace("streamCount", "streamCount(maxDepth: 1)"))).data
+
+
+async def test_a_mutation_returns_counts(api: Api) -> None:
+    uids = await api.lineage("raw -> a", "raw -> b")
+    rename = """mutation ($product: ProductRef!) {
+      updateProduct(input: { product: $product, owner: "bo" }) { product { upstreamCount downstreamCount } }
+    }"""
+    for product in ({"name": "raw"}, {"uid": uids["raw"]}):
+        updated = (await api(rename, product=product)).data["updateProduct"]["product"]
+        assert updated == {"upstreamCount": 0, "downstreamCount": 2}
 
 
 async def test_a_count_that_would_be_cut_is_an_error(api: Api) -> None:
@@ -97,6 +132,18 @@ async def test_a_count_that_would_be_cut_is_an_error(api: Api) -> None:
         at_most = [("LIMIT_EXCEEDED", "maxDepth", "downstreamCount")]
         # no time is left for the count upstream, either
         assert [it for it in faults if it[2] == "downstreamCount"] == ([] if exact else at_most)
+
+
+@pytest.mark.parametrize(("most", "exact"), [(3, 3), (2, None)])
+async def test_a_count_that_a_row_carries_has_the_same_bound(api: Api, most: int, exact: int | None) -> None:
+    await api.lineage(*(f"raw -> t{number}" for number in range(3)))
+    executor = Executor(schema, api.database, Settings(max_lineage_links=most).limits)
+    query = "{ products { nodes { name downstreamCount } } }"
+    response = await executor.execute(Request(query, {}), OPEN_PRINCIPAL, "request")
+    assert response.data is not None
+    counted = {it["name"]: it["downstreamCount"] for it in response.data["products"]["nodes"]}
+    assert counted == {"raw": exact, "t0": 0, "t1": 0, "t2": 0}
+    assert [it["extensions"]["code"] for it in response.errors] == ([] if exact else ["LIMIT_EXCEEDED"])
 
 
 @pytest.mark.parametrize(("max_depth", "fault"), [(0, "BAD_INPUT"), (101, "LIMIT_EXCEEDED")])
