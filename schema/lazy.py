@@ -15,7 +15,7 @@ import strawberry
 
 from db.assets.asset import identities
 from db.assets.node import NodeRow, nodes_by_id, nodes_by_uid
-from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, missing_asset_error, resolve_for_reading, resolve_in_windows
+from db.assets.reference import AssetRef, ResolvedAsset, missing_asset_error, resolve_for_reading, resolve_in_windows
 from db.connection import ReadConnection
 from db.consistency.consistent_dict import ConsistentDict
 from schema.execution.context import Info
@@ -120,7 +120,7 @@ async def resolved_assets(info: Info, refs: Mapping[str, AssetRef], as_of: datet
     there is no such asset."""
     resolved = await info.context.load_all(REFERENCE, [(ref, as_of) for ref in refs.values()])
     for (field, ref), asset in zip(refs.items(), resolved, strict=True):
-        if asset is UNRESOLVED:
+        if not asset.is_found:
             connection = await info.context.transaction.reader()
             raise missing_asset_error(ref, await connection.instant(as_of), field=field)
     return dict(zip(refs, resolved, strict=True))

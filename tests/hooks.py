@@ -53,8 +53,8 @@ def belongs_to_session(text: str) -> bool:
 async def explain_generic(connection: "asyncpg.Connection[Row]", text: str, arguments: Sequence[Any] | None) -> dict[str, Any]:
     """Explain a statement as it is planned for any arguments, and return the root of the plan."""
     await connection.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE explained AS {text}")
-    values = ", ".join("NULL" for _ in arguments or ())
-    explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained({values})")
+    values = f"({', '.join('NULL' for _ in arguments)})" if arguments else ""
+    explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained{values}")
     await connection.execute("DEALLOCATE explained; RESET plan_cache_mode")
     plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
     return plan

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, select
 
-from db.assets.reference import AssetRef, missing_asset_error
+from db.assets.reference import AssetRef, missing_asset_error, resolve
 from db.connection import ReadConnection, WriteConnection
 from db.consistency import lifecycle
 from db.errors import Conflict, HeadwaterError, NotFound, TransactionConflict
@@ -81,13 +81,9 @@ async def lock(
     *,
     at: datetime | None = None,
     field: str,
-    or_deleted: bool = False,
 ) -> Identity:
-    """Lock the asset of a kind that a uid or reference names at an instant, until the transaction ends.
-
-    With `or_deleted`, a name that no product has means the product that was deleted with it. Raise NotFound that names `field` if
-    there is no such asset.
-    """
+    """Lock the asset of a kind that a uid or reference means at an instant, until the transaction ends. Raise NotFound that names
+    `field` if there is no such asset."""
     named = AssetRef(ref) if isinstance(ref, UUID) else ref
     if (uid := named.uid) is not None:
         return _require_identity(kind, (await _lock(connection, [uid])).get(uid), uid, field)
@@ -97,13 +93,13 @@ async def lock(
         "key": storable(named.key),
         "instant": at,
         "now": connection.now_if_read,
-        "or_deleted": or_deleted,
     }
     first = await connection.fetch_one(_LOCK_BY_REFERENCE, parameters)
     # a writer who held the lock until now may have given the name to another asset
     locked = first and await connection.fetch_one(_LOCK_BY_REFERENCE, parameters)
     if first is None or locked is None:
-        raise missing_asset_error(named, await connection.instant(at), field=field)
+        (missing,) = await resolve(connection, [named], [at])
+        raise missing_asset_error(named, await connection.instant(at), missing.holder, field=field)
     if locked.id != first.id:
         raise TransactionConflict(f"Another writer has just given another asset what names the {named}. Try again.")
     return _identity(locked)
@@ -135,7 +131,15 @@ async def patch(
         identity = _require_identity(kind, None if row is None else _identity(row), uid, field)
         if (outcome := _outcome_in_order(kind, row)) is not None:
             return outcome
-    return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
+    return await record_patch(connection, kind, identity, payload, at, field=field)
+
+
+async def record_patch(
+    connection: WriteConnection, kind: Kind, identity: Identity, payload: Mapping[str, Any], at: datetime | None, *, field: str
+) -> Outcome:
+    """Record a PATCH of a locked asset. Raise NotFound that names `field` if the asset does not exist at that instant."""
+    with _errors_of(field):
+        return await record(connection, kind, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
 
 
 async def patch_at_once(connection: WriteConnection, kind: Kind, uid: UUID, payload: Mapping[str, Any]) -> Outcome | None:
@@ -188,7 +192,7 @@ async def delete(
     connection: WriteConnection, kind: Kind, ref: UUID | AssetRef, *, at: datetime | None = None, field: str = "uid"
 ) -> Outcome:
     """Delete an asset at an instant, and the assets to which its relationships cascade. Earlier versions stay readable."""
-    identity = await lock(connection, kind, ref, at=at, field=field, or_deleted=True)
+    identity = await lock(connection, kind, ref, at=at, field=field)
     with _errors_of(field):
         outcome = await lifecycle.delete(connection, kind, identity.asset_id, at)
     return outcome._replace(uid=identity.uid)
@@ -198,7 +202,7 @@ async def restore(
     connection: WriteConnection, kind: Kind, ref: UUID | AssetRef, *, at: datetime | None = None, field: str = "uid"
 ) -> Outcome:
     """Restore an asset at an instant, with the state of its last version before it."""
-    identity = await lock(connection, kind, ref, at=at, field=field, or_deleted=True)
+    identity = await lock(connection, kind, ref, at=at, field=field)
     last = await connection.fetch_one(kind.statement("temporal/last_state"), {"subject": identity.asset_id, "instant": at})
     if last is None:
         raise NotFound(
@@ -215,7 +219,7 @@ def _errors_of(field: str) -> Iterator[None]:
     try:
         yield
     except HeadwaterError as error:
-        if error.field == "uid":
+        if error.field == "uid" or (error.field is None and isinstance(error, NotFound)):
             error.field = field
         raise
 

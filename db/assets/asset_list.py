@@ -5,7 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Select, Text, bindparam, func, literal_column, select, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.assets.asset_fields import PERIOD, computed_fields
@@ -67,24 +80,29 @@ def identity_of(kind: Kind) -> ColumnElement[bool]:
     return (assets.c.tenant_id == versions.tenant_id) & (assets.c.id == versions.asset_id)
 
 
-def select_assets(kind: Kind, instant: ColumnElement[Any], fields: frozenset[str] | None = None) -> Select[Any]:
+def select_assets(
+    kind: Kind, instant: ColumnElement[Any], fields: frozenset[str] | None = None, *, looks_up: bool = False
+) -> Select[Any]:
     """Build the statement that reads the assets of a kind at an instant, each with its identity, these fields or else all, and
-    that instant."""
+    that instant. With `looks_up`, PostgreSQL looks each identity up, however few assets it expects in the tenant."""
     versions = kind.versions.c
+    identity = identity_of(kind)
+    # the limit rules out a join that reads all identities
+    joined = select(assets).where(identity).limit(literal_column("1")).lateral("asset") if looks_up else assets
     valid_to = func.nullif(versions.valid_to, text("'infinity'")).label("valid_to")
     period: dict[str, ColumnElement[Any]] = {**{it: versions[it] for it in PERIOD}, "valid_to": valid_to}
     return (
         select(
-            assets.c.kind,
+            joined.c.kind,
             versions.asset_id,
-            assets.c.uid,
-            assets.c.type,
+            joined.c.uid,
+            joined.c.type,
             *(column for name, column in period.items() if fields is None or name in fields),
             *(versions[field] for field in kind.fields if fields is None or field in fields),
             *_computed(kind, instant, fields),
             instant.label("as_of"),
         )
-        .join(assets, identity_of(kind))
+        .join(joined, true() if looks_up else identity)
         .where(versions.tenant_id == TENANT, kind.valid_at(instant))
     )
 

@@ -190,7 +190,7 @@ async def update(
     """Change some fields of the entity that a uid or reference names at that instant. A detail whose value is None is removed."""
     payload = entity_fields.validate_patch(await read_type_registry_locked(connection, fields.get("details", ())), fields)
     identity = await asset.lock(connection, ENTITY, ref, at=at, field="entity")
-    return await asset.record(connection, ENTITY, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
+    return await asset.record_patch(connection, ENTITY, identity, payload, at, field="entity")
 
 
 async def _found(connection: WriteConnection, spec: asset.IdentitySpec, at: datetime | None) -> asset.IdentitySpec:

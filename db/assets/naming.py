@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from db.assets.asset import IdentitySpec
-from db.assets.reference import UNRESOLVED, AssetRef, resolve
+from db.assets.reference import AssetRef, resolve
 from db.connection import ReadConnection
 
 Index = TypeVar("Index")
@@ -23,9 +23,9 @@ class Naming(NamedTuple):
 async def specs_by_name(connection: ReadConnection, namings: Mapping[Index, Naming]) -> dict[Index, IdentitySpec | None]:
     """Return the assets that writes name.
 
-    That is the asset that has the name or key at the instant; or the entity that had the key before, or has it later, and does
-    not exist at the instant. If there is none, it is the asset with the derived uid, which is created, or restored if it was
-    deleted. If that exists at the instant, under another name, the write is ambiguous, and its value is None.
+    That is the product that has the name at the instant, or the entity that the key means. If there is none, it is the asset with
+    the derived uid, which is created, or restored if it was deleted. If that exists at the instant, under another name, the write
+    is ambiguous, and its value is None.
     """
     derived = {index: AssetRef(uid=it.new_uid) for index, it in namings.items() if it.new_uid is not None}
     instants = [it.at for it in namings.values()] + [namings[index].at for index in derived]
@@ -33,7 +33,7 @@ async def specs_by_name(connection: ReadConnection, namings: Mapping[Index, Nami
     by_uid = dict(zip(derived, resolved[len(namings) :], strict=True))
     specs: dict[Index, IdentitySpec | None] = {}
     for (index, it), named in zip(namings.items(), resolved, strict=False):
-        if named is not UNRESOLVED and (named.named or not named.alive):
+        if named.is_found and (named.named or it.ref.product is None):
             specs[index] = IdentitySpec(named.uid, it.ref.type)
         elif index in by_uid and by_uid[index].alive:
             specs[index] = None

@@ -96,7 +96,10 @@ async def register(
     payload = product_fields.validate_state(fields)
     stub = None if uid is not None else await asset.lock_stub(connection, payload["name"])
     identity = stub or await asset.add_or_lock(connection, PRODUCT, asset.IdentitySpec(uid))
-    return await _record(connection, identity, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True))
+    await add_domains_of_products(connection, [payload])
+    return await asset.record(
+        connection, PRODUCT, identity, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)
+    )
 
 
 async def update(
@@ -113,7 +116,8 @@ async def update(
         return await asset.patch(connection, PRODUCT, uid, payload, at, field="product")
     # a domain is added after the lock, as all writers do
     identity = await asset.lock(connection, PRODUCT, ref, at=at, field="product")
-    return await _record(connection, identity, Assertion(identity.asset_id, Operation.PATCH, payload, at))
+    await add_domains_of_products(connection, [payload])
+    return await asset.record_patch(connection, PRODUCT, identity, payload, at, field="product")
 
 
 async def update_at_once(
@@ -134,11 +138,6 @@ async def add_domains_of_products(connection: WriteConnection, payloads: Iterabl
     await add_domains(connection, {payload["domain"] for payload in payloads if payload is not None and "domain" in payload})
 
 
-async def _record(connection: WriteConnection, identity: asset.Identity, assertion: Assertion) -> Outcome:
-    await add_domains_of_products(connection, [assertion.payload])
-    return await asset.record(connection, PRODUCT, identity, assertion)
-
-
 @lru_cache(MAX_SHAPES)
 def _by_uid(fields: frozenset[str] | None) -> Statement:
     return compose(select_assets(PRODUCT, AS_OF, fields).where(assets.c.uid == any_of("keys", Uuid)))
@@ -148,7 +147,7 @@ def _by_uid(fields: frozenset[str] | None) -> Statement:
 def _by_name(fields: frozenset[str] | None) -> Statement:
     # the name is the key of the look-up
     with_name = None if fields is None else fields | {"name"}
-    return compose(select_assets(PRODUCT, AS_OF, with_name).where(versions.c.name == any_of("keys", Text)))
+    return compose(select_assets(PRODUCT, AS_OF, with_name, looks_up=True).where(versions.c.name == any_of("keys", Text)))
 
 
 async def _find(

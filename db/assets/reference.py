@@ -9,10 +9,11 @@ from db.connection import ReadConnection
 from db.errors import NotFound
 from db.fields import storable
 from db.instants import write_instant
+from db.rows import Row
 from db.sql import statement
+from db.temporal.kinds import PRODUCT
 
 _RESOLVE = statement("assets/resolve_references")
-_DELETED_PRODUCTS = statement("assets/deleted_products")
 
 
 class AssetRef(NamedTuple):
@@ -34,16 +35,30 @@ class AssetRef(NamedTuple):
         return f"{(self.type or 'asset')[:100]} with the key {(self.key or '')[:100]!r}"
 
 
-def missing_asset_error(ref: AssetRef, instant: datetime, *, field: str, remedy: str = "") -> NotFound:
-    """Build the error of a reference that names no asset at an instant."""
-    when = f" at {write_instant(instant)}" if ref.uid is None else ""
-    return NotFound(f"There is no {ref}{when}.{remedy}", field=field)
+class NameHolder(NamedTuple):
+    """An asset that has or had a name or key, but not at an instant, and is not meant by it then."""
+
+    uid: UUID
+    kind: str
+    # it gets the name or key later than that instant
+    is_later: bool
+    # its own name or primary key at that instant, if it exists and has one
+    own_name: str | None
+
+    def __str__(self) -> str:
+        of_a_product = self.kind == PRODUCT.name
+        noun = "name" if of_a_product else "key"
+        has = f"has the {noun} later" if self.is_later else f"had the {noun} before"
+        sentence = f"The {self.kind.lower()} {self.uid} {has}"
+        if self.own_name is None:
+            return f"{sentence}."
+        return f"{sentence}, and {'is named' if of_a_product else 'has the key'} {self.own_name[:100]!r} then."
 
 
 class ResolvedAsset(NamedTuple):
     """The asset that a reference means, whether it is alive at the instant, and whether it ever was until then.
 
-    It is not `named` if it had the key before the instant or has it later, and no entity has the key at the instant.
+    It is not `named` if it was deleted with the name or key before the instant, or begins with it later.
     """
 
     asset_id: int
@@ -53,15 +68,41 @@ class ResolvedAsset(NamedTuple):
     alive: bool
     ever_alive: bool
     named: bool = True
+    # of a reference that means nothing: the asset that had its name or key, or has it later
+    holder: NameHolder | None = None
+
+    @property
+    def is_found(self) -> bool:
+        """True if the reference means an asset."""
+        return self.uid != UNRESOLVED.uid
+
+    @property
+    def is_creatable(self) -> bool:
+        """True if a stub may begin at the instant: the asset did not exist until then, and no other one gets its name or key."""
+        return not self.ever_alive and (self.holder is None or not self.holder.is_later)
 
 
-UNRESOLVED = ResolvedAsset(0, UUID(int=0), "", None, alive=False, ever_alive=False)
+UNRESOLVED = ResolvedAsset(0, UUID(int=0), "", None, alive=False, ever_alive=False, named=False)
+
+
+def missing_asset_error(
+    ref: AssetRef, instant: datetime, holder: NameHolder | None = None, *, field: str, remedy: str = ""
+) -> NotFound:
+    """Build the error of a reference that means no asset at an instant, and name the asset that had the name or key."""
+    when = f" at {write_instant(instant)}" if ref.uid is None else ""
+    missing = f"There is no {ref}{when}.{remedy}"
+    return NotFound(missing if holder is None else f"{missing} {holder}", field=field, blind=missing)
 
 
 async def resolve(
     connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime | None]
 ) -> list[ResolvedAsset]:
-    """Resolve references, each at its instant or now. Reads of this connection without an instant then read at that now."""
+    """Resolve references as a write means them, each at its instant or now. Reads of this connection without an instant then read
+    at that now.
+
+    A name or key means the asset that has it at the instant; or the one that was deleted with it and does not exist then; or the
+    one that begins with it later. An asset that exists with other names or keys then is not meant.
+    """
     if None in instants:
         await connection.ensure_now()
     ordinals: dict[tuple[AssetRef, datetime | None], int] = {}
@@ -81,27 +122,11 @@ async def resolve(
     )
     resolved: dict[int, ResolvedAsset] = {}
     for row in rows:
-        resolved[row.ordinal] = ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.ever_alive, row.named)
+        resolved[row.ordinal] = _resolved(row)
         _, instant = requested[row.ordinal - 1]
         if instant is None:
             connection.advance_now(row.instant)
     return [resolved.get(ordinals[ref_at], UNRESOLVED) for ref_at in zip(refs, instants, strict=True)]
-
-
-async def resolve_deleted(
-    connection: ReadConnection, refs: Sequence[AssetRef], instants: Sequence[datetime | None]
-) -> list[ResolvedAsset]:
-    """Resolve references, each at its instant or now. A name that means nothing then means the product deleted with it."""
-    resolved = await resolve(connection, refs, instants)
-    names = [index for index, ref in enumerate(refs) if ref.product is not None and resolved[index] is UNRESOLVED]
-    if names:
-        parameters = {
-            "products": [storable(refs[it].product) for it in names],
-            "instants": [instants[it] or connection.now for it in names],
-        }
-        for row in await connection.fetch(_DELETED_PRODUCTS, {**parameters, "or_deleted": True}):
-            resolved[names[row.ordinal - 1]] = ResolvedAsset(row.id, row.uid, row.kind, None, alive=False, ever_alive=True)
-    return resolved
 
 
 async def resolve_for_reading(
@@ -127,3 +152,9 @@ async def resolve_in_windows(
     resolved = await resolve_for_reading(connection, readings)
     both = zip(resolved[: len(refs)], resolved[len(refs) :], strict=True)
     return [at_last if at_last.alive or not at_first.alive else at_first for at_last, at_first in both]
+
+
+def _resolved(row: Row) -> ResolvedAsset:
+    if row.meant:
+        return ResolvedAsset(row.id, row.uid, row.kind, row.type, row.alive, row.ever_alive, row.named)
+    return UNRESOLVED._replace(holder=NameHolder(row.uid, row.kind, row.is_later, row.own_name))

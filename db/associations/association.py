@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.assets.asset import Deletion
-from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, missing_asset_error, resolve
+from db.assets.reference import AssetRef, ResolvedAsset, missing_asset_error, resolve
 from db.connection import ReadConnection, WriteConnection
 from db.consistency.batch_conflicts import Results, WriteResult, subject_change
 from db.consistency.lifecycle import lock_by_id
@@ -92,10 +92,10 @@ def missing_end_error(
     instant = refs.at or now
     for column, ref, asset in ((kind.ends[0], refs.near, ends.near), (kind.ends[1], refs.far, ends.far)):
         field = column.removesuffix("_id")
-        is_creatable = ref.uid is None and not asset.ever_alive and not allow_pending_ends
+        is_creatable = ref.uid is None and asset.is_creatable and not allow_pending_ends
         remedy = " With createMissing: true it becomes a stub." if is_creatable else ""
-        if asset is UNRESOLVED:
-            return missing_asset_error(ref, instant, field=field, remedy=remedy)
+        if not asset.is_found:
+            return missing_asset_error(ref, instant, asset.holder, field=field, remedy=remedy)
         if not asset.alive and not allow_pending_ends:
             return NotFound(
                 f"The {ref} does not exist at {write_instant(instant)}. A {kind.label} needs both of its ends.{remedy}",
@@ -195,7 +195,7 @@ def _unknown_uid_error(kind: AssociationKind, uid: UUID) -> NotFound:
 
 
 def _asset_ids(ends: Iterable[Ends]) -> set[int]:
-    return {asset.asset_id for pair in ends for asset in pair if asset is not UNRESOLVED}
+    return {asset.asset_id for pair in ends for asset in pair if asset.is_found}
 
 
 def _columns(kind: AssociationKind, keys: Sequence[Key]) -> dict[str, list[Any]]:

@@ -301,10 +301,10 @@ async def _create_stubs(
     for index, it in candidates.items():
         near, far = ends[index]
         needed = []
-        if it.refs.near.type in sourced and not near.ever_alive:
+        if it.refs.near.type in sourced and near.is_creatable:
             needed.append(Stub.of(it.refs.near, near, it.refs.at, index))
             near = needed[-1].resolved
-        if it.refs.far.type in sourced and not far.ever_alive:
+        if it.refs.far.type in sourced and far.is_creatable:
             needed.append(Stub.of(it.refs.far, far, it.refs.at, index))
             far = needed[-1].resolved
         type_ = choose_type(it, Ends(near, far), connection.now, allow_pending_ends=allow_pending_ends)

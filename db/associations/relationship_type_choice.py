@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset
+from db.assets.reference import AssetRef, ResolvedAsset
 from db.associations.association import EndRefs, Ends, missing_end_error
 from db.errors import BadInput, HeadwaterError
 from db.registries.relationship_type import RelationshipTypeRow, RelationshipTypes
@@ -67,14 +67,14 @@ def choose_type(
         return error
     if len(matching) > 1:
         return _ambiguous(f"{name} may mean several types", matching)
-    if ends.near == ends.far:
+    if ends.near.uid == ends.far.uid:
         return BadInput("origin and related are the same asset. Give two different assets.", field="related")
     return matching[0]
 
 
 def _types_of(ref: AssetRef, asset: ResolvedAsset) -> tuple[str, ...]:
     """Return the entity type and the kind of an asset, or as much as the reference says if there is none."""
-    if asset is not UNRESOLVED:
+    if asset.is_found:
         return (asset.kind,) if asset.type is None else (asset.type, asset.kind)
     if ref.type is not None:
         return ref.type, ENTITY.name

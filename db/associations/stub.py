@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from db.assets import entity_fields, product_fields
-from db.assets.asset import IdentitySpec, add_or_lock_each
+from db.assets.asset import IdentitySpec, add_or_lock_each, identities
 from db.assets.entity_key import compared_key, entity_uid_by_key
 from db.assets.product import add_domains_of_products, product_uid_by_name
-from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, resolve, resolve_deleted
+from db.assets.reference import UNRESOLVED, AssetRef, ResolvedAsset, resolve
 from db.associations.association import EndRefs
 from db.associations.relationship_fields import is_identifier
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import BatchConflict, SubjectChange, WriteResult, subject_change
 from db.consistency.lifecycle import record_asset_changes
-from db.errors import KeyTaken, NameTaken, TransactionConflict
+from db.errors import HeadwaterError, KeyTaken, NameTaken, TransactionConflict
 from db.fields import line
 from db.registries.type_registry import read_type_registry
 from db.sql import statement
@@ -27,7 +27,6 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
 
 _TYPES = statement("associations/stub_types")
-_NAMED_LATER = statement("assets/products_named_later")
 
 # The domain and the owner of a product until it is registered.
 UNASSIGNED = "unassigned"
@@ -45,7 +44,7 @@ class Stub(NamedTuple):
     @classmethod
     def of(cls, ref: AssetRef, asset: ResolvedAsset, at: datetime | None, entry_index: int) -> "Stub":
         """Return the stub of a reference that means nothing, or an asset that was never recorded until the instant."""
-        return cls(ref, None if asset is UNRESOLVED else asset.uid, at, entry_index)
+        return cls(ref, asset.uid if asset.is_found else None, at, entry_index)
 
     @property
     def subject(self) -> AssetRef:
@@ -53,12 +52,24 @@ class Stub(NamedTuple):
         return self.ref if self.ref.key is None else self.ref._replace(key=compared_key(self.ref.key))
 
     @property
+    def identity_spec(self) -> IdentitySpec:
+        """The specification of the asset, with the derived uid if it has no other one."""
+        return IdentitySpec(self.uid or self.derived_uid, self.ref.type)
+
+    @property
+    def derived_uid(self) -> UUID:
+        """The uid of an asset of which only the name or key is known."""
+        if self.ref.product is not None:
+            return product_uid_by_name(self.ref.product)
+        return entity_uid_by_key(self.ref.type or "", self.ref.key or "")
+
+    @property
     def resolved(self) -> ResolvedAsset:
         """The entity once the stub is created, or UNRESOLVED if its key does not identify a record in another system."""
         type_, key = self.ref.type, self.ref.key
         if type_ is None or key is None or not is_identifier(key):
             return UNRESOLVED
-        return ResolvedAsset(0, self.uid or entity_uid_by_key(type_, key), ENTITY.name, type_, alive=True, ever_alive=True)
+        return ResolvedAsset(0, self.uid or self.derived_uid, ENTITY.name, type_, alive=True, ever_alive=True)
 
 
 async def sourced_types(connection: WriteConnection, codes: Collection[str]) -> dict[str, str]:
@@ -72,48 +83,30 @@ async def create_missing_ends(connection: WriteConnection, refs: EndRefs, *, fie
     A uid identifies an asset that exists, so that it never creates one. An end that was deleted stays deleted.
     """
     named = [(field, ref) for field, ref in zip(fields, (refs.near, refs.far), strict=True) if ref.uid is None]
-    resolved = await resolve_deleted(connection, [ref for _, ref in named], [refs.at] * len(named))
+    resolved = await resolve(connection, [ref for _, ref in named], [refs.at] * len(named))
     missing = {ref: (field, asset) for (field, ref), asset in zip(named, resolved, strict=True) if not asset.ever_alive}
     types = {ref.type for ref in missing if ref.type is not None}
     labels = await _type_labels(connection, types, with_source=False) if types else {}
-    for ref, (field, _) in missing.items():
+    for ref, (field, asset) in missing.items():
         if ref.product is not None:
             line(field, ref.product)
-            continue
-        if ref.type is not None and ref.type not in labels:
-            (await read_type_registry(connection)).require_entity(ref.type, field=field)
-        entity_fields.key(ref.key or "", field=field)
+        else:
+            if ref.type is not None and ref.type not in labels:
+                (await read_type_registry(connection)).require_entity(ref.type, field=field)
+            entity_fields.key(ref.key or "", field=field)
+        if not asset.is_creatable:
+            raise _taken_later(ref, field)
     stubs = [Stub.of(ref, asset, refs.at, 0) for ref, (_, asset) in missing.items()]
-    products = {ref: field for ref, (field, _) in missing.items() if ref.product is not None}
-    uids = await _uids_of_products(connection, products, refs.at)
-    created = await create_stubs(connection, labels, [it._replace(uid=uids.get(it.ref, it.uid)) for it in stubs])
+    created = await create_stubs(connection, labels, stubs)
     for conflict in created.conflicts:
         raise conflict.error
 
 
-async def _uids_of_products(
-    connection: WriteConnection, fields: Mapping[AssetRef, str], at: datetime | None
-) -> dict[AssetRef, UUID]:
-    """Return the uids of the products that names are to mean from an instant on.
-
-    That is the product that has the name later only; or else one with the uid derived from the name, unless this is that of a
-    product that has another name. The error of a name that a product takes later which exists before names its field.
-    """
-    refs = list(fields)
-    if not refs:
-        return {}
-    instant = await connection.instant(at)
-    derived = {ref: product_uid_by_name(ref.product or "") for ref in refs}
-    resolved = await resolve(connection, [AssetRef(uid=derived[it]) for it in refs], [instant] * len(refs))
-    is_used = dict(zip(refs, (it is not UNRESOLVED for it in resolved), strict=True))
-    parameters = {"products": [ref.product for ref in refs], "instants": [instant] * len(refs)}
-    later = {refs[row.ordinal - 1]: row for row in await connection.fetch(_NAMED_LATER, parameters)}
-    for ref, row in later.items():
-        if row.ever_alive:
-            error = NameTaken(ref.product)
-            error.field = fields[ref]
-            raise error
-    return {ref: later[ref].uid if ref in later else uuid4() if is_used[ref] else derived[ref] for ref in refs}
+def _taken_later(ref: AssetRef, field: str) -> HeadwaterError:
+    """Build the error of a name or key that an asset which exists gets later. It names `field`."""
+    error = KeyTaken(ref.key) if ref.product is None else NameTaken(ref.product)
+    error.field = field
+    return error
 
 
 async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], stubs: Sequence[Stub]) -> WriteResult:
@@ -138,15 +131,15 @@ async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], s
 async def _create_stubs(connection: WriteConnection, kind: Kind, labels: Mapping[str, str], stubs: Sequence[Stub]) -> WriteResult:
     since: dict[AssetRef, datetime | None] = {}
     first: dict[AssetRef, Stub] = {}
-    for stub in stubs:
+    for stub in await _with_unused_uids(connection, stubs):
         since[stub.subject] = _earlier(since.get(stub.subject, stub.at), stub.at)
         first.setdefault(stub.subject, stub)
     states = {it: _product_state(it) if kind is PRODUCT else _entity_state(first[it].ref, labels) for it in since}
-    locked = await add_or_lock_each(connection, kind, [_identity_spec(first[it]) for it in since])
-    identities = dict(zip(since, raise_first_error(locked), strict=True))
+    locked = await add_or_lock_each(connection, kind, [first[it].identity_spec for it in since])
+    identity_of = dict(zip(since, raise_first_error(locked), strict=True))
     if kind is PRODUCT:
         await add_domains_of_products(connection, states.values())
-    assertions = [Assertion(identities[it].asset_id, Operation.STUB, states[it], at) for it, at in since.items()]
+    assertions = [Assertion(identity_of[it].asset_id, Operation.STUB, states[it], at) for it, at in since.items()]
     try:
         recorded, conflicts = await record_asset_changes(connection, kind, assertions)
     except (KeyTaken, NameTaken) as error:
@@ -164,11 +157,11 @@ async def _create_stubs(connection: WriteConnection, kind: Kind, labels: Mapping
     return WriteResult({}, changes, conflicts)
 
 
-def _identity_spec(stub: Stub) -> IdentitySpec:
-    if stub.ref.product is not None:
-        return IdentitySpec(stub.uid or product_uid_by_name(stub.ref.product))
-    type_, key = stub.ref.type or "", stub.ref.key or ""
-    return IdentitySpec(stub.uid or entity_uid_by_key(type_, key), type_)
+async def _with_unused_uids(connection: WriteConnection, stubs: Sequence[Stub]) -> list[Stub]:
+    """Give a random uid to each stub whose derived uid is that of an asset with another name or key."""
+    derived = [it.derived_uid for it in stubs if it.uid is None]
+    used = {it.uid for it in await identities(connection, derived) if it is not None} if derived else set()
+    return [it._replace(uid=uuid4()) if it.uid is None and it.derived_uid in used else it for it in stubs]
 
 
 def _product_state(ref: AssetRef) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from db.assets.asset import Deletion, IdentitySpec, add_or_lock_each, identities
 from db.assets.entity_key import compared_key
 from db.assets.naming import Naming, specs_by_name
 from db.assets.product import add_domains_of_products
-from db.assets.reference import AssetRef, missing_asset_error, resolve, resolve_deleted
+from db.assets.reference import AssetRef, missing_asset_error, resolve
 from db.associations import lineage_link, relationship
 from db.associations.reference import LinkEnds, RelationshipEnds, lock_ends_of_links, lock_ends_of_relationships, named_by
 from db.connection import WriteConnection
@@ -379,10 +379,9 @@ async def _specs_of_deletions(
     """Return the assets that deletions name just before their instants. None: there is no such asset."""
     refs = [it.ref for it in deletions.values() if isinstance(it.ref, AssetRef)]
     instants = [it.before(connection) for it in deletions.values()]
-    or_deleted = any(it.or_deleted for it in deletions.values())
-    resolved = await (resolve_deleted if or_deleted else resolve)(connection, refs, instants)
+    resolved = await resolve(connection, refs, instants)
     specs: dict[int, IdentitySpec | None] = {}
     for (index, it), asset in zip(deletions.items(), resolved, strict=True):
-        is_meant = asset.named if asset.alive else it.or_deleted and asset.ever_alive
+        is_meant = asset.alive or (it.or_deleted and asset.ever_alive)
         specs[index] = IdentitySpec(asset.uid, create_missing=False) if is_meant else None
     return specs

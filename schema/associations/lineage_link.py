@@ -13,7 +13,7 @@ from strawberry.utils.str_converters import to_camel_case
 from db.associations import lineage_link as links
 from db.associations.lineage_link import LinkQuery, LinkRow
 from db.associations.lineage_link_fields import confidence_of
-from db.associations.order import AssociationOrder, cursor_key, order_parts, sort_key_types
+from db.associations.order import cursor_key, order_parts, sort_key_types
 from db.associations.reference import resolve_link
 from db.fields import refuse_unstorable
 from db.temporal.change_log import Outcome
@@ -27,6 +27,7 @@ from schema.associations.association import (
     records_of,
     uids_of_ends,
 )
+from schema.associations.order import AS_RECORDED, OrderBy, order_of
 from schema.execution.connections import fetch_connection, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
@@ -46,7 +47,7 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import ID, AsOf, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.references import CREATE_MISSING, AssetRef, LinkRef, asset_ref, link_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, ends_of
@@ -168,21 +169,6 @@ class LineageLinkFilter:
     min_confidence: float | None = optional_input_field("Lowest confidence, from 0 to 1.")
 
 
-@strawberry.enum(description="Field by which a list of lineage links is ordered.")
-class LineageLinkOrderField(Enum):
-    RECORDED = strawberry.enum_value("RECORDED", description="The order in which the links were first recorded.")
-    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change, which is validFrom.")
-
-
-@strawberry.input(description="Order of a list of lineage links.")
-class LineageLinkOrder:
-    field: LineageLinkOrderField = input_field("Field to order by.")
-    direction: OrderDirection = input_field("Direction of the order.", default=OrderDirection.ASC)
-
-
-AS_RECORDED = LineageLinkOrder(field=LineageLinkOrderField("RECORDED"), direction=OrderDirection("ASC"))
-
-
 @strawberry.input(
     description="The complete state of a lineage link. A field that is left out takes its default, also if the link"
     " exists already."
@@ -256,7 +242,7 @@ class LinkQueries:
         self,
         info: Info,
         filter: Annotated[LineageLinkFilter | None, strawberry.argument(description="Filter.")] = None,
-        order_by: Annotated[LineageLinkOrder, strawberry.argument(description="Order of the list.")] = AS_RECORDED,
+        order_by: OrderBy = AS_RECORDED,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -267,7 +253,7 @@ class LinkQueries:
         fields |= await uids_of_ends(info, fields, ("source", "target"), as_of)
         if fields.get("min_confidence") is not None:
             confidence_of("minConfidence", fields["min_confidence"])
-        order, descending = AssociationOrder[order_by.field.name], order_by.direction is OrderDirection.DESC
+        order, descending = order_of(order_by)
         query = LinkQuery(**fields, order=order, descending=descending, as_of=as_of)
         return await fetch_connection(
             info,

@@ -11,7 +11,7 @@ from strawberry.scalars import JSON
 
 from db.associations import relationship as relationships
 from db.associations import relationship_fields
-from db.associations.order import AssociationOrder, cursor_key, order_parts, sort_key_types
+from db.associations.order import cursor_key, order_parts, sort_key_types
 from db.associations.reference import resolve_relationship
 from db.associations.relationship import RelationshipQuery, RelationshipRow, RelationshipState
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypes
@@ -25,6 +25,7 @@ from schema.associations.association import (
     found_by_reference,
     uids_of_ends,
 )
+from schema.associations.order import AS_RECORDED, OrderBy, order_of
 from schema.execution.connections import fetch_connection, fetch_connections, read
 from schema.execution.context import Info
 from schema.execution.loading import Batch
@@ -44,7 +45,7 @@ from schema.language.inputs import (
     provided_fields,
 )
 from schema.language.node_ids import ID, AsOf, write_id
-from schema.language.pagination import After, Before, Connection, First, Keyset, Last, OrderDirection, PageArguments, paged
+from schema.language.pagination import After, Before, Connection, First, Keyset, Last, PageArguments, paged
 from schema.language.references import CREATE_MISSING, AssetRef, RelationshipRef, asset_ref, relationship_ref
 from schema.language.scopes import DOMAIN, READ
 from schema.lazy import LazyAsset, assets_by_id, ends_of
@@ -159,21 +160,6 @@ class RelationshipFilter:
     related: AssetRef | None = optional_input_field("The related end.")
 
 
-@strawberry.enum(description="Field by which a list of relationships is ordered.")
-class RelationshipOrderField(Enum):
-    RECORDED = strawberry.enum_value("RECORDED", description="The order in which the relationships were first recorded.")
-    UPDATED_AT = strawberry.enum_value("UPDATED_AT", description="By the instant of the last change, which is validFrom.")
-
-
-@strawberry.input(description="Order of a list of relationships.")
-class RelationshipOrder:
-    field: RelationshipOrderField = input_field("Field to order by.")
-    direction: OrderDirection = input_field("Direction of the order.", default=OrderDirection.ASC)
-
-
-AS_RECORDED = RelationshipOrder(field=RelationshipOrderField("RECORDED"), direction=OrderDirection("ASC"))
-
-
 @strawberry.input(
     description="The complete state of a relationship. A field that is left out takes its default, also if the relationship"
     " exists already."
@@ -233,7 +219,7 @@ class RelationshipQueries:
         self,
         info: Info,
         filter: Annotated[RelationshipFilter | None, strawberry.argument(description="Filter.")] = None,
-        order_by: Annotated[RelationshipOrder, strawberry.argument(description="Order of the list.")] = AS_RECORDED,
+        order_by: OrderBy = AS_RECORDED,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -245,7 +231,7 @@ class RelationshipQueries:
         if types is not None:
             types = _type_ids(await registry_of(info), types)
         fields |= await uids_of_ends(info, fields, ("origin", "related"), as_of)
-        order, descending = AssociationOrder[order_by.field.name], order_by.direction is OrderDirection.DESC
+        order, descending = order_of(order_by)
         query = RelationshipQuery(
             types, fields.get("origin"), fields.get("related"), order=order, descending=descending, as_of=as_of
         )

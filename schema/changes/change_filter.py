@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import strawberry
 
-from db.assets.reference import UNRESOLVED
 from db.errors import BadInput, LimitExceeded, NotFound
 from db.instants import MICROSECOND, write_instant
 from db.lineage.walk import Direction
@@ -113,7 +112,7 @@ async def _asset_ids(info: Info, named: Sequence[Any], first: datetime, last: da
     refs = [asset_ref(it) for it in named]
     found = await info.context.load_all(REFERENCE_IN_WINDOW, [(ref, first, last) for ref in refs])
     for ref, asset in zip(refs, found, strict=True):
-        if asset is UNRESOLVED:
+        if not asset.is_found:
             raise NotFound(f"There is no {ref}, neither at {write_instant(last)} nor at {write_instant(first)}.", field=field)
     return tuple(sorted({it.asset_id for it in found}))
 

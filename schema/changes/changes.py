@@ -15,9 +15,9 @@ from schema.changes.subjects import (
     SUBJECT_OF_KIND,
     ChangeSubject,
     SubjectKind,
-    SubjectPeriod,
     Subjects,
     asset_of,
+    subject_in,
     subjects_of,
 )
 from schema.execution.connections import fetch_connection, read
@@ -60,12 +60,12 @@ class RecordedChange:
     @batched(READ, "The subject from that instant on. Null if it was deleted.")
     @staticmethod
     async def subject(recorded: Sequence["RecordedChange"], info: Info) -> list[ChangeSubject | None]:
-        return await subjects_of(info, [_after(it.row) for it in recorded])
+        return await subjects_of(info, [subject_in(it.row, it.row.after) for it in recorded])
 
     @batched(READ, "The subject until that instant. Null if it did not exist.")
     @staticmethod
     async def subject_before(recorded: Sequence["RecordedChange"], info: Info) -> list[ChangeSubject | None]:
-        return await subjects_of(info, [_before(it.row) for it in recorded])
+        return await subjects_of(info, [subject_in(it.row, it.row.before) for it in recorded])
 
 
 @strawberry.type
@@ -110,8 +110,8 @@ def _change(row: ChangeRow, cursor: str) -> RecordedChange:
         kind=ChangeKind[row.kind],
         subject_kind=SUBJECT_OF_KIND[row.subject_kind],
         uid=row.uid,
-        asset=asset_of(_after(row)),
-        before=asset_of(_before(row)),
+        asset=asset_of(subject_in(row, row.after)),
+        before=asset_of(subject_in(row, row.before)),
         at=row.at,
         recorded_at=row.recorded_at,
         actor=row.actor,
@@ -120,11 +120,3 @@ def _change(row: ChangeRow, cursor: str) -> RecordedChange:
         fields=field_changes(row.changed),
         row=row,
     )
-
-
-def _after(row: ChangeRow) -> SubjectPeriod | None:
-    return None if row.after is None else SubjectPeriod(row.subject_kind, row.uid, row.after)
-
-
-def _before(row: ChangeRow) -> SubjectPeriod | None:
-    return None if row.before is None else SubjectPeriod(row.subject_kind, row.uid, row.before)

@@ -18,9 +18,9 @@ from schema.changes.subjects import (
     SUBJECT_OF_KIND,
     ChangeSubject,
     SubjectKind,
-    SubjectPeriod,
     Subjects,
     asset_of,
+    subject_in,
     subjects_of,
 )
 from schema.execution.connections import fetch_connection, read
@@ -60,12 +60,12 @@ class RecordedDifference:
     @batched(READ, "The subject at the later instant. Null if it does not exist.")
     @staticmethod
     async def subject(recorded: Sequence["RecordedDifference"], info: Info) -> list[ChangeSubject | None]:
-        return await subjects_of(info, [_after(it.row) for it in recorded])
+        return await subjects_of(info, [subject_in(it.row, it.row.after) for it in recorded])
 
     @batched(READ, "The subject at the earlier instant. Null if it did not exist.")
     @staticmethod
     async def subject_before(recorded: Sequence["RecordedDifference"], info: Info) -> list[ChangeSubject | None]:
-        return await subjects_of(info, [_before(it.row) for it in recorded])
+        return await subjects_of(info, [subject_in(it.row, it.row.before) for it in recorded])
 
 
 @strawberry.type
@@ -108,16 +108,8 @@ def _difference(row: DifferenceRow) -> RecordedDifference:
         kind=DifferenceKind[row.kind],
         subject_kind=SUBJECT_OF_KIND[row.subject_kind],
         uid=row.uid,
-        before=asset_of(_before(row)),
-        after=asset_of(_after(row)),
+        before=asset_of(subject_in(row, row.before)),
+        after=asset_of(subject_in(row, row.after)),
         fields=field_changes(row.changed),
         row=row,
     )
-
-
-def _after(row: DifferenceRow) -> SubjectPeriod | None:
-    return None if row.after is None else SubjectPeriod(row.subject_kind, row.uid, row.after)
-
-
-def _before(row: DifferenceRow) -> SubjectPeriod | None:
-    return None if row.before is None else SubjectPeriod(row.subject_kind, row.uid, row.before)

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import strawberry
 
+from db.temporal.changes import ChangeRow
+from db.temporal.differences import DifferenceRow
 from db.temporal.history import VersionPeriod
 from db.temporal.kind import AssociationKind, Kind
 from db.temporal.kinds import ENTITY, LINK, PRODUCT, RELATIONSHIP
@@ -54,6 +56,11 @@ class SubjectPeriod(NamedTuple):
     kind: Kind
     uid: UUID
     period: VersionPeriod
+
+
+def subject_in(row: ChangeRow | DifferenceRow, period: VersionPeriod | None) -> SubjectPeriod | None:
+    """Return the subject of a row in one of its periods; None: it does not exist then."""
+    return None if period is None else SubjectPeriod(row.subject_kind, row.uid, period)
 
 
 def asset_of(subject: SubjectPeriod | None) -> LazyAsset | None:

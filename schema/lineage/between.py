@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 import strawberry
 
-from db.assets.reference import UNRESOLVED, ResolvedAsset
+from db.assets.reference import ResolvedAsset
 from db.associations.lineage_link import links_at
 from db.errors import BadInput
 from db.instants import MICROSECOND, write_instant
@@ -252,7 +252,7 @@ class LineageBetweenQueries:
         else:
             until = await _checked_end(info, from_, to)
         root = await info.context.load(REFERENCE_IN_WINDOW, (ref, from_, until - MICROSECOND))
-        if root is UNRESOLVED:
+        if not root.is_found:
             return None
         parts = of_selection(info, _Parts.selected)
         window = WalkWindow(root.asset_id, from_, until, parts.links)

@@ -1,6 +1,6 @@
-"""Fixtures of the tests of db: a connection of the schema owner, and two tenants with the same names."""
+"""Fixtures of the tests of db: a connection of the schema owner, two tenants with the same names, and a database for examples."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from uuid import UUID
 
@@ -18,7 +18,8 @@ from db.tenancy import api_key
 from db.tenancy.api_key import KeySigner
 from db.tenancy.idempotency import IdempotencyKey, run_once
 from tests.builders import day, product_fields
-from tests.databases import MIGRATED, prepare_now
+from tests.databases import MIGRATED, examples_database, prepare_now
+from tests.db.harness import Harness
 
 OTHER = 2
 
@@ -47,6 +48,15 @@ def two_tenants(database: Database) -> Database:
     """Two tenants. Each has a product and an entity with the same names as the other's, and a link and a relationship between
     them."""
     return database
+
+
+@pytest.fixture(scope="module")
+def harness(server: str) -> Iterator[Harness]:
+    """The event loop and the database of the examples of a module."""
+    with examples_database(server) as address:
+        harness = Harness(address)
+        yield harness
+        harness.close()
 
 
 async def _fill(address: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.builders import (
     DELETE,
     DELETE_ENTITY,
+    REGISTER_LINEAGE,
     REMOVE_LINEAGE,
     RESTORE,
     RESTORE_ENTITY,
@@ -67,6 +68,65 @@ async def test_a_name_means_the_product_that_has_it_at_the_instant(shop: Api) ->
     deletions = [shop(DELETE, input={"product": {"name": "requests"}}) for _ in range(3)]
     answers = [it.data["deleteProduct"] for it in await asyncio.gather(*deletions)]
     assert sorted((it["uid"], it["changed"]) for it in answers) == [(second, False), (second, False), (second, True)]
+
+
+async def test_a_name_or_key_that_an_asset_has_lost_names_nothing(shop: Api) -> None:
+    """The error says which asset had it."""
+    uids = await uids_of(shop)
+    await shop.update("orders", name="requests", at=day(3))
+    assert (await shop(UPDATE_ENTITY, input={"entity": {"key": ANN}, "key": "8", "at": iso(day(3))})).data
+    product = f"The product {uids['orders']} had the name before, and is named 'requests' then."
+    entity = f"The entity {uids['Ann']} had the key before, and has the key '8' then."
+    knows = {"type": "knows", "origin": {"entity": ANN}, "related": {"entity": BO}}
+    given: list[tuple[str, dict[str, Any], str, str]] = [
+        (UPDATE, {"product": {"name": "orders"}, "owner": "x"}, "product", product),
+        (DELETE, {"product": {"name": "orders"}}, "product", product),
+        (RESTORE, {"product": {"name": "orders"}}, "product", product),
+        (UPDATE_ENTITY, {"entity": {"key": ANN}, "displayName": "x"}, "entity", entity),
+        (DELETE_ENTITY, {"entity": {"key": ANN}}, "entity", entity),
+        (RESTORE_ENTITY, {"entity": {"key": ANN}}, "entity", entity),
+        (REGISTER_LINEAGE, {"source": ORDERS, "target": SALES}, "source", product),
+        (REGISTER_LINEAGE, {"source": SALES, "target": {"entity": ANN}}, "target", entity),
+        (REMOVE_LINEAGE, {"link": {"ends": {"source": ORDERS, "target": SALES}}}, "link.ends.source", product),
+        (UNRELATE, {"relationship": {"ends": knows}}, "relationship.ends.origin", entity),
+    ]
+    for mutation, content, field, expected in given:
+        answer = await shop(mutation, input={**content, "at": iso(day(4))})
+        assert answer.code_and_field == ("NOT_FOUND", field)
+        assert answer.error["message"].endswith(expected)
+    # what it has later only names it no more than what it had
+    early = await shop(UPDATE, input={"product": {"name": "requests"}, "owner": "x", "at": iso(day(2))})
+    assert early.error["message"].endswith(f"The product {uids['orders']} has the name later, and is named 'orders' then.")
+    assert set(await uids_of(shop)) == {"requests", "sales", "Ann", "Bo"}
+
+
+@pytest.mark.parametrize(
+    ("update", "delete", "restore", "first", "last", "change"),
+    [
+        (UPDATE, DELETE, RESTORE, {"name": "orders"}, {"name": "requests"}, {"name": "requests"}),
+        (UPDATE_ENTITY, DELETE_ENTITY, RESTORE_ENTITY, {"key": ANN}, {"key": {**ANN, "key": "8"}}, {"key": "8"}),
+    ],
+    ids=["product", "entity"],
+)
+async def test_an_asset_that_was_deleted_or_begins_later_is_named_by_its_last_or_first_name(
+    shop: Api, update: str, delete: str, restore: str, first: dict[str, Any], last: dict[str, Any], change: dict[str, Any]
+) -> None:
+    kind, noun = ("product", "name") if update == UPDATE else ("entity", "key")
+    assert (await shop(update, input={kind: first, **change, "at": iso(day(3))})).data
+    ((_, deleted),) = (await shop(delete, input={kind: last, "at": iso(day(5))})).data.items()
+    ((_, repeated),) = (await shop(delete, input={kind: last, "at": iso(day(6))})).data.items()
+    assert repeated == {**deleted, "changed": False}
+    for mutation in (delete, restore):
+        answer = await shop(mutation, input={kind: first, "at": iso(day(6))})
+        assert answer.code_and_field == ("NOT_FOUND", kind)
+        assert answer.error["message"].endswith(f"The {kind} {deleted['uid']} had the {noun} before.")
+    # it is known, but there is nothing to change then
+    for named, at in ((last, day(6)), (first, day(-1))):
+        answer = await shop(update, input={kind: named, **change, "at": iso(at)})
+        assert answer.code_and_field == ("NOT_FOUND", kind)
+        assert answer.error["message"] == f"This {kind} does not exist at {iso(at)}."
+    ((_, restored),) = (await shop(restore, input={kind: last, "at": iso(day(8))})).data.items()
+    assert restored["changed"]
 
 
 async def test_an_entity_is_changed_deleted_and_restored_by_its_key(shop: Api) -> None:
@@ -139,6 +199,8 @@ UID = str(uuid4())
         (DELETE, {"product": {"name": "none"}}, ("NOT_FOUND", "product")),
         (DELETE, {"product": {"uid": UID}}, ("NOT_FOUND", "product")),
         (DELETE, {"product": {"name": "orders"}, "at": iso(day(-1))}, ("NOT_FOUND", "product")),
+        (UPDATE, {"product": {"name": "orders"}, "owner": "x", "at": iso(day(-1))}, ("NOT_FOUND", "product")),
+        (UPDATE_ENTITY, {"entity": {"key": ANN}, "displayName": "x", "at": iso(day(-1))}, ("NOT_FOUND", "entity")),
         (RESTORE, {"product": {"name": "none"}}, ("NOT_FOUND", "product")),
         (UPDATE_ENTITY, {"entity": {"key": NOBODY["entity"]}, "displayName": "x"}, ("NOT_FOUND", "entity")),
         (UPDATE_ENTITY, {"entity": {"key": {"type": "PERSON", "key": "1\0"}}, "displayName": "x"}, ("NOT_FOUND", "entity")),

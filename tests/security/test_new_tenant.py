@@ -6,7 +6,6 @@ Two other tenants were loaded before the last ANALYZE. The tests count blocks an
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -18,42 +17,27 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
-from schema.execution.executor import Executor
-from schema.execution.operation import Request
-from schema.execution.principal import Principal
-from schema.language.limits import Limits
-from schema.language.scopes import Scope
-from schema.root import schema
 from tests.builders import day, iso, product_fields
 from tests.databases import prepare_now
 from tests.db.plans import counted_work
 from tests.graph_api.ingestion.lines import link_line, to_jsonl
+from tests.security.lookups import FIRST, LAST, LOOKUPS, PERIOD, TYPES, executed, product_uid
 
 PRODUCTS = 1_200
 ENTITIES = 600
 OLD, NEW, NEWEST = (1, 2), 3, 4
 
-# Work that a load may do for each of its lines, a query for each asset that it finds, a mutation, and for each line of the tenant
-# a query that reads it whole, and an export or a verification. A look-up that reads all rows of the tenant takes thousands.
+# Work that a load may do for each of its lines, a mutation, and for each line of the tenant a query that reads it whole, and an
+# export or a verification. A look-up that reads all rows of the tenant takes thousands.
 PER_LINE = 150
-PER_ASSET = 25
 PER_MUTATION = 500
 PER_ROW = 10
 PER_VERIFIED_ROW = 50
 
 
-def product_uid(number: int) -> UUID:
-    return UUID(int=1_000_000 + number)
-
-
 def tenant_lines() -> Iterator[dict[str, Any]]:
     """Yield products, entities with details, relationships, and links by which each product has two sources."""
-    yield {"kind": "entityType", "code": "TABLE", "label": "Table", "domain": "sales"}
-    yield {"kind": "detailType", "code": "note", "label": "Note"}
-    yield {
-        **{"kind": "relationshipType", "key": "uses", "reverseKey": "usedBy", "origin": "PRODUCT", "related": "TABLE"},
-        "cardinality": "MANY_TO_MANY",
-    }
+    yield from TYPES
     for number in range(PRODUCTS):
         fields = product_fields(f"p{number}", domain=f"domain {number % 40}", description=f"text {number}", tags=["a"])
         yield {"kind": "product", "uid": str(product_uid(number)), **fields, "at": iso(day(0))}
@@ -121,115 +105,6 @@ async def test_a_load_of_a_new_tenant_takes_the_same_work_for_each_line(database
     assert counted.total <= PER_LINE * len(LINES), "\n".join(map(str, sorted(counted.work, key=lambda it: -it.total)[:3]))
 
 
-FIRST, LAST = f'"{product_uid(1)}"', f'"{product_uid(900)}"'
-ASSET = f"asset(ref: {{ uid: {LAST} }})"
-PERIOD = f'from: "{iso(day(-1))}", to: "{iso(day(2))}"'
-WINDOW = f"direction: UPSTREAM, {PERIOD}, filter: {{ assets: {{ kinds: [PRODUCT] }} }}"
-LINK = "link { source { label } }"
-SEEN = f'seenSince: "{iso(day(0))}"'
-UIDS = [str(product_uid(number)) for number in range(100, 120)]
-REPRESENTATIONS = [{"__typename": "Product", "uid": uid} for uid in UIDS]
-
-# Queries by the number of assets that each looks up.
-LOOKUPS: dict[str, tuple[int, str]] = {
-    "product by name": (1, '{ product(name: "p900") { uid domain { name } } }'),
-    "product as of": (1, f'{{ product(name: "p900", asOf: "{iso(day(1))}") {{ uid owner }} }}'),
-    "asset": (1, f"{{ {ASSET} {{ label }} }}"),
-    "entity by key": (1, '{ entity(ref: { key: { type: "TABLE", key: "k500" } }) { uid details { value } type { label } } }'),
-    "assets": (
-        10,
-        "{ " + " ".join(f'a{n}: asset(ref: {{ uid: "{uid}" }}) {{ label }}' for n, uid in enumerate(UIDS[:10])) + " }",
-    ),
-    "representations": (20, "query ($it: [_Any!]!) { _entities(representations: $it) { ... on Product { name } } }"),
-    "page of products": (50, "{ products(first: 50) { nodes { name owner } pageInfo { hasNextPage } } }"),
-    **{
-        f"products by {order.lower()}": (50, f"{{ products(first: 50, orderBy: {{ field: {order} }}) {{ nodes {{ name }} }} }}")
-        for order in ("CREATED_AT", "DOMAIN", "OWNER")
-    },
-    **{
-        f"entities by {order.lower()}": (
-            50,
-            f"{{ entities(first: 50, orderBy: {{ field: {order}, direction: DESC }}) {{ nodes {{ label }} }} }}",
-        )
-        for order in ("CREATED_AT", "KEY", "TYPE")
-    },
-    "products by uid": (
-        20,
-        "{ products(filter: { uids: [" + ", ".join(f'"{it}"' for it in UIDS) + "] }) { totalCount nodes { name } } }",
-    ),
-    "products by name": (
-        20,
-        "{ products(filter: { names: [" + ", ".join(f'"p{it}"' for it in range(20)) + "] }) { totalCount nodes { name } } }",
-    ),
-    "entities by key": (
-        20,
-        "{ entities(filter: { keys: ["
-        + ", ".join(f'{{ type: "TABLE", key: "k{it}" }}' for it in range(20))
-        + "] }) { totalCount nodes { label } } }",
-    ),
-    "products changed since": (
-        50,
-        f'{{ products(first: 50, filter: {{ updatedSince: "{iso(day(-1))}" }}, orderBy: {{ field: UPDATED_AT }}) {{'
-        " nodes { name } } }",
-    ),
-    "last page of products": (50, "{ products(last: 50, orderBy: { field: UPDATED_AT }) { nodes { name } } }"),
-    "page of entities": (50, "{ entities(first: 50) { nodes { displayName details { value } } } }"),
-    "details": (1, '{ entities(filter: { details: [{ type: "note", in: ["value 7"] }] }) { nodes { label } } }'),
-    "domain": (30, '{ domain(name: "domain 7") { owners products(first: 30) { nodes { name } } } }'),
-    "walk": (30, f"{{ {ASSET} {{ upstream {{ totalCount nodes {{ label }} }} }} }}"),
-    "walk with links": (30, f"{{ {ASSET} {{ upstream {{ links {{ confidence source {{ label }} }} cycles }} }} }}"),
-    "walk from a product": (30, '{ product(name: "p900") { upstream { nodes { upstream(maxDepth: 1) { totalCount } } } } }'),
-    "walk by domain": (40, f'{{ {ASSET} {{ upstream(filter: {{ assets: {{ domains: ["domain 3"] }} }}) {{ totalCount }} }} }}'),
-    "walk by producer": (
-        40,
-        f'{{ {ASSET} {{ upstream(filter: {{ links: {{ producers: ["dbt"], {SEEN} }} }}) {{ nodes {{ label }} }} }} }}',
-    ),
-    "neighbours of a page": (50, "{ products(first: 50) { nodes { upstream(maxDepth: 1) { totalCount } } } }"),
-    "counts of a page": (50, "{ products(first: 50) { nodes { upstreamCount downstreamCount } } }"),
-    "diff of lineage": (60, f"{{ lineageDiff(of: {{ uid: {LAST} }}, direction: UPSTREAM, {PERIOD}) {{ addedLinks {{ id }} }} }}"),
-    "lineage between": (60, f"{{ lineageBetween(of: {{ uid: {LAST} }}, {WINDOW}) {{ nodes {{ label }} links {{ {LINK} }} }} }}"),
-    "related": (50, '{ products(first: 50) { nodes { related(key: "uses") { totalCount nodes { label } } } } }'),
-    "relationships": (50, "{ products(first: 50) { nodes { relationships { totalCount nodes { id } } } } }"),
-    "page of relationships": (50, "{ relationships(first: 50) { nodes { origin { label } related { label } } } }"),
-    "page of links": (50, "{ lineageLinks(first: 50) { nodes { source { label } target { label } lastSeenAt } } }"),
-    "latest links": (
-        50,
-        "{ lineageLinks(first: 50, orderBy: { field: UPDATED_AT, direction: DESC }) { nodes { createdAt recordedAt actor } } }",
-    ),
-    "latest relationships": (
-        50,
-        "{ relationships(first: 50, orderBy: { field: UPDATED_AT, direction: DESC }) { nodes { createdAt recordedAt actor } } }",
-    ),
-    "histories of links": (50, "{ lineageLinks(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }"),
-    "histories of relationships": (
-        60,
-        "{ relationships(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }",
-    ),
-    "links of an end": (2, f"{{ lineageLinks(filter: {{ source: {{ uid: {LAST} }} }}) {{ nodes {{ id }} totalCount }} }}"),
-    "histories": (50, "{ products(first: 50) { nodes { history(first: 3) { totalCount nodes { actor } } } } }"),
-    "page of changes": (50, f"{{ changes({PERIOD}, first: 50) {{ nodes {{ kind asset {{ label }} }} }} }}"),
-    "changes of an asset": (
-        4,
-        f"{{ changes({PERIOD}, filter: {{ assets: [{{ uid: {LAST} }}] }}) {{ totalCount nodes {{ at }} }} }}",
-    ),
-    "page of changes of links": (
-        50,
-        f"{{ changes({PERIOD}, subjects: [LINEAGE_LINK, RELATIONSHIP], first: 50) {{ nodes {{ kind subject {{"
-        " ... on LineageLink { source { label } target { label } } ... on Relationship { origin { label } } } } } }",
-    ),
-    "changes of the links of an asset": (
-        4,
-        f"{{ changes({PERIOD}, subjects: [LINEAGE_LINK, RELATIONSHIP], filter: {{ assets: [{{ uid: {LAST} }}] }}) {{"
-        " totalCount nodes { at actor } } }",
-    ),
-    "diff of the links of an asset": (
-        4,
-        f"{{ diff({PERIOD}, subjects: [LINEAGE_LINK], filter: {{ assets: [{{ uid: {LAST} }}] }}) {{ nodes {{ kind }} }} }}",
-    ),
-    "diff of an asset": (4, f"{{ diff({PERIOD}, filter: {{ assets: [{{ uid: {LAST} }}] }}) {{ nodes {{ kind }} }} }}"),
-    "types": (3, "{ entityTypes { nodes { code } } detailTypes { nodes { code } } relationshipTypes { nodes { key } } }"),
-}
-
 # Queries that read a tenant whole, which is a few times its number of lines.
 WHOLE: dict[str, str] = {
     "domains": "{ domains { nodes { name owners products { totalCount } entities { totalCount } } } }",
@@ -277,21 +152,10 @@ async def _too_dear(counted: counted_work, runs: dict[str, tuple[int, Callable[[
     return dear
 
 
-def _executed(database: Database, query: str) -> Callable[[], Awaitable[None]]:
-    async def execute() -> None:
-        variables = {"it": REPRESENTATIONS} if "$it" in query else {}
-        response = await Executor(schema, database, Limits(cost=2**53)).execute(
-            Request(query, variables), Principal(NEW, "tester", frozenset(Scope)), "request"
-        )
-        assert response.errors == [], (query, response.errors)
-
-    return execute
-
-
 async def test_queries_and_mutations_of_a_new_tenant_read_only_what_they_find(served: Database) -> None:
-    looked_up = {name: (PER_ASSET * (2 + count), _executed(served, it)) for name, (count, it) in LOOKUPS.items()}
-    whole = {f"whole {name}": (PER_ROW * len(LINES), _executed(served, it)) for name, it in WHOLE.items()}
-    written = {f"write {name}": (PER_MUTATION, _executed(served, it)) for name, it in MUTATIONS.items()}
+    looked_up = {name: (it.bound, executed(served, NEW, it.query)) for name, it in LOOKUPS.items()}
+    whole = {f"whole {name}": (PER_ROW * len(LINES), executed(served, NEW, it)) for name, it in WHOLE.items()}
+    written = {f"write {name}": (PER_MUTATION, executed(served, NEW, it)) for name, it in MUTATIONS.items()}
     assert await _too_dear(counted_work(served), {**looked_up, **whole, **written}) == {}
 
 

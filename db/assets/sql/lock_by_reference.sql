@@ -1,7 +1,7 @@
--- Find the product that has a name at an instant, or the entity with a type and key, and lock it so that one writer at a time
--- changes it.
+-- Find the product that a name means at an instant, or the entity that a type and key mean, and lock it so that one writer at a
+-- time changes it.
 -- Parameters: :product; :type and :key, NULL if a product is named; :instant, NULL for now; :now, the instant up to which the
---   transaction has written; :or_deleted true to find the product that was deleted with the name, if none has it.
+--   transaction has written.
 -- Used by: db.assets.asset.lock
 WITH r AS MATERIALIZED (
   SELECT CAST(:product AS text) AS product, CAST(:type AS text) AS type, CAST(:key AS text) AS key,
@@ -13,13 +13,8 @@ WHERE a.tenant_id = CAST(:tenant AS bigint) AND a.id = (
   SELECT found.id
   FROM r
   CROSS JOIN LATERAL (
-    SELECT e.id
-    FROM (
-{include _entity_by_key}
-    ) e
-    UNION ALL
-{include _product_by_name}
+{include _asset_by_name}
   ) found
-  LIMIT 1
+  WHERE found.meant
 )
 FOR NO KEY UPDATE

@@ -18,10 +18,9 @@ from uuid import uuid4
 import asyncpg
 
 from db import migrations
-from graph_api.ingestion.entity_csv import COLUMNS
 from tests.bench.databases import in_database, plain_address, verify
 from tests.bench.loads import entities
-from tests.bench.loads.rows import Load, Size
+from tests.bench.loads.rows import COLUMNS, Load, Size
 from tests.bench.processes import running
 
 # Copies of a file before its load, and as many after it.

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from graph_api.ingestion.entity_csv import COLUMNS
 from tests.bench.loads import graph
 from tests.bench.loads.entities import entity_uid, surname
 from tests.bench.versions import since
+
+# Columns of the files of entities.
+COLUMNS = ("entity_uid", "display_name", "entity_type", "details", "change_ts")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,10 @@ import { relayStylePagination } from "@apollo/client/utilities";
 import { filter, firstValueFrom } from "rxjs";
 import { check, expectEqual } from "../results.mjs";
 import { endOfDay, startOfDay } from "./dates.mjs";
-import { PAGE, recording } from "./requests.mjs";
+import { DELETE, PAGE, PAST, PRODUCTS, REGISTER, UID, UPDATE, UPSTREAM, recording } from "./requests.mjs";
 import { readTypes } from "./types.mjs";
 
 const [demo, guarded, key] = process.argv.slice(2);
-
-// A product of the demo mesh: customer_accounts until 2026-02-10, customers from then on.
-const UID = "d93586aa-49fa-5734-bb1c-7c71451dfa5c";
-const PAST = "2025-12-01T00:00:00Z";
 
 // Apollo Client tells of data that a cache loses, and of fragments that it cannot match.
 const warnings = [];
@@ -65,26 +61,6 @@ const codeOf = (error) => {
   return error.errors[0].extensions.code;
 };
 
-const PRODUCTS = gql`
-  query Products($first: Int!, $after: String, $asOf: DateTime) {
-    products(first: $first, after: $after, asOf: $asOf) {
-      edges { cursor node { id name asOf } }
-      pageInfo { hasNextPage endCursor }
-    }
-  }
-`;
-const UPSTREAM = gql`
-  query Upstream($name: String!, $first: Int!, $after: String) {
-    product(name: $name) {
-      id
-      upstream(first: $first, after: $after) {
-        edges { cursor depth node { __typename id label ... on Asset { validFrom } } }
-        pageInfo { hasNextPage endCursor }
-      }
-    }
-  }
-`;
-
 /** Reads a query as useQuery does, and keeps it. */
 async function watch(client, query, variables) {
   const list = client.watchQuery({ query, variables });
@@ -121,12 +97,12 @@ await check("a product at two instants is two records, by the default key", asyn
 
 await check("pages of a list are appended, and those as of an instant are apart", async () => {
   const { client } = start();
-  const whole = await start().client.query({ query: PRODUCTS, variables: { first: 8 } });
+  const whole = await start().client.query({ query: gql(PRODUCTS), variables: { first: 8 } });
   for (const asOf of [undefined, PAST]) {
-    const { list, data } = await watch(client, PRODUCTS, { first: 5, asOf });
+    const { list, data } = await watch(client, gql(PRODUCTS), { first: 5, asOf });
     await list.fetchMore({ variables: { first: 3, after: data.products.pageInfo.endCursor } });
   }
-  const read = (asOf) => client.readQuery({ query: PRODUCTS, variables: { first: 5, asOf } }).products.edges.map((it) => it.node);
+  const read = (asOf) => client.readQuery({ query: gql(PRODUCTS), variables: { first: 5, asOf } }).products.edges.map((it) => it.node);
   expectEqual(read(undefined).map((it) => it.id), whole.data.products.edges.map((it) => it.node.id));
   expectEqual(read(PAST).map((it) => it.asOf), Array(8).fill(PAST));
   return `5 + 3: ${read(undefined).map((it) => it.name).join(", ")}`;
@@ -135,10 +111,10 @@ await check("pages of a list are appended, and those as of an instant are apart"
 await check("pages of a walk are appended, and a refused page leaves them", async () => {
   const { client } = start();
   const variables = { name: "attribution", first: 4 };
-  const whole = await start().client.query({ query: UPSTREAM, variables: { ...variables, first: 100 } });
-  const { list, data } = await watch(client, UPSTREAM, variables);
+  const whole = await start().client.query({ query: gql(UPSTREAM), variables: { ...variables, first: 100 } });
+  const { list, data } = await watch(client, gql(UPSTREAM), variables);
   await list.fetchMore({ variables: { after: data.product.upstream.pageInfo.endCursor, first: 100 } });
-  const edges = () => client.readQuery({ query: UPSTREAM, variables }).product.upstream.edges.map((it) => it.node.label);
+  const edges = () => client.readQuery({ query: gql(UPSTREAM), variables }).product.upstream.edges.map((it) => it.node.label);
   const expected = whole.data.product.upstream.edges.map((it) => it.node.label);
   expectEqual(edges(), expected);
   const code = await list.fetchMore({ variables: { after: null, first: 1_000_000 } }).catch(codeOf);
@@ -149,7 +125,7 @@ await check("pages of a walk are appended, and a refused page leaves them", asyn
 await check("fragments on Asset match products and entities", async () => {
   warnings.length = 0;
   const { client } = start();
-  const { data } = await client.query({ query: UPSTREAM, variables: { name: "attribution", first: 100 } });
+  const { data } = await client.query({ query: gql(UPSTREAM), variables: { name: "attribution", first: 100 } });
   const nodes = data.product.upstream.edges.map((it) => it.node);
   expectEqual([nodes.every((it) => it.validFrom), [...new Set(nodes.map((it) => it.__typename))].sort()], [true, ["Entity", "Product"]]);
   expectEqual(warnings, []);
@@ -169,13 +145,13 @@ await check("an object without an id is kept in what it was read with, and nothi
 
 await check("the payload of a mutation updates the record, and a deletion evicts it", async () => {
   const { client } = start();
-  const register = gql`mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { id uid owner } } }`;
+  const register = gql(REGISTER);
   const input = { name: "made_by_apollo", domain: "web", owner: "ann@shop.example", schema: {} };
   const { product } = (await client.mutate({ mutation: register, variables: { input } })).data.registerProduct;
-  const update = gql`mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { id owner } } }`;
+  const update = gql(UPDATE);
   await client.mutate({ mutation: update, variables: { input: { product: { uid: product.uid }, owner: "bo@shop.example" } } });
   expectEqual(client.cache.extract()[`Product:${product.id}`].owner, "bo@shop.example");
-  const remove = gql`mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { deletedId } }`;
+  const remove = gql(DELETE);
   await client.mutate({
     mutation: remove,
     variables: { input: { product: { uid: product.uid } } },

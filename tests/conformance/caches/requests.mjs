@@ -11,3 +11,31 @@ export function recording(lines, headers = {}) {
 
 // A page of a front end in development, which a demo allows.
 export const PAGE = { Origin: "http://localhost:5173" };
+
+// A product of the demo mesh: customer_accounts until 2026-02-10, customers from then on.
+export const UID = "d93586aa-49fa-5734-bb1c-7c71451dfa5c";
+export const PAST = "2025-12-01T00:00:00Z";
+
+// Texts of documents.
+export const PRODUCTS = `
+  query Products($first: Int!, $after: String, $asOf: DateTime) {
+    products(first: $first, after: $after, asOf: $asOf) {
+      edges { cursor node { id name asOf } }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+`;
+export const UPSTREAM = `
+  query Upstream($name: String!, $first: Int!, $after: String) {
+    product(name: $name) {
+      id
+      upstream(first: $first, after: $after) {
+        edges { cursor depth node { __typename id label ... on Asset { validFrom } } }
+        pageInfo { hasNextPage endCursor }
+      }
+    }
+  }
+`;
+export const REGISTER = `mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { id uid owner } } }`;
+export const UPDATE = `mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { id owner } } }`;
+export const DELETE = `mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { deletedId } }`;

@@ -4,13 +4,10 @@ import { cacheExchange as documentCache, createClient, fetchExchange, gql } from
 import { cacheExchange } from "@urql/exchange-graphcache";
 import { relayPagination } from "@urql/exchange-graphcache/extras";
 import { check, expectEqual } from "../results.mjs";
-import { PAGE, recording } from "./requests.mjs";
+import { DELETE, PAGE, PAST, PRODUCTS, REGISTER, UID, UPDATE, UPSTREAM, recording } from "./requests.mjs";
 import { readTypes } from "./types.mjs";
 
 const [demo, guarded, key] = process.argv.slice(2);
-
-const UID = "d93586aa-49fa-5734-bb1c-7c71451dfa5c";
-const PAST = "2025-12-01T00:00:00Z";
 
 // Graphcache tells of objects without a key, and of fragments that it cannot match.
 const warnings = [];
@@ -65,28 +62,6 @@ async function write(client, mutation, variables) {
 
 const CACHED = { requestPolicy: "cache-only" };
 
-const PRODUCTS = gql`
-  query Products($first: Int!, $after: String, $asOf: DateTime) {
-    products(first: $first, after: $after, asOf: $asOf) {
-      edges { cursor node { id name asOf } }
-      pageInfo { hasNextPage endCursor }
-    }
-  }
-`;
-const UPSTREAM = gql`
-  query Upstream($name: String!, $first: Int!, $after: String) {
-    product(name: $name) {
-      id
-      upstream(first: $first, after: $after) {
-        edges { cursor depth node { __typename id label ... on Asset { validFrom } } }
-        pageInfo { hasNextPage endCursor }
-      }
-    }
-  }
-`;
-const REGISTER = gql`mutation ($input: RegisterProductInput!) { registerProduct(input: $input) { product { id uid owner } } }`;
-const UPDATE = gql`mutation ($input: UpdateProductInput!) { updateProduct(input: $input) { product { id owner } } }`;
-const DELETE = gql`mutation ($input: DeleteProductInput!) { deleteProduct(input: $input) { deletedId } }`;
 const fieldsOf = (name) => ({ name, domain: "web", owner: "ann@shop.example", schema: {} });
 
 await check("urql reads by GET, as by default, from a page that the service allows and with a key", async () => {
@@ -102,12 +77,12 @@ await check("urql reads by GET, as by default, from a page that the service allo
 
 await check("the document cache reads again what a mutation may have changed", async () => {
   const { client, lines } = start(documentCache);
-  await write(client, REGISTER, { input: fieldsOf("made_by_urql") });
+  await write(client, gql(REGISTER), { input: fieldsOf("made_by_urql") });
   const query = gql`{ product(name: "made_by_urql") { id uid owner } }`;
   const { product } = await ask(client, query);
   await ask(client, query);
   expectEqual(lines, ["POST 200", "GET 200"]);
-  await write(client, UPDATE, { input: { product: { uid: product.uid }, owner: "bo@shop.example" } });
+  await write(client, gql(UPDATE), { input: { product: { uid: product.uid }, owner: "bo@shop.example" } });
   expectEqual([(await ask(client, query)).product.owner, lines.length], ["bo@shop.example", 4]);
   return lines.join(", ");
 });
@@ -128,12 +103,12 @@ await check("Graphcache: a product at two instants is two records, by the defaul
 
 await check("Graphcache: pages of a list are appended, and those as of an instant are apart", async () => {
   const { client } = start();
-  const expected = (await ask(start().client, PRODUCTS, { first: 8 })).products.edges.map((it) => it.node.id);
+  const expected = (await ask(start().client, gql(PRODUCTS), { first: 8 })).products.edges.map((it) => it.node.id);
   for (const asOf of [undefined, PAST]) {
-    const { products } = await ask(client, PRODUCTS, { first: 4, asOf });
-    await ask(client, PRODUCTS, { first: 4, after: products.pageInfo.endCursor, asOf });
+    const { products } = await ask(client, gql(PRODUCTS), { first: 4, asOf });
+    await ask(client, gql(PRODUCTS), { first: 4, after: products.pageInfo.endCursor, asOf });
   }
-  const read = async (asOf) => (await ask(client, PRODUCTS, { first: 4, asOf }, CACHED)).products.edges.map((it) => it.node);
+  const read = async (asOf) => (await ask(client, gql(PRODUCTS), { first: 4, asOf }, CACHED)).products.edges.map((it) => it.node);
   expectEqual((await read(undefined)).map((it) => it.id), expected);
   expectEqual((await read(PAST)).map((it) => it.asOf), Array(8).fill(PAST));
   return `4 + 4: ${expected.length} products now, and as many then`;
@@ -141,11 +116,11 @@ await check("Graphcache: pages of a list are appended, and those as of an instan
 
 await check("Graphcache: pages of a walk are appended, and fragments on Asset match", async () => {
   const { client } = start();
-  const whole = await ask(start().client, UPSTREAM, { name: "attribution", first: 100 });
+  const whole = await ask(start().client, gql(UPSTREAM), { name: "attribution", first: 100 });
   const expected = whole.product.upstream.edges.map((it) => it.node.label);
-  const { product } = await ask(client, UPSTREAM, { name: "attribution", first: 4 });
-  await ask(client, UPSTREAM, { name: "attribution", first: 4, after: product.upstream.pageInfo.endCursor });
-  const edges = (await ask(client, UPSTREAM, { name: "attribution", first: 4 }, CACHED)).product.upstream.edges;
+  const { product } = await ask(client, gql(UPSTREAM), { name: "attribution", first: 4 });
+  await ask(client, gql(UPSTREAM), { name: "attribution", first: 4, after: product.upstream.pageInfo.endCursor });
+  const edges = (await ask(client, gql(UPSTREAM), { name: "attribution", first: 4 }, CACHED)).product.upstream.edges;
   expectEqual(edges.map((it) => it.node.label), expected.slice(0, 8));
   expectEqual(whole.product.upstream.edges.every((it) => it.node.validFrom), true);
   return `4 + 4 of ${expected.length} assets`;
@@ -153,12 +128,12 @@ await check("Graphcache: pages of a walk are appended, and fragments on Asset ma
 
 await check("Graphcache: a mutation updates the record, and a deletion invalidates it", async () => {
   const { client } = start();
-  const { product } = (await write(client, REGISTER, { input: fieldsOf("made_by_graphcache") })).registerProduct;
+  const { product } = (await write(client, gql(REGISTER), { input: fieldsOf("made_by_graphcache") })).registerProduct;
   const query = gql`{ product(name: "made_by_graphcache") { id owner } }`;
   await ask(client, query);
-  await write(client, UPDATE, { input: { product: { uid: product.uid }, owner: "bo@shop.example" } });
+  await write(client, gql(UPDATE), { input: { product: { uid: product.uid }, owner: "bo@shop.example" } });
   expectEqual((await ask(client, query, {}, CACHED)).product.owner, "bo@shop.example");
-  await write(client, DELETE, { input: { product: { uid: product.uid } } });
+  await write(client, gql(DELETE), { input: { product: { uid: product.uid } } });
   expectEqual((await ask(client, query)).product, null);
   return product.id;
 });

@@ -18,7 +18,7 @@ from db.assets.product_query import (
     list_products,
     products_by_domain,
 )
-from db.assets.reference import UNRESOLVED, AssetRef, resolve_deleted
+from db.assets.reference import AssetRef, resolve
 from db.associations.association import EndRefs
 from db.associations.stub import create_missing_ends
 from db.author import Author
@@ -47,6 +47,8 @@ SELECT a.tenant_id, a.id, '2025-01-01'::timestamptz + n * interval '30 days',
   '2025-01-01', 'product ' || md5(a.id::text), 'domain ' || a.id % 10, 'owner ' || a.id % 50, md5(a.id::text || n), '{{}}',
   'ACTIVE', '1.0.' || n, '{{}}', md5(a.id::text || n)::uuid
 FROM asset a, generate_series(0, {VERSIONS - 1}) n;
+INSERT INTO asset_lifetime (tenant_id, asset_id, valid_from, valid_to)
+SELECT tenant_id, id, '2025-01-01', 'infinity' FROM asset;
 INSERT INTO change (tenant_id, kind, subject_id, operation, change_ts, payload, changed, recorded_at, actor)
 SELECT tenant_id, 'PRODUCT', asset_id, 'SET', valid_from, '{{}}', true, now(), 'filler' FROM product_version;
 ANALYZE;
@@ -189,13 +191,13 @@ async def test_what_a_stub_or_a_deletion_names_is_found_by_the_index_of_names(da
         names, instants = [AssetRef(product=row.name), AssetRef(product="nothing")], [None, None]
         with explain(database) as explained:
             assert await asset.lock_stub(connection, row.name) is None
-            found, nothing = await resolve_deleted(connection, names, instants)
-            assert (found.uid, nothing) == (row.uid, UNRESOLVED)
+            found, nothing = await resolve(connection, names, instants)
+            assert (found.uid, found.alive, nothing.is_found) == (row.uid, False, False)
             link = AssetRef(product="new"), AssetRef(product="newer")
             await create_missing_ends(connection, EndRefs(*link, day(-200)), fields=("source", "target"))
         assert "product_version_by_name" in explained.indexes
         # these are empty, or have one page
-        assert explained.scanned_tables <= {"asset_lifetime", "entity_key", "domain"}
+        assert explained.scanned_tables <= {"entity_key", "entity_version", "domain"}
 
 
 @pytest.mark.parametrize("bound", ["NULL", "100"])

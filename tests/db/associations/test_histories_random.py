@@ -1,7 +1,6 @@
 """Random histories of associations and of their ends: they equal the clipped fold of a plain model, with the authors."""
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,8 +29,7 @@ from db.temporal.history import count_histories, histories
 from db.temporal.kind import AssociationKind
 from db.temporal.kinds import ENTITY, LINK, RELATIONSHIP
 from tests.builders import START
-from tests.databases import examples_database
-from tests.db.temporal.harness import Harness
+from tests.db.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, State, apply, fold, state_at
 
 pytestmark = [pytest.mark.random, pytest.mark.slow(10), pytest.mark.temporal]
@@ -98,14 +96,6 @@ class Log:
         """The actor of the last change at an instant that changed the state."""
         entries = [it for it in self.entries if it.change.at == at]
         return ([it for it in entries if it.changed] or entries)[-1].actor
-
-
-@pytest.fixture(scope="module")
-def harness(server: str) -> Iterator[Harness]:
-    with examples_database(server) as address:
-        harness = Harness(address)
-        yield harness
-        harness.close()
 
 
 @dataclass

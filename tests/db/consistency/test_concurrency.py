@@ -403,7 +403,7 @@ async def test_an_update_that_waits_for_a_deletion_finds_no_product(address: str
         update = asyncio.ensure_future(api(UPDATE, input={"product": {"uid": uid}, "owner": "late"}))
         await until_queued(2)
     assert not (await deletion).errors
-    assert (await update).code_and_field == ("NOT_FOUND", None)
+    assert (await update).code_and_field == ("NOT_FOUND", "product")
     log, versions = await read_stored(api.database)
     assert [change.operation for change in log] == ["SET", "DELETE"]
     assert len(versions) == 1

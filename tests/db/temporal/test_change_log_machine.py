@@ -1,7 +1,7 @@
 """Random tests of the change log: the versions equal the model's fold of the accepted changes, in any order of arrival."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -25,8 +25,7 @@ from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, PRODUCT
 from db.temporal.verification import verify_tenant
 from tests.builders import START
-from tests.databases import examples_database
-from tests.db.temporal.harness import Harness
+from tests.db.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, details_of, fold, state_at
 
 pytestmark = [pytest.mark.random, pytest.mark.slow(20), pytest.mark.scd2, pytest.mark.temporal]
@@ -145,14 +144,6 @@ _DETAILS = text(
     "SELECT asset_id, detail_type, value, number, valid_from, NULLIF(valid_to, 'infinity') AS valid_to FROM entity_detail"
     " WHERE tenant_id = CAST(:tenant AS bigint) ORDER BY detail_type, valid_from"
 )
-
-
-@pytest.fixture(scope="module")
-def harness(server: str) -> Iterator[Harness]:
-    with examples_database(server) as address:
-        harness = Harness(address)
-        yield harness
-        harness.close()
 
 
 class Example:

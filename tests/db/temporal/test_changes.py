@@ -1,7 +1,7 @@
 """Tests of changes and differences: they equal those of the model, and a page reads no more rows than it needs."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -32,8 +32,7 @@ from db.temporal.history import changed_fields
 from db.temporal.kind import Kind
 from db.temporal.kinds import ENTITY, KIND_OF, LINK, PRODUCT, RELATIONSHIP
 from tests.builders import START, day, product_fields
-from tests.databases import examples_database
-from tests.db.temporal.harness import Harness
+from tests.db.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, State, apply, fold, state_at
 
 pytestmark = [pytest.mark.temporal]
@@ -181,14 +180,6 @@ class Subject:
         if self.kind is ENTITY:
             return "hr" in domains
         return any((state := self.state_at(it)) is not None and state["domain"] in domains for it in instants)
-
-
-@pytest.fixture(scope="module")
-def harness(server: str) -> Iterator[Harness]:
-    with examples_database(server) as address:
-        harness = Harness(address)
-        yield harness
-        harness.close()
 
 
 async def create_subjects(connection: WriteConnection) -> list[Subject]:

@@ -246,3 +246,26 @@ async def test_a_link_is_deleted_once_the_others_between_its_ends_are(target: Lo
     await target.load(lines)
     assert target.errors == []
     assert sorted(it[2] or 0 for it in await periods(target, "effective")) == [3, 4]
+
+
+async def test_a_relationship_of_a_deleted_entity_with_itself_is_a_bad_row(target: LoadTarget) -> None:
+    """The ends are named by uid and by key, which agree even if the entity does not exist then."""
+    knows = {"kind": "relationshipType", "key": "near", "reverseKey": "near", "origin": "TABLE", "related": "TABLE"}
+    lines = [*TYPES, {**knows, "cardinality": "MANY_TO_MANY"}, table("7", 0, uid=str(A)), table("8", 0), deletion(2, uid=str(A))]
+    await target.load(lines)
+    assert target.errors == []
+    other = {"entity": {"type": "TABLE", "key": "8"}}
+    near = [relationship("near", 3, origin={"uid": str(A)}, related=it) for it in (TABLE, other)]
+    load = await target.load(near)
+    (error,) = target.errors
+    assert (error.code, error.field, load.summary.rejected) == ("BAD_INPUT", "related", 1)
+
+
+async def test_a_link_to_a_product_that_begins_later_is_effective_from_then_on(target: LoadTarget) -> None:
+    """Its name means it, as a key means an entity."""
+    await target.load([*TYPES, product_line(A, "orders", 5), table("7", 6)])
+    await target.load([{"kind": "link", "source": ORDERS, "target": TABLE, "at": iso(day(1))}])
+    assert target.errors == []
+    ((_, begins, ends),) = await periods(target, "effective")
+    assert (begins, ends) == (6, None)
+    await target.verify()

@@ -1,4 +1,4 @@
-"""Tests of the fields that a node in a picture needs, for products and entities alike."""
+"""The fields that products and entities share as nodes of a graph, such as the type, the owner and the tags."""
 
 from typing import Any
 

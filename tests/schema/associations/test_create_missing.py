@@ -128,6 +128,7 @@ async def test_a_product_that_is_deleted_under_its_uid_does_not_become_a_stub(ty
     assert (await typed(delete, input={"product": {"uid": uid}, "at": iso(day(2))})).data
     refused = await register(typed, createMissing=True)
     assert refused.code_and_field == ("NOT_FOUND", "target")
+    assert "createMissing" not in refused.error["message"], "it is given"
     assert (await typed(ASSETS)).data == {"product": None, "entities": {"nodes": []}}
 
 
@@ -154,6 +155,26 @@ async def test_a_stub_does_not_take_the_uid_of_a_product_that_was_renamed(typed:
     assert early.code_and_field == ("CONFLICT", "target")
     product = {"name": "orders", "domain": "sales", "owner": "ann", "schema": {}, "at": iso(day(6))}
     assert (await typed(REGISTER, input=product)).data["registerProduct"]["product"]["uid"] == second
+    await clean(typed)
+
+
+async def test_a_key_that_an_entity_lost_becomes_a_stub_beside_it(typed: Api) -> None:
+    await register(typed, createMissing=True)
+    (first,) = (await typed(ASSETS)).data["entities"]["nodes"]
+    update = "mutation ($input: UpdateEntityInput!) { updateEntity(input: $input) { changed } }"
+    renamed = {"entity": {"key": RAW["entity"]}, "key": "lake.old", "at": iso(day(4))}
+    assert (await typed(update, input=renamed)).data
+    refused = await register(typed, at=iso(day(5)))
+    assert refused.error["message"].endswith(
+        " With createMissing: true it becomes a stub."
+        f" The entity {first['uid']} had the key before, and has the key 'lake.old' then."
+    )
+    assert (await register(typed, createMissing=True, at=iso(day(5)))).data
+    second = {it["key"]: it["uid"] for it in (await typed(ASSETS)).data["entities"]["nodes"]}
+    assert (second["lake.old"], len(second)) == (first["uid"], 2)
+    # the entity that gets this key later exists already, so that it can be no stub
+    early = await register(typed, createMissing=True, source={"entity": {**RAW["entity"], "key": "lake.old"}}, at=iso(day(3)))
+    assert early.code_and_field == ("CONFLICT", "source")
     await clean(typed)
 
 

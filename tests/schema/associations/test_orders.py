@@ -10,7 +10,7 @@ pytestmark = pytest.mark.api
 
 # the days on which the links and relationships, in the order in which they are recorded, were last changed
 DAYS = [3, 1, 2, 1, 5]
-LISTS = {"lineageLinks": ("LineageLinkOrder", "source"), "relationships": ("RelationshipOrder", "origin")}
+LISTS = {"lineageLinks": "source", "relationships": "origin"}
 
 
 async def recorded(api: Api) -> None:
@@ -25,9 +25,9 @@ async def recorded(api: Api) -> None:
 
 
 async def listed(api: Api, root: str, **arguments: Any) -> dict[str, Any]:
-    order, end = LISTS[root]
+    end = LISTS[root]
     operation = f"""
-      query ($orderBy: {order}, $first: Int, $after: String, $last: Int, $before: String, $asOf: DateTime) {{
+      query ($orderBy: AssociationOrder, $first: Int, $after: String, $last: Int, $before: String, $asOf: DateTime) {{
         {root}(orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before, asOf: $asOf) {{
           totalCount nodes {{ {end} {{ label }} updatedAt }} pageInfo {{ startCursor endCursor hasNextPage hasPreviousPage }}
         }}
@@ -75,7 +75,8 @@ async def test_a_list_is_read_in_its_order_in_pages_of_any_size(api: Api, root: 
 async def test_a_cursor_belongs_to_the_order_of_its_list(api: Api, root: str) -> None:
     await recorded(api)
     cursor = (await listed(api, root, orderBy={"field": "UPDATED_AT"}, first=1))["pageInfo"]["endCursor"]
-    order = LISTS[root][0]
     for other in ({"field": "RECORDED"}, {"field": "UPDATED_AT", "direction": "DESC"}):
-        operation = f"query ($orderBy: {order}, $after: String) {{ {root}(orderBy: $orderBy, after: $after) {{ totalCount }} }}"
+        operation = (
+            f"query ($orderBy: AssociationOrder, $after: String) {{ {root}(orderBy: $orderBy, after: $after) {{ totalCount }} }}"
+        )
         assert (await api(operation, orderBy=other, after=cursor)).code_and_field == ("BAD_INPUT", "after")
