@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
-from db.errors import LimitExceeded
 from schema.analytics import AnalyticsQueries
 from schema.assets.domain import Domain, DomainQueries
 from schema.assets.entity import Entity, EntityMutations, EntityQueries
@@ -23,6 +22,7 @@ from schema.execution.context import Info
 from schema.execution.federation import SubgraphSchema, tagged
 from schema.language.cost import list_size
 from schema.language.fields import resolver
+from schema.language.limits import check_entries
 from schema.language.node_ids import Node, read_id
 from schema.language.scalars import SCALARS
 from schema.language.scopes import READ
@@ -86,9 +86,7 @@ class Query(
     async def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Ids of the objects.")]
     ) -> list[Node | None]:
-        limit = info.context.limits.page_size
-        if len(ids) > limit:
-            raise LimitExceeded(f"ids has {len(ids)} entries. At most {limit} are allowed.", field="ids")
+        check_entries("ids", ids, info.context.limits.page_size)
         # started together, so that the loaders batch them; an invalid id fails without the others
         return await asyncio.gather(*(_find(info, id) for id in ids), return_exceptions=True)  # type: ignore[return-value]
 

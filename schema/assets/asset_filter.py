@@ -6,6 +6,7 @@ from typing import Any
 from db.errors import BadInput
 from db.fields import refuse_unstorable
 from db.instants import write_instant
+from schema.language.limits import check_entries
 
 UIDS = "Any of these uids, no more than a page may have."
 UPDATED_SINCE = "Changed at this instant or later, up to the instant of this read."
@@ -16,8 +17,7 @@ CREATED_SINCE = "First created at this instant or later."
 def check_asset_filter(fields: Mapping[str, Any], page_size: int) -> None:
     """Raise an error if a filter, given as plain values, names more assets than a page has, or a period that is empty."""
     for name in ("uids", "names", "keys"):
-        if len(fields.get(name, ())) > page_size:
-            raise BadInput(f"{name} has {len(fields[name])} entries. At most {page_size} are allowed.", field=name)
+        check_entries(name, fields.get(name, ()), page_size)
     for name in fields.get("names", ()):
         refuse_unstorable("names", name)
     for key in fields.get("keys", ()):

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import strawberry
 
-from db.errors import BadInput
 from db.fields import refuse_unstorable
 from schema.assets.asset import Asset
 from schema.assets.entity import ENTITY_BY_KEY, Entity
@@ -14,6 +13,7 @@ from schema.execution.context import Info
 from schema.language.cost import list_size
 from schema.language.fields import resolver
 from schema.language.inputs import provided_fields
+from schema.language.limits import check_entries
 from schema.language.node_ids import AsOf
 from schema.language.references import AssetRef, asset_ref
 from schema.language.scopes import READ
@@ -44,9 +44,7 @@ class AssetQueries:
         refs: Annotated[list[AssetRef], strawberry.argument(description="The assets, no more than a page may have.")],
         as_of: AsOf = None,
     ) -> list[Asset | None]:
-        limit = info.context.limits.page_size
-        if len(refs) > limit:
-            raise BadInput(f"refs has {len(refs)} entries. At most {limit} are allowed.", field="refs")
+        check_entries("refs", refs, info.context.limits.page_size)
         keys = [_key(provided_fields(it), as_of, field=f"refs[{index}]") for index, it in enumerate(refs)]
         return await find_assets(info, keys, are_all=True)
 

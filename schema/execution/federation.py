@@ -12,9 +12,10 @@ from strawberry.federation.schema import FederationAny
 from strawberry.federation.schema_directives import Tag
 from strawberry.types.base import get_object_definition
 
-from db.errors import BadInput, LimitExceeded
+from db.errors import BadInput
 from schema.language.cost import without_cost
 from schema.language.fields import scope_of
+from schema.language.limits import check_entries
 from schema.language.scopes import ADMIN, DOMAIN, READ, WRITE, Scope
 from schema.planning.plan import ObjectPlan
 
@@ -73,11 +74,7 @@ class SubgraphSchema(Schema):
         self, info: strawberry.Info, representations: list[FederationAny]
     ) -> list[FederationAny]:
         """Return an entity or an error for each representation."""
-        limit = info.context.limits.representations
-        if len(representations) > limit:
-            raise LimitExceeded(
-                f"representations has {len(representations)} entries. At most {limit} are allowed.", field="representations"
-            )
+        check_entries("representations", representations, info.context.limits.representations)
         found: list[Any] = [None] * len(representations)
         indexes: defaultdict[str, list[int]] = defaultdict(list)
         for index, representation in enumerate(representations):

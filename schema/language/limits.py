@@ -1,7 +1,9 @@
 """Limits: the largest document, operation, page and walk that the service accepts."""
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
 
+from db.errors import LimitExceeded
 from db.lineage.walk import Bounds
 
 
@@ -28,3 +30,9 @@ class Limits:
     walk_page_size: int = 1_000
     max_walk_depth: int = 100
     walk_bounds: Bounds = field(default_factory=Bounds)
+
+
+def check_entries(field: str, entries: Sized, limit: int) -> None:
+    """Raise LimitExceeded that names a field if its list has more entries than allowed."""
+    if len(entries) > limit:
+        raise LimitExceeded(f"{field} has {len(entries)} entries. At most {limit} are allowed.", field=field)

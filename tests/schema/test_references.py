@@ -309,7 +309,7 @@ async def test_many_assets_are_found_in_the_order_asked_with_one_statement_a_for
     assert (await shop(query, refs=[{"uid": it} for it in uids.values()], asOf=iso(day(-1)))).data["assets"] == [None] * 4
     assert len(shop.statements) == 1
     assert (await shop(query, refs=[])).data["assets"] == []
-    assert (await shop(query, refs=[{"uid": UID}] * 501)).code_and_field == ("BAD_INPUT", "refs")
+    assert (await shop(query, refs=[{"uid": UID}] * 501)).code_and_field == ("LIMIT_EXCEEDED", "refs")
     assert (await shop(query, refs=[{"uid": UID}] * 10_000)).code_and_field[0] == "LIMIT_EXCEEDED", "of the cost"
     assert (await shop(query, refs=[{"product": "a\0"}])).code_and_field == ("BAD_INPUT", "refs[0].product")
 
