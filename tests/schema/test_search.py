@@ -1,6 +1,7 @@
 """Search of products and entities in one list: ranks, filters, facets, pages and instants, and bad input."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -199,6 +200,36 @@ async def test_a_result_beyond_the_bound_says_so_and_keeps_names_first(api: Api,
     assert result["isComplete"] is False
     assert 3 <= result["totalCount"] < 9
     assert (await api(FOUND, text="p1")).data["search"]["isComplete"] is True
+
+
+async def test_keys_that_are_or_begin_with_the_text_come_before_the_bound(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "BOUND", 3)
+    await api.put_types()
+    for number in range(8):
+        await api.create(f"E{number}", details={"note": "all orders"})
+    await api.create("Prefixed", key="Orders-1")
+    # several of its keys begin with the text
+    await api.create("Keyed", key="x", alternateKeys=["Orders", "orders/2", "orders/3"])
+    result = (await api(FOUND, text="orders", first=3)).data["search"]
+    assert [(it["rank"], it["node"]["label"]) for it in result["edges"]][:2] == [("EXACT", "Keyed"), ("PREFIX", "Prefixed")]
+    assert result["isComplete"] is False
+    # filters apply before the bound
+    assert await found(api, "orders", types=["TABLE"]) == []
+
+
+async def test_a_uuid_key_is_found_in_every_spelling(api: Api) -> None:
+    await api.put_types()
+    uuid = UUID("550e8400-e29b-41d4-a716-446655440000")
+    spellings = [str(uuid), str(uuid).upper(), uuid.hex, uuid.hex.upper(), f"{{{uuid}}}", uuid.urn]
+    lists = "query ($text: String!) { entities(search: $text) { nodes { displayName } totalCount } }"
+    ann = await api.create("Ann")
+    for key in spellings:
+        assert (await api.change(ann["uid"], key=key)).data
+        for text in spellings:
+            assert await found(api, text) == [("EXACT", "Ann")], (key, text)
+            assert await found(api, text, kinds=["PRODUCT"]) == []
+            assert (await api(lists, text=text)).data["entities"] == {"nodes": [{"displayName": "Ann"}], "totalCount": 1}
+        assert await found(api, str(uuid)[:20]) == [("PREFIX", "Ann")], key
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,3 @@ CREATE INDEX product_version_by_creation ON product_version (tenant_id, created_
 CREATE INDEX product_version_by_owner ON product_version (tenant_id, owner, asset_id, valid_from);
 CREATE INDEX entity_version_by_creation ON entity_version (tenant_id, created_at, asset_id, valid_from);
 CREATE INDEX entity_version_by_key ON entity_version (tenant_id, coalesce(keys[1], ''), asset_id, valid_from);
--- in place of the index of the types alone
-DROP INDEX asset_by_type;
-CREATE INDEX asset_by_type ON asset (tenant_id, type, id) WHERE type IS NOT NULL;

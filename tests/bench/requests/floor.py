@@ -157,11 +157,11 @@ ORDER BY e.display_name, e.asset_id
 _SEARCH = """
 WITH found AS (
   SELECT asset_id, search_rank(search_text, n.exact, n.prefix, n.word) AS rank, name AS label
-  FROM search_needle($1, false) n, product_version
+  FROM search_patterns($1, false) n, product_version
   WHERE tenant_id = 1 AND search_text LIKE $2 AND valid_from <= now() AND valid_to > now()
   UNION ALL
   SELECT asset_id, search_rank(search_text, n.exact, n.prefix, n.word), display_name
-  FROM search_needle($1, false) n, entity_version
+  FROM search_patterns($1, false) n, entity_version
   WHERE tenant_id = 1 AND search_text LIKE $2 AND valid_from <= now() AND valid_to > now()
 )
 SELECT found.rank, CAST(a.uid AS text) AS uid, found.label

@@ -13,7 +13,7 @@ from db.assets import entity
 from db.assets.asset import IdentitySpec
 from db.assets.entity import EntityRow
 from db.assets.entity_query import DetailCondition, EntityOrder, EntityQuery, count_entities, cursor_key, list_entities
-from db.assets.search import SearchQuery, search_counts
+from db.assets.search import BOUND, Rank, SearchQuery, search_counts, search_page
 from db.bulk import ingest
 from db.connection import ReadConnection
 from db.database import Database
@@ -240,7 +240,8 @@ async def test_a_search_uses_the_indexes_of_texts_and_names_only(address: str, t
         )
         # there are no products
         used = {it for it in indexes_of(plans) if not it.startswith("product_version")}
-        expected = {"entity_version_search"} | ({"entity_version_by_prefix"} if bound != "NULL" else set())
+        expected = {"entity_version_search", "entity_key_by_prefix", "entity_version_pkey"}
+        expected |= {"entity_version_by_prefix"} if bound != "NULL" else set()
         assert expected <= used <= expected | {"asset_pkey", "entity_type_pkey", "detail_type_pkey", "detail_type_by_role"}
         assert scanned_tables_of(plans) == set()
 
@@ -255,6 +256,19 @@ async def test_a_search_reads_no_row_of_another_tenant(database: Database) -> No
         # no scan of the table, and each version once in each of two indexes at most
         assert not read.entries["entity_version"], read
         assert read.entries.total() <= 2 * 1_000 * VERSIONS, read
+
+
+async def test_a_search_ranks_a_key_first_among_many_matches(database: Database) -> None:
+    # rows as long as these go behind all others
+    name = "last" * 200
+    async with rolled_back(database) as connection:
+        for key in ("shop.e", "Shop"):
+            await entity.create(connection, IdentitySpec(type="TYPE_1", key=key), name, {})
+        found = (await search_page(connection, SearchQuery("shop"), Page(3))).items
+        assert [(Rank(it["rank"]).name, it["keys"][0]) for it in found[:2]] == [("EXACT", "Shop"), ("PREFIX", "shop.e")]
+        assert found[2]["rank"] == Rank.WORD
+        ((total, is_complete, *_),) = await search_counts(connection, [None], SearchQuery("shop"))
+        assert (total, is_complete) == (2 * BOUND + 2, False)
 
 
 async def test_counts_of_a_search_look_the_versions_up(database: Database) -> None:

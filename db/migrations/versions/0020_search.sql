@@ -1,4 +1,4 @@
--- One search for products and entities: by names, descriptions, tags and details.
+-- One search for products and entities: by names, keys, descriptions, tags and details.
 --
 -- The text of a version that is searched is a column of it, so it follows the change log without a projection. It is in lower case,
 -- and holds the name and the keys, each between two unit separators (U+001F), then the other values, each after a record separator
@@ -15,7 +15,7 @@ CREATE FUNCTION searched_text(names text[], others text[]) RETURNS text
 
 DROP FUNCTION search_products(bigint, text, timestamptz);
 DROP FUNCTION search_entities(bigint, text, timestamptz);
-DROP INDEX product_version_search, entity_version_search;
+DROP INDEX product_version_search;
 ALTER TABLE product_version DROP COLUMN search_text;
 DROP FUNCTION join_texts(text[]);
 
@@ -23,31 +23,36 @@ ALTER TABLE product_version
   ADD COLUMN search_text text NOT NULL GENERATED ALWAYS AS (searched_text(ARRAY[name], description || tags)) STORED;
 ALTER TABLE entity_version
   ADD COLUMN search_text text NOT NULL
-    GENERATED ALWAYS AS (searched_text(ARRAY[display_name], ARRAY[join_values(details)])) STORED;
+    GENERATED ALWAYS AS (searched_text(display_name || keys, ARRAY[join_values(details)])) STORED;
 
 CREATE INDEX product_version_search ON product_version USING gin (tenant_id, search_text gin_trgm_ops);
 CREATE INDEX entity_version_search ON entity_version USING gin (tenant_id, search_text gin_trgm_ops);
 -- the names that begin with a text, in their order
 CREATE INDEX product_version_by_prefix ON product_version (tenant_id, lower(name) COLLATE "C");
 CREATE INDEX entity_version_by_prefix ON entity_version (tenant_id, lower(display_name) COLLATE "C");
+-- and the keys
+CREATE INDEX entity_key_by_prefix ON entity_key (tenant_id, lower(compared) COLLATE "C");
 
--- What a search looks for, from its text: patterns, and the names between which all are that begin with the text. Letters are those
--- of the locale of the database. The index holds three characters of a word each. So, unless it is wanted anywhere, a text without
--- three in a row is looked for where a name or a key begins, for the index has this boundary.
-CREATE FUNCTION search_needle(
-  wanted text, anywhere boolean,
-  OUT exact text, OUT prefix text, OUT pattern text, OUT word text, OUT first_name text, OUT past_names text
+-- What a search looks for, from its text: patterns, and the names and keys between which all are that begin with the text. Letters
+-- are those of the locale of the database. The index holds three characters of a word each. So, unless it is wanted anywhere, a text
+-- without three in a row is looked for where a name or a key begins, for the index has this boundary. If it is wanted anywhere, the
+-- pattern finds every key that begins with it but a UUID in another spelling, so only whole keys are looked for beside it.
+CREATE FUNCTION search_patterns(
+  wanted text, anywhere boolean, OUT exact text, OUT prefix text, OUT pattern text, OUT word text,
+  OUT first_name text, OUT past_names text, OUT first_key text, OUT past_keys text
 )
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
   SELECT U&'\001F' || lower(wanted) || U&'\001F', U&'\001F' || lower(wanted),
-    CASE WHEN anywhere OR lower(wanted) ~ '[[:alnum:]]{3}' THEN '%' ELSE U&'%\001F' END || regexp_replace(lower(wanted), '([\\%_])', '\\\1', 'g') || '%',
+    CASE WHEN anywhere OR lower(wanted) ~ '[[:alnum:]]{3}' THEN '%' ELSE U&'%\001F' END
+      || regexp_replace(lower(wanted), '([\\%_])', '\\\1', 'g') || '%',
     '(?<![[:alnum:]])' || regexp_replace(lower(wanted), '([^[:alnum:][:space:]_])', '\\\1', 'g') || '(?![[:alnum:]])',
-    lower(wanted), lower(wanted) || chr(1114111)
+    lower(wanted), lower(wanted) || chr(1114111),
+    lower(compared_key(wanted)), lower(compared_key(wanted)) || chr(CASE WHEN anywhere THEN 1 ELSE 1114111 END)
 $$;
 
--- How well a version matches: 1, a name or a key is the text; 2, one begins with it; 3, the text stands anywhere as whole words;
--- 4, it stands anywhere.
+-- How well a version matches: 1, a name or a key is the text; 2, one begins with it; 3, the text occurs anywhere as whole words;
+-- 4, it occurs anywhere.
 CREATE FUNCTION search_rank(search_text text, exact text, prefix text, word text) RETURNS integer
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN CASE
@@ -61,12 +66,12 @@ CREATE FUNCTION search_rank(search_text text, exact text, prefix text, word text
 -- its details of types with this role, and its tags are all those of types with that role.
 CREATE FUNCTION searched_versions() RETURNS TABLE (
   tenant_id bigint, kind text, asset_id bigint, valid_from timestamptz, valid_to timestamptz, search_text text, label text,
-  lower_label text, type text, domain text, owner text, tags text[]
+  lower_label text, type text, domain text, owner text, tags text[], status text
 )
   LANGUAGE sql STABLE
 AS $$
   SELECT v.tenant_id, 'PRODUCT' AS kind, v.asset_id, v.valid_from, v.valid_to, v.search_text, v.name AS label,
-    lower(v.name) AS lower_label, CAST(NULL AS text) AS type, v.domain, v.owner, v.tags
+    lower(v.name) AS lower_label, CAST(NULL AS text) AS type, v.domain, v.owner, v.tags, v.status
   FROM product_version v
   UNION ALL
   SELECT v.tenant_id, 'ENTITY', v.asset_id, v.valid_from, v.valid_to, v.search_text, v.display_name,
@@ -81,7 +86,8 @@ AS $$
       WHERE d.tenant_id = v.tenant_id AND d.role = 'OWNER' AND v.details ? d.code
       ORDER BY d.code
       LIMIT 1),
-    ARRAY(SELECT v.details ->> d.code FROM detail_type d WHERE d.tenant_id = v.tenant_id AND d.role = 'TAG' AND v.details ? d.code)
+    ARRAY(SELECT v.details ->> d.code FROM detail_type d WHERE d.tenant_id = v.tenant_id AND d.role = 'TAG' AND v.details ? d.code),
+    CAST(NULL AS text)
   FROM entity_version v
 $$;
 
@@ -89,24 +95,24 @@ $$;
 -- a search has the rights of the owner. It compares the tenant with the setting once, before it reads, and finds rows by indexes
 -- only, each of which begins with the tenant. The tenant is hidden from the planner, as in all statements.
 --
--- Without a bound it returns all matches, unranked. With one, those whose name begins with the text come first, in the order of the
--- names and up to the bound, and then others, up to twice the bound. A filter that is NULL admits all.
+-- Without a bound it returns all matches, unranked. With one, those whose name or one of whose keys begins with the text come first,
+-- each in their order and up to the bound, and then others, up to twice the bound. A filter that is NULL admits all.
 CREATE FUNCTION search_assets(
   tenant bigint, wanted text, instant timestamptz, of_kinds text[], bound bigint DEFAULT NULL, of_types text[] DEFAULT NULL,
   in_domains text[] DEFAULT NULL, of_owners text[] DEFAULT NULL, with_tags text[] DEFAULT NULL
 ) RETURNS TABLE (kind text, asset_id bigint, valid_from timestamptz, rank integer, label text)
   LANGUAGE sql STABLE SECURITY DEFINER ROWS 100
 AS $$
-  WITH needle AS MATERIALIZED (SELECT n.* FROM search_needle(wanted, bound IS NULL) n),
-  prefixed AS MATERIALIZED (
+  WITH patterns AS MATERIALIZED (SELECT n.* FROM search_patterns(wanted, bound IS NULL) n),
+  named AS MATERIALIZED (
     SELECT v.kind, v.asset_id, v.valid_from, v.search_text, v.label
     FROM searched_versions() v
     WHERE bound IS NOT NULL
       AND (SELECT tenant) = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)
       AND v.tenant_id = (SELECT tenant)
       AND v.kind = ANY (of_kinds) AND v.valid_from <= instant AND v.valid_to > instant
-      AND v.lower_label COLLATE "C" >= (SELECT first_name FROM needle)
-      AND v.lower_label COLLATE "C" < (SELECT past_names FROM needle)
+      AND v.lower_label COLLATE "C" >= (SELECT first_name FROM patterns)
+      AND v.lower_label COLLATE "C" < (SELECT past_names FROM patterns)
       AND (of_types IS NULL OR v.type = ANY (of_types))
       AND (in_domains IS NULL OR v.domain = ANY (in_domains))
       AND (of_owners IS NULL OR v.owner = ANY (of_owners))
@@ -114,36 +120,71 @@ AS $$
     ORDER BY v.lower_label COLLATE "C"
     LIMIT bound
   ),
+  -- a UUID is found in any spelling
+  keyed AS MATERIALIZED (
+    SELECT v.kind, v.asset_id, v.valid_from, v.search_text, v.label,
+      CASE WHEN lower(k.compared) = (SELECT first_key FROM patterns) THEN 1 ELSE 2 END AS key_rank
+    FROM entity_key k
+    CROSS JOIN LATERAL (
+      SELECT v.*
+      FROM searched_versions() v
+      WHERE v.kind = 'ENTITY' AND v.tenant_id = (SELECT tenant) AND v.asset_id = k.asset_id
+        AND v.valid_from <= instant AND v.valid_to > instant
+        AND (of_types IS NULL OR v.type = ANY (of_types))
+        AND (in_domains IS NULL OR v.domain = ANY (in_domains))
+        AND (of_owners IS NULL OR v.owner = ANY (of_owners))
+        AND (with_tags IS NULL OR v.tags && with_tags)
+      OFFSET 0
+    ) v
+    WHERE 'ENTITY' = ANY (of_kinds)
+      AND (SELECT tenant) = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)
+      AND k.tenant_id = (SELECT tenant)
+      AND k.valid_from <= instant AND k.valid_to > instant
+      AND lower(k.compared) COLLATE "C" >= (SELECT first_key FROM patterns)
+      AND lower(k.compared) COLLATE "C" < (SELECT past_keys FROM patterns)
+    ORDER BY lower(k.compared) COLLATE "C"
+    LIMIT bound
+  ),
+  -- an asset may have a name and several keys that begin with the text
+  begun AS MATERIALIZED (
+    SELECT b.kind, b.asset_id, b.valid_from, b.search_text, b.label, min(b.key_rank) AS key_rank
+    FROM (
+      SELECT n.kind, n.asset_id, n.valid_from, n.search_text, n.label, 2 AS key_rank
+      FROM named n
+      UNION ALL
+      SELECT k.kind, k.asset_id, k.valid_from, k.search_text, k.label, k.key_rank
+      FROM keyed k
+    ) b
+    GROUP BY b.kind, b.asset_id, b.valid_from, b.search_text, b.label
+  ),
   -- materialized, so that the planner expects all of it to be read, and reads the index of the text
   containing AS MATERIALIZED (
-    SELECT v.kind, v.asset_id, v.valid_from, v.search_text, v.label, v.lower_label
+    SELECT v.kind, v.asset_id, v.valid_from, v.search_text, v.label
     FROM searched_versions() v
     WHERE (SELECT tenant) = CAST(NULLIF(current_setting('headwater.tenant_id', true), '') AS bigint)
       AND v.tenant_id = (SELECT tenant)
       AND v.kind = ANY (of_kinds) AND v.valid_from <= instant AND v.valid_to > instant
-      AND v.search_text LIKE (SELECT pattern FROM needle)
+      AND v.search_text LIKE (SELECT pattern FROM patterns)
       AND (of_types IS NULL OR v.type = ANY (of_types))
       AND (in_domains IS NULL OR v.domain = ANY (in_domains))
       AND (of_owners IS NULL OR v.owner = ANY (of_owners))
       AND (with_tags IS NULL OR v.tags && with_tags)
   ),
-  -- of these, at most as many are those above; the rest are others, unless `prefixed` met the bound
   examined AS (
     SELECT * FROM containing LIMIT 2 * bound
   ),
   found AS (
-    SELECT p.kind, p.asset_id, p.valid_from, p.search_text, p.label
-    FROM prefixed p
+    SELECT b.kind, b.asset_id, b.valid_from, b.search_text, b.label, b.key_rank
+    FROM begun b
     UNION ALL
-    SELECT e.kind, e.asset_id, e.valid_from, e.search_text, e.label
+    SELECT e.kind, e.asset_id, e.valid_from, e.search_text, e.label, 4
     FROM examined e
-    CROSS JOIN needle n
-    WHERE bound IS NULL OR NOT (e.lower_label COLLATE "C" >= n.first_name AND e.lower_label COLLATE "C" < n.past_names)
+    WHERE NOT EXISTS (SELECT FROM begun b WHERE b.asset_id = e.asset_id)
   )
   SELECT f.kind, f.asset_id, f.valid_from,
-    CASE WHEN bound IS NOT NULL THEN search_rank(f.search_text, n.exact, n.prefix, n.word) END, f.label
+    CASE WHEN bound IS NOT NULL THEN least(search_rank(f.search_text, p.exact, p.prefix, p.word), f.key_rank) END, f.label
   FROM found f
-  CROSS JOIN needle n
+  CROSS JOIN patterns p
 $$;
 
 -- The search path ends with temporary tables, which anybody may create.

@@ -59,6 +59,8 @@ BEGIN
 END
 $$;
 
+-- Migration 0020 builds it anew. Here it would take in each row once more.
+DROP INDEX entity_version_search;
 ALTER TABLE entity_version
   ADD COLUMN keys text[],
   ADD CONSTRAINT entity_version_keys CHECK (cardinality(keys) <= 20);
@@ -77,10 +79,3 @@ SET payload = c.payload || jsonb_build_object('keys', jsonb_build_array(a.key))
 FROM asset a
 WHERE a.tenant_id = c.tenant_id AND a.id = c.subject_id
   AND c.kind = 'ENTITY' AND c.operation IN ('SET', 'STUB') AND a.key IS NOT NULL;
-
--- Searches find an entity by its keys, which rank like its name.
-ALTER TABLE entity_version DROP COLUMN search_text;
-ALTER TABLE entity_version
-  ADD COLUMN search_text text NOT NULL
-    GENERATED ALWAYS AS (searched_text(display_name || keys, ARRAY[join_values(details)])) STORED;
-CREATE INDEX entity_version_search ON entity_version USING gin (tenant_id, search_text gin_trgm_ops);

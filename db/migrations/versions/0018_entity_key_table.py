@@ -6,8 +6,8 @@ from sqlalchemy import text
 from db.errors import Conflict
 from db.migrations import run_body
 
-revision = "0020"
-down_revision = "0019"
+revision = "0018"
+down_revision = "0017"
 
 # Entities of one type whose keys are the same when compared, at the same time.
 _TWINS = """

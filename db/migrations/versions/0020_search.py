@@ -2,8 +2,8 @@
 
 from db.migrations import run_body
 
-revision = "0017"
-down_revision = "0016"
+revision = "0020"
+down_revision = "0019"
 
 
 def upgrade() -> None:

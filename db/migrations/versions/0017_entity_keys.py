@@ -2,8 +2,8 @@
 
 from db.migrations import run_body
 
-revision = "0018"
-down_revision = "0017"
+revision = "0017"
+down_revision = "0016"
 
 
 def upgrade() -> None:
