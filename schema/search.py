@@ -47,9 +47,9 @@ class SearchRank(Enum):
     EXACT = strawberry.enum_value("EXACT", description="Its name or one of its keys is the text.")
     PREFIX = strawberry.enum_value("PREFIX", description="Its name or one of its keys begins with the text.")
     WORD = strawberry.enum_value(
-        "WORD", description="The text stands in one of its values as whole words: no letter or digit adjoins it."
+        "WORD", description="The text occurs in one of its values as whole words: no letter or digit adjoins it."
     )
-    SUBSTRING = strawberry.enum_value("SUBSTRING", description="The text stands in one of its values.")
+    SUBSTRING = strawberry.enum_value("SUBSTRING", description="The text occurs in one of its values.")
 
 
 def _write_cursor(self: "SearchEdge") -> str:
@@ -85,15 +85,32 @@ def _facet(name: str, description: str) -> Any:
     return list_size(by=("first",))(resolver(READ, f"{description} Most frequent first.")(resolve))
 
 
+def _facet_count(name: str, values: str) -> Any:
+    """Declare the number of values of a facet."""
+
+    async def resolve(self: "SearchFacets", info: Info) -> int | None:
+        counts: SearchCounts = await info.context.load(SEARCH_COUNTS, (name, 0), self.query)
+        return counts.value_count
+
+    resolve.__name__ = f"{name}_count"
+    return resolver(READ, f"Number of different {values}, of which `{name}` lists the most frequent.")(resolve)
+
+
 @strawberry.type(description="Numbers of the assets that a search found, by what they have in common.")
 class SearchFacets:
     query: strawberry.Private[SearchQuery]
     kind = _facet("kind", "Kinds of assets.")
+    kind_count = _facet_count("kind", "kinds")
     type = _facet("type", "Types of entities. Products count for none.")
+    type_count = _facet_count("type", "types")
     domain = _facet("domain", "Domains: of products, and of the types of entities.")
+    domain_count = _facet_count("domain", "domains")
     owner = _facet("owner", "Owners: of products, and of entities that have a detail with the role OWNER.")
+    owner_count = _facet_count("owner", "owners")
     tag = _facet("tag", "Tags: of products, and of entities that have details with the role TAG.")
+    tag_count = _facet_count("tag", "tags")
     status = _facet("status", "Statuses of products. Entities count for none.")
+    status_count = _facet_count("status", "statuses")
 
 
 @strawberry.type(description="A page of the assets that a search found: best matches first, by label among equal ones.")
@@ -146,7 +163,7 @@ class SearchConnection:
     @resolver(
         READ,
         f"True if all that match were found: fewer than {BOUND}. Else the list, totalCount and facets hold {BOUND} assets or"
-        " more, first of all those whose name begins with the text.",
+        " more, first of all those whose name or one of whose keys begins with the text.",
     )
     async def is_complete(self, info: Info) -> bool | None:
         return (await self._counts(info)).is_complete

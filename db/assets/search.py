@@ -13,8 +13,8 @@ from db.pagination import Page, Slice
 from db.sql import MAX_SHAPES, Statement, statement
 from db.temporal.kinds import ASSET_KINDS
 
-# A search ranks so many assets whose names begin with its text, and examines twice as many of all that match. So a common word
-# among many assets takes no longer. A search that finds fewer has found all.
+# A search ranks so many assets whose names begin with its text, and so many by their keys, and examines twice as many of all that
+# match. So a common word among many assets takes no longer. A search that finds fewer has found all.
 BOUND = 2_000
 
 _COUNTS = statement("assets/search_counts")
@@ -53,11 +53,12 @@ class Counted(NamedTuple):
 
 
 class SearchCounts(NamedTuple):
-    """The number of assets that a search found, if these are all that match, and the values of a facet."""
+    """The number of assets that a search found, if these are all that match, and of a facet its values and their number."""
 
     total: int
     is_complete: bool
     values: list[Counted]
+    value_count: int
 
 
 def cursor_key(row: Any) -> tuple[Any, ...]:
@@ -80,16 +81,21 @@ async def search_counts(
 ) -> list[SearchCounts]:
     """Count the assets that a search finds by each facet, whose name comes with the most values to return; None: only in all."""
     wanted = [it for it in facets if it is not None]
-    limit = max((size for _, size in wanted), default=0)
+    limit = max((size for _, size in wanted), default=0) or 1
     parameters = {"facets": [name for name, _ in wanted], "limit": limit, **_parameters(connection, query)}
-    values: dict[str, list[Counted]] = {name: [] for name, _ in wanted}
+    values: dict[str, list[Counted]] = {name: [] for name in ("total", *(name for name, _ in wanted))}
+    value_counts: dict[str, int] = {}
     total = 0
     for row in await connection.fetch(_COUNTS, parameters):
         if row.value is None:
             total = row.number
         else:
             values[row.facet].append(Counted(row.value, row.number))
-    return [SearchCounts(total, total < BOUND, [] if it is None else values[it[0]][: it[1]]) for it in facets]
+            value_counts[row.facet] = row.value_count
+    return [
+        SearchCounts(total, total < BOUND, values[name][:size], value_counts.get(name, 0))
+        for name, size in (it or ("total", 0) for it in facets)
+    ]
 
 
 def _parameters(connection: ReadConnection, query: SearchQuery) -> dict[str, Any]:

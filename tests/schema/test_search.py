@@ -163,6 +163,16 @@ async def test_facets_count_the_whole_result(filled: Api) -> None:
     assert [len(it) for it in limited["search"]["facets"].values()] == [1, 3]
 
 
+async def test_a_facet_that_is_cut_tells_how_many_values_it_has(filled: Api) -> None:
+    counts = "kindCount typeCount domainCount ownerCount tagCount statusCount"
+    for text, expected in (("orders", [2, 2, 3, 2, 2, 2]), ("sales", [1, 0, 1, 1, 1, 1]), ("nothing", [0] * 6)):
+        facets = (await filled(f'{{ search(text: "{text}") {{ facets {{ {counts} tag(first: 1) {{ value }} }} }} }}')).data[
+            "search"
+        ]["facets"]
+        assert len(facets.pop("tag")) == min(1, expected[4]), text
+        assert list(facets.values()) == expected, text
+
+
 async def test_pages_join_in_both_directions(filled: Api) -> None:
     whole = await labels(filled, "orders")
     for size_name, cursor_name in (("first", "after"), ("last", "before")):

@@ -20,8 +20,9 @@ SEARCH = """
     $first: Int, $after: String, $asOf: DateTime) {
     search(text: $text, kinds: $kinds, types: $types, domains: $domains, tags: $tags, owners: $owners, first: $first,
       after: $after, asOf: $asOf) {
-      edges { cursor rank node { uid label } } pageInfo { hasNextPage } totalCount isComplete
-      facets { kind { value count } type { value count } domain { value count } owner { value count } tag { value count } }
+      edges { cursor rank node { uid label owner tags } } pageInfo { hasNextPage } totalCount isComplete
+      facets { kind { value count } type { value count } domain { value count } owner { value count } tag { value count }
+        tagCount ownerCount }
     }
   }
 """
@@ -176,11 +177,15 @@ async def check(api: Api, chance: random.Random, model: Model) -> None:
         and ("tags" not in filters or set(it.tags) & set(filters["tags"]))
     ]
     found: list[tuple[str, str, str]] = []
+    # the fields of nodes, the filters and the facets agree
+    states = {it.uid: (it.owner, set(it.tags)) for _, it in expected}
     arguments: dict[str, Any] = {"text": text, "asOf": iso(instant), "first": chance.randint(1, 5), **filters}
     while True:
         page = (await api(SEARCH, **arguments)).data["search"]
         found += [(it["rank"], it["node"]["label"], it["node"]["uid"]) for it in page["edges"]]
         assert (page["totalCount"], page["isComplete"]) == (len(expected), True), (text, filters)
+        for node in (it["node"] for it in page["edges"]):
+            assert (node["owner"], set(node["tags"])) == states[node["uid"]]
         if not page["pageInfo"]["hasNextPage"]:
             break
         arguments["after"] = page["edges"][-1]["cursor"]
@@ -195,4 +200,6 @@ async def check(api: Api, chance: random.Random, model: Model) -> None:
         "owner": Counter(it.owner for _, it in expected if it.owner),
         "tag": Counter(tag for _, it in expected for tag in set(it.tags)),
     }
+    counted = {f"{name}Count": page["facets"].pop(f"{name}Count") for name in ("tag", "owner")}
+    assert counted == {name: len(facets[name.removesuffix("Count")]) for name in counted}
     assert {name: {it["value"]: it["count"] for it in values} for name, values in page["facets"].items()} == facets
