@@ -137,6 +137,7 @@ idempotency_key = Table(
     Column("subject_id", BigInteger),
     Column("change_ts", DateTime(timezone=True)),
     Column("changed", Boolean),
+    Column("uid", Uuid),
 )
 
 product_version = Table(

@@ -215,12 +215,6 @@ async def rebuild_since(connection: WriteConnection, kind: Kind, path: str, rows
         await connection.execute(kind.statement(path), parameters)
 
 
-async def uid_of_subject(connection: ReadConnection, kind: Kind, subject_id: int) -> UUID | None:
-    """Return the uid of a subject of a kind. None: it was purged."""
-    row = await connection.fetch_one(kind.statement("temporal/uid_of_subject"), {"subject": subject_id})
-    return None if row is None else row.uid
-
-
 async def has_changes(connection: ReadConnection) -> bool:
     """Return True if anything was ever written in this tenant."""
     row = await connection.fetch_one(_HAS_CHANGES)

@@ -36,8 +36,8 @@ async def run_once(
             raise Conflict(
                 "This idempotencyKey was used for another write. Use a new key for new content.", field="idempotencyKey"
             )
-        return Outcome(stored.subject_id, stored.change_ts, stored.changed)
+        return Outcome(stored.subject_id, stored.change_ts, stored.changed, uid=stored.uid)
     outcome = await write()
-    stored_outcome = {"subject": outcome.subject_id, "instant": outcome.at, "changed": outcome.changed}
+    stored_outcome = {"subject": outcome.subject_id, "uid": outcome.uid, "instant": outcome.at, "changed": outcome.changed}
     await connection.execute(_STORE, {**request, **stored_outcome})
     return outcome

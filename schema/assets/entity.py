@@ -345,7 +345,6 @@ class EntityMutations:
         return await delete_once(
             info,
             "deleteEntity",
-            ENTITY,
             "Entity",
             content,
             lambda connection, at: assets.delete(connection, ENTITY, ref, at=at, field="entity"),

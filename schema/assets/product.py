@@ -284,7 +284,6 @@ class ProductMutations:
         return await delete_once(
             info,
             "deleteProduct",
-            PRODUCT,
             "Product",
             content,
             lambda connection, at: assets.delete(connection, PRODUCT, ref, at=at, field="product"),

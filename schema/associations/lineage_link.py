@@ -315,7 +315,7 @@ class LinkMutations:
         content = provided_fields(input)
         ref = link_ref(content["link"])
         return await delete_once(
-            info, "removeLineage", LINK, "LineageLink", content, lambda connection, at: links.remove(connection, ref, at=at)
+            info, "removeLineage", "LineageLink", content, lambda connection, at: links.remove(connection, ref, at=at)
         )
 
 

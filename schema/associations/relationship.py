@@ -286,7 +286,6 @@ class RelationshipMutations:
         return await delete_once(
             info,
             "unrelate",
-            RELATIONSHIP,
             "Relationship",
             content,
             lambda connection, at: relationships.unrelate(connection, ref, at=at),

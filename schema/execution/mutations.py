@@ -3,12 +3,10 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from db.connection import WriteConnection
 from db.errors import NotFound
-from db.temporal.change_log import Outcome, uid_of_subject
-from db.temporal.kind import Kind
+from db.temporal.change_log import Outcome
 from db.tenancy.idempotency import IdempotencyKey, run_once
 from schema.execution.context import Info
 from schema.language.inputs import DeletePayload, idempotency_key_of
@@ -36,7 +34,6 @@ async def write_once(info: Info, key: IdempotencyKey | None, write: Write, at_on
 async def delete_once(
     info: Info,
     mutation: str,
-    kind: Kind,
     type_name: str,
     content: dict[str, Any],
     delete: Callable[[WriteConnection, datetime | None], Awaitable[Outcome]],
@@ -44,16 +41,8 @@ async def delete_once(
     """Run a deletion once per idempotency key. `type_name` is the GraphQL type that the deleted id names."""
     key, at = idempotency_key_of(mutation, content), content.get("at")
     outcome = await write_once(info, key, lambda connection: delete(connection, at))
-    uid = outcome.uid or await uid_of_subject(await info.context.transaction.reader(), kind, outcome.subject_id)
-    uid = uid or _named_uid(content)
-    if uid is None:
-        raise lost_result_error(f"The {kind.label}")
-    return DeletePayload.of(type_name, uid, at, changed=outcome.changed)
-
-
-def _named_uid(content: dict[str, Any]) -> UUID | None:
-    """Return the uid of the reference in the content of a deletion, if it has one. It stays known when the subject is purged."""
-    return next((it["uid"] for it in content.values() if isinstance(it, dict) and "uid" in it), None)
+    assert outcome.uid is not None, "a deletion knows the uid of its subject"
+    return DeletePayload.of(type_name, outcome.uid, at, changed=outcome.changed)
 
 
 def lost_result_error(subject: str) -> NotFound:
