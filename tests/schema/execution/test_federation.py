@@ -316,6 +316,7 @@ OTHER_NAMES = {
     "SchemaField": "shared: a field of a schema, of data products of any subgraph",
     "FieldChange": "shared: a field with its values before and after",
     "OrderDirection": "an input: ASC and DESC, in any subgraph",
+    "AssociationOrderField": "an enum of the orders of links and relationships",
     "ChangeKind": "an enum of recorded changes",
     "ChangeSubject": "a union of what recorded changes change",
     "SubjectKind": "an enum of that",
