@@ -183,7 +183,7 @@ class _PlanRun:
     async def _complete_async(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[Any]:
         """Complete values. Between chunks of a long list, other tasks get a turn."""
         if plan.item is not None:
-            items, lists = self._flatten(field, values, path)
+            items, lists = self._flatten(field, values)
             item_path = path_of_item(lists, path)
             if plan.is_async:
                 completed = await self._complete_async(field, plan.item, items, item_path)
@@ -202,7 +202,7 @@ class _PlanRun:
         if sole is not None:
             completed = await self._objects(sole, values, path)
             return completed if plan.is_non_null else _failed_to_null(completed)
-        groups = self._groups(field, plan, values, path)
+        groups = self._groups(plan, values)
         completed = self._settle_exceptional(field, plan, values, path)
         shaped = await _all(self._objects(it, [values[i] for i in of], path_of_selected(path, of)) for it, of in groups)
         return self._scatter(plan, completed, groups, shaped)
@@ -210,7 +210,7 @@ class _PlanRun:
     def _complete(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[Any]:
         """Complete values that have nothing to wait for."""
         if plan.item is not None:
-            items, lists = self._flatten(field, values, path)
+            items, lists = self._flatten(field, values)
             completed = self._complete(field, plan.item, items, path_of_item(lists, path))
             return self._regroup(field, plan, lists, completed, path)
         if plan.serialize is not None:
@@ -221,7 +221,7 @@ class _PlanRun:
         if sole is not None:
             completed = self._objects_now(sole, values, path)
             return completed if plan.is_non_null else _failed_to_null(completed)
-        groups = self._groups(field, plan, values, path)
+        groups = self._groups(plan, values)
         completed = self._settle_exceptional(field, plan, values, path)
         shaped = [self._objects_now(it, [values[i] for i in of], path_of_selected(path, of)) for it, of in groups]
         return self._scatter(plan, completed, groups, shaped)
@@ -257,7 +257,7 @@ class _PlanRun:
 
     # Lists
 
-    def _flatten(self, field: FieldPlan, values: list[Any], path: PathOf) -> tuple[list[Any], list[Any]]:
+    def _flatten(self, field: FieldPlan, values: list[Any]) -> tuple[list[Any], list[Any]]:
         """Return the items of all lists, and the lists, each as a list, None or an exception."""
         if set(map(type, values)) == {list}:
             return list(chain.from_iterable(values)), values
@@ -295,7 +295,7 @@ class _PlanRun:
 
     # Objects
 
-    def _groups(self, field: FieldPlan, plan: ValuePlan, values: list[Any], path: PathOf) -> list[tuple[ObjectPlan, list[int]]]:
+    def _groups(self, plan: ValuePlan, values: list[Any]) -> list[tuple[ObjectPlan, list[int]]]:
         """Return the indexes of the objects among values, by their types. A value of another type becomes an exception."""
         indexes: dict[ObjectPlan, list[int]] = {}
         for index, value in enumerate(values):
