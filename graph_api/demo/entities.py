@@ -112,6 +112,7 @@ ROW_COUNTS: list[tuple[str, str, dict[str, int]]] = [
 UPDATED: list[tuple[str, str, dict[str, Any]]] = [
     ("PERSON/Ida Brandt", "2026-01-05", {"details": {"email": "ida@shop.example"}}),
     ("TEAM/Analytics", "2026-02-02", {"display_name": "Data science"}),
+    ("PERSON/Sam Whitaker", "2026-02-20", {"keys": {"add": ["0D9F3A7E-5B1C-4A86-9E2D-7C40F1B8A653"]}}),
     ("PERSON/Ann Okafor", "2026-04-20", {"details": {"phone": "+49 171 39200 01"}}),
     ("PERSON/Noor Haddad", "2026-05-11", {"details": {"phone": None}}),
     ("PERSON/Lou Petit", "2026-06-20", {"display_name": "Lou Petit-Marsh"}),
