@@ -53,6 +53,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/schema/language/test_cursors.py": ("schema",),
     "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
     "tests/schema/test_search_random.py": ("schema",),
+    "tests/security/test_tenants.py": ("schema", "tests/security"),
 }
 # Faults at random moments, and the siege, which measures durations and so runs alone.
 FAULTS, SIEGE = "tests/graph_api/commands/test_faults.py", "tests/siege"

@@ -234,7 +234,13 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
     for label, type_, key in [*people, ("table", "TABLE", "7"), ("lone", only, only)]:
         texts = {"note": f"note {marker}", "height": "180", only: f"owner {marker}", "shared": marker}
         details = [{"type": code, "value": value} for code, value in texts.items()]
-        entity = {"type": type_, "key": key, "displayName": f"ann {marker}", "details": details}
+        entity = {
+            "type": type_,
+            "key": key,
+            "alternateKeys": [f"{label} {marker}"],
+            "displayName": f"ann {marker}",
+            "details": details,
+        }
         yield "createEntity", label, {**entity, "idempotencyKey": f"create {label}", **begin}
 
     flow = [("raw", "clean"), ("clean", "report"), ("raw", "copy"), ("copy", "index"), ("copy", only), ("clean", "table")]
@@ -260,7 +266,8 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
     changed = {"owner": f"new owner {marker}", "description": f"changed {marker}", "status": "DEPRECATED", "version": "2.0.0"}
     yield "updateProduct", None, {"product": {"name": "raw"}, **changed, "idempotencyKey": "update raw", **later}
     details = [{"type": "note", "value": f"new note {marker}"}]
-    yield "updateEntity", None, {"entity": {"uid": uids["person"]}, "displayName": f"anna {marker}", "details": details, **later}
+    names = {"displayName": f"anna {marker}", "addKeys": [f"again {marker}"]}
+    yield "updateEntity", None, {"entity": {"uid": uids["person"]}, **names, "details": details, **later}
     ends = {"source": {"product": "raw"}, "target": {"product": "clean"}, "producer": "dbt"}
     yield "registerLineage", None, {**ends, "metadata": {"again": marker}, **later}
     ends = {"origin": {"product": "raw"}, "related": {"uid": uids["person"]}}
@@ -277,6 +284,9 @@ def mutations(tenant: Tenant) -> Iterator[tuple[str, str | None, dict[str, Any]]
     yield "removeLineage", None, {"link": {"ends": ends}, "at": iso(day(18))}
     ends = {"origin": {"product": "raw"}, "related": {"entity": {"type": "PERSON", "key": "8"}}}
     yield "unrelate", None, {"relationship": {"ends": {"type": "steward", **ends}}, "at": iso(day(18))}
+    # the uids of stubs follow from their names and keys
+    ends = {"source": {"product": f"imported {marker}"}, "target": {"entity": {"type": only, "key": f"imported {marker}"}}}
+    yield "registerLineage", None, {**ends, "createMissing": True, **later}
     for label in ("key", "revoked"):
         key_input = {
             "label": f"{label} {marker}",
@@ -298,7 +308,11 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
     ids = [f"{kind}:{uid}" for kind, uid in zip(("Product", "Entity", "Product"), assets, strict=False)]
     ids += [f"{kind}:{uid}" for kind, uid in zip(("LineageLink", "Relationship"), associations, strict=False)]
     named = [*ids, f"Domain:domain%20{marker}"]
-    keys = [{"type": "PERSON", "key": "7"}, {"type": only, "key": only}]
+    keys = [
+        {"type": "PERSON", "key": "7"},
+        {"type": only, "key": f"imported {marker}"},
+        {"type": "PERSON", "key": f"again {marker}"},
+    ]
     common = {"source": {"product": "raw"}, "target": {"product": "clean"}}
     steward = {"type": "steward", "origin": {"product": "raw"}, "related": {"entity": keys[0]}}
     versions = [f"AssetVersion:{uid}" for uid in assets]
@@ -372,7 +386,7 @@ def values_of(tenant: Tenant) -> dict[str, list[Any]]:
         "String:producers": ["dbt", marker],
         "String:entityTypes": ["PERSON", only],
         "EntityKey.type": ["PERSON", only],
-        "EntityKey.key": ["7", only],
+        "EntityKey.key": ["7", only, f"person {marker}"],
         "EntityFilter.types": ["PERSON", only],
         "ProductFilter.names": ["raw", only],
         "DetailFilter.type": ["note", only],

@@ -240,6 +240,16 @@ async def test_a_window_of_10_000_changes(api: Api) -> None:
     assert sure["truncated"] is None
     assert periods_of(sure) == {"mid": expected, "report": expected}
     assert link_periods(sure) == {"raw -> mid": expected, "mid -> report": expected}
+    recorded = """query ($from: DateTime!, $to: DateTime!, $filter: ChangeFilter) {
+      changes(from: $from, to: $to, subjects: [LINEAGE_LINK], filter: $filter, last: 1) { totalCount nodes { at } }
+      diff(from: $from, to: $to, subjects: [LINEAGE_LINK], filter: $filter) { totalCount nodes { kind } }
+    }"""
+    window = {"from": iso(day(0.5)), "to": iso(day(8))}
+    for of in ("mid", "report"):
+        lineage = {"lineageOf": {"asset": {"product": of}, "direction": "UPSTREAM"}}
+        listed = (await api(recorded, **window, filter=lineage)).data
+        assert listed["changes"] == {"totalCount": 10_000 - 720, "nodes": [{"at": iso(changes[-1])}]}
+        assert listed["diff"] == {"totalCount": 1, "nodes": [{"kind": "CHANGED"}]}
 
 
 @pytest.mark.parametrize(
