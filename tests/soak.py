@@ -35,6 +35,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/db/assets/test_entity_key.py": (),
     "tests/db/associations/test_histories_random.py": (),
     "tests/db/associations/test_relationships_random.py": (),
+    "tests/db/associations/test_stubs_random.py": (),
     "tests/db/bulk/test_purge.py": (),
     "tests/db/consistency/test_concurrency.py": ("schema",),
     "tests/db/lineage/test_analytics.py": (),
