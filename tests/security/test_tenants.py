@@ -23,9 +23,8 @@ from graph_api.ingestion.jsonl import JsonLines
 from graph_api.ingestion.jsonl_writer import lines
 from graph_api.ingestion.loading import Load
 from graph_api.ingestion.on_error import OnError
-from schema.execution.operation import Response
+from schema.execution.operation import Execution, Response
 from schema.language.cursors import CursorCipher
-from schema.planning.cache import GENERAL, DocumentPlans
 from tests.builders import day, iso
 from tests.databases import shared_database
 from tests.randomness import seeds, size
@@ -174,7 +173,7 @@ async def test_both_executors_answer_alike(tenants: TwoTenants, seed: int, monke
     operations = random.Random(seed).sample(list(generate_queries(values, values)), k=size(quick=60, soak=400))
     operations = [await with_cursor(tenants, it, tenants.own) for it in operations]
     planned = [await tenants.execute(tenants.own, it) for it in operations]
-    monkeypatch.setattr(DocumentPlans, "find", lambda *_: GENERAL)
+    monkeypatch.setattr(Execution, "plan", None)
     for operation, by_plan in zip(operations, planned, strict=True):
         general = await tenants.execute(tenants.own, operation)
         assert without_instants(as_dict(by_plan)) == without_instants(as_dict(general)), operation

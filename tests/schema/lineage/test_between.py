@@ -244,7 +244,7 @@ async def test_a_window_of_10_000_changes(api: Api) -> None:
       changes(from: $from, to: $to, subjects: [LINEAGE_LINK], filter: $filter, last: 1) { totalCount nodes { at } }
       diff(from: $from, to: $to, subjects: [LINEAGE_LINK], filter: $filter) { totalCount nodes { kind } }
     }"""
-    window = {"from": iso(day(0.5)), "to": iso(day(8))}
+    window: dict[str, Any] = {"from": iso(day(0.5)), "to": iso(day(8))}
     for of in ("mid", "report"):
         lineage = {"lineageOf": {"asset": {"product": of}, "direction": "UPSTREAM"}}
         listed = (await api(recorded, **window, filter=lineage)).data
