@@ -227,6 +227,18 @@ async def test_keys_that_are_or_begin_with_the_text_come_before_the_bound(api: A
     assert await found(api, "orders", types=["TABLE"]) == []
 
 
+async def test_the_bound_counts_entities_and_not_their_keys(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "BOUND", 3)
+    await api.put_types()
+    for number in range(4):
+        await api.create(f"E{number}", key=f"k-{number}", alternateKeys=[f"K-{number}", f"k-{number}-a", f"k-{number}-b"])
+    # no pattern finds this text, as it has no three letters in a row
+    for text, number in (("k-", 3), ("k-1", 1), ("K-3-", 1)):
+        result = (await api(FOUND, text=text)).data["search"]
+        assert (result["totalCount"], result["isComplete"]) == (number, number < 3), text
+    assert [it["node"]["label"] for it in result["edges"]] == ["E3"]
+
+
 async def test_a_uuid_key_is_found_in_every_spelling(api: Api) -> None:
     await api.put_types()
     uuid = UUID("550e8400-e29b-41d4-a716-446655440000")

@@ -34,9 +34,9 @@ CREATE INDEX entity_version_by_prefix ON entity_version (tenant_id, lower(displa
 CREATE INDEX entity_key_by_prefix ON entity_key (tenant_id, lower(compared) COLLATE "C");
 
 -- What a search looks for, from its text: patterns, and the names and keys between which all are that begin with the text. Letters
--- are those of the locale of the database. The index holds three characters of a word each. So, unless it is wanted anywhere, a text
--- without three in a row is looked for where a name or a key begins, for the index has this boundary. If it is wanted anywhere, the
--- pattern finds every key that begins with it but a UUID in another spelling, so only whole keys are looked for beside it.
+-- are those of the locale of the database. The index of texts holds three characters of a word each. So, unless it is wanted anywhere,
+-- a text without three in a row has no pattern, and is looked for where a name or a key begins. If it is wanted anywhere, the pattern
+-- finds every key that begins with it but a UUID in another spelling, so only whole keys are looked for beside it.
 CREATE FUNCTION search_patterns(
   wanted text, anywhere boolean, OUT exact text, OUT prefix text, OUT pattern text, OUT word text,
   OUT first_name text, OUT past_names text, OUT first_key text, OUT past_keys text
@@ -44,8 +44,9 @@ CREATE FUNCTION search_patterns(
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
   SELECT U&'\001F' || lower(wanted) || U&'\001F', U&'\001F' || lower(wanted),
-    CASE WHEN anywhere OR lower(wanted) ~ '[[:alnum:]]{3}' THEN '%' ELSE U&'%\001F' END
-      || regexp_replace(lower(wanted), '([\\%_])', '\\\1', 'g') || '%',
+    CASE
+      WHEN anywhere OR lower(wanted) ~ '[[:alnum:]]{3}' THEN '%' || regexp_replace(lower(wanted), '([\\%_])', '\\\1', 'g') || '%'
+    END,
     '(?<![[:alnum:]])' || regexp_replace(lower(wanted), '([^[:alnum:][:space:]_])', '\\\1', 'g') || '(?![[:alnum:]])',
     lower(wanted), lower(wanted) || chr(1114111),
     lower(compared_key(wanted)), lower(compared_key(wanted)) || chr(CASE WHEN anywhere THEN 1 ELSE 1114111 END)
@@ -142,10 +143,19 @@ AS $$
       AND k.valid_from <= instant AND k.valid_to > instant
       AND lower(k.compared) COLLATE "C" >= (SELECT first_key FROM patterns)
       AND lower(k.compared) COLLATE "C" < (SELECT past_keys FROM patterns)
+      -- only the first key of an entity, so that the bound counts entities
+      AND NOT EXISTS (
+        SELECT
+        FROM entity_key o
+        WHERE o.tenant_id = (SELECT tenant) AND o.asset_id = k.asset_id AND o.valid_from <= instant AND o.valid_to > instant
+          AND lower(o.compared) COLLATE "C" >= (SELECT first_key FROM patterns)
+          AND (lower(o.compared) COLLATE "C", o.compared) < (lower(k.compared) COLLATE "C", k.compared)
+        OFFSET 0
+      )
     ORDER BY lower(k.compared) COLLATE "C"
     LIMIT bound
   ),
-  -- an asset may have a name and several keys that begin with the text
+  -- an entity may have a name and a key that begin with the text
   begun AS MATERIALIZED (
     SELECT b.kind, b.asset_id, b.valid_from, b.search_text, b.label, min(b.key_rank) AS key_rank
     FROM (

@@ -240,7 +240,7 @@ async def test_a_search_uses_the_indexes_of_texts_and_names_only(address: str, t
         )
         # there are no products
         used = {it for it in indexes_of(plans) if not it.startswith("product_version")}
-        expected = {"entity_version_search", "entity_key_by_prefix", "entity_version_pkey"}
+        expected = {"entity_version_search", "entity_key_by_prefix", "entity_key_pkey", "entity_version_pkey"}
         expected |= {"entity_version_by_prefix"} if bound != "NULL" else set()
         assert expected <= used <= expected | {"asset_pkey", "entity_type_pkey", "detail_type_pkey", "detail_type_by_role"}
         assert scanned_tables_of(plans) == set()
