@@ -5,10 +5,11 @@ The run prints its seed. `--hypothesis-seed` repeats it, `--hypothesis-profile=s
 
 import os
 import random
+from typing import Any
 
 import pytest
 from _pytest.mark.structures import ParameterSet
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 QUICK = "quick"
 SOAK = "soak"
@@ -41,6 +42,11 @@ def description(config: pytest.Config) -> str:
 def size(quick: int, soak: int) -> int:
     """Return how many examples the profile of this run asks for."""
     return soak if os.environ[_PROFILE_VARIABLE] == SOAK else quick
+
+
+def writing_examples(**options: Any) -> settings:
+    """Return the settings of a test whose examples write to a database, each of which takes as long as hundreds of others."""
+    return settings(max_examples=size(quick=30, soak=500), suppress_health_check=list(HealthCheck), **options)
 
 
 def seeds(quick: int, soak: int) -> list[ParameterSet]:

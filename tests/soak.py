@@ -52,6 +52,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
     "tests/schema/assets/test_lists_random.py": ("schema",),
     "tests/schema/language/test_cursors.py": ("schema",),
+    "tests/schema/language/test_limits.py": ("schema",),
     "tests/schema/planning/test_differential.py": ("schema", "tests/schema/planning", "tests/golden"),
     "tests/schema/test_search_random.py": ("schema",),
     "tests/security/test_tenants.py": ("schema", "tests/security"),

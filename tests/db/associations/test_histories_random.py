@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db.assets import asset
@@ -31,8 +31,9 @@ from db.temporal.kinds import ENTITY, LINK, RELATIONSHIP
 from tests.builders import START
 from tests.db.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, State, apply, fold, state_at
+from tests.randomness import writing_examples
 
-pytestmark = [pytest.mark.random, pytest.mark.slow(10), pytest.mark.temporal]
+pytestmark = [pytest.mark.random, pytest.mark.slow(4), pytest.mark.temporal]
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -267,7 +268,7 @@ class Example:
 
 
 @pytest.mark.parametrize("kind", [LINK, RELATIONSHIP], ids=lambda it: it.name)
-@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@writing_examples()
 @given(steps=st.lists(_step, min_size=2, max_size=14), size=st.integers(1, 3))
 def test_the_history_of_an_association_is_its_clipped_fold(
     harness: Harness, kind: AssociationKind, steps: list[Any], size: int

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db.assets import asset, entity, product
@@ -21,8 +21,9 @@ from db.temporal.kinds import ENTITY, PRODUCT
 from tests.builders import START, product_fields
 from tests.db.harness import Harness
 from tests.db.temporal.model import AcceptedChange, fold, state_at
+from tests.randomness import writing_examples
 
-pytestmark = [pytest.mark.random, pytest.mark.slow(10), pytest.mark.temporal]
+pytestmark = [pytest.mark.random, pytest.mark.slow(4), pytest.mark.temporal]
 
 _REFS = [AssetRef(product="a"), AssetRef(product="b"), AssetRef(type="TABLE", key="1"), AssetRef(type="TABLE", key="2")]
 
@@ -153,7 +154,7 @@ def _stub(ref: AssetRef) -> str:
     return "unassigned" if ref.product is not None else f"Table {ref.key}"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@writing_examples()
 @given(steps=st.lists(_link | _change, max_size=12))
 def test_links_create_what_never_existed_until_their_instants(
     harness: Harness, steps: list[tuple[str, AssetRef, AssetRef, bool, datetime]]

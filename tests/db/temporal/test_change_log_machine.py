@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -27,8 +27,9 @@ from db.temporal.verification import verify_tenant
 from tests.builders import START
 from tests.db.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, details_of, fold, state_at
+from tests.randomness import writing_examples
 
-pytestmark = [pytest.mark.random, pytest.mark.slow(20), pytest.mark.scd2, pytest.mark.temporal]
+pytestmark = [pytest.mark.random, pytest.mark.slow(6), pytest.mark.scd2, pytest.mark.temporal]
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -343,7 +344,7 @@ def machine_for(harness: Harness, scenario: Scenario) -> type[RuleBasedStateMach
 def test_any_arrival_order_folds_to_the_same_versions(harness: Harness, scenario: Scenario) -> None:
     run_state_machine_as_test(
         machine_for(harness, scenario),
-        settings=settings(stateful_step_count=30, suppress_health_check=list(HealthCheck)),
+        settings=writing_examples(stateful_step_count=30),
     )
 
 
@@ -356,7 +357,7 @@ def changes_of(scenario: Scenario) -> st.SearchStrategy[list[Any]]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=repr)
-@settings(suppress_health_check=list(HealthCheck))
+@writing_examples()
 @given(data=st.data())
 def test_two_arrival_orders_end_in_the_same_history(harness: Harness, scenario: Scenario, data: st.DataObject) -> None:
     """The first state arrives first. The other changes arrive in any order, except that those of one instant keep theirs."""

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from db.assets import asset, product
@@ -34,6 +34,7 @@ from db.temporal.kinds import ENTITY, KIND_OF, LINK, PRODUCT, RELATIONSHIP
 from tests.builders import START, day, product_fields
 from tests.db.harness import Harness
 from tests.db.temporal.model import AcceptedChange, Period, State, apply, fold, state_at
+from tests.randomness import writing_examples
 
 pytestmark = [pytest.mark.temporal]
 
@@ -376,7 +377,7 @@ async def compare(
 
 
 @pytest.mark.random
-@settings(suppress_health_check=list(HealthCheck))
+@writing_examples()
 @given(steps=st.lists(_step, min_size=3, max_size=24), questions=st.lists(_question, min_size=1, max_size=6))
 @example(
     # two deletions at one instant

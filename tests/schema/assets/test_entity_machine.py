@@ -27,7 +27,7 @@ from tests.databases import examples_database
 from tests.db.temporal.model import AcceptedChange, apply, details_of, fold, state_at
 from tests.randomness import size
 
-pytestmark = [pytest.mark.random, pytest.mark.slow(10), pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
+pytestmark = [pytest.mark.random, pytest.mark.slow(5), pytest.mark.temporal, pytest.mark.scd2, pytest.mark.api]
 
 THEN = """
   query ($uid: UUID!, $search: String!, $asOf: DateTime!) {
@@ -254,6 +254,6 @@ def between(since: datetime, until: datetime | None) -> tuple[str, str | None]:
 def test_entities_written_in_any_order_equal_the_model_at_any_instant(bench: Bench) -> None:
     run_state_machine_as_test(
         machine_for(bench),
-        settings=settings(max_examples=size(quick=40, soak=200), stateful_step_count=25, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=size(quick=15, soak=200), stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )
     assert bench.verify() == []

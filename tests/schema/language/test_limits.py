@@ -25,6 +25,7 @@ from schema.language.document_limits import DocumentMeasurer, SelectionMeasure, 
 from schema.language.limits import Limits
 from schema.root import schema
 from tests.builders import Api
+from tests.randomness import size
 
 LIMITS = Limits()
 
@@ -259,8 +260,9 @@ def measure_expanded(selection_set: SelectionSetNode, fragments: dict[str, Any])
     return total._replace(repeats=total.repeats + sum(it - 1 for it in response_names.values()))
 
 
-@pytest.mark.slow(8)
-@settings(max_examples=150, deadline=None)
+@pytest.mark.random
+@pytest.mark.slow(3)
+@settings(max_examples=size(quick=50, soak=1_000))
 @given(documents())
 def test_a_document_is_measured_as_its_expansion(query: str) -> None:
     document = parse(query)
