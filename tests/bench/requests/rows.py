@@ -185,7 +185,7 @@ ROWS = (
         floor_aim=0.4,
     ),
     Row("page of 100 products with counts", _COUNTS, floor_aim=0.5),
-    Row(f"nodes of {pipelines.LARGE}", _SHOWN, None, _root("large"), lambda size: min(size.large, _MOST_SAMPLES), floor_aim=0.35),
+    Row(f"nodes of {pipelines.LARGE}", _SHOWN, None, _root("large"), lambda size: min(size.large, _MOST_SAMPLES), floor_aim=0.5),
     Row("page of 50 products", _PRODUCTS, _PRODUCTS, postgraphile_aim=1.0, floor_aim=0.5),
     Row("page of 50 entities", _ENTITIES, _ENTITIES, postgraphile_aim=1.0, floor_aim=0.5),
     Row(
