@@ -105,10 +105,11 @@ async def lock(
     return _identity(locked)
 
 
-async def lock_stub(connection: WriteConnection, name: str) -> Identity | None:
-    """Lock the product with a name if it is a stub."""
-    row = await connection.fetch_one(_LOCK_STUB, {"name": name})
-    return None if row is None else _identity(row)
+async def lock_stub(connection: WriteConnection, name: str, at: datetime | None) -> tuple[Identity | None, bool]:
+    """Lock the product with a name if it is a stub. Return also whether a product has the name at that instant or later."""
+    row = await connection.fetch_one(_LOCK_STUB, {"name": name, "instant": at})
+    assert row is not None, "there is always one row"
+    return None if row.id is None else _identity(row), row.is_taken
 
 
 async def record(connection: WriteConnection, kind: Kind, identity: Identity, assertion: Assertion) -> Outcome:

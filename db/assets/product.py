@@ -12,6 +12,7 @@ from db.assets import asset, product_fields
 from db.assets.asset_list import select_assets
 from db.assets.reference import AssetRef
 from db.connection import ReadConnection, WriteConnection
+from db.errors import NameTaken, TransactionConflict
 from db.filters import AS_OF, any_of, distinct
 from db.registries.domain import add_domains
 from db.rows import BuiltRow
@@ -94,12 +95,17 @@ async def register(
 ) -> Outcome:
     """Create a product, or give a stub with this name its state. Neither its uid nor its name may be in use at that instant."""
     payload = product_fields.validate_state(fields)
-    stub = None if uid is not None else await asset.lock_stub(connection, payload["name"])
+    stub, is_taken = (None, True) if uid is not None else await asset.lock_stub(connection, payload["name"], at)
     identity = stub or await asset.add_or_lock(connection, PRODUCT, asset.IdentitySpec(uid))
     await add_domains_of_products(connection, [payload])
-    return await asset.record(
-        connection, PRODUCT, identity, Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)
-    )
+    assertion = Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)
+    try:
+        return await asset.record(connection, PRODUCT, identity, assertion)
+    except NameTaken as error:
+        if is_taken:
+            raise
+        # the next attempt finds the product, and gives it the state if it is a stub
+        raise TransactionConflict("Another writer gave this name to a product meanwhile. Try again.") from error
 
 
 async def update(

@@ -190,7 +190,7 @@ async def test_what_a_stub_or_a_deletion_names_is_found_by_the_index_of_names(da
         await asset.delete(connection, PRODUCT, row.uid)
         names, instants = [AssetRef(product=row.name), AssetRef(product="nothing")], [None, None]
         with explain(database) as explained:
-            assert await asset.lock_stub(connection, row.name) is None
+            assert await asset.lock_stub(connection, row.name, None) == (None, False)
             found, nothing = await resolve(connection, names, instants)
             assert (found.uid, found.alive, nothing.is_found) == (row.uid, False, False)
             link = AssetRef(product="new"), AssetRef(product="newer")

@@ -18,7 +18,6 @@ from db.associations.relationship import RelationshipState
 from db.author import Author
 from db.connection import WriteConnection
 from db.database import Database
-from db.errors import NameTaken
 from db.registries import entity_type, relationship_type
 from db.retry import retry_on_conflict
 from db.temporal.verification import verify_tenant
@@ -79,6 +78,7 @@ RAW = ("ENTITY", ENTITY, 3, None, "Table lake.raw")
         ),
         pytest.param(create_entity(3), link(TABLE, SALES, 3), [("ENTITY", ENTITY, 3, None, "Raw")], id="create, link"),
         pytest.param(link(TABLE, SALES, 3), create_entity(3), [("ENTITY", ENTITY, 3, None, "Raw")], id="link, create"),
+        pytest.param(link(TABLE, ORDERS, 3), register(None, 3), [(STUB, 3, None, "sales"), RAW], id="link, register"),
         pytest.param(rename_sales, link(TABLE, ORDERS, 4), [("ENTITY", ENTITY, 4, None, "Table lake.raw")], id="rename, link"),
     ],
 )  # fmt: skip
@@ -95,22 +95,6 @@ async def test_the_second_writer_finds_what_the_first_wrote(
         for kind, uid, since, until, state in (it if len(it) == 5 else ("PRODUCT", *it) for it in expected)
     ]
     async with database.snapshot(1) as connection:
-        assert (await verify_tenant(connection)).differences == []
-
-
-async def test_a_registration_beside_a_new_stub_is_refused_and_succeeds_when_it_is_repeated(
-    database: Database, address: str
-) -> None:
-    await fill(database)
-    with pytest.raises(NameTaken):
-        await write_second_while_first(database, address, link(TABLE, ORDERS, 3), register(None, 3))
-    async with database.transaction(1, Author("second")) as connection:
-        outcome = await register(None, 3)(connection)
-    async with database.snapshot(1) as connection:
-        (row,) = await product.products_by_uid(connection, [STUB], day(3))
-        assert (row is not None, outcome.created) == (True, False)
-        assert row is not None
-        assert row.domain == "sales"
         assert (await verify_tenant(connection)).differences == []
 
 
