@@ -11,6 +11,7 @@ from db.sql import statement
 
 _COUNT = statement("assets/count_domains")
 _DOMAINS = statement("assets/domains")
+_BY_NAME = statement("assets/domains_by_name")
 _PAGES = {it: statement("assets/domain_page", direction=it) for it in DIRECTIONS}
 _OWNERS = statement("assets/owners_by_domain")
 
@@ -24,7 +25,7 @@ class DomainAt(NamedTuple):
 
 async def domains_at(connection: ReadConnection, instants: Sequence[datetime]) -> list[list[str]]:
     """List the names of the domains that exist at each instant, in order."""
-    results = [await connection.fetch(_DOMAINS, {"names": None, "instant": instant}) for instant in instants]
+    results = [await connection.fetch(_DOMAINS, {"instant": instant}) for instant in instants]
     return [[row.name for row in rows] for rows in results]
 
 
@@ -43,7 +44,7 @@ async def count_domains(connection: ReadConnection, instant: datetime) -> int:
 
 async def domains_by_name(connection: ReadConnection, names: Sequence[str], instant: datetime) -> list[str | None]:
     """Return each of these names whose domain exists at an instant, else None."""
-    rows = await connection.fetch(_DOMAINS, {"names": list(names), "instant": instant})
+    rows = await connection.fetch(_BY_NAME, {"names": list(names), "instant": instant})
     existing = {row.name for row in rows}
     return [name if name in existing else None for name in names]
 

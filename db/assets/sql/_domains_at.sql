@@ -1,7 +1,7 @@
 -- The domains that exist at an instant, as `d`. A domain exists while a product is in it, and always if an entity type belongs to
 -- it, for types are not versioned.
 -- Parameters: :instant.
--- Used by: assets/domains.sql, assets/domain_page.sql, assets/count_domains.sql
+-- Used by: assets/domains.sql, assets/domains_by_name.sql, assets/domain_page.sql, assets/count_domains.sql
 FROM domain d
 CROSS JOIN LATERAL (
   SELECT

@@ -92,6 +92,17 @@ async def test_each_read_uses_its_index(database: Database) -> None:
             assert explained.scanned_tables == set()
 
 
+async def test_a_domain_is_found_by_its_name_among_many(database: Database, address: str) -> None:
+    owner = await asyncpg.connect(address)
+    await owner.execute("INSERT INTO domain SELECT 1, 'other domain ' || n FROM generate_series(1, 5000) n; ANALYZE domain")
+    await owner.close()
+    async with database.snapshot(1) as connection:
+        for hook in (explained_plans(database), generic_plans(database)):
+            with hook as explained:
+                assert await domains_by_name(connection, ["domain 7", "none"], day(0)) == ["domain 7", None]
+            assert "domain_pkey" in explained.indexes
+
+
 async def test_a_single_read_without_an_instant_uses_its_index_whatever_the_plan(database: Database) -> None:
     row = (await list_products(database.single_read(1), ProductQuery(), Page(50))).items[7]
     reads: list[tuple[Callable[[ReadConnection], Awaitable[Any]], str]] = [

@@ -130,6 +130,7 @@ async def test_read_of_entities_without_predicate_returns_no_rows_of_another_ten
 # Expected rows with a product, an entity and a link between them; an asset of the tenant is named by its kind.
 STATISTICS: dict[str, list[tuple[Any, ...]]] = {
     "assets/domains": [("people",), ("sales",)],
+    "assets/domains_by_name": [("sales",)],
     "assets/owners_by_domain": [(1, "owner", 1)],
     "lineage/product_statistics": [("sales", "ACTIVE", 1, 1), ("sales", None, 1, 1)],
     "lineage/crossing_links": [("people", 1, 0), ("sales", 0, 1)],
@@ -144,7 +145,7 @@ STATISTICS: dict[str, list[tuple[Any, ...]]] = {
 async def test_statistic_without_predicate_counts_no_rows_of_another_tenant(two_tenants: Database, statement: str) -> None:
     near, far = Direction.DOWNSTREAM.ends
     unguarded = without_predicate(render_known(statement, near=near, far=far))
-    parameters = {"instant": day(1), "names": None, "domains": ["sales"], "instants": [day(1)], "limit": 10}
+    parameters = {"instant": day(1), "names": ["sales"], "domains": ["sales"], "instants": [day(1)], "limit": 10}
     for tenant_id in (1, OTHER):
         async with two_tenants.snapshot(tenant_id) as connection:
             rows = await connection.fetch(unguarded, parameters)
