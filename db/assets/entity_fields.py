@@ -45,17 +45,17 @@ def key(value: str, *, field: str = "key") -> str:
     return line(field, value, length=KEY_LENGTH)
 
 
-def keys(primary: str | None, alternates: Sequence[str] | None) -> list[str] | None:
-    """Validate all keys of an entity, the primary one first. None: neither is given."""
+def keys(primary: str | None, alternates: Sequence[str] | None, *, field: str = "alternateKeys") -> list[str] | None:
+    """Validate all keys of an entity, the primary one first. None: neither is given. Errors of the others name `field`."""
     if primary is None and alternates:
-        raise BadInput("alternateKeys needs a key, which is the primary one.", field="alternateKeys")
+        raise BadInput(f"{field} needs a key, which is the primary one.", field=field)
     if primary is None:
         return None if alternates is None else []
-    given = [key(primary), *(key(it, field="alternateKeys") for it in alternates or ())]
+    given = [key(primary), *(key(it, field=field) for it in alternates or ())]
     if len(given) > MAX_KEYS:
-        raise BadInput(f"There are {len(given)} keys; at most {MAX_KEYS} are allowed.", field="alternateKeys")
+        raise BadInput(f"There are {len(given)} keys; at most {MAX_KEYS} are allowed.", field=field)
     if len({compared_key(it) for it in given}) < len(given):
-        raise BadInput("A key is given twice. All spellings of a UUID are the same key.", field="alternateKeys")
+        raise BadInput("A key is given twice. All spellings of a UUID are the same key.", field=field)
     return given
 
 

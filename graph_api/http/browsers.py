@@ -32,7 +32,7 @@ _REQUEST_HEADERS = (
     *PREFLIGHT_HEADERS,
 )
 # Headers that a page of another origin can have a browser add only after a preflight request.
-_ASKED_FOR = tuple(name.lower().encode() for name in (*PREFLIGHT_HEADERS, "X-API-Key"))
+_PREFLIGHTED_HEADERS = tuple(name.lower().encode() for name in (*PREFLIGHT_HEADERS, "X-API-Key"))
 
 _EXPOSED_HEADERS = ("X-Request-ID", "traceparent", "RateLimit-Policy", "RateLimit", "Retry-After")
 _EXPOSE = (b"access-control-expose-headers", ", ".join(_EXPOSED_HEADERS).encode())
@@ -89,7 +89,7 @@ class CrossOriginPolicy:
         A browser asks before it adds a header of `PREFLIGHT_HEADERS`, an API key or a token for a page of another origin. It sets
         Origin and Sec-Fetch-Site itself. A page has a browser send any Accept, and the Basic credentials that it keeps.
         """
-        if any(headers.get(name, b"").strip() for name in _ASKED_FOR):
+        if any(headers.get(name, b"").strip() for name in _PREFLIGHTED_HEADERS):
             return
         scheme, _, token = headers.get(b"authorization", b"").strip().partition(b" ")
         if scheme.lower() == b"bearer" and token.strip():

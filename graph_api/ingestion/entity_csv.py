@@ -51,11 +51,7 @@ def _read_keys(key: str, alternates_cell: str) -> list[str] | None:
     alternates = read_json("alternate_keys", alternates_cell) if alternates_cell and not alternates_cell.isspace() else None
     if alternates is not None and not (isinstance(alternates, list) and all(isinstance(it, str) for it in alternates)):
         raise BadInput('The cell is not a JSON list of texts such as ["K-7"].', field="alternate_keys")
-    try:
-        return entity_fields.keys(key or None, alternates)
-    except BadInput as error:
-        column = "key" if error.field == "key" else "alternate_keys"
-        raise BadInput(error.message.replace("alternateKeys", column), field=column) from error
+    return entity_fields.keys(key or None, alternates, field="alternate_keys")
 
 
 def _read_details(cell: str) -> dict[str, str]:
