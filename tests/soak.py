@@ -48,6 +48,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/db/tenancy/test_scope.py": (),
     "tests/graph_api/commands/test_ingest_csv.py": INGESTION,
     "tests/graph_api/commands/test_ingest_jsonl.py": INGESTION,
+    "tests/graph_api/ingestion/test_jsonl.py": INGESTION,
     "tests/graph_api/ingestion/test_spreadsheet_cells.py": ("graph_api/ingestion",),
     "tests/schema/assets/test_entity_machine.py": ("schema", "graph_api/auth"),
     "tests/schema/assets/test_lists_random.py": ("schema",),

@@ -27,7 +27,7 @@ def sides(edges: Edges) -> tuple[list[int], list[int]]:
 
 @pytest.mark.random
 @given(EDGES)
-@settings(max_examples=size(quick=1_000, soak=10_000))
+@settings(max_examples=size(quick=300, soak=10_000))
 def test_cycles_and_metrics_equal_those_of_networkx(edges: Edges) -> None:
     graph: networkx.DiGraph[int] = networkx.DiGraph(edges)
     expected = sorted(sorted(it) for it in networkx.strongly_connected_components(graph) if len(it) > 1)

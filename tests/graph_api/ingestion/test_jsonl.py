@@ -30,6 +30,7 @@ from graph_api.ingestion.row import EntityState, ParsedStatement, Row, RowError
 from graph_api.ingestion.uids import entity_uid
 from schema.root import schema
 from tests.builders import product_fields
+from tests.randomness import size
 
 UID = UUID("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101")
 OTHER = UUID("2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be102")
@@ -300,7 +301,8 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@pytest.mark.random
+@settings(max_examples=size(quick=100, soak=5_000))
 @given(
     st.sampled_from(sorted(KINDS)).flatmap(
         lambda it: st.dictionaries(st.sampled_from(sorted(KINDS[it].fields.names)), json_values).map(
