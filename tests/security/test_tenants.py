@@ -42,6 +42,9 @@ from tests.security.two_tenants import (
     values_of,
 )
 
+# They share a template, the documents that they send, and the answers with both layers.
+pytestmark = [pytest.mark.slow(45), pytest.mark.xdist_group("tenants")]
+
 _CURSOR = re.compile(r'("(?:cursor|startCursor|endCursor)": )"([\w-]+)"')
 _LIST = re.compile(r'\["[0-9a-f]{12}",')
 _KEY = re.compile(r"hw_1_[\w-]+")
@@ -359,17 +362,20 @@ async def check_isolation(tenants: TwoTenants, answers: list[str]) -> None:
             assert (await verify_tenant(connection)).differences == []
 
 
-@pytest.mark.slow(15)
-async def test_row_level_security_alone_isolates_tenants(tenants: TwoTenants) -> None:
-    answers = await all_answers(tenants)
+@pytest.fixture(scope="module")
+async def answers(template: TwoTenants, server: str) -> list[str]:
+    """All responses with both layers."""
+    async with template.copied(server) as tenants:
+        return await all_answers(tenants)
+
+
+async def test_row_level_security_alone_isolates_tenants(tenants: TwoTenants, answers: list[str]) -> None:
     with without_predicates(tenants.database) as statements:
         await check_isolation(tenants, answers)
     # policies do not apply to the owner of the tables, so statements that only the owner runs have one layer
     assert {it for it in files_not_run(statements) if not it.startswith(("bulk/purge_", "bulk/_purge_"))} == set()
 
 
-@pytest.mark.slow(15)
-async def test_tenant_predicates_alone_isolate_tenants(tenants: TwoTenants) -> None:
-    answers = await all_answers(tenants)
+async def test_tenant_predicates_alone_isolate_tenants(tenants: TwoTenants, answers: list[str]) -> None:
     await without_row_level_security(tenants.address)
     await check_isolation(tenants, answers)
