@@ -131,7 +131,9 @@ class TwoTenants:
             uids = [
                 str(uid)
                 for table in await tables_with(owner, "uid")
-                for uid in await _column(owner, f'SELECT uid AS value FROM "{table}" WHERE tenant_id = $1', tenant)
+                for uid in await _column(
+                    owner, f'SELECT uid AS value FROM "{table}" WHERE tenant_id = $1 AND uid IS NOT NULL', tenant
+                )
             ]
         finally:
             await owner.close()
