@@ -1,7 +1,8 @@
 """Entities: their rows and look-ups, and the writes that create and update them. An entity has a registered type and typed
 details."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol, cast
@@ -14,9 +15,9 @@ from db.assets import asset, entity_fields
 from db.assets.asset_fields import DETAIL_ROWS
 from db.assets.asset_list import select_assets
 from db.assets.naming import Naming, specs_by_name
-from db.assets.reference import AssetRef
+from db.assets.reference import AssetRef, resolve
 from db.connection import ReadConnection, WriteConnection
-from db.errors import Conflict
+from db.errors import Conflict, KeyTaken
 from db.filters import AS_OF, TENANT, any_of, distinct
 from db.registries.type_registry import read_type_registry_locked
 from db.rows import BuiltRow
@@ -174,9 +175,11 @@ async def create(
     registry = await read_type_registry_locked(connection, details)
     payload = entity_fields.validate_state(registry, spec.type, display_name, details, all_keys)
     identity = await asset.add_or_lock(connection, ENTITY, await _found(connection, spec, at))
+    assertion = Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)
+    given = {"key": [] if spec.key is None else [spec.key], "alternateKeys": alternate_keys}
     try:
-        assertion = Assertion(identity.asset_id, Operation.SET, payload, at, creating=True)
-        return await asset.record(connection, ENTITY, identity, assertion)
+        async with _fields_of_keys(connection, identity, given, at):
+            return await asset.record(connection, ENTITY, identity, assertion)
     except Conflict as conflict:
         if conflict.field == "uid" and spec.uid is None:
             belongs = f"The key {spec.key!r} belongs to a {spec.type} that exists"
@@ -190,7 +193,30 @@ async def update(
     """Change some fields of the entity that a uid or reference names at that instant. A detail whose value is None is removed."""
     payload = entity_fields.validate_patch(await read_type_registry_locked(connection, fields.get("details", ())), fields)
     identity = await asset.lock(connection, ENTITY, ref, at=at, field="entity")
-    return await asset.record_patch(connection, ENTITY, identity, payload, at, field="entity")
+    keys = payload.get("keys", {})
+    primary = keys.get("primary")
+    given = {"key": [] if primary is None else [primary], "addKeys": keys.get("add", [])}
+    async with _fields_of_keys(connection, identity, given, at):
+        return await asset.record_patch(connection, ENTITY, identity, payload, at, field="entity")
+
+
+@asynccontextmanager
+async def _fields_of_keys(
+    connection: WriteConnection, identity: asset.Identity, given: Mapping[str, Sequence[str]], at: datetime | None
+) -> AsyncIterator[None]:
+    """Name in KeyTaken the field whose key another entity has. `given` has the keys by their fields."""
+    refs = [(field, AssetRef(type=identity.type, key=key)) for field, keys in given.items() for key in keys]
+    fields = {field for field, _ in refs}
+    try:
+        # only a savepoint allows to look for the key, and one field needs no look
+        async with connection.savepoint() if len(fields) > 1 else nullcontext():
+            yield
+    except KeyTaken as error:
+        if len(fields) > 1:
+            holders = await resolve(connection, [ref for _, ref in refs], [at] * len(refs))
+            fields = {field for (field, _), it in zip(refs, holders, strict=True) if it.is_held_by_another(identity.uid)}
+        error.field = next((field for field in given if field in fields), error.field)
+        raise
 
 
 async def _found(connection: WriteConnection, spec: asset.IdentitySpec, at: datetime | None) -> asset.IdentitySpec:

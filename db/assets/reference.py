@@ -76,6 +76,12 @@ class ResolvedAsset(NamedTuple):
         """True if the reference means an asset."""
         return self.uid != UNRESOLVED.uid
 
+    def is_held_by_another(self, uid: UUID) -> bool:
+        """Return True if an asset with another uid has the name or key at the instant, or gets it later."""
+        if self.holder is not None:
+            return self.holder.is_later and self.holder.uid != uid
+        return self.is_found and (self.named or not self.ever_alive) and self.uid != uid
+
     @property
     def is_creatable(self) -> bool:
         """True if a stub may begin at the instant: the asset did not exist until then, and no other one gets its name or key."""

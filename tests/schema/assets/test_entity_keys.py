@@ -72,7 +72,15 @@ async def test_a_key_passes_to_another_entity_and_means_the_one_that_has_it(peop
     assert [await found(people, "7", day(it)) for it in (4, 5, 7)] == [first, None, second]
     assert (await update(people, first, day(9), key="7")).code_and_field == ("CONFLICT", "key")
     # late, so that both would have it from then on
-    assert (await update(people, second, day(8), addKeys=["8"])).code_and_field == ("CONFLICT", "key")
+    assert (await update(people, second, day(8), addKeys=["8"])).code_and_field == ("CONFLICT", "addKeys")
+    for at, changes, field in (
+        # another one has it at the instant, or gets it only later
+        (day(9), {"key": "9", "addKeys": ["7"]}, "addKeys"),
+        (day(9), {"key": "7", "addKeys": ["9"]}, "key"),
+        (day(6), {"key": "9", "addKeys": ["7"]}, "addKeys"),
+        (day(6), {"key": "8", "addKeys": ["7"]}, "addKeys"),
+    ):
+        assert (await update(people, first, at, **changes)).code_and_field == ("CONFLICT", field)
 
 
 async def test_a_restored_entity_has_its_keys_again_unless_they_are_taken(people: Api) -> None:
@@ -97,8 +105,8 @@ async def test_a_restored_entity_has_its_keys_again_unless_they_are_taken(people
         ({"key": "a", "alternateKeys": ["x" * 501]}, ("BAD_INPUT", "alternateKeys")),
         ({"key": "a", "alternateKeys": [str(it) for it in range(20)]}, ("BAD_INPUT", "alternateKeys")),
         ({"key": "taken", "alternateKeys": ["a"]}, ("CONFLICT", "key")),
-        ({"key": "a", "alternateKeys": ["taken"]}, ("CONFLICT", "key")),
-        ({"key": "a", "alternateKeys": [ID.lower()]}, ("CONFLICT", "key")),
+        ({"key": "a", "alternateKeys": ["taken"]}, ("CONFLICT", "alternateKeys")),
+        ({"key": "a", "alternateKeys": [ID.lower()]}, ("CONFLICT", "alternateKeys")),
     ],
 )
 async def test_bad_keys_of_a_new_entity_are_refused(people: Api, given: dict[str, Any], expected: Any) -> None:
