@@ -97,7 +97,9 @@ def missing_asset_error(
     """Build the error of a reference that means no asset at an instant, and name the asset that had the name or key."""
     when = f" at {write_instant(instant)}" if ref.uid is None else ""
     missing = f"There is no {ref}{when}.{remedy}"
-    return NotFound(missing if holder is None else f"{missing} {holder}", field=field, blind=missing)
+    if holder is None:
+        return NotFound(missing, field=field)
+    return NotFound(f"{missing} {holder}", field=field, blind=missing)
 
 
 async def resolve(

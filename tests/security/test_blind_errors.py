@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 UID = "00000000-0000-4000-8000-00000000000{}"
 ORDERS, PRIVATE, ANN, BOB, EVE, VIENNA = (UID.format(number) for number in range(1, 7))
 AT = "2026-01-01T00:00:00Z"
+LATER = "2026-02-01T00:00:00Z"
 
 
 def product(uid: str, name: str, domain: str) -> dict[str, Any]:
@@ -58,6 +59,8 @@ STORED = [
     relationship_type("zknows", "zknownBy", "zperson", "zperson", "MANY_TO_MANY"),
     product(ORDERS, "zorders", "zsales"),
     product(PRIVATE, "zprivate", "zfinance"),
+    product(UID.format(8), "zformer", "zsales"),
+    {**product(UID.format(8), "zrenamed", "zsales"), "at": LATER},
     entity(ANN, "zperson", "zAnn", "zk1", zmail="zann@shop.example"),
     entity(BOB, "zperson", "zBob", "zk2"),
     entity(EVE, "zperson", "zEve", "zk3"),
@@ -116,6 +119,10 @@ MUTATIONS = {
     ),
     "uid of another kind": (
         f'mutation {{ deleteProduct(input: {{ product: {{ uid: "{ANN}" }} }}) {{ __typename }} }}',
+        "NOT_FOUND",
+    ),
+    "name that a product lost": (
+        f'mutation {{ updateProduct(input: {{ product: {{ name: "zformer" }}, owner: "x", at: "{LATER}" }}) {{ __typename }} }}',
         "NOT_FOUND",
     ),
     "links of several producers": (
@@ -210,12 +217,12 @@ async def test_errors_tell_a_key_that_only_writes_nothing_that_is_stored(
     assert "zfinance" in (await callers(update.format("x"), "read", "write:zsales"))["message"]
 
     # nor are the sizes of the tenant
-    await tenant.change(callers.owner.address, "default", Author("owner"), allowed={"products": 2})
+    await tenant.change(callers.owner.address, "default", Author("owner"), allowed={"products": 3})
     loaded = await callers.load([product(UID.format(9), "other", "sales")], "write")
     (error,) = loaded["errors"]
     assert (error["extensions"]["code"], values_revealed(error["message"], "")) == ("LIMIT_EXCEEDED", set())
     (error,) = (await callers.load([product(UID.format(9), "other", "sales")], "read", "write"))["errors"]
-    assert values_revealed(error["message"], "") == {"2", "3"}
+    assert values_revealed(error["message"], "") == {"3", "4"}
 
     assert declared_sites() - raised == set(), "an error with a blind message has no attempt above"
 
