@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure requests beside a floor and PostGraphile, loads beside COPY, and overload."""
+"""`python -m tests.bench`: measure requests beside a floor and PostGraphile, loads beside COPY, and overload; check plans."""
 
 import asyncio
 import os
@@ -15,6 +15,7 @@ import click
 import uvloop
 from rich.console import Console
 
+from db.database import Database
 from db.errors import HeadwaterError
 from db.tenancy.scope import READ, WRITE
 from db.tenant_ids import DEFAULT_TENANT_ID
@@ -32,6 +33,9 @@ from tests.bench.databases import (
 from tests.bench.loads import rows as loads
 from tests.bench.loads.measure import LoadFailed, databases_beside, measure_loads
 from tests.bench.overload import measure as overload
+from tests.bench.plans import check
+from tests.bench.plans.fill import fill_tenants
+from tests.bench.plans.lookups import CHECKED
 from tests.bench.processes import ServerDidNotStart, running
 from tests.bench.requests import pipelines
 from tests.bench.requests import report as requests_report
@@ -47,8 +51,12 @@ from tests.siege.crowd import CrowdFailed
 FAILURES = (
     *(OtherData, NotComparable, NotVerified, ClientFailed, LoadFailed, ServerDidNotStart),
     overload.OverloadFailed,
+    check.TooMuchWork,
     CrowdFailed,
 )
+
+# Assets of each tenant whose plans are checked: a multiple of three.
+PLANS, QUICK_PLANS = 300_000, 6_000
 
 # A narrower table would lose columns when its output goes into a file.
 WIDTH = 150
@@ -121,11 +129,32 @@ class _Bench:
         if failures := list(measured.failures()):
             raise overload.OverloadFailed("\n".join(failures))
 
+    async def check_plans(self, names: list[str], assets: int) -> None:
+        async with databases_beside(self.address) as databases:
+            address = databases.address(await databases.create("template0"))
+            with err.status("Filling two tenants …"):
+                await fill_tenants(address, products=assets * 2 // 3, entities=assets // 3)
+            database = Database(address, pool_size=2)
+            try:
+                with err.status("Checking plans …"):
+                    checked = [await check.check(database, name, CHECKED[name]) for name in names]
+            finally:
+                await database.close()
+        print(f"Work of look-ups in tenants of {assets:,} assets\n\n{check.table(checked)}", flush=True)
+        # with few assets, reading all of them is the best plan
+        if assets == PLANS and (failures := list(check.failures(checked))):
+            raise check.TooMuchWork("\n".join(failures))
+
 
 @click.command()
 @click.option("--quick", is_flag=True, help="A few seconds on little data: shows that it works, not how fast it is.")
 @click.option(
     "--large", is_flag=True, help="Requests on a million assets, and loads of ten times the graph. Needs much time and 20 GB."
+)
+@click.option(
+    "--plans",
+    is_flag=True,
+    help="Only check what look-ups read among 300 000 assets, with the statistics of a tenant and without.",
 )
 @click.option("--rows", "only", multiple=True, help="Only rows whose name contains this. May be repeated.")
 @click.option(
@@ -150,7 +179,14 @@ class _Bench:
     help="Duration of each round of the overload.",
 )
 def bench(
-    quick: bool, large: bool, only: tuple[str, ...], seconds: float, rounds: int, memory: int, overload_seconds: float
+    quick: bool,
+    large: bool,
+    plans: bool,
+    only: tuple[str, ...],
+    seconds: float,
+    rounds: int,
+    memory: int,
+    overload_seconds: float,
 ) -> None:
     """Measure requests beside a floor and PostGraphile, loads beside COPY, and the service under overload.
 
@@ -164,6 +200,7 @@ def bench(
         available: list[_Named] = [*requests.ROWS, *loads.LOADS, overload.WHOLE]
         err.print(f"No row has such a name. Rows: {', '.join(it.name for it in available)}.")
         sys.exit(2)
+    checked = [it for it in CHECKED if not only or any(fragment.lower() in it for fragment in only)] if plans else []
     load = os.getloadavg()[0]
     size, load_size = pipelines.WHOLE, loads.WHOLE
     if large:
@@ -180,6 +217,9 @@ def bench(
             address = stack.enter_context(database(directory))
             runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
             run = _Bench(directory, address, runner.run(report.conditions(address, load)))
+            if plans:
+                runner.run(run.check_plans(checked, QUICK_PLANS if quick else PLANS))
+                return
             if chosen_requests or memory:
                 runner.run(run.measure_requests(chosen_requests, size, rounds, seconds, memory))
             if chosen_loads:

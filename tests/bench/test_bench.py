@@ -18,6 +18,8 @@ from tests.bench.loads.entities import surname
 from tests.bench.loads.graph import DEPTH, REACHED, Asset, Component, components, root_of
 from tests.bench.overload import measure as overload
 from tests.bench.overload.measure import Observations, Overload, Round
+from tests.bench.plans.check import Checked, failures
+from tests.bench.plans.fill import KNOWN, NEW
 from tests.bench.requests import servers
 from tests.bench.requests.measure import CONNECTIONS
 from tests.bench.requests.pipelines import (
@@ -103,6 +105,25 @@ class TestQuickRun:
         assert re.search(r"10 000 aliases .* 200 LIMIT_EXCEEDED × \d", printed), printed
         assert re.search(r"a forged key .* 401 UNAUTHENTICATED × \d", printed), printed
         assert re.search(r"a byte a second .* 408 TIMEOUT × \d", printed), printed
+
+
+@pytest.mark.slow(10)
+def test_plans_are_checked_in_two_tenants() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
+    command = [sys.executable, "-m", "tests.bench", "--plans", "--quick", "--rows", "assets by key", "--rows", "deleted assets"]
+    ran = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"\| assets by key \| [1-9]\d* \| [1-9]\d* \| 1,650 \|\n\| deleted assets \| [1-9]", ran.stdout), ran.stdout
+
+
+def test_look_ups_that_read_too_much_are_described() -> None:
+    good = Checked("good", 10, {KNOWN: 10, NEW: 9}, set(), "")
+    dear = Checked("dear", 10, {KNOWN: 9, NEW: 11}, set(), "its statement")
+    whole = Checked("whole", 10, {KNOWN: 9, NEW: 9}, {"asset"}, "")
+    assert list(failures([good, dear, whole])) == [
+        "dear: 11 of 10, reads whole: no table. its statement",
+        "whole: 9 of 10, reads whole: asset. ",
+    ]
 
 
 class TestData:
