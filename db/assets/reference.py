@@ -74,7 +74,7 @@ class ResolvedAsset(NamedTuple):
     @property
     def is_found(self) -> bool:
         """True if the reference means an asset."""
-        return self.uid != UNRESOLVED.uid
+        return bool(self.kind)
 
     def is_held_by_another(self, uid: UUID) -> bool:
         """Return True if an asset with another uid has the name or key at the instant, or gets it later."""

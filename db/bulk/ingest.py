@@ -284,7 +284,7 @@ def _stages(entries: Mapping[int, _AssetEntry], now: datetime) -> list[Mapping[i
     stage_of = dict.fromkeys(entries, 0)
     deletions: Counter[AssetRef] = Counter()
     for index, it in sorted(entries.items(), key=lambda entry: entry[1].at or now):
-        name = _name_of(it)
+        name = name_of(it)
         if name is not None:
             name = name if name.key is None else name._replace(key=compared_key(name.key))
             stage_of[index] = 2 * deletions[name] + isinstance(it, NamedDeletion)
@@ -302,7 +302,7 @@ def _missing_error(deletion: NamedDeletion, now: datetime) -> NotFound:
     return missing_asset_error(deletion.ref, deletion.at or now, field=field)
 
 
-def _name_of(entry: _AssetEntry) -> AssetRef | None:
+def name_of(entry: _AssetEntry) -> AssetRef | None:
     """Return the name or key by which an entry means its asset. None: it has a uid, or no name."""
     if isinstance(entry, NamedDeletion):
         return entry.ref if isinstance(entry.ref, AssetRef) else None
@@ -362,7 +362,7 @@ async def _identity_specs(connection: WriteConnection, entries: Mapping[int, _As
             specs[index] = IdentitySpec(it.uid, create_missing=False)
         elif isinstance(it, NamedDeletion):
             deletions[index] = it
-        elif (name := _name_of(it)) is None:
+        elif (name := name_of(it)) is None:
             specs[index] = it.ref
         else:
             namings[index] = Naming(name, it.ref.new_uid, it.at or connection.now)

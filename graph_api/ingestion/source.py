@@ -1,21 +1,23 @@
 """The rows of a load in batches, validated against the registries, in a thread that works ahead of the database."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Protocol
 
 from db.assets.entity_fields import validate_state
 from db.assets.reference import AssetRef
 from db.associations import lineage_link, relationship
 from db.associations.reference import LinkEnds, RelationshipEnds
-from db.bulk.ingest import BATCH, AssetState, BatchEntry, NamedDeletion, RegistryEntry
+from db.bulk.ingest import BATCH, AssetState, BatchEntry, NamedDeletion, RegistryEntry, name_of
 from db.errors import BadInput, Conflict, HeadwaterError
 from db.registries.entity_type import EntityTypeRow
 from db.registries.service_grants import ServiceGrants
 from db.registries.type_registry import TypeRegistry
-from db.temporal.kinds import ENTITY, PRODUCT
+from db.temporal.kinds import ENTITY
 from graph_api.ingestion.background import in_background
 from graph_api.ingestion.deferred_rows import DeferredRows
 from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, RowError, shorten
@@ -23,16 +25,20 @@ from graph_api.ingestion.row import EntityState, ParsedStatement, Parser, Row, R
 # A batch ends after this many bytes of the file, however few rows they hold.
 BATCH_BYTES = 16 * 1024 * 1024
 
+# A batch ends before a row that names what the batch has deleted so many times by this name. Each time takes further statements.
+_DELETIONS_OF_A_NAME = 2
+
 # After so many bad rows, the thread pauses for as long as they took. Good ones wait for the database, but bad ones would take
 # half of the interpreter's time from the requests that the process serves beside.
 _BAD_ROWS_PER_PAUSE = 100
 
 # Phases of a load. What a row means by a name depends on other rows, so it is written after these: a deletion by the name or key
-# of an asset after the assets with uids, a product without uid after such deletions, an end by name after all assets, and the
-# deletion of the only link between two assets after all links. A deletion that still finds nothing may repeat an earlier one.
+# of an asset after the assets with uids, an asset without uid after such deletions, an end by name or key after all assets, and
+# the deletion of the only link between two assets after all links. A deletion that still finds nothing may repeat an earlier
+# one.
 FIRST = 0
 DELETIONS_BY_NAME = 1
-UNIDENTIFIED_PRODUCTS = 2
+UNIDENTIFIED_ASSETS = 2
 ENDS_BY_NAME = 3
 ONLY_LINKS = 4
 REPEATED_DELETIONS = 5
@@ -91,13 +97,17 @@ class Source:
     async def batches(self, source: RowSource) -> AsyncGenerator[Batch]:
         """Yield the batches of the rows. While one is written, the next is prepared."""
         unread = iter(source)
+        # the first row of the next batch
+        held: list[Row] = []
 
         def prepare() -> Batch | None:
             first_byte, count = source.bytes_read, 0
             batch: list[Row | RowError] = []
+            deletions: Counter[AssetRef] = Counter()
             bad_rows, since = 0, time.thread_time()
-            for item in unread:
-                count += 1
+            for item in chain(held[:], unread):
+                count += not held
+                held.clear()
                 if isinstance(item, RowError):
                     bad_rows += 1
                     if bad_rows % _BAD_ROWS_PER_PAUSE == 0:
@@ -105,6 +115,12 @@ class Source:
                         since = time.thread_time()
                 if isinstance(item, Row) and (phase := _phase_of(item.statement)) > self.phase:
                     self.deferred[phase].add(item)
+                elif isinstance(item, Row) and (name := _name_of(item.statement)) is not None:
+                    if deletions[name] == _DELETIONS_OF_A_NAME:
+                        held.append(item)
+                        break
+                    deletions[name] += isinstance(item.statement, NamedDeletion)
+                    batch.append(item)
                 else:
                     batch.append(item)
                 if len(batch) == BATCH or (batch and source.bytes_read - first_byte > BATCH_BYTES):
@@ -185,8 +201,8 @@ class Source:
 
 def _phase_of(statement: ParsedStatement) -> int:
     """Return the first phase in which the statement may be written."""
-    if isinstance(statement, AssetState):
-        return UNIDENTIFIED_PRODUCTS if statement.kind is PRODUCT and statement.ref.uid is None else FIRST
+    if isinstance(statement, AssetState | EntityState):
+        return FIRST if _name_of(statement) is None else UNIDENTIFIED_ASSETS
     named = statement.ref if isinstance(statement, NamedDeletion) else statement
     ends: tuple[AssetRef, ...] = ()
     if isinstance(named, AssetRef):
@@ -197,6 +213,11 @@ def _phase_of(statement: ParsedStatement) -> int:
         ends = named.source, named.target
     elif isinstance(named, RelationshipEnds | relationship.RelationshipState):
         ends = named.origin, named.related
-    # A key without a type may be the name of a product.
-    by_name = any(end.product is not None or (end.key is not None and end.type is None) for end in ends)
-    return ENDS_BY_NAME if by_name else FIRST
+    return ENDS_BY_NAME if any(end.uid is None for end in ends) else FIRST
+
+
+def _name_of(statement: ParsedStatement) -> AssetRef | None:
+    """Return the name or key by which a statement means the asset that it states or deletes. None: it has a uid, or no name."""
+    if isinstance(statement, EntityState):
+        return name_of(AssetState(ENTITY, statement.ref, {}))
+    return name_of(statement) if isinstance(statement, AssetState | NamedDeletion) else None

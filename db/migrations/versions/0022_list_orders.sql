@@ -18,9 +18,9 @@ CREATE FUNCTION version_precedence(version text) RETURNS text
       ELSE '-' || translate(
         regexp_replace(
           regexp_replace(
-            substr(split_part(version, '+', 1), strpos(version, '-') + 1), '(^|\.)([0-9]+)(?=\.|$)', '\1' || repeat('0', 19) || '\2', 'g'
+            substr(split_part(version, '+', 1), strpos(version, '-') + 1), '(^|\.)([0-9]+)(?=\.|$)', '\1#' || repeat('0', 19) || '\2', 'g'
           ),
-          '(^|\.)0*([0-9]{20})(?=\.|$)', '\1\2', 'g'
+          '(^|\.)#0*([0-9]{20})(?=\.|$)', '\1#\2', 'g'
         ),
         '.', '!'
       )

@@ -32,6 +32,7 @@ RELATIONSHIP_TYPES = [
     for it in (SEEN_IN, HOME)
 ]
 _Link: TypeAlias = tuple[UUID, UUID, str | None]
+KEYS = [str(number) for number in range(4)]
 NAMES = [f"name {letter}" for letter in "abcdef"]
 
 
@@ -43,8 +44,8 @@ def random_history(random: Random, events: int) -> list[dict[str, Any]]:
 class _History:
     """Generator of a history, with the state that the lines so far lead to.
 
-    Products take over names of each other, are referred to by name, are deleted and restored. Links and relationships refer to
-    their ends by uid, name or key, and what is deleted is named in all ways that there are.
+    Products and entities take over names and keys of each other, are referred to by these, are deleted and restored. Links and
+    relationships refer to their ends by uid, name or key, and what is deleted is named in all ways that there are.
     """
 
     def __init__(self, random: Random) -> None:
@@ -61,7 +62,7 @@ class _History:
 
     def generate(self, events: int) -> list[dict[str, Any]]:
         actions = [self._register, self._register, self._rename, self._update_by_name, self._register_by_name]
-        actions += [self._state_entity, self._delete_asset]
+        actions += [self._state_entity, self._state_entity, self._update_by_key, self._state_by_key, self._delete_asset]
         actions += [self._link, self._link, self._link, self._remove_link]
         actions += [self._show, self._show, self._move, self._move, self._leave_home, self._stop_showing]
         for number in range(events):
@@ -104,10 +105,27 @@ class _History:
             self._append("product", **product_fields(name, description=self._at))
 
     def _state_entity(self) -> None:
-        key = str(self._random.randrange(4))
-        self._entities[entity_uid_by_key("TABLE", key)] = key
+        """State an entity with a uid, and with its key or an unused one. Its old key may go to another entity later."""
+        uid = uuid5(NAMESPACE, f"entity {self._random.randrange(4)}")
+        unused = [it for it in KEYS if it not in self._entities.values()]
+        if choices := [*unused, *([self._entities[uid]] if uid in self._entities else [])]:
+            self._append_entity(uid, self._random.choice(choices), uid=str(uid))
+
+    def _update_by_key(self) -> None:
+        if self._entities:
+            uid = self._random.choice(sorted(self._entities))
+            self._append_entity(uid, self._entities[uid])
+
+    def _state_by_key(self) -> None:
+        """State an entity whose uid is derived from its key, which no other entity ever has."""
+        key = f"own {self._random.randrange(3)}"
+        self._append_entity(entity_uid_by_key("TABLE", key), key)
+
+    def _append_entity(self, of: UUID, key: str, **fields: Any) -> None:
+        self._entities[of] = key
         details = [{"type": "email", "value": f"{self._random.randrange(3)}@shop.example"}, {"type": "note", "value": self._at}]
-        self._append("entity", type="TABLE", key=key, displayName=f"Table {key}", details=details[: self._random.randrange(3)])
+        details = details[: self._random.randrange(3)]
+        self._append("entity", type="TABLE", key=key, displayName=f"Table {key}", details=details, **fields)
 
     def _delete_asset(self) -> None:
         restricted = {*self._homes, *self._homes.values()}

@@ -35,7 +35,16 @@ VERSIONS: list[str] = [
     "2.0.0-rc.10",
     "2.0.0-rc-1",
 ]
-VERSIONS += ["2.0.0-rc", "2.0.0-1", "2.0.0-1a", "2.0.0-alpha.beta", "2.0.0-alpha.1", "99999999999999999999999.0.0"]
+VERSIONS += [
+    "2.0.0--a",
+    "2.0.0-rc.-",
+    "2.0.0-rc",
+    "2.0.0-1",
+    "2.0.0-1a",
+    "2.0.0-alpha.beta",
+    "2.0.0-alpha.1",
+    "99999999999999999999999.0.0",
+]
 # The first that an entity has a detail of says who owns it.
 OWNER_TYPES = """
   mutation {
