@@ -79,9 +79,9 @@ _PRODUCTS: AssetList[ProductRow] = AssetList(
         ProductOrder.NAME: SortKey(versions.c.name),
         ProductOrder.UPDATED_AT: SortKey(versions.c.valid_from, datetime),
         ProductOrder.CREATED_AT: SortKey(versions.c.created_at, datetime),
-        ProductOrder.DOMAIN: SortKey(versions.c.domain),
         ProductOrder.OWNER: SortKey(versions.c.owner),
         # no index serves these: each version of a product would pay for it
+        ProductOrder.DOMAIN: SortKey(versions.c.domain),
         ProductOrder.STATUS: SortKey(versions.c.status),
         ProductOrder.VERSION: SortKey(func.version_precedence(versions.c.version, type_=Text).collate("C")),
     },

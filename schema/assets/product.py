@@ -209,7 +209,7 @@ class ProductQueries:
         raise BadInput("Both name and uid are given. Give one of them.", field="uid")
 
     @scan_cost_with(SEARCH, "products")
-    @order_cost("products", ProductOrderField.STATUS.name, ProductOrderField.VERSION.name)
+    @order_cost("products", ProductOrderField.DOMAIN.name, ProductOrderField.STATUS.name, ProductOrderField.VERSION.name)
     @single_read()
     @paged
     @resolver(READ, "Products at that instant. Search, filter and order apply to their state at that instant.")

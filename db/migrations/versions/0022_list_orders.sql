@@ -26,6 +26,9 @@ CREATE FUNCTION version_precedence(version text) RETURNS text
       )
     END;
 
+-- The look-up of the product that has or had a name, which may have many versions.
+CREATE INDEX product_version_named ON product_version (tenant_id, name, valid_from) INCLUDE (asset_id, valid_to);
+
 CREATE INDEX product_version_by_creation ON product_version (tenant_id, created_at, asset_id, valid_from);
 CREATE INDEX product_version_by_owner ON product_version (tenant_id, owner, asset_id, valid_from);
 CREATE INDEX entity_version_by_creation ON entity_version (tenant_id, created_at, asset_id, valid_from);
