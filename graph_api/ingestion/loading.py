@@ -5,6 +5,7 @@ of a file does not matter, and only what still fails at the end is an error.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from db.author import Author
 from db.bulk.ingest import ingest, register
 from db.connection import WriteConnection
 from db.database import Database
-from db.errors import BadInput, HeadwaterError
+from db.errors import BadInput, HeadwaterError, Unavailable
 from db.registries.registry import PutOutcome
 from db.registries.service_grants import ServiceGrants
 from db.registries.type_registry import read_type_registry, read_type_registry_locked
@@ -109,6 +110,8 @@ class Load:
                 raise
         except OSError as error:
             raise BadInput(f"The file cannot be read any further: {error.strerror}.") from error
+        except sqlite3.Error as error:
+            raise Unavailable(f"Rows of the file cannot be kept in a temporary file: {error}.") from error
 
     def interrupt(self, number: int) -> None:
         """End the load because of a signal: at once, except that a commit is awaited, so that its outcome is known."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from strawberry.utils.str_converters import to_camel_case
+
 from db.errors import BadInput
 from db.fields import refuse_unstorable
 from db.instants import write_instant
@@ -18,16 +20,27 @@ def check_asset_filter(fields: Mapping[str, Any], page_size: int) -> None:
     """Raise an error if a filter, given as plain values, names more assets than a page has, or a period that is empty."""
     for name in ("uids", "names", "keys"):
         check_entries(name, fields.get(name, ()), page_size)
-    for name in fields.get("names", ()):
-        refuse_unstorable("names", name)
-    for key in fields.get("keys", ()):
-        refuse_unstorable("key", key["key"])
+    for name, values in fields.items():
+        for value in values if isinstance(values, list) else ():
+            _refuse_unstorable(to_camel_case(name), value)
     since, before = fields.get("updated_since"), fields.get("updated_before")
     if since is not None and before is not None and before <= since:
         raise BadInput(
             f"updatedBefore is {write_instant(before)}. It must be after updatedSince ({write_instant(since)}).",
             field="updatedBefore",
         )
+
+
+def _refuse_unstorable(field: str, value: Any) -> None:
+    """Refuse text that PostgreSQL cannot store, in a value of a filter or in a part of it."""
+    if isinstance(value, str):
+        refuse_unstorable(field, value)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            _refuse_unstorable(f"{field}.{to_camel_case(name.rstrip('_'))}", part)
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_unstorable(field, part)
 
 
 def query_values(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class State:
     owner: str = ""
     status: str = ""
     version: str = ""
+    details: tuple[tuple[str, str], ...] = ()
 
     def has_content_of(self, other: "State") -> bool:
         return self == replace(other, since=self.since)
@@ -193,10 +194,12 @@ async def put_entity(api: Api, chance: random.Random, model: Model, number: int)
     uid = created["uid"]
     keys = tuple(it for it in (key, *alternate_keys) if it)
     owner = details.get("author", details.get("steward", ""))
-    state = State(uid, number, created_at, created_at, name, keys, type_, DOMAINS[type_], owner)
+    state = State(uid, number, created_at, created_at, name, keys, type_, DOMAINS[type_], owner, details=_ordered(details))
     model.put(uid, created_at, state)
     if chance.random() < 0.6:
         state = replace(state, since=day(10), name=f"{chance.choice('ab')}{number}", owner=chance.choice("xyz"))
+        # even where the owner stays the same, it may be another detail that says so
+        state = replace(state, details=_ordered({**details, "author": state.owner}))
         changes: dict[str, Any] = {"displayName": state.name, "details": {"author": state.owner}}
         if chance.random() < 0.5:
             state, changes = replace(state, keys=(f"m{number}", *keys[1:])), {**changes, "key": f"m{number}"}
@@ -205,6 +208,10 @@ async def put_entity(api: Api, chance: random.Random, model: Model, number: int)
     if chance.random() < 0.2:
         assert (await api(DELETE_ENTITY, input={"entity": {"uid": uid}, "at": iso(day(20))})).data
         model.put(uid, day(20), None)
+
+
+def _ordered(details: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(details.items()))
 
 
 async def check(
