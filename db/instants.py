@@ -14,6 +14,14 @@ MICROSECOND = timedelta(microseconds=1)
 _EXAMPLES = "Write it like 2025-03-01T12:00:00Z, 2025-03-01T12:00:00.123456+01:00 or 2025-03-01."
 
 
+def just_before(instant: datetime | None) -> datetime | None:
+    """Return the last instant before an instant; None, which is now, stays as it is.
+
+    What a deletion names is what existed until its instant: so a repetition does not name what took its place.
+    """
+    return None if instant is None else instant - MICROSECOND
+
+
 def read_instant(written: object) -> datetime:
     """Parse an instant in RFC 3339 with an offset, at most to the microsecond. A date is its midnight in UTC."""
     match = _INSTANT.fullmatch(written) if isinstance(written, str) else None

@@ -14,6 +14,7 @@ from db.consistency import lifecycle
 from db.errors import Conflict, HeadwaterError, NotFound, TransactionConflict
 from db.fields import storable
 from db.filters import TENANT, any_of, distinct
+from db.instants import just_before
 from db.rows import BuiltRow, Row
 from db.sql import compose, statement
 from db.tables import asset as assets
@@ -192,7 +193,13 @@ async def add_or_lock_each(
 async def delete(
     connection: WriteConnection, kind: Kind, ref: UUID | AssetRef, *, at: datetime | None = None, field: str = "uid"
 ) -> Outcome:
-    """Delete an asset at an instant, and the assets to which its relationships cascade. Earlier versions stay readable."""
+    """Delete an asset at an instant, and the assets to which its relationships cascade. Earlier versions stay readable.
+
+    A name or key means the asset that has it until the instant, or else what it means at the instant.
+    """
+    if at is not None and isinstance(ref, AssetRef) and ref.uid is None:
+        (until,) = await resolve(connection, [ref], [just_before(at)])
+        ref = AssetRef(until.uid) if until.alive else ref
     identity = await lock(connection, kind, ref, at=at, field=field)
     with _errors_of(field):
         outcome = await lifecycle.delete(connection, kind, identity.asset_id, at)

@@ -30,6 +30,7 @@ from db.associations.stub import create_missing_ends
 from db.connection import ReadConnection, WriteConnection
 from db.errors import BadInput, HeadwaterError, NotFound
 from db.filters import AS_OF, TENANT, any_of, distinct, filters_of, is_among
+from db.instants import just_before
 from db.pagination import Page, PageShape, Slice
 from db.sql import MAX_SHAPES, Statement, compose, statement
 from db.tables import lineage_link as links
@@ -200,8 +201,8 @@ async def _record(connection: WriteConnection, assertion: Assertion) -> Outcome:
 
 
 async def remove(connection: WriteConnection, ref: LinkRef, *, at: datetime | None = None) -> Outcome:
-    """End the link that a reference names at an instant."""
-    (uid,) = raise_first_error([await lock_ends_of_link(connection, ref, at, field="link")])
+    """End the link that a reference names until an instant."""
+    (uid,) = raise_first_error([await lock_ends_of_link(connection, ref, just_before(at), field="link")])
     (outcome,) = await upsert_each(connection, [], deletions=[Deletion(uid, at)])
     (outcome,) = raise_first_error([named_by(LINK, outcome, ref, field="link")])
     return outcome._replace(uid=uid)

@@ -33,6 +33,7 @@ from db.consistency.batch_conflicts import Results, WriteResult, write_resolving
 from db.consistency.cardinality import check_cardinality, defer_cardinality
 from db.errors import BadInput, HeadwaterError
 from db.filters import AS_OF, TENANT, any_of, distinct
+from db.instants import just_before
 from db.pagination import DIRECTIONS, Page, PageShape, Slice
 from db.registries.relationship_type import DirectedTypeIds, RelationshipTypeRow, RelationshipTypes, lock_types_shared
 from db.sql import MAX_SHAPES, Statement, compose, statement
@@ -216,8 +217,8 @@ async def update(
 
 
 async def unrelate(connection: WriteConnection, ref: RelationshipRef, *, at: datetime | None = None) -> Outcome:
-    """End the relationship that a reference names at an instant."""
-    (uid,) = raise_first_error([await lock_ends_of_relationship(connection, ref, at, field="relationship")])
+    """End the relationship that a reference names until an instant."""
+    (uid,) = raise_first_error([await lock_ends_of_relationship(connection, ref, just_before(at), field="relationship")])
     (outcome,) = await upsert_each(connection, [], deletions=[Deletion(uid, at)])
     (outcome,) = raise_first_error([named_by(RELATIONSHIP, outcome, ref, field="relationship")])
     return outcome._replace(uid=uid)

@@ -18,7 +18,7 @@ from db.associations.relationship_fields import is_identifier
 from db.connection import WriteConnection
 from db.consistency.batch_conflicts import BatchConflict, SubjectChange, WriteResult, subject_change
 from db.consistency.lifecycle import record_asset_changes
-from db.errors import HeadwaterError, KeyTaken, NameTaken, TransactionConflict
+from db.errors import Conflict, KeyTaken, NameTaken, TransactionConflict
 from db.fields import line
 from db.registries.type_registry import read_type_registry
 from db.sql import statement
@@ -95,18 +95,17 @@ async def create_missing_ends(connection: WriteConnection, refs: EndRefs, *, fie
                 (await read_type_registry(connection)).require_entity(ref.type, field=field)
             entity_fields.key(ref.key or "", field=field)
         if not asset.is_creatable:
-            raise _taken_later(ref, field)
+            raise _taken_later(ref, asset, field)
     stubs = [Stub.of(ref, asset, refs.at, 0) for ref, (_, asset) in missing.items()]
     created = await create_stubs(connection, labels, stubs)
     for conflict in created.conflicts:
         raise conflict.error
 
 
-def _taken_later(ref: AssetRef, field: str) -> HeadwaterError:
-    """Build the error of a name or key that an asset which exists gets later. It names `field`."""
-    error = KeyTaken(ref.key) if ref.product is None else NameTaken(ref.product)
-    error.field = field
-    return error
+def _taken_later(ref: AssetRef, asset: ResolvedAsset, field: str) -> Conflict:
+    """Build the error of a name or key that an asset which exists gets later."""
+    taken = f"The {ref} cannot be created, because another asset has that {'key' if ref.product is None else 'name'} later."
+    return Conflict(taken if asset.holder is None else f"{taken} {asset.holder}", field=field, blind=taken)
 
 
 async def create_stubs(connection: WriteConnection, labels: Mapping[str, str], stubs: Sequence[Stub]) -> WriteResult:

@@ -120,9 +120,8 @@ class Example:
         return [it for it, named in self._ref_of.items() if named == ref]
 
     def _later(self, ref: AssetRef) -> int | None:
-        """The first of the subjects with a name, all of which begin later. A key derives one uid, so that it has one subject."""
-        if ref.product is None:
-            return next(iter(self._subjects(ref)), None)
+        """The first of the subjects with a name or key, all of which begin later. One that was deleted at the instant at which it
+        began has never had it."""
         begun = [(periods[0].valid_from, it) for it in self._subjects(ref) if (periods := fold(self._logs[it]))]
         return min(begun)[1] if begun else None
 
