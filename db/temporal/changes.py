@@ -20,7 +20,7 @@ from db.temporal.change_query import (
     subject_filters,
     union_all,
 )
-from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
+from db.temporal.history import Changed, VersionPeriod, changed_between, version_period
 from db.temporal.kind import Kind
 from db.temporal.kinds import KIND_OF
 
@@ -44,9 +44,13 @@ class ChangeRow:
     actor: str
     credential: str | None
     request_id: str | None
-    changed: list[Changed]
     before: VersionPeriod | None
     after: VersionPeriod | None
+
+    @property
+    def changed(self) -> list[Changed]:
+        """The fields that differ. They are compared only where they are asked for."""
+        return changed_between(self.subject_kind, self.before, self.after)
 
 
 def cursor_key(row: ChangeRow) -> tuple[Any, ...]:
@@ -146,7 +150,6 @@ def _change(row: Any) -> ChangeRow:
         actor=row.actor,
         credential=row.credential,
         request_id=row.request_id,
-        changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state),
         before=version_period(
             row,
             row.state_before,

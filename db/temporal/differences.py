@@ -20,7 +20,7 @@ from db.temporal.change_query import (
     subject_filters,
     union_all,
 )
-from db.temporal.history import Changed, VersionPeriod, changed_fields, version_period
+from db.temporal.history import Changed, VersionPeriod, changed_between, version_period
 from db.temporal.kind import Kind
 from db.temporal.kinds import KIND_OF
 
@@ -56,7 +56,11 @@ class DifferenceRow:
     kind: DifferenceKind
     before: VersionPeriod | None
     after: VersionPeriod | None
-    changed: list[Changed]
+
+    @property
+    def changed(self) -> list[Changed]:
+        """The fields that differ. They are compared only where they are asked for."""
+        return changed_between(self.subject_kind, self.before, self.after)
 
 
 def cursor_key(row: DifferenceRow) -> tuple[Any, ...]:
@@ -164,5 +168,4 @@ def _difference(query: ChangeQuery, row: Any) -> DifferenceRow:
         kind=DifferenceKind.ADDED if before is None else DifferenceKind.REMOVED if after is None else DifferenceKind.CHANGED,
         before=before,
         after=after,
-        changed=changed_fields(KIND_OF[row.kind], row.state_before, row.state_after),
     )

@@ -94,6 +94,11 @@ def version_period(
     )
 
 
+def changed_between(kind: Kind, before: VersionPeriod | None, after: VersionPeriod | None) -> list[Changed]:
+    """List the fields in which two periods differ. None is one in which the subject does not exist."""
+    return changed_fields(kind, None if before is None else before.state, None if after is None else after.state)
+
+
 def changed_fields(kind: Kind, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Changed]:
     """List the fields in which two states differ; the details of an entity one by one. None is the state of what does not
     exist."""

@@ -36,7 +36,6 @@ from schema.temporal.history import ACTOR, CREDENTIAL, FieldChange, field_change
 )
 class RecordedChange:
     id: strawberry.ID = field(READ, "Unique id, made of the uid and the instant.")
-    cursor: str = field(READ, "Cursor of this change in its list.")
     kind: ChangeKind = field(READ, "Kind of the change.")
     subject_kind: SubjectKind = field(READ, "Kind of the subject.")
     uid: UUID = field(READ, "Uid of the subject.")
@@ -51,11 +50,19 @@ class RecordedChange:
     actor: str | None = field(READ, ACTOR)
     credential: str | None = field(READ, CREDENTIAL)
     request_id: str | None = field(READ, "Id of the request that made the change.")
-    fields: list[FieldChange] = list_size(10)(
-        field(READ, "Fields that differ from before. For a created, deleted or restored subject: every field.")
-    )
-
     row: strawberry.Private[ChangeRow]
+    keyset: strawberry.Private[Keyset]
+
+    @batched(READ, "Cursor of this change in its list, from which a client may continue later.")
+    @staticmethod
+    async def cursor(recorded: Sequence["RecordedChange"], info: Info) -> list[str]:
+        return [it.keyset.cursor(changes.cursor_key(it.row)) for it in recorded]
+
+    @list_size(10)
+    @batched(READ, "Fields that differ from before. For a created, deleted or restored subject: every field.")
+    @staticmethod
+    async def fields(recorded: Sequence["RecordedChange"], info: Info) -> list[list[FieldChange]]:
+        return [field_changes(it.row.changed) for it in recorded]
 
     @batched(READ, "The subject from that instant on. Null if it was deleted.")
     @staticmethod
@@ -96,17 +103,15 @@ class ChangeQueries:
             keyset,
             PageArguments(first, after, last, before),
             fetch=lambda page: read(info, changes.list_changes, query, page),
-            # a change carries its cursor, so that a client can store where to continue
-            nodes=lambda rows: [_change(row, keyset.cursor(changes.cursor_key(row))) for row in rows],
+            nodes=lambda rows: [_change(row, keyset) for row in rows],
             cursor_key=changes.cursor_key,
             count=lambda: read(info, changes.count_changes, query),
         )
 
 
-def _change(row: ChangeRow, cursor: str) -> RecordedChange:
+def _change(row: ChangeRow, keyset: Keyset) -> RecordedChange:
     return RecordedChange(
         id=write_id("RecordedChange", row.uid, row.at),
-        cursor=cursor,
         kind=ChangeKind[row.kind],
         subject_kind=SUBJECT_OF_KIND[row.subject_kind],
         uid=row.uid,
@@ -117,6 +122,6 @@ def _change(row: ChangeRow, cursor: str) -> RecordedChange:
         actor=row.actor,
         credential=row.credential,
         request_id=row.request_id,
-        fields=field_changes(row.changed),
         row=row,
+        keyset=keyset,
     )

@@ -51,11 +51,13 @@ class RecordedDifference:
     after: LazyAsset | None = field(
         READ, "The asset at the later instant. Null if it does not exist, and if the subject is no asset."
     )
-    fields: list[FieldChange] = list_size(10)(
-        field(READ, "Fields that differ. If the subject exists at one instant only: every field.")
-    )
-
     row: strawberry.Private[DifferenceRow]
+
+    @list_size(10)
+    @batched(READ, "Fields that differ. If the subject exists at one instant only: every field.")
+    @staticmethod
+    async def fields(recorded: Sequence["RecordedDifference"], info: Info) -> list[list[FieldChange]]:
+        return [field_changes(it.row.changed) for it in recorded]
 
     @batched(READ, "The subject at the later instant. Null if it does not exist.")
     @staticmethod
@@ -110,6 +112,5 @@ def _difference(row: DifferenceRow) -> RecordedDifference:
         uid=row.uid,
         before=asset_of(subject_in(row, row.before)),
         after=asset_of(subject_in(row, row.after)),
-        fields=field_changes(row.changed),
         row=row,
     )

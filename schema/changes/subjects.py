@@ -1,9 +1,8 @@
 """Subjects of changes and differences: assets, lineage links and relationships, each as it was in a period."""
 
-import asyncio
 from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, NamedTuple, TypeAlias, cast
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import strawberry
@@ -16,12 +15,11 @@ from db.temporal.kinds import ENTITY, LINK, PRODUCT, RELATIONSHIP
 from schema.assets.entity import Entity
 from schema.assets.product import Product
 from schema.associations.association import row_in_period
-from schema.associations.lineage_link import LineageLink, links_of
-from schema.associations.relationship import Relationship, relationships_of
+from schema.associations.lineage_link import LineageLink
+from schema.associations.relationship import Relationship
 from schema.execution.context import Info
-from schema.lazy import ASSET_TYPES, LazyAsset
-
-Association: TypeAlias = LineageLink | Relationship
+from schema.lazy import ASSET_TYPES, ASSETS_BY_ID, LazyAsset
+from schema.registries.relationship_type import RelationshipType, registry_of
 
 ChangeSubject = Annotated[
     Product | Entity | LineageLink | Relationship,
@@ -72,19 +70,26 @@ def asset_of(subject: SubjectPeriod | None) -> LazyAsset | None:
 
 async def subjects_of(info: Info, subjects: Sequence[SubjectPeriod | None]) -> list[ChangeSubject | None]:
     """Build subjects of any kinds, each as it was in its period. One statement finds the ends of all associations."""
-    # started together, so that the loaders see all of them
-    return await asyncio.gather(*(_subject(info, it) for it in subjects))
+    found: list[Any] = [asset_of(it) for it in subjects]
+    associations = [
+        (index, it.kind, _row(it, it.kind))
+        for index, it in enumerate(subjects)
+        if it is not None and isinstance(it.kind, AssociationKind)
+    ]
+    if not associations:
+        return found
+    of_ends = [((row[kind.ends[0]], row[kind.ends[1]]), row.as_of, row.as_of) for _, kind, row in associations]
+    ends = await info.context.load_all(ASSETS_BY_ID, of_ends)
+    types = await registry_of(info) if any(kind is RELATIONSHIP for _, kind, _ in associations) else None
+    for (index, kind, row), of_row in zip(associations, ends, strict=True):
+        if types is None or kind is LINK:
+            found[index] = LineageLink.of(row, of_row, row.as_of)
+        else:
+            found[index] = Relationship.of(row, RelationshipType.of(types.by_id[row.type_id]), of_row, row.as_of)
+    return found
 
 
-async def _subject(info: Info, subject: SubjectPeriod | None) -> ChangeSubject | None:
-    if subject is None or not isinstance(subject.kind, AssociationKind):
-        return cast(ChangeSubject | None, asset_of(subject))
-    kind, uid, period = subject.kind, subject.uid, subject.period
-    identity = {kind.subject: period.subject_id, "uid": uid, **(period.identity or {})}
-    row = row_in_period(kind, identity, period)
-    built: Sequence[Association]
-    if kind is LINK:
-        built = await links_of(info, [row], period.as_of)
-    else:
-        built = await relationships_of(info, [row], period.as_of)
-    return built[0]
+def _row(subject: SubjectPeriod, kind: AssociationKind) -> Any:
+    """Build the row of an association in its period."""
+    identity = {kind.subject: subject.period.subject_id, "uid": subject.uid, **(subject.period.identity or {})}
+    return row_in_period(kind, identity, subject.period)
