@@ -109,7 +109,7 @@ class Domain(Node):
         keys = [domain.key for domain in domains]
         owners = await info.context.load_all(OWNERS_BY_DOMAIN, keys)
         # domains of one name and instant are read once
-        info.context.cost_meter.products += sum(it.products for it in dict(zip(keys, owners, strict=True)).values())
+        info.context.cost_meter.products |= {key: it.products for key, it in zip(keys, owners, strict=True)}
         return [it.owners for it in owners]
 
     @property

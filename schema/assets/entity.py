@@ -396,8 +396,8 @@ async def query_parts(info: Info, filter: EntityFilter | None) -> dict[str, Any]
     conditions, keys = fields.pop("details", []), fields.pop("keys", None)
     check_conditions(conditions)
     types = [("types", TypeCode(True, it)) for it in fields.get("types", ())]
-    types += [("type", TypeCode(True, it["type"])) for it in keys or ()]
-    types += [("type", TypeCode(False, it["type"])) for it in conditions]
+    types += [("keys.type", TypeCode(True, it["type"])) for it in keys or ()]
+    types += [("details.type", TypeCode(False, it["type"])) for it in conditions]
     known = await require_types(info, types)
     formats = [it.format for it in known[len(known) - len(conditions) :]]
     details = tuple(condition_of(it, format_) for it, format_ in zip(conditions, formats, strict=True))

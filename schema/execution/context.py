@@ -48,8 +48,10 @@ class CostMeter:
     visited: int = 0
     # rows that were counted for totalCount
     counted: int = 0
-    # products that were read for the owners of domains
-    products: int = 0
+    # links that were read to count neighbours, by the asset, its instant and the direction
+    neighbours: dict[Any, int] = field(default_factory=dict)
+    # products that were read for the owners of domains, by the domain and its instant
+    products: dict[Any, int] = field(default_factory=dict)
     # estimated cost of the walks that run now
     reserved: int = 0
     # actual cost of the walks that have run
@@ -75,7 +77,8 @@ class CostMeter:
     @property
     def total(self) -> int:
         links = sum(it // LINKS_PER_OBJECT for it in self.links.values())
-        rows = self.counted // COUNTED_PER_OBJECT + self.products // ROWS_PER_OBJECT
+        counted = self.counted + sum(self.neighbours.values())
+        rows = counted // COUNTED_PER_OBJECT + sum(self.products.values()) // ROWS_PER_OBJECT
         return self.objects + self.visited + self.walked + links + rows
 
 

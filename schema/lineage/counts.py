@@ -29,8 +29,9 @@ async def lineage_counts(info: Info, assets: Sequence[LazyAsset], direction: Dir
 async def _count_neighbours(info: Info, assets: Sequence[LazyAsset], query: WalkQuery) -> list[Any]:
     """Count neighbours by an index. Those that rows do not carry are counted with one statement in both directions."""
     counts = await _neighbour_counts(info, assets, query.direction)
-    links = {(it.row["asset_id"], it.pinned): count.links for it, count in zip(assets, counts, strict=True)}
-    info.context.cost_meter.counted += sum(links.values())
+    info.context.cost_meter.neighbours |= {
+        (it.row["asset_id"], it.pinned, query.direction): count.links for it, count in zip(assets, counts, strict=True)
+    }
     bound = query.bounds.links
     return [number if read <= bound else _inexact(Truncation.of(TruncationReason.LINKS, query.bounds)) for number, read in counts]
 

@@ -125,6 +125,11 @@ MUTATIONS = {
         f'mutation {{ updateProduct(input: {{ product: {{ name: "zformer" }}, owner: "x", at: "{LATER}" }}) {{ __typename }} }}',
         "NOT_FOUND",
     ),
+    "name that a product gets later": (
+        f'mutation {{ registerLineage(input: {{ source: {{ product: "zrenamed" }}, target: {{ uid: "{ORDERS}" }}, at: "{AT}",'
+        " createMissing: true }) { __typename } }",
+        "CONFLICT",
+    ),
     "links of several producers": (
         "mutation { removeLineage(input: { link: { ends: {"
         f' source: {{ uid: "{ORDERS}" }}, target: {{ uid: "{PRIVATE}" }} }} }} }}) {{ __typename }} }}',

@@ -121,7 +121,7 @@ async def test_a_cursor_belongs_to_its_filter(api: Api) -> None:
         (ENTITIES, {"details": [{"type": "email", "equals": "a\0b"}]}, "details.equals"),
         (ENTITIES, {"details": [{"type": "email", "in": ["a", "a\0b"]}]}, "details.in"),
         *((PRODUCTS, {name: ["a\0b"]}, name) for name in ("domains", "owners", "tags")),
-        (ENTITIES, {"keys": [{"type": "PERSN", "key": "1"}]}, "type"),
+        (ENTITIES, {"keys": [{"type": "PERSN", "key": "1"}]}, "keys.type"),
         (ENTITIES, {"updatedSince": iso(day(2)), "updatedBefore": iso(day(1))}, "updatedBefore"),
     ],
 )

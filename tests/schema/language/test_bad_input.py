@@ -126,7 +126,7 @@ async def test_a_registration_without_a_required_field_names_it(api: Api, missin
         ('{ product(name: "x", asOf: "9999-12-31T23:59:59.999999Z") { name } }', "BAD_INPUT", "asOf"),
         ('{ node(id: "AssetVersion:2b5a1f0e-7c1d-4f3b-9a55-0d6c2a7be101@0001-01-01T00:00:00Z") { id } }', "BAD_INPUT", "id"),
         ('{ product(name: "a\\u0000") { name } }', "BAD_INPUT", "name"),
-        ('{ products(filter: { owners: ["a\\u0000"] }) { totalCount } }', "BAD_INPUT", None),
+        ('{ products(filter: { owners: ["a\\u0000"] }) { totalCount } }', "BAD_INPUT", "owners"),
         ("{ products(", "BAD_INPUT", None),
         ("query A { viewer: products { totalCount } } query B { products { totalCount } }", "BAD_INPUT", None),
     ],

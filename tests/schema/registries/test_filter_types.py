@@ -12,8 +12,8 @@ FILTERS = {
         "types",
         "entity",
     ),
-    "entities by key": ('{ entities(filter: { keys: [{ type: "%s", key: "1" }] }) { totalCount } }', "type", "entity"),
-    "entities by detail": ('{ entities(filter: { details: [{ type: "%s" }] }) { totalCount } }', "type", "detail"),
+    "entities by key": ('{ entities(filter: { keys: [{ type: "%s", key: "1" }] }) { totalCount } }', "keys.type", "entity"),
+    "entities by detail": ('{ entities(filter: { details: [{ type: "%s" }] }) { totalCount } }', "details.type", "detail"),
     "a walk": (
         '{ product(name: "orders") { upstream(filter: { assets: { entityTypes: ["%s"] } }) { totalCount } } }',
         "entityTypes",
