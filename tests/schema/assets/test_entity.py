@@ -422,7 +422,7 @@ async def test_a_bad_query_names_the_field_at_fault(typed: Api) -> None:
         (f'{{ product(uid: "{uuid4()}", name: "x") {{ id }} }}', ("BAD_INPUT", "uid")),
         ('{ entities(search: " ") { totalCount } }', ("BAD_INPUT", "search")),
         ('{ changes(from: "2026-01-01") { totalCount } }', ("BAD_INPUT", "to")),
-        ('{ entities(filter: { details: [{ type: "shoe" }] }) { totalCount } }', ("BAD_INPUT", "type")),
+        ('{ entities(filter: { details: [{ type: "shoe" }] }) { totalCount } }', ("BAD_INPUT", "details.type")),
         ('{ entities(filter: { details: [{ type: "height", from: "x" }] }) { totalCount } }', ("BAD_INPUT", "from")),
         ('{ entities(filter: { details: [{ type: "born", to: "2000" }] }) { totalCount } }', ("BAD_INPUT", "to")),
         ('{ entities(filter: { details: [{ type: "note", contains: "" }] }) { totalCount } }', ("BAD_INPUT", "contains")),
